@@ -1,0 +1,95 @@
+"""The account at the other end: connected once a run, its lists and fields read once."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from target_activecampaign.activecampaign import Client, parse_api_url
+from target_activecampaign.embedded import EmbeddedSandbox
+from target_activecampaign.settings import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_activecampaign.activecampaign import ContactList, Field
+    from target_activecampaign.settings import Settings
+
+logger = logging.getLogger("target-activecampaign")
+
+
+class ListError(ValueError):
+    """A list that the account does not have; the text names those that it has."""
+
+
+class Account:
+    """A checked connection.
+
+    Attributes:
+        client: What talks to the account.
+        address: The API address that was understood.
+        lists: The account's lists.
+        fields: The account's custom fields.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect, and see that the key is good.
+
+        Raises:
+            ValueError: The address can't be one of the API.
+            SandboxError: The embedded sandbox did not start.
+            ActiveCampaignError: The account did not answer, or not to this key.
+        """
+        self._sandbox = EmbeddedSandbox(settings.sandbox_path) if settings.sandbox else None
+        try:
+            url = self._sandbox.url if self._sandbox else parse_api_url(settings.api_url or "")
+            key = self._sandbox.api_key if self._sandbox else settings.api_key or ""
+            self.address = url
+            self.client = Client(url, key, timeout=settings.request_timeout)
+            self.client.whoami()
+            self.lists: Sequence[ContactList] = self.client.lists()
+            self.fields: Sequence[Field] = self.client.fields()
+        except BaseException:
+            if self._sandbox:
+                self._sandbox.close()
+            raise
+        name = f"'{settings.connection_name}' at " if settings.connection_name else ""
+        kind = f" (embedded sandbox, {settings.sandbox_path})" if self._sandbox else ""
+        logger.info(
+            "Connected to %s%s%s: %d lists, %d custom fields.",
+            name,
+            url,
+            kind,
+            len(self.lists),
+            len(self.fields),
+        )
+
+    def find_list(self, wanted: int | str) -> ContactList:
+        """The list of an id, an exact name or a string id.
+
+        Raises:
+            ListError: There is none, or more than one of that name.
+        """
+        text = str(wanted).strip()
+        by_id = [one for one in self.lists if text.isdecimal() and one.id == int(text)]
+        by_name = [one for one in self.lists if text in (one.name, one.string_id)]
+        found = by_id or by_name
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = " and ".join(str(one.id) for one in found)
+            raise ListError(
+                f"'list_id' is '{text}', which the lists {ids} are called: give the id of one."
+            )
+        names = [name for one in self.lists for name in (one.name, one.string_id)]
+        known = ", ".join(f"{one.id} '{one.name}' ({one.string_id})" for one in self.lists)
+        raise ListError(
+            f"'list_id' is '{text}', but the account has no such list.{did_you_mean(text, names)} "
+            f"Its lists are: {known or 'none; make one in ActiveCampaign first'}."
+        )
+
+    def close(self) -> None:
+        """End the connection, and the embedded sandbox with it."""
+        self.client.close()
+        if self._sandbox:
+            self._sandbox.close()

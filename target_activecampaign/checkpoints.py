@@ -1,0 +1,66 @@
+"""Which STATE may leave: the latest before which every record is settled.
+
+The time between two STATE messages is an epoch. Each record belongs to the epoch in which
+it was read; a STATE closes its epoch and may leave once that one and all before it have no
+record left that is not settled. So STATE leaves in order and never runs ahead, while the
+records that follow it are already on their way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+
+class Checkpoints:
+    """Keeps count of the records that are not settled, by epoch. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._epoch = 0
+        self._unsettled: dict[int, int] = {}
+        self._states: deque[tuple[int, Any]] = deque()
+
+    def read(self) -> int:
+        """Count a record as read; the epoch that it belongs to."""
+        with self._lock:
+            self._unsettled[self._epoch] = self._unsettled.get(self._epoch, 0) + 1
+            return self._epoch
+
+    def settle(self, epoch: int) -> None:
+        """Count a record of an epoch as settled."""
+        with self._lock:
+            left = self._unsettled[epoch] - 1
+            if left:
+                self._unsettled[epoch] = left
+            else:
+                del self._unsettled[epoch]
+
+    def state(self, value: Any) -> None:
+        """Take a STATE message's value; it waits for all records read so far."""
+        with self._lock:
+            if self._epoch not in self._unsettled and self._states:
+                last, _ = self._states[-1]
+                if last == self._epoch - 1:
+                    # No record since the last STATE: this one takes its place.
+                    self._states[-1] = (last, value)
+                    return
+            self._states.append((self._epoch, value))
+            self._epoch += 1
+
+    def take(self) -> Any | None:
+        """The latest STATE that may leave, which then counts as gone; None when there is none."""
+        with self._lock:
+            # Epochs only grow, so the first key of the dictionary is the oldest.
+            oldest = next(iter(self._unsettled), self._epoch)
+            value = None
+            while self._states and self._states[0][0] < oldest:
+                value = self._states.popleft()[1]
+            return value
+
+    @property
+    def unsettled(self) -> int:
+        """Records read and not settled."""
+        with self._lock:
+            return sum(self._unsettled.values())

@@ -1,0 +1,70 @@
+"""The codes that a refused record can have, each with its meaning and what to do.
+
+Codes are stable: they stand in reject files and reports, and other tools may rely on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Code:
+    """A reason for which a record was refused.
+
+    Attributes:
+        meaning: What happened.
+        advice: What to do about it.
+        ours: True for a record that we refused before sending (`invalid`), False for a
+            contact that ActiveCampaign refused (`rejected`).
+    """
+
+    meaning: str
+    advice: str
+    ours: bool
+
+
+CODES: dict[str, Code] = {
+    "EMAIL_MISSING": Code(
+        "The record has no e-mail address, and a contact can't be without one.",
+        "Fill in the address in the source, or leave such profiles out of the segment.",
+        ours=True,
+    ),
+    "EMAIL_INVALID": Code(
+        "The e-mail address is not one that can receive mail.",
+        "Correct the address in the source.",
+        ours=True,
+    ),
+    "RECORD_INVALID": Code(
+        "The record does not fit the schema that its stream announced.",
+        "Mend the tap or its catalog, or set 'validate_records' to false.",
+        ours=True,
+    ),
+    "VALUE_INVALID": Code(
+        "A value can't be put into the form that its custom field has.",
+        "Correct the value in the source, or map the property to a field of another type.",
+        ours=True,
+    ),
+    "CONTACT_TOO_LARGE": Code(
+        "The contact alone is larger than ActiveCampaign's import may be (399,999 bytes).",
+        "Shorten the long values, or leave them out of the mapping.",
+        ours=True,
+    ),
+    "REFUSED_BY_IMPORT": Code(
+        "ActiveCampaign's import refused the contact.",
+        "Look the person up in ActiveCampaign: unsubscribed from the list, bounced, excluded, "
+        "or an address that it does not take.",
+        ours=False,
+    ),
+    "IMPORT_FAILED": Code(
+        "ActiveCampaign's import ended without importing the contact, alone and repeatedly.",
+        "Pipe the reject file in again later; if it fails again, ask ActiveCampaign's support.",
+        ours=False,
+    ),
+    "IMPORT_TIMEOUT": Code(
+        "ActiveCampaign did not confirm the contact's import in time, repeatedly.",
+        "See whether ActiveCampaign's import queue is behind, raise 'import_timeout', and pipe "
+        "the reject file in again.",
+        ours=False,
+    ),
+}

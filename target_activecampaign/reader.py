@@ -1,0 +1,173 @@
+"""Reading Singer messages: fast, interruptible, and without a word of their content in a log.
+
+The SDK's own reader binds `sys.stdin` when it is imported, can't be woken from a blocked
+read, and prints a line that it can't parse whole. This one is put in its place through the
+SDK's `message_reader_class`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import sys
+from collections import Counter
+from decimal import Decimal
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.singerlib.encoding.base import GenericSingerReader
+from singer_sdk.singerlib.exceptions import InvalidInputLine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+
+_CHUNK = 1 << 16
+_TICK_SECONDS = 0.5
+
+
+class MessageReader(GenericSingerReader[str]):
+    """Reads messages from standard input, or from the stream that it is given.
+
+    Attributes:
+        line: The message that is being processed, as it came.
+        line_number: Its number, from 1.
+        on_tick: Called between messages, at least twice a second while the input is silent.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = b""
+        self.line_number = 0
+        self.on_tick: Callable[[], None] = lambda: None
+        self._stopped = False
+        self._waker: tuple[socket.socket, socket.socket] | None = None
+
+    @property
+    def default_input(self) -> IO[str]:
+        """Standard input as it is now, not as it was when the SDK was imported."""
+        return sys.stdin
+
+    def stop(self) -> None:
+        """End the input after the message in work. May be called from a signal handler."""
+        self._stopped = True
+        if self._waker is not None:
+            self._waker[1].send(b"\0")
+
+    def process_lines(
+        self,
+        file_input: IO[str] | None,
+        callbacks: dict[str, Callable[[dict[str, Any]], None]],
+    ) -> Counter[str]:
+        """Hand each message to its callback.
+
+        Args:
+            file_input: The messages, one a line; None for standard input.
+            callbacks: What to call, by the message's type.
+
+        Returns:
+            How many messages there were, by type.
+
+        Raises:
+            InvalidInputLine: A line that is no Singer message; its text does not quote it.
+        """
+        counts: Counter[str] = Counter()
+        for line in self._lines(file_input or self.default_input):
+            self.line_number += 1
+            if not line.strip():
+                continue
+            self.line = line
+            message = self.deserialize_json(line)
+            kind = message.get("type") if isinstance(message, dict) else None
+            callback = callbacks.get(kind) if isinstance(kind, str) else None
+            if callback is None:
+                raise InvalidInputLine(
+                    f"Line {self.line_number} of the input is not a Singer message: its type is "
+                    f"none of {', '.join(str(getattr(t, 'value', t)) for t in callbacks)}."
+                )
+            callback(message)
+            counts[str(kind)] += 1
+            if self._stopped:
+                break
+        return counts
+
+    def deserialize_json(self, line: str | bytes) -> dict[str, Any]:
+        """A message as Python objects, numbers with a fraction as Decimal.
+
+        Raises:
+            InvalidInputLine: The line is not JSON; the error does not quote it.
+        """
+        try:
+            return _decoder.decode(line)  # type: ignore[no-any-return]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        try:
+            # Takes what JSON does not allow and taps write all the same: NaN, lone surrogates.
+            return json.loads(line, parse_float=Decimal)  # type: ignore[no-any-return]
+        except (ValueError, RecursionError) as error:
+            where = f" (column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+            raise InvalidInputLine(
+                f"Line {self.line_number} of the input is not valid JSON{where}: the tap wrote "
+                "something that is no Singer message, or was cut off. Run the tap alone and look "
+                "at that line; it isn't shown here since it may hold personal data."
+            ) from None
+
+    @staticmethod
+    def assert_line_requires(line_dict: dict[str, Any], requires: set[str]) -> None:
+        """Check that a message has what it must have, without quoting it."""
+        missing = sorted(requires - set(line_dict))
+        if missing:
+            raise InvalidInputLine(
+                f"A {line_dict.get('type', 'nameless')} message lacks {', '.join(missing)}."
+            )
+
+    def _lines(self, source: IO[str]) -> Iterator[bytes]:
+        descriptor = _descriptor(source)
+        if descriptor is None:
+            for text in source:
+                yield text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+                self.on_tick()
+            return
+        self._waker = socket.socketpair()
+        try:
+            yield from self._polled_lines(descriptor)
+        finally:
+            for end in self._waker:
+                end.close()
+            self._waker = None
+
+    def _polled_lines(self, descriptor: int) -> Iterator[bytes]:
+        """Lines of a pipe or file; a wait for the next can be ended by `stop`."""
+        assert self._waker is not None  # noqa: S101 - set by the only caller
+        watched = [descriptor, self._waker[0].fileno()]
+        rest: list[bytes] = []
+        while not self._stopped:
+            ready, _, _ = select.select(watched, [], [], _TICK_SECONDS)
+            self.on_tick()
+            if descriptor not in ready:
+                continue
+            chunk = os.read(descriptor, _CHUNK)
+            if not chunk:
+                if any(rest):
+                    yield b"".join(rest)
+                return
+            head, *lines = chunk.split(b"\n")
+            rest.append(head)
+            if lines:
+                yield b"".join(rest)
+                *whole, last = lines
+                rest = [last]
+                yield from whole
+
+
+def _descriptor(source: IO[str]) -> int | None:
+    """The file descriptor behind a stream from which nothing was read yet, if it can be polled."""
+    if os.name != "posix":
+        return None
+    try:
+        return source.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None

@@ -1,0 +1,109 @@
+"""Reject files: the refused records as Singer streams that can be piped back in."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from singer_sdk.singerlib.json import deserialize_json, serialize_json
+
+if TYPE_CHECKING:
+    from target_activecampaign.packer import Source
+
+_ADDED = {
+    "_reject_code": {"type": ["null", "string"]},
+    "_reject_reason": {"type": ["null", "string"]},
+    "_reject_at": {"type": ["null", "string"], "format": "date-time"},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SourceStream:
+    """A stream as the tap announced it, before stream maps.
+
+    Attributes:
+        name: Its name.
+        schema: The JSON schema of its records.
+        key_properties: The properties that identify a record.
+    """
+
+    name: str
+    schema: dict[str, Any] = field(repr=False)
+    key_properties: tuple[str, ...] = ()
+
+
+class RejectFiles:
+    """One file a stream and run, made with the first refused record, readable by its owner alone.
+
+    Args:
+        folder: Where the files go; made when it is needed.
+        run_id: What tells the files of one run from those of others.
+    """
+
+    def __init__(self, folder: str | Path, run_id: str) -> None:
+        self._folder = Path(folder)
+        self._run_id = run_id
+        self._files: dict[str, BinaryIO] = {}
+        self._announced: dict[str, SourceStream] = {}
+        self.paths: dict[str, Path] = {}
+
+    def write(self, source: Source, code: str, reason: str) -> None:
+        """Write a refused record, with the code and the reason beside it.
+
+        The record is on disk when this returns, so that STATE may pass it.
+
+        Raises:
+            OSError: The file can't be written.
+        """
+        stream = source.stream
+        file = self._files.get(stream.name) or self._open(stream.name)
+        if self._announced.get(stream.name) is not stream:
+            file.write(_schema_line(stream))
+            self._announced[stream.name] = stream
+        file.write(_record_line(source, code, reason))
+        file.flush()
+
+    def close(self) -> None:
+        """Close the files. None exists when nothing was refused."""
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+    def _open(self, stream: str) -> BinaryIO:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^\w.-]", "_", stream)[:100]
+        path = self._folder / f"{name}-{self._run_id}.jsonl"
+        number = 1
+        while path in self.paths.values():
+            number += 1
+            path = self._folder / f"{name}-{number}-{self._run_id}.jsonl"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.paths[stream] = path
+        self._files[stream] = os.fdopen(descriptor, "wb")
+        return self._files[stream]
+
+
+def _schema_line(stream: SourceStream) -> bytes:
+    schema = {**stream.schema, "properties": {**stream.schema.get("properties", {}), **_ADDED}}
+    message = {
+        "type": "SCHEMA",
+        "stream": stream.name,
+        "schema": schema,
+        "key_properties": list(stream.key_properties),
+    }
+    return serialize_json(message).encode() + b"\n"
+
+
+def _record_line(source: Source, code: str, reason: str) -> bytes:
+    # The SDK's own JSON keeps numbers to the digit: they must go as they came.
+    message = deserialize_json(source.line)
+    message["record"].update(
+        _reject_code=code,
+        _reject_reason=reason,
+        _reject_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    return serialize_json(message).encode() + b"\n"

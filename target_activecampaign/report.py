@@ -1,0 +1,119 @@
+"""The run's figures: one line for the log, one JSON file for everything else."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from target_activecampaign.codes import CODES
+from target_activecampaign.settlement import SETTLED
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from datetime import datetime
+
+
+@dataclass
+class Report:
+    """What a run did.
+
+    Attributes:
+        run_id: What names the run; its files have it in their names.
+        started: When it began, with a zone.
+        connection: The name of the connection, or else the account's address.
+        outcome: `completed`, `stopped` by a signal, or `failed`.
+        streams: By stream: its list, its mapping and its counts.
+        rejects: By stream: the file of its refused records.
+    """
+
+    run_id: str
+    started: datetime
+    connection: str
+    address: str
+    outcome: str = "completed"
+    problem: str | None = None
+    finished: datetime | None = None
+    imports: int = 0
+    requests: int = 0
+    streams: dict[str, dict[str, Any]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)
+    rejects: dict[str, str] = field(default_factory=dict)
+
+    def count(self, total: Counter[str], by_stream: dict[str, Counter[str]]) -> None:
+        """Take over what was read and settled."""
+        self.counts = {name: total[name] for name in ("read", *SETTLED)}
+        for stream, counts in by_stream.items():
+            mine = self.streams.setdefault(stream, {})
+            mine["counts"] = {name: counts[name] for name in ("read", *SETTLED)}
+
+    @property
+    def unsettled(self) -> int:
+        """Records that were read and not settled: 0 unless something went wrong."""
+        return self.counts.get("read", 0) - sum(self.counts.get(name, 0) for name in SETTLED)
+
+    @property
+    def refused(self) -> int:
+        """Records refused, by us or by ActiveCampaign."""
+        return self.counts.get("invalid", 0) + self.counts.get("rejected", 0)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took."""
+        return (self.finished - self.started).total_seconds() if self.finished else 0.0
+
+    def line(self) -> str:
+        """The run in one line: what was read, and what became of it."""
+        sums = " + ".join(
+            f"{self.counts.get(name, 0):,} {name.replace('_', ' ')}" for name in SETTLED
+        )
+        missing = f" + {self.unsettled:,} NOT SETTLED" if self.unsettled else ""
+        text = (
+            f"Run {self.run_id} {self.outcome}: {self.counts.get('read', 0):,} read = "
+            f"{sums}{missing}; {self.imports:,} imports, {self.requests:,} requests, "
+            f"{self.seconds:,.1f} s."
+        )
+        if self.codes:
+            causes = ", ".join(f"{count:,} {code}" for code, count in sorted(self.codes.items()))
+            text += f" Refused: {causes}; see {', '.join(self.rejects.values())}."
+        return text
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run as JSON takes it."""
+        return {
+            "run_id": self.run_id,
+            "outcome": self.outcome,
+            "problem": self.problem,
+            "connection": self.connection,
+            "address": self.address,
+            "started": self.started.isoformat(timespec="milliseconds"),
+            "finished": self.finished and self.finished.isoformat(timespec="milliseconds"),
+            "duration_seconds": round(self.seconds, 3),
+            "counts": {**self.counts, "unsettled": self.unsettled},
+            "imports": self.imports,
+            "requests": self.requests,
+            "streams": self.streams,
+            "refused": {
+                code: {"records": count, "meaning": CODES[code].meaning, "do": CODES[code].advice}
+                for code, count in sorted(self.codes.items())
+            },
+            "reject_files": self.rejects,
+        }
+
+    def write(self, folder: str | Path) -> Path:
+        """Write the JSON file; returns its path.
+
+        Raises:
+            OSError: It can't be written.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"run-{self.run_id}.json"
+        text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path

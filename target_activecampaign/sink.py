@@ -1,0 +1,103 @@
+"""The sink of a stream: records to contacts, contacts to the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import InvalidJSONSchema
+from singer_sdk.sinks import Sink
+from singer_sdk.sinks.core import JSONSchemaValidator
+
+from target_activecampaign.contact import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_activecampaign.mapping import StreamMapping
+    from target_activecampaign.target import TargetActiveCampaign
+
+
+class ContactSink(Sink):
+    """Turns a stream's records into contacts and hands them on at once.
+
+    The sink holds no records: batches are cut across streams by the run's packer, which
+    knows a person that comes twice, so the SDK has nothing to drain here.
+    """
+
+    def __init__(
+        self,
+        target: TargetActiveCampaign,
+        stream_name: str,
+        schema: dict[str, Any],
+        key_properties: Sequence[str] | None,
+    ) -> None:
+        """Make the sink; called by the SDK at a SCHEMA message."""
+        super().__init__(target, stream_name, schema, key_properties)
+        self._run = target.run
+        self._mapping: StreamMapping
+        self._unfit: str | None = None
+
+    @property
+    def include_sdc_metadata_properties(self) -> bool:
+        """A contact has no place for them."""
+        return False
+
+    @property
+    def is_full(self) -> bool:
+        """Never: there is nothing to drain."""
+        return False
+
+    def setup(self) -> None:
+        """Compile the stream's mapping.
+
+        Raises:
+            MappingError: It can't be.
+            ListError: The list is not there.
+        """
+        self._mapping = self._run.map_stream(self.stream_name, self.schema)
+
+    def get_validator(self) -> JSONSchemaValidator | None:
+        """The SDK's validator, whose error on a bad schema quotes only the rule.
+
+        Raises:
+            InvalidJSONSchema: The stream's schema is not a JSON schema.
+        """
+        if not self.validate_schema:
+            return None
+        try:
+            return JSONSchemaValidator(self.schema)
+        except InvalidJSONSchema as error:
+            cause = error.__cause__
+            where = ".".join(str(part) for part in getattr(cause, "absolute_path", ()))
+            raise InvalidJSONSchema(
+                f"The schema of stream '{self.stream_name}' is not a JSON schema"
+                f"{f' (at {where})' if where else ''}: mend the tap or its catalog."
+            ) from None
+
+    def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Validate a record; what is found is kept for `process_record`.
+
+        The SDK's own method logs an invalid record whole and then loads it or ends the run.
+        It also turns dates into objects, which the mapping would turn back into text.
+        """
+        self._unfit = None
+        if self._validator is not None:
+            error = next(self._validator.validator.iter_errors(record), None)  # type: ignore[attr-defined]
+            if error is not None:
+                where = ".".join(str(part) for part in error.absolute_path) or "the record"
+                self._unfit = f"'{where}' breaks the schema's rule '{error.validator}'."
+        return record
+
+    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
+        """Hand the record's contact to the run, or have the record refused."""
+        source = self._run.read(self.stream_name)
+        if self._unfit is not None:
+            self._run.refuse(source, Refusal("RECORD_INVALID", self._unfit))
+            return
+        try:
+            self._run.deliver(self._mapping.contact(record), source)
+        except Refusal as refusal:
+            self._run.refuse(source, refusal)
+
+    def process_batch(self, context: dict[str, Any]) -> None:
+        """Nothing: the sink holds no records."""

@@ -1,0 +1,247 @@
+"""The Singer contract: messages in, STATE out, signals, exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import msgspec
+from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
+from singer_sdk.helpers._classproperty import classproperty
+from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
+from singer_sdk.singerlib.exceptions import InvalidInputLine
+from singer_sdk.target_base import Target
+
+from target_activecampaign import privacy, settings
+from target_activecampaign.account import ListError
+from target_activecampaign.activecampaign import ActiveCampaignError, parse_api_url
+from target_activecampaign.batch_files import BatchFileError, record_lines
+from target_activecampaign.delivery import DeliveryError
+from target_activecampaign.embedded import SandboxError
+from target_activecampaign.mapping import MappingError
+from target_activecampaign.reader import MessageReader
+from target_activecampaign.run import MissingListError, Run, ThresholdError
+from target_activecampaign.sink import ContactSink
+
+if TYPE_CHECKING:
+    from pathlib import PurePath
+    from types import FrameType
+
+    from singer_sdk.helpers.capabilities import CapabilitiesEnum
+    from singer_sdk.plugin_base import _ConfigInput
+    from singer_sdk.sinks import Sink
+
+_FORESEEN = (
+    ActiveCampaignError,
+    BatchFileError,
+    DeliveryError,
+    InvalidInputLine,
+    ListError,
+    MappingError,
+    MissingListError,
+    SandboxError,
+    SingerSDKError,
+    ThresholdError,
+)
+"""Errors whose text says what happened, where and what to do, and quotes no value."""
+
+
+class TargetActiveCampaign(Target):
+    """Loads customer profiles into an ActiveCampaign list and confirms that they arrived."""
+
+    name = "target-activecampaign"
+    config_jsonschema: ClassVar[dict[str, Any]] = settings.json_schema()
+    default_sink_class: type[Sink] = ContactSink
+    message_reader_class = MessageReader
+    message_reader: MessageReader
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.BATCH,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.STRUCTURED_LOGGING,
+        TargetCapabilities.VALIDATE_RECORDS,
+    ]
+
+    def __init__(
+        self,
+        *,
+        config: dict[str, Any] | PurePath | str | list[PurePath | str] | None = None,
+        parse_env_config: bool = False,
+        validate_config: bool = True,
+        setup_mapper: bool = True,
+        message_reader: MessageReader | None = None,
+    ) -> None:
+        """See the SDK's `Target`; nothing is sent before the first SCHEMA message."""
+        super().__init__(
+            config=config,
+            parse_env_config=parse_env_config,
+            validate_config=validate_config,
+            setup_mapper=setup_mapper,
+            message_reader=message_reader,
+        )
+        self.settings = settings.Settings.from_config(self.config)
+        privacy.install([self.settings.api_key or ""])
+        self.run = Run(self.settings)
+        self.message_reader.on_tick = self.run.tick
+        self.max_parallelism = 1
+        self._stopped_by: int | None = None
+
+    # Configuration
+
+    @classmethod
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        """Add the SDK's settings for stream maps and flattening.
+
+        Those for load methods and record metadata stay out: they mean nothing here.
+        """
+        super(Target, cls).append_builtin_config(config_jsonschema)
+
+    @classproperty
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
+        """The settings that `TARGET_ACTIVECAMPAIGN_*` variables give."""
+        cls.append_builtin_config(cls.config_jsonschema)
+        try:
+            return settings.from_environment(cls.config_jsonschema, cls._env_var_prefix)
+        except ValueError as error:
+            raise ConfigValidationError(
+                "Config validation failed", errors=[str(error)], schema=cls.config_jsonschema
+            ) from None
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Check the configuration; the SDK's own messages would quote the key."""
+        self.append_builtin_config(self.config_jsonschema)
+        errors = settings.problems(self.config, self.config_jsonschema)
+        if not errors and not self.config.get("sandbox"):
+            try:
+                parse_api_url(self.config["api_url"])
+            except ValueError as error:
+                errors.append(f"The setting 'api_url' can't be used: {error}")
+        if errors and raise_errors:
+            raise ConfigValidationError(
+                "Config validation failed", errors=errors, schema=self.config_jsonschema
+            )
+        for text in settings.unknown_settings(self.config, self.config_jsonschema["properties"]):
+            self.logger.warning(text)
+        return errors
+
+    # Messages
+
+    def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
+        self._assert_line_requires(message_dict, requires={"stream", "schema"})
+        stream, schema = message_dict["stream"], message_dict["schema"]
+        self.run.announce(stream, schema, message_dict.get("key_properties"))
+        super()._process_schema_message(message_dict)
+
+    def _process_record_message(self, message_dict: dict[str, Any]) -> None:
+        self._assert_line_requires(message_dict, requires={"stream", "record"})
+        self.run.message(message_dict["stream"], self.message_reader.line)
+        super()._process_record_message(message_dict)
+
+    def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
+        """Hand each record of the files on as if it had come as a message of its own."""
+        self._assert_line_requires(message_dict, requires={"stream", "encoding", "manifest"})
+        stream = message_dict["stream"]
+        if stream not in self.mapper.stream_maps:
+            self._assert_sink_exists(stream)
+        head = b'{"type":"RECORD","stream":%b,"record":' % msgspec.json.encode(stream)
+        for line in record_lines(message_dict["encoding"], message_dict["manifest"]):
+            record = self.message_reader.deserialize_json(line)
+            self.run.message(stream, head + line.strip() + b"}")
+            super()._process_record_message({"stream": stream, "record": record})
+            self.run.tick()
+
+    def _process_state_message(self, message_dict: dict[str, Any]) -> None:
+        self._assert_line_requires(message_dict, requires={"value"})
+        self.run.state(message_dict["value"])
+
+    def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
+        """Taken note of: contacts have no versions, and nothing is removed by it."""
+        self._assert_line_requires(message_dict, requires={"stream", "version"})
+        self.logger.debug("ACTIVATE_VERSION for stream '%s'.", message_dict["stream"])
+
+    def _handle_max_record_age(self) -> None:
+        """Nothing: no sink holds records, and the run's own clock sends what has waited."""
+
+    def process_endofpipe(self) -> None:
+        """Settle everything that was read and write the last STATE."""
+        super().process_endofpipe()
+        self.run.settle()
+
+    # The command
+
+    @classmethod
+    def invoke(  # type: ignore[override] # the SDK overrides it so itself
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: _ConfigInput | None = None,
+        file_input: IO[str] | None = None,
+    ) -> NoReturn:
+        """Run the target as a command; ends with its exit code.
+
+        0: all settled. 1: a failure. 128 + n: stopped by signal n, with what was in flight
+        settled and its STATE written.
+        """
+        if about:
+            cls.print_about(about_format)
+            sys.exit(0)
+        cls.print_version(print_fn=cls.logger.info)
+        target = cls(
+            config=config.config if config else {},
+            parse_env_config=bool(config and config.parse_env),
+        )
+        sys.exit(target.load(file_input))
+
+    def load(self, file_input: IO[str] | None) -> int:
+        """Read the input to its end, settle it and write the report; returns the exit code."""
+        problem = self._attempt(lambda: self.listen(file_input))
+        if problem is not None:
+            # What was read before the error is on its way or still to be sent: settle it.
+            self._attempt(self.run.settle)
+        outcome = "stopped" if self._stopped_by else "completed"
+        try:
+            report = self.run.end(outcome, problem)
+        except OSError as error:
+            self.logger.error("The report can't be written: %s", _explained(error))  # noqa: TRY400
+            return 1
+        if report.problem is not None:
+            self.logger.error(report.problem)
+            return 1
+        return 128 + self._stopped_by if self._stopped_by else 0
+
+    def _attempt(self, action: Any) -> str | None:
+        """Do something; what went wrong as a sentence for the operator, None if nothing did."""
+        try:
+            action()
+        except (*_FORESEEN, OSError) as error:
+            return _explained(error)
+        except Exception as error:  # noqa: BLE001 - the message may quote a record
+            self.logger.error("%s", privacy.where_it_failed(error))  # noqa: TRY400
+            return (
+                f"An unforeseen {type(error).__name__} ended the run: please report it with the "
+                "lines above, which hold no data."
+            )
+        return None
+
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """End the input, so that what was read is settled; a second signal ends at once."""
+        name = signal.Signals(signum).name
+        if self._stopped_by is not None:
+            self.logger.warning("%s again: ending at once, with nothing settled.", name)
+            os._exit(128 + signum)
+        self._stopped_by = signum
+        if not self.run.connected:
+            sys.exit(128 + signum)
+        self.logger.info("%s: reading no more, settling what is in flight.", name)
+        self.message_reader.stop()
+
+
+def _explained(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        place = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror or type(error).__name__}{place}."
+    return str(error)
