@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from target_activecampaign.activecampaign import Client, parse_api_url
+from target_activecampaign.activecampaign import Budget, Client, parse_api_url
 from target_activecampaign.embedded import EmbeddedSandbox
 from target_activecampaign.settings import did_you_mean
 
@@ -45,7 +45,12 @@ class Account:
             url = self._sandbox.url if self._sandbox else parse_api_url(settings.api_url or "")
             key = self._sandbox.api_key if self._sandbox else settings.api_key or ""
             self.address = url
-            self.client = Client(url, key, timeout=settings.request_timeout)
+            budget = Budget(
+                settings.requests_per_second,
+                settings.imports_per_minute,
+                settings.single_imports_per_minute,
+            )
+            self.client = Client(url, key, budget=budget, timeout=settings.request_timeout)
             self.client.whoami()
             self.lists: Sequence[ContactList] = self.client.lists()
             self.fields: Sequence[Field] = self.client.fields()

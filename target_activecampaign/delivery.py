@@ -20,7 +20,7 @@ import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.activecampaign import ImportRefused, InvalidRequest
 from target_activecampaign.contact import person_key
@@ -37,7 +37,7 @@ logger = logging.getLogger("target-activecampaign")
 
 _MAX_CONTACTS_UNDER_WAY = 16_000
 _ATTEMPTS = 2
-_FIRST_LATENCY_SECONDS = 1.0
+_FIRST_LATENCY_SECONDS = 0.5
 _MIN_PAUSE_SECONDS = 0.25
 _MAX_PAUSE_SECONDS = 15.0
 
@@ -46,12 +46,14 @@ class DeliveryError(Exception):
     """The delivery ended before everything was settled. Its cause is the reason."""
 
 
-class _Flight(NamedTuple):
+@dataclass(slots=True)
+class _Flight:
     """A batch that ActiveCampaign has accepted."""
 
     batch: Batch
     batch_id: str
     since: float
+    questions: int = 0
 
 
 @dataclass(slots=True)
@@ -291,9 +293,10 @@ class Delivery:
     def _accepted(self, batch: Batch, accepted: Accepted) -> None:
         self._flights += 1
         flight = _Flight(batch, accepted.batch_id, time.monotonic())
-        self._later(self._latency * 0.9, lambda: self._ask(flight))
+        self._later(self._latency, lambda: self._ask(flight))
 
     def _ask(self, flight: _Flight) -> None:
+        flight.questions += 1
         self._call(
             self._questions,
             lambda: self._client.import_status(flight.batch_id),
@@ -310,7 +313,7 @@ class Delivery:
                 self._fail(error)
         elif status.done:
             self._flights -= 1
-            self._latency = 0.7 * self._latency + 0.3 * min(waited, _MAX_PAUSE_SECONDS)
+            self._learn_latency(flight, waited)
             self._imported(flight.batch, status)
         elif status.broken:
             self._flights -= 1
@@ -323,6 +326,13 @@ class Delivery:
         else:
             pause = min(max(_MIN_PAUSE_SECONDS, waited * 0.3), _MAX_PAUSE_SECONDS)
             self._later(pause, lambda: self._ask(flight))
+
+    def _learn_latency(self, flight: _Flight, waited: float) -> None:
+        """Find the time after which most imports are done, so that few are asked about twice."""
+        if flight.questions == 1:
+            self._latency = max(_MIN_PAUSE_SECONDS, 0.8 * self._latency)
+        else:
+            self._latency += 0.5 * (min(waited, _MAX_PAUSE_SECONDS) - self._latency)
 
     def _try_again(self, batch: Batch, code: str, reason: str) -> None:
         """An import came to nothing: importing the same again is harmless, so do."""

@@ -250,27 +250,30 @@ class FieldCatalog:
 def _explicit(
     stream: str, names: Sequence[str], settings: StreamSettings, catalog: FieldCatalog
 ) -> tuple[list[MappedProperty], list[str]]:
-    """The properties that the settings map, and warnings of those that the stream lacks."""
+    """The properties that the settings map, and a warning of those that the stream lacks."""
     entries: list[MappedProperty] = []
-    warnings: list[str] = []
+    lacking: list[str] = []
     for name, destination in {**settings.field_mapping, **settings.own_field_mapping}.items():
         if name in names:
             entries.append(_resolved(stream, name, destination, catalog))
             continue
-        problem = (
-            f"Stream '{stream}' has no property '{name}', which 'field_mapping' maps to "
-            f"'{destination}'.{did_you_mean(name, names)}"
-        )
         if name in settings.own_field_mapping:
-            raise MappingError(f"{problem} The stream has {_listed(names)}.")
-        warnings.append(problem)
-    if warnings and not entries and not settings.auto_map:
+            raise MappingError(
+                f"Stream '{stream}' has no property '{name}', which its 'field_mapping' maps to "
+                f"'{destination}'.{did_you_mean(name, names)} The stream has {_listed(names)}."
+            )
+        lacking.append(f"'{name}'{did_you_mean(name, names)}")
+    if lacking and not entries and not settings.auto_map:
         raise MappingError(
             f"'field_mapping' maps none of the properties of stream '{stream}': "
             f"it has {_listed(names)}."
         )
     _refuse_twice(stream, entries)
-    return entries, warnings
+    if not lacking:
+        return entries, []
+    return entries, [
+        f"Stream '{stream}' lacks properties that 'field_mapping' maps: {', '.join(lacking)}"
+    ]
 
 
 def _resolved(stream: str, name: str, destination: str, catalog: FieldCatalog) -> MappedProperty:

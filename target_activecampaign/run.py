@@ -228,6 +228,8 @@ class Run:
             The report; its outcome is `failed` if a record was left unsettled.
         """
         report = self.report
+        if report.finished is not None:
+            return report
         if self._delivery is not None and self._account is not None:
             report.imports = self._delivery.imports
             report.requests = self._account.client.request_count

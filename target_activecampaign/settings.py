@@ -7,6 +7,7 @@ README and the settings in `meltano.yml` are made from or tested against `SETTIN
 from __future__ import annotations
 
 import difflib
+import json
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,24 @@ SETTINGS: tuple[Setting, ...] = (
         "More refused records than this end the run as failed.",
     ),
     Setting(
+        "requests_per_second",
+        {"type": "number", "minimum": 0},
+        "Requests a second on the account; 5 is ActiveCampaign's limit. 0 is no limit.",
+        default=5,
+    ),
+    Setting(
+        "imports_per_minute",
+        {"type": "number", "minimum": 0},
+        "Imports of several contacts a minute; 100 is ActiveCampaign's limit. 0 is no limit.",
+        default=100,
+    ),
+    Setting(
+        "single_imports_per_minute",
+        {"type": "number", "minimum": 0},
+        "Imports of one contact a minute; 20 is ActiveCampaign's limit. 0 is no limit.",
+        default=20,
+    ),
+    Setting(
         "request_timeout",
         {"type": "number", "exclusiveMinimum": 0},
         "Seconds that one request may take.",
@@ -237,6 +256,9 @@ class Settings:
     report_path: str
     max_reject_pct: float | None
     max_rejects: int | None
+    requests_per_second: float
+    imports_per_minute: float
+    single_imports_per_minute: float
     request_timeout: float
     import_timeout: float
     validate_records: bool
@@ -272,6 +294,16 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {setting.name: setting.json_schema() for setting in SETTINGS},
     }
+
+
+def markdown_table() -> str:
+    """The table of settings for the README."""
+    rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for setting in SETTINGS:
+        default = "" if setting.default is None else f"`{json.dumps(setting.default)}`"
+        kind = f"{setting.kind}, secret" if setting.secret else setting.kind
+        rows.append(f"| `{setting.name}` | {kind} | {default} | {setting.text} |")
+    return "\n".join(rows)
 
 
 def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
@@ -338,7 +370,7 @@ def unknown_settings(config: Mapping[str, Any], known: Iterable[str]) -> list[st
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the candidate nearest to a name, or nothing."""
-    by_fold = {candidate.casefold(): candidate for candidate in candidates}
+    by_fold = {candidate.casefold(): candidate for candidate in reversed(list(candidates))}
     near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
     return f" Did you mean '{by_fold[near[0]]}'?" if near else ""
 

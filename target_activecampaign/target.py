@@ -166,9 +166,10 @@ class TargetActiveCampaign(Target):
         """Nothing: no sink holds records, and the run's own clock sends what has waited."""
 
     def process_endofpipe(self) -> None:
-        """Settle everything that was read and write the last STATE."""
+        """Settle everything that was read, write the last STATE and the report."""
         super().process_endofpipe()
         self.run.settle()
+        self.run.end("stopped" if self._stopped_by else "completed")
 
     # The command
 
@@ -202,14 +203,10 @@ class TargetActiveCampaign(Target):
         if problem is not None:
             # What was read before the error is on its way or still to be sent: settle it.
             self._attempt(self.run.settle)
-        outcome = "stopped" if self._stopped_by else "completed"
-        try:
-            report = self.run.end(outcome, problem)
-        except OSError as error:
-            self.logger.error("The report can't be written: %s", _explained(error))  # noqa: TRY400
-            return 1
-        if report.problem is not None:
-            self.logger.error(report.problem)
+            self._attempt(lambda: self.run.end("failed", problem))
+        problem = problem or self.run.report.problem
+        if problem is not None:
+            self.logger.error(problem)
             return 1
         return 128 + self._stopped_by if self._stopped_by else 0
 

@@ -1,0 +1,131 @@
+"""Virtual environments that `demo.py` and `test.py` make for themselves, from the hashed locks.
+
+Only the standard library is used, and nothing newer than Python 3.7 where the version is checked:
+these scripts run before anything is installed, on whatever `python3` is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import List, Optional  # noqa: UP035 - read by Python 3.7 too
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST = (3, 10)
+NEWEST = (3, 13)
+
+
+class SetUpError(Exception):
+    """An environment can't be made; the text says why and what to do about it."""
+
+
+def say(text: str) -> None:
+    """Tell what happens next, before the output of a program that is started for it."""
+    print(text, flush=True)
+
+
+def supported_python() -> str:
+    """A Python of a supported version: the one that runs this, or one on the PATH.
+
+    Raises:
+        SetUpError: There is none.
+    """
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return sys.executable
+    for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
+        found = shutil.which(f"python3.{minor}")
+        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return found
+    running = "{}.{}".format(*sys.version_info)
+    raise SetUpError(
+        f"This needs Python 3.10, 3.11, 3.12 or 3.13. The Python that runs it is {running}, and "
+        "there is no python3.10 to python3.13 on the PATH. Install one of them, from your "
+        "system's packages or with `uv python install 3.13`, and start this with it."
+    )
+
+
+class Environment:
+    """A virtual environment in the project's folder, made when it is not there or out of date.
+
+    Attributes:
+        bin: Where its programs are.
+    """
+
+    def __init__(self, name: str, lock: str, purpose: str, *, project: bool = False) -> None:
+        """Describe the environment; `ensure` makes it.
+
+        Args:
+            name: Its folder under the project's.
+            lock: The lock file under requirements/ that says what is in it.
+            purpose: What it is for, in a few words.
+            project: Whether the project itself is put into it too, as an editable install.
+        """
+        self._folder = ROOT / name
+        self._lock = ROOT / "requirements" / lock
+        self._purpose = purpose
+        self._project = project
+        self.bin = self._folder / "bin"
+
+    def ensure(self) -> None:
+        """Make it, unless it is there and was made from the same lock.
+
+        Raises:
+            SetUpError: It can't be made.
+        """
+        python = supported_python()
+        stamp = self._folder / ".made-from"
+        wanted = self._fingerprint(python)
+        if stamp.is_file() and stamp.read_text() == wanted:
+            return
+        say(f"Setting up {self._folder.name} ({self._purpose}); this takes a minute or so.")
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        # The module `venv` is part of Python everywhere; what puts pip into the environment,
+        # `ensurepip`, is not on Debian. So pip comes from wherever there is one.
+        _run([python, "-m", "venv", "--without-pip", str(self._folder)], "make the environment")
+        install = self._installer(python)
+        _run([*install, "--require-hashes", "-r", str(self._lock)], "install what it needs")
+        if self._project:
+            # What builds it is in the lock, so nothing is fetched without a hash.
+            _run([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], "build it")
+        stamp.write_text(wanted)
+
+    def _fingerprint(self, python: str) -> str:
+        """What the environment depends on: its lock, the Python, where it stands."""
+        sources = [self._lock] + ([ROOT / "pyproject.toml"] if self._project else [])
+        hashed = hashlib.sha256()
+        for source in sources:
+            hashed.update(source.read_bytes())
+        return f"{hashed.hexdigest()}\n{os.path.realpath(python)}\n{self._folder}\n"
+
+    def _installer(self, python: str) -> List[str]:
+        """The command that installs packages into the environment, with pip or with uv."""
+        inside = str(self.bin / "python")
+        if _works([inside, "-m", "ensurepip", "--default-pip"]):
+            return [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        uv = shutil.which("uv")
+        if uv:
+            return [uv, "pip", "install", "--quiet", "--python", inside]
+        # Since 22.3, pip installs into other environments than its own.
+        if _works([python, "-m", "pip", "--python", inside, "--version"]):
+            pip = [python, "-m", "pip", "--python", inside]
+            return [*pip, "install", "--quiet", "--disable-pip-version-check"]
+        raise SetUpError(
+            f"{python} has neither ensurepip nor a pip of version 22.3 or newer, and there is no "
+            "uv. Install one of them: on Debian and Ubuntu `apt-get install python3-venv`."
+        )
+
+
+def _works(command: List[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _run(command: List[str], purpose: str, cwd: Optional[Path] = None) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
+        raise SetUpError(f"Could not {purpose}: {' '.join(command)} said\n{last}")

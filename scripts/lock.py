@@ -1,0 +1,55 @@
+"""Make the lock files in requirements/ anew: `python scripts/lock.py`, with `uv` at hand.
+
+dev.txt holds what the project, its sandbox, its tests and its build need; meltano.txt holds
+Meltano, which has an environment of its own. Both fit all supported Pythons, carry hashes, and
+name no index. `--upgrade` moves to the newest releases; without it, what still fits stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FORM = (
+    "--quiet",
+    "--universal",
+    "--python-version=3.10",
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--no-header",
+)
+LOCKS = {
+    "requirements/dev.txt": (
+        "pyproject.toml",
+        "requirements/build.in",
+        "--extra=sandbox",
+        "--group=dev",
+    ),
+    "requirements/meltano.txt": ("requirements/meltano.in",),
+}
+
+
+def main() -> int:
+    """Compile each lock file; the exit code of the first that fails, or 0."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--upgrade", action="store_true", help="take the newest releases")
+    upgrade = ["--upgrade"] if parser.parse_args().upgrade else []
+    uv = shutil.which("uv")
+    if uv is None:
+        print("lock.py needs uv: it is in requirements/dev.txt, or see docs.astral.sh/uv.")
+        return 1
+    for lock, sources in LOCKS.items():
+        command = [uv, "pip", "compile", *FORM, *upgrade, *sources, f"--output-file={lock}"]
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        if code:
+            return code
+        print(f"{lock}: {(ROOT / lock).read_text().count('==')} packages")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

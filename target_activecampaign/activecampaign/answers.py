@@ -1,0 +1,226 @@
+"""Reading answers: what a status and a body mean, whatever the content type says.
+
+ActiveCampaign answers an accepted import as ``text/html`` [rec], the import's rate limit as a
+400 [doc], and a bad key perhaps as a 200 with a web page [rep]; so only the body tells.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import msgspec
+
+from target_activecampaign.activecampaign import errors
+from target_activecampaign.activecampaign.models import (
+    Accepted,
+    ShapeError,
+    as_list,
+    as_object,
+    lower_keys,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+_OK = range(200, 300)
+_REDIRECT = range(300, 400)
+_SERVER_ERROR = range(500, 600)
+_PLAIN_KINDS: dict[int, type[errors.ActiveCampaignError]] = {
+    HTTPStatus.UNAUTHORIZED: errors.AuthenticationError,
+    HTTPStatus.PAYMENT_REQUIRED: errors.PaymentRequired,
+    HTTPStatus.FORBIDDEN: errors.AuthenticationError,
+    HTTPStatus.NOT_FOUND: errors.NotFound,
+    HTTPStatus.REQUEST_TIMEOUT: errors.RequestTimeout,
+}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Answer(NamedTuple):
+    """What came back over HTTP; header names are looked up as the specifications spell them."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def read(where: str, answer: Answer, decode: Callable[[Any], T]) -> T:
+    """Make a model of an answer.
+
+    Args:
+        where: Method and path, for the errors.
+        answer: The answer.
+        decode: Makes the model from the parsed JSON; raises `ShapeError` if it can't, or the
+            `ActiveCampaignError` that the answer turns out to be.
+
+    Raises:
+        ActiveCampaignError: The answer is a refusal, a failure, or none that the API gives.
+    """
+    status, body = answer.status, answer.body
+    if status not in _OK:
+        raise failure(where, answer)
+    if _is_page(body):
+        raise errors.AuthenticationError(where, status=status, detail="it answered a web page")
+    try:
+        return decode(_json(body))
+    except ShapeError as error:
+        detail = str(error)
+    except ValueError:
+        detail = "it was not JSON" if body.strip() else "it was empty"
+    raise errors.MalformedAnswer(where, status=status, detail=detail)
+
+
+def failure(where: str, answer: Answer) -> errors.ActiveCampaignError:
+    """Say which error an answer with another status than 2xx is."""
+    status = answer.status
+    retry_after = seconds_to_wait(answer.headers)
+    try:
+        values = lower_keys(as_object(_json(answer.body), "answer"))
+    except ValueError:
+        values = {}
+
+    if status in _REDIRECT:
+        return errors.Redirected(where, status=status)
+    if status in _SERVER_ERROR:
+        return errors.ServerError(where, status=status, retry_after=retry_after)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return errors.RateLimited(where, status=status, retry_after=retry_after)
+    if status == HTTPStatus.FORBIDDEN and _says_forbidden(values):
+        return errors.PermissionDenied(where, status=status)
+    if status in _PLAIN_KINDS:
+        return _PLAIN_KINDS[status](where, status=status)
+    if _is_about_imports(values):
+        return _import_failure(where, status, values, retry_after)
+    return _invalid(where, status, values)
+
+
+def accepted(where: str, count: int) -> Callable[[Any], Accepted]:
+    """Make the decoder of the answer to an import of `count` contacts.
+
+    An import counts as accepted if the answer has a batch id: ``Success`` is 1 in the
+    recording, but the number of contacts in a documented example.
+    """
+
+    def decode(answer: Any) -> Accepted:
+        values = lower_keys(as_object(answer, "answer"))
+        batch_id = values.get("batchid")
+        if isinstance(batch_id, str) and batch_id:
+            queued = values.get("queued_contacts", count)
+            return Accepted(batch_id, int(queued) if str(queued).isdecimal() else count)
+        if _is_about_imports(values):
+            raise _import_failure(where, None, values, None)
+        raise ShapeError("no batchId")
+
+    return decode
+
+
+def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Read ``Retry-After``, which gives seconds or a date.
+
+    A date is compared with the answer's own ``Date`` if it has one, so that a wrong clock on
+    either side does not matter.
+
+    Returns:
+        Seconds, at least 0. None without the header, or if it can't be read.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdecimal():
+        return float(text)
+    until = _timestamp(text)
+    if until is None:
+        return None
+    now = _timestamp(headers.get("Date", ""))
+    return max(0.0, until - (time.time() if now is None else now))
+
+
+def _timestamp(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _import_failure(
+    where: str, status: int | None, values: dict[str, Any], retry_after: float | None
+) -> errors.ActiveCampaignError:
+    """Tell an import refused for the limit from one refused for its contacts.
+
+    ``failureReasons`` holds objects with a contact's position, or texts [doc].
+    """
+    if _says_rate_limit(values):
+        return errors.ImportRateLimited(where, status=status, retry_after=retry_after)
+    contacts: list[tuple[int, str]] = []
+    reasons: list[str] = []
+    for item in _failure_reasons(values):
+        position = str(item.get("contact")) if isinstance(item, dict) else ""
+        if position.isdecimal():
+            contacts.append((int(position), str(item.get("failureReason", ""))))
+        else:
+            reasons.append(item if isinstance(item, str) else msgspec.json.encode(item).decode())
+    named = f"{len(contacts)} {'contact' if len(contacts) == 1 else 'contacts'} named as at fault"
+    return errors.ImportRefused(
+        where,
+        status=status,
+        detail=named if contacts else "the reason names no contact",
+        contacts=contacts,
+        reasons=reasons,
+    )
+
+
+def _is_about_imports(values: dict[str, Any]) -> bool:
+    return "failurereasons" in values or _says_rate_limit(values)
+
+
+def _failure_reasons(values: dict[str, Any]) -> list[Any]:
+    reasons = values.get("failurereasons")
+    return as_list([reasons] if isinstance(reasons, str) else reasons, "failureReasons")
+
+
+def _says_rate_limit(values: dict[str, Any]) -> bool:
+    """Whether a 400 is about imports a minute, by its message or a reason.
+
+    The text for imports of a single contact is not documented: both places are looked at.
+    """
+    return any(
+        "rate limit exceeded" in text.lower() or "imports may be requested per" in text.lower()
+        for text in (values.get("message"), *_failure_reasons(values))
+        if isinstance(text, str)
+    )
+
+
+def _invalid(where: str, status: int, answer: dict[str, Any]) -> errors.InvalidRequest:
+    """Keep the error objects, but put only their code words into the text."""
+    found = answer.get("errors")
+    items = found if isinstance(found, list) else [found] if found else []
+    codes = sorted({code for item in items if (code := _code_word(item))})
+    return errors.InvalidRequest(where, status=status, detail=", ".join(codes), errors=items)
+
+
+def _code_word(item: Any) -> str:
+    code = item.get("code") if isinstance(item, dict) else None
+    return code if isinstance(code, str) and code.isidentifier() and code.isascii() else ""
+
+
+def _says_forbidden(answer: dict[str, Any]) -> bool:
+    """Whether a 403 is about a permission: ``{"message": "Forbidden"}``, or errors [doc]."""
+    return answer.get("message") == "Forbidden" or bool(answer.get("errors"))
+
+
+def _is_page(body: bytes) -> bool:
+    return body.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] == b"<"
+
+
+def _json(body: bytes) -> Any:
+    """Parse JSON; anything that isn't raises ValueError."""
+    try:
+        return msgspec.json.decode(body.removeprefix(_BYTE_ORDER_MARK))
+    except RecursionError:
+        raise ValueError("nested too deep") from None

@@ -1,0 +1,43 @@
+"""One account: its data, switches, limits, faults and import queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_activecampaign.sandbox import records, sample
+from target_activecampaign.sandbox.faults import Faults
+from target_activecampaign.sandbox.importqueue import ImportQueue
+from target_activecampaign.sandbox.limits import Limits
+
+if TYPE_CHECKING:
+    from target_activecampaign.sandbox.options import Options
+    from target_activecampaign.sandbox.store import Store
+
+
+class Account:
+    """Everything that a request may need.
+
+    Args:
+        store: The account's data; a fresh one gets the sample account.
+        options: The sandbox's switches.
+        empty: Leave a fresh account without lists and fields.
+    """
+
+    def __init__(self, store: Store, options: Options, *, empty: bool = False) -> None:
+        self.store = store
+        self.options = options
+        self.started = records.now()
+        self.queue = ImportQueue(store, options)
+        self.limits = Limits(options)
+        self.faults = Faults()
+        if store.fresh and not empty:
+            sample.fill(store)
+
+    def reset(self, *, empty: bool = False) -> None:
+        """Start anew: no contacts, imports, faults or log; the limits have seen nothing."""
+        self.store.clear()
+        self.queue.forget_cached()
+        self.limits = Limits(self.options)
+        self.faults = Faults()
+        if not empty:
+            sample.fill(self.store)

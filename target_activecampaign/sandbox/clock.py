@@ -1,0 +1,54 @@
+"""Times as the API writes them: in the account's zone, with its offset."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+ZONE_NAME = "America/Chicago"
+
+
+def _account_zone() -> tzinfo:
+    try:
+        return ZoneInfo(ZONE_NAME)
+    except ZoneInfoNotFoundError:  # no zone database: the offset of the recordings, all year
+        return timezone(timedelta(hours=-5))
+
+
+ZONE = _account_zone()
+
+
+@lru_cache(maxsize=4096)
+def iso(moment: int) -> str:
+    """``2021-03-23T06:04:54-05:00`` for seconds since the epoch."""
+    return datetime.fromtimestamp(moment, ZONE).isoformat()
+
+
+@lru_cache(maxsize=4096)
+def local(moment: int) -> str:
+    """``2021-03-23 06:04:54``, the account's clock without its offset.
+
+    Keys such as ``created_utc_timestamp`` carry this form too, in spite of their name [rec].
+    """
+    return f"{datetime.fromtimestamp(moment, ZONE):%Y-%m-%d %H:%M:%S}"
+
+
+def day(moment: float) -> str:
+    """``2021-06-01``, the account's date."""
+    return f"{datetime.fromtimestamp(moment, ZONE):%Y-%m-%d}"
+
+
+def to_account_zone(value: str) -> str:
+    """A datetime field's value as it is saved: converted to the account's zone [doc].
+
+    A value without an offset is taken as the account's own time, and one that is no datetime is
+    kept as it is (both unverified).
+    """
+    try:
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        return value
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=ZONE)
+    return moment.astimezone(ZONE).isoformat(timespec="seconds")

@@ -1,0 +1,145 @@
+"""What goes over the wire: a call, an answer, and the documented errors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+JSON = "application/json"
+# What the import endpoints call their JSON [rec for POST /import/bulk_import].
+HTML = "text/html; charset=UTF-8"
+
+_LARGEST_ID = 10**15
+_LARGEST_DIGITS = 16
+
+
+@dataclass
+class Call:
+    """One request to the API.
+
+    Attributes:
+        method: GET, POST, ...
+        path: The path without the query.
+        query_string: The query, percent-encoded.
+        params: What the route took out of the path.
+        body: The body's bytes.
+        base: The API's address as the client wrote it, for links.
+        contacts: For an import, how many contacts it holds (for the log).
+        batch: For an import, the batchId it got (for the log).
+    """
+
+    method: str
+    path: str
+    query_string: str
+    params: dict[str, Any]
+    body: bytes
+    base: str
+    contacts: int | None = None
+    batch: str | None = None
+
+    @cached_property
+    def query(self) -> list[tuple[str, str]]:
+        """The query's pairs in order."""
+        return parse_qsl(self.query_string, keep_blank_values=True)
+
+    def arg(self, name: str) -> str | None:
+        """The last value of a query parameter, None when missing or empty."""
+        values = [value for key, value in self.query if key == name]
+        return values[-1] if values and values[-1] else None
+
+    def number(self, name: str, default: int) -> int:
+        """A query parameter as a number; anything else is the default."""
+        value = self.arg(name) or ""
+        return int(value) if value.lstrip("-").isdecimal() else default
+
+    @property
+    def id(self) -> int:
+        """The number in the path, within what SQLite can hold."""
+        return min(int(self.params["id"]), _LARGEST_ID)
+
+    def item(self, key: str) -> dict[str, Any]:
+        """The object that a request's JSON holds under its key.
+
+        Raises:
+            ApiError: The body isn't JSON (400), or holds no such object (422).
+        """
+        try:
+            document = json.loads(self.body)
+        except ValueError:
+            fail(400, errors=[{"status": 400, "title": "Bad Request", "detail": "Invalid JSON"}])
+        value = document.get(key) if isinstance(document, dict) else None
+        if not isinstance(value, dict):
+            invalid(f"The request holds no {key}.", f"/{key}")
+        return value
+
+
+@dataclass
+class Answer:
+    """One answer; `body` is bytes, or what becomes JSON."""
+
+    status: int
+    body: Any
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str | None = JSON
+    refusal: str | None = None
+
+    def encoded(self) -> bytes:
+        """The body as it is sent."""
+        if isinstance(self.body, bytes):
+            return self.body
+        return json.dumps(self.body, separators=(",", ":")).encode()
+
+
+class ApiError(Exception):
+    """An answer that ends a handler early."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+def fail(status: int, **body: Any) -> NoReturn:
+    """End with this status and JSON body."""
+    raise ApiError(Answer(status, body, refusal=f"status_{status}"))
+
+
+def not_found(model: str, number: Any) -> NoReturn:
+    """404 as recorded: ``No Result found for <Model> with id N`` [rec]."""
+    fail(404, message=f"No Result found for {model} with id {number}")
+
+
+def invalid(title: str, pointer: str, code: str = "", detail: str = "") -> NoReturn:
+    """422 in the documented form; the title is the documented one where there is one."""
+    error: dict[str, Any] = {"title": title, "detail": detail}
+    if code:
+        error["code"] = code
+    fail(422, errors=[{**error, "source": {"pointer": pointer}}])
+
+
+def text(item: dict[str, Any], key: str, default: str = "") -> str:
+    """A value of a request as text: numbers and booleans as PHP would write them."""
+    value = item.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool):
+        return "1" if value else ""
+    if isinstance(value, (dict, list)):
+        invalid(f"The value of {key} is not valid.", f"/data/attributes/{key}")
+    return str(value)
+
+
+def reference(value: Any) -> int | None:
+    """An id in a request, as a number or as digits; None for anything else."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < _LARGEST_DIGITS:
+        return int(value)
+    # `type` and not `isinstance`: true is no id.
+    return value if type(value) is int and 0 <= value < _LARGEST_ID else None
+
+
+def page(call: Call, cap: int) -> tuple[int, int]:
+    """(limit, offset): 20 without a limit, at most ``cap`` [doc; beyond 100 unverified]."""
+    limit = call.number("limit", 20)
+    return min(limit if limit > 0 else 20, cap), max(0, call.number("offset", 0))
