@@ -8,21 +8,21 @@ it may be run again and again: what is already there stays as it is.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from pathlib import Path
-from typing import Any, Dict, List  # noqa: UP035 - read by Python 3.7 too
+from typing import TYPE_CHECKING, Any
 
-from environments import ROOT, Environment, SetUpError, fingerprint, say
+from environments import ROOT, Environment, SetUpError, install_plugins, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PLUGINS = ("tap-warehouse", "target-activecampaign")
 TARGET_BIN = ROOT / ".meltano" / "loaders" / "target-activecampaign" / "venv" / "bin"
 REPORTS = ROOT / "reports"
 SANDBOX_FILE = ".activecampaign-sandbox.db"  # the target's default
-LIST_NAME = "Newsletter"  # as in meltano.yml
 ACTIVE = 1  # a membership's status
 
 
@@ -31,36 +31,27 @@ def main() -> int:
     meltano = Environment(".venv-meltano", "meltano.txt", "Meltano")
     try:
         meltano.ensure()
+        install_plugins(meltano, *PLUGINS)
     except SetUpError as error:
         print(error, file=sys.stderr)
         return 1
-    program = str(meltano.bin / "meltano")
-    stamp = ROOT / ".meltano" / "demo-installed"
-    wanted = fingerprint(ROOT / "meltano.yml", ROOT / "pyproject.toml")
-    if not stamp.is_file() or stamp.read_text() != wanted:
-        code = _meltano(program, "install", *PLUGINS)
-        if code:
-            return code
-        stamp.write_text(wanted)
     earlier = set(REPORTS.glob("run-*.json"))
-    code = _meltano(program, "run", *PLUGINS)
-    if code:
-        return code
-    _tell(set(REPORTS.glob("run-*.json")) - earlier)
-    return 0
-
-
-def _meltano(program: str, *arguments: str) -> int:
-    command = ["--environment=sandbox", *arguments]
-    say("\n$ meltano " + " ".join(command))
-    return subprocess.run([program, *command], cwd=ROOT, check=False).returncode
+    command = ["meltano", "--environment=sandbox", "run", *PLUGINS]
+    say(f"$ {' '.join(command)}")
+    command[0] = str(meltano.bin / "meltano")
+    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if code == 0:
+        _tell(set(REPORTS.glob("run-*.json")) - earlier)
+    return code
 
 
 def _tell(new_reports: set[Path]) -> None:
     """Print what the run did, from its report, and what the account now holds, from the sandbox."""
     for path in sorted(new_reports):
-        report: Dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        counts = ", ".join(f"{number:,} {name}" for name, number in report["counts"].items() if number)
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        counts = ", ".join(
+            f"{number:,} {name}" for name, number in report["counts"].items() if number
+        )
         say(f"\nThe run ({path.relative_to(ROOT)}): {counts.replace('_', ' ')}.")
         for code, refused in report["refused"].items():
             say(f"  {code}: {refused['records']:,} records. {refused['meaning']}")
@@ -80,7 +71,7 @@ def _tell(new_reports: set[Path]) -> None:
     )
 
 
-def _contacts() -> List[Dict[str, Any]]:
+def _contacts() -> list[dict[str, Any]]:
     """All contacts of the sandbox's file, with their lists and fields."""
     with subprocess.Popen(
         [str(TARGET_BIN / "activecampaign-sandbox"), "--path", SANDBOX_FILE, "--exit-with-stdin"],

@@ -1,7 +1,7 @@
-"""Virtual environments that `demo.py` and `test.py` make for themselves, from the hashed locks.
+"""What `demo.py` and `test.py` set up for themselves: environments, from the hashed locks.
 
-Only the standard library is used, and nothing newer than Python 3.7 where the version is checked:
-these scripts run before anything is installed, on whatever `python3` is.
+They run before anything is installed, on whatever `python3` is: only the standard library is used,
+and nothing that an older Python would stumble over before its version is checked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, Optional  # noqa: UP035 - read by Python 3.7 too
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 10)
@@ -28,6 +27,14 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def fingerprint(*paths: Path) -> str:
+    """What stands for the contents of files; another one when one of them changes."""
+    hashed = hashlib.sha256()
+    for path in paths:
+        hashed.update(path.read_bytes())
+    return hashed.hexdigest()
+
+
 def supported_python() -> str:
     """A Python of a supported version: the one that runs this, or one on the PATH.
 
@@ -38,7 +45,7 @@ def supported_python() -> str:
         return sys.executable
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
         found = shutil.which(f"python3.{minor}")
-        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+        if found and _works([found, "-c", ""]):
             return found
     running = "{}.{}".format(*sys.version_info)
     raise SetUpError(
@@ -78,8 +85,8 @@ class Environment:
         """
         python = supported_python()
         stamp = self._folder / ".made-from"
-        wanted = self._fingerprint(python)
-        if stamp.is_file() and stamp.read_text() == wanted:
+        wanted = self._made_from(python)
+        if _holds(stamp, wanted):
             return
         say(f"Setting up {self._folder.name} ({self._purpose}); this takes a minute or so.")
         if self._folder.exists():
@@ -94,15 +101,12 @@ class Environment:
             _run([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], "build it")
         stamp.write_text(wanted)
 
-    def _fingerprint(self, python: str) -> str:
+    def _made_from(self, python: str) -> str:
         """What the environment depends on: its lock, the Python, where it stands."""
         sources = [self._lock] + ([ROOT / "pyproject.toml"] if self._project else [])
-        hashed = hashlib.sha256()
-        for source in sources:
-            hashed.update(source.read_bytes())
-        return f"{hashed.hexdigest()}\n{os.path.realpath(python)}\n{self._folder}\n"
+        return f"{fingerprint(*sources)}\n{os.path.realpath(python)}\n{self._folder}\n"
 
-    def _installer(self, python: str) -> List[str]:
+    def _installer(self, python: str) -> list[str]:
         """The command that installs packages into the environment, with pip or with uv."""
         inside = str(self.bin / "python")
         if _works([inside, "-m", "ensurepip", "--default-pip"]):
@@ -120,12 +124,32 @@ class Environment:
         )
 
 
-def _works(command: List[str]) -> bool:
+def install_plugins(meltano: Environment, *names: str) -> None:
+    """Install plugins of meltano.yml, unless they are there as it and pyproject.toml say.
+
+    Raises:
+        SetUpError: One can't be installed.
+    """
+    wanted = fingerprint(ROOT / "meltano.yml", ROOT / "pyproject.toml")
+    stamps = {name: ROOT / ".meltano" / f"{name}-made-from" for name in names}
+    stale = [name for name, stamp in stamps.items() if not _holds(stamp, wanted)]
+    if stale:
+        say(f"Installing {' and '.join(stale)} for Meltano.")
+        _run([str(meltano.bin / "meltano"), "install", *stale], "install the plugins")
+        for name in stale:
+            stamps[name].write_text(wanted)
+
+
+def _holds(stamp: Path, wanted: str) -> bool:
+    return stamp.is_file() and stamp.read_text() == wanted
+
+
+def _works(command: list[str]) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _run(command: List[str], purpose: str, cwd: Optional[Path] = None) -> None:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def _run(command: list[str], purpose: str) -> None:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
         raise SetUpError(f"Could not {purpose}: {' '.join(command)} said\n{last}")

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from dotenv import find_dotenv
 from jsonschema import Draft202012Validator
 from singer_sdk.configuration._dict_config import parse_environment_config
 
@@ -381,18 +382,21 @@ def from_environment(schema: dict[str, Any], prefix: str) -> dict[str, Any]:
     The SDK's own parser is asked for one setting at a time, with numbers disguised as
     strings: by itself it leaves `number` a string, which the schema then refuses, takes
     any type that admits an integer for one (a list's name would end in a traceback), and
-    does not say which variable it could not read.
+    does not say which variable it could not read. It also looks for `.env` from its own
+    place upwards, which only finds one if it is installed below the project; here the
+    search begins in the current folder.
 
     Raises:
         ValueError: A variable that can't be read; the message names it, not its value.
     """
+    dotenv = find_dotenv(usecwd=True)
     found: dict[str, Any] = {}
     for name, setting in schema["properties"].items():
         numeric = _numeric_type(setting)
         asked = {"type": "string"} if numeric else setting
         variable = f"{prefix}{name.upper()}"
         try:
-            given = parse_environment_config({"properties": {name: asked}}, prefix)
+            given = parse_environment_config({"properties": {name: asked}}, prefix, dotenv)
             if name in given:
                 found[name] = numeric(given[name]) if numeric else given[name]
         except ValueError:

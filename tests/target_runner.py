@@ -55,7 +55,7 @@ class Outcome:
         return [message["record"] for message in messages if message["type"] == "RECORD"]
 
     @property
-    def codes(self) -> dict[str, str]:
+    def codes(self) -> dict[str | None, str]:
         """The codes of refused records by their address as it came."""
         return {record.get("email"): record["_reject_code"] for record in self.rejects}
 

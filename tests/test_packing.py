@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ STREAM = SourceStream("profiles", {"properties": {}})
 LIMIT = 399_999
 
 
-def contact(person: int, **values: str) -> Contact:
+def contact(person: int, **values: Any) -> Contact:
     address = f"p{person}@example.com"
     return Contact(key=address, email=address, lists=(1,), **values)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from tests.sandbox_server import SandboxServer
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def test_answers_as_recorded(sandbox: SandboxServer, ids: dict[str, str], file: 
 
 
 def test_there_is_an_expectation_for_every_recording() -> None:
-    assert len(EXPECTATIONS) == 40  # noqa: PLR2004
+    assert len(EXPECTATIONS) == 40
 
 
 def test_a_difference_is_found() -> None:

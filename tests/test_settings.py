@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from singer_sdk.configuration._dict_config import parse_environment_config
 
 from target_activecampaign import settings
 from target_activecampaign.target import TargetActiveCampaign
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "api_url": "https://acct.api-us1.com",
     "api_key": "0123456789abcdef",
     "data_privacy_consent": True,
@@ -112,8 +113,8 @@ def test_a_variable_that_cannot_be_read_is_named(
 def test_the_sdk_still_needs_our_parser_of_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """When this fails, the SDK reads numbers itself and `from_environment` can be simpler."""
     monkeypatch.setenv(PREFIX + "CHECKPOINT_SECONDS", "0.5")
-    given = settings.parse_environment_config(settings.json_schema(), PREFIX)
+    given = parse_environment_config(settings.json_schema(), PREFIX)
     assert given["checkpoint_seconds"] == "0.5"
     monkeypatch.setenv(PREFIX + "LIST_ID", "VIP customers")
     with pytest.raises(ValueError, match="invalid literal for int"):
-        settings.parse_environment_config(settings.json_schema(), PREFIX)
+        parse_environment_config(settings.json_schema(), PREFIX)

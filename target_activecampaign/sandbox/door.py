@@ -97,7 +97,10 @@ class Door:
             return self._answer(request, call, handler, None)
         instead = fault.answer()
         if fault.kind == "slow" and not fault.takes_effect:
+            faults_then = self._account.faults
             await asyncio.sleep(fault.seconds)
+            if self._account.faults is not faults_then:
+                return Answer(503, b"")  # the account was reset: the request belongs to the old one
         elif (instead or fault.kind == "reset") and not fault.takes_effect:
             return instead or Answer(500, b"")
         answer = self._answer(request, call, handler, fault)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.sandbox import records
@@ -10,33 +11,57 @@ from target_activecampaign.sandbox.records import ACTIVE, BOUNCED, UNSUBSCRIBED
 from target_activecampaign.sandbox.wire import reference
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from target_activecampaign.sandbox.options import Options
     from target_activecampaign.sandbox.store import Store
 
 _TEXT_KEYS = ("first_name", "last_name", "phone", "customer_acct_name")
 _AT_ONCE = 500  # values in one IN (...)
+_ROWS = 50  # rows in one INSERT
 
-_INSERT = (
-    "INSERT INTO contact (id, email, first_name, last_name, phone, organization, cdate, udate,"
-    " times_imported) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)"
-)
 # A key that wasn't sent is NULL here and leaves the column as it is.
 _UPDATE = (
     "UPDATE contact SET first_name = coalesce(?, first_name), last_name = coalesce(?, last_name),"
     " phone = coalesce(?, phone), organization = coalesce(?, organization), udate = ?,"
     " times_imported = times_imported + 1 WHERE id = ?"
 )
-_VALUE = (
-    "INSERT INTO field_value VALUES (?, ?, ?, ?, ?) ON CONFLICT (contact, field)"
-    " DO UPDATE SET value = excluded.value, udate = excluded.udate"
+
+
+class _Insert:
+    """An INSERT that takes many rows a call: a call into SQLite costs more than a row does."""
+
+    def __init__(self, head: str, marks: str, tail: str = "") -> None:
+        self._one = f"{head} VALUES {marks} {tail}"
+        self._many = f"{head} VALUES {', '.join([marks] * _ROWS)} {tail}"
+
+    def run(self, db: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+        """Insert the rows in their order."""
+        whole = len(rows) - len(rows) % _ROWS
+        db.executemany(
+            self._many,
+            [[*chain(*rows[start : start + _ROWS])] for start in range(0, whole, _ROWS)],
+        )
+        db.executemany(self._one, rows[whole:])
+
+
+_CONTACTS = _Insert(
+    "INSERT INTO contact (id, email, first_name, last_name, phone, organization, cdate, udate,"
+    " times_imported)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, 1)",
 )
-_MEMBERSHIP = (
-    "INSERT INTO membership (contact, list, status, sourceid, sdate, udate)"
-    " VALUES (?, ?, ?, 0, ?, ?) ON CONFLICT (contact, list)"
-    " DO UPDATE SET status = excluded.status, sdate = coalesce(excluded.sdate, sdate),"
-    " udate = excluded.udate"
+_VALUES = _Insert(
+    "INSERT INTO field_value",
+    "(?, ?, ?, ?, ?)",
+    "ON CONFLICT (contact, field) DO UPDATE SET value = excluded.value, udate = excluded.udate",
 )
-_TAG = "INSERT OR IGNORE INTO contact_tag VALUES (?, ?, ?)"
+_MEMBERSHIPS = _Insert(
+    "INSERT INTO membership (contact, list, status, sourceid, sdate, udate)",
+    "(?, ?, ?, 0, ?, ?)",
+    "ON CONFLICT (contact, list) DO UPDATE SET status = excluded.status,"
+    " sdate = coalesce(excluded.sdate, sdate), udate = excluded.udate",
+)
+_TAGS = _Insert("INSERT OR IGNORE INTO contact_tag", "(?, ?, ?)")
 
 
 @dataclass(frozen=True)
@@ -101,7 +126,7 @@ class Plan:
         self._updates: list[tuple[Any, ...]] = []
         self._values: list[tuple[Any, ...]] = []
         self._members: list[tuple[Any, ...]] = []
-        self._tags: list[tuple[int, int, int]] = []
+        self._tags: list[tuple[Any, ...]] = []
         self._moment = records.now()
         self._types: dict[int, str] = {
             row["id"]: row["type"] for row in store.all("SELECT id, type FROM field")
@@ -118,11 +143,11 @@ class Plan:
     def write(self) -> None:
         """Write all rows; the same person twice ends with the later values."""
         db = self._store.db
-        db.executemany(_INSERT, self._inserts)
+        _CONTACTS.run(db, self._inserts)
         db.executemany(_UPDATE, self._updates)
-        db.executemany(_VALUE, self._values)
-        db.executemany(_MEMBERSHIP, self._members)
-        db.executemany(_TAG, self._tags)
+        _VALUES.run(db, self._values)
+        _MEMBERSHIPS.run(db, self._members)
+        _TAGS.run(db, self._tags)
 
     def _known(self, keys: list[str]) -> dict[str, _Person]:
         """The people among these addresses whom the account holds."""

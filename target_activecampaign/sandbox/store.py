@@ -210,7 +210,7 @@ def _open(file: Path) -> tuple[sqlite3.Connection, bool]:
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         fresh = file.stat().st_size == 0
-        db = sqlite3.connect(file, isolation_level=None, timeout=5)
+        db = sqlite3.connect(file, isolation_level=None, timeout=2)
         db.row_factory = sqlite3.Row
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"can't open {file}: {error}") from None
@@ -223,6 +223,8 @@ def _open(file: Path) -> tuple[sqlite3.Connection, bool]:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = OFF")
         db.execute("PRAGMA cache_size = -65536")
+        # The index by address is written all over: few checkpoints write its pages less often.
+        db.execute("PRAGMA wal_autocheckpoint = 8000")
         db.execute("BEGIN IMMEDIATE")
         db.execute("COMMIT")
     except sqlite3.OperationalError as error:

@@ -1,0 +1,151 @@
+"""A real PostgreSQL server of a test's own, on a free loopback port, gone when the test ends.
+
+    with PostgresServer() as server, psycopg.connect(server.url) as connection:
+        ...
+
+It needs the server's programs (`initdb`, `postgres`); `PostgresServer.missing()` says whether they
+are there. PostgreSQL refuses to run as root, so that as root it runs as `postgres` or `nobody`.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+HOW_TO_GET_IT = (
+    "PostgreSQL's server programs are not on this machine: on Debian and Ubuntu "
+    "`apt-get install postgresql`, elsewhere put `initdb` and `postgres` on the PATH."
+)
+
+
+class PostgresServer:
+    """A running server with an empty database `warehouse`.
+
+    Attributes:
+        url: The database's address, as libpq and SQLAlchemy take it.
+    """
+
+    def __init__(self) -> None:
+        programs = _programs()
+        if programs is None:
+            raise RuntimeError(HOW_TO_GET_IT)
+        self._programs = programs
+        # Not below pytest's own folder, which only its user can enter.
+        self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self._identity = _identity()
+        if self._identity:
+            os.chown(self._folder, self._identity["user"], self._identity["group"])
+        self._data = self._folder / "data"
+        self._run("initdb", "--auth=trust", "--username=test", "--encoding=UTF8", "--no-sync")
+        self.start()
+        self._run_sql("CREATE DATABASE warehouse")
+
+    @staticmethod
+    def missing() -> bool:
+        """Whether this machine lacks the server's programs."""
+        return _programs() is None
+
+    @property
+    def url(self) -> str:
+        """The database's address."""
+        return self._url("warehouse")
+
+    def start(self) -> None:
+        """Start it (again, after a `stop`: on another port)."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": self._port,
+            "unix_socket_directories": self._folder,
+            "fsync": "off",  # the data need not outlive the machine
+        }
+        settings = [f"--{name}={value}" for name, value in options.items()]
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", self._data, *settings],
+                stdout=log,
+                stderr=log,
+                **self._identity,
+            )
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """End it; its data stays until the context ends."""
+        self._process.send_signal(signal.SIGINT)  # "fast": connections are cut, data is kept
+        self._process.wait(timeout=30)
+
+    def close(self) -> None:
+        """End it for good."""
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def __enter__(self) -> PostgresServer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://test@127.0.0.1:{self._port}/{database}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._programs / program, "-D", self._data, *arguments],
+            check=True,
+            capture_output=True,
+            **self._identity,
+        )
+
+    def _run_sql(self, statement: str) -> None:
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self._run_sql("SELECT 1")
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self._folder / "log").read_text()) from None
+                time.sleep(0.05)
+            else:
+                return
+
+
+def _programs() -> Path | None:
+    """The folder of the newest server's programs; Debian keeps them off the PATH."""
+    installed = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3])
+    )
+    found = installed[-1] if installed else shutil.which("initdb")
+    return Path(found).parent if found else None
+
+
+def _identity() -> dict[str, Any]:
+    """The user to run as, as `subprocess` takes it; empty for oneself."""
+    if os.getuid() != 0:
+        return {}
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}

@@ -1,0 +1,178 @@
+"""`meltano run tap-warehouse target-activecampaign`, as the README promises it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_activecampaign.settings import SETTINGS
+from tests.meltano_project import MISSING, MeltanoProject, installed
+from tests.sample_profiles import arrived, expected, profiles, usable_address
+from tests.sandbox_server import SandboxServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# All tests that run Meltano share one process: they would only wait for each other's turn.
+pytestmark = pytest.mark.xdist_group("meltano")
+
+RUN = ("run", "tap-warehouse", "target-activecampaign")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> MeltanoProject:
+    if not installed():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    return MeltanoProject(tmp_path / "project")
+
+
+def test_the_sample_is_loaded_and_a_second_run_ends_in_the_same_account(
+    project: MeltanoProject,
+) -> None:
+    people = profiles()
+    wanted = expected(people)
+
+    report = project.run(*RUN)
+
+    good = sum(usable_address(profile) is not None for profile in people)
+    counts = report["counts"]
+    assert counts["read"] == len(people)
+    assert counts["invalid"] == len(people) - good
+    assert counts["added_or_changed"] + counts["merged"] == good
+    assert counts["rejected"] == counts["unsettled"] == 0
+    first = _account(project)
+    assert arrived(first) == wanted
+    assert {contact["lists"].get("1") for contact in first} == {1}
+
+    again = project.run(*RUN)
+
+    assert again["counts"] == counts
+    assert _without_history(_account(project)) == _without_history(first)
+
+
+def _account(project: MeltanoProject) -> list[dict[str, Any]]:
+    with SandboxServer(project.sandbox_path) as sandbox:
+        return sandbox.export()
+
+
+def _without_history(contacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**contact, "times_imported": None} for contact in contacts]
+
+
+def test_refused_profiles_are_in_the_reject_file_and_the_state_is_kept(
+    project: MeltanoProject,
+) -> None:
+    report = project.run(*RUN)
+
+    (file,) = report["reject_files"].values()
+    messages = [json.loads(line) for line in (project.folder / file).open(encoding="utf-8")]
+    rejected = {
+        message["record"]["CustomerId"]: message["record"]["_reject_code"]
+        for message in messages
+        if message["type"] == "RECORD"
+    }
+    assert rejected == {
+        profile["CustomerId"]: "EMAIL_INVALID" if _has_text(profile) else "EMAIL_MISSING"
+        for profile in profiles()
+        if usable_address(profile) is None
+    }
+    state = project("state", "get", "sandbox:tap-warehouse-to-target-activecampaign")
+    assert "unified_profiles" in json.loads(state.out)["singer_state"]["bookmarks"]
+
+
+def _has_text(profile: dict[str, Any]) -> bool:
+    return bool((profile.get("EMailAddress1") or "").strip())
+
+
+@pytest.fixture
+def small_export(project: MeltanoProject) -> list[dict[str, Any]]:
+    """A few profiles instead of all, for what does not depend on how many there are."""
+    few = profiles()[:20]
+    (project.folder / "sample_data").unlink()
+    (project.folder / "sample_data").mkdir()
+    text = "".join(f"{json.dumps(profile)}\n" for profile in few)
+    (project.folder / "sample_data" / "profiles.jsonl").write_text(text, "utf-8")
+    return few
+
+
+def _env_file(project: MeltanoProject, sandbox: SandboxServer, consent: str) -> None:
+    (project.folder / ".env").write_text(
+        f"ACTIVECAMPAIGN_API_URL={sandbox.url}\n"
+        f"ACTIVECAMPAIGN_API_KEY={sandbox.api_key}\n"
+        "ACTIVECAMPAIGN_CONNECTION_NAME='The shop'\n"
+        "ACTIVECAMPAIGN_LIST_ID=2\n"
+        f"ACTIVECAMPAIGN_DATA_PRIVACY_CONSENT={consent}\n"
+    )
+
+
+def test_prod_loads_the_account_that_env_names(
+    project: MeltanoProject, sandbox: SandboxServer, small_export: list[dict[str, Any]]
+) -> None:
+    _env_file(project, sandbox, consent="true")
+
+    report = project.run("--environment=prod", *RUN)
+
+    assert report["connection"] == "The shop"
+    contacts = sandbox.export()
+    assert arrived(contacts) == expected(small_export)
+    assert {contact["lists"].get("2") for contact in contacts} == {1}
+
+
+def test_prod_sends_nothing_without_consent(
+    project: MeltanoProject, sandbox: SandboxServer, small_export: list[dict[str, Any]]
+) -> None:
+    _env_file(project, sandbox, consent="false")
+    already = len(sandbox.requests())
+
+    refused = project("--environment=prod", *RUN)
+
+    assert refused.code != 0
+    assert "data_privacy_consent" in refused.log
+    assert sandbox.api_key not in refused.out + refused.log
+    assert len(sandbox.requests()) == already
+
+
+def test_the_schedule_runs_the_job_daily(project: MeltanoProject) -> None:
+    listed = json.loads(project("schedule", "list", "--format=json").out)
+
+    (schedule,) = listed["schedules"]["job"]
+    assert schedule["interval"] == "@daily"
+    assert schedule["job"]["tasks"] == ["tap-warehouse target-activecampaign"]
+
+
+def test_meltano_knows_each_setting_of_the_target(project: MeltanoProject) -> None:
+    project("compile")
+
+    manifest = json.loads(
+        (project.folder / ".meltano" / "manifests" / "meltano-manifest.json").read_text("utf-8")
+    )
+    (loader,) = manifest["plugins"]["loaders"]
+    assert [_comparable(setting) for setting in loader["settings"]] == [
+        {
+            "name": setting.name,
+            "kind": _kind(setting.schema["type"]),
+            "description": setting.text,
+            "sensitive": setting.secret,
+        }
+        for setting in SETTINGS
+    ]
+
+
+def _comparable(setting: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": setting["name"],
+        "kind": setting["kind"],
+        "description": setting["description"],
+        "sensitive": setting.get("sensitive", False),
+    }
+
+
+def _kind(types: str | list[str]) -> str:
+    """Meltano's word for a JSON type; meltano.yml says why numbers are integers there."""
+    if "string" in types:
+        return "string"
+    first = types if isinstance(types, str) else types[0]
+    return "integer" if first == "number" else first
