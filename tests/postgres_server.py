@@ -106,7 +106,7 @@ class PostgresServer:
         self.close()
 
     def _url(self, database: str) -> str:
-        return f"postgresql://test@127.0.0.1:{self._port}/{database}"
+        return f"postgresql://test:test@127.0.0.1:{self._port}/{database}"
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(

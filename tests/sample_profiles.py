@@ -37,7 +37,13 @@ _USABLE = re.compile(r"[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z]+\.)+[a-z]{3}")
 
 def profiles() -> list[dict[str, Any]]:
     """The profiles in the order of the file."""
-    return [json.loads(line) for line in PATH.open(encoding="utf-8")]
+    return json_lines(PATH)
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines."""
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
 
 
 def expected(people: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -153,9 +153,15 @@ class SandboxServer:
         """Switch all faults off."""
         self._control("DELETE", "faults")
 
-    def prepare(self, *contacts: dict[str, Any], excluded: tuple[str, ...] = ()) -> None:
-        """Set up people as in the export (`lists`, `tags`, `fields`, `bounced`), and exclusions."""
-        self._control("POST", "contacts", json={"contacts": contacts, "excluded": excluded})
+    def prepare(
+        self,
+        *contacts: dict[str, Any],
+        excluded: tuple[str, ...] = (),
+        malformed: tuple[str, ...] = (),
+    ) -> None:
+        """Set up people as in the export (`lists`, `tags`, `fields`, `bounced`), and addresses."""
+        body = {"contacts": contacts, "excluded": excluded, "malformed": malformed}
+        self._control("POST", "contacts", json=body)
 
     def settle(self) -> int:
         """Apply all queued imports at once; returns how many."""

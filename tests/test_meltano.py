@@ -10,7 +10,7 @@ import pytest
 
 from target_activecampaign.settings import SETTINGS
 from tests.meltano_project import MISSING, MeltanoProject, installed
-from tests.sample_profiles import arrived, expected, profiles, usable_address
+from tests.sample_profiles import arrived, expected, json_lines, profiles, usable_address
 from tests.sandbox_server import SandboxServer
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def test_refused_profiles_are_in_the_reject_file_and_the_state_is_kept(
     report = project.run(*RUN)
 
     (file,) = report["reject_files"].values()
-    messages = [json.loads(line) for line in (project.folder / file).open(encoding="utf-8")]
+    messages = json_lines(project.folder / file)
     rejected = {
         message["record"]["CustomerId"]: message["record"]["_reject_code"]
         for message in messages
@@ -143,36 +143,15 @@ def test_the_schedule_runs_the_job_daily(project: MeltanoProject) -> None:
     assert schedule["job"]["tasks"] == ["tap-warehouse target-activecampaign"]
 
 
-def test_meltano_knows_each_setting_of_the_target(project: MeltanoProject) -> None:
+def test_meltano_knows_the_settings_of_the_target(project: MeltanoProject) -> None:
     project("compile")
 
-    manifest = json.loads(
-        (project.folder / ".meltano" / "manifests" / "meltano-manifest.json").read_text("utf-8")
-    )
-    (loader,) = manifest["plugins"]["loaders"]
-    assert [_comparable(setting) for setting in loader["settings"]] == [
-        {
-            "name": setting.name,
-            "kind": _kind(setting.schema["type"]),
-            "description": setting.text,
-            "sensitive": setting.secret,
-        }
-        for setting in SETTINGS
-    ]
-
-
-def _comparable(setting: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": setting["name"],
-        "kind": setting["kind"],
-        "description": setting["description"],
-        "sensitive": setting.get("sensitive", False),
-    }
-
-
-def _kind(types: str | list[str]) -> str:
-    """Meltano's word for a JSON type; meltano.yml says why numbers are integers there."""
-    if "string" in types:
-        return "string"
-    first = types if isinstance(types, str) else types[0]
-    return "integer" if first == "number" else first
+    path = project.folder / ".meltano" / "manifests" / "meltano-manifest.json"
+    (loader,) = json.loads(path.read_text("utf-8"))["plugins"]["loaders"]
+    known = {setting["name"]: setting for setting in loader["settings"]}
+    assert {name: known[name]["description"] for name in known} == {
+        setting.name: setting.text for setting in SETTINGS
+    }, "python scripts/write_meltano.py"
+    assert [name for name in known if known[name].get("sensitive")] == ["api_key"]
+    assert known["data_privacy_consent"]["kind"] == "boolean"
+    assert known["field_mapping"]["kind"] == "object"

@@ -99,6 +99,16 @@ class TestCommand:
         assert "target-activecampaign[sandbox]" in run.stderr
         assert "Traceback" not in run.stderr
 
+    def test_it_needs_nothing_else_of_the_package(self) -> None:
+        code = (
+            "import sys; from target_activecampaign.sandbox import cli, server\n"
+            "print(*sorted(name for name in sys.modules if name.startswith('target_')))"
+        )
+        names = command(code=code).stdout.split()
+        assert "target_activecampaign.sandbox.server" in names
+        beside = [name for name in names if not name.startswith("target_activecampaign.sandbox")]
+        assert beside == ["target_activecampaign"]
+
     def test_every_switch_and_fault_is_documented(self) -> None:
         text = DOCS.read_text()
         names = [option.name.replace("_", "-") for option in dataclasses.fields(Options)]
@@ -397,7 +407,10 @@ class TestImport:
         assert answer.status_code == 400
         assert answer.json()["failureReasons"][0]["contact"] == 1
 
-    @pytest.mark.parametrize("body", ["{", "[]", "{}", '{"contacts": []}', '{"contacts": {}}'])
+    @pytest.mark.parametrize(
+        "body",
+        ["{", "[]", "{}", '{"contacts": []}', '{"contacts": {}}', r'{"contacts": ["\ud83d"]}'],
+    )
     def test_no_import_at_all(self, sandbox: SandboxServer, body: str) -> None:
         answer = sandbox.call("POST", IMPORT, data=body)
         assert answer.status_code == 400

@@ -36,12 +36,14 @@ Kind = Literal["request", "import", "single_import"]
 ARRIVAL = 0.1
 """Seconds after sending in which a request is taken to reach the server, to begin with."""
 
-_RULES: dict[Kind, tuple[Kind, ...]] = {
+RULES: dict[Kind, tuple[Kind, ...]] = {
     "request": ("request",),
     "import": ("request", "import"),
     "single_import": ("request", "single_import"),
 }
-_IMPORT_KINDS: tuple[Kind, ...] = ("import", "single_import")
+"""The limits that each kind of request counts for."""
+
+IMPORT_KINDS: tuple[Kind, ...] = ("import", "single_import")
 
 _REMEMBERED = 100
 
@@ -143,11 +145,7 @@ class Budget:
         self._closed = False
         self._waiting: Counter[Kind] = Counter()
         self._held_until: dict[Kind, float] = {}
-        self._default_hold: dict[Kind, float] = {
-            "request": 1.0,
-            "import": minute,
-            "single_import": minute,
-        }
+        self._default_hold = default_holds(minute)
         self._windows: dict[Kind, _Window] = {
             "request": _window(requests_per_second, 1.0, ARRIVAL),
             "import": _window(imports_per_minute, minute),
@@ -212,8 +210,7 @@ class Budget:
         have used them up ourselves: then others work on the account, and everybody waits for
         the next second instead of being refused.
         """
-        limit = _whole_number(headers.get("RateLimit-Limit"))
-        remaining = _whole_number(headers.get("RateLimit-Remaining"))
+        limit, remaining = limit_and_remaining(headers)
         with self._changed:
             window, now = self._windows["request"], self._clock()
             if math.isinf(window.limit):  # somebody decided that there is no limit
@@ -245,7 +242,7 @@ class Budget:
                         seconds = math.inf  # the import tells when it has taken its slot
                     self._changed.wait(None if math.isinf(seconds) else seconds)
                 now = self._clock()
-                return [self._windows[rule].take(now) for rule in _RULES[kind]]
+                return [self._windows[rule].take(now) for rule in RULES[kind]]
             finally:
                 self._waiting[kind] -= 1
                 self._changed.notify_all()
@@ -254,20 +251,41 @@ class Budget:
         now = self._clock()
         return max(
             0.0,
-            *(self._windows[rule].wait(now) for rule in _RULES[kind]),
-            *(self._held_until.get(rule, now) - now for rule in _RULES[kind]),
+            *(self._windows[rule].wait(now) for rule in RULES[kind]),
+            *(self._held_until.get(rule, now) - now for rule in RULES[kind]),
         )
 
     def _import_goes_first(self) -> bool:
-        return any(self._waiting[kind] and self._wait(kind) <= 0 for kind in _IMPORT_KINDS)
+        return any(self._waiting[kind] and self._wait(kind) <= 0 for kind in IMPORT_KINDS)
 
 
 def _window(limit: float | None, seconds: float, arrival: float = math.inf) -> _Window:
-    """Make a rule of `limit` in `seconds`; 2.5 a second becomes 2 in 0.8 seconds."""
+    return _Window(*whole_window(limit, seconds), arrival)
+
+
+def whole_window(limit: float | None, seconds: float) -> tuple[float, float]:
+    """Make a limit of a rate: 2.5 a second becomes 2 in 0.8 seconds, and a little longer.
+
+    Returns:
+        How many in how many seconds; infinitely many where there is no limit (None or 0).
+    """
     if not limit:
-        return _Window(math.inf, seconds, arrival)
+        return math.inf, seconds
     whole = max(1, math.floor(limit))
-    return _Window(whole, seconds * whole / limit * _CLOCK_DRIFT, arrival)
+    return whole, seconds * whole / limit * _CLOCK_DRIFT
+
+
+def default_holds(minute: float) -> dict[Kind, float]:
+    """Seconds nobody sends after a refusal that names none: the length of its window."""
+    return {"request": 1.0, "import": minute, "single_import": minute}
+
+
+def limit_and_remaining(headers: Mapping[str, str]) -> tuple[int | None, int | None]:
+    """Read ``RateLimit-Limit`` and ``RateLimit-Remaining``; None for what is not there."""
+    return (
+        _whole_number(headers.get("RateLimit-Limit")),
+        _whole_number(headers.get("RateLimit-Remaining")),
+    )
 
 
 def _whole_number(text: str | None) -> int | None:

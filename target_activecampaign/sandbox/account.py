@@ -21,6 +21,10 @@ class Account:
         store: The account's data; a fresh one gets the sample account.
         options: The sandbox's switches.
         empty: Leave a fresh account without lists and fields.
+
+    Attributes:
+        malformed: Addresses (as keys) that the account refuses whatever they look like: which
+            ones the real API refuses at once beyond its documented rules is not known.
     """
 
     def __init__(self, store: Store, options: Options, *, empty: bool = False) -> None:
@@ -30,6 +34,7 @@ class Account:
         self.queue = ImportQueue(store, options)
         self.limits = Limits(options)
         self.faults = Faults()
+        self.malformed: set[str] = set()
         if store.fresh and not empty:
             sample.fill(store)
 
@@ -39,5 +44,6 @@ class Account:
         self.queue.forget_cached()
         self.limits = Limits(self.options)
         self.faults = Faults()
+        self.malformed = set()
         if not empty:
             sample.fill(self.store)

@@ -147,13 +147,14 @@ def _export_lines(account: Account, rows: list[Row]) -> Iterator[bytes]:
 
 
 async def _prepare(account: Account, request: Request) -> Response:
-    """POST contacts: set up people in any state, and the exclusion list."""
+    """POST contacts: set up people in any state, exclusions, and addresses to be refused."""
     body = json.loads(await request.body())
     with account.store.transaction():
         for person in body.get("contacts", []):
             _prepare_contact(account, person)
         for pattern in body.get("excluded", []):
             account.store.db.execute("INSERT OR IGNORE INTO excluded VALUES (?)", (pattern,))
+    account.malformed |= {records.email_key(email) for email in body.get("malformed", [])}
     account.queue.forget_cached()
     return JSONResponse({"contacts": account.store.number("SELECT count(*) FROM contact")})
 

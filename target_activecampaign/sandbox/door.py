@@ -10,6 +10,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from target_activecampaign.sandbox import faults
@@ -69,12 +70,16 @@ class Door:
     async def serve(self, request: Request, handler: Handler) -> Response:
         """Carry one request through and log it."""
         started, moment = time.time(), time.perf_counter()
+        try:
+            body = await request.body()
+        except ClientDisconnect:  # a client that died while it sent: nobody is there to answer
+            return Response(status_code=400)
         call = Call(
             method=request.method,
             path=request.url.path,
             query_string=request.url.query,
             params=request.path_params,
-            body=await request.body(),
+            body=body,
             base=f"{request.base_url}api/3",
         )
         fault = self._account.faults.pick(call)

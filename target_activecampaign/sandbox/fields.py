@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from target_activecampaign.sandbox.wire import (
     invalid,
     not_found,
     page,
+    parse,
     reference,
     text,
 )
@@ -191,7 +191,7 @@ def create_option(store: Store, field: int, item: dict[str, Any]) -> int:
 def create_options(account: Account, call: Call) -> Answer:
     """POST /fieldOption/bulk."""
     try:
-        items = json.loads(call.body)["fieldOptions"]
+        items = parse(call.body)["fieldOptions"]
     except (ValueError, TypeError, KeyError):
         items = None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):

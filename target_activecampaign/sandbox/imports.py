@@ -11,7 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from target_activecampaign.sandbox import clock, records
-from target_activecampaign.sandbox.wire import HTML, Answer, ApiError, Call, reference
+from target_activecampaign.sandbox.wire import HTML, Answer, ApiError, Call, parse, reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def create(account: Account, call: Call) -> Answer:
     if options.contacts_per_import and len(contacts) > options.contacts_per_import:
         reason = f"Up to {options.contacts_per_import} contacts may be included in a request"
         refuse(int(options.too_many_status), _NOT_QUEUED, [reason], "import_too_many")
-    _check(contacts, payload, options)
+    _check(account, contacts, payload)
     queued = len(contacts) - _excluded_count(account, contacts)
     call.batch = _queue(account, call, payload, contacts)
     return Answer(
@@ -74,7 +74,7 @@ def create(account: Account, call: Call) -> Answer:
 
 def _parsed(call: Call) -> tuple[dict[str, Any], list[Any]]:
     try:
-        payload = json.loads(call.body)
+        payload = parse(call.body)
     except ValueError:
         refuse(400, _NOT_QUEUED, ["Invalid or unparsable json"], "import_invalid")
     contacts = payload.get("contacts") if isinstance(payload, dict) else None
@@ -91,16 +91,17 @@ def _take_from_limit(account: Account, contacts: int) -> None:
         rate_refusal(window.limit)
 
 
-def _check(contacts: list[Any], payload: dict[str, Any], options: Options) -> None:
+def _check(account: Account, contacts: list[Any], payload: dict[str, Any]) -> None:
     """Refuse the whole import when a contact or its callback is invalid [doc]."""
     callback = payload.get("callback")
     if callback is not None and not (
         isinstance(callback, dict) and callback.get("url") and callback.get("requestType")
     ):
         refuse(400, _NOT_QUEUED, ["'callback' requires 'url' and 'requestType'."], "import_invalid")
+    options = account.options
     reasons = []
     for number, contact in enumerate(contacts, int(options.index_base)):
-        reason = _fault_of(contact, options)
+        reason = _fault_of(account, contact)
         if reason:
             reasons.append({"contact": number, "failureReason": reason})
             if options.failure_reasons == "first":
@@ -109,12 +110,13 @@ def _check(contacts: list[Any], payload: dict[str, Any], options: Options) -> No
         refuse(400, _NOT_QUEUED, reasons, "import_invalid")
 
 
-def _fault_of(contact: Any, options: Options) -> str | None:
+def _fault_of(account: Account, contact: Any) -> str | None:
     """What is wrong with a contact, in the words of the one documented and one reported case."""
     email = contact.get("email") if isinstance(contact, dict) else None
     if not isinstance(email, str) or not email.strip():
         return "Field 'email' not found"
-    if options.bad_email == "refuse" and not records.valid_email(email.strip()):
+    refused = account.options.bad_email == "refuse" and not records.valid_email(email.strip())
+    if refused or (account.malformed and records.email_key(email) in account.malformed):
         return "Field 'email' incorrect format"
     wrong = next((key for key, fits in _FORMS.items() if not fits(contact.get(key))), None)
     return f"Field '{wrong}' incorrect format" if wrong else None

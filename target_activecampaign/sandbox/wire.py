@@ -67,7 +67,7 @@ class Call:
             ApiError: The body isn't JSON (400), or holds no such object (422).
         """
         try:
-            document = json.loads(self.body)
+            document = parse(self.body)
         except ValueError:
             fail(400, errors=[{"status": 400, "title": "Bad Request", "detail": "Invalid JSON"}])
         value = document.get(key) if isinstance(document, dict) else None
@@ -99,6 +99,18 @@ class ApiError(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
         self.answer = answer
+
+
+def parse(body: bytes) -> Any:
+    """A body's JSON.
+
+    Raises:
+        ValueError: It is none, or holds half a surrogate pair, which PHP refuses too.
+    """
+    document = json.loads(body)
+    if b"\\ud" in body.lower():
+        json.dumps(document, ensure_ascii=False).encode()
+    return document
 
 
 def fail(status: int, **body: Any) -> NoReturn:

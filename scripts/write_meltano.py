@@ -1,0 +1,53 @@
+"""Write the target's settings into meltano.yml, as the target itself describes them.
+
+Meltano needs them there to type and to hide values; a test says when they are out of date.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from target_activecampaign.settings import SETTINGS, Setting
+
+PATH = Path(__file__).resolve().parent.parent / "meltano.yml"
+BEGIN = "    # Written by scripts/write_meltano.py.\n"
+END = "    # End of what scripts/write_meltano.py writes.\n"
+WIDTH = 88
+
+
+def settings_yaml() -> str:
+    """The `settings` of the loader in meltano.yml."""
+    return "    settings:\n" + "".join(_setting_yaml(setting) for setting in SETTINGS)
+
+
+def _setting_yaml(setting: Setting) -> str:
+    lines = [f"- name: {setting.name}", f"  kind: {_kind(setting.schema['type'])}"]
+    lines += ["  sensitive: true"] if setting.secret else []
+    lines += ["  description: >-"]
+    lines += [f"    {line}" for line in textwrap.wrap(setting.text, WIDTH)]
+    return "".join(f"    {line}\n" for line in lines)
+
+
+def _kind(types: str | list[str]) -> str:
+    """Meltano's word for a JSON type.
+
+    Numbers that may have a fraction are of kind `integer`: Meltano 4.4 fails to hand on the kind
+    `decimal`, and leaves a fraction that stands in meltano.yml as it is. Only in a variable does
+    such a setting have to be a whole number.
+    """
+    if "string" in types:
+        return "string"
+    first = types if isinstance(types, str) else types[0]
+    return "integer" if first == "number" else first
+
+
+def written() -> str:
+    """The text of meltano.yml with the settings as they are now."""
+    text = PATH.read_text("utf-8")
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}{settings_yaml()}{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    PATH.write_text(written(), "utf-8")
