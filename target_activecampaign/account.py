@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from target_activecampaign.activecampaign import Budget, Client, parse_api_url
+from target_activecampaign.config import did_you_mean
 from target_activecampaign.embedded import EmbeddedSandbox
-from target_activecampaign.settings import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

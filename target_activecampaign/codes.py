@@ -52,12 +52,37 @@ CODES: dict[str, Code] = {
     ),
     "REFUSED_BY_IMPORT": Code(
         "ActiveCampaign's import refused the contact.",
-        "Look the person up in ActiveCampaign: unsubscribed from the list, bounced, excluded, "
-        "or an address that it does not take.",
+        "Look the person up in ActiveCampaign; more than 'diagnose_limit' in a run are not asked "
+        "about one by one.",
+        ours=False,
+    ),
+    "OPTED_OUT": Code(
+        "The person has unsubscribed from the list, and the import does not undo that.",
+        "Leave it so. Only the person can subscribe again, through a form of yours.",
+        ours=False,
+    ),
+    "BOUNCED": Code(
+        "Mail to the address has bounced, and ActiveCampaign takes it no more.",
+        "Find the person's current address, or leave the profile out of the segment.",
+        ours=False,
+    ),
+    "NOT_CREATED": Code(
+        "ActiveCampaign did not make a contact of the address, and does not say why.",
+        "See whether the address or its domain is on the account's exclusion list.",
+        ours=False,
+    ),
+    "ACCOUNT_LIMIT": Code(
+        "ActiveCampaign made none of the import's new contacts: the account seems to be full.",
+        "Compare the contacts in the account with its plan, and raise the plan or make room.",
         ours=False,
     ),
     "IMPORT_FAILED": Code(
         "ActiveCampaign's import ended without importing the contact, alone and repeatedly.",
+        "Pipe the reject file in again later; if it fails again, ask ActiveCampaign's support.",
+        ours=False,
+    ),
+    "IMPORT_LOST": Code(
+        "ActiveCampaign accepted the contact's import and then did not know it, repeatedly.",
         "Pipe the reject file in again later; if it fails again, ask ActiveCampaign's support.",
         ours=False,
     ),

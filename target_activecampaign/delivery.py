@@ -11,25 +11,29 @@ account's limit, and no confirmation should wait behind it.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
-import queue
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from target_activecampaign.activecampaign import ImportRefused, InvalidRequest
+from target_activecampaign.activecampaign import (
+    ImportRefused,
+    InvalidRequest,
+    LimitReached,
+    NotFound,
+)
 from target_activecampaign.contact import person_key
+from target_activecampaign.diagnosis import Diagnosis
+from target_activecampaign.dispatcher import Dispatcher
 from target_activecampaign.suspects import IndexBase, Suspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_activecampaign.activecampaign import Accepted, Client, ImportStatus
+    from target_activecampaign.ledger import Ledger
     from target_activecampaign.packer import Batch, Entry
     from target_activecampaign.settlement import Settlement
 
@@ -37,32 +41,35 @@ logger = logging.getLogger("target-activecampaign")
 
 _MAX_CONTACTS_UNDER_WAY = 16_000
 _ATTEMPTS = 2
+_HOPELESS = 10
 _FIRST_LATENCY_SECONDS = 0.5
 _MIN_PAUSE_SECONDS = 0.25
 _MAX_PAUSE_SECONDS = 15.0
+_UNKNOWN_GRACE_SECONDS = 10.0
 
 
 class DeliveryError(Exception):
     """The delivery ended before everything was settled. Its cause is the reason."""
 
 
+class QueueBrokenError(Exception):
+    """ActiveCampaign's import queue fails whatever it is given."""
+
+
 @dataclass(slots=True)
 class _Flight:
-    """A batch that ActiveCampaign has accepted."""
+    """An import that ActiveCampaign has accepted.
 
-    batch: Batch
+    Attributes:
+        number: Its number in the ledger.
+        batch: Its contacts; None for one that an earlier run left behind.
+    """
+
+    number: int
     batch_id: str
+    batch: Batch | None
     since: float
     questions: int = 0
-
-
-@dataclass(slots=True)
-class _Event:
-    """What a pool reports: run `then` on the dispatcher with what the call came to."""
-
-    then: Callable[[Any, Exception | None], None]
-    result: Any = None
-    error: Exception | None = None
 
 
 class Delivery:
@@ -74,9 +81,11 @@ class Delivery:
     Args:
         client: Where to.
         settlement: What is told of each contact's end.
+        ledger: What is told of each import before and after it is posted.
         on_settled: Called on the dispatcher after contacts were settled.
         import_timeout: Seconds from accepted to confirmed after which an import is tried again.
-        max_in_flight: Requests out at once to post imports.
+        max_in_flight: Imports being posted at once.
+        diagnose_limit: Refused contacts whose reason is asked for.
         max_contacts: Contacts under way, above which `submit` blocks: it bounds the memory.
     """
 
@@ -84,35 +93,37 @@ class Delivery:
         self,
         client: Client,
         settlement: Settlement,
+        ledger: Ledger,
         *,
         on_settled: Callable[[], None],
         import_timeout: float,
         max_in_flight: int = 8,
+        diagnose_limit: int = 100,
         max_contacts: int = _MAX_CONTACTS_UNDER_WAY,
     ) -> None:
         self._client = client
         self._settlement = settlement
+        self._ledger = ledger
         self._on_settled = on_settled
         self._import_timeout = import_timeout
         self._max_in_flight = max_in_flight
+        self._diagnosis = Diagnosis(client, diagnose_limit)
         self._max_contacts = max_contacts
-        self._events: queue.SimpleQueue[_Event | None] = queue.SimpleQueue()
-        self._posts = ThreadPoolExecutor(max_in_flight, "post")
-        self._questions = ThreadPoolExecutor(4, "ask")
         self._waiting: deque[Batch] = deque()
         self._posting = 0
-        self._flights = 0
         self._busy: set[str] = set()
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._tie = itertools.count()
+        self._recovering = 0
         self._latency = _FIRST_LATENCY_SECONDS
         self._base = IndexBase()
+        self._in_vain = 0
         self._room = threading.Condition()
         self._under_way = 0
         self._failure: Exception | None = None
         self.imports = 0
-        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
-        self._thread.start()
+        self._dispatcher = Dispatcher(
+            pools={"post": max_in_flight, "ask": 4}, after=self._post_waiting, failed=self._fail
+        )
+        self._dispatcher.do(self._recover)
 
     # What the reading thread calls
 
@@ -127,9 +138,9 @@ class Delivery:
             self._room.wait_for(
                 lambda: self._failure or self._under_way + count <= self._max_contacts
             )
-            self._raise_failure()
+            self.check()
             self._under_way += count
-        self._events.put(_Event(lambda *_: self._enqueue(batch)))
+        self._dispatcher.do(lambda: self._waiting.append(batch))
 
     def check(self) -> None:
         """See whether all is well.
@@ -137,7 +148,8 @@ class Delivery:
         Raises:
             DeliveryError: The delivery has failed.
         """
-        self._raise_failure()
+        if self._failure is not None:
+            raise DeliveryError(str(self._failure)) from self._failure
 
     def wait(self) -> None:
         """Wait until all batches are settled.
@@ -149,67 +161,13 @@ class Delivery:
         with self._room:
             self._room.wait_for(lambda: self._failure or not self._under_way)
         if self._failure is not None:
-            self._events.put(None)
-            self._thread.join()
-        self._raise_failure()
+            self._dispatcher.finish()
+        self.check()
 
     def close(self) -> None:
         """End the threads. What is not settled stays so."""
         self._client.close()
-        self._events.put(None)
-        for pool in (self._posts, self._questions):
-            pool.shutdown(wait=False, cancel_futures=True)
-        self._thread.join(timeout=5)
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise DeliveryError(str(self._failure)) from self._failure
-
-    # The dispatcher
-
-    def _run(self) -> None:
-        ending = False
-        while not (ending and not self._posting and not self._flights):
-            try:
-                event = self._events.get(timeout=self._until_due())
-            except queue.Empty:
-                event = _Event(lambda *_: None)
-            if event is None:
-                ending = True
-                continue
-            try:
-                event.then(event.result, event.error)
-                self._run_due()
-                self._post_waiting()
-            except Exception as error:  # noqa: BLE001 - must reach the reading thread
-                self._fail(error)
-
-    def _until_due(self) -> float | None:
-        return max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
-
-    def _run_due(self) -> None:
-        while self._due and self._due[0][0] <= time.monotonic():
-            heapq.heappop(self._due)[2]()
-
-    def _later(self, seconds: float, do: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (time.monotonic() + seconds, next(self._tie), do))
-
-    def _call(
-        self,
-        pool: ThreadPoolExecutor,
-        function: Callable[[], Any],
-        then: Callable[[Any, Exception | None], None],
-    ) -> None:
-        def report(future: Future[Any]) -> None:
-            if future.cancelled():
-                return
-            error = future.exception()
-            if error is None:
-                self._events.put(_Event(then, result=future.result()))
-            else:
-                self._events.put(_Event(then, error=error))  # type: ignore[arg-type]
-
-        pool.submit(function).add_done_callback(report)
+        self._dispatcher.close()
 
     def _fail(self, error: Exception) -> None:
         """Nothing more is posted; what was accepted is still asked about."""
@@ -218,31 +176,59 @@ class Delivery:
             self._waiting.clear()
             self._room.notify_all()
 
-    # Posting: is it accepted?
+    # What an earlier run left in flight
 
-    def _enqueue(self, batch: Batch) -> None:
-        if self._failure is None:
-            self._waiting.append(batch)
+    def _recover(self) -> None:
+        """Ask about leftovers; nothing is posted before it is known what became of them."""
+        for leftover in self._ledger.leftovers():
+            if leftover.batch_id is None:
+                # It may have been accepted; as nobody can tell, its contacts are sent again.
+                self._ledger.dropped(leftover.id)
+            else:
+                self._recovering += 1
+                self._fly(leftover.id, leftover.batch_id, None)
+        if self._recovering:
+            logger.info(
+                "An earlier run was cut off with %d imports in flight: asking what became of "
+                "them first.",
+                self._recovering,
+            )
+
+    # Posting: is it accepted?
 
     def _post_waiting(self) -> None:
         """Post what may go: in order, past those that have a person under way."""
+        if self._failure is not None:
+            self._waiting.clear()
+        if self._recovering:
+            return
         held: set[str] = set()
         for _ in range(len(self._waiting)):
             batch = self._waiting.popleft()
             keys = {entry.key for entry in batch.entries}
             free = self._posting < self._max_in_flight
             if free and keys.isdisjoint(self._busy) and keys.isdisjoint(held):
-                self._post(batch, keys)
+                self._busy |= keys
+                self._start(batch)
             else:
                 held |= keys
                 self._waiting.append(batch)
 
-    def _post(self, batch: Batch, keys: set[str]) -> None:
-        self._busy |= keys
-        self._send(batch, lambda accepted: self._accepted(batch, accepted))
+    def _start(self, batch: Batch) -> None:
+        """Post a batch, but for contacts that are known to have arrived just as they are."""
+        entries, arrived = self._ledger.undelivered(batch.entries)
+        for entry in arrived:
+            self._confirm(entry)
+        if entries:
+            self._send(batch.of(entries))
+        if arrived:
+            self._on_settled()
 
-    def _send(self, batch: Batch, then: Callable[[Accepted], None]) -> None:
+    def _send(self, batch: Batch) -> None:
         """Post a batch whose people are marked as under way."""
+        if self._failure is not None:
+            return
+        number = self._ledger.posting(batch.entries)
         self._posting += 1
         body, count = batch.body(), len(batch.entries)
 
@@ -250,55 +236,66 @@ class Delivery:
             self._posting -= 1
             if accepted is not None:
                 self.imports += 1
-                then(accepted)
-            elif isinstance(error, ImportRefused) and error.contacts:
-                self._take_apart(batch, error)
+                self._ledger.accepted(number, accepted.batch_id)
+                self._fly(number, accepted.batch_id, batch)
+            elif isinstance(error, LimitReached):
+                # Others use the account's limit up; nothing was queued, so wait on.
+                self._ledger.dropped(number)
+                self._send(batch)
             elif isinstance(error, (ImportRefused, InvalidRequest)):
-                self._halve(batch, "REFUSED_BY_IMPORT", "The import was refused whole.")
+                self._ledger.dropped(number)
+                self._refused(batch, error)
             elif error is not None:
                 self._fail(error)
 
-        self._call(self._posts, lambda: self._client.import_contacts(body, count), done)
+        self._dispatcher.call("post", lambda: self._client.import_contacts(body, count), done)
 
-    def _take_apart(self, batch: Batch, refusal: ImportRefused) -> None:
-        """An import was refused for single contacts: find them, and send the others."""
-        suspects = Suspects(batch.entries, refusal.contacts, self._base)
-        if suspects.guilty is not None:
+    def _refused(self, batch: Batch, refusal: ImportRefused | InvalidRequest) -> None:
+        """An import was refused whole: find the contacts that are meant, and send the others."""
+        named = refusal.contacts if isinstance(refusal, ImportRefused) else []
+        suspects = Suspects(batch.entries, named, self._base)
+        if suspects.guilty:
             for entry, reason in suspects.guilty:
-                self._settle_refused(entry, "REFUSED_BY_IMPORT", reason)
+                self._refuse(entry, "REFUSED_BY_IMPORT", reason)
             if suspects.others:
-                again = batch.of(suspects.others)
-                self._send(again, lambda accepted: self._accepted(again, accepted))
-            return
-        if suspects.reordered is None or batch.attempts:
+                self._send(batch.of(suspects.others))
+        elif suspects.reordered is not None and not batch.attempts:
+            # Which of two was meant is not known yet: ask again with the two far apart.
+            again = batch.of(suspects.reordered)
+            again.attempts = 1
+            self._send(again)
+        else:
             self._halve(batch, "REFUSED_BY_IMPORT", "The import was refused whole.")
-            return
-        # Which of two was meant is not known yet: ask again with the two far apart.
-        asked = batch.of(suspects.reordered)
-        asked.attempts = 1
-        self._send(asked, lambda accepted: self._accepted(asked, accepted))
 
     def _halve(self, batch: Batch, code: str, reason: str) -> None:
         """An import can't be had as a whole: try its halves, refuse what fails alone."""
-        if len(batch.entries) == 1:
-            self._settle_refused(batch.entries[0], code, reason)
-            return
-        middle = len(batch.entries) // 2
-        for half in (batch.entries[:middle], batch.entries[middle:]):
-            part = batch.of(half)
-            self._send(part, lambda accepted, part=part: self._accepted(part, accepted))  # type: ignore[misc]
+        self._in_vain += 1
+        if self._in_vain > _HOPELESS:
+            self._fail(
+                QueueBrokenError(
+                    f"ActiveCampaign has let {self._in_vain} imports in a row come to nothing "
+                    f"({code}). That is not for their contacts, so none of them is refused: see "
+                    "status.activecampaign.com, then run again; what is not settled is sent again."
+                )
+            )
+        elif len(batch.entries) == 1:
+            self._refuse(batch.entries[0], code, reason)
+        else:
+            middle = len(batch.entries) // 2
+            self._send(batch.of(batch.entries[:middle]))
+            self._send(batch.of(batch.entries[middle:]))
 
     # Asking: is it imported?
 
-    def _accepted(self, batch: Batch, accepted: Accepted) -> None:
-        self._flights += 1
-        flight = _Flight(batch, accepted.batch_id, time.monotonic())
-        self._later(self._latency, lambda: self._ask(flight))
+    def _fly(self, number: int, batch_id: str, batch: Batch | None) -> None:
+        flight = _Flight(number, batch_id, batch, time.monotonic())
+        self._dispatcher.expect()
+        self._dispatcher.later(self._latency, lambda: self._ask(flight))
 
     def _ask(self, flight: _Flight) -> None:
         flight.questions += 1
-        self._call(
-            self._questions,
+        self._dispatcher.call(
+            "ask",
             lambda: self._client.import_status(flight.batch_id),
             lambda status, error: self._answered(flight, status, error),
         )
@@ -307,25 +304,22 @@ class Delivery:
         self, flight: _Flight, status: ImportStatus | None, error: Exception | None
     ) -> None:
         waited = time.monotonic() - flight.since
-        if status is None:
-            self._flights -= 1
-            if error is not None:
-                self._fail(error)
-        elif status.done:
-            self._flights -= 1
+        unknown = isinstance(error, (NotFound, InvalidRequest))
+        if status is not None and status.done:
             self._learn_latency(flight, waited)
-            self._imported(flight.batch, status)
-        elif status.broken:
-            self._flights -= 1
-            self._try_again(
-                flight.batch, "IMPORT_FAILED", f"The import ended as '{status.status}'."
-            )
+            self._imported(flight, status)
+        elif status is not None and status.broken:
+            self._came_to_nothing(flight, "IMPORT_FAILED", f"It ended as '{status.status}'.")
+        elif unknown and waited > min(_UNKNOWN_GRACE_SECONDS, self._import_timeout):
+            self._came_to_nothing(flight, "IMPORT_LOST", "ActiveCampaign knows it no more.")
+        elif error is not None and not unknown:
+            self._dispatcher.fulfil()
+            self._fail(error)
         elif waited > self._import_timeout:
-            self._flights -= 1
-            self._try_again(flight.batch, "IMPORT_TIMEOUT", "The import was not confirmed in time.")
+            self._came_to_nothing(flight, "IMPORT_TIMEOUT", "It was not confirmed in time.")
         else:
             pause = min(max(_MIN_PAUSE_SECONDS, waited * 0.3), _MAX_PAUSE_SECONDS)
-            self._later(pause, lambda: self._ask(flight))
+            self._dispatcher.later(pause, lambda: self._ask(flight))
 
     def _learn_latency(self, flight: _Flight, waited: float) -> None:
         """Find the time after which most imports are done, so that few are asked about twice."""
@@ -334,34 +328,66 @@ class Delivery:
         else:
             self._latency += 0.5 * (min(waited, _MAX_PAUSE_SECONDS) - self._latency)
 
-    def _try_again(self, batch: Batch, code: str, reason: str) -> None:
-        """An import came to nothing: importing the same again is harmless, so do."""
+    def _came_to_nothing(self, flight: _Flight, code: str, reason: str) -> None:
+        """An import ended without importing: to import the same again is harmless, so do."""
+        self._dispatcher.fulfil()
+        self._ledger.dropped(flight.number)
+        batch = flight.batch
+        if batch is None:
+            self._recovering -= 1
+            return
         batch.attempts += 1
         if batch.attempts < _ATTEMPTS:
             logger.warning("An import came to nothing (%s). Sending it again.", code)
-            self._send(batch, lambda accepted: self._accepted(batch, accepted))
+            self._send(batch)
         else:
             self._halve(batch, code, reason)
 
-    def _imported(self, batch: Batch, status: ImportStatus) -> None:
+    def _imported(self, flight: _Flight, status: ImportStatus) -> None:
+        self._dispatcher.fulfil()
+        self._ledger.imported(flight.number, status.failed)
+        batch = flight.batch
+        if batch is None:
+            self._recovering -= 1
+            return
+        self._in_vain = 0
         failed = {person_key(address) for address in status.failed}
+        dropped = [entry for entry in batch.entries if entry.key in failed]
         for entry in batch.entries:
-            if entry.key in failed:
-                failed.discard(entry.key)
-                self._settle_refused(
-                    entry, "REFUSED_BY_IMPORT", "ActiveCampaign named the address as failed."
-                )
-            else:
-                self._settlement.confirmed(entry)
-                self._release(entry)
-        if failed:
+            if entry.key not in failed:
+                self._confirm(entry)
+        if len(dropped) < len(failed):
             logger.warning(
                 "ActiveCampaign named %d addresses as failed that its import did not have.",
-                len(failed),
+                len(failed) - len(dropped),
             )
+        full = self._diagnosis.seems_full(len(dropped), len(status.succeeded))
+        for entry in dropped:
+            self._look_into(entry, full=full)
         self._on_settled()
 
-    def _settle_refused(self, entry: Entry, code: str, reason: str) -> None:
+    def _look_into(self, entry: Entry, *, full: bool) -> None:
+        """Refuse a contact that the queue has dropped, with the reason if it can be had."""
+        if not self._diagnosis.may_ask():
+            self._refuse(entry, *self._diagnosis.unknown)
+            return
+
+        def found(reason: tuple[str, str] | None, error: Exception | None) -> None:
+            self._dispatcher.fulfil()
+            if error is not None:
+                logger.warning("Could not ask why a contact was refused: %s", error)
+            self._refuse(entry, *(reason or self._diagnosis.unknown))
+
+        self._dispatcher.expect()
+        self._dispatcher.call("ask", lambda: self._diagnosis.ask(entry, full=full), found)
+
+    # Settling
+
+    def _confirm(self, entry: Entry) -> None:
+        self._settlement.confirmed(entry)
+        self._release(entry)
+
+    def _refuse(self, entry: Entry, code: str, reason: str) -> None:
         self._settlement.refused(entry.sources, code, reason)
         self._release(entry)
         self._on_settled()

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.config import did_you_mean
 from target_activecampaign.contact import Contact, Refusal, person_key, valid_address
-from target_activecampaign.settings import did_you_mean
 from target_activecampaign.values import CONVERTERS, UnfitValueError, to_text
 
 if TYPE_CHECKING:

@@ -40,11 +40,19 @@ class Source(NamedTuple):
 
 @dataclass(slots=True)
 class Entry:
-    """A contact on its way, with the records that it was made of, in their order."""
+    """A contact on its way, with the records that it was made of, in their order.
+
+    Attributes:
+        key: The person.
+        body: The contact as the import takes it.
+        sources: Its records.
+        lists: The lists that it is to be put on.
+    """
 
     key: str
     body: bytes
     sources: list[Source]
+    lists: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -150,6 +158,7 @@ class Packer:
         self._open.size = size
         self._open.contacts[contact.key] = merged
         entry.body = body
+        entry.lists = merged.lists
         entry.sources.append(source)
         return True
 
@@ -165,7 +174,7 @@ class Packer:
             self._open.since = time.monotonic()
         self._open.size += len(body) + (1 if self._open.entries else 0)
         self._open.contacts[contact.key] = contact
-        self._open.entries[contact.key] = Entry(contact.key, body, [source])
+        self._open.entries[contact.key] = Entry(contact.key, body, [source], contact.lists)
 
     def _cut(self) -> list[Batch]:
         entries = list(self._open.entries.values())

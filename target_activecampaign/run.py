@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from target_activecampaign.account import Account
 from target_activecampaign.checkpoints import Checkpoints
 from target_activecampaign.delivery import Delivery
+from target_activecampaign.ledger import Ledger
 from target_activecampaign.mapping import StreamMapping
 from target_activecampaign.packer import Packer, Source
 from target_activecampaign.rejects import RejectFiles, SourceStream
@@ -59,6 +60,7 @@ class Run:
         self._streams: dict[str, SourceStream] = {}
         self._message: tuple[SourceStream, bytes] | None = None
         self._account: Account | None = None
+        self._ledger: Ledger | None = None
         self._delivery: Delivery | None = None
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
@@ -112,11 +114,17 @@ class Run:
         if self._account is None:
             self._account = Account(self._settings)
             self.report.address = self._account.address
+            self._ledger = Ledger(
+                self._settings.ledger_url, self._account.address, self.report.run_id
+            )
             self._delivery = Delivery(
                 self._account.client,
                 self._settlement,
+                self._ledger,
                 on_settled=self._emit_state,
                 import_timeout=self._settings.import_timeout,
+                max_in_flight=self._settings.max_in_flight,
+                diagnose_limit=self._settings.diagnose_limit,
             )
         return self._account
 
@@ -242,6 +250,8 @@ class Run:
         report.rejects = {stream: str(path) for stream, path in self._rejects.paths.items()}
         if report.unsettled and problem is None:
             problem = "Not every record that was read has been settled: this is a fault of ours."
+        if self._ledger is not None:
+            self._ledger.end(clean=not report.unsettled)
         report.outcome, report.problem = ("failed" if problem else outcome), problem
         path = report.write(self._settings.report_path)
         logger.info("%s Report: %s", report.line(), path)

@@ -6,19 +6,12 @@ README and the settings in `meltano.yml` are made from or tested against `SETTIN
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from dotenv import find_dotenv
-from jsonschema import Draft202012Validator
-from singer_sdk.configuration._dict_config import parse_environment_config
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from jsonschema import ValidationError
+    from collections.abc import Mapping
 
 MAX_CONTACTS_PER_IMPORT = 250
 """Contacts that one import may hold (documented by ActiveCampaign)."""
@@ -173,6 +166,31 @@ SETTINGS: tuple[Setting, ...] = (
         "More refused records than this end the run as failed.",
     ),
     Setting(
+        "max_in_flight",
+        {"type": "integer", "minimum": 1, "maximum": 64},
+        "Imports being posted at once. Those that wait to be confirmed don't count.",
+        default=8,
+    ),
+    Setting(
+        "diagnose_limit",
+        {"type": "integer", "minimum": 0},
+        "Contacts a run whose refusal is looked into by questions, one or two requests each.",
+        default=100,
+    ),
+    Setting(
+        "ledger_url",
+        {"type": "string"},
+        "Where the ledger is that lets a run go on where another was cut off: `sqlite:///path` "
+        "or `postgresql+psycopg://...`.",
+        default="sqlite:///.activecampaign-ledger.db",
+    ),
+    Setting(
+        "rate_budget_url",
+        {"type": "string"},
+        "Where processes that work on one account at once share its limits: a SQLite file on one "
+        "machine, `redis://...` or `postgresql://...` for several.",
+    ),
+    Setting(
         "requests_per_second",
         {"type": "number", "minimum": 0},
         "Requests a second on the account; 5 is ActiveCampaign's limit. 0 is no limit.",
@@ -211,9 +229,8 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
-_STREAM_SETTINGS = tuple(
-    _BY_NAME["streams"].schema["additionalProperties"]["properties"],
-)
+STREAM_SETTINGS = tuple(_BY_NAME["streams"].schema["additionalProperties"]["properties"])
+"""The settings that a stream can have of its own."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +274,10 @@ class Settings:
     report_path: str
     max_reject_pct: float | None
     max_rejects: int | None
+    max_in_flight: int
+    diagnose_limit: int
+    ledger_url: str
+    rate_budget_url: str | None
     requests_per_second: float
     imports_per_minute: float
     single_imports_per_minute: float
@@ -305,117 +326,3 @@ def markdown_table() -> str:
         kind = f"{setting.kind}, secret" if setting.secret else setting.kind
         rows.append(f"| `{setting.name}` | {kind} | {default} | {setting.text} |")
     return "\n".join(rows)
-
-
-def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
-    """What is wrong with a configuration, one sentence each; empty when nothing is.
-
-    No sentence holds a value of the configuration, since one of them is the key.
-    """
-    given = {name: value for name, value in config.items() if value is not None}
-    found = [_explain(error) for error in Draft202012Validator(schema).iter_errors(given)]
-    if found:
-        return found
-    settings = Settings.from_config(given)
-    found += _connection_problems(settings)
-    if settings.list_id is None and not any(
-        (own or {}).get("list_id") is not None for own in settings.streams.values()
-    ):
-        found.append(
-            "The setting 'list_id' is missing: give the id, name or string id of the list that "
-            "contacts are put on, for all streams or for each under 'streams'."
-        )
-    return found
-
-
-def _connection_problems(settings: Settings) -> list[str]:
-    if settings.sandbox:
-        return []
-    found = [
-        f"The setting '{name}' is missing: see Settings > Developer in ActiveCampaign, "
-        "or set 'sandbox' to true to try without an account."
-        for name in ("api_url", "api_key")
-        if not getattr(settings, name)
-    ]
-    if not settings.data_privacy_consent:
-        found.append(
-            "The setting 'data_privacy_consent' is not true: profiles may not leave for "
-            "ActiveCampaign until someone who may decide that sets it to true."
-        )
-    return found
-
-
-def _explain(error: ValidationError) -> str:
-    name = ".".join(str(part) for part in error.absolute_path) or "the configuration"
-    rule: Any = error.validator_value
-    if error.validator == "type":
-        wanted = rule if isinstance(rule, str) else " or ".join(rule)
-        return f"The setting '{name}' has the wrong type: it must be of type {wanted}."
-    if error.validator in {"minimum", "maximum", "exclusiveMinimum"}:
-        words = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}
-        return f"The setting '{name}' is out of range: it must be {words[error.validator]} {rule}."
-    return f"The setting '{name}' does not fit its schema ({error.validator}: {rule!r})."
-
-
-def unknown_settings(config: Mapping[str, Any], known: Iterable[str]) -> list[str]:
-    """A warning for each setting that the target does not know, with the nearest known one."""
-    names = [(name, name, tuple(known)) for name in config]
-    for stream, own in (config.get("streams") or {}).items():
-        names += [(f"streams.{stream}.{name}", name, _STREAM_SETTINGS) for name in own or {}]
-    return [
-        f"The setting '{path}' is not known and has no effect.{did_you_mean(name, candidates)}"
-        for path, name, candidates in names
-        if name not in candidates
-    ]
-
-
-def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the candidate nearest to a name, or nothing."""
-    by_fold = {candidate.casefold(): candidate for candidate in reversed(list(candidates))}
-    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
-    return f" Did you mean '{by_fold[near[0]]}'?" if near else ""
-
-
-def from_environment(schema: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The settings that environment variables and a `.env` file give.
-
-    The SDK's own parser is asked for one setting at a time, with numbers disguised as
-    strings: by itself it leaves `number` a string, which the schema then refuses, takes
-    any type that admits an integer for one (a list's name would end in a traceback), and
-    does not say which variable it could not read. It also looks for `.env` from its own
-    place upwards, which only finds one if it is installed below the project; here the
-    search begins in the current folder.
-
-    Raises:
-        ValueError: A variable that can't be read; the message names it, not its value.
-    """
-    dotenv = find_dotenv(usecwd=True)
-    found: dict[str, Any] = {}
-    for name, setting in schema["properties"].items():
-        numeric = _numeric_type(setting)
-        asked = {"type": "string"} if numeric else setting
-        variable = f"{prefix}{name.upper()}"
-        try:
-            given = parse_environment_config({"properties": {name: asked}}, prefix, dotenv)
-            if name in given:
-                found[name] = numeric(given[name]) if numeric else given[name]
-        except ValueError:
-            kinds = setting.get("type", "object")
-            wanted = kinds if isinstance(kinds, str) else kinds[0]
-            form = "JSON" if wanted in {"object", "array"} else f"a value of type {wanted}"
-            raise ValueError(
-                f"The environment variable {variable} can't be read: it must hold {form}."
-            ) from None
-    return found
-
-
-def _numeric_type(setting: dict[str, Any]) -> type[int | float | str] | None:
-    types = setting.get("type")
-    if types is None:
-        return None
-    types = {types} if isinstance(types, str) else set(types)
-    if "string" in types:
-        return str
-    if "number" in types:
-        return float
-    return int if "integer" in types else None

@@ -14,12 +14,14 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from singer_sdk.target_base import Target
 
+from target_activecampaign import config as configuration
 from target_activecampaign import privacy, settings
 from target_activecampaign.account import ListError
 from target_activecampaign.activecampaign import ActiveCampaignError, parse_api_url
 from target_activecampaign.batch_files import BatchFileError, record_lines
 from target_activecampaign.delivery import DeliveryError
 from target_activecampaign.embedded import SandboxError
+from target_activecampaign.ledger import LedgerError
 from target_activecampaign.mapping import MappingError
 from target_activecampaign.reader import MessageReader
 from target_activecampaign.run import MissingListError, Run, ThresholdError
@@ -38,6 +40,7 @@ _FORESEEN = (
     BatchFileError,
     DeliveryError,
     InvalidInputLine,
+    LedgerError,
     ListError,
     MappingError,
     MissingListError,
@@ -104,7 +107,7 @@ class TargetActiveCampaign(Target):
         """The settings that `TARGET_ACTIVECAMPAIGN_*` variables give."""
         cls.append_builtin_config(cls.config_jsonschema)
         try:
-            return settings.from_environment(cls.config_jsonschema, cls._env_var_prefix)
+            return configuration.from_environment(cls.config_jsonschema, cls._env_var_prefix)
         except ValueError as error:
             raise ConfigValidationError(
                 "Config validation failed", errors=[str(error)], schema=cls.config_jsonschema
@@ -113,7 +116,7 @@ class TargetActiveCampaign(Target):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         """Check the configuration; the SDK's own messages would quote the key."""
         self.append_builtin_config(self.config_jsonschema)
-        errors = settings.problems(self.config, self.config_jsonschema)
+        errors = configuration.problems(self.config, self.config_jsonschema)
         if not errors and not self.config.get("sandbox"):
             try:
                 parse_api_url(self.config["api_url"])
@@ -123,7 +126,9 @@ class TargetActiveCampaign(Target):
             raise ConfigValidationError(
                 "Config validation failed", errors=errors, schema=self.config_jsonschema
             )
-        for text in settings.unknown_settings(self.config, self.config_jsonschema["properties"]):
+        for text in configuration.unknown_settings(
+            self.config, self.config_jsonschema["properties"]
+        ):
             self.logger.warning(text)
         return errors
 

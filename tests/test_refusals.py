@@ -79,7 +79,7 @@ def test_a_contact_that_the_queue_drops_is_rejected(
 ) -> None:
     sandbox.prepare({"email": "person7@example.com", "lists": {"1": 2}})
     outcome = load([schema(), *people(20), state("end")]).succeeded()
-    assert outcome.codes == {"person7@example.com": "REFUSED_BY_IMPORT"}
+    assert outcome.codes == {"person7@example.com": "OPTED_OUT"}
     assert outcome.counts == {"read": 20, "added_or_changed": 19, "rejected": 1}
     by_address = {one["email"]: one["lists"] for one in sandbox.export()}
     assert by_address["person7@example.com"] == {"1": 2}, "still unsubscribed"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from singer_sdk.configuration._dict_config import parse_environment_config
 
-from target_activecampaign import settings
+from target_activecampaign import config, settings
 from target_activecampaign.target import TargetActiveCampaign
 
 GOOD: dict[str, Any] = {
@@ -20,8 +20,8 @@ PREFIX = "TARGET_ACTIVECAMPAIGN_"
 
 
 def problems(**changes: Any) -> list[str]:
-    config = {k: v for k, v in {**GOOD, **changes}.items() if v is not ...}
-    return settings.problems(config, settings.json_schema())
+    given = {k: v for k, v in {**GOOD, **changes}.items() if v is not ...}
+    return config.problems(given, settings.json_schema())
 
 
 def test_a_complete_configuration_has_no_problem() -> None:
@@ -52,13 +52,12 @@ def test_each_problem_is_named(changes: dict[str, Any], said: str) -> None:
 
 def test_no_problem_quotes_the_key() -> None:
     assert "123456789" not in " ".join(problems(api_key=123456789))
-    config = settings.Settings.from_config(GOOD)
-    assert GOOD["api_key"] not in repr(config)
+    assert GOOD["api_key"] not in repr(settings.Settings.from_config(GOOD))
 
 
 def test_an_unknown_setting_is_named_with_the_nearest_known_one() -> None:
-    config = {"lst_id": 3, "streams": {"vip": {"field_maping": {}}}, "zzz": 1}
-    first, second, third = settings.unknown_settings(config, settings.json_schema()["properties"])
+    given = {"lst_id": 3, "streams": {"vip": {"field_maping": {}}}, "zzz": 1}
+    first, second, third = config.unknown_settings(given, settings.json_schema()["properties"])
     assert first == "The setting 'lst_id' is not known and has no effect. Did you mean 'list_id'?"
     assert second == ("The setting 'zzz' is not known and has no effect.")
     assert "'streams.vip.field_maping'" in third
@@ -66,10 +65,10 @@ def test_an_unknown_setting_is_named_with_the_nearest_known_one() -> None:
 
 
 def test_every_setting_is_documented_and_becomes_an_attribute() -> None:
-    config = settings.Settings.from_config({})
+    defaults = settings.Settings.from_config({})
     for setting in settings.SETTINGS:
         assert setting.text.endswith(".")
-        default = getattr(config, setting.name)
+        default = getattr(defaults, setting.name)
         assert default in ({}, [], setting.default)
 
 
@@ -107,7 +106,7 @@ def test_a_variable_that_cannot_be_read_is_named(
 ) -> None:
     monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(ValueError, match=f"{PREFIX}{name} .*{wanted}"):
-        settings.from_environment(settings.json_schema(), PREFIX)
+        config.from_environment(settings.json_schema(), PREFIX)
 
 
 def test_the_sdk_still_needs_our_parser_of_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,13 +42,14 @@ def test_a_second_signal_ends_at_once_with_no_state_ahead(
     sandbox = start_sandbox(latency=60)
     load = target_for(sandbox)
     data = lines([schema(), *people(3), state(1)])
-    with _started(load) as target:
+    with _started(load, checkpoint_seconds=0.1) as target:
         assert target.stdin is not None
         target.stdin.write(data)
         target.stdin.flush()
-        _wait_for(lambda: bool(sandbox.requests(path="/api/3/fields")))
-        target.send_signal(signal.SIGTERM)
         _wait_for(lambda: bool(sandbox.requests(path="/api/3/import/bulk_import")))
+        target.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert target.poll() is None, "it waits for what is in flight"
         target.send_signal(signal.SIGTERM)
         out, err = target.communicate(timeout=10)
     assert target.returncode == 128 + signal.SIGTERM

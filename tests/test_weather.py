@@ -64,7 +64,7 @@ def test_a_bad_contact_in_a_batch_that_fails_too_costs_only_itself(
     sandbox.fault("queue_failed", times=1)
     sandbox.prepare({"email": "person3@example.com", "lists": {"1": 2}})
     outcome = load([schema(), *people(10), record("nobody"), state("end")]).succeeded()
-    assert outcome.codes == {"person3@example.com": "REFUSED_BY_IMPORT", "nobody": "EMAIL_INVALID"}
+    assert outcome.codes == {"person3@example.com": "OPTED_OUT", "nobody": "EMAIL_INVALID"}
     assert outcome.counts == {"read": 11, "added_or_changed": 9, "rejected": 1, "invalid": 1}
 
 
