@@ -1,4 +1,4 @@
-"""Make the lock files in requirements/ anew: `python scripts/lock.py`, with `uv` at hand.
+"""Make the lock files in requirements/ anew: `python3 scripts/lock.py`.
 
 dev.txt holds what the project, its sandbox, its tests and its build need; meltano.txt holds
 Meltano, which has an environment of its own. Both fit all supported Pythons, carry hashes, and
@@ -8,12 +8,11 @@ name no index. `--upgrade` moves to the newest releases; without it, what still 
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from environments import ROOT, Environment, SetUpError
+
 FORM = (
     "--quiet",
     "--universal",
@@ -38,16 +37,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--upgrade", action="store_true", help="take the newest releases")
     upgrade = ["--upgrade"] if parser.parse_args().upgrade else []
-    uv = shutil.which("uv")
-    if uv is None:
-        print("lock.py needs uv: it is in requirements/dev.txt, or see docs.astral.sh/uv.")
+    meltano = Environment(".venv-meltano", "meltano.txt", "Meltano, which brings uv")
+    try:
+        meltano.ensure()
+    except SetUpError as error:
+        print(error, file=sys.stderr)
         return 1
+    uv = str(meltano.bin / "uv")
     for lock, sources in LOCKS.items():
         command = [uv, "pip", "compile", *FORM, *upgrade, *sources, f"--output-file={lock}"]
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
         if code:
             return code
-        print(f"{lock}: {(ROOT / lock).read_text().count('==')} packages")
+        print(f"{lock} is as its sources say.")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 Telephone numbers come from ranges that a regulator keeps for fiction where there is one (Australia,
 Canada, France, Germany, Ireland, Sweden, the United Kingdom, the United States). Elsewhere the
-subscriber's number begins with zeros, or with a digit the country's plan leaves unused.
+subscriber's number begins with zeros or fives that, as far as we know, are not given out.
 """
 
 # ruff: noqa: RUF001 - letters of many scripts are the point here

@@ -19,14 +19,11 @@ def main() -> int:
     try:
         tests.ensure()
         meltano.ensure()
-        install_plugins(
-            meltano, "tap-warehouse", "tap-warehouse-postgres", "target-activecampaign"
-        )
+        install_plugins(meltano, "tap-warehouse", "tap-warehouse-postgres", "target-activecampaign")
     except SetUpError as error:
         print(error, file=sys.stderr)
         return 1
-    parallel = ["--numprocesses=auto", "--dist=loadgroup"]
-    command = [str(tests.bin / "python"), "-m", "pytest", *parallel, *sys.argv[1:]]
+    command = [str(tests.bin / "python"), "-m", "pytest", "--numprocesses=auto", *sys.argv[1:]]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import psycopg
 
@@ -31,6 +31,7 @@ HOW_TO_GET_IT = (
 )
 
 
+@final
 class PostgresServer:
     """A running server with an empty database `warehouse`.
 
@@ -122,15 +123,17 @@ class PostgresServer:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + 30
-        while True:
-            try:
-                self._run_sql("SELECT 1")
-            except psycopg.OperationalError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError((self._folder / "log").read_text()) from None
-                time.sleep(0.05)
-            else:
-                return
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self._folder / "log").read_text())
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            self._run_sql("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
 
 
 def _programs() -> Path | None:

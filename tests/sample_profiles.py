@@ -92,7 +92,9 @@ def _form(value: Any) -> str:
 def _comparable(tag: str, text: str) -> Any:
     """A field's value as what it means: how a number or a time is written makes no difference."""
     if tag == "LAST_SEEN":
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).replace(microsecond=0).timestamp()
+        return (
+            datetime.fromisoformat(text.replace("Z", "+00:00")).replace(microsecond=0).timestamp()
+        )
     if tag in {"LOYALTY_POINTS", "LIFETIME_VALUE"}:
         return float(text)
     return text

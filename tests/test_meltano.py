@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_activecampaign.settings import SETTINGS
 from tests.meltano_project import MISSING, MeltanoProject, installed
 from tests.sample_profiles import arrived, expected, json_lines, profiles, usable_address
 from tests.sandbox_server import SandboxServer
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-# All tests that run Meltano share one process: they would only wait for each other's turn.
-pytestmark = pytest.mark.xdist_group("meltano")
 
 RUN = ("run", "tap-warehouse", "target-activecampaign")
 
@@ -33,24 +29,30 @@ def test_the_sample_is_loaded_and_a_second_run_ends_in_the_same_account(
     project: MeltanoProject,
 ) -> None:
     people = profiles()
-    wanted = expected(people)
+    good = sum(usable_address(profile) is not None for profile in people)
 
     report = project.run(*RUN)
 
-    good = sum(usable_address(profile) is not None for profile in people)
     counts = report["counts"]
     assert counts["read"] == len(people)
     assert counts["invalid"] == len(people) - good
     assert counts["added_or_changed"] + counts["merged"] == good
     assert counts["rejected"] == counts["unsettled"] == 0
-    first = _account(project)
-    assert arrived(first) == wanted
-    assert {contact["lists"].get("1") for contact in first} == {1}
+    account = _account(project)
+    assert arrived(account) == expected(people)
+    assert {contact["lists"].get("1") for contact in account} == {1}
+    assert _refused(project, report) == {
+        profile["CustomerId"]: "EMAIL_INVALID" if _has_text(profile) else "EMAIL_MISSING"
+        for profile in people
+        if usable_address(profile) is None
+    }
+    state = project("state", "get", "sandbox:tap-warehouse-to-target-activecampaign")
+    assert "unified_profiles" in json.loads(state.out)["singer_state"]["bookmarks"]
 
     again = project.run(*RUN)
 
     assert again["counts"] == counts
-    assert _without_history(_account(project)) == _without_history(first)
+    assert _without_history(_account(project)) == _without_history(account)
 
 
 def _account(project: MeltanoProject) -> list[dict[str, Any]]:
@@ -58,33 +60,19 @@ def _account(project: MeltanoProject) -> list[dict[str, Any]]:
         return sandbox.export()
 
 
-def _without_history(contacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**contact, "times_imported": None} for contact in contacts]
-
-
-def test_refused_profiles_are_in_the_reject_file_and_the_state_is_kept(
-    project: MeltanoProject,
-) -> None:
-    report = project.run(*RUN)
-
+def _refused(project: MeltanoProject, report: dict[str, Any]) -> dict[str, str]:
+    """By CustomerId: the code with which the run's reject file has it."""
     (file,) = report["reject_files"].values()
-    messages = json_lines(project.folder / file)
-    rejected = {
-        message["record"]["CustomerId"]: message["record"]["_reject_code"]
-        for message in messages
-        if message["type"] == "RECORD"
-    }
-    assert rejected == {
-        profile["CustomerId"]: "EMAIL_INVALID" if _has_text(profile) else "EMAIL_MISSING"
-        for profile in profiles()
-        if usable_address(profile) is None
-    }
-    state = project("state", "get", "sandbox:tap-warehouse-to-target-activecampaign")
-    assert "unified_profiles" in json.loads(state.out)["singer_state"]["bookmarks"]
+    records = [m["record"] for m in json_lines(project.folder / file) if m["type"] == "RECORD"]
+    return {record["CustomerId"]: record["_reject_code"] for record in records}
 
 
 def _has_text(profile: dict[str, Any]) -> bool:
     return bool((profile.get("EMailAddress1") or "").strip())
+
+
+def _without_history(contacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**contact, "times_imported": None} for contact in contacts]
 
 
 @pytest.fixture
@@ -141,17 +129,3 @@ def test_the_schedule_runs_the_job_daily(project: MeltanoProject) -> None:
     (schedule,) = listed["schedules"]["job"]
     assert schedule["interval"] == "@daily"
     assert schedule["job"]["tasks"] == ["tap-warehouse target-activecampaign"]
-
-
-def test_meltano_knows_the_settings_of_the_target(project: MeltanoProject) -> None:
-    project("compile")
-
-    path = project.folder / ".meltano" / "manifests" / "meltano-manifest.json"
-    (loader,) = json.loads(path.read_text("utf-8"))["plugins"]["loaders"]
-    known = {setting["name"]: setting for setting in loader["settings"]}
-    assert {name: known[name]["description"] for name in known} == {
-        setting.name: setting.text for setting in SETTINGS
-    }, "python scripts/write_meltano.py"
-    assert [name for name in known if known[name].get("sensitive")] == ["api_key"]
-    assert known["data_privacy_consent"]["kind"] == "boolean"
-    assert known["field_mapping"]["kind"] == "object"

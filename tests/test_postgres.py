@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("meltano")
-
 COLUMNS = {
     "CustomerId": "text PRIMARY KEY",
     "FirstName": "text",

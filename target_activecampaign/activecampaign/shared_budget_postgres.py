@@ -85,7 +85,7 @@ class PostgresStore:
                     self._connection.execute(_WRITE, (new, self._account))
         except psycopg.Error as error:
             self.close()
-            raise StoreFailure(str(error)) from None
+            raise StoreFailure(error) from None
         return result
 
     def close(self) -> None:
@@ -95,13 +95,11 @@ class PostgresStore:
             self._connection = None
 
     def _connect(self) -> psycopg.Connection:
-        connection = psycopg.connect(
-            **self._parameters, autocommit=True, prepare_threshold=None
-        )
+        connection = psycopg.connect(**self._parameters, autocommit=True, prepare_threshold=None)
         try:
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             connection.execute(_SESSION)
-            if not _first(connection, _TABLE_EXISTS)[0]:
+            if connection.execute(_TABLE_EXISTS).fetchone() != (True,):
                 with connection.transaction():
                     connection.execute(_ONE_AT_A_TIME)
                     connection.execute(_TABLE)
@@ -111,14 +109,9 @@ class PostgresStore:
         return connection
 
     def _lock(self, connection: psycopg.Connection) -> tuple[bytes, float]:
-        row = connection.execute(_READ, (self._account,)).fetchone()
-        if row is None:
-            connection.execute(_BEGIN, (self._account,))
+        """Lock the account's row, once it is there, and only then look at the clock."""
+        while True:
             row = connection.execute(_READ, (self._account,)).fetchone()
-        if row is None:
-            raise psycopg.DataError("the row can't be seen after it was written")
-        return row
-
-
-def _first(connection: psycopg.Connection, query: str) -> Any:
-    return connection.execute(query).fetchone()
+            if row is not None:
+                return row
+            connection.execute(_BEGIN, (self._account,))

@@ -73,7 +73,7 @@ class RedisStore:
                 if new is None or self._replace([self._key], [old or b"", new, _KEPT_SECONDS]):
                     return result
         except redis.RedisError as error:
-            raise StoreFailure(str(error)) from None
+            raise StoreFailure(error) from None
 
     def close(self) -> None:
         """Close the connection."""
@@ -81,5 +81,7 @@ class RedisStore:
 
     def _read(self) -> tuple[bytes | None, float]:
         with self._redis.pipeline(transaction=False) as pipeline:
-            document, (seconds, microseconds) = pipeline.get(self._key).time().execute()
+            pipeline.get(self._key)
+            pipeline.time()
+            document, (seconds, microseconds) = pipeline.execute()
         return document, seconds + microseconds / 1e6

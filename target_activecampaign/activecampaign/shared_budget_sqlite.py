@@ -53,12 +53,12 @@ class SqliteStore:
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
         except (OSError, sqlite3.Error) as error:
-            raise StoreFailure(_reason(error)) from None
+            raise StoreFailure(error) from None
         try:
             self._prepare()
         except sqlite3.Error as error:
             self.close()
-            raise StoreFailure(_reason(error)) from None
+            raise StoreFailure(error) from None
 
     def update(self, change: Callable[[bytes | None, float], tuple[bytes | None, T]]) -> T:
         """Do as `Store.update` says, in a transaction that shuts out all others."""
@@ -74,7 +74,7 @@ class SqliteStore:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            raise StoreFailure(_reason(error)) from None
+            raise StoreFailure(error) from None
         return result
 
     def close(self) -> None:
@@ -95,7 +95,3 @@ class SqliteStore:
         # What a power cut takes is older than a window when the machine is up again.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute(_TABLE)
-
-
-def _reason(error: OSError | sqlite3.Error) -> str:
-    return error.strerror or "" if isinstance(error, OSError) else str(error)

@@ -14,6 +14,7 @@ seconds; as a process may be held up between taking a slot and sending, that is 
 from __future__ import annotations
 
 import math
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -39,7 +40,15 @@ _POLLS_PER_SLOT = 4
 
 
 class StoreFailure(Exception):  # noqa: N818 - becomes a `BudgetUnavailable` if it lasts
-    """The document could not be read or written; the text says why, and holds no password."""
+    """The document could not be read or written.
+
+    Args:
+        reason: Why: a clause, or the error, whose first line says it.
+    """
+
+    def __init__(self, reason: str | Exception) -> None:
+        lines = str(reason).strip().splitlines() or [type(reason).__name__]
+        super().__init__(lines[0].rstrip("."))
 
 
 class Store(Protocol):
@@ -108,6 +117,7 @@ class _Slot(msgspec.Struct, array_like=True):
 
 class _Document(msgspec.Struct, omit_defaults=True):
     at: float
+    origin: str
     slots: dict[str, list[_Slot]] = msgspec.field(default_factory=dict)
     held_until: dict[str, float] = msgspec.field(default_factory=dict)
     limit: int | None = None
@@ -133,7 +143,9 @@ class SharedState:
         self._now = now
         self._rules = rules
         self._changed = document is None
-        self._kept = _Document(now) if document is None else _decoded(document)
+        self._kept = (
+            _Document(now, secrets.token_hex(4)) if document is None else _decoded(document)
+        )
         if now < self._kept.at:
             self._move(now - self._kept.at)
         if now >= self._kept.lessons_until:
@@ -144,15 +156,18 @@ class SharedState:
         if not self._changed:
             return None
         self._kept.at = self._now
-        for name, rule in self._rules.items():
+        for name in self._rules:
             self._kept.slots[name] = [
-                slot
-                for slot in self._slots(name)
-                if max(slot.seen_by + rule.seconds, slot.sent + 2 * rule.seconds) > self._now
+                slot for slot in self._slots(name) if self._counts(name, slot)
             ]
         held_until = self._kept.held_until
         self._kept.held_until = {name: at for name, at in held_until.items() if at > self._now}
         return msgspec.json.encode(self._kept)
+
+    @property
+    def origin(self) -> str:
+        """Whose successor this document is: another one if it was lost and begun again."""
+        return self._kept.origin
 
     def limit(self, name: Kind) -> float:
         """How many requests a rule lets through, by the reader's limit or a lower one learned."""
@@ -227,10 +242,16 @@ class SharedState:
         return max(held, wait if wait > 0 else rule.seconds / limit / _POLLS_PER_SLOT)
 
     def _used_up(self) -> bool:
-        """Whether our own requests of the last two windows may be why none remain."""
-        since = self._now - 2 * self._rules["request"].seconds
-        recent = sum(slot.sent > since for slot in self._slots("request"))
-        return recent >= self.limit("request")
+        """Whether our own requests may be why none remain."""
+        return sum(map(self._is_recent, self._slots("request"))) >= self.limit("request")
+
+    def _counts(self, name: Kind, slot: _Slot) -> bool:
+        free_at = slot.seen_by + self._rules[name].seconds
+        return free_at > self._now or (name == "request" and self._is_recent(slot))
+
+    def _is_recent(self, slot: _Slot) -> bool:
+        """Whether a request was sent in the last two windows, as its answer may take a while."""
+        return slot.sent + 2 * self._rules["request"].seconds > self._now
 
     def _arrival(self, name: Kind) -> float:
         """Seconds after sending, as the rule says or longer as learned of requests."""
