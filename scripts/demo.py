@@ -62,8 +62,8 @@ def _tell(new_reports: set[Path]) -> None:
     on_list = [contact for contact in contacts if ACTIVE in contact["lists"].values()]
     fields = Counter(tag for contact in on_list for tag in contact["fields"])
     say(
-        f"\nThe sandbox's account now has {len(contacts):,} contacts, {len(on_list):,} of them on a "
-        f"list,\nwith {sum(fields.values()):,} values in {len(fields)} custom fields.\n"
+        f"\nThe sandbox's account now has {len(contacts):,} contacts, {len(on_list):,} on a list, "
+        f"with {sum(fields.values()):,} values in {len(fields)} custom fields.\n"
         f"\nLook for yourself, in {ROOT}:\n"
         f"  {TARGET_BIN.relative_to(ROOT)}/activecampaign-sandbox --port 8765\n"
         "  curl -H 'Api-Token: sandbox-key' 'http://127.0.0.1:8765/api/3/contacts?listid=1'\n"
@@ -90,4 +90,7 @@ def _contacts() -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -6,16 +6,21 @@ import logging
 from typing import TYPE_CHECKING
 
 from target_activecampaign.activecampaign import Budget, Client, parse_api_url
+from target_activecampaign.activecampaign.shared_budget import shared_budget
 from target_activecampaign.config import did_you_mean
 from target_activecampaign.embedded import EmbeddedSandbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_activecampaign.activecampaign import ContactList, Field
+    from target_activecampaign.activecampaign import ContactList, Field, RateBudget
     from target_activecampaign.settings import Settings
 
 logger = logging.getLogger("target-activecampaign")
+
+
+class SettingError(ValueError):
+    """A setting that can't be used; the text names it and says why."""
 
 
 class ListError(ValueError):
@@ -36,8 +41,9 @@ class Account:
         """Connect, and see that the key is good.
 
         Raises:
-            ValueError: The address can't be one of the API.
+            SettingError: A setting can't be used.
             SandboxError: The embedded sandbox did not start.
+            BudgetUnavailable: The shared rate budget can't be reached.
             ActiveCampaignError: The account did not answer, or not to this key.
         """
         self._sandbox = EmbeddedSandbox(settings.sandbox_path) if settings.sandbox else None
@@ -45,12 +51,9 @@ class Account:
             url = self._sandbox.url if self._sandbox else parse_api_url(settings.api_url or "")
             key = self._sandbox.api_key if self._sandbox else settings.api_key or ""
             self.address = url
-            budget = Budget(
-                settings.requests_per_second,
-                settings.imports_per_minute,
-                settings.single_imports_per_minute,
+            self.client = Client(
+                url, key, budget=_budget(settings, url), timeout=settings.request_timeout
             )
-            self.client = Client(url, key, budget=budget, timeout=settings.request_timeout)
             self.client.whoami()
             self.lists: Sequence[ContactList] = self.client.lists()
             self.fields: Sequence[Field] = self.client.fields()
@@ -98,3 +101,24 @@ class Account:
         self.client.close()
         if self._sandbox:
             self._sandbox.close()
+
+
+def _budget(settings: Settings, url: str) -> RateBudget:
+    """The account's limits, for this process alone or shared with others."""
+    if not settings.rate_budget_url:
+        return Budget(
+            settings.requests_per_second,
+            settings.imports_per_minute,
+            settings.single_imports_per_minute,
+        )
+    try:
+        return shared_budget(
+            settings.rate_budget_url,
+            url,
+            requests_per_second=settings.requests_per_second,
+            imports_per_minute=settings.imports_per_minute,
+            single_imports_per_minute=settings.single_imports_per_minute,
+            lease=max(120.0, 2 * settings.request_timeout),
+        )
+    except ValueError as error:
+        raise SettingError(f"The setting 'rate_budget_url' can't be used: {error}") from None

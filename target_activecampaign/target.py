@@ -16,8 +16,9 @@ from singer_sdk.target_base import Target
 
 from target_activecampaign import config as configuration
 from target_activecampaign import privacy, settings
-from target_activecampaign.account import ListError
+from target_activecampaign.account import ListError, SettingError
 from target_activecampaign.activecampaign import ActiveCampaignError, parse_api_url
+from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
 from target_activecampaign.batch_files import BatchFileError, record_lines
 from target_activecampaign.delivery import DeliveryError
 from target_activecampaign.embedded import SandboxError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _FORESEEN = (
     ActiveCampaignError,
     BatchFileError,
+    BudgetUnavailable,
     DeliveryError,
     InvalidInputLine,
     LedgerError,
@@ -45,6 +47,7 @@ _FORESEEN = (
     MappingError,
     MissingListError,
     SandboxError,
+    SettingError,
     SingerSDKError,
     ThresholdError,
 )

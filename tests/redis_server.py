@@ -13,7 +13,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, final
 
 import redis
 
@@ -26,6 +27,7 @@ HOW_TO_GET_IT = (
 )
 
 
+@final
 class RedisServer:
     """A running server that keeps nothing on disk.
 
@@ -55,21 +57,20 @@ class RedisServer:
             cwd=tempfile.gettempdir(),
         )
         deadline = time.monotonic() + 30
-        with redis.Redis.from_url(self.url) as client:
-            while True:
-                try:
-                    client.ping()
-                except redis.ConnectionError:
-                    if self._process.poll() is not None or time.monotonic() > deadline:
-                        raise RuntimeError("redis-server did not start") from None
-                    time.sleep(0.02)
-                else:
-                    return
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("redis-server did not start")
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """End it; what it knew is lost."""
         self._process.terminate()
         self._process.wait(timeout=30)
+
+    def _answers(self) -> bool:
+        with redis.Redis.from_url(self.url) as client, suppress(redis.ConnectionError):
+            return bool(client.ping())
+        return False
 
     def __enter__(self) -> RedisServer:
         return self

@@ -30,7 +30,7 @@ RECORDS = 240
 SETTINGS = {"batch_size_rows": 6, "checkpoint_seconds": 0.05, "request_timeout": 2}
 INFO = "/api/3/import/info"
 
-FAULTS = (
+FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "reset", "takes_effect": True, "match": {"path": "*bulk_import", "method": "POST"}},
     {"kind": "reset", "takes_effect": False, "match": {"path": "*/import/*"}},
     {"kind": "slow", "seconds": 0.3, "takes_effect": True, "match": {"path": "*/import/*"}},

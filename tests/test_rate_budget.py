@@ -121,12 +121,13 @@ def test_a_rate_needs_not_be_a_whole_number(rate: float, latencies: list[float])
     assert len(latencies) <= allowed + 1e-6
 
 
-def test_requests_keep_their_pace_when_answers_take_200_ms() -> None:
+@pytest.mark.parametrize(("answer", "pace"), [(0.05, 4.7), (0.2, 4.1), (5, 3.8)])
+def test_requests_keep_their_pace_however_slow_the_answers(answer: float, pace: float) -> None:
     account = Account()
     start = account.now
     for _ in range(200):
-        account.send("request", 0.2, 0.05)
-    assert 200 / (account.now - start) > 4.5
+        account.send("request", answer, 0.05)
+    assert 200 / (account.now - start) > pace
 
 
 def test_imports_and_questions_together_keep_the_pace_of_100_imports_a_minute() -> None:
@@ -182,7 +183,7 @@ def test_a_refusal_holds_back_what_it_is_about() -> None:
 
 def test_after_refusals_requests_are_taken_to_arrive_later() -> None:
     account = Account(requests_per_second=1)
-    for doubling in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0):
+    for doubling in (0.3, 0.6, 1.0, 1.0):
         account.send("request", 50, 0)
         assert account.budget.wait("request") == pytest.approx(1 + doubling, abs=0.01)
         account.budget.refused("request", 5.0)
@@ -214,7 +215,7 @@ def test_that_we_used_up_the_second_ourselves_costs_nothing() -> None:
     account.pass_time(0.3)
     before = account.budget.wait("request")
     account.budget.learn({"RateLimit-Limit": "5", "RateLimit-Remaining": "0"})
-    assert account.budget.wait("request") == before < 0.9
+    assert account.budget.wait("request") == before < 1.1
 
 
 def test_threads_share_one_budget() -> None:

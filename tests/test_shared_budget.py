@@ -103,7 +103,7 @@ class Account:
             self.pass_time(max(wait, TICK))
         sent = self.now + dawdles
         for name in {kind, "request"}:
-            self.arrivals[name].append(sent + arrives_after)  # type: ignore[index]
+            self.arrivals[name].append(sent + arrives_after)
         if not dies:
             self.out.append((sent + takes, slot, kind, takes))
 
@@ -180,12 +180,13 @@ def test_no_window_of_the_server_holds_more_requests_than_allowed(steps: list[Se
     assert account.most_in_a_window("request") <= 5
 
 
-def test_requests_keep_their_pace_when_answers_take_200_ms() -> None:
+@pytest.mark.parametrize(("answer", "pace"), [(0.05, 4.7), (0.2, 4.1), (5, 3.3)])
+def test_requests_keep_their_pace_however_slow_the_answers(answer: float, pace: float) -> None:
     account = Account()
     start = account.now
     for _ in range(200):
-        account.send("request", 0.2, 0.05)
-    assert 200 / (account.now - start) > 4.5
+        account.send("request", answer, 0.05)
+    assert 200 / (account.now - start) > pace
 
 
 def test_imports_and_questions_together_keep_the_pace_of_100_imports_a_minute() -> None:
@@ -241,13 +242,14 @@ def test_the_document_holds_only_what_still_counts() -> None:
 
 
 def test_after_refusals_requests_are_taken_to_arrive_later_for_an_hour() -> None:
+    account = Account(requests_per_second=1)
+
     def wait_after_an_answer() -> float:
         account.send("request", 0.9, 0)
         account.pass_time(0.9)
         return account.wait("request")
 
-    account = Account(requests_per_second=1)
-    for arrival in (0.2, 0.4, 0.8, 0.9, 0.9):
+    for arrival in (min(ARRIVAL * 2**refusals, 0.9) for refusals in range(1, 6)):
         account.change(SharedState.refused, "request", 5.0)
         account.change(SharedState.refused, "request", 5.0)
         account.pass_time(5)
@@ -274,6 +276,7 @@ def test_a_lower_limit_is_learned_for_an_hour_and_a_higher_one_is_not() -> None:
 def test_when_others_use_up_the_account_we_wait_instead_of_being_refused() -> None:
     account = Account()
     account.send("request")
+    account.pass_time(0.9)
     account.change(SharedState.learn, 5, 0)
     assert account.wait("request") == pytest.approx(1, abs=0.01)
 
@@ -281,11 +284,11 @@ def test_when_others_use_up_the_account_we_wait_instead_of_being_refused() -> No
 def test_that_we_used_up_the_second_ourselves_costs_nothing() -> None:
     account = Account()
     for _ in range(5):
-        account.send("request", 0.3, 0)
+        account.send("request", 0.2, 0)
     account.pass_time(0.3)
     before = account.wait("request")
     account.change(SharedState.learn, 5, 0)
-    assert account.wait("request") == before < 0.9
+    assert account.wait("request") == before < 0.95
 
 
 @pytest.mark.parametrize("document", [b"{}", b"not ours", b'{"at": "noon"}'])
@@ -412,27 +415,40 @@ TIGHT = {
 
 
 def work_together(
-    sandbox: SandboxServer, place: str | None, processes: int, seconds: float
+    sandbox: SandboxServer, place: str | None, seconds: list[float]
 ) -> list[dict[str, int]]:
-    """Let processes post and ask as fast as they may; returns what each got done."""
+    """Let processes post and ask as fast as they may, and end together.
+
+    Args:
+        sandbox: The account.
+        place: Where they share its budget, None if they don't.
+        seconds: How long each of them works.
+
+    Returns:
+        What each got done.
+    """
     with ExitStack() as stack:
         workers = []
-        for number in range(processes):
-            task = [place, sandbox.url, sandbox.api_key, f"worker{number}", TIGHT, seconds]
+        for number, working in enumerate(seconds):
+            task = [place, sandbox.url, sandbox.api_key, f"worker{number}", TIGHT, working]
             command = [sys.executable, "-c", WORK, json.dumps(task)]
-            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-            workers.append(stack.enter_context(subprocess.Popen(command, text=True, **pipes)))
+            workers.append(
+                stack.enter_context(
+                    subprocess.Popen(
+                        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                    )
+                )
+            )
         for worker in workers:
             assert worker.stdout is not None
             assert worker.stdout.readline() == "ready\n"
-        done = []
-        for worker in workers:
+        for worker, working, following in zip(workers, seconds, [*seconds[1:], 0], strict=True):
             assert worker.stdin is not None
             worker.stdin.write("go\n")
             worker.stdin.flush()
-        for worker in workers:
-            done.append(json.loads(worker.communicate(timeout=30)[0]))
-            assert worker.returncode == 0
+            time.sleep(working - following)
+        done = [json.loads(worker.communicate(timeout=30)[0]) for worker in workers]
+        assert [worker.returncode for worker in workers] == [0] * len(workers)
         return done
 
 
@@ -450,16 +466,15 @@ def tight_sandbox(start_sandbox: Callable[..., SandboxServer]) -> SandboxServer:
 def test_processes_on_one_account_are_never_refused_and_all_get_on(
     url: str, tight_sandbox: SandboxServer
 ) -> None:
-    done = work_together(tight_sandbox, url, 2, seconds=1.5)
-    done += work_together(tight_sandbox, url, 4, seconds=2.2)
+    done = work_together(tight_sandbox, url, [3, 3, 2, 2])
     answers = tight_sandbox.requests()
     assert [one for one in answers if one["status"] != 200] == []
-    assert len(answers) >= 30, "10 a second for 3.7 seconds, on a busy machine"
+    assert len(answers) >= 20, "10 a second for 3 seconds, on a busy machine"
     assert min(one["imports"] + one["questions"] for one in done) >= 2
 
 
 def test_processes_that_share_nothing_are_refused(tight_sandbox: SandboxServer) -> None:
-    work_together(tight_sandbox, None, 2, seconds=1.0)
+    work_together(tight_sandbox, None, [1, 1])
     assert any(one["status"] != 200 for one in tight_sandbox.requests())
 
 

@@ -60,8 +60,8 @@ def test_a_hundred_thousand_profiles_in_bounded_memory(
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    printed = [(load.folder / name).read_bytes() for name in ("out", "err")]
-    outcome = load.outcome(process.returncode, *printed, source.read_bytes()).succeeded()
+    printed, log = ((load.folder / name).read_bytes() for name in ("out", "err"))
+    outcome = load.outcome(process.returncode, printed, log, source.read_bytes()).succeeded()
 
     assert usage.ru_maxrss <= 160 * MEBIBYTE_IN_KILOBYTES
     assert outcome.counts == {"read": PROFILES, "added_or_changed": PROFILES}

@@ -12,9 +12,10 @@ a breach costs a minute of standing still and a second of answer time costs next
 For the requests a second it would cost dearly: at 200 ms an answer, 5 in 1.2 s. Most of an
 answer's time is the server's work, though, not the way there. So a request counts as seen
 with its answer, but no later than `ARRIVAL` after it was sent: with fast answers the rule is
-as strict as that of imports, with slow ones it costs a tenth at most. Should the server refuse
-all the same (a slow connection can overtake the estimate), one retry a second later is all it
-costs, and the estimate grows with each refusal.
+as strict as that of imports, with slow ones it costs a quarter at most: 3.8 requests a
+second, which is still enough for 100 imports a minute and the questions about them. Should the
+server refuse all the same (a slow connection can overtake the estimate), one retry a second
+later is all it costs, and the estimate grows with each refusal.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["request", "import", "single_import"]
 
-ARRIVAL = 0.1
+ARRIVAL = 0.3
 """Seconds after sending in which a request is taken to reach the server, to begin with."""
 
 RULES: dict[Kind, tuple[Kind, ...]] = {

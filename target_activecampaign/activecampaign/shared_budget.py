@@ -161,6 +161,7 @@ class SharedBudget:
         self._waiting: Counter[Kind] = Counter()
         self._held_until: dict[Kind, float] = {}
         self._next_ask: dict[Kind, float] = {}
+        self._own_rule_until: dict[Kind, float] = {}
         self._known_limit = 0.0
         self._known_origin: str | None = None
         self._failing_since: float | None = None
@@ -273,7 +274,7 @@ class SharedBudget:
                     pause = self._pause(kind)
                     if pause > 0:
                         self._changed.wait(pause)
-                    elif kind == "request" and self._import_goes_first():
+                    elif kind == "request" in self._rules and self._import_goes_first():
                         self._changed.wait()  # the import tells when it has asked
                     elif kind not in self._courtesy or self._ask(kind, slot):
                         return slot
@@ -287,7 +288,13 @@ class SharedBudget:
         return max(*held_until, self._next_ask.get(kind, 0.0)) - time.monotonic()
 
     def _import_goes_first(self) -> bool:
-        return any(self._waiting[kind] and self._pause(kind) <= 0 for kind in IMPORT_KINDS)
+        """Whether an import waits, and for nothing but what other requests wait for, too."""
+        now = time.monotonic()
+        return any(
+            self._waiting[kind]
+            and max(self._held_until.get(kind, 0.0), self._own_rule_until.get(kind, 0.0)) <= now
+            for kind in IMPORT_KINDS
+        )
 
     def _ask(self, kind: Kind, slot: str) -> bool:
         """Ask for a slot once, and settle when this process asks next.
@@ -296,7 +303,9 @@ class SharedBudget:
             BudgetUnavailable: The store has failed for too long.
         """
         try:
-            wait = self._update(lambda state: state.take(kind, slot))
+            wait, own_wait = self._update(
+                lambda state: (state.take(kind, slot), state.own_wait(kind))
+            )
         except StoreFailure as failure:
             failing_since = self._failing_since or 0.0
             if time.monotonic() - failing_since >= self._patience:
@@ -306,7 +315,8 @@ class SharedBudget:
         else:
             courtesy = self._courtesy[kind]
             pause = wait + random.uniform(0, courtesy) if wait > 0 else courtesy  # noqa: S311
-            self._next_ask[kind] = time.monotonic() + pause
+            now = time.monotonic()
+            self._next_ask[kind], self._own_rule_until[kind] = now + pause, now + own_wait
             taken = wait <= 0
         self._changed.notify_all()
         return taken

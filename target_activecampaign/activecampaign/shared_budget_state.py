@@ -196,6 +196,10 @@ class SharedState:
             self._put(name, _Slot(slot, self._now, seen_by))
         return 0.0
 
+    def own_wait(self, kind: Kind) -> float:
+        """Seconds until the kind's own rule may let a request through, whatever else does."""
+        return self._wait(kind) if kind in self._rules else 0.0
+
     def answered(self, kind: Kind, slot: str, took: float) -> None:
         """Note that the answer to a slot's request came, `took` seconds after it was sent."""
         sent = self._now - took
