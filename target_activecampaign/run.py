@@ -238,10 +238,11 @@ class Run:
         report = self.report
         if report.finished is not None:
             return report
-        if self._delivery is not None and self._account is not None:
+        if self._delivery is not None:
             report.imports = self._delivery.imports
-            report.requests = self._account.client.request_count
             self._delivery.close()
+        if self._account is not None:
+            report.requests = self._account.client.request_count
             self._account.close()
         self._rejects.close()
         report.finished = datetime.now(timezone.utc)

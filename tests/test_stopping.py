@@ -36,6 +36,49 @@ def test_a_signal_while_reading_settles_what_was_read(
     assert outcome.report["outcome"] == "stopped"
 
 
+IMPORT = "/api/3/import/bulk_import"
+SLOW = {"kind": "slow", "seconds": 1.5, "match": {"method": "POST", "path": IMPORT}}
+PHASES: dict[str, dict[str, Any]] = {
+    "waiting for a slot": {"settings": {"requests_per_second": 2}},
+    "posting, before it takes effect": {"fault": {**SLOW, "takes_effect": False}},
+    "posting, after it took effect": {"fault": {**SLOW, "takes_effect": True}},
+    "asking": {"options": {"latency": 2}},
+    "at the end": {"options": {"latency": 2}, "close": True},
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_signal_in_any_phase_settles_what_was_read(
+    start_sandbox: Any, target_for: Any, phase: str
+) -> None:
+    plan = PHASES[phase]
+    sandbox = start_sandbox(**plan.get("options", {}))
+    load = target_for(sandbox)
+    if "fault" in plan:
+        sandbox.fault(**plan["fault"])
+    data = lines([schema(), *people(40), state({"n": 40})])
+    settings = {"checkpoint_seconds": 0.1, "batch_size_rows": 10, **plan.get("settings", {})}
+    with _started(load, **settings) as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.flush()
+        if plan.get("close"):
+            target.stdin.close()
+            target.stdin = None
+        # The log names an import when it is answered; a slow one is under way before.
+        _wait_for(lambda: bool(sandbox.requests(path="/api/3/fields")))
+        if "fault" not in plan:
+            _wait_for(lambda: bool(sandbox.requests(path=IMPORT)))
+        time.sleep(0.4)
+        assert target.poll() is None
+        target.send_signal(signal.SIGTERM)
+        out, err = target.communicate(timeout=60)
+    outcome = load.outcome(target.returncode, out, err, data)
+    assert outcome.code == 128 + signal.SIGTERM, outcome.log
+    assert outcome.states[-1] == {"n": 40}
+    assert len(sandbox.export()) == 40
+
+
 def test_a_second_signal_ends_at_once_with_no_state_ahead(
     start_sandbox: Any, target_for: Any
 ) -> None:
