@@ -15,6 +15,7 @@ import os
 import secrets
 import socket
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +25,7 @@ from sqlalchemy.engine import make_url
 from target_activecampaign.contact import person_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from target_activecampaign.packer import Entry
 
@@ -89,22 +90,31 @@ class Ledger:
             since its last STATE may come again.
 
     Raises:
-        LedgerError: It can't be opened.
+        LedgerError: It can't be used; so do all methods.
     """
 
     def __init__(self, url: str, account: str, run_id: str) -> None:
         self._account = account
         self._run_id = run_id
         self._beat_at = time.monotonic()
+        self._url = url
         try:
             self._engine = _engine(url)
-            with self._engine.begin() as db:
-                _metadata.create_all(db)
-                self._key = _key(db)
-                self._dead = self._take_over(db)
-        except (sa.exc.SQLAlchemyError, OSError) as error:
+        except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
             raise _ledger_error(url, error) from None
+        with self._transaction() as db:
+            _metadata.create_all(db)
+            self._key = _key(db)
+            self._dead = self._take_over(db)
         self.recovering = bool(self._dead)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.begin() as db:
+                yield db
+        except sa.exc.SQLAlchemyError as error:
+            raise _ledger_error(self._url, error) from None
 
     def _take_over(self, db: sa.Connection) -> list[str]:
         """Enter this run; returns those of the account that ended without saying so."""
@@ -124,7 +134,7 @@ class Ledger:
 
     def leftovers(self) -> list[Leftover]:
         """The imports that dead runs left in flight."""
-        with self._engine.begin() as db:
+        with self._transaction() as db:
             rows = db.execute(
                 sa.select(_import.c.id, _import.c.batch_id)
                 .where(_import.c.run.in_(self._dead))
@@ -137,7 +147,7 @@ class Ledger:
         if not self.recovering:
             return list(entries), []
         hashes = {self.person(entry.key): entry for entry in entries}
-        with self._engine.begin() as db:
+        with self._transaction() as db:
             rows = db.execute(
                 sa.select(_delivered).where(_delivered.c.person.in_(list(hashes)))
             ).all()
@@ -154,7 +164,7 @@ class Ledger:
         nobody knows which values ActiveCampaign has.
         """
         people = [(self.person(entry.key), digest(entry)) for entry in entries]
-        with self._engine.begin() as db:
+        with self._transaction() as db:
             if self.recovering:
                 hashes = [person for person, _ in people]
                 db.execute(_delivered.delete().where(_delivered.c.person.in_(hashes)))
@@ -165,13 +175,13 @@ class Ledger:
 
     def accepted(self, number: int, batch_id: str) -> None:
         """Note ActiveCampaign's id for an import."""
-        with self._engine.begin() as db:
+        with self._transaction() as db:
             db.execute(_import.update().where(_import.c.id == number).values(batch_id=batch_id))
 
     def imported(self, number: int, failed: Iterable[str]) -> None:
         """Note that an import is done: all its contacts have arrived, but for some addresses."""
         refused = {self.person(person_key(address)) for address in failed}
-        with self._engine.begin() as db:
+        with self._transaction() as db:
             contacts = db.execute(
                 sa.select(_import.c.contacts).where(_import.c.id == number)
             ).scalar_one()
@@ -188,7 +198,7 @@ class Ledger:
 
     def dropped(self, number: int) -> None:
         """Forget an import of which nothing came."""
-        with self._engine.begin() as db:
+        with self._transaction() as db:
             db.execute(_import.delete().where(_import.c.id == number))
 
     # The end
@@ -201,7 +211,7 @@ class Ledger:
                 nothing to come back to, and what was kept for that is forgotten.
         """
         if clean:
-            with self._engine.begin() as db:
+            with self._transaction() as db:
                 ended = [self._run_id, *self._dead]
                 db.execute(_import.delete().where(_import.c.run.in_(ended)))
                 db.execute(_run.delete().where(_run.c.id.in_(ended)))
@@ -239,12 +249,12 @@ def _engine(url: str) -> sa.Engine:
     """An engine; a SQLite file is made for its owner alone, with a log that survives a kill."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_pre_ping=True)
+        return sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
     if parsed.database:
         path = Path(parsed.database)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    engine = sa.create_engine(parsed, connect_args={"timeout": 30})
+    engine = sa.create_engine(parsed, connect_args={"timeout": 30}, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: object, _: object) -> None:
@@ -295,5 +305,6 @@ def _ledger_error(url: str, error: Exception) -> LedgerError:
         place = "it"
     return LedgerError(
         f"The ledger {place} can't be used ({type(error).__name__}): check 'ledger_url', that the "
-        "place is there and may be written to, and that no other program has it locked."
+        "place is there and may be written to, that no other program has it locked, and that its "
+        "driver is installed (for PostgreSQL the extra target-activecampaign[postgres])."
     )

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import psycopg
+import pytest
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,6 +30,12 @@ HOW_TO_GET_IT = (
     "PostgreSQL's server programs are not on this machine: on Debian and Ubuntu "
     "`apt-get install postgresql`, elsewhere put `initdb` and `postgres` on the PATH."
 )
+
+
+def require() -> None:
+    """Skip the test that calls it where the programs are missing; where CI is set, fail it."""
+    if PostgresServer.missing():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW_TO_GET_IT)
 
 
 @final

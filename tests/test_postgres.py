@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.meltano_project import MISSING, MeltanoProject, installed
-from tests.postgres_server import HOW_TO_GET_IT, PostgresServer
+from tests.postgres_server import PostgresServer, require
 from tests.sample_profiles import arrived, expected, profiles
 from tests.sandbox_server import SandboxServer
 
@@ -41,8 +41,7 @@ COLUMNS = {
 
 @pytest.fixture
 def server() -> Iterator[PostgresServer]:
-    if PostgresServer.missing():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW_TO_GET_IT)
+    require()
     with PostgresServer() as running:
         yield running
 
