@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from target_activecampaign.activecampaign import Budget, Client, parse_api_url
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from target_activecampaign.settings import Settings
 
 logger = logging.getLogger("target-activecampaign")
+
+QUESTIONS_AT_ONCE = 4
+"""Requests that may be out at once to ask about imports."""
 
 
 class SettingError(ValueError):
@@ -33,6 +37,7 @@ class Account:
     Attributes:
         client: What talks to the account.
         address: The API address that was understood.
+        identity: What tells the account from others: its address, or the sandbox's file.
         lists: The account's lists.
         fields: The account's custom fields.
     """
@@ -49,11 +54,12 @@ class Account:
         self._sandbox = EmbeddedSandbox(settings.sandbox_path) if settings.sandbox else None
         try:
             url = self._sandbox.url if self._sandbox else parse_api_url(settings.api_url or "")
-            key = self._sandbox.api_key if self._sandbox else settings.api_key or ""
+            key = self._sandbox.api_key if self._sandbox else (settings.api_key or "").strip()
             self.address = url
-            self.client = Client(
-                url, key, budget=_budget(settings, url), timeout=settings.request_timeout
+            self.identity = (
+                f"sandbox:{Path(settings.sandbox_path).absolute()}" if self._sandbox else url
             )
+            self.client = _client(settings, url, key)
             self.client.whoami()
             self.lists: Sequence[ContactList] = self.client.lists()
             self.fields: Sequence[Field] = self.client.fields()
@@ -101,6 +107,19 @@ class Account:
         self.client.close()
         if self._sandbox:
             self._sandbox.close()
+
+
+def _client(settings: Settings, url: str, key: str) -> Client:
+    try:
+        return Client(
+            url,
+            key,
+            budget=_budget(settings, url),
+            timeout=settings.request_timeout,
+            pool_size=settings.max_in_flight + QUESTIONS_AT_ONCE,
+        )
+    except ValueError as error:
+        raise SettingError(f"The setting 'api_key' can't be used: {error}") from None
 
 
 def _budget(settings: Settings, url: str) -> RateBudget:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.helpers._batch import BatchFileFormat, StorageTarget
@@ -15,8 +16,10 @@ class BatchFileError(ValueError):
     """A batch file that can't be read; the text names it and what to do."""
 
 
-def record_lines(encoding: Mapping[str, Any], manifest: Sequence[str]) -> Iterator[bytes]:
-    """The records of a BATCH message's files, each as a line of JSON.
+def record_lines(
+    encoding: Mapping[str, Any], manifest: Sequence[str]
+) -> Iterator[tuple[str, int, bytes]]:
+    """The records of a BATCH message's files: the file, the line's number, the line of JSON.
 
     Files are read as a stream, never whole.
 
@@ -38,8 +41,10 @@ def record_lines(encoding: Mapping[str, Any], manifest: Sequence[str]) -> Iterat
         try:
             with StorageTarget.from_url(head).open(tail, mode="rb") as raw:
                 lines = gzip.open(raw) if compression == "gzip" else raw  # noqa: SIM115
-                yield from (line for line in lines if line.strip())
-        except (OSError, EOFError) as error:
+                for number, line in enumerate(lines, 1):
+                    if line.strip():
+                        yield url, number, line
+        except (OSError, EOFError, zlib.error) as error:
             raise BatchFileError(
                 f"The batch file {url} can't be read ({type(error).__name__}). Target and tap "
                 "must see the same files."

@@ -19,12 +19,14 @@ class Checkpoints:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._epoch = 0
+        self._read_since = False
         self._unsettled: dict[int, int] = {}
         self._states: deque[tuple[int, Any]] = deque()
 
     def read(self) -> int:
         """Count a record as read; the epoch that it belongs to."""
         with self._lock:
+            self._read_since = True
             self._unsettled[self._epoch] = self._unsettled.get(self._epoch, 0) + 1
             return self._epoch
 
@@ -40,6 +42,7 @@ class Checkpoints:
     def state(self, value: Any) -> None:
         """Take a STATE message's value; it waits for all records read so far."""
         with self._lock:
+            self._read_since = False
             if self._epoch not in self._unsettled and self._states:
                 last, _ = self._states[-1]
                 if last == self._epoch - 1:
@@ -58,6 +61,19 @@ class Checkpoints:
             while self._states and self._states[0][0] < oldest:
                 value = self._states.popleft()[1]
             return value
+
+    @property
+    def complete(self) -> bool:
+        """Whether no record would be read again: the last STATE is taken, with none after it.
+
+        A source without any STATE reads all of it again or nothing; it counts as complete.
+        """
+        with self._lock:
+            return (
+                not self._states
+                and not self._unsettled
+                and (not self._read_since or not self._epoch)
+            )
 
     @property
     def unsettled(self) -> int:

@@ -18,15 +18,20 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from target_activecampaign.account import QUESTIONS_AT_ONCE
 from target_activecampaign.activecampaign import (
+    ActiveCampaignError,
     ImportRefused,
     InvalidRequest,
     LimitReached,
     NotFound,
 )
+from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
 from target_activecampaign.contact import person_key
 from target_activecampaign.diagnosis import Diagnosis
 from target_activecampaign.dispatcher import Dispatcher
+from target_activecampaign.ledger import LedgerError
+from target_activecampaign.privacy import where_it_failed
 from target_activecampaign.suspects import IndexBase, Suspects
 
 if TYPE_CHECKING:
@@ -40,8 +45,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 _MAX_CONTACTS_UNDER_WAY = 16_000
+_MAX_BYTES_UNDER_WAY = 48 * 1024 * 1024
 _ATTEMPTS = 2
-_HOPELESS = 10
+_HOPELESS_REFUSALS = 40
+"""So many imports refused with none accepted between: a bad contact in each is not the reason."""
+_HOPELESS_IMPORTS = 20
+"""So many imports accepted and come to nothing, with none completed between: likewise."""
 _FIRST_LATENCY_SECONDS = 0.5
 _MIN_PAUSE_SECONDS = 0.25
 _MAX_PAUSE_SECONDS = 15.0
@@ -54,6 +63,15 @@ class DeliveryError(Exception):
 
 class QueueBrokenError(Exception):
     """ActiveCampaign's import queue fails whatever it is given."""
+
+
+def _told(error: Exception) -> str:
+    """What may be said of an error: of an unforeseen one only where, its text may quote a value."""
+    if isinstance(error, (ActiveCampaignError, BudgetUnavailable, LedgerError, QueueBrokenError)):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__} ({error.filename or 'no file'})."
+    return f"An unforeseen {type(error).__name__} ended the delivery:\n{where_it_failed(error)}"
 
 
 @dataclass(slots=True)
@@ -115,13 +133,17 @@ class Delivery:
         self._recovering = 0
         self._latency = _FIRST_LATENCY_SECONDS
         self._base = IndexBase()
-        self._in_vain = 0
+        self._refusals_in_vain = 0
+        self._imports_in_vain = 0
         self._room = threading.Condition()
         self._under_way = 0
+        self._bytes_under_way = 0
         self._failure: Exception | None = None
         self.imports = 0
         self._dispatcher = Dispatcher(
-            pools={"post": max_in_flight, "ask": 4}, after=self._post_waiting, failed=self._fail
+            pools={"post": max_in_flight, "ask": QUESTIONS_AT_ONCE},
+            after=self._post_waiting,
+            failed=self._fail,
         )
         self._dispatcher.do(self._recover)
 
@@ -133,14 +155,19 @@ class Delivery:
         Raises:
             DeliveryError: The delivery has failed.
         """
-        count = len(batch.entries)
+        count, size = len(batch.entries), sum(entry.weight for entry in batch.entries)
         with self._room:
-            self._room.wait_for(
-                lambda: self._failure or self._under_way + count <= self._max_contacts
-            )
+            self._room.wait_for(lambda: self._failure or self._has_room(count, size))
             self.check()
             self._under_way += count
+            self._bytes_under_way += size
         self._dispatcher.do(lambda: self._waiting.append(batch))
+
+    def _has_room(self, count: int, size: int) -> bool:
+        return not self._under_way or (
+            self._under_way + count <= self._max_contacts
+            and self._bytes_under_way + size <= _MAX_BYTES_UNDER_WAY
+        )
 
     def check(self) -> None:
         """See whether all is well.
@@ -149,7 +176,7 @@ class Delivery:
             DeliveryError: The delivery has failed.
         """
         if self._failure is not None:
-            raise DeliveryError(str(self._failure)) from self._failure
+            raise DeliveryError(_told(self._failure)) from self._failure
 
     def wait(self) -> None:
         """Wait until all batches are settled.
@@ -203,16 +230,17 @@ class Delivery:
         if self._recovering:
             return
         held: set[str] = set()
-        for _ in range(len(self._waiting)):
+        passed: list[Batch] = []
+        while self._waiting and self._posting < self._max_in_flight:
             batch = self._waiting.popleft()
-            keys = {entry.key for entry in batch.entries}
-            free = self._posting < self._max_in_flight
-            if free and keys.isdisjoint(self._busy) and keys.isdisjoint(held):
+            keys = batch.keys
+            if keys.isdisjoint(self._busy) and keys.isdisjoint(held):
                 self._busy |= keys
                 self._start(batch)
             else:
                 held |= keys
-                self._waiting.append(batch)
+                passed.append(batch)
+        self._waiting.extendleft(reversed(passed))
 
     def _start(self, batch: Batch) -> None:
         """Post a batch, but for contacts that are known to have arrived just as they are."""
@@ -236,6 +264,7 @@ class Delivery:
             self._posting -= 1
             if accepted is not None:
                 self.imports += 1
+                self._refusals_in_vain = 0
                 self._ledger.accepted(number, accepted.batch_id)
                 self._fly(number, accepted.batch_id, batch)
             elif isinstance(error, LimitReached):
@@ -259,22 +288,23 @@ class Delivery:
                 self._refuse(entry, "REFUSED_BY_IMPORT", reason)
             if suspects.others:
                 self._send(batch.of(suspects.others))
-        elif suspects.reordered is not None and not batch.attempts:
+        elif suspects.reordered is not None and not batch.reordered:
             # Which of two was meant is not known yet: ask again with the two far apart.
             again = batch.of(suspects.reordered)
-            again.attempts = 1
+            again.reordered = True
             self._send(again)
         else:
+            self._refusals_in_vain += 1
             self._halve(batch, "REFUSED_BY_IMPORT", "The import was refused whole.")
 
     def _halve(self, batch: Batch, code: str, reason: str) -> None:
         """An import can't be had as a whole: try its halves, refuse what fails alone."""
-        self._in_vain += 1
-        if self._in_vain > _HOPELESS:
+        in_vain = max(self._refusals_in_vain, self._imports_in_vain)
+        if self._refusals_in_vain > _HOPELESS_REFUSALS or self._imports_in_vain > _HOPELESS_IMPORTS:
             self._fail(
                 QueueBrokenError(
-                    f"ActiveCampaign has let {self._in_vain} imports in a row come to nothing "
-                    f"({code}). That is not for their contacts, so none of them is refused: see "
+                    f"ActiveCampaign has let {in_vain} imports in a row come to nothing ({code}). "
+                    "That is not for their contacts, so none of them is refused: see "
                     "status.activecampaign.com, then run again; what is not settled is sent again."
                 )
             )
@@ -336,6 +366,7 @@ class Delivery:
         if batch is None:
             self._recovering -= 1
             return
+        self._imports_in_vain += 1
         batch.attempts += 1
         if batch.attempts < _ATTEMPTS:
             logger.warning("An import came to nothing (%s). Sending it again.", code)
@@ -350,7 +381,7 @@ class Delivery:
         if batch is None:
             self._recovering -= 1
             return
-        self._in_vain = 0
+        self._imports_in_vain = 0
         failed = {person_key(address) for address in status.failed}
         dropped = [entry for entry in batch.entries if entry.key in failed]
         for entry in batch.entries:
@@ -396,4 +427,5 @@ class Delivery:
         self._busy.discard(entry.key)
         with self._room:
             self._under_way -= 1
+            self._bytes_under_way -= entry.weight
             self._room.notify_all()

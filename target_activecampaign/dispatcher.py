@@ -56,7 +56,6 @@ class Dispatcher:
         then: Callable[[T | None, Exception | None], None],
     ) -> None:
         """Call a function in a pool, then run an action with its result or its error."""
-        self._calls += 1
 
         def report(future: Future[T]) -> None:
             if future.cancelled():
@@ -71,7 +70,9 @@ class Dispatcher:
 
             self.do(action)
 
-        self._pools[pool].submit(function).add_done_callback(report)
+        future = self._pools[pool].submit(function)
+        self._calls += 1
+        future.add_done_callback(report)
 
     def _called(self) -> None:
         self._calls -= 1

@@ -32,9 +32,16 @@ if TYPE_CHECKING:
 _HASH_BYTES = 16
 _STALE_SECONDS = 300.0
 _BEAT_SECONDS = 20.0
+_LOCK = 5_172_023
+"""The number of the advisory lock under which a PostgreSQL ledger is made."""
 
 _metadata = sa.MetaData()
-_secret = sa.Table("secret", _metadata, sa.Column("value", sa.LargeBinary, primary_key=True))
+_secret = sa.Table(
+    "secret",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+)
 _run = sa.Table(
     "run",
     _metadata,
@@ -55,6 +62,7 @@ _import = sa.Table(
 _delivered = sa.Table(
     "delivered",
     _metadata,
+    sa.Column("account", sa.String, primary_key=True),
     sa.Column("person", sa.LargeBinary, primary_key=True),
     sa.Column("digest", sa.LargeBinary, nullable=False),
     sqlite_with_rowid=False,
@@ -82,7 +90,7 @@ class Ledger:
 
     Args:
         url: Where it is, as SQLAlchemy takes it: `sqlite:///path` or `postgresql+psycopg://...`.
-        account: The account's API address.
+        account: What tells the account from others: its API address, or a sandbox's file.
         run_id: The run's own name.
 
     Attributes:
@@ -103,10 +111,12 @@ class Ledger:
         except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
             raise _ledger_error(url, error) from None
         with self._transaction() as db:
+            # One at a time: processes that start together would else make the tables twice.
+            if db.dialect.name != "sqlite":
+                db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             _metadata.create_all(db)
             self._key = _key(db)
-            self._dead = self._take_over(db)
-        self.recovering = bool(self._dead)
+            self.recovering = self._take_over(db)
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -116,8 +126,12 @@ class Ledger:
         except sa.exc.SQLAlchemyError as error:
             raise _ledger_error(self._url, error) from None
 
-    def _take_over(self, db: sa.Connection) -> list[str]:
-        """Enter this run; returns those of the account that ended without saying so."""
+    def _take_over(self, db: sa.Connection) -> bool:
+        """Enter this run, and make its own what dead runs of the account left behind.
+
+        Returns:
+            Whether anything is known of contacts that arrived. Only one process can take over.
+        """
         runs = db.execute(sa.select(_run).where(_run.c.account == self._account)).all()
         db.execute(
             _run.insert().values(
@@ -128,16 +142,22 @@ class Ledger:
                 beat=time.time(),
             )
         )
-        return [run.id for run in runs if not _lives(run)]
+        dead = [run.id for run in runs if not _lives(run)]
+        left = db.execute(_import.update().where(_import.c.run.in_(dead)).values(run=self._run_id))
+        db.execute(_run.delete().where(_run.c.id.in_(dead)))
+        known = db.execute(
+            sa.select(_delivered.c.person).where(_delivered.c.account == self._account).limit(1)
+        ).first()
+        return bool(left.rowcount or known)
 
     # What earlier runs left
 
     def leftovers(self) -> list[Leftover]:
-        """The imports that dead runs left in flight."""
+        """The imports that dead runs left in flight; to be asked for before the first post."""
         with self._transaction() as db:
             rows = db.execute(
                 sa.select(_import.c.id, _import.c.batch_id)
-                .where(_import.c.run.in_(self._dead))
+                .where(_import.c.run == self._run_id)
                 .order_by(_import.c.id)
             )
             return [Leftover(row.id, row.batch_id) for row in rows]
@@ -148,9 +168,7 @@ class Ledger:
             return list(entries), []
         hashes = {self.person(entry.key): entry for entry in entries}
         with self._transaction() as db:
-            rows = db.execute(
-                sa.select(_delivered).where(_delivered.c.person.in_(list(hashes)))
-            ).all()
+            rows = db.execute(sa.select(_delivered).where(self._mine(hashes))).all()
         known = {row.person for row in rows if row.digest == digest(hashes[row.person])}
         arrived = [entry for person, entry in hashes.items() if person in known]
         return [entry for person, entry in hashes.items() if person not in known], arrived
@@ -165,12 +183,9 @@ class Ledger:
         """
         people = [(self.person(entry.key), digest(entry)) for entry in entries]
         with self._transaction() as db:
-            if self.recovering:
-                hashes = [person for person, _ in people]
-                db.execute(_delivered.delete().where(_delivered.c.person.in_(hashes)))
+            db.execute(_delivered.delete().where(self._mine(person for person, _ in people)))
             contacts = b"".join(person + values for person, values in people)
             result = db.execute(_import.insert().values(run=self._run_id, contacts=contacts))
-            self._beat(db)
             return int(result.inserted_primary_key[0])  # type: ignore[index]
 
     def accepted(self, number: int, batch_id: str) -> None:
@@ -185,15 +200,16 @@ class Ledger:
             contacts = db.execute(
                 sa.select(_import.c.contacts).where(_import.c.id == number)
             ).scalar_one()
-            rows = [
-                {"person": person, "digest": values}
-                for person, values in _pairs(contacts)
-                if person not in refused
-            ]
-            if rows:
-                people = [row["person"] for row in rows]
-                db.execute(_delivered.delete().where(_delivered.c.person.in_(people)))
-                db.execute(_delivered.insert(), rows)
+            pairs = [pair for pair in _pairs(contacts) if pair[0] not in refused]
+            if pairs:
+                db.execute(_delivered.delete().where(self._mine(person for person, _ in pairs)))
+                db.execute(
+                    _delivered.insert(),
+                    [
+                        {"account": self._account, "person": person, "digest": values}
+                        for person, values in pairs
+                    ],
+                )
             db.execute(_import.delete().where(_import.c.id == number))
 
     def dropped(self, number: int) -> None:
@@ -212,11 +228,15 @@ class Ledger:
         """
         if clean:
             with self._transaction() as db:
-                ended = [self._run_id, *self._dead]
-                db.execute(_import.delete().where(_import.c.run.in_(ended)))
-                db.execute(_run.delete().where(_run.c.id.in_(ended)))
-                if not db.execute(sa.select(sa.func.count()).select_from(_run)).scalar():
-                    db.execute(_delivered.delete())
+                db.execute(_import.delete().where(_import.c.run == self._run_id))
+                db.execute(_run.delete().where(_run.c.id == self._run_id))
+                others = db.execute(
+                    sa.select(sa.func.count())
+                    .select_from(_run)
+                    .where(_run.c.account == self._account)
+                ).scalar_one()
+                if not others:
+                    db.execute(_delivered.delete().where(_delivered.c.account == self._account))
         self._engine.dispose()
 
     def person(self, key: str) -> bytes:
@@ -227,11 +247,16 @@ class Ledger:
             digest_size=_HASH_BYTES,
         ).digest()
 
-    def _beat(self, db: sa.Connection) -> None:
-        """Show other machines from time to time that this run lives."""
+    def beat(self) -> None:
+        """Show other machines from time to time that this run lives; cheap to call often."""
         if time.monotonic() - self._beat_at >= _BEAT_SECONDS:
             self._beat_at = time.monotonic()
-            db.execute(_run.update().where(_run.c.id == self._run_id).values(beat=time.time()))
+            with self._transaction() as db:
+                db.execute(_run.update().where(_run.c.id == self._run_id).values(beat=time.time()))
+
+    def _mine(self, people: Iterable[bytes]) -> sa.ColumnElement[bool]:
+        """The rows of some people of this account."""
+        return sa.and_(_delivered.c.account == self._account, _delivered.c.person.in_(list(people)))
 
 
 def digest(entry: Entry) -> bytes:
@@ -258,10 +283,18 @@ def _engine(url: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: object, _: object) -> None:
+        # Transactions begin where SQLAlchemy says so, not where Python's module thinks fit.
+        connection.isolation_level = None  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
+        cursor.execute("PRAGMA busy_timeout = 30000")
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # A transaction that reads first and then wants to write could not wait for others.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
@@ -271,7 +304,7 @@ def _key(db: sa.Connection) -> bytes:
     known = db.execute(sa.select(_secret.c.value)).scalar()
     if known is None:
         known = secrets.token_bytes(32)
-        db.execute(_secret.insert().values(value=known))
+        db.execute(_secret.insert().values(id=1, value=known))
     return bytes(known)
 
 
@@ -300,9 +333,10 @@ def _lives(run: sa.Row[tuple[object, ...]]) -> bool:
 
 def _ledger_error(url: str, error: Exception) -> LedgerError:
     try:
-        place = make_url(url).render_as_string(hide_password=True)
+        parsed = make_url(url)
+        place = f"at {parsed.host or ''}/{parsed.database or ''}"
     except sa.exc.ArgumentError:
-        place = "it"
+        place = "that 'ledger_url' names"
     return LedgerError(
         f"The ledger {place} can't be used ({type(error).__name__}): check 'ledger_url', that the "
         "place is there and may be written to, that no other program has it locked, and that its "

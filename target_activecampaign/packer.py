@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _HEAD = b'{"contacts":['
 _TAIL = b"]}"
+
+_MAX_SOURCES = 1000
+"""Records that are merged into one contact at most, since they are all kept until it is settled."""
 _EXCLUDE_AUTOMATIONS = b',"exclude_automations":true}'
 
 
@@ -54,6 +57,11 @@ class Entry:
     sources: list[Source]
     lists: tuple[int, ...] = ()
 
+    @property
+    def weight(self) -> int:
+        """Bytes that it holds in memory, roughly."""
+        return len(self.body) + sum(len(source.line) for source in self.sources)
+
 
 @dataclass(slots=True)
 class Batch:
@@ -62,19 +70,26 @@ class Batch:
     Attributes:
         entries: The contacts, at least one.
         tail: What closes the body after them.
-        attempts: How often it has been handed to ActiveCampaign in vain.
+        attempts: How often it was accepted in vain.
+        reordered: Whether its contacts were reordered to tell whom a refusal means.
     """
 
     entries: list[Entry]
     tail: bytes = _TAIL
     attempts: int = 0
+    reordered: bool = False
+
+    @property
+    def keys(self) -> set[str]:
+        """The people in it."""
+        return {entry.key for entry in self.entries}
 
     def body(self) -> bytes:
         """The import's body in JSON."""
         return _HEAD + b",".join(entry.body for entry in self.entries) + self.tail
 
     def of(self, entries: list[Entry]) -> Batch:
-        """Other contacts as an import with the same options, not yet tried."""
+        """Some of its contacts as an import of their own, not yet tried."""
         return Batch(entries, self.tail)
 
 
@@ -148,7 +163,7 @@ class Packer:
     def _merged(self, contact: Contact, source: Source) -> bool:
         """Merge a contact into the same person's in the open batch, if that is there and fits."""
         entry = self._open.entries.get(contact.key)
-        if entry is None:
+        if entry is None or len(entry.sources) >= _MAX_SOURCES:
             return False
         merged = self._open.contacts[contact.key].merged_into(contact)
         body = self._encoded(merged)

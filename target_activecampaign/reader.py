@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
+_FORMS: dict[str, type] = {
+    "stream": str,
+    "record": dict,
+    "schema": dict,
+    "encoding": dict,
+    "manifest": list,
+}
+"""The form in which the parts of a message must come."""
+
 _CHUNK = 1 << 16
 _TICK_SECONDS = 0.5
 
@@ -50,6 +59,11 @@ class MessageReader(GenericSingerReader[str]):
     def default_input(self) -> IO[str]:
         """Standard input as it is now, not as it was when the SDK was imported."""
         return sys.stdin
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped
 
     def stop(self) -> None:
         """End the input after the message in work. May be called from a signal handler."""
@@ -117,12 +131,19 @@ class MessageReader(GenericSingerReader[str]):
 
     @staticmethod
     def assert_line_requires(line_dict: dict[str, Any], requires: set[str]) -> None:
-        """Check that a message has what it must have, without quoting it."""
+        """Check that a message has what it must have, in its form, without quoting it.
+
+        Raises:
+            InvalidInputLine: It does not.
+        """
         missing = sorted(requires - set(line_dict))
+        kind = line_dict.get("type", "nameless")
         if missing:
-            raise InvalidInputLine(
-                f"A {line_dict.get('type', 'nameless')} message lacks {', '.join(missing)}."
-            )
+            raise InvalidInputLine(f"A {kind} message lacks {', '.join(missing)}.")
+        for name in requires:
+            form = _FORMS.get(name, object)
+            if not isinstance(line_dict[name], form):
+                raise InvalidInputLine(f"The '{name}' of a {kind} message is no {form.__name__}.")
 
     def _lines(self, source: IO[str]) -> Iterator[bytes]:
         descriptor = _descriptor(source)

@@ -6,17 +6,21 @@ delivered, and STATE leaves behind what is settled.
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import secrets
 import sys
 import threading
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.account import Account
+from singer_sdk.singerlib.json import serialize_json
+
+from target_activecampaign.account import Account, SettingError
 from target_activecampaign.checkpoints import Checkpoints
+from target_activecampaign.config import did_you_mean
 from target_activecampaign.delivery import Delivery
 from target_activecampaign.ledger import Ledger
 from target_activecampaign.mapping import StreamMapping
@@ -112,10 +116,12 @@ class Run:
 
     def _connect(self) -> Account:
         if self._account is None:
+            for name in ("rejects_path", "report_path"):
+                _make_folder(name, getattr(self._settings, name))
             self._account = Account(self._settings)
             self.report.address = self._account.address
             self._ledger = Ledger(
-                self._settings.ledger_url, self._account.address, self.report.run_id
+                self._settings.ledger_url, self._account.identity, self.report.run_id
             )
             self._delivery = Delivery(
                 self._account.client,
@@ -178,13 +184,10 @@ class Run:
             self._delivery.check()
             if self._packer.age() > self._settings.checkpoint_seconds:
                 self._flush()
+        if self._ledger is not None:
+            self._ledger.beat()
         self._emit_state()
-        limit = self._settings.max_rejects
-        if limit is not None and self._settlement.refusals > limit:
-            raise ThresholdError(
-                f"More records were refused than 'max_rejects' allows ({limit:,}): look at the "
-                "reject files, mend the source, or allow more."
-            )
+        self._check_count()
 
     def _flush(self) -> None:
         for batch in self._packer.flush():
@@ -199,7 +202,7 @@ class Run:
             self._emitted_at = now
             state = self._checkpoints.take()
             if state is not None:
-                sys.stdout.write(json.dumps(state, default=str) + "\n")
+                sys.stdout.write(serialize_json(state) + "\n")
                 sys.stdout.flush()
 
     # The end
@@ -213,11 +216,30 @@ class Run:
         """
         try:
             if self._delivery is not None:
-                self._flush()
-                self._delivery.wait()
+                try:
+                    self._flush()
+                finally:
+                    # Also when the delivery has failed: what was accepted is asked about.
+                    self._delivery.wait()
         finally:
             self._emit_state(at_once=True)
+        self._warn_of_unused_overrides()
+        self._check_count()
         self._check_share()
+
+    def _warn_of_unused_overrides(self) -> None:
+        for name in self._settings.streams:
+            if self.report.streams and name not in self.report.streams:
+                hint = did_you_mean(name, self.report.streams)
+                logger.warning("'streams.%s' had no effect: no such stream came.%s", name, hint)
+
+    def _check_count(self) -> None:
+        limit = self._settings.max_rejects
+        if limit is not None and self._settlement.refusals > limit:
+            raise ThresholdError(
+                f"More records were refused than 'max_rejects' allows ({limit:,}): look at the "
+                "reject files, mend the source, or allow more."
+            )
 
     def _check_share(self) -> None:
         limit, read = self._settings.max_reject_pct, self._settlement.total["read"]
@@ -244,16 +266,31 @@ class Run:
         if self._account is not None:
             report.requests = self._account.client.request_count
             self._account.close()
-        self._rejects.close()
         report.finished = datetime.now(timezone.utc)
         report.count(self._settlement.total, self._settlement.counts)
         report.codes = dict(self._settlement.codes)
         report.rejects = {stream: str(path) for stream, path in self._rejects.paths.items()}
+        try:
+            self._rejects.close()
+        except OSError as error:
+            problem = problem or f"A reject file can't be written: {error.strerror}."
         if report.unsettled and problem is None:
             problem = "Not every record that was read has been settled: this is a fault of ours."
         if self._ledger is not None:
-            self._ledger.end(clean=not report.unsettled)
+            self._ledger.end(clean=not report.unsettled and self._checkpoints.complete)
         report.outcome, report.problem = ("failed" if problem else outcome), problem
         path = report.write(self._settings.report_path)
         logger.info("%s Report: %s", report.line(), path)
         return report
+
+
+def _make_folder(setting: str, path: str) -> None:
+    """See that a folder that is written to at the end can be, before anything is sent."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        raise SettingError(f"The setting '{setting}' names {path}, which is no folder to write in.")

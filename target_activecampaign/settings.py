@@ -183,12 +183,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Where the ledger is that lets a run go on where another was cut off: `sqlite:///path` "
         "or `postgresql+psycopg://...`.",
         default="sqlite:///.activecampaign-ledger.db",
+        secret=True,
     ),
     Setting(
         "rate_budget_url",
         {"type": "string"},
         "Where processes that work on one account at once share its limits: a SQLite file on one "
         "machine, `redis://...` or `postgresql://...` for several.",
+        secret=True,
     ),
     Setting(
         "requests_per_second",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import traceback
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
+from urllib.parse import urlsplit
 
 import msgspec
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
@@ -89,7 +92,9 @@ class TargetActiveCampaign(Target):
             message_reader=message_reader,
         )
         self.settings = settings.Settings.from_config(self.config)
-        privacy.install([self.settings.api_key or ""])
+        privacy.install(
+            [self.settings.api_key or "", *_passwords(self.settings)],
+        )
         self.run = Run(self.settings)
         self.message_reader.on_tick = self.run.tick
         self.max_parallelism = 1
@@ -146,7 +151,19 @@ class TargetActiveCampaign(Target):
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "record"})
         self.run.message(message_dict["stream"], self.message_reader.line)
-        super()._process_record_message(message_dict)
+        self._process_record(message_dict)
+
+    def _process_record(self, message: dict[str, Any]) -> None:
+        """Hand a record to the SDK; what a stream map can't do with it is the operator's error."""
+        try:
+            super()._process_record_message(message)
+        except (TypeError, ValueError, KeyError, ArithmeticError) as error:
+            if not _raised_in_a_stream_map(error):
+                raise
+            raise MappingError(
+                f"A stream map of stream '{message['stream']}' fails on a record "
+                f"({type(error).__name__}): mend its expression under 'stream_maps'."
+            ) from None
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Hand each record of the files on as if it had come as a message of its own."""
@@ -155,11 +172,21 @@ class TargetActiveCampaign(Target):
         if stream not in self.mapper.stream_maps:
             self._assert_sink_exists(stream)
         head = b'{"type":"RECORD","stream":%b,"record":' % msgspec.json.encode(stream)
-        for line in record_lines(message_dict["encoding"], message_dict["manifest"]):
-            record = self.message_reader.deserialize_json(line)
+        for url, number, line in record_lines(message_dict["encoding"], message_dict["manifest"]):
+            try:
+                record = self.message_reader.deserialize_json(line)
+                self._assert_line_requires({"record": record}, requires={"record"})
+            except InvalidInputLine:
+                raise BatchFileError(
+                    f"Line {number} of the batch file {url} is no JSON object: the file was cut "
+                    "off, damaged, or is of another format."
+                ) from None
             self.run.message(stream, head + line.strip() + b"}")
-            super()._process_record_message({"stream": stream, "record": record})
+            self._process_record({"type": "RECORD", "stream": stream, "record": record})
             self.run.tick()
+            if self.message_reader.stopped:
+                # The STATE that comes after this message is not read any more.
+                break
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"value"})
@@ -243,6 +270,20 @@ class TargetActiveCampaign(Target):
             sys.exit(128 + signum)
         self.logger.info("%s: reading no more, settling what is in flight.", name)
         self.message_reader.stop()
+
+
+def _passwords(known: settings.Settings) -> list[str]:
+    """The passwords that are part of a URL in the settings."""
+    found = []
+    for url in (known.ledger_url, known.rate_budget_url or ""):
+        with contextlib.suppress(ValueError):  # it is refused where it is used
+            found.append(urlsplit(url).password or "")
+    return found
+
+
+def _raised_in_a_stream_map(error: BaseException) -> bool:
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_name == "_eval" for frame, _ in frames)
 
 
 def _explained(error: BaseException) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DELIMITER = "||"
 
+_MAX_DIGITS = 100
+
 
 class UnfitValueError(ValueError):
     """A value that the field's form can't hold; its text does not hold the value."""
@@ -47,7 +49,10 @@ def _number_text(value: float | Decimal) -> str | None:
         return str(value)
     # repr of a float is its shortest text, which Decimal then spells without exponent.
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
-    return f"{exact:f}" if exact.is_finite() else None
+    if not exact.is_finite():
+        return None
+    # Spelt out, a number of twelve characters could be a hundred million digits long.
+    return f"{exact:f}" if abs(exact.adjusted()) <= _MAX_DIGITS else str(exact)
 
 
 def to_choices(value: Any) -> str | None:

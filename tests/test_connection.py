@@ -145,3 +145,26 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {} "])
+def test_white_space_around_a_copied_key_does_no_harm(load: TargetRunner, around: str) -> None:
+    key = around.format(load.config["api_key"])
+    load([schema(), record("a@example.com")], api_key=key).succeeded()
+
+
+def test_a_key_that_cannot_be_one_is_a_clear_error(load: TargetRunner) -> None:
+    outcome = load([schema(), record("a@example.com")], api_key="two words")
+    assert outcome.code == 1
+    assert "'api_key' can't be used" in outcome.log.splitlines()[-1]
+
+
+@pytest.mark.parametrize("setting", ["rejects_path", "report_path"])
+def test_a_folder_that_cannot_be_written_to_is_found_before_anything_is_sent(
+    sandbox: SandboxServer, load: TargetRunner, setting: str
+) -> None:
+    (load.folder / "file").touch()
+    outcome = load([schema(), record("a@example.com")], **{setting: "file"})
+    assert outcome.code == 1
+    assert f"'{setting}'" in outcome.log
+    assert sandbox.requests() == []

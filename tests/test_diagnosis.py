@@ -83,3 +83,14 @@ def test_when_every_import_fails_nobody_is_refused_for_it(
     sandbox.clear_faults()
     assert load([schema(), *people(200), state("end")]).succeeded().states == ["end"]
     assert len(sandbox.export()) == 200
+
+
+def test_bad_contacts_are_found_even_when_a_refusal_names_nobody(
+    start_sandbox: Any, target_for: Any
+) -> None:
+    sandbox = start_sandbox(latency=1)
+    for number in (3, 170, 171):
+        sandbox.fault("invalid", match={"path": "*bulk_import", "contains": person(number)})
+    outcome = target_for(sandbox)([schema(), *people(250), state("end")]).succeeded()
+    assert set(outcome.codes) == {person(3), person(170), person(171)}
+    assert outcome.counts == {"read": 250, "added_or_changed": 247, "rejected": 3}

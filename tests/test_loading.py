@@ -273,3 +273,50 @@ def test_the_account_is_asked_once_not_once_a_stream(
     paths = [one["path"] for one in sandbox.requests()]
     assert [p.rsplit("/", 1)[1] for p in paths[:3]] == ["me", "lists", "fields"]
     assert sum("bulk_import" in path for path in paths) == 1
+
+
+def test_state_is_written_as_it_came(load: TargetRunner) -> None:
+    value = {
+        "float": 1.5,
+        "exponent": 1e3,
+        "text": "1.10",
+        "none": None,
+        "big": 12345678901234567890,
+    }
+    assert load([schema(), *people(2), state(value)]).succeeded().states == [value]
+
+
+def test_an_override_for_a_stream_that_never_came_is_named(load: TargetRunner) -> None:
+    outcome = load([schema(), *people(2)], streams={"profils": {"list_id": 2}}).succeeded()
+    assert "'streams.profils' had no effect" in outcome.log
+    assert "Did you mean 'profiles'?" in outcome.log
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"type":"RECORD","stream":"profiles","record":null}',
+        '{"type":"RECORD","stream":["profiles"],"record":{}}',
+        '{"type":"SCHEMA","stream":"profiles","schema":null}',
+        '{"type":"RECORD","stream":"profiles"}',
+    ],
+)
+def test_a_message_of_another_form_is_a_clear_error(load: TargetRunner, message: str) -> None:
+    outcome = load([schema(), *people(2), state(1), message, state(2)])
+    assert outcome.code == 1
+    assert outcome.states == [1]
+    assert "message" in outcome.log.splitlines()[-1]
+
+
+def test_a_corrupt_batch_file_is_a_clear_error(load: TargetRunner) -> None:
+    path = load.folder / "records.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"email":"a@example.com"}\n' * 99)[:-20] + b"x" * 20)
+    message = {
+        "type": "BATCH",
+        "stream": "profiles",
+        "encoding": {"format": "jsonl", "compression": "gzip"},
+        "manifest": [path.as_uri()],
+    }
+    outcome = load([schema(), message])
+    assert outcome.code == 1
+    assert "records.jsonl.gz" in outcome.log.splitlines()[-1]

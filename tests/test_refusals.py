@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.target_runner import people, record, schema, state
+from tests.target_runner import lines, people, record, schema, state
 
 if TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
@@ -153,3 +153,29 @@ def test_too_many_refusals_fail_the_run_after_settling(
     assert outcome.counts == {"read": 10, "added_or_changed": 8, "invalid": 2}
     if code:
         assert next(iter(limits)) in outcome.log.splitlines()[-1]
+
+
+def test_the_last_record_counts_against_the_limit_too(load: TargetRunner) -> None:
+    data = lines([schema(), record("nobody")]).rstrip(b"\n")
+    assert load(data, max_rejects=0).code == 1
+
+
+def test_refusals_of_the_queue_count_against_the_limit(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    sandbox.prepare({"email": "person1@example.com", "lists": {"1": 2}})
+    outcome = load([schema(), *people(5), state(1)], max_rejects=0)
+    assert outcome.code == 1
+    assert outcome.states == [1]
+
+
+def test_what_is_in_flight_is_settled_when_another_import_fails(
+    start_sandbox: Any, target_for: Any
+) -> None:
+    sandbox = start_sandbox(latency=1.5)
+    sandbox.fault("payment", match={"path": "*bulk_import"}, first=2)
+    messages = [schema(), *people(10), state("first"), *people(15)[10:]]
+    outcome = target_for(sandbox)(messages, batch_size_rows=10, max_in_flight=1)
+    assert outcome.code == 1
+    assert outcome.states == ["first"]
+    assert outcome.report["counts"]["added_or_changed"] == 10

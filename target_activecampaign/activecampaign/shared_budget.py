@@ -25,13 +25,11 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import secrets
 import threading
 import time
 from collections import Counter
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from target_activecampaign.activecampaign.address import parse_api_url
@@ -42,7 +40,7 @@ from target_activecampaign.activecampaign.budget import (
     default_holds,
     limit_and_remaining,
 )
-from target_activecampaign.activecampaign.shared_budget_sqlite import SqliteStore
+from target_activecampaign.activecampaign.shared_budget_places import open_store
 from target_activecampaign.activecampaign.shared_budget_state import (
     SharedState,
     StoreFailure,
@@ -63,12 +61,6 @@ _LONGEST_PAUSE = 2.0
 
 _LONGEST_COURTESY = 0.05
 """Seconds that a process lets pass for others at most."""
-
-_FORMS = (
-    "Use the path of a file (or sqlite:///path) for processes of one machine, "
-    "redis://, rediss:// or postgresql:// for several machines."
-)
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
 class BudgetUnavailable(Exception):  # noqa: N818 - like BudgetClosed
@@ -121,7 +113,7 @@ def shared_budget(
     rules = limiting_rules(
         requests_per_second, imports_per_minute, single_imports_per_minute, minute, lease
     )
-    store = _open_store(url, parse_api_url(account))
+    store = open_store(url, parse_api_url(account))
     budget = SharedBudget(store, rules, default_holds(minute), patience)
     try:
         budget.check()
@@ -274,7 +266,7 @@ class SharedBudget:
                     pause = self._pause(kind)
                     if pause > 0:
                         self._changed.wait(pause)
-                    elif kind == "request" in self._rules and self._import_goes_first():
+                    elif self._lets_an_import_go_first(kind):
                         self._changed.wait()  # the import tells when it has asked
                     elif kind not in self._courtesy or self._ask(kind, slot):
                         return slot
@@ -287,13 +279,15 @@ class SharedBudget:
         held_until = (self._held_until.get(rule, 0.0) for rule in RULES[kind])
         return max(*held_until, self._next_ask.get(kind, 0.0)) - time.monotonic()
 
-    def _import_goes_first(self) -> bool:
-        """Whether an import waits, and for nothing but what other requests wait for, too."""
+    def _lets_an_import_go_first(self, kind: Kind) -> bool:
+        """Whether an import waits, and for nothing but what this request waits for, too."""
+        if kind != "request" or kind not in self._rules:
+            return False
         now = time.monotonic()
         return any(
-            self._waiting[kind]
-            and max(self._held_until.get(kind, 0.0), self._own_rule_until.get(kind, 0.0)) <= now
-            for kind in IMPORT_KINDS
+            self._waiting[other]
+            and max(self._held_until.get(other, 0.0), self._own_rule_until.get(other, 0.0)) <= now
+            for other in IMPORT_KINDS
         )
 
     def _ask(self, kind: Kind, slot: str) -> bool:
@@ -383,72 +377,3 @@ def _courtesy(rules: Mapping[Kind, Rule]) -> dict[Kind, float]:
         for kind, a_slot in times.items()
         if a_slot
     }
-
-
-def _open_store(url: str, account: str) -> Store:
-    """Find out what kind of place a URL means; only a file is opened right away."""
-    scheme = (_SCHEME.match(url) or [url, ""])[1].lower()
-    if scheme in {"", "sqlite"}:
-        try:
-            return SqliteStore(_path(url), account)
-        except StoreFailure as failure:
-            raise BudgetUnavailable(SqliteStore.place, failure) from None
-    open_store = _SERVERS.get(scheme)
-    if open_store is None:
-        raise ValueError(f"rate_budget_url names no place where a budget can be shared. {_FORMS}")
-    _refuse_what_is_read_in_two_ways(url)
-    try:
-        return open_store(url, account)
-    except ImportError:
-        extra = "redis" if scheme.startswith("redis") else "postgres"
-        raise ValueError(
-            f"rate_budget_url needs a driver that is not installed: "
-            f"pip install 'target-activecampaign[{extra}]'."
-        ) from None
-
-
-def _redis(url: str, account: str) -> Store:
-    from target_activecampaign.activecampaign.shared_budget_redis import (  # noqa: PLC0415 - extra
-        RedisStore,
-    )
-
-    return RedisStore(url, account)
-
-
-def _postgres(url: str, account: str) -> Store:
-    from target_activecampaign.activecampaign.shared_budget_postgres import (  # noqa: PLC0415
-        PostgresStore,
-    )
-
-    return PostgresStore(f"postgresql:{url.partition(':')[2]}", account)
-
-
-_SERVERS: dict[str, Callable[[str, str], Store]] = {
-    "redis": _redis,
-    "rediss": _redis,
-    "postgresql": _postgres,
-    "postgresql+psycopg": _postgres,
-}
-
-
-def _path(url: str) -> Path:
-    path = url
-    if _SCHEME.match(url):
-        start = "sqlite:///"
-        path = url[len(start) :] if url.lower().startswith(start) else ""
-    if path in {"", ":memory:"}:
-        raise ValueError(f"rate_budget_url names no file. {_FORMS}")
-    return Path(path).expanduser()
-
-
-def _refuse_what_is_read_in_two_ways(url: str) -> None:
-    """Refuse a password as it is where it must be encoded.
-
-    Drivers take parts of such a password for the host or the port, and show them in errors.
-    """
-    netloc = url.split("://", 1)[-1].partition("/")[0].partition("?")[0].partition("#")[0]
-    if "://" not in url or url.count("@") > min(1, netloc.count("@")):
-        raise ValueError(
-            "rate_budget_url can't be read for certain: encode the characters of user name and "
-            "password that mean something in a URL, such as %40 for @ and %2F for /."
-        )

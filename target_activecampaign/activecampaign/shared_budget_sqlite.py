@@ -38,60 +38,71 @@ class SqliteStore:
     Args:
         path: The file, on a disk of this machine.
         account: Whose budget it is.
-
-    Raises:
-        StoreFailure: The file can't be made or opened.
     """
 
     place = "the SQLite file"
 
     def __init__(self, path: Path, account: str) -> None:
+        self._path = path
         self._account = account
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, mode=0o600))
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise StoreFailure(error) from None
-        try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self.close()
-            raise StoreFailure(error) from None
+        self._connection: sqlite3.Connection | None = None
 
     def update(self, change: Callable[[bytes | None, float], tuple[bytes | None, T]]) -> T:
         """Do as `Store.update` says, in a transaction that shuts out all others."""
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                row = self._connection.execute(_READ, (self._account,)).fetchone()
-                document, result = change(row and row[0], time.monotonic())
-                if document is not None:
-                    self._connection.execute(_WRITE, (self._account, document))
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
+            if self._connection is None:
+                self._connection = self._connect()
+            return self._transact(self._connection, change)
+        except (OSError, sqlite3.Error) as error:
             raise StoreFailure(error) from None
-        return result
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    def _prepare(self) -> None:
-        """Make the table. Of several who turn to WAL at once, some are told not to wait."""
-        deadline = time.monotonic() + _BUSY_SECONDS
-        while True:
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                break
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-        # What a power cut takes is older than a window when the machine is up again.
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute(_TABLE)
+    def _connect(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, mode=0o600))
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _turn_to_wal(connection)
+            # What a power cut takes is older than a window when the machine is up again.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(_TABLE)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _transact(
+        self,
+        connection: sqlite3.Connection,
+        change: Callable[[bytes | None, float], tuple[bytes | None, T]],
+    ) -> T:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            row = connection.execute(_READ, (self._account,)).fetchone()
+            document, result = change(row and row[0], time.monotonic())
+            if document is not None:
+                connection.execute(_WRITE, (self._account, document))
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        return result
+
+
+def _turn_to_wal(connection: sqlite3.Connection) -> None:
+    """Turn the file to WAL. Of several who do it at once, SQLite tells some not to wait."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

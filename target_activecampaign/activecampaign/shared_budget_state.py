@@ -186,19 +186,19 @@ class SharedState:
             0 if the slot is taken, else the seconds until there may be one. There may still be
             none then, if the answer to a request that is out has not come.
         """
-        names = [name for name in RULES[kind] if name in self._rules]
-        wait = max((self._wait(name) for name in names), default=0.0)
+        wait = max(map(self.own_wait, RULES[kind]))
         if wait > 0:
             return wait
-        for name in names:
+        for name in self._rules.keys() & set(RULES[kind]):
             arrival, lease = self._arrival(name), self._rules[name].lease
             seen_by = self._now + (lease if math.isinf(arrival) else max(arrival, lease))
             self._put(name, _Slot(slot, self._now, seen_by))
         return 0.0
 
-    def own_wait(self, kind: Kind) -> float:
-        """Seconds until the kind's own rule may let a request through, whatever else does."""
-        return self._wait(kind) if kind in self._rules else 0.0
+    def own_wait(self, name: Kind) -> float:
+        """Seconds until a rule may let a request through, whatever the others do; 0 if now."""
+        held = self._kept.held_until.get(name, 0.0) - self._now
+        return max(0.0, held, self._window_wait(name) if name in self._rules else 0.0)
 
     def answered(self, kind: Kind, slot: str, took: float) -> None:
         """Note that the answer to a slot's request came, `took` seconds after it was sent."""
@@ -213,8 +213,8 @@ class SharedState:
         held_until = self._kept.held_until.get(kind, self._now)
         if held_until <= self._now and kind == "request" and kind in self._rules:
             # Requests reach the server later than thought; refusals of one moment are one.
-            arrival, seconds = self._arrival(kind), self._rules[kind].seconds
-            self._kept.arrival = max(arrival, min(arrival * 2, seconds))
+            arrival = self._arrival(kind)
+            self._kept.arrival = max(arrival, min(arrival * 2, self._rules[kind].seconds))
             self._kept.lessons_until = self._now + LESSON_SECONDS
         self._hold(kind, seconds)
 
@@ -232,18 +232,17 @@ class SharedState:
         for name, rule in self._rules.items():
             self._hold(name, rule.seconds)
 
-    def _wait(self, name: Kind) -> float:
-        held = self._kept.held_until.get(name, 0.0) - self._now
+    def _window_wait(self, name: Kind) -> float:
         rule, limit = self._rules[name], int(self.limit(name))
         taken = [slot for slot in self._slots(name) if slot.seen_by + rule.seconds > self._now]
         if len(taken) < limit:
-            return held
+            return 0.0
         free_at = sorted(
             min(slot.seen_by, self._now, slot.sent + self._arrival(name)) + rule.seconds
             for slot in taken
         )
         wait = free_at[len(taken) - limit] - self._now
-        return max(held, wait if wait > 0 else rule.seconds / limit / _POLLS_PER_SLOT)
+        return wait if wait > 0 else rule.seconds / limit / _POLLS_PER_SLOT
 
     def _used_up(self) -> bool:
         """Whether our own requests may be why none remain."""
