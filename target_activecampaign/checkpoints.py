@@ -64,16 +64,9 @@ class Checkpoints:
 
     @property
     def complete(self) -> bool:
-        """Whether no record would be read again: the last STATE is taken, with none after it.
-
-        A source without any STATE reads all of it again or nothing; it counts as complete.
-        """
+        """Whether a source that goes on from the last STATE brings no record again."""
         with self._lock:
-            return (
-                not self._states
-                and not self._unsettled
-                and (not self._read_since or not self._epoch)
-            )
+            return not (self._states or self._unsettled or self._read_since)
 
     @property
     def unsettled(self) -> int:

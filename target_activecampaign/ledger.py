@@ -223,8 +223,9 @@ class Ledger:
         """Close the ledger.
 
         Args:
-            clean: Whether all that was read is settled and its STATE is out. Then there is
-                nothing to come back to, and what was kept for that is forgotten.
+            clean: Whether all that was read is settled, and the source was read through or
+                its STATE is out. Then there is nothing to come back to, and what was kept for
+                that is forgotten.
         """
         if clean:
             with self._transaction() as db:

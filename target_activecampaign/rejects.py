@@ -54,7 +54,8 @@ class RejectFiles:
     def write(self, source: Source, code: str, reason: str) -> None:
         """Write a refused record, with the code and the reason beside it.
 
-        The record is on disk when this returns, so that STATE may pass it.
+        The operating system has the record when this returns: it survives the process, so that
+        STATE may pass it.
 
         Raises:
             OSError: The file can't be written.

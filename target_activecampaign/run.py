@@ -277,7 +277,8 @@ class Run:
         if report.unsettled and problem is None:
             problem = "Not every record that was read has been settled: this is a fault of ours."
         if self._ledger is not None:
-            self._ledger.end(clean=not report.unsettled and self._checkpoints.complete)
+            through = outcome == "completed" and problem is None
+            self._ledger.end(clean=not report.unsettled and (through or self._checkpoints.complete))
         report.outcome, report.problem = ("failed" if problem else outcome), problem
         path = report.write(self._settings.report_path)
         logger.info("%s Report: %s", report.line(), path)

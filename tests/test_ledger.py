@@ -94,6 +94,31 @@ def test_a_changed_value_is_sent_although_the_person_had_arrived(
     assert contacts["person4@example.com"]["first_name"] == "Person 4"
 
 
+def test_what_came_after_the_last_state_is_not_imported_twice(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    data = lines([schema(), *people(10), state("ten"), *people(14)[10:]])
+    with subprocess.Popen(
+        load.command(checkpoint_seconds=0.1),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=load.folder,
+    ) as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.flush()
+        end = time.monotonic() + 20
+        while len(sandbox.export()) < 14:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        target.send_signal(signal.SIGTERM)
+        out, err = target.communicate()
+    assert load.outcome(target.returncode, out, err, data).states == ["ten"]
+    load([schema(), *people(20)[10:], state("end")]).succeeded()
+    assert [one["times_imported"] for one in sandbox.export()] == [1] * 20
+
+
 def test_a_run_that_ends_well_leaves_nothing_of_anyone(load: TargetRunner) -> None:
     load([schema(), *people(30)]).succeeded()
     (path,) = load.folder.glob(".activecampaign-ledger.db")
