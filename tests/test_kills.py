@@ -77,10 +77,10 @@ def test_a_run_may_be_killed_at_any_instant(
         for fault in FAULTS:
             sandbox.fault(**{**fault, "probability": 0.04, "seed": chance.randrange(10**6)})
         day = Day(number, people)
-        after = _killed_run(load, day.messages(), chance.uniform(0.5, 2.6))
-        killed += after is not None
-        _never_ahead(sandbox, day, after or 0)
-        outcome = load(lines(day.messages(after or 0)), **SETTINGS).succeeded()
+        after, cut_off = _killed_run(load, day.messages(), chance.uniform(0.5, 2.6))
+        killed += cut_off
+        _never_ahead(sandbox, day, after)
+        outcome = load(lines(day.messages(after)), **SETTINGS).succeeded()
         assert outcome.counts.get("rejected", 0) == 0, f"seed {SEED}, round {number}"
         contacts = sandbox.contacts()
         assert {a: one["first_name"] for a, one in contacts.items()} == day.expected, (
@@ -92,8 +92,10 @@ def test_a_run_may_be_killed_at_any_instant(
     assert killed, "at least one run was cut off"
 
 
-def _killed_run(load: TargetRunner, messages: list[dict[str, Any]], seconds: float) -> int | None:
-    """Run and kill; returns after how many records to go on, None if it had ended before."""
+def _killed_run(
+    load: TargetRunner, messages: list[dict[str, Any]], seconds: float
+) -> tuple[int, bool]:
+    """Run and kill; returns after how many records to go on, and whether it had not ended."""
     with subprocess.Popen(
         load.command(**SETTINGS),
         stdin=subprocess.PIPE,
@@ -112,9 +114,7 @@ def _killed_run(load: TargetRunner, messages: list[dict[str, Any]], seconds: flo
         out, err = target.communicate()
     load.searched(out.decode() + err.decode(), data)
     states = [json.loads(line) for line in out.splitlines()]
-    if target.returncode == 0:
-        return None
-    return int(states[-1]["records"]) if states else 0
+    return int(states[-1]["records"]) if states else 0, target.returncode != 0
 
 
 def _never_ahead(sandbox: SandboxServer, day: Day, after: int) -> None:
