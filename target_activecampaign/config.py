@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dotenv import find_dotenv
 from jsonschema import Draft202012Validator
@@ -64,6 +64,13 @@ def _explain(error: ValidationError) -> str:
     if error.validator in {"minimum", "maximum", "exclusiveMinimum"}:
         words = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}
         return f"The setting '{name}' is out of range: it must be {words[error.validator]} {rule}."
+    if error.validator == "enum":
+        return f"The setting '{name}' must be one of {', '.join(rule)}."
+    if error.validator == "additionalProperties":
+        known = list(cast("dict[str, Any]", error.schema)["properties"])
+        unknown = [key for key in cast("dict[str, Any]", error.instance) if key not in known]
+        hints = ", ".join(f"'{key}'{did_you_mean(key, known)}" for key in unknown)
+        return f"The setting '{name}' has what it can't have: {hints}"
     return f"The setting '{name}' does not fit its schema ({error.validator}: {rule!r})."
 
 

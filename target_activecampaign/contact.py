@@ -40,6 +40,7 @@ class Contact:
         fields: Custom field values in the field's own text form, by field id.
         tags: Names of tags to give.
         lists: Ids of lists to subscribe to.
+        leaves: Ids of lists to unsubscribe from.
     """
 
     key: str
@@ -51,9 +52,13 @@ class Contact:
     fields: dict[int, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     lists: tuple[int, ...] = ()
+    leaves: tuple[int, ...] = ()
 
     def merged_into(self, later: Contact) -> Contact:
-        """Both contacts of one person as one: of two values the later wins, sets are joined."""
+        """Both contacts of one person as one: of two values the later wins, sets are joined.
+
+        Neither is one that leaves a list: people leave when all that was read is settled.
+        """
         return Contact(
             key=later.key,
             email=later.email,
@@ -83,9 +88,12 @@ class Contact:
         if self.tags:
             wire["tags"] = self.tags
         if self.fields:
-            wire["fields"] = [{"id": id_, "value": value} for id_, value in self.fields.items()]
+            # In the order of ids: the same values are the same bytes, however a tap orders them.
+            wire["fields"] = [{"id": id_, "value": self.fields[id_]} for id_ in sorted(self.fields)]
         if self.lists:
             wire["subscribe"] = [{"listid": id_} for id_ in self.lists]
+        if self.leaves:
+            wire["unsubscribe"] = [{"listid": id_} for id_ in self.leaves]
         try:
             return _encoder.encode(wire)
         except UnicodeEncodeError:

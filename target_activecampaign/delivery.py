@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections import deque
-from dataclasses import dataclass
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from target_activecampaign.account import QUESTIONS_AT_ONCE
@@ -24,20 +22,22 @@ from target_activecampaign.activecampaign import (
     ImportRefused,
     InvalidRequest,
     LimitReached,
-    NotFound,
 )
 from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
-from target_activecampaign.contact import person_key
+from target_activecampaign.contact import Refusal, person_key
 from target_activecampaign.diagnosis import Diagnosis
 from target_activecampaign.dispatcher import Dispatcher
+from target_activecampaign.flights import Flights
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.privacy import where_it_failed
+from target_activecampaign.returning import Returns
 from target_activecampaign.suspects import IndexBase, Suspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_activecampaign.activecampaign import Accepted, Client, ImportStatus
+    from target_activecampaign.flights import Flight
     from target_activecampaign.ledger import Ledger
     from target_activecampaign.packer import Batch, Entry
     from target_activecampaign.settlement import Settlement
@@ -51,10 +51,6 @@ _HOPELESS_REFUSALS = 40
 """So many imports refused with none accepted between: a bad contact in each is not the reason."""
 _HOPELESS_IMPORTS = 20
 """So many imports accepted and come to nothing, with none completed between: likewise."""
-_FIRST_LATENCY_SECONDS = 0.5
-_MIN_PAUSE_SECONDS = 0.25
-_MAX_PAUSE_SECONDS = 15.0
-_UNKNOWN_GRACE_SECONDS = 10.0
 
 
 class DeliveryError(Exception):
@@ -72,22 +68,6 @@ def _told(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__} ({error.filename or 'no file'})."
     return f"An unforeseen {type(error).__name__} ended the delivery:\n{where_it_failed(error)}"
-
-
-@dataclass(slots=True)
-class _Flight:
-    """An import that ActiveCampaign has accepted.
-
-    Attributes:
-        number: Its number in the ledger.
-        batch: Its contacts; None for one that an earlier run left behind.
-    """
-
-    number: int
-    batch_id: str
-    batch: Batch | None
-    since: float
-    questions: int = 0
 
 
 class Delivery:
@@ -123,19 +103,19 @@ class Delivery:
         self._settlement = settlement
         self._ledger = ledger
         self._on_settled = on_settled
-        self._import_timeout = import_timeout
         self._max_in_flight = max_in_flight
         self._diagnosis = Diagnosis(client, diagnose_limit)
+        self._returns = Returns(client, ledger)
         self._max_contacts = max_contacts
         self._waiting: deque[Batch] = deque()
         self._posting = 0
         self._busy: set[str] = set()
-        self._recovering = 0
-        self._latency = _FIRST_LATENCY_SECONDS
+        self._recovering: int | None = None
         self._base = IndexBase()
         self._refusals_in_vain = 0
         self._imports_in_vain = 0
         self._room = threading.Condition()
+        self._people: Counter[str] = Counter()
         self._under_way = 0
         self._bytes_under_way = 0
         self._failure: Exception | None = None
@@ -143,6 +123,14 @@ class Delivery:
         self._dispatcher = Dispatcher(
             pools={"post": max_in_flight, "ask": QUESTIONS_AT_ONCE},
             after=self._post_waiting,
+            failed=self._fail,
+        )
+        self._flights = Flights(
+            client,
+            self._dispatcher,
+            import_timeout=import_timeout,
+            imported=self._imported,
+            came_to_nothing=self._came_to_nothing,
             failed=self._fail,
         )
         self._dispatcher.do(self._recover)
@@ -159,9 +147,15 @@ class Delivery:
         with self._room:
             self._room.wait_for(lambda: self._failure or self._has_room(count, size))
             self.check()
+            self._people.update(batch.keys)
             self._under_way += count
             self._bytes_under_way += size
         self._dispatcher.do(lambda: self._waiting.append(batch))
+
+    def holds(self, key: str) -> bool:
+        """Whether a person is in a batch that is not settled."""
+        with self._room:
+            return key in self._people
 
     def _has_room(self, count: int, size: int) -> bool:
         return not self._under_way or (
@@ -177,6 +171,16 @@ class Delivery:
         """
         if self._failure is not None:
             raise DeliveryError(_told(self._failure)) from self._failure
+
+    def wait_until_recovered(self) -> None:
+        """Wait until it is known what became of the imports that an earlier run left in flight.
+
+        Raises:
+            DeliveryError: The delivery has failed.
+        """
+        with self._room:
+            self._room.wait_for(lambda: self._failure or self._recovering == 0)
+        self.check()
 
     def wait(self) -> None:
         """Wait until all batches are settled.
@@ -207,19 +211,27 @@ class Delivery:
 
     def _recover(self) -> None:
         """Ask about leftovers; nothing is posted before it is known what became of them."""
-        for leftover in self._ledger.leftovers():
+        leftovers = self._ledger.journal.leftovers()
+        asked = [one for one in leftovers if one.batch_id is not None]
+        self._recovering = len(asked)
+        for leftover in leftovers:
             if leftover.batch_id is None:
                 # It may have been accepted; as nobody can tell, its contacts are sent again.
-                self._ledger.dropped(leftover.id)
+                self._ledger.journal.dropped(leftover.id)
             else:
-                self._recovering += 1
-                self._fly(leftover.id, leftover.batch_id, None)
-        if self._recovering:
+                self._flights.add(leftover.id, leftover.batch_id, None)
+        if asked:
             logger.info(
                 "An earlier run was cut off with %d imports in flight: asking what became of "
                 "them first.",
-                self._recovering,
+                len(asked),
             )
+        self._recovered(0)
+
+    def _recovered(self, count: int = 1) -> None:
+        with self._room:
+            self._recovering = (self._recovering or 0) - count
+            self._room.notify_all()
 
     # Posting: is it accepted?
 
@@ -227,7 +239,7 @@ class Delivery:
         """Post what may go: in order, past those that have a person under way."""
         if self._failure is not None:
             self._waiting.clear()
-        if self._recovering:
+        if self._recovering != 0:
             return
         held: set[str] = set()
         passed: list[Batch] = []
@@ -243,20 +255,50 @@ class Delivery:
         self._waiting.extendleft(reversed(passed))
 
     def _start(self, batch: Batch) -> None:
-        """Post a batch, but for contacts that are known to have arrived just as they are."""
-        entries, arrived = self._ledger.undelivered(batch.entries)
-        for entry in arrived:
-            self._confirm(entry)
-        if entries:
-            self._send(batch.of(entries))
-        if arrived:
-            self._on_settled()
+        """Post a batch, once it is seen to that those in it who come back can be imported."""
+        coming = [entry for entry in batch.entries if entry.comes_back]
+        if not coming:
+            self._send(batch)
+            return
+        left = len(coming)
+        held_back: set[str] = set()
+
+        def done(entry: Entry, membership: int | None, error: Exception | None) -> None:
+            nonlocal left
+            left -= 1
+            if isinstance(error, Refusal):
+                held_back.add(entry.key)
+                self._refuse(entry, error.code, error.reason)
+            elif error is not None:
+                self._fail(error)
+            elif entry.comes_back is not None:
+                number = entry.comes_back.marked
+                entry.marks[number] = entry.marks[number]._replace(membership=membership)
+            entries = [one for one in batch.entries if one.key not in held_back]
+            if not left and entries:
+                self._send(batch.of(entries))
+
+        for entry in coming:
+            self._bring_back(entry, done)
+
+    def _bring_back(
+        self, entry: Entry, done: Callable[[Entry, int | None, Exception | None], None]
+    ) -> None:
+        comes_back = entry.comes_back
+        assert comes_back is not None  # noqa: S101 - the caller has looked
+        self._dispatcher.call(
+            "ask",
+            lambda: self._returns.bring_back(entry.key, entry.person, comes_back),
+            lambda membership, error: done(entry, membership, error),
+        )
 
     def _send(self, batch: Batch) -> None:
         """Post a batch whose people are marked as under way."""
         if self._failure is not None:
             return
-        number = self._ledger.posting(batch.entries)
+        number = self._ledger.journal.posting(
+            (entry.person, list(entry.marks.values())) for entry in batch.entries
+        )
         self._posting += 1
         body, count = batch.body(), len(batch.entries)
 
@@ -265,14 +307,14 @@ class Delivery:
             if accepted is not None:
                 self.imports += 1
                 self._refusals_in_vain = 0
-                self._ledger.accepted(number, accepted.batch_id)
-                self._fly(number, accepted.batch_id, batch)
+                self._ledger.journal.accepted(number, accepted.batch_id)
+                self._flights.add(number, accepted.batch_id, batch)
             elif isinstance(error, LimitReached):
                 # Others use the account's limit up; nothing was queued, so wait on.
-                self._ledger.dropped(number)
+                self._ledger.journal.dropped(number)
                 self._send(batch)
             elif isinstance(error, (ImportRefused, InvalidRequest)):
-                self._ledger.dropped(number)
+                self._ledger.journal.dropped(number)
                 self._refused(batch, error)
             elif error is not None:
                 self._fail(error)
@@ -315,56 +357,14 @@ class Delivery:
             self._send(batch.of(batch.entries[:middle]))
             self._send(batch.of(batch.entries[middle:]))
 
-    # Asking: is it imported?
+    # Confirmed: is it imported?
 
-    def _fly(self, number: int, batch_id: str, batch: Batch | None) -> None:
-        flight = _Flight(number, batch_id, batch, time.monotonic())
-        self._dispatcher.expect()
-        self._dispatcher.later(self._latency, lambda: self._ask(flight))
-
-    def _ask(self, flight: _Flight) -> None:
-        flight.questions += 1
-        self._dispatcher.call(
-            "ask",
-            lambda: self._client.import_status(flight.batch_id),
-            lambda status, error: self._answered(flight, status, error),
-        )
-
-    def _answered(
-        self, flight: _Flight, status: ImportStatus | None, error: Exception | None
-    ) -> None:
-        waited = time.monotonic() - flight.since
-        unknown = isinstance(error, (NotFound, InvalidRequest))
-        if status is not None and status.done:
-            self._learn_latency(flight, waited)
-            self._imported(flight, status)
-        elif status is not None and status.broken:
-            self._came_to_nothing(flight, "IMPORT_FAILED", f"It ended as '{status.status}'.")
-        elif unknown and waited > min(_UNKNOWN_GRACE_SECONDS, self._import_timeout):
-            self._came_to_nothing(flight, "IMPORT_LOST", "ActiveCampaign knows it no more.")
-        elif error is not None and not unknown:
-            self._dispatcher.fulfil()
-            self._fail(error)
-        elif waited > self._import_timeout:
-            self._came_to_nothing(flight, "IMPORT_TIMEOUT", "It was not confirmed in time.")
-        else:
-            pause = min(max(_MIN_PAUSE_SECONDS, waited * 0.3), _MAX_PAUSE_SECONDS)
-            self._dispatcher.later(pause, lambda: self._ask(flight))
-
-    def _learn_latency(self, flight: _Flight, waited: float) -> None:
-        """Find the time after which most imports are done, so that few are asked about twice."""
-        if flight.questions == 1:
-            self._latency = max(_MIN_PAUSE_SECONDS, 0.8 * self._latency)
-        else:
-            self._latency += 0.5 * (min(waited, _MAX_PAUSE_SECONDS) - self._latency)
-
-    def _came_to_nothing(self, flight: _Flight, code: str, reason: str) -> None:
+    def _came_to_nothing(self, flight: Flight, code: str, reason: str) -> None:
         """An import ended without importing: to import the same again is harmless, so do."""
-        self._dispatcher.fulfil()
-        self._ledger.dropped(flight.number)
+        self._ledger.journal.dropped(flight.number)
         batch = flight.batch
         if batch is None:
-            self._recovering -= 1
+            self._recovered()
             return
         self._imports_in_vain += 1
         batch.attempts += 1
@@ -374,15 +374,14 @@ class Delivery:
         else:
             self._halve(batch, code, reason)
 
-    def _imported(self, flight: _Flight, status: ImportStatus) -> None:
-        self._dispatcher.fulfil()
-        self._ledger.imported(flight.number, status.failed)
+    def _imported(self, flight: Flight, status: ImportStatus) -> None:
+        failed = {person_key(address) for address in status.failed}
+        self._ledger.journal.imported(flight.number, {self._ledger.person(key) for key in failed})
         batch = flight.batch
         if batch is None:
-            self._recovering -= 1
+            self._recovered()
             return
         self._imports_in_vain = 0
-        failed = {person_key(address) for address in status.failed}
         dropped = [entry for entry in batch.entries if entry.key in failed]
         for entry in batch.entries:
             if entry.key not in failed:
@@ -399,7 +398,7 @@ class Delivery:
 
     def _look_into(self, entry: Entry, *, full: bool) -> None:
         """Refuse a contact that the queue has dropped, with the reason if it can be had."""
-        if not self._diagnosis.may_ask():
+        if not entry.sources or not self._diagnosis.may_ask():
             self._refuse(entry, *self._diagnosis.unknown)
             return
 
@@ -419,7 +418,10 @@ class Delivery:
         self._release(entry)
 
     def _refuse(self, entry: Entry, code: str, reason: str) -> None:
-        self._settlement.refused(entry.sources, code, reason)
+        if entry.sources:
+            self._settlement.refused(entry.sources, code, reason)
+        else:
+            self._settlement.kept(entry)
         self._release(entry)
         self._on_settled()
 
@@ -427,5 +429,8 @@ class Delivery:
         self._busy.discard(entry.key)
         with self._room:
             self._under_way -= 1
+            self._people[entry.key] -= 1
+            if not self._people[entry.key]:
+                del self._people[entry.key]
             self._bytes_under_way -= entry.weight
             self._room.notify_all()

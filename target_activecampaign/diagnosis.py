@@ -59,7 +59,7 @@ class Diagnosis:
         if contact.bounced_hard:
             return "BOUNCED", "Mail to this address has bounced."
         left = {one.list_id for one in self._client.memberships(contact.id) if one.opted_out}
-        opted_out = sorted(left.intersection(entry.lists))
+        opted_out = sorted(left.intersection(entry.contact.lists))
         if opted_out:
             names = ", ".join(str(number) for number in opted_out)
             return "OPTED_OUT", f"The person has unsubscribed from list {names}."

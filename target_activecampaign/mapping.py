@@ -76,6 +76,21 @@ class MappedProperty:
         return f"{self.name} -> {target}"
 
 
+@dataclass(frozen=True)
+class Member:
+    """What marks a segment's members besides the list.
+
+    Attributes:
+        field: A custom field that holds `value`.
+        value: What it holds.
+        tag: A tag that they have.
+    """
+
+    field: Field | None = None
+    value: str = ""
+    tag: str | None = None
+
+
 def normalised(name: str) -> str:
     """A name without case, spaces and punctuation: `E-Mail Address 1` is `emailaddress1`."""
     return re.sub(r"[\W_]+", "", name.casefold())
@@ -97,6 +112,8 @@ class StreamMapping:
         settings: StreamSettings,
         fields: Sequence[Field],
         list_ids: tuple[int, ...],
+        *,
+        member: Member | None = None,
     ) -> None:
         """Compile the mapping.
 
@@ -106,6 +123,7 @@ class StreamMapping:
             settings: What holds for the stream.
             fields: The account's custom fields.
             list_ids: The lists that its contacts are put on.
+            member: What marks each of them besides.
 
         Raises:
             MappingError: No property for the e-mail address, or a destination that is not
@@ -135,6 +153,12 @@ class StreamMapping:
         self.ignored = [name for name in usable if name not in mapped]
         self._email = emails[0].name
         self._tags = settings.tags
+        self._constants: dict[int, str] = {}
+        if member is not None and member.tag is not None and member.tag not in self._tags:
+            self._tags = (*self._tags, member.tag)
+        if member is not None and member.field is not None:
+            self._constants = {member.field.id: member.value}
+            self._refuse_member_field(stream, member.field)
         self._list_ids = list_ids
         self._standard = [
             (entry.name, entry.destination)
@@ -148,6 +172,21 @@ class StreamMapping:
             if entry.field is not None
         ]
 
+    def _refuse_member_field(self, stream: str, field: Field) -> None:
+        for entry in self.properties:
+            if entry.field is not None and entry.field.id == field.id:
+                raise MappingError(
+                    f"Stream '{stream}': '{entry.name}' is mapped to %{field.tag}%, which is the "
+                    "'membership_field': map it elsewhere, or name another field."
+                )
+
+    def person(self, record: Mapping[str, Any]) -> str | None:
+        """Whom a record stands for, whether or not it can be sent; None when it doesn't say."""
+        try:
+            return person_key(valid_address(record.get(self._email)))
+        except Refusal:
+            return None
+
     def contact(self, record: Mapping[str, Any]) -> Contact:
         """The contact that a record stands for.
 
@@ -155,7 +194,9 @@ class StreamMapping:
             Refusal: The record can't be sent.
         """
         email = valid_address(record.get(self._email))
-        contact = Contact(key=person_key(email), email=email, lists=self._list_ids)
+        contact = Contact(
+            key=person_key(email), email=email, fields=dict(self._constants), lists=self._list_ids
+        )
         for name, destination in self._standard:
             if (text := to_text(record.get(name))) is not None:
                 setattr(contact, destination, text)

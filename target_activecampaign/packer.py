@@ -15,7 +15,9 @@ from target_activecampaign.settings import MAX_BYTES_PER_IMPORT, MAX_CONTACTS_PE
 
 if TYPE_CHECKING:
     from target_activecampaign.contact import Contact
+    from target_activecampaign.ledger import Mark
     from target_activecampaign.rejects import SourceStream
+    from target_activecampaign.returning import Return
 
 _HEAD = b'{"contacts":['
 _TAIL = b"]}"
@@ -46,21 +48,47 @@ class Entry:
     """A contact on its way, with the records that it was made of, in their order.
 
     Attributes:
-        key: The person.
+        contact: The contact.
         body: The contact as the import takes it.
-        sources: Its records.
-        lists: The lists that it is to be put on.
+        sources: Its records; none for someone who leaves.
+        person: The hash that stands for the person in the ledger.
+        marks: What the ledger keeps once it is confirmed, by segment.
+        known: Whether the ledger knew the person in the last record's stream.
+        comes_back: What is to be seen to before the import, for someone who has left.
     """
 
-    key: str
+    contact: Contact
     body: bytes
     sources: list[Source]
-    lists: tuple[int, ...] = ()
+    person: bytes = b""
+    marks: dict[int, Mark] = field(default_factory=dict)
+    known: bool = False
+    comes_back: Return | None = None
+
+    @property
+    def key(self) -> str:
+        """Whom it stands for."""
+        return self.contact.key
 
     @property
     def weight(self) -> int:
         """Bytes that it holds in memory, roughly."""
         return len(self.body) + sum(len(source.line) for source in self.sources)
+
+    def followed_by(self, later: Entry) -> Entry | None:
+        """Both as one; None when that holds too many records."""
+        if len(self.sources) + len(later.sources) > _MAX_SOURCES:
+            return None
+        contact = self.contact.merged_into(later.contact)
+        return Entry(
+            contact,
+            contact.encode(),
+            self.sources + later.sources,
+            later.person,
+            {**self.marks, **later.marks},
+            later.known,
+            self.comes_back or later.comes_back,
+        )
 
 
 @dataclass(slots=True)
@@ -69,13 +97,15 @@ class Batch:
 
     Attributes:
         entries: The contacts, at least one.
-        tail: What closes the body after them.
+        exclude_automations: ActiveCampaign's switch. Its documentation describes it for the
+            whole import, its example has it in a contact. As automations that run against
+            the user's will can't be undone, it is sent in both places.
         attempts: How often it was accepted in vain.
         reordered: Whether its contacts were reordered to tell whom a refusal means.
     """
 
     entries: list[Entry]
-    tail: bytes = _TAIL
+    exclude_automations: bool = False
     attempts: int = 0
     reordered: bool = False
 
@@ -86,21 +116,14 @@ class Batch:
 
     def body(self) -> bytes:
         """The import's body in JSON."""
-        return _HEAD + b",".join(entry.body for entry in self.entries) + self.tail
+        if not self.exclude_automations:
+            return _HEAD + b",".join(entry.body for entry in self.entries) + _TAIL
+        bodies = (entry.body[:-1] + _EXCLUDE_AUTOMATIONS for entry in self.entries)
+        return _HEAD + b",".join(bodies) + _TAIL[:-1] + _EXCLUDE_AUTOMATIONS
 
     def of(self, entries: list[Entry]) -> Batch:
         """Some of its contacts as an import of their own, not yet tried."""
-        return Batch(entries, self.tail)
-
-
-@dataclass(slots=True)
-class _Open:
-    """The batch that is being filled."""
-
-    contacts: dict[str, Contact] = field(default_factory=dict)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    size: int = 0
-    since: float = 0.0
+        return Batch(entries, self.exclude_automations)
 
 
 class Packer:
@@ -108,9 +131,7 @@ class Packer:
 
     Args:
         max_contacts: Contacts a batch, 250 at most.
-        exclude_automations: ActiveCampaign's switch. Its documentation describes it for the
-            whole import, its example has it in a contact. As automations that run against
-            the user's will can't be undone, it is sent in both places.
+        exclude_automations: See `Batch`.
     """
 
     def __init__(
@@ -121,34 +142,55 @@ class Packer:
     ) -> None:
         self._max_contacts = max_contacts
         self._exclude_automations = exclude_automations
-        self._tail = _TAIL[:-1] + _EXCLUDE_AUTOMATIONS if exclude_automations else _TAIL
-        self._max_size = MAX_BYTES_PER_IMPORT - len(_HEAD) - len(self._tail)
-        self._open = _Open()
+        extra = len(_EXCLUDE_AUTOMATIONS) - 1 if exclude_automations else 0
+        self._extra = extra
+        self._max_size = MAX_BYTES_PER_IMPORT - len(_HEAD) - len(_TAIL) - extra
+        self._open: dict[str, Entry] = {}
+        self._size = 0
+        self._since = 0.0
 
-    def add(self, contact: Contact, source: Source) -> list[Batch]:
-        """Put a contact into the open batch.
+    def entry(self, contact: Contact, sources: list[Source]) -> Entry:
+        """A contact as it can be packed.
+
+        Raises:
+            Refusal: `CONTACT_TOO_LARGE`, or a value that can't be encoded.
+        """
+        entry = Entry(contact, contact.encode(), sources)
+        if not self.fits(entry):
+            raise Refusal(
+                "CONTACT_TOO_LARGE",
+                f"The contact is {self._size_of(entry):,} bytes as ActiveCampaign takes it; "
+                f"an import may have {MAX_BYTES_PER_IMPORT:,}.",
+            )
+        return entry
+
+    def fits(self, entry: Entry) -> bool:
+        """Whether a contact is small enough for an import of its own."""
+        return self._size_of(entry) <= self._max_size
+
+    def holds(self, key: str) -> bool:
+        """Whether a person is in the open batch."""
+        return key in self._open
+
+    def add(self, entry: Entry) -> list[Batch]:
+        """Put a contact that fits an import into the open batch.
 
         Returns:
             The batches that are full thereby, in their order: none or one, or two when the
             contact did not fit the batch and fills the next alone.
-
-        Raises:
-            Refusal: `CONTACT_TOO_LARGE`, or a value that can't be encoded. Nothing changes.
         """
-        if self._merged(contact, source):
+        if self._merged(entry):
             return []
-        body = self._encoded(contact)
-        if len(body) > self._max_size:
-            raise Refusal(
-                "CONTACT_TOO_LARGE",
-                f"The contact is {len(body):,} bytes as ActiveCampaign takes it; "
-                f"an import may have {MAX_BYTES_PER_IMPORT:,}.",
-            )
         full = []
-        if contact.key in self._open.entries or not self._has_room(body):
+        size = self._size_of(entry) + (1 if self._open else 0)
+        if self._open and (entry.key in self._open or self._size + size > self._max_size):
             full += self._cut()
-        self._append(contact, body, source)
-        if len(self._open.entries) >= self._max_contacts:
+            size = self._size_of(entry)
+        if not self._open:
+            self._since = time.monotonic()
+        self._open[entry.key] = entry
+        self._size += size
+        if len(self._open) >= self._max_contacts:
             full += self._cut()
         return full
 
@@ -158,40 +200,26 @@ class Packer:
 
     def age(self) -> float:
         """Seconds since the open batch got its first contact; 0 when it has none."""
-        return time.monotonic() - self._open.since if self._open.entries else 0.0
+        return time.monotonic() - self._since if self._open else 0.0
 
-    def _merged(self, contact: Contact, source: Source) -> bool:
+    def _merged(self, later: Entry) -> bool:
         """Merge a contact into the same person's in the open batch, if that is there and fits."""
-        entry = self._open.entries.get(contact.key)
-        if entry is None or len(entry.sources) >= _MAX_SOURCES:
+        earlier = self._open.get(later.key)
+        merged = earlier and earlier.followed_by(later)
+        if earlier is None or merged is None:
             return False
-        merged = self._open.contacts[contact.key].merged_into(contact)
-        body = self._encoded(merged)
-        size = self._open.size + len(body) - len(entry.body)
+        size = self._size + self._size_of(merged) - self._size_of(earlier)
         if size > self._max_size:
             return False
-        self._open.size = size
-        self._open.contacts[contact.key] = merged
-        entry.body = body
-        entry.lists = merged.lists
-        entry.sources.append(source)
+        self._open[later.key] = merged
+        self._size = size
         return True
 
-    def _encoded(self, contact: Contact) -> bytes:
-        body = contact.encode()
-        return body[:-1] + _EXCLUDE_AUTOMATIONS if self._exclude_automations else body
-
-    def _has_room(self, body: bytes) -> bool:
-        return not self._open.entries or self._open.size + 1 + len(body) <= self._max_size
-
-    def _append(self, contact: Contact, body: bytes, source: Source) -> None:
-        if not self._open.entries:
-            self._open.since = time.monotonic()
-        self._open.size += len(body) + (1 if self._open.entries else 0)
-        self._open.contacts[contact.key] = contact
-        self._open.entries[contact.key] = Entry(contact.key, body, [source], contact.lists)
+    def _size_of(self, entry: Entry) -> int:
+        return len(entry.body) + self._extra
 
     def _cut(self) -> list[Batch]:
-        entries = list(self._open.entries.values())
-        self._open = _Open()
-        return [Batch(entries, self._tail)] if entries else []
+        entries = list(self._open.values())
+        self._open = {}
+        self._size = 0
+        return [Batch(entries, self._exclude_automations)] if entries else []

@@ -25,6 +25,7 @@ class Report:
         started: When it began, with a zone.
         connection: The name of the connection, or else the account's address.
         outcome: `completed`, `stopped` by a signal, or `failed`.
+        left: People who have left a mirrored list.
         streams: By stream: its list, its mapping and its counts.
         rejects: By stream: the file of its refused records.
     """
@@ -38,6 +39,7 @@ class Report:
     finished: datetime | None = None
     imports: int = 0
     requests: int = 0
+    left: int = 0
     streams: dict[str, dict[str, Any]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
@@ -67,13 +69,13 @@ class Report:
 
     def line(self) -> str:
         """The run in one line: what was read, and what became of it."""
-        sums = " + ".join(
-            f"{self.counts.get(name, 0):,} {name.replace('_', ' ')}" for name in SETTLED
-        )
+        counts = {name: self.counts.get(name, 0) for name in SETTLED}
+        sums = " + ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "0"
+        left = f"{self.left:,} left; " if self.left else ""
         missing = f" + {self.unsettled:,} NOT SETTLED" if self.unsettled else ""
         text = (
             f"Run {self.run_id} {self.outcome}: {self.counts.get('read', 0):,} read = "
-            f"{sums}{missing}; {self.imports:,} imports, {self.requests:,} requests, "
+            f"{sums}{missing}; {left}{self.imports:,} imports, {self.requests:,} requests, "
             f"{self.seconds:,.1f} s."
         )
         if self.codes:
@@ -93,6 +95,7 @@ class Report:
             "finished": self.finished and self.finished.isoformat(timespec="milliseconds"),
             "duration_seconds": round(self.seconds, 3),
             "counts": {**self.counts, "unsettled": self.unsettled},
+            "left": self.left,
             "imports": self.imports,
             "requests": self.requests,
             "streams": self.streams,

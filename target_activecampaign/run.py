@@ -12,6 +12,7 @@ import secrets
 import sys
 import threading
 import time
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,17 +21,22 @@ from singer_sdk.singerlib.json import serialize_json
 
 from target_activecampaign.account import Account, SettingError
 from target_activecampaign.checkpoints import Checkpoints
+from target_activecampaign.comparison import Comparison
 from target_activecampaign.config import did_you_mean
 from target_activecampaign.delivery import Delivery
+from target_activecampaign.leaving import Leaving
 from target_activecampaign.ledger import Ledger
-from target_activecampaign.mapping import StreamMapping
+from target_activecampaign.opening import Streams
 from target_activecampaign.packer import Packer, Source
 from target_activecampaign.rejects import RejectFiles, SourceStream
 from target_activecampaign.report import Report
+from target_activecampaign.segment import Passage
 from target_activecampaign.settlement import Settlement
 
 if TYPE_CHECKING:
     from target_activecampaign.contact import Contact, Refusal
+    from target_activecampaign.mapping import StreamMapping
+    from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings
 
 logger = logging.getLogger("target-activecampaign")
@@ -40,8 +46,20 @@ class ThresholdError(Exception):
     """More records were refused than the settings allow."""
 
 
-class MissingListError(ValueError):
-    """A stream for which no list is set."""
+class GuardError(Exception):
+    """A guard has kept a mirror from removing anyone; all else is done."""
+
+
+@dataclass
+class _Parts:
+    """What a run has once it is connected."""
+
+    account: Account
+    ledger: Ledger
+    delivery: Delivery
+    comparison: Comparison
+    streams: Streams
+    leaving: Leaving
 
 
 class Run:
@@ -61,11 +79,13 @@ class Run:
         self._packer = Packer(
             settings.batch_size_rows, exclude_automations=settings.exclude_automations
         )
-        self._streams: dict[str, SourceStream] = {}
+        self._sources: dict[str, SourceStream] = {}
+        self._bookmarks: dict[str, list[str]] = {}
+        self._passages: dict[str, Passage] = {}
         self._message: tuple[SourceStream, bytes] | None = None
-        self._account: Account | None = None
-        self._ledger: Ledger | None = None
-        self._delivery: Delivery | None = None
+        self._parts: _Parts | None = None
+        self._announced = ""
+        self._through = False
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
         self.report = Report(
@@ -74,98 +94,152 @@ class Run:
 
     # Streams
 
-    def announce(self, stream: str, schema: dict[str, Any], keys: list[str] | None) -> None:
-        """Take a stream as the tap announces it, for the reject file."""
-        known = self._streams.get(stream)
+    def announce(
+        self,
+        stream: str,
+        schema: dict[str, Any],
+        keys: list[str] | None,
+        bookmarks: list[str] | None,
+    ) -> None:
+        """Take a stream as the tap announces it."""
+        known = self._sources.get(stream)
         if known is None or known.schema != schema:
-            self._streams[stream] = SourceStream(stream, schema, tuple(keys or ()))
+            self._sources[stream] = SourceStream(stream, schema, tuple(keys or ()))
+        self._passages.setdefault(stream, Passage())
+        self._bookmarks[stream] = bookmarks or []
+        self._announced = stream
 
-    def map_stream(self, name: str, schema: dict[str, Any]) -> StreamMapping:
-        """The mapping of a stream; the first one connects.
+    def map_stream(self, name: str, schema: dict[str, Any]) -> tuple[StreamMapping, Segment]:
+        """The mapping and the segment of the stream that was announced; the first one connects.
 
         Args:
             name: The stream's name after stream maps.
             schema: Its schema after stream maps.
 
         Raises:
-            MappingError, MissingListError, ListError: The stream can't be loaded.
+            MappingError, MissingListError, ListError, ModeError: The stream can't be loaded.
             SandboxError, ActiveCampaignError: There is no connection.
+            LedgerError: The ledger can't be used, or another run is loading the stream.
         """
-        account = self._connect()
-        settings = self._settings.for_stream(name)
-        if settings.list_id is None:
-            raise MissingListError(
-                f"Stream '{name}' has no list: set 'list_id', or 'streams.{name}.list_id'."
-            )
-        target = account.find_list(settings.list_id)
-        mapping = StreamMapping(
-            name, list(schema.get("properties", {})), settings, account.fields, (target.id,)
+        parts = self._connect()
+        mapping, segment, new = parts.streams.open(
+            name, list(schema.get("properties", {})), self._bookmarks[self._announced]
         )
+        segment.passages.setdefault(self._announced, self._passages[self._announced])
         for warning in mapping.warnings:
             logger.warning(warning)
         mapped = ", ".join(str(entry) for entry in mapping.properties)
+        target = segment.target
         logger.info("Stream '%s' goes to list %d '%s': %s.", name, target.id, target.name, mapped)
         if mapping.ignored:
             logger.info("Stream '%s' has no place for: %s.", name, ", ".join(mapping.ignored))
         self.report.streams[name] = {
             "list": {"id": target.id, "name": target.name},
+            "sync_mode": segment.settings.sync_mode,
             "mapping": {e.name: str(e).rpartition(" -> ")[2] for e in mapping.properties},
             "ignored": mapping.ignored,
         }
-        return mapping
+        if new:
+            parts.leaving.read_opt_outs(segment)
+        return mapping, segment
 
-    def _connect(self) -> Account:
-        if self._account is None:
+    def _connect(self) -> _Parts:
+        if self._parts is None:
             for name in ("rejects_path", "report_path"):
                 _make_folder(name, getattr(self._settings, name))
-            self._account = Account(self._settings)
-            self.report.address = self._account.address
-            self._ledger = Ledger(
-                self._settings.ledger_url, self._account.identity, self.report.run_id
-            )
-            self._delivery = Delivery(
-                self._account.client,
-                self._settlement,
-                self._ledger,
-                on_settled=self._emit_state,
-                import_timeout=self._settings.import_timeout,
-                max_in_flight=self._settings.max_in_flight,
-                diagnose_limit=self._settings.diagnose_limit,
-            )
-        return self._account
+            account = Account(self._settings)
+            self.report.address = account.address
+            try:
+                self._parts = self._assemble(account)
+            except BaseException:
+                account.close()
+                raise
+        return self._parts
+
+    def _assemble(self, account: Account) -> _Parts:
+        settings, client = self._settings, account.client
+        ledger = Ledger(
+            settings.ledger_url, account.identity, self.report.run_id, client.server_time
+        )
+        delivery = Delivery(
+            client,
+            self._settlement,
+            ledger,
+            on_settled=self._emit_state,
+            import_timeout=settings.import_timeout,
+            max_in_flight=settings.max_in_flight,
+            diagnose_limit=settings.diagnose_limit,
+        )
+        packer = self._packer
+        comparison = Comparison(
+            settings,
+            ledger,
+            self._settlement,
+            packer,
+            recovered=delivery.wait_until_recovered,
+            under_way=lambda key: packer.holds(key) or delivery.holds(key),
+            deliver=delivery.submit,
+        )
+        streams = Streams(settings, account, ledger, ledger.beat)
+        leaving = Leaving(client, ledger, self._settlement, packer=packer, delivery=delivery)
+        return _Parts(account, ledger, delivery, comparison, streams, leaving)
 
     @property
     def connected(self) -> bool:
         """Whether anything can be in flight."""
-        return self._delivery is not None
+        return self._parts is not None
 
     # Records
 
-    def message(self, stream: str, line: bytes) -> None:
+    def message(self, stream: str, line: bytes, version: object = None) -> None:
         """Take the RECORD message whose contacts come next, as the tap wrote it."""
-        known = self._streams.get(stream)
+        known = self._sources.get(stream)
         self._message = (known, line) if known else None
+        if known:
+            self._passages[stream].record(version)
 
-    def read(self, name: str) -> Source:
+    def activate(self, stream: str, version: object) -> None:
+        """Take an ACTIVATE_VERSION message."""
+        if stream in self._passages:
+            self._passages[stream].activate(version)
+
+    def read(self, name: str, segment: Segment) -> Source:
         """Count the current message's record as read for a stream."""
         assert self._message is not None  # noqa: S101 - the SDK knows the stream by now
-        return Source(name, *self._message, self._settlement.read(name))
+        stream, line = self._message
+        passage = self._passages[stream.name]
+        if segment.begins_pass(passage):
+            # What came before belongs to the pass before.
+            self._compared().compare()
+            segment.begin_pass(passage)
+        return Source(name, stream, line, self._settlement.read(name))
 
-    def deliver(self, contact: Contact, source: Source) -> None:
+    def deliver(self, contact: Contact, source: Source, segment: Segment) -> None:
         """Send a record's contact on its way.
 
         Raises:
             Refusal: The contact can't be sent.
-            DeliveryError: The delivery has failed.
+            DeliveryError, LedgerError, ActiveCampaignError: The delivery can't go on.
         """
-        batches = self._packer.add(contact, source)
-        if batches and self._delivery:
-            for batch in batches:
-                self._delivery.submit(batch)
+        self._compared().add(contact, source, segment)
 
-    def refuse(self, source: Source, refusal: Refusal) -> None:
-        """Settle a record as invalid."""
-        self._settlement.refused([source], refusal.code, refusal.reason)
+    def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str | None) -> None:
+        """Settle a record as invalid.
+
+        Args:
+            source: The record.
+            refusal: Why.
+            segment: Where it would have gone.
+            key: Whom it stands for, if that can be told.
+        """
+        if key is not None and segment.mirror:
+            self._compared().refuse(source, refusal, segment, key)
+        else:
+            self._settlement.refused([source], refusal.code, refusal.reason)
+
+    def _compared(self) -> Comparison:
+        assert self._parts is not None  # noqa: S101 - there is no record before a SCHEMA message
+        return self._parts.comparison
 
     def state(self, value: Any) -> None:
         """Take a STATE message's value, to be written once all before it is settled."""
@@ -180,19 +254,19 @@ class Run:
             DeliveryError: The delivery has failed.
             ThresholdError: Too many records were refused.
         """
-        if self._delivery is not None:
-            self._delivery.check()
-            if self._packer.age() > self._settings.checkpoint_seconds:
-                self._flush()
-        if self._ledger is not None:
-            self._ledger.beat()
+        if self._parts is not None:
+            self._parts.delivery.check()
+            waited = max(self._parts.comparison.age(), self._packer.age())
+            if waited > self._settings.checkpoint_seconds:
+                self._flush(self._parts)
+            self._parts.ledger.beat()
         self._emit_state()
         self._check_count()
 
-    def _flush(self) -> None:
+    def _flush(self, parts: _Parts) -> None:
+        parts.comparison.compare()
         for batch in self._packer.flush():
-            if self._delivery is not None:
-                self._delivery.submit(batch)
+            parts.delivery.submit(batch)
 
     def _emit_state(self, *, at_once: bool = False) -> None:
         with self._emitting:
@@ -215,17 +289,40 @@ class Run:
             ThresholdError: Too many records were refused.
         """
         try:
-            if self._delivery is not None:
+            if self._parts is not None:
                 try:
-                    self._flush()
+                    self._flush(self._parts)
                 finally:
                     # Also when the delivery has failed: what was accepted is asked about.
-                    self._delivery.wait()
+                    self._parts.delivery.wait()
         finally:
             self._emit_state(at_once=True)
         self._warn_of_unused_overrides()
         self._check_count()
         self._check_share()
+
+    def leave(self) -> None:
+        """Let those leave whom the complete streams of mirrors no longer have.
+
+        To be called when the input has ended without an error and all is settled.
+
+        Raises:
+            GuardError: A guard has kept someone from leaving.
+            DeliveryError, LedgerError, ActiveCampaignError: Not all could leave.
+        """
+        problems: list[str] = []
+        for segment in self._parts.streams.segments.values() if self._parts else ():
+            if self._parts and segment.mirror:
+                outcome = self._parts.leaving.leave(segment)
+                self.report.streams[segment.stream]["mirror"] = asdict(outcome)
+                self.report.left += outcome.left
+                problems += [outcome.problem] if outcome.problem else []
+        self._through = True
+        if problems:
+            raise GuardError(
+                f"{' '.join(problems)} Everything else was delivered. See whether the source is "
+                "right; if it is, run once more with 'guards.override_once' set to true."
+            )
 
     def _warn_of_unused_overrides(self) -> None:
         for name in self._settings.streams:
@@ -260,12 +357,13 @@ class Run:
         report = self.report
         if report.finished is not None:
             return report
-        if self._delivery is not None:
-            report.imports = self._delivery.imports
-            self._delivery.close()
-        if self._account is not None:
-            report.requests = self._account.client.request_count
-            self._account.close()
+        parts = self._parts
+        if parts is not None:
+            report.imports = parts.delivery.imports
+            parts.delivery.close()
+            parts.streams.close()
+            report.requests = parts.account.client.request_count
+            parts.account.close()
         report.finished = datetime.now(timezone.utc)
         report.count(self._settlement.total, self._settlement.counts)
         report.codes = dict(self._settlement.codes)
@@ -276,9 +374,10 @@ class Run:
             problem = problem or f"A reject file can't be written: {error.strerror}."
         if report.unsettled and problem is None:
             problem = "Not every record that was read has been settled: this is a fault of ours."
-        if self._ledger is not None:
-            through = outcome == "completed" and problem is None
-            self._ledger.end(clean=not report.unsettled and (through or self._checkpoints.complete))
+        if parts is not None:
+            clean = not report.unsettled and (self._through or self._checkpoints.complete)
+            ended = "failed" if problem else outcome
+            parts.ledger.end(clean=clean, outcome=ended, counts=report.counts)
         report.outcome, report.problem = ("failed" if problem else outcome), problem
         path = report.write(self._settings.report_path)
         logger.info("%s Report: %s", report.line(), path)

@@ -22,6 +22,42 @@ MAX_BYTES_PER_IMPORT = 399_999
 _LIST = {"type": ["integer", "string"]}
 _MAPPING = {"type": "object", "additionalProperties": {"type": "string"}}
 _TAGS = {"type": "array", "items": {"type": "string"}}
+_TEXT = {"type": "string", "minLength": 1}
+_SWITCH = {"type": "boolean"}
+_PERCENT = {"type": ["number", "null"], "minimum": 0, "maximum": 100}
+_MODE = {"type": "string", "enum": ["upsert", "update_only", "create_only", "mirror"]}
+_ON_LEAVE = {"type": "string", "enum": ["unsubscribe", "field", "tag", "nothing"]}
+_GUARDS = {
+    "type": "object",
+    "properties": {
+        "max_leave_pct": _PERCENT,
+        "max_leave": {"type": ["integer", "null"], "minimum": 0},
+        "max_change_pct": _PERCENT,
+        "min_source_pct": _PERCENT,
+        "override_once": {"type": "boolean"},
+    },
+    "additionalProperties": False,
+}
+_GUARDS_DEFAULT = {
+    "max_leave_pct": 20,
+    "max_leave": None,
+    "max_change_pct": None,
+    "min_source_pct": 50,
+    "override_once": False,
+}
+_OWN = {
+    "list_id": _LIST,
+    "field_mapping": _MAPPING,
+    "tags": _TAGS,
+    "sync_mode": _MODE,
+    "on_leave": _ON_LEAVE,
+    "membership_field": _TEXT,
+    "membership_tag": _TEXT,
+    "complete_stream": _SWITCH,
+    "adopt_members": _SWITCH,
+    "guards": _GUARDS,
+}
+"""What a stream can have of its own."""
 
 
 @dataclass(frozen=True)
@@ -117,14 +153,81 @@ SETTINGS: tuple[Setting, ...] = (
         "streams",
         {
             "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "properties": {"list_id": _LIST, "field_mapping": _MAPPING, "tags": _TAGS},
-            },
+            "additionalProperties": {"type": "object", "properties": _OWN},
         },
-        "{stream: {`list_id`, `field_mapping`, `tags`}}: what holds for one stream instead.",
+        "{stream: {setting: value}}: what holds for one stream instead, of "
+        + ", ".join(f"`{name}`" for name in _OWN)
+        + ".",
     ),
     Setting("tags", _TAGS, "Tags given to each contact; unknown ones are made."),
+    Setting(
+        "sync_mode",
+        _MODE,
+        "`upsert`: everyone in the stream. `update_only`: only people whom the account has. "
+        "`create_only`: only people whom it doesn't have. `mirror`: as `upsert`, and whom a "
+        "complete stream no longer has leaves.",
+        default="upsert",
+    ),
+    Setting(
+        "on_leave",
+        _ON_LEAVE,
+        "How people leave in the mode `mirror`: `unsubscribe` them from the list, set the "
+        "`membership_field` to false, take the `membership_tag` off, or do `nothing`.",
+        default="unsubscribe",
+    ),
+    Setting(
+        "membership_field",
+        _TEXT,
+        "With `on_leave: field`: the custom field that holds `true` for the stream's people and "
+        "`false` for those who left it; made when the account has none of that title.",
+    ),
+    Setting(
+        "membership_tag",
+        _TEXT,
+        "With `on_leave: tag`: the tag that the stream's people have. Without it, the stream's "
+        "only tag under `tags`.",
+    ),
+    Setting(
+        "complete_stream",
+        _SWITCH,
+        "Each run has the whole segment, although the tap never says so with ACTIVATE_VERSION "
+        "after its last record. Then only the guards stand between a stream that was cut off "
+        "and the list.",
+        default=False,
+    ),
+    Setting(
+        "adopt_members",
+        _SWITCH,
+        "Take people who already were on the list, and are in the stream, for people whom we "
+        "added: a mirror then unsubscribes them too when they leave the stream.",
+        default=False,
+    ),
+    Setting(
+        "guards",
+        _GUARDS,
+        "What stops a mirror from removing anyone: more leavers than `max_leave_pct` per cent "
+        "of the segment or than `max_leave`, more changed profiles than `max_change_pct` per "
+        "cent, fewer people than `min_source_pct` per cent of the last run. `override_once` "
+        "lets the run after a stopped one through.",
+        default=_GUARDS_DEFAULT,
+    ),
+    Setting(
+        "skip_unchanged",
+        _SWITCH,
+        "Send no profile that is as it was delivered.",
+        default=True,
+    ),
+    Setting(
+        "full_resync",
+        _SWITCH,
+        "Send every profile in this run, changed or not.",
+        default=False,
+    ),
+    Setting(
+        "resync_after_days",
+        {"type": ["number", "null"], "minimum": 0},
+        "Send a profile again that was delivered so many days ago, changed or not.",
+    ),
     Setting(
         "exclude_automations",
         {"type": "boolean"},
@@ -180,8 +283,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "ledger_url",
         {"type": "string"},
-        "Where the ledger is that lets a run go on where another was cut off: `sqlite:///path` "
-        "or `postgresql+psycopg://...`.",
+        "Where the ledger is, which knows what was delivered: `sqlite:///path`, or "
+        "`postgresql+psycopg://...` where no disk stays or several workers share it.",
         default="sqlite:///.activecampaign-ledger.db",
         secret=True,
     ),
@@ -236,6 +339,17 @@ STREAM_SETTINGS = tuple(_BY_NAME["streams"].schema["additionalProperties"]["prop
 
 
 @dataclass(frozen=True)
+class Guards:
+    """What stops a mirror from removing anyone; None is no limit."""
+
+    max_leave_pct: float | None
+    max_leave: int | None
+    max_change_pct: float | None
+    min_source_pct: float | None
+    override_once: bool
+
+
+@dataclass(frozen=True)
 class StreamSettings:
     """What holds for one stream: the target's settings under the stream's own.
 
@@ -245,6 +359,13 @@ class StreamSettings:
         own_field_mapping: {property: destination} of this stream alone; wins over the former.
         tags: Tags for each contact.
         auto_map: Whether unnamed properties map by their names.
+        sync_mode: `upsert`, `update_only`, `create_only` or `mirror`.
+        on_leave: `unsubscribe`, `field`, `tag` or `nothing`.
+        membership_field: The field for `on_leave: field`.
+        membership_tag: The tag for `on_leave: tag`.
+        complete_stream: Whether the stream is complete without saying so.
+        adopt_members: Whether those found on the list count as ours.
+        guards: What stops a mirror.
     """
 
     list_id: int | str | None
@@ -252,6 +373,13 @@ class StreamSettings:
     own_field_mapping: Mapping[str, str]
     tags: tuple[str, ...]
     auto_map: bool
+    sync_mode: str = "upsert"
+    on_leave: str = "unsubscribe"
+    membership_field: str | None = None
+    membership_tag: str | None = None
+    complete_stream: bool = False
+    adopt_members: bool = False
+    guards: Guards = Guards(**_GUARDS_DEFAULT)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -269,6 +397,16 @@ class Settings:
     auto_map: bool
     streams: dict[str, dict[str, Any]]
     tags: list[str]
+    sync_mode: str
+    on_leave: str
+    membership_field: str | None
+    membership_tag: str | None
+    complete_stream: bool
+    adopt_members: bool
+    guards: dict[str, Any]
+    skip_unchanged: bool
+    full_resync: bool
+    resync_after_days: float | None
     exclude_automations: bool
     batch_size_rows: int
     checkpoint_seconds: float
@@ -300,15 +438,21 @@ class Settings:
 
     def for_stream(self, stream: str) -> StreamSettings:
         """The settings of one stream, by its name after stream maps."""
-        own = self.streams.get(stream) or {}
-        list_id = own.get("list_id")
-        tags = own.get("tags")
+        given = self.streams.get(stream) or {}
+        own = {name: value for name, value in given.items() if value is not None}
         return StreamSettings(
-            list_id=self.list_id if list_id is None else list_id,
+            list_id=own.get("list_id", self.list_id),
             field_mapping=self.field_mapping,
-            own_field_mapping=own.get("field_mapping") or {},
-            tags=tuple(self.tags if tags is None else tags),
+            own_field_mapping=own.get("field_mapping", {}),
+            tags=tuple(own.get("tags", self.tags)),
             auto_map=self.auto_map,
+            sync_mode=own.get("sync_mode", self.sync_mode),
+            on_leave=own.get("on_leave", self.on_leave),
+            membership_field=own.get("membership_field", self.membership_field),
+            membership_tag=own.get("membership_tag", self.membership_tag),
+            complete_stream=own.get("complete_stream", self.complete_stream),
+            adopt_members=own.get("adopt_members", self.adopt_members),
+            guards=Guards(**{**_GUARDS_DEFAULT, **self.guards, **own.get("guards", {})}),
         )
 
 

@@ -1,9 +1,13 @@
 """Settling: each record read ends in exactly one way, and each way is counted here.
 
-A record is settled as *added or changed* (ActiveCampaign confirmed it), *merged* (into a
-later record of the same person, which was confirmed), *invalid* (refused by us before
-sending) or *rejected* (refused by ActiveCampaign). All records that a refused contact was
-made of are refused with it, so that piping the reject file in again loses nothing.
+A record is settled as *added* (ActiveCampaign confirmed it, and the ledger had not known the
+person in this stream), *changed* (confirmed, of someone known), *unchanged* (as it was
+delivered, so not sent), *skipped* (left out by the stream's mode), *merged* (into a later
+record of the same person), *invalid* (refused by us before sending) or *rejected* (refused by
+ActiveCampaign). All records that a refused contact was made of are refused with it, so that
+piping the reject file in again loses nothing.
+
+People who leave a list are no records: they are counted apart.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from target_activecampaign.packer import Entry, Source
     from target_activecampaign.rejects import RejectFiles
 
-SETTLED = ("added_or_changed", "merged", "invalid", "rejected")
+SETTLED = ("added", "changed", "unchanged", "skipped", "merged", "invalid", "rejected")
 """The ways in which a record can be settled."""
 
 
@@ -27,6 +31,12 @@ class Settlement:
     """Settles records: counts them, writes refused ones to their file, frees their STATE.
 
     Safe between threads: records are read on one and confirmed on another.
+
+    Attributes:
+        counts: By stream: records read, and settled by kind.
+        codes: Refused records by code.
+        left: By segment: people who have left.
+        not_left: By segment: those whom ActiveCampaign has not let go.
     """
 
     def __init__(self, checkpoints: Checkpoints, rejects: RejectFiles) -> None:
@@ -35,6 +45,8 @@ class Settlement:
         self._rejects = rejects
         self.counts: dict[str, Counter[str]] = {}
         self.codes: Counter[str] = Counter()
+        self.left: Counter[int] = Counter()
+        self.not_left: Counter[int] = Counter()
 
     def read(self, stream: str) -> int:
         """Count a record as read; returns the epoch that it belongs to."""
@@ -44,13 +56,28 @@ class Settlement:
 
     def confirmed(self, entry: Entry) -> None:
         """Settle a contact that ActiveCampaign has imported."""
+        if entry.sources:
+            self.settled(entry.sources, "changed" if entry.known else "added")
+        else:
+            self._count_leaver(self.left, entry)
+
+    def settled(self, sources: list[Source], kind: str) -> None:
+        """Settle the records of one contact, of which the last counts and the others merged."""
+        *merged, last = sources
         with self._lock:
-            *merged, last = entry.sources
             for source in merged:
                 self._count(source.name, "merged")
-            self._count(last.name, "added_or_changed")
-        for source in entry.sources:
+            self._count(last.name, kind)
+        for source in sources:
             self._checkpoints.settle(source.epoch)
+
+    def kept(self, entry: Entry) -> None:
+        """Count someone whom ActiveCampaign has not let go."""
+        self._count_leaver(self.not_left, entry)
+
+    def _count_leaver(self, counter: Counter[int], entry: Entry) -> None:
+        with self._lock:
+            counter[next(iter(entry.marks))] += 1
 
     def refused(self, sources: list[Source], code: str, reason: str) -> None:
         """Settle records that were refused, with a code out of `CODES`."""

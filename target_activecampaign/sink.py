@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_activecampaign.mapping import StreamMapping
+    from target_activecampaign.segment import Segment
     from target_activecampaign.target import TargetActiveCampaign
 
 
@@ -35,6 +36,7 @@ class ContactSink(Sink):
         super().__init__(target, stream_name, schema, key_properties)
         self._run = target.run
         self._mapping: StreamMapping
+        self._segment: Segment
         self._unfit: str | None = None
 
     @property
@@ -48,13 +50,12 @@ class ContactSink(Sink):
         return False
 
     def setup(self) -> None:
-        """Compile the stream's mapping.
+        """Compile the stream's mapping, and open its segment.
 
         Raises:
-            MappingError: It can't be.
-            ListError: The list is not there.
+            MappingError, ListError, ModeError, LedgerError: It can't be loaded.
         """
-        self._mapping = self._run.map_stream(self.stream_name, self.schema)
+        self._mapping, self._segment = self._run.map_stream(self.stream_name, self.schema)
 
     def get_validator(self) -> JSONSchemaValidator | None:
         """The SDK's validator, whose error on a bad schema quotes only the rule.
@@ -90,14 +91,16 @@ class ContactSink(Sink):
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Hand the record's contact to the run, or have the record refused."""
-        source = self._run.read(self.stream_name)
-        if self._unfit is not None:
-            self._run.refuse(source, Refusal("RECORD_INVALID", self._unfit))
-            return
+        source = self._run.read(self.stream_name, self._segment)
+        refusal = self._unfit and Refusal("RECORD_INVALID", self._unfit)
         try:
-            self._run.deliver(self._mapping.contact(record), source)
-        except Refusal as refusal:
-            self._run.refuse(source, refusal)
+            if not refusal:
+                self._run.deliver(self._mapping.contact(record), source, self._segment)
+        except Refusal as error:
+            refusal = error
+        if refusal:
+            key = self._mapping.person(record)
+            self._run.refuse(source, refusal, self._segment, key)
 
     def process_batch(self, context: dict[str, Any]) -> None:
         """Nothing: the sink holds no records."""

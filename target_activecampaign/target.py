@@ -27,8 +27,10 @@ from target_activecampaign.delivery import DeliveryError
 from target_activecampaign.embedded import SandboxError
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.mapping import MappingError
+from target_activecampaign.opening import MissingListError
 from target_activecampaign.reader import MessageReader
-from target_activecampaign.run import MissingListError, Run, ThresholdError
+from target_activecampaign.run import GuardError, Run, ThresholdError
+from target_activecampaign.segment import ModeError
 from target_activecampaign.sink import ContactSink
 
 if TYPE_CHECKING:
@@ -44,11 +46,13 @@ _FORESEEN = (
     BatchFileError,
     BudgetUnavailable,
     DeliveryError,
+    GuardError,
     InvalidInputLine,
     LedgerError,
     ListError,
     MappingError,
     MissingListError,
+    ModeError,
     SandboxError,
     SettingError,
     SingerSDKError,
@@ -145,12 +149,18 @@ class TargetActiveCampaign(Target):
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
         stream, schema = message_dict["stream"], message_dict["schema"]
-        self.run.announce(stream, schema, message_dict.get("key_properties"))
+        self.run.announce(
+            stream,
+            schema,
+            message_dict.get("key_properties"),
+            message_dict.get("bookmark_properties"),
+        )
         super()._process_schema_message(message_dict)
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "record"})
-        self.run.message(message_dict["stream"], self.message_reader.line)
+        stream, line = message_dict["stream"], self.message_reader.line
+        self.run.message(stream, line, message_dict.get("version"))
         self._process_record(message_dict)
 
     def _process_record(self, message: dict[str, Any]) -> None:
@@ -193,17 +203,19 @@ class TargetActiveCampaign(Target):
         self.run.state(message_dict["value"])
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
-        """Taken note of: contacts have no versions, and nothing is removed by it."""
+        """Take note of it: a stream that ends with it was complete."""
         self._assert_line_requires(message_dict, requires={"stream", "version"})
-        self.logger.debug("ACTIVATE_VERSION for stream '%s'.", message_dict["stream"])
+        self.run.activate(message_dict["stream"], message_dict["version"])
 
     def _handle_max_record_age(self) -> None:
         """Nothing: no sink holds records, and the run's own clock sends what has waited."""
 
     def process_endofpipe(self) -> None:
-        """Settle everything that was read, write the last STATE and the report."""
+        """Settle everything that was read, let leavers leave, write the report."""
         super().process_endofpipe()
         self.run.settle()
+        if not self._stopped_by:
+            self.run.leave()
         self.run.end("stopped" if self._stopped_by else "completed")
 
     # The command

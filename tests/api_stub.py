@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from target_activecampaign.activecampaign import Budget, Client
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 needs_openssl = pytest.mark.skipif(
     shutil.which("openssl") is None, reason="needs openssl to make a certificate"
 )
+
+KEY = "0123456789abcdef-the-secret-key"
 
 Fault = Literal["reset", "hang", "truncate"]
 
@@ -152,9 +156,14 @@ class ApiStub:
                 else:
                     self.wfile.write(reply.content)
 
-            do_POST = do_GET  # noqa: N815 - http.server's name
+            do_POST = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
             def log_message(self, *_: object) -> None:
                 pass
 
         return Handler
+
+
+def client_of(stub: ApiStub, **options: Any) -> Client:
+    """A client that is held up by nothing but the stub's answers."""
+    return Client(stub.url, KEY, **{"timeout": 0.5, "budget": Budget(None, None, None), **options})

@@ -159,9 +159,40 @@ class SandboxServer:
         excluded: tuple[str, ...] = (),
         malformed: tuple[str, ...] = (),
     ) -> None:
-        """Set up people as in the export (`lists`, `tags`, `fields`, `bounced`), and addresses."""
+        """Set up people as in the export (`lists`, `tags`, `fields`, `bounced`), and addresses.
+
+        Beside those keys there is `opt_outs`: see docs/sandbox.md.
+        """
         body = {"contacts": contacts, "excluded": excluded, "malformed": malformed}
         self._control("POST", "contacts", json=body)
+
+    def opt_out(self, email: str, list_id: int, **how: Any) -> None:
+        """Let a person leave a list: `reason`, and `campaign`, `message`, `automation` (ids)."""
+        self.prepare({"email": email, "opt_outs": {str(list_id): how}})
+
+    def resubscribe(self, email: str, list_id: int) -> None:
+        """Let a person join a list, again or for the first time, as through a form."""
+        self.prepare({"email": email, "lists": {str(list_id): 1}})
+
+    def delete(self, email: str) -> None:
+        """Delete a contact, through the API (as the log will show)."""
+        response = self.call("DELETE", f"/api/3/contacts/{self._contact_id(email)}")
+        assert response.ok, response.text
+
+    def memberships(self, email: str) -> dict[str, dict[str, Any]]:
+        """A contact's memberships as the API shows them (and its log the request), by list id."""
+        rows = self.get(f"/api/3/contacts/{self._contact_id(email)}/contactLists")["contactLists"]
+        return {row["list"]: row for row in rows}
+
+    def _contact_id(self, email: str) -> str:
+        found: list[dict[str, str]] = self.get("/api/3/contacts", email=email)["contacts"]
+        assert found, "no contact has this address"
+        return found[0]["id"]
+
+    def advance(self, seconds: float) -> int:
+        """Move the account's clock forward; returns its time, in seconds since the epoch."""
+        now: int = self._control("POST", "clock", json={"advance": seconds})["now"]
+        return now
 
     def settle(self) -> int:
         """Apply all queued imports at once; returns how many."""
@@ -169,5 +200,5 @@ class SandboxServer:
         return applied
 
     def reset(self, *, empty: bool = False) -> None:
-        """Start anew, with the sample account unless `empty`."""
+        """Start anew and at the true time, with the sample account unless `empty`."""
         self._control("POST", "reset", json={"empty": empty})

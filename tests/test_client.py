@@ -33,12 +33,11 @@ from target_activecampaign.activecampaign import (
     ServerError,
     parse_api_url,
 )
-from tests.api_stub import ApiStub, Reply, needs_openssl
+from tests.api_stub import KEY, ApiStub, Reply, client_of, needs_openssl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY = "0123456789abcdef-the-secret-key"
 EMAIL = "Someone.Private@example.com"
 QUEUED = {"success": 1, "queued_contacts": 2, "batchId": "b-1", "message": "Contact import queued"}
 USER = Reply({"user": {"id": "1", "username": "admin", "localZoneid": "America/Chicago"}})
@@ -50,10 +49,6 @@ FULL_MINUTE = Reply(
     },
     400,
 )
-
-
-def client_of(stub: ApiStub, **options: Any) -> Client:
-    return Client(stub.url, KEY, **{"timeout": 0.5, "budget": Budget(None, None, None), **options})
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ Record anew, against a sandbox started for it or against an account of your own:
     TARGET_ACTIVECAMPAIGN_API_URL=https://acct.api-us1.com TARGET_ACTIVECAMPAIGN_API_KEY=... \
         pytest tests/test_client_recorded.py --record-mode=rewrite
 
-The account needs a list and a custom field. It gets two contacts ``recorded.*@example.com``,
-who are put on its first list without starting automations. Recordings hold neither the key
-nor the account's name, and of texts only those under the names in `KEPT`; names of lists and
-fields are among them, so look through the recordings before you publish them.
+The account needs a list and a custom field. It gets a tag ``recorded``, and two contacts
+``recorded.*@example.com``, who are put on its first list without starting automations.
+Recordings hold neither the key nor the account's name, and of texts only those under the names
+in `KEPT`; names of lists and fields are among them, so look through the recordings before you
+publish them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from target_activecampaign.activecampaign import (
+    Accepted,
     AuthenticationError,
     Budget,
     Client,
@@ -45,6 +47,7 @@ KEPT = {
     *("id", "title", "type", "perstag", "name", "stringid", "label", "value", "field", "list"),
     *("contact", "status", "total", "orderid", "success", "failure", "message", "batchId"),
     *("failureReason", "localZoneid", "code", "bounced_hard", "bounced_soft", "deleted"),
+    *("sdate", "udate", "campaign", "unsubscribeAutomation", "tag"),
 }
 KEPT_HEADERS = {"content-type", "retry-after", "ratelimit-limit", "ratelimit-remaining"}
 
@@ -115,11 +118,7 @@ def test_an_import_is_queued_worked_off_and_found_again(client: Client, record_m
     accepted = client.import_contacts(body_of(*PEOPLE, list_id=list_id), len(PEOPLE))
     assert accepted.queued == len(PEOPLE)
 
-    seen: list[ImportStatus] = []
-    while not seen or not (seen[-1].done or seen[-1].broken):
-        if record_mode != "none":
-            time.sleep(0.25)
-        seen.append(client.import_status(accepted.batch_id))
+    seen = worked_off(client, accepted, record_mode)
     assert seen[0].status == "waiting"
     assert seen[-1].status == "completed"
     assert seen[-1].failed == ()
@@ -129,6 +128,36 @@ def test_an_import_is_queued_worked_off_and_found_again(client: Client, record_m
     assert contact.email == PEOPLE[0]
     (membership,) = (one for one in client.memberships(contact.id) if one.list_id == list_id)
     assert membership.subscribed
+
+
+def test_members_are_counted_and_read_by_their_ids(client: Client, record_mode: str) -> None:
+    list_id = client.lists()[0].id
+    accepted = client.import_contacts(body_of(*PEOPLE, list_id=list_id), len(PEOPLE))
+    worked_off(client, accepted, record_mode)
+
+    contact = client.find_contact(PEOPLE[0])
+    assert contact is not None
+    client.subscribe(contact.id, list_id)
+    assert next(client.contacts(after=contact.id - 1, list_id=list_id, status=1)) == contact
+    count = client.count_contacts(list_id=list_id, status=1)
+    assert count is not None
+    assert count >= len(PEOPLE)
+    (membership,) = (one for one in client.memberships(contact.id) if one.list_id == list_id)
+    assert membership.subscribed
+    assert membership.subscribed_at is not None
+    assert not membership.ended_by_someone
+
+
+def test_a_tag_is_found_and_taken_from_a_contact(client: Client, record_mode: str) -> None:
+    body = body_of(PEOPLE[0], list_id=client.lists()[0].id, tags=["recorded"])
+    worked_off(client, client.import_contacts(body, 1), record_mode)
+    contact = client.find_contact(PEOPLE[0])
+    tag = client.find_tag("Recorded")
+    assert contact is not None
+    assert tag is not None
+
+    client.remove_contact_tag(client.contact_tags(contact.id)[tag])
+    assert tag not in client.contact_tags(contact.id)
 
 
 def test_an_import_with_a_contact_at_fault_is_refused_whole(client: Client) -> None:
@@ -144,7 +173,7 @@ def test_nobody_is_found_under_an_unknown_address(client: Client) -> None:
 
 def test_recordings_hold_no_secret_and_no_stranger() -> None:
     recordings = sorted(Path(__file__).parent.glob("cassettes/test_client_recorded/*.yaml"))
-    assert len(recordings) == 7
+    assert len(recordings) == 9
     for recording in recordings:
         text = recording.read_text(encoding="utf-8")
         assert set(re.findall(r"https?://[^/\s\"'\\]+", text)) == {ACCOUNT}
@@ -154,8 +183,19 @@ def test_recordings_hold_no_secret_and_no_stranger() -> None:
         assert re.findall(r"@(?!example\.com)", text) == []
 
 
-def body_of(*emails: str, list_id: int) -> bytes:
-    contacts = [{"email": email, "subscribe": [{"listid": list_id}]} for email in emails]
+def worked_off(client: Client, accepted: Accepted, record_mode: str) -> list[ImportStatus]:
+    """Each status of an import until it is the last one."""
+    seen: list[ImportStatus] = []
+    while not seen or not (seen[-1].done or seen[-1].broken):
+        if record_mode != "none":
+            time.sleep(0.25)
+        seen.append(client.import_status(accepted.batch_id))
+    return seen
+
+
+def body_of(*emails: str, list_id: int, **values: Any) -> bytes:
+    lists = {"subscribe": [{"listid": list_id}]}
+    contacts = [{"email": email, **lists, **values} for email in emails]
     return json.dumps({"contacts": contacts, "exclude_automations": True}).encode()
 
 

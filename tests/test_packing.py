@@ -29,7 +29,7 @@ def source(number: int) -> Source:
 def packed(contacts: list[Contact], packer: Packer) -> list[Batch]:
     batches = []
     for number, one in enumerate(contacts):
-        batches += packer.add(one, source(number))
+        batches += packer.add(packer.entry(one, [source(number)]))
     return batches + packer.flush()
 
 
@@ -83,15 +83,15 @@ def test_a_batch_may_be_exactly_as_large_as_allowed() -> None:
     fits = packed([contact(1, last_name="x" * (room - bare))], Packer())
     assert [len(batch.body()) for batch in fits] == [LIMIT]
     with pytest.raises(Refusal) as refusal:
-        Packer().add(contact(1, last_name="x" * (room - bare + 1)), source(0))
+        Packer().entry(contact(1, last_name="x" * (room - bare + 1)), [source(0)])
     assert refusal.value.code == "CONTACT_TOO_LARGE"
 
 
 def test_a_refused_contact_leaves_the_open_batch_as_it_was() -> None:
     packer = Packer()
-    packer.add(contact(1, first_name="kept"), source(0))
+    packer.add(packer.entry(contact(1, first_name="kept"), [source(0)]))
     with pytest.raises(Refusal):
-        packer.add(contact(2, last_name="x" * LIMIT), source(1))
+        packer.entry(contact(2, last_name="x" * LIMIT), [source(1)])
     (batch,) = packer.flush()
     assert [one["email"] for one in sent(batch)] == ["p1@example.com"]
 

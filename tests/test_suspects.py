@@ -5,12 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_activecampaign.contact import Contact
 from target_activecampaign.packer import Entry
 from target_activecampaign.suspects import IndexBase, Suspects
 
 
 def entries(count: int) -> list[Entry]:
-    return [Entry(f"p{n}@example.com", b"", []) for n in range(count)]
+    addresses = (f"p{n}@example.com" for n in range(count))
+    return [Entry(Contact(address, address), b"", []) for address in addresses]
 
 
 def refusal(sent: list[Entry], guilty: set[str], base: int) -> list[tuple[int, str]]:

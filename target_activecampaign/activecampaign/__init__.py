@@ -7,7 +7,7 @@ the answers, and every failure is an `ActiveCampaignError`::
         print([one.name for one in client.lists()])
 
 Facts about the API bear the mark of their source: [doc] official page, [rec] recorded
-traffic, [rep] reported by a third party.
+traffic, [rep] reported by a third party, [unv] unverified.
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 
 from target_activecampaign.activecampaign import errors
-from target_activecampaign.activecampaign.models import (
-    Accepted,
+from target_activecampaign.activecampaign.decoding import (
     ShapeError,
     as_list,
     as_object,
     lower_keys,
 )
+from target_activecampaign.activecampaign.models import Accepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,7 +67,7 @@ def read(where: str, answer: Answer, decode: Callable[[Any], T]) -> T:
     if _is_page(body):
         raise errors.AuthenticationError(where, status=status, detail="it answered a web page")
     try:
-        return decode(_json(body))
+        return decode(None if status == HTTPStatus.NO_CONTENT else _json(body))
     except ShapeError as error:
         detail = str(error)
     except ValueError:
@@ -136,8 +136,13 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     until = _timestamp(text)
     if until is None:
         return None
-    now = _timestamp(headers.get("Date", ""))
+    now = date_of(headers)
     return max(0.0, until - (time.time() if now is None else now))
+
+
+def date_of(headers: Mapping[str, str]) -> float | None:
+    """Read ``Date`` in seconds since the epoch; None without the header, or an unreadable one."""
+    return _timestamp(headers.get("Date", ""))
 
 
 def _timestamp(text: str) -> float | None:

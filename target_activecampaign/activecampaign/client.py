@@ -1,57 +1,35 @@
-"""The client: asks, waits its turn, tries again, and answers in models.
-
-Every call goes through `Client._call`. It waits on an event rather than with ``backoff``'s
-decorators, whose ``time.sleep`` `Client.close` could not wake; the pauses are backoff's.
-"""
+"""The client: what can be asked of ActiveCampaign, one method a question."""
 
 from __future__ import annotations
 
-import logging
-import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from urllib3.exceptions import HTTPError
+import msgspec
 
-from target_activecampaign.activecampaign import answers, connection, errors
-from target_activecampaign.activecampaign.address import parse_api_url
-from target_activecampaign.activecampaign.budget import Budget, BudgetClosed
+from target_activecampaign.activecampaign import answers
+from target_activecampaign.activecampaign.calls import PAGE_SIZE, Caller
+from target_activecampaign.activecampaign.decoding import page_of
+from target_activecampaign.activecampaign.errors import InvalidRequest, NotFound
 from target_activecampaign.activecampaign.models import (
     Accepted,
     Contact,
     ContactList,
+    ContactTag,
     Field,
     ImportStatus,
     Membership,
-    Page,
+    Tag,
     User,
+    contacts_after,
     fields_page,
-    page_of,
 )
-from target_activecampaign.activecampaign.retries import Attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import TracebackType
-
-    from typing_extensions import Self
-
-    from target_activecampaign.activecampaign.budget import Kind, RateBudget
-
-T = TypeVar("T")
-
-logger = logging.getLogger("target_activecampaign.activecampaign")
-
-PAGE_SIZE = 100
-"""Items a page, the most there may be; without asking it is 20 [doc]."""
-
-_FIRST_CONTACT_SECONDS = 30.0
-"""How long a connection is tried for while none ever stood: a wrong address shows soon."""
-
-_JSON = {"Content-Type": "application/json"}
+    from collections.abc import Iterator
 
 
-class Client:
+class Client(Caller):
     """A connection to one ActiveCampaign account, for use by any number of threads.
 
     Args:
@@ -69,54 +47,6 @@ class Client:
         ValueError: The address or the key can't be right; the message does not repeat them.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        api_key: str,
-        *,
-        budget: RateBudget | None = None,
-        timeout: float = 30.0,
-        retry_seconds: float = 300.0,
-        pool_size: int = 8,
-        user_agent: str | None = None,
-    ) -> None:
-        self.base_url = parse_api_url(base_url)
-        self._session = connection.open_session(
-            self.base_url, api_key, pool_size=pool_size, user_agent=user_agent
-        )
-        self._budget: RateBudget = Budget() if budget is None else budget
-        self._timeout = timeout
-        self._retry_seconds = retry_seconds
-        self._closed = threading.Event()
-        self._connected = False
-        self._count_lock = threading.Lock()
-        self._request_count = 0
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.base_url!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def request_count(self) -> int:
-        """HTTP requests sent so far, repeated ones included."""
-        return self._request_count
-
-    def close(self) -> None:
-        """Send nothing more: calls that wait raise `ClientClosed`, those under way end."""
-        self._closed.set()
-        self._budget.close()
-        self._session.close()
-
     def whoami(self) -> User:
         """Tell whose key this is: the cheapest proof that address and key fit."""
         return self._call("GET", "/users/me", User.from_answer)
@@ -128,6 +58,41 @@ class Client:
     def fields(self) -> list[Field]:
         """Return all custom fields of contacts, each with its options."""
         return self._all_pages("/fields", fields_page)
+
+    def create_field(self, title: str, field_type: str) -> Field:
+        """Make a custom field of contacts that shows on all lists.
+
+        A field must not be made twice, so if an answer is lost the account's fields are looked
+        through before the request is repeated.
+
+        Args:
+            title: Its name on the screen. The server makes the personalisation tag of it.
+            field_type: As in `Field.type`.
+
+        Returns:
+            The field, as yet without options.
+
+        Raises:
+            InvalidRequest: There is a field of this title (the error's code is ``duplicate``),
+                or no such type [doc]. If the field was made but couldn't be put on all lists,
+                other errors are raised; making it again is then refused as a duplicate.
+        """
+        item = {"title": title, "type": field_type, "visible": 1}
+        field = self._call(
+            "POST",
+            "/fields",
+            Field.from_answer,
+            body=_json("field", item),
+            look=lambda: self._find_field(title, field_type),
+        )
+        everywhere = {"field": field.id, "relid": 0}  # 0 stands for all lists [doc]
+        try:
+            self._call("POST", "/fieldRels", _nothing, body=_json("fieldRel", everywhere))
+        except InvalidRequest as error:
+            # Whether it may be sent twice is not documented: the first may have been enough.
+            if not error.effect_unknown:
+                raise
+        return field
 
     def import_contacts(self, body: bytes, count: int) -> Accepted:
         """Put an import of contacts into ActiveCampaign's queue.
@@ -173,6 +138,45 @@ class Client:
         matches = (one for one in page.items if one.email.strip().casefold() == wanted)
         return next(matches, None)
 
+    def contacts(
+        self, *, after: int = 0, list_id: int | None = None, status: int | None = None
+    ) -> Iterator[Contact]:
+        """Read contacts in the order of their ids, a page of them at a time.
+
+        Pages are turned by the last id seen, so none is left out or read twice because others
+        come or go meanwhile.
+
+        Args:
+            after: Only those with a greater id: where to go on after an interruption.
+            list_id: Only those who are or were on this list.
+            status: Only those with this status, as in `Membership.status`, on that list.
+
+        Raises:
+            MalformedAnswer: The server takes no notice of the order asked for.
+        """
+        query = {**_filters(list_id, status), "orders[id]": "ASC", "limit": PAGE_SIZE}
+        while True:
+            page = self._call(
+                "GET", "/contacts", contacts_after(after), query={**query, "id_greater": after}
+            )
+            yield from page.items
+            # Were pages shorter than asked for, the total would still say that there are more.
+            more = len(page.items) >= PAGE_SIZE or (page.total or 0) > len(page.items)
+            if not page.items or not more:
+                return
+            after = page.items[-1].id
+
+    def count_contacts(
+        self, *, list_id: int | None = None, status: int | None = None
+    ) -> int | None:
+        """Tell how many contacts `contacts` would read; None if the answer doesn't say."""
+        return self._call(
+            "GET",
+            "/contacts",
+            page_of("contacts", Contact.from_item),
+            query={**_filters(list_id, status), "limit": 1},
+        ).total
+
     def memberships(self, contact_id: int) -> list[Membership]:
         """Return the contact's place on each list it is or was on."""
         return self._all_pages(
@@ -180,95 +184,61 @@ class Client:
             page_of("contactLists", Membership.from_item),
         )
 
-    def _all_pages(self, path: str, decode: Callable[[Any], Page[T]]) -> list[T]:
-        """Turn pages until all items are there, or a page brings nothing new."""
-        found: dict[T, None] = {}  # in order, and none twice if items move while we read
-        offset = 0
-        while True:
-            page = self._call("GET", path, decode, query={"limit": PAGE_SIZE, "offset": offset})
-            known = len(found)
-            found.update(dict.fromkeys(page.items))
-            offset += len(page.items)
-            last = len(page.items) < PAGE_SIZE if page.total is None else offset >= page.total
-            if last or len(found) == known:
-                return list(found)
+    def subscribe(self, contact_id: int, list_id: int) -> None:
+        """Make a contact an active member of a list, whatever it was before.
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        decode: Callable[[Any], T],
-        *,
-        kind: Kind = "request",
-        query: dict[str, str | int] | None = None,
-        body: bytes | None = None,
-    ) -> T:
-        """Ask until there is an answer, an error that repeating can't mend, or no time left."""
-        where = f"{method} {path}"
-        attempts = Attempts(kind, self._budget)
-        pause = 0.0
-        while True:
-            try:
-                with self._turn(where, kind, pause):
-                    attempts.begin()
-                    answer = self._exchange(where, query, body)
-                return answers.read(where, answer, decode)
-            except errors.ActiveCampaignError as error:
-                next_pause = attempts.pause_after(error, self._patience(error))
-                if next_pause is None:
-                    raise
-                pause, brief = next_pause, error.brief
-            logger.warning(
-                "%s: %s, trying again in %.1f s (attempt %d)",
-                where,
-                brief,
-                pause,
-                attempts.number + 1,
-            )
+        WARNING: this undoes an opt-out. "If you change a status from unsubscribed to active,
+        you can re-subscribe a contact to a list from which they had manually unsubscribed."
+        [doc] Nothing is asked and nothing is checked here: who calls this must know that it was
+        not the person who ended the membership.
 
-    @contextmanager
-    def _turn(self, where: str, kind: Kind, pause: float) -> Iterator[None]:
-        """Wait for the pause and then for a slot, unless the client is closed meanwhile."""
-        if self._closed.wait(pause):
-            raise errors.ClientClosed(where)
-        try:
-            with self._budget.slot(kind):
-                yield
-        except BudgetClosed:
-            raise errors.ClientClosed(where) from None
-
-    def _patience(self, error: errors.ActiveCampaignError) -> float:
-        """Seconds a call may take in all, should it end in this error."""
-        if self._connected or not isinstance(error, errors.ConnectionFailed):
-            return self._retry_seconds
-        return min(self._retry_seconds, _FIRST_CONTACT_SECONDS)
-
-    def _exchange(
-        self, where: str, query: dict[str, str | int] | None, body: bytes | None
-    ) -> answers.Answer:
-        """Send one request and read its whole answer.
+        ``sourceid`` 4 is what re-subscribing is to be marked with [doc]. Subscribing twice is
+        the same as once: the membership is updated in place [rep].
 
         Raises:
-            OutcomeUnknown: There is no whole answer. The error is raised outside of the
-                handler and has no cause: the cause's text and request hold URL and key.
+            NotFound: There is no such contact or list.
         """
-        method, path = where.split(" ", 1)
-        with self._count_lock:
-            self._request_count += 1
-        try:
-            response = self._session.request(
-                method,
-                f"{self.base_url}/api/3{path}",
-                params=query,
-                data=body,
-                headers=_JSON if body is not None else None,
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-        except (OSError, HTTPError) as error:
-            failure = connection.failure_of(where, error, self._timeout)
-        else:
-            self._connected = True
-            self._budget.learn(response.headers)
-            return answers.Answer(response.status_code, response.headers, response.content)
-        raise failure
+        membership = {"list": list_id, "contact": contact_id, "status": 1, "sourceid": 4}
+        self._call("POST", "/contactLists", _nothing, body=_json("contactList", membership))
+
+    def find_tag(self, name: str) -> int | None:
+        """Return the id of the tag with this name, None if there is none.
+
+        Tags are to be treated as case-insensitive [doc]; if names differ in nothing but case
+        all the same, the one spelt as given is meant. ``search`` finds parts of names [rep].
+        """
+        wanted = name.strip()
+        found = self._all_pages("/tags", page_of("tags", Tag.from_item), search=wanted)
+        matches = [tag for tag in found if tag.name.strip().casefold() == wanted.casefold()]
+        matches.sort(key=lambda tag: tag.name.strip() != wanted)
+        return matches[0].id if matches else None
+
+    def contact_tags(self, contact_id: int) -> dict[int, int]:
+        """Return a contact's tags: the tag's id, and the id to remove it from the contact by."""
+        path = f"/contacts/{contact_id}/contactTags"
+        found = self._all_pages(path, page_of("contactTags", ContactTag.from_item))
+        return {one.tag_id: one.id for one in found}
+
+    def remove_contact_tag(self, contact_tag_id: int) -> None:
+        """Take a tag from a contact, by an id from `contact_tags`; one that is gone is fine."""
+        with suppress(NotFound):  # also if the answer to an earlier attempt was lost
+            self._call("DELETE", f"/contactTags/{contact_tag_id}", _nothing)
+
+    def _find_field(self, title: str, field_type: str) -> Field | None:
+        for field in self.fields():
+            if field.title.strip() == title.strip() and field.type == field_type:
+                return field
+        return None
+
+
+def _filters(list_id: int | None, status: int | None) -> dict[str, str | int]:
+    given = {"listid": list_id, "status": status}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _nothing(answer: Any) -> None:
+    """Read an answer that tells no more than that it was done, with any status 2xx."""
+
+
+def _json(name: str, item: dict[str, Any]) -> bytes:
+    return msgspec.json.encode({name: item})

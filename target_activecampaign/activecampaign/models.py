@@ -1,20 +1,34 @@
 """What ActiveCampaign answers, as plain values.
 
-Decoding is lenient where the API is: numbers come as numbers or as strings, ``Success`` is
-also spelt ``success``, some values are null, and an empty list may be null or false. Whatever
-else is missing or of another shape raises `ShapeError`. E-mail addresses never show up in a
-``repr``, so that a model can be logged.
+Neither e-mail addresses nor what people wrote shows up in a ``repr``, so that a model can be
+logged.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from target_activecampaign.activecampaign.decoding import (
+    Page,
+    ShapeError,
+    as_list,
+    as_moment,
+    as_number,
+    as_object,
+    as_text,
+    as_text_if_set,
+    as_text_or_empty,
+    as_texts,
+    collection,
+    lower_keys,
+    page_of,
+    total_in,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-T = TypeVar("T")
 
 WAITING = "waiting"
 _DONE = frozenset({"completed"})
@@ -22,10 +36,6 @@ _BROKEN = frozenset({"failed", "interrupted"})
 
 _SUBSCRIBED = 1
 _UNSUBSCRIBED = 2
-
-
-class ShapeError(ValueError):
-    """An answer lacks something or holds it in another type; the text names the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +58,9 @@ class User:
         """Read ``{"user": {...}}``, as GET /users/me gives it [rec]."""
         user = as_object(as_object(answer, "answer").get("user"), "user")
         return cls(
-            id=_text(user.get("id"), "user.id"),
-            username=_text_or_empty(user.get("username")),
-            time_zone=_text_or_empty(user.get("localZoneid")),
+            id=as_text(user.get("id"), "user.id"),
+            username=as_text_or_empty(user.get("username")),
+            time_zone=as_text_or_empty(user.get("localZoneid")),
         )
 
 
@@ -67,9 +77,9 @@ class ContactList:
         """Read one of ``lists``, as GET /lists gives them [rec]."""
         values = as_object(item, "list")
         return cls(
-            id=_number(values.get("id"), "list.id"),
-            name=_text_or_empty(values.get("name")),
-            string_id=_text_or_empty(values.get("stringid")),
+            id=as_number(values.get("id"), "list.id"),
+            name=as_text_or_empty(values.get("name")),
+            string_id=as_text_or_empty(values.get("stringid")),
         )
 
 
@@ -93,15 +103,20 @@ class Field:
     options: tuple[str, ...] = ()
 
     @classmethod
+    def from_answer(cls, answer: Any) -> Field:
+        """Read ``{"field": {...}}``, as POST /fields gives it [rec]: a new field has no options."""
+        return cls.from_item(as_object(answer, "answer").get("field"), {})
+
+    @classmethod
     def from_item(cls, item: Any, options: dict[int, tuple[str, ...]]) -> Field:
         """Read one of ``fields``, as GET /fields gives them [rec], with all fields' options."""
         values = as_object(item, "field")
-        number = _number(values.get("id"), "field.id")
+        number = as_number(values.get("id"), "field.id")
         return cls(
             id=number,
-            title=_text_or_empty(values.get("title")),
-            type=_text_or_empty(values.get("type")),
-            tag=_text_or_empty(values.get("perstag")),
+            title=as_text_or_empty(values.get("title")),
+            type=as_text_or_empty(values.get("type")),
+            tag=as_text_or_empty(values.get("perstag")),
             options=options.get(number, ()),
         )
 
@@ -112,11 +127,11 @@ def _options_by_field(items: list[Any]) -> dict[int, tuple[str, ...]]:
     for item in items:
         option = as_object(item, "fieldOption")
         entry = (
-            _number(option.get("orderid") or 0, "fieldOption.orderid"),
-            _number(option.get("id") or 0, "fieldOption.id"),
-            _text_or_empty(option.get("value")) or _text_or_empty(option.get("label")),
+            as_number(option.get("orderid") or 0, "fieldOption.orderid"),
+            as_number(option.get("id") or 0, "fieldOption.id"),
+            as_text_or_empty(option.get("value")) or as_text_or_empty(option.get("label")),
         )
-        found.setdefault(_number(option.get("field"), "fieldOption.field"), []).append(entry)
+        found.setdefault(as_number(option.get("field"), "fieldOption.field"), []).append(entry)
     return {number: tuple(value for *_, value in sorted(some)) for number, some in found.items()}
 
 
@@ -169,9 +184,9 @@ class ImportStatus:
         if "status" not in values:
             raise ShapeError("no status")
         return cls(
-            status=_text(values["status"] or WAITING, "status").lower(),
-            failed=_texts(values.get("failure"), "failure"),
-            succeeded=_texts(values.get("success"), "success"),
+            status=as_text(values["status"] or WAITING, "status").lower(),
+            failed=as_texts(values.get("failure"), "failure"),
+            succeeded=as_texts(values.get("success"), "success"),
         )
 
 
@@ -198,25 +213,58 @@ class Contact:
         """Read one of ``contacts``, as GET /contacts gives them [rec]."""
         values = as_object(item, "contact")
         return cls(
-            id=_number(values.get("id"), "contact.id"),
-            email=_text_or_empty(values.get("email")),
-            bounced_hard=_number(values.get("bounced_hard") or 0, "contact.bounced_hard"),
-            bounced_soft=_number(values.get("bounced_soft") or 0, "contact.bounced_soft"),
-            deleted=_number(values.get("deleted") or 0, "contact.deleted") != 0,
+            id=as_number(values.get("id"), "contact.id"),
+            email=as_text_or_empty(values.get("email")),
+            bounced_hard=as_number(values.get("bounced_hard") or 0, "contact.bounced_hard"),
+            bounced_soft=as_number(values.get("bounced_soft") or 0, "contact.bounced_soft"),
+            deleted=as_number(values.get("deleted") or 0, "contact.deleted") != 0,
         )
+
+
+def contacts_after(contact_id: int) -> Callable[[Any], Page[Contact]]:
+    """Make the decoder of a page that was asked for by ``orders[id]=ASC&id_greater=``.
+
+    It takes only ids that are greater than `contact_id` and increase, or a server that takes
+    no notice of these parameters would have the pages turned forever.
+    """
+    page_of_contacts = page_of("contacts", Contact.from_item)
+
+    def decode(answer: Any) -> Page[Contact]:
+        page = page_of_contacts(answer)
+        ids = [contact_id, *(one.id for one in page.items)]
+        if any(one >= following for one, following in pairwise(ids)):
+            raise ShapeError("the contacts are not those asked for, in the order of their ids")
+        return page
+
+    return decode
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
     """A contact's place on one list.
 
+    That a membership was ended by none of `reason`, `campaign`, `message` and `automation` does
+    not prove that the person had no part in it.
+
     Attributes:
         list_id: Id of the list.
         status: 0 unconfirmed, 1 active, 2 unsubscribed, 3 bounced [doc]; others are seen [rep].
+        subscribed_at: When it began, in seconds since the epoch; None if the answer doesn't say.
+        ended_at: When it ended, likewise.
+        reason: What was given as the reason for leaving; empty if nothing was.
+        campaign: Id of the campaign from which the contact left; empty if from none.
+        message: Id of the message from which the contact left; empty if from none.
+        automation: Id of the automation that took the contact off; empty if none did.
     """
 
     list_id: int
     status: int
+    subscribed_at: float | None = None
+    ended_at: float | None = None
+    reason: str = field(default="", repr=False)
+    campaign: str = ""
+    message: str = ""
+    automation: str = ""
 
     @property
     def subscribed(self) -> bool:
@@ -228,102 +276,76 @@ class Membership:
         """Whether the contact has left the list: no import will put it there again [doc]."""
         return self.status == _UNSUBSCRIBED
 
+    @property
+    def ended_by_someone(self) -> bool:
+        """Whether the answer names who or what ended it."""
+        return bool(self.reason or self.campaign or self.message or self.automation)
+
     @classmethod
     def from_item(cls, item: Any) -> Membership:
-        """Read one of ``contactLists``, as GET /contacts/:id/contactLists gives them [doc]."""
+        """Read one of ``contactLists``, as GET /contacts/:id/contactLists gives them [doc].
+
+        The keys are those of POST /contactLists [rec]. Beside ``unsubscribeAutomation`` there
+        is an ``automation`` [rep]: that of ``seriesid``, which put the contact on the list
+        [unv], so it says nothing about the end.
+        """
         values = as_object(item, "contactList")
         return cls(
-            list_id=_number(values.get("list"), "contactList.list"),
-            status=_number(values.get("status"), "contactList.status"),
+            list_id=as_number(values.get("list"), "contactList.list"),
+            status=as_number(values.get("status"), "contactList.status"),
+            subscribed_at=as_moment(values.get("sdate")),
+            ended_at=as_moment(values.get("udate")),
+            reason=as_text_if_set(values.get("unsubreason"), "contactList.unsubreason"),
+            campaign=as_text_if_set(values.get("campaign"), "contactList.campaign"),
+            message=as_text_if_set(values.get("message"), "contactList.message"),
+            automation=as_text_if_set(
+                values.get("unsubscribeAutomation"), "contactList.unsubscribeAutomation"
+            ),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """One page of a collection.
+class Tag:
+    """A tag that contacts can have."""
+
+    id: int
+    name: str
+
+    @classmethod
+    def from_item(cls, item: Any) -> Tag:
+        """Read one of ``tags``, as GET /tags gives them [rec]."""
+        values = as_object(item, "tag")
+        return cls(
+            id=as_number(values.get("id"), "tag.id"),
+            name=as_text_or_empty(values.get("tag")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ContactTag:
+    """That a contact has a tag.
 
     Attributes:
-        items: The models on this page.
-        total: Number of items on all pages, None if the answer doesn't say.
+        id: Id of this fact, which it is removed by.
+        tag_id: Id of the tag.
     """
 
-    items: list[T]
-    total: int | None
+    id: int
+    tag_id: int
 
-
-def page_of(name: str, from_item: Callable[[Any], T]) -> Callable[[Any], Page[T]]:
-    """Make the decoder of ``{name: [...], "meta": {"total": "2"}}`` [rec]."""
-
-    def decode(answer: Any) -> Page[T]:
-        values = _collection(answer, name)
-        return Page([from_item(item) for item in as_list(values[name], name)], _total(values))
-
-    return decode
+    @classmethod
+    def from_item(cls, item: Any) -> ContactTag:
+        """Read one of ``contactTags``, as GET /contacts/:id/contactTags gives them [rec]."""
+        values = as_object(item, "contactTag")
+        return cls(
+            id=as_number(values.get("id"), "contactTag.id"),
+            tag_id=as_number(values.get("tag"), "contactTag.tag"),
+        )
 
 
 def fields_page(answer: Any) -> Page[Field]:
     """Read GET /fields, which lists the options of all its fields beside them [rec]."""
-    values = _collection(answer, "fields")
+    values = collection(answer, "fields")
     options = _options_by_field(as_list(values.get("fieldOptions"), "fieldOptions"))
     items = as_list(values["fields"], "fields")
-    return Page([Field.from_item(item, options) for item in items], _total(values))
-
-
-def _collection(answer: Any, name: str) -> dict[str, Any]:
-    values = as_object(answer, "answer")
-    if name not in values:
-        raise ShapeError(f"no {name}")
-    return values
-
-
-def _total(values: dict[str, Any]) -> int | None:
-    total = as_object(values.get("meta") or {}, "meta").get("total")
-    return None if total is None else _number(total, "meta.total")
-
-
-def as_object(value: Any, place: str) -> dict[str, Any]:
-    """Return the JSON object `value` is, or say that `place` holds none."""
-    if not isinstance(value, dict):
-        raise ShapeError(f"{place} is not an object")
-    return value
-
-
-def as_list(value: Any, place: str) -> list[Any]:
-    """Return the JSON array `value` is.
-
-    Null and false stand for an empty one, and an object for its values: PHP writes an array
-    with gaps that way.
-    """
-    if value is None or value is False:
-        return []
-    if isinstance(value, dict):
-        return list(value.values())
-    if not isinstance(value, list):
-        raise ShapeError(f"{place} is not a list")
-    return value
-
-
-def lower_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the object with its keys in lower case: ``Success`` and ``success`` are one."""
-    return {key.lower(): value for key, value in values.items()}
-
-
-def _number(value: Any, place: str) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ShapeError(f"{place} is not a number") from None
-
-
-def _text(value: Any, place: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
-        raise ShapeError(f"{place} is not a text")
-    return str(value)
-
-
-def _text_or_empty(value: Any) -> str:
-    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-
-
-def _texts(value: Any, place: str) -> tuple[str, ...]:
-    return tuple("" if item == "" else _text(item, place) for item in as_list(value, place))
+    return Page([Field.from_item(item, options) for item in items], total_in(values))

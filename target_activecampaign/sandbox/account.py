@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_activecampaign.sandbox import records, sample
+from target_activecampaign.sandbox.clock import CLOCK
 from target_activecampaign.sandbox.faults import Faults
 from target_activecampaign.sandbox.importqueue import ImportQueue
 from target_activecampaign.sandbox.limits import Limits
@@ -39,7 +40,11 @@ class Account:
             sample.fill(store)
 
     def reset(self, *, empty: bool = False) -> None:
-        """Start anew: no contacts, imports, faults or log; the limits have seen nothing."""
+        """Start anew: no contacts, imports, faults or log; the limits have seen nothing.
+
+        The clock shows the true time again.
+        """
+        CLOCK.reset()
         self.store.clear()
         self.queue.forget_cached()
         self.limits = Limits(self.options)

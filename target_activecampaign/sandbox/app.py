@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from target_activecampaign.sandbox import contacts, control, fields, imports, lists, tags, values
+from target_activecampaign.sandbox.clock import CLOCK
 from target_activecampaign.sandbox.door import Door
 from target_activecampaign.sandbox.wire import Answer, Call
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from target_activecampaign.sandbox.account import Account
     from target_activecampaign.sandbox.door import Handler
@@ -75,7 +78,22 @@ def _nothing_here(account: Account, call: Call) -> Answer:  # noqa: ARG001 - a h
     return Answer(404, {"message": message}, refusal="status_404")
 
 
-def build(account: Account) -> Starlette:
+def _dated(app: ASGIApp) -> ASGIApp:
+    """The application with the account's clock in the ``Date`` of every answer."""
+
+    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = formatdate(CLOCK.now(), usegmt=True).encode()
+                message["headers"] = [(b"date", date), *message["headers"]]
+            await send(message)
+
+        await app(scope, receive, send_dated)
+
+    return dated
+
+
+def build(account: Account) -> ASGIApp:
     """The ASGI application that serves one account and applies its import queue."""
     door = Door(account)
 
@@ -95,4 +113,4 @@ def build(account: Account) -> Starlette:
 
     routes = [route(*entry) for entry in _ROUTES]
     routes.append(route(None, "{rest:path}", _nothing_here))
-    return Starlette(routes=[*routes, *control.routes(account)], lifespan=lifespan)
+    return _dated(Starlette(routes=[*routes, *control.routes(account)], lifespan=lifespan))

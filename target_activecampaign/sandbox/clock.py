@@ -1,12 +1,14 @@
-"""Times as the API writes them: in the account's zone, with its offset."""
+"""The account's clock, and times as the API writes them: in its zone, with the offset."""
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 ZONE_NAME = "America/Chicago"
+_LATEST = 250_000_000_000  # in the year 9892: a year has four digits
 
 
 def _account_zone() -> tzinfo:
@@ -17,6 +19,39 @@ def _account_zone() -> tzinfo:
 
 
 ZONE = _account_zone()
+
+
+class Clock:
+    """A clock that can be moved forward, so that days pass in no time.
+
+    What the account writes as a time, and the header ``Date``, come from it. The import queue, the
+    limits and the log keep this machine's time.
+    """
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def now(self) -> int:
+        """Seconds since the epoch, whole as the API's times are."""
+        return int(time.time() + self._ahead)
+
+    def advance(self, seconds: float) -> None:
+        """Move it forward.
+
+        Raises:
+            ValueError: The time would go back, or leave the years of four digits.
+        """
+        if not 0 <= seconds <= _LATEST - self.now():
+            raise ValueError("the clock can't be moved so")
+        self._ahead += seconds
+
+    def reset(self) -> None:
+        """Go back to this machine's time."""
+        self._ahead = 0.0
+
+
+# One for the process, which serves one account: whoever writes a time reads it here.
+CLOCK = Clock()
 
 
 @lru_cache(maxsize=4096)

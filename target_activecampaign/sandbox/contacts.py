@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from target_activecampaign.sandbox import records, shapes
 from target_activecampaign.sandbox.lists import MEMBERSHIP
+from target_activecampaign.sandbox.selection import select
 from target_activecampaign.sandbox.wire import (
     Answer,
     Call,
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
 
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _COLUMNS = {"firstName": "first_name", "lastName": "last_name", "phone": "phone"}
-_ORDERS = {
-    "id": "contact.id",
-    "cdate": "contact.cdate",
-    "email": "contact.email",
-    "first_name": "contact.first_name",
-    "last_name": "contact.last_name",
-}
 
 
 def find(account: Account, number: int) -> Row:
@@ -39,64 +33,19 @@ def find(account: Account, number: int) -> Row:
     return row if row is not None else not_found("Subscriber", number)
 
 
-def _filters(call: Call) -> tuple[str, list[Any]]:
-    """The query's filters as a WHERE clause and its values; unknown ones are ignored."""
-    terms: list[tuple[str, list[Any]]] = []
-    ids = [int(value) for key, value in call.query if key == "ids[]" and value.isdecimal()]
-    ids += [int(value) for value in (call.arg("ids") or "").split(",") if value.isdecimal()]
-    if ids:
-        terms.append((f"contact.id IN ({', '.join('?' * len(ids))})", ids))
-    for name, term in (
-        ("email", "contact.email = ?"),
-        ("email_like", "instr(lower(contact.email), lower(?)) > 0"),
-        ("phone", "contact.phone LIKE ? || '%'"),
-    ):
-        if call.arg(name):
-            terms.append((term, [call.arg(name)]))
-    for name, term in (
-        ("id_greater", "contact.id > ?"),
-        ("id_less", "contact.id < ?"),
-        ("exclude", "contact.id <> ?"),
-    ):
-        if call.arg(name):
-            terms.append((term, [call.number(name, 0)]))
-    if call.arg("search"):
-        columns = ("email", "first_name", "last_name")
-        parts = " OR ".join(f"instr(lower(contact.{name}), lower(?)) > 0" for name in columns)
-        terms.append((f"({parts})", [call.arg("search")] * len(columns)))
-    if call.number("tagid", 0):
-        inner = "SELECT contact FROM contact_tag WHERE tag = ?"
-        terms.append((f"contact.id IN ({inner})", [call.number("tagid", 0)]))
-    list_id, status = call.number("listid", 0), call.number("status", -1)
-    if list_id or status >= 0:
-        # An unsubscribed or bounced member is still the list's, as the default status -1 is any.
-        inner = (
-            "SELECT 1 FROM membership WHERE membership.contact = contact.id"
-            " AND (? = 0 OR list = ?) AND (? < 0 OR membership.status = ?)"
-        )
-        terms.append((f"EXISTS ({inner})", [list_id, list_id, status, status]))
-    where = " AND ".join(term for term, _ in terms)
-    return (f" WHERE {where}" if where else ""), [v for _, values in terms for v in values]
-
-
-def _order(call: Call) -> str:
-    """ORDER BY of the query; the newest first without one, as recorded."""
-    for key, value in call.query:
-        column = _ORDERS.get(key[len("orders[") : -1]) if key.startswith("orders[") else None
-        if column:
-            direction = "DESC" if value.upper() == "DESC" else "ASC"
-            return f" ORDER BY {column} {direction}, contact.id {direction}"
-    return " ORDER BY contact.id DESC"
-
-
 def index(account: Account, call: Call) -> Answer:
     """GET /contacts."""
     limit, offset = page(call, account.options.page_cap)
-    where, values = _filters(call)
+    chosen = select(call)
     rows = account.store.all(
-        f"{records.CONTACT}{where}{_order(call)} LIMIT ? OFFSET ?", *values, limit, offset
+        f"SELECT {records.CONTACT_COLUMNS} FROM {chosen.source}"  # noqa: S608 - our own names
+        f"{chosen.where}{chosen.order} LIMIT ? OFFSET ?",
+        *chosen.values, limit, offset,
+    )  # fmt: skip
+    total = account.store.number(
+        f"SELECT count(*) FROM {chosen.counted}{chosen.where}",  # noqa: S608 - our own names
+        *chosen.values,
     )
-    total = account.store.number(f"SELECT count(*) FROM contact{where}", *values)  # noqa: S608
     contacts = []
     for row in rows:
         contact = shapes.contact(row, call.base)

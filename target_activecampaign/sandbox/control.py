@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from target_activecampaign.sandbox import records
+from target_activecampaign.sandbox.clock import CLOCK
 from target_activecampaign.sandbox.faults import FaultError
 
 if TYPE_CHECKING:
@@ -173,6 +174,10 @@ def _prepare_contact(account: Account, person: dict[str, Any]) -> None:
     records.update_contact(store, number, columns)
     for list_id, status in person.get("lists", {}).items():
         records.set_membership(store, number, int(list_id), int(status))
+    for list_id, how in person.get("opt_outs", {}).items():
+        records.set_membership(
+            store, number, int(list_id), records.UNSUBSCRIBED, opt_out=records.OptOut(**how)
+        )
     for name in person.get("tags", []):
         records.add_tag(store, number, records.tag_id(store, name))
     for perstag, value in person.get("fields", {}).items():
@@ -180,6 +185,17 @@ def _prepare_contact(account: Account, person: dict[str, Any]) -> None:
         if field is None:
             raise ValueError("unknown field")
         records.set_value(store, number, field, value)
+
+
+async def _read_clock(account: Account, request: Request) -> Response:  # noqa: ARG001
+    """GET clock: the account's time, in seconds since the epoch."""
+    return JSONResponse({"now": CLOCK.now()})
+
+
+async def _advance_clock(account: Account, request: Request) -> Response:  # noqa: ARG001
+    """POST clock: ``{"advance": seconds}`` moves the account's time forward."""
+    CLOCK.advance(json.loads(await request.body())["advance"])
+    return JSONResponse({"now": CLOCK.now()})
 
 
 async def _settle(account: Account, request: Request) -> Response:  # noqa: ARG001
@@ -217,6 +233,8 @@ _ENDPOINTS: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", "stats", _stats),
     ("GET", "export", _export),
     ("POST", "contacts", _prepare),
+    ("GET", "clock", _read_clock),
+    ("POST", "clock", _advance_clock),
     ("POST", "settle", _settle),
     ("POST", "reset", _reset),
     ("GET", "faults", _list_faults),

@@ -55,6 +55,7 @@ _VALUES = _Insert(
     "(?, ?, ?, ?, ?)",
     "ON CONFLICT (contact, field) DO UPDATE SET value = excluded.value, udate = excluded.udate",
 )
+# How a membership ended stays empty: the rows that an import touches are none of an opt-out.
 _MEMBERSHIPS = _Insert(
     "INSERT INTO membership (contact, list, status, sourceid, sdate, udate)",
     "(?, ?, ?, 0, ?, ?)",

@@ -128,7 +128,7 @@ def subscribe(account: Account, call: Call) -> Answer:
     source = reference(item.get("sourceid"))
     records.set_membership(
         account.store, contact["id"], row["id"], int(text(item, "status")),
-        3 if source is None else source,
+        source=3 if source is None else source,
     )  # fmt: skip
     saved = account.store.one(
         f"{MEMBERSHIP} WHERE membership.contact = ? AND list = ?", contact["id"], row["id"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import string
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from target_activecampaign.sandbox.clock import to_account_zone
+from target_activecampaign.sandbox.clock import CLOCK, to_account_zone
 
 if TYPE_CHECKING:
     from sqlite3 import Row
@@ -23,15 +22,28 @@ _EMAIL = re.compile(rf"[^{_BARRED}]+@[^{_BARRED}]+\.[^\W\d_]{{2}}[^{_BARRED}.]*"
 
 _LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 
-CONTACT = (
-    "SELECT contact.*, organization.name AS organization_name FROM contact"
-    " LEFT JOIN organization ON organization.id = contact.organization"
+CONTACT_COLUMNS = (
+    "contact.*,"
+    " (SELECT name FROM organization WHERE id = contact.organization) AS organization_name"
 )
+CONTACT = f"SELECT {CONTACT_COLUMNS} FROM contact"  # noqa: S608 - constant
+
+
+class OptOut(NamedTuple):
+    """How a membership ended, as far as that is known: the last three are ids."""
+
+    reason: str | None = None
+    campaign: int | None = None
+    message: int | None = None
+    automation: int | None = None
+
+
+_UNKNOWN = OptOut()
 
 
 def now() -> int:
-    """Seconds since the epoch, whole as the API's times are."""
-    return int(time.time())
+    """The account's time, in whole seconds since the epoch."""
+    return CLOCK.now()
 
 
 def email_key(address: str) -> str:
@@ -111,14 +123,28 @@ def set_value(store: Store, contact: int, field: Row, value: str) -> None:
     )
 
 
-def set_membership(store: Store, contact: int, list_id: int, status: int, source: int = 0) -> None:
-    """Put a contact on a list with this status, whatever it was before."""
+def set_membership(
+    store: Store,
+    contact: int,
+    list_id: int,
+    status: int,
+    *,
+    source: int = 0,
+    opt_out: OptOut = _UNKNOWN,
+) -> None:
+    """Put a contact on a list with this status, whatever it was before.
+
+    How an earlier membership ended is forgotten with that (unverified).
+    """
     moment = now()
     store.db.execute(
-        "INSERT INTO membership (contact, list, status, sourceid, sdate, udate)"
-        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (contact, list) DO UPDATE SET"
+        "INSERT INTO membership (contact, list, status, sourceid, sdate, udate, unsubreason,"
+        " campaign, message, unsubscribe_automation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (contact, list) DO UPDATE SET"
         " status = excluded.status, sourceid = excluded.sourceid,"
-        " sdate = coalesce(excluded.sdate, sdate), udate = excluded.udate",
+        " sdate = coalesce(excluded.sdate, sdate), udate = excluded.udate,"
+        " unsubreason = excluded.unsubreason, campaign = excluded.campaign,"
+        " message = excluded.message, unsubscribe_automation = excluded.unsubscribe_automation",
         (
             contact,
             list_id,
@@ -126,6 +152,10 @@ def set_membership(store: Store, contact: int, list_id: int, status: int, source
             source,
             moment if status == ACTIVE else None,
             moment if status == UNSUBSCRIBED else None,
+            opt_out.reason or "",
+            opt_out.campaign,
+            opt_out.message,
+            opt_out.automation,
         ),
     )
 

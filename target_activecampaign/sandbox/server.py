@@ -88,6 +88,7 @@ def serve(account: Account, sock: socket.socket, *, exit_with_stdin: bool) -> No
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,  # the application's comes from the account's clock
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
     )

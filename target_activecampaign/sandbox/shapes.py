@@ -342,6 +342,10 @@ def new_contact_tag(row: Row, base: str) -> dict[str, Any]:
     return {key: whole[key] for key in ("contact", "tag", "cdate", "links", "id")}
 
 
+def _id(number: int | None) -> str | None:
+    return None if number is None else str(number)
+
+
 def contact_list(row: Row, base: str) -> dict[str, Any]:
     """A membership as it is read; ``status`` 1 is active, 2 unsubscribed, 3 bounced.
 
@@ -363,9 +367,9 @@ def contact_list(row: Row, base: str) -> dict[str, Any]:
         "status": str(row["status"]),
         "responder": "1",
         "sync": "0",
-        "unsubreason": "",
-        "campaign": None,
-        "message": None,
+        "unsubreason": row["unsubreason"],
+        "campaign": _id(row["campaign"]),
+        "message": _id(row["message"]),
         "first_name": row["first_name"],
         "last_name": row["last_name"],
         "ip4Sub": "0",
@@ -373,7 +377,7 @@ def contact_list(row: Row, base: str) -> dict[str, Any]:
         "autosyncLog": None,
         "ip4_last": "0",
         "ip4Unsub": "0",
-        "unsubscribeAutomation": None,
+        "unsubscribeAutomation": _id(row["unsubscribe_automation"]),
         "links": _links(base, "contactLists", number, names),
         "id": str(number),
         "automation": None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _APPLICATION_ID = 0x41435342  # "ACSB" marks the file as a sandbox's
-_VERSION = 1
+_VERSION = 2
 _KEPT_REQUESTS = 100_000
 
 # A pair's id (a membership, a tag on a contact, a field's value) is made of the pair's two ids,
@@ -59,6 +59,8 @@ CREATE TABLE field_value (
 CREATE TABLE membership (
     contact INTEGER NOT NULL, list INTEGER NOT NULL, status INTEGER NOT NULL,
     sourceid INTEGER NOT NULL, sdate INTEGER, udate INTEGER,
+    unsubreason TEXT NOT NULL DEFAULT '', campaign INTEGER, message INTEGER,
+    unsubscribe_automation INTEGER,
     PRIMARY KEY (contact, list)) WITHOUT ROWID;
 CREATE INDEX membership_list ON membership (list, status, contact);
 CREATE TABLE contact_tag (
@@ -80,6 +82,16 @@ CREATE TABLE request (
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
+# What makes a file of each older format one of the next.
+_MIGRATIONS = {
+    1: (
+        "ALTER TABLE membership ADD COLUMN unsubreason TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE membership ADD COLUMN campaign INTEGER",
+        "ALTER TABLE membership ADD COLUMN message INTEGER",
+        "ALTER TABLE membership ADD COLUMN unsubscribe_automation INTEGER",
+    ),
+}
+
 
 class StoreError(Exception):
     """The file can't hold a sandbox's data; the text says why and names the file."""
@@ -99,8 +111,9 @@ class Store:
     """The account's data.
 
     Args:
-        path: The SQLite file, made with mode 0600 when it doesn't exist; ``:memory:`` is a file
-            that vanishes when the store is closed.
+        path: The SQLite file, made with mode 0600 when it doesn't exist, and brought to today's
+            format when it has an older one; ``:memory:`` is a file that vanishes when the store
+            is closed.
 
     Raises:
         StoreError: The file can't be made, isn't a sandbox's or is in use by another sandbox.
@@ -117,11 +130,21 @@ class Store:
             raise
         if self.fresh:
             self._create()
+        else:
+            self._migrate()
 
     def _create(self) -> None:
         self.db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
         self.db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         self.db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _migrate(self) -> None:
+        """Bring an older file to today's format, all of it or nothing."""
+        with self.transaction():
+            for version in range(self.number("PRAGMA user_version"), _VERSION):
+                for statement in _MIGRATIONS[version]:
+                    self.db.execute(statement)
+            self.db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def clear(self) -> None:
         """Forget everything, as if the file were new."""
@@ -201,7 +224,7 @@ def _check_marks(db: sqlite3.Connection, file: Path) -> None:
     if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
         raise StoreError(f"{file} is not a sandbox's file: it is left as it is")
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version != _VERSION:
+    if version != _VERSION and version not in _MIGRATIONS:
         raise StoreError(f"{file} was made by another version of the sandbox (format {version})")
 
 

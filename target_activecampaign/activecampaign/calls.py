@@ -1,0 +1,228 @@
+"""Calls: a question waits its turn, is asked, tried again, and its answer read.
+
+Every call goes through `Caller._call`. It waits on an event rather than with ``backoff``'s
+decorators, whose ``time.sleep`` `Caller.close` could not wake; the pauses are backoff's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from urllib3.exceptions import HTTPError
+
+from target_activecampaign.activecampaign import answers, connection, errors
+from target_activecampaign.activecampaign.address import parse_api_url
+from target_activecampaign.activecampaign.budget import Budget, BudgetClosed
+from target_activecampaign.activecampaign.retries import Attempts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from target_activecampaign.activecampaign.budget import Kind, RateBudget
+    from target_activecampaign.activecampaign.decoding import Page
+
+    Query = Mapping[str, str | int]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("target_activecampaign.activecampaign")
+
+PAGE_SIZE = 100
+"""Items a page, the most there may be; without asking it is 20 [doc]."""
+
+_FIRST_CONTACT_SECONDS = 30.0
+"""How long a connection is tried for while none ever stood: a wrong address shows soon."""
+
+_HALF_A_SECOND = 0.5
+"""What a ``Date`` lacks on average, as it holds whole seconds."""
+
+_JSON = {"Content-Type": "application/json"}
+
+
+class Caller:
+    """A connection to one account, for use by any number of threads: `Client` without its calls.
+
+    Args and errors are those of `Client`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        budget: RateBudget | None = None,
+        timeout: float = 30.0,
+        retry_seconds: float = 300.0,
+        pool_size: int = 8,
+        user_agent: str | None = None,
+    ) -> None:
+        self.base_url = parse_api_url(base_url)
+        self._session = connection.open_session(
+            self.base_url, api_key, pool_size=pool_size, user_agent=user_agent
+        )
+        self._budget: RateBudget = Budget() if budget is None else budget
+        self._timeout = timeout
+        self._retry_seconds = retry_seconds
+        self._closed = threading.Event()
+        self._connected = False
+        self._count_lock = threading.Lock()
+        self._request_count = 0
+        self._clock_lead = 0.0
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def request_count(self) -> int:
+        """HTTP requests sent so far, repeated ones included."""
+        return self._request_count
+
+    def server_time(self) -> float:
+        """Tell ActiveCampaign's time now, which times in its answers are to be compared with.
+
+        Returns:
+            Seconds since the epoch, to half a second and the time the latest answer took: the
+            local clock, put right by that answer's ``Date``. Before any answer with a ``Date``
+            it is the local clock as it is.
+        """
+        return time.time() + self._clock_lead
+
+    def close(self) -> None:
+        """Send nothing more: calls that wait raise `ClientClosed`, those under way end."""
+        self._closed.set()
+        self._budget.close()
+        self._session.close()
+
+    def _all_pages(
+        self, path: str, decode: Callable[[Any], Page[T]], **filters: str | int
+    ) -> list[T]:
+        """Turn pages until all items are there, or a page brings nothing new."""
+        found: dict[T, None] = {}  # in order, and none twice if items move while we read
+        offset = 0
+        while True:
+            query = {**filters, "limit": PAGE_SIZE, "offset": offset}
+            page = self._call("GET", path, decode, query=query)
+            known = len(found)
+            found.update(dict.fromkeys(page.items))
+            offset += len(page.items)
+            last = len(page.items) < PAGE_SIZE if page.total is None else offset >= page.total
+            if last or len(found) == known:
+                return list(found)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        decode: Callable[[Any], T],
+        *,
+        kind: Kind = "request",
+        query: Query | None = None,
+        body: bytes | None = None,
+        look: Callable[[], T | None] | None = None,
+    ) -> T:
+        """Ask until there is an answer, an error that repeating can't mend, or no time left.
+
+        Args:
+            method: GET, POST, ...
+            path: Where, below ``/api/3``.
+            decode: As for `answers.read`.
+            kind: What the request counts as.
+            query: The query's parameters.
+            body: JSON to send.
+            look: For what must not be done twice: looks whether it was done, and gives what
+                the answer would have been if so. Called before the request is repeated or its
+                error raised, if it may have taken effect.
+        """
+        where = f"{method} {path}"
+        attempts = Attempts(kind, self._budget)
+        pause = 0.0
+        while True:
+            try:
+                with self._turn(where, kind, pause):
+                    attempts.begin()
+                    answer = self._exchange(where, query, body)
+                return answers.read(where, answer, decode)
+            except errors.ActiveCampaignError as error:
+                next_pause = attempts.pause_after(error, self._patience(error))
+                done = look() if look is not None and error.effect_unknown else None
+                if done is not None:
+                    return done
+                if next_pause is None:
+                    raise
+                pause, brief = next_pause, error.brief
+            logger.warning(
+                "%s: %s, trying again in %.1f s (attempt %d)",
+                where,
+                brief,
+                pause,
+                attempts.number + 1,
+            )
+
+    @contextmanager
+    def _turn(self, where: str, kind: Kind, pause: float) -> Iterator[None]:
+        """Wait for the pause and then for a slot, unless the client is closed meanwhile."""
+        if self._closed.wait(pause):
+            raise errors.ClientClosed(where)
+        try:
+            with self._budget.slot(kind):
+                yield
+        except BudgetClosed:
+            raise errors.ClientClosed(where) from None
+
+    def _patience(self, error: errors.ActiveCampaignError) -> float:
+        """Seconds a call may take in all, should it end in this error."""
+        if self._connected or not isinstance(error, errors.ConnectionFailed):
+            return self._retry_seconds
+        return min(self._retry_seconds, _FIRST_CONTACT_SECONDS)
+
+    def _exchange(self, where: str, query: Query | None, body: bytes | None) -> answers.Answer:
+        """Send one request and read its whole answer.
+
+        Raises:
+            OutcomeUnknown: There is no whole answer. The error is raised outside of the
+                handler and has no cause: the cause's text and request hold URL and key.
+        """
+        method, path = where.split(" ", 1)
+        with self._count_lock:
+            self._request_count += 1
+        try:
+            response = self._session.request(
+                method,
+                f"{self.base_url}/api/3{path}",
+                params=query,
+                data=body,
+                headers=_JSON if body is not None else None,
+                timeout=self._timeout,
+                allow_redirects=False,
+            )
+        except (OSError, HTTPError) as error:
+            failure = connection.failure_of(where, error, self._timeout)
+        else:
+            self._connected = True
+            self._budget.learn(response.headers)
+            self._set_clock(response.headers)
+            return answers.Answer(response.status_code, response.headers, response.content)
+        raise failure
+
+    def _set_clock(self, headers: Mapping[str, str]) -> None:
+        date = answers.date_of(headers)
+        if date is not None:
+            self._clock_lead = date + _HALF_A_SECOND - time.time()

@@ -1,0 +1,302 @@
+"""What is sent and what is not: contacts are compared with the ledger, many at a time.
+
+A contact that is as it was delivered is unchanged and goes no further. One that the stream's
+mode leaves out is skipped. All others are packed, with what the ledger is to keep of them
+once ActiveCampaign has confirmed them.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from target_activecampaign.ledger import Mark, digest
+from target_activecampaign.ledger.tables import CURRENT, FOUND, GONE, LEFT, OPTED_OUT, OURS, UNKNOWN
+from target_activecampaign.returning import Return
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from target_activecampaign.contact import Contact, Refusal
+    from target_activecampaign.ledger import Known, Ledger
+    from target_activecampaign.packer import Batch, Entry, Packer, Source
+    from target_activecampaign.segment import Segment
+    from target_activecampaign.settings import Settings
+    from target_activecampaign.settlement import Settlement
+
+_WINDOW = 1000
+"""Contacts that are compared at once."""
+_WINDOW_BYTES = 8 * 1024 * 1024
+_DAY = 86_400
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A contact that waits to be compared.
+
+    Attributes:
+        asks: Whether it is to be asked if the person is on the list already.
+    """
+
+    entry: Entry
+    segment: Segment
+    digest: bytes = b""
+    asks: bool = False
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What a window tells the ledger of one segment's people."""
+
+    segment: Segment
+    unchanged: list[bytes] = field(default_factory=list)
+    outdated: list[bytes] = field(default_factory=list)
+    addresses: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Decisions:
+    """What is to be done about the contacts of a window.
+
+    Attributes:
+        sent: Those to be sent, in their order.
+        on_their_way: The people among them.
+        settled: The records of the others, with what they come to.
+        notes: What the ledger is to note before anything is settled or sent, by segment.
+    """
+
+    sent: list[_Candidate] = field(default_factory=list)
+    on_their_way: set[str] = field(default_factory=set)
+    settled: list[tuple[list[Source], str]] = field(default_factory=list)
+    notes: dict[int, _Notes] = field(default_factory=dict)
+
+    def noted(self, segment: Segment) -> _Notes:
+        """What is noted of a segment."""
+        return self.notes.setdefault(segment.number, _Notes(segment))
+
+
+class Comparison:
+    """Compares contacts, in the order of their records.
+
+    Args:
+        settings: Which unchanged profiles are sent all the same.
+        ledger: What was delivered.
+        settlement: What is told of contacts that are not sent.
+        packer: Where the others go.
+        recovered: Waits until it is known what became of imports that were left in flight.
+        under_way: Whether a person is in a batch that is not settled.
+        deliver: Takes the batches that are full.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        settlement: Settlement,
+        packer: Packer,
+        *,
+        recovered: Callable[[], None],
+        under_way: Callable[[str], bool],
+        deliver: Callable[[Batch], None],
+    ) -> None:
+        self._skips = settings.skip_unchanged and not settings.full_resync
+        self._resync_seconds = (
+            None if settings.resync_after_days is None else settings.resync_after_days * _DAY
+        )
+        self._ledger = ledger
+        self._settlement = settlement
+        self._packer = packer
+        self._recovered = recovered
+        self._under_way = under_way
+        self._deliver = deliver
+        self._window: list[_Candidate] = []
+        self._latest: dict[str, _Candidate] = {}
+        self._refused: list[tuple[Source, Refusal, Segment, str]] = []
+        self._bytes = 0
+        self._since = 0.0
+
+    def add(self, contact: Contact, source: Source, segment: Segment) -> None:
+        """Take a record's contact.
+
+        Raises:
+            Refusal: It can't be sent.
+        """
+        entry = self._packer.entry(contact, [source])
+        if not self._window:
+            self._since = time.monotonic()
+        self._bytes += entry.weight
+        latest = self._latest.get(contact.key)
+        merged = None
+        if latest is not None and latest.segment is segment:
+            merged = latest.entry.followed_by(entry)
+        if latest is not None and merged is not None and self._packer.fits(merged):
+            latest.entry = merged
+        else:
+            candidate = self._latest[contact.key] = _Candidate(entry, segment)
+            self._window.append(candidate)
+        if len(self._window) >= _WINDOW or self._bytes >= _WINDOW_BYTES:
+            self.compare()
+
+    def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str) -> None:
+        """Take a record that can't be sent of a person who is in the stream all the same.
+
+        In a mirror the person has not left; that is noted before the record is settled.
+        """
+        self._refused.append((source, refusal, segment, key))
+        if len(self._refused) >= _WINDOW:
+            self.compare()
+
+    def age(self) -> float:
+        """Seconds since the first contact of those that wait came; 0 when there is none."""
+        return time.monotonic() - self._since if self._window else 0.0
+
+    def compare(self) -> None:
+        """Compare all that wait, settle what need not be sent, and send the others."""
+        self._recovered()
+        window, self._window, self._latest, self._bytes = self._window, [], {}, 0
+        refused, self._refused = self._refused, []
+        for one in window:
+            one.entry.person = self._ledger.person(one.entry.key)
+            one.digest = digest(one.entry.body)
+        decisions = self._decided(window)
+        self._find_members(decisions.sent)
+        for _, _, segment, key in refused:
+            decisions.noted(segment).unchanged.append(self._ledger.person(key))
+        # Noted first: were the run cut off in between, STATE could have passed someone whom a
+        # mirror has not seen.
+        for notes in decisions.notes.values():
+            self._ledger.members.note(
+                notes.segment.number,
+                notes.segment.seen,
+                unchanged=notes.unchanged,
+                outdated=notes.outdated,
+                addresses=notes.addresses,
+            )
+        for source, refusal, _, _ in refused:
+            self._settlement.refused([source], refusal.code, refusal.reason)
+        for sources, kind in decisions.settled:
+            self._settlement.settled(sources, kind)
+        for one in decisions.sent:
+            for batch in self._packer.add(one.entry):
+                self._deliver(batch)
+
+    def _decided(self, window: list[_Candidate]) -> _Decisions:
+        known = self._known(window)
+        existing = self._existing(window)
+        decisions = _Decisions()
+        for one in window:
+            entry, segment = one.entry, one.segment
+            rows = known.get(entry.person, {})
+            own = rows.get(segment.number)
+            again = entry.key in decisions.on_their_way or self._under_way(entry.key)
+            if self._left_out(one, existing, again=again, known=bool(rows)):
+                decisions.settled.append((entry.sources, "skipped"))
+            elif not again and own is not None and self._unchanged(one, own):
+                decisions.settled.append((entry.sources, "unchanged"))
+                notes = decisions.noted(segment)
+                notes.unchanged.append(entry.person)
+                if segment.mirror and not own.has_address:
+                    notes.addresses.append((entry.person, entry.contact.email))
+            else:
+                if own is not None:
+                    decisions.noted(segment).outdated.append(entry.person)
+                    segment.changed += own.digest not in (None, one.digest)
+                self._mark(one, rows, again=again)
+                decisions.on_their_way.add(entry.key)
+                decisions.sent.append(one)
+        return decisions
+
+    def _known(self, window: list[_Candidate]) -> Mapping[bytes, Mapping[int, Known]]:
+        """What is known of people in their segments, and in all others of the same lists."""
+        segments = {number for one in window for number in one.segment.of_list}
+        if not segments:
+            return {}
+        return self._ledger.members.known(segments, {one.entry.person for one in window})
+
+    def _existing(self, window: list[_Candidate]) -> set[bytes]:
+        """The people whom the account has, where the mode asks for that."""
+        asked = {
+            one.entry.person
+            for one in window
+            if one.segment.settings.sync_mode in ("update_only", "create_only")
+        }
+        return self._ledger.existing.among(asked) if asked else set()
+
+    def _left_out(
+        self, candidate: _Candidate, existing: set[bytes], *, again: bool, known: bool
+    ) -> bool:
+        """Whether the stream's mode leaves a person out."""
+        mode = candidate.segment.settings.sync_mode
+        if mode == "update_only":
+            return candidate.entry.person not in existing
+        # Whom we have made ourselves since the index was read is there too.
+        return mode == "create_only" and (known or again or candidate.entry.person in existing)
+
+    def _unchanged(self, candidate: _Candidate, own: Known) -> bool:
+        """Whether a contact need not be sent, as it is what was delivered."""
+        if own.digest != candidate.digest or own.membership in (LEFT, GONE):
+            return False
+        cut_off = self._ledger.cut_off
+        if cut_off is not None and own.at >= int(cut_off):
+            # It arrived in the run that was cut off, which this one goes on with.
+            return True
+        stale = (
+            self._resync_seconds is not None and own.at <= self._ledger.now() - self._resync_seconds
+        )
+        return self._skips and not stale
+
+    def _mark(self, candidate: _Candidate, rows: Mapping[int, Known], *, again: bool) -> None:
+        """Say what the ledger is to keep of a contact that is sent."""
+        entry, segment = candidate.entry, candidate.segment
+        own = rows.get(segment.number)
+        entry.known = own is not None
+        # Of a person who is on the way already, the earlier contact says what the membership is.
+        membership = None if again else self._membership(entry, segment, rows)
+        candidate.asks = membership is None and not again
+        entry.marks[segment.number] = Mark(
+            segment.number,
+            candidate.digest,
+            membership,
+            segment.seen or 0,
+            entry.contact.email if segment.mirror else None,
+        )
+
+    def _membership(self, entry: Entry, segment: Segment, rows: Mapping[int, Known]) -> int | None:
+        """What a membership will be once the import is confirmed; None for one to be asked for."""
+        own = rows.get(segment.number)
+        current = {row.membership for row in rows.values() if row.membership in CURRENT}
+        left = [(row.at, number) for number, row in rows.items() if row.membership == LEFT]
+        if left and not current:
+            _, number = max(left)
+            entry.comes_back = Return(segment.target.id, number, rows[number], segment.number)
+            return OURS
+        if own is not None and own.membership in CURRENT:
+            adopts = segment.unsubscribes and segment.settings.adopt_members
+            return OURS if adopts else own.membership
+        if own is not None and own.membership == OPTED_OUT:
+            # If it is confirmed, they have subscribed again by themselves.
+            return FOUND
+        if not segment.unsubscribes:
+            return UNKNOWN
+        if segment.settings.adopt_members:
+            return OURS
+        if current:
+            return OURS if OURS in current else FOUND
+        return None
+
+    def _find_members(self, sent: list[_Candidate]) -> None:
+        """Tell people whom we add from those who are on the list already."""
+        asked: dict[int, tuple[Segment, dict[bytes, _Candidate]]] = {}
+        for one in sent:
+            if one.asks:
+                people = asked.setdefault(one.segment.number, (one.segment, {}))[1]
+                people[one.entry.person] = one
+        for segment, people in asked.values():
+            assert segment.roster is not None  # noqa: S101 - asked only with one
+            addresses = {person: one.entry.contact.email for person, one in people.items()}
+            found = segment.roster.find(addresses)
+            for person, one in people.items():
+                mark = one.entry.marks[segment.number]
+                membership = FOUND if person in found else OURS
+                one.entry.marks[segment.number] = mark._replace(membership=membership)

@@ -1,0 +1,286 @@
+"""Who leaves: the end of a mirror's run, when a complete stream no longer has them.
+
+Nobody leaves after a stream that was not complete, that was empty, or that is mirrored for
+the first time; and when a guard trips. Nobody is unsubscribed who was not put on the list by
+us, who is still in another stream of it, or who is not on it any more.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from target_activecampaign.account import QUESTIONS_AT_ONCE
+from target_activecampaign.chunks import chunks
+from target_activecampaign.contact import person_key
+from target_activecampaign.ledger import Mark
+from target_activecampaign.roster import Roster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from target_activecampaign.activecampaign import Client
+    from target_activecampaign.delivery import Delivery
+    from target_activecampaign.ledger import Ledger, Missing
+    from target_activecampaign.packer import Packer
+    from target_activecampaign.segment import Segment
+    from target_activecampaign.settings import Guards
+    from target_activecampaign.settlement import Settlement
+
+logger = logging.getLogger("target-activecampaign")
+
+_ACTIVE, _UNSUBSCRIBED = 1, 2
+"""A contact's status on a list."""
+
+
+@dataclass
+class Outcome:
+    """What became of a mirror's leavers.
+
+    Attributes:
+        kind: `left`, or why nobody was to leave: `incomplete`, `empty`, `first run`, `guard`.
+        people: People whom the pass has had.
+        left: People who have left.
+        not_left: Leavers whom ActiveCampaign has not let go.
+        not_ours: People who are no longer in the stream and stay, as they were not added by us.
+        problem: What a guard says.
+    """
+
+    kind: str
+    people: int = 0
+    left: int = 0
+    not_left: int = 0
+    not_ours: int = 0
+    problem: str | None = None
+
+
+class Leaving:
+    """Lets people leave.
+
+    Args:
+        client: Whom to ask.
+        ledger: Who is whose.
+        settlement: Counts the leavers.
+        packer: Makes imports of them.
+        delivery: Delivers these.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        ledger: Ledger,
+        settlement: Settlement,
+        *,
+        packer: Packer,
+        delivery: Delivery,
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._settlement = settlement
+        self._packer = packer
+        self._delivery = delivery
+
+    def read_opt_outs(self, segment: Segment) -> None:
+        """Read who has unsubscribed from a list, so that nobody of them is taken for ours."""
+        if not segment.unsubscribes or not self._ledger.members.sizes(segment.number, 0)[0]:
+            return
+        count = 0
+        opt_outs = self._client.contacts(list_id=segment.target.id, status=_UNSUBSCRIBED)
+        for some in chunks(opt_outs):
+            people = [self._ledger.person(person_key(one.email)) for one in some]
+            count += self._ledger.members.opted_out(segment.of_list, people)
+            self._ledger.beat()
+        if count:
+            logger.info(
+                "Stream '%s': %d of its people have unsubscribed from list %d since the last run.",
+                segment.stream,
+                count,
+                segment.target.id,
+            )
+
+    def leave(self, segment: Segment) -> Outcome:
+        """End a mirror's pass: let those leave whom it did not have.
+
+        Raises:
+            DeliveryError: Not all could be delivered.
+            LedgerError, ActiveCampaignError: Likewise.
+        """
+        outcome = self._decided(segment)
+        if outcome.kind == "left":
+            self._let_go(segment, outcome)
+        _log(segment, outcome)
+        if outcome.kind in ("left", "first run"):
+            number = segment.number_of_pass or 0
+            self._ledger.segments.complete(segment.number, number, outcome.people)
+        return outcome
+
+    def _decided(self, segment: Segment) -> Outcome:
+        """Whether anybody may leave."""
+        number = segment.number_of_pass
+        _, people = self._ledger.members.sizes(segment.number, number or 0)
+        if number is None or not people:
+            return Outcome("empty")
+        if not segment.complete:
+            return Outcome("incomplete", people)
+        if not segment.state.complete_pass:
+            return Outcome("first run", people)
+        leavers = sum(self._goes(segment, one) for one in self._missing(segment))
+        problem = guard_trips(segment.settings.guards, segment, people, leavers)
+        if problem is None:
+            return Outcome("left", people)
+        if segment.settings.guards.override_once and segment.state.tripped:
+            logger.warning("%s 'guards.override_once' lets this run through.", problem)
+            return Outcome("left", people)
+        self._ledger.segments.trip(segment.number)
+        return Outcome("guard", people, problem=problem)
+
+    def _missing(self, segment: Segment) -> Iterator[Missing]:
+        number = segment.number_of_pass or 0
+        for some in self._ledger.members.missing(segment.number, number, segment.siblings):
+            self._ledger.beat()
+            yield from some
+
+    @staticmethod
+    def _goes(segment: Segment, one: Missing) -> bool:
+        return one.ours or segment.settings.adopt_members or not segment.unsubscribes
+
+    def _let_go(self, segment: Segment, outcome: Outcome) -> None:
+        status = _ACTIVE if segment.unsubscribes else None
+        person = self._ledger.person
+        roster = Roster(self._client, segment.target.id, status, person, self._ledger.beat)
+        number = segment.number_of_pass or 0
+        for some in self._ledger.members.missing(segment.number, number, segment.siblings):
+            self._ledger.beat()
+            leavers = {one.person: one.address for one in some if self._goes(segment, one)}
+            outcome.not_ours += len(some) - len(leavers)
+            there = {} if segment.settings.on_leave == "nothing" else roster.find(leavers)
+            self._forget_absent(segment, leavers.keys() - there.keys())
+            if segment.settings.on_leave == "tag":
+                self._take_tags(segment, there)
+            else:
+                for one, address in leavers.items():
+                    if one in there:
+                        self._send(segment, one, address)
+        roster.close()
+        for batch in self._packer.flush():
+            self._delivery.submit(batch)
+        self._delivery.wait()
+        outcome.left = self._settlement.left[segment.number]
+        outcome.not_left = self._settlement.not_left[segment.number]
+
+    def _forget_absent(self, segment: Segment, people: set[bytes]) -> None:
+        """Those who are off the list without us: their membership is not ours any more."""
+        if not people:
+            return
+        if segment.unsubscribes:
+            self._ledger.members.opted_out(segment.of_list, people)
+        else:
+            self._left(segment, people)
+
+    def _left(self, segment: Segment, people: Iterable[bytes]) -> None:
+        marks = self._marks(segment)
+        self._ledger.members.left([(one, marks) for one in people], self._ledger.now())
+
+    def _marks(self, segment: Segment) -> list[Mark]:
+        """What the ledger keeps of a leaver, wherever it has them."""
+        numbers = [segment.number, *segment.siblings]
+        return [Mark(number, None, segment.membership_after) for number in numbers]
+
+    def _send(self, segment: Segment, person: bytes, address: str) -> None:
+        entry = self._packer.entry(segment.leaving(address), [])
+        entry.person = person
+        entry.marks = {mark.segment: mark for mark in self._marks(segment)}
+        for batch in self._packer.add(entry):
+            self._delivery.submit(batch)
+
+    def _take_tags(self, segment: Segment, contacts: dict[bytes, int]) -> None:
+        """Take the tag off contacts, in two requests each: the import can't do that."""
+        tag = self._client.find_tag(segment.membership_tag or "")
+
+        def take(contact: int) -> None:
+            held = self._client.contact_tags(contact)
+            if tag in held:
+                self._client.remove_contact_tag(held[tag])
+
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "tags") as pool:
+            for person, _ in zip(contacts, pool.map(take, contacts.values()), strict=True):
+                self._left(segment, [person])
+                self._settlement.left[segment.number] += 1
+                self._ledger.beat()
+
+
+def guard_trips(guards: Guards, segment: Segment, people: int, leavers: int) -> str | None:
+    """What the first guard that trips has to say; None when all let it pass.
+
+    Shares are of the people whom the last complete pass had.
+
+    Args:
+        guards: Their settings.
+        segment: What is mirrored.
+        people: People whom the pass has had.
+        leavers: People who would leave.
+    """
+    last, changed = segment.state.size or 0, segment.changed
+    if guards.min_source_pct is not None and 100 * people < guards.min_source_pct * last:
+        what = (
+            f"the source has shrunk from {last:,} people to {people:,} "
+            f"(guards.min_source_pct: {guards.min_source_pct:g})"
+        )
+    elif guards.max_leave is not None and leavers > guards.max_leave:
+        what = f"{leavers:,} people would leave (guards.max_leave: {guards.max_leave:,})"
+    elif guards.max_leave_pct is not None and 100 * leavers > guards.max_leave_pct * last:
+        what = (
+            f"{leavers:,} of {last:,} people would leave "
+            f"(guards.max_leave_pct: {guards.max_leave_pct:g})"
+        )
+    elif guards.max_change_pct is not None and 100 * changed > guards.max_change_pct * last:
+        what = (
+            f"{changed:,} of {last:,} profiles have changed "
+            f"(guards.max_change_pct: {guards.max_change_pct:g})"
+        )
+    else:
+        return None
+    return f"Stream '{segment.stream}', list {segment.target.id}: {what}, so nobody leaves."
+
+
+def _log(segment: Segment, outcome: Outcome) -> None:
+    name = f"Stream '{segment.stream}'"
+    if outcome.kind == "empty":
+        logger.warning("%s was empty: nobody leaves, whatever the settings.", name)
+    elif outcome.kind == "incomplete":
+        logger.warning(
+            "%s did not say that it was complete (no ACTIVATE_VERSION after its last record): "
+            "nobody leaves. If each run has the whole segment, set 'complete_stream' to true.",
+            name,
+        )
+    elif outcome.kind == "first run":
+        logger.warning(
+            "%s is mirrored for the first time with this ledger: it only takes stock of %d "
+            "people, nobody leaves. From the next complete run on people leave.",
+            name,
+            outcome.people,
+        )
+    elif outcome.kind == "left":
+        logger.info(
+            "%s: %d people, %d left (%s).",
+            name,
+            outcome.people,
+            outcome.left,
+            segment.settings.on_leave,
+        )
+    if outcome.not_left:
+        logger.warning(
+            "%s: ActiveCampaign refused to let %d people go; the next run tries again.",
+            name,
+            outcome.not_left,
+        )
+    if outcome.not_ours:
+        logger.warning(
+            "%s: %d people are no longer in it and stay on list %d, as the ledger does not prove "
+            "that we put them there. If we did, set 'adopt_members' to true.",
+            name,
+            outcome.not_ours,
+            segment.target.id,
+        )

@@ -1,0 +1,122 @@
+"""The ledger: what was delivered to whom, what is in flight, who is a member by our doing.
+
+It lets a run deliver only what changed, go on where another was cut off, and take no one
+off a list who was not put there by us. Of a person it keeps a keyed hash of the address, and
+of the values a digest; the address itself only where a mirror needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from target_activecampaign.ledger import tables
+from target_activecampaign.ledger.existing import ExistingContacts
+from target_activecampaign.ledger.journal import Journal, Leftover
+from target_activecampaign.ledger.members import Known, Mark, Members, Missing
+from target_activecampaign.ledger.runs import Runs
+from target_activecampaign.ledger.segments import Segments, SegmentState
+from target_activecampaign.ledger.store import LedgerError, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "ExistingContacts",
+    "Journal",
+    "Known",
+    "Ledger",
+    "LedgerError",
+    "Leftover",
+    "Mark",
+    "Members",
+    "Missing",
+    "SegmentState",
+    "Segments",
+    "Store",
+    "digest",
+    "person_hash",
+]
+
+_HASH_BYTES = 16
+_DIGEST_BYTES = 12
+
+
+class Ledger:
+    """The ledger of one account, as one run sees it. Safe between threads.
+
+    Args:
+        url: Where it is, as SQLAlchemy takes it: `sqlite:///path` or `postgresql+psycopg://...`.
+        identity: What tells the account from others: its API address, or a sandbox's file.
+        run_id: The run's own name.
+        clock: ActiveCampaign's clock, in seconds since the epoch: what is kept of times is
+            compared with times that it gives.
+
+    Attributes:
+        journal: The imports in flight.
+        members: Who was delivered what.
+        segments: The streams and their lists.
+        existing: The contacts that the account has.
+        now: The clock.
+        beat: Shows other machines from time to time that this run lives; cheap to call often.
+        cut_off: See `Runs`.
+
+    Raises:
+        LedgerError: It can't be used; so do all methods of these.
+    """
+
+    def __init__(self, url: str, identity: str, run_id: str, clock: Callable[[], float]) -> None:
+        self._store = Store(url)
+        self._identity = identity
+        self.now = clock
+        account = _account(self._store, identity)
+        self._runs = Runs(self._store, account, run_id, clock())
+        self.cut_off = self._runs.cut_off
+        self.beat = self._runs.beat
+        self.journal = Journal(self._store, run_id, clock)
+        self.members = Members(self._store)
+        self.segments = Segments(self._store, account, run_id)
+        self.existing = ExistingContacts(self._store, account)
+
+    def person(self, key: str) -> bytes:
+        """The keyed hash that stands for a person of this account."""
+        return person_hash(self._store.key, self._identity, key)
+
+    def end(self, *, clean: bool, outcome: str, counts: Mapping[str, Any]) -> None:
+        """Close the ledger.
+
+        Args:
+            clean: Whether all that was read is settled, and the source was read through or
+                its STATE is out. Otherwise the next run takes over from this one.
+            outcome: What the run came to, to be shown.
+            counts: Its figures, likewise.
+        """
+        try:
+            if clean:
+                self._runs.end(self.now(), outcome, counts)
+        finally:
+            self._store.close()
+
+
+def person_hash(key: bytes, identity: str, person: str) -> bytes:
+    """The keyed hash of a person (the address in its normal form) of an account."""
+    text = f"{identity}\n{person}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, key=key, digest_size=_HASH_BYTES).digest()
+
+
+def digest(body: bytes) -> bytes:
+    """What tells a contact's values from others; lists and tags count too."""
+    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
+
+
+def _account(store: Store, identity: str) -> int:
+    """The account's number, given with its first run."""
+    table = tables.account
+    with store.transaction(alone=True) as db:
+        number = db.execute(sa.select(table.c.id).where(table.c.identity == identity)).scalar()
+        if number is None:
+            result = db.execute(table.insert().values(identity=identity))
+            number = result.inserted_primary_key[0]  # type: ignore[index]
+        return int(number)

@@ -1,0 +1,93 @@
+"""What is in flight: each import is written down before it is posted, with its id after.
+
+A run that is killed leaves its imports behind. The next run asks ActiveCampaign about them
+before it compares anything: a contact that has arrived is known by then, and one that has not
+is simply sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from target_activecampaign.ledger.members import Mark, write
+from target_activecampaign.ledger.tables import import_ as table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from target_activecampaign.ledger.store import Store
+
+_Contacts = list[tuple[bytes, list[Mark]]]
+_decoder = msgspec.msgpack.Decoder(_Contacts)
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Leftover(NamedTuple):
+    """An import that a run left in flight.
+
+    Attributes:
+        id: Its number in the ledger.
+        batch_id: ActiveCampaign's id for it; None if the run did not live to learn it.
+    """
+
+    id: int
+    batch_id: str | None
+
+
+class Journal:
+    """A run's imports in flight.
+
+    Args:
+        store: The ledger's database.
+        run_id: The run.
+        clock: ActiveCampaign's clock.
+    """
+
+    def __init__(self, store: Store, run_id: str, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._clock = clock
+
+    def leftovers(self) -> list[Leftover]:
+        """The imports that dead runs left in flight; to be asked for before the first post."""
+        with self._store.transaction() as db:
+            rows = db.execute(
+                sa.select(table.c.id, table.c.batch_id)
+                .where(table.c.run == self._run_id)
+                .order_by(table.c.id)
+            )
+            return [Leftover(row.id, row.batch_id) for row in rows]
+
+    def posting(self, contacts: Iterable[tuple[bytes, Sequence[Mark]]]) -> int:
+        """Write down contacts that are about to be posted; returns the import's number."""
+        values = {
+            "run": self._run_id,
+            "posted": self._clock(),
+            "contacts": _encoder.encode(list(contacts)),
+        }
+        with self._store.transaction() as db:
+            result = db.execute(table.insert().values(values))
+            return int(result.inserted_primary_key[0])  # type: ignore[index]
+
+    def accepted(self, number: int, batch_id: str) -> None:
+        """Note ActiveCampaign's id for an import."""
+        with self._store.transaction() as db:
+            db.execute(table.update().where(table.c.id == number).values(batch_id=batch_id))
+
+    def imported(self, number: int, failed: set[bytes]) -> None:
+        """Note that an import is done: all its contacts have arrived, but for some people."""
+        with self._store.transaction() as db:
+            posted, blob = db.execute(
+                sa.select(table.c.posted, table.c.contacts).where(table.c.id == number)
+            ).one()
+            contacts = [one for one in _decoder.decode(blob) if one[0] not in failed]
+            write(db, contacts, posted, self._clock())
+            db.execute(table.delete().where(table.c.id == number))
+
+    def dropped(self, number: int) -> None:
+        """Forget an import of which nothing came."""
+        with self._store.transaction() as db:
+            db.execute(table.delete().where(table.c.id == number))

@@ -1,0 +1,294 @@
+"""Who was delivered what, and who is on a list by our doing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from target_activecampaign.ledger.tables import CURRENT, GONE, LEFT, OPTED_OUT, OURS, UNKNOWN
+from target_activecampaign.ledger.tables import member as table
+from target_activecampaign.ledger.tables import segment as segment_table
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from target_activecampaign.ledger.store import Store
+
+_CHUNK = 1000
+
+
+class Known(NamedTuple):
+    """What the ledger knows of a person in a segment.
+
+    Attributes:
+        digest: Of the contact that was last confirmed; None when nobody can tell.
+        membership: One of the constants in `tables`.
+        since: The membership came about at this time or later, by ActiveCampaign's clock.
+        at: Confirmed at this time.
+        asked: When re-subscribing was asked for, of someone who has left.
+        has_address: Whether the address is kept.
+    """
+
+    digest: bytes | None
+    membership: int
+    since: int
+    at: int
+    asked: int | None
+    has_address: bool
+
+
+class Mark(NamedTuple):
+    """What is written of a contact in a segment once ActiveCampaign has confirmed it.
+
+    Attributes:
+        segment: The segment's number.
+        digest: Of the contact; None for someone who leaves.
+        membership: One of the constants in `tables`; None leaves it as it is.
+        seen: The stream's pass.
+        address: The address, where a mirror needs it.
+    """
+
+    segment: int
+    digest: bytes | None
+    membership: int | None
+    seen: int = 0
+    address: str | None = None
+
+
+class Missing(NamedTuple):
+    """A person whom a pass did not have.
+
+    Attributes:
+        ours: Whether a segment of the same list proves that we put them there.
+    """
+
+    person: bytes
+    address: str
+    membership: int
+    ours: bool
+
+
+class Members:
+    """The people of an account's segments."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def known(
+        self, segments: Collection[int], people: Collection[bytes]
+    ) -> dict[bytes, dict[int, Known]]:
+        """What is known of people, by person and segment."""
+        found: dict[bytes, dict[int, Known]] = {}
+        with self._store.transaction() as db:
+            rows = db.execute(
+                sa.select(
+                    table.c.person,
+                    table.c.segment,
+                    table.c.digest,
+                    table.c.membership,
+                    table.c.since,
+                    table.c.at,
+                    table.c.asked,
+                    table.c.address.is_not(None),
+                ).where(table.c.segment.in_(segments), table.c.person.in_(people))
+            )
+            for person, segment, *values in rows:
+                found.setdefault(person, {})[segment] = Known(*values)
+        return found
+
+    def note(
+        self,
+        segment: int,
+        seen: int | None,
+        *,
+        unchanged: Collection[bytes],
+        outdated: Collection[bytes],
+        addresses: Iterable[tuple[bytes, str]] = (),
+    ) -> None:
+        """Note what the stream has of people who are known.
+
+        Args:
+            segment: Where.
+            seen: The pass, where it matters who was seen in it.
+            unchanged: People who are as they were delivered.
+            outdated: People of whom something else is on its way: what was delivered counts
+                no more, whatever becomes of it.
+            addresses: Addresses that are missing.
+        """
+        mine = table.c.segment == segment
+        sighting: dict[str, Any] = {} if seen is None else {"seen": seen}
+        if not (outdated or (unchanged and sighting)):
+            return
+        with self._store.transaction() as db:
+            if outdated:
+                change = table.update().where(mine, table.c.person.in_(outdated))
+                db.execute(change.values(digest=None, **sighting))
+            if unchanged and sighting:
+                change = table.update().where(mine, table.c.person.in_(unchanged))
+                db.execute(change.values(**sighting))
+            lacking = [{"p": person, "a": address} for person, address in addresses]
+            if lacking:
+                one = table.update().where(mine, table.c.person == sa.bindparam("p"))
+                db.execute(one.values(address=sa.bindparam("a")), lacking)
+
+    # A mirror's questions
+
+    def sizes(self, segment: int, seen: int) -> tuple[int, int]:
+        """(people who are in the stream as far as was known, people whom the pass has had)."""
+        with self._store.transaction() as db:
+            current, sighted = db.execute(
+                sa.select(
+                    sa.func.count().filter(table.c.membership.in_(CURRENT)),
+                    sa.func.count().filter(table.c.seen == seen),
+                ).where(table.c.segment == segment)
+            ).one()
+            return int(current), int(sighted)
+
+    def missing(
+        self,
+        segment: int,
+        seen: int,
+        siblings: Sequence[int],
+    ) -> Iterator[list[Missing]]:
+        """The people whom a pass did not have and no sibling holds, some hundreds at a time.
+
+        A sibling holds whom it delivers, and if it is a mirror, whom its latest pass had.
+
+        Args:
+            segment: Whose.
+            seen: The pass.
+            siblings: The segments that give the same: their people stay.
+        """
+        after = b""
+        other = table.alias()
+        theirs = sa.and_(
+            other.c.segment.in_(siblings),
+            other.c.person == table.c.person,
+            other.c.membership.in_(CURRENT),
+        )
+        holds = (
+            sa.exists()
+            .where(
+                theirs,
+                segment_table.c.id == other.c.segment,
+                sa.or_(
+                    sa.not_(segment_table.c.mirror),
+                    other.c.seen >= segment_table.c.complete_pass,
+                ),
+            )
+            .correlate(table)
+        )
+        owns = sa.exists().where(theirs, other.c.membership == OURS).correlate(table)
+        while True:
+            with self._store.transaction() as db:
+                rows = db.execute(
+                    sa.select(table.c.person, table.c.address, table.c.membership, owns)
+                    .where(
+                        table.c.segment == segment,
+                        table.c.person > after,
+                        table.c.seen != seen,
+                        table.c.membership.in_(CURRENT),
+                        table.c.address.is_not(None),
+                        sa.not_(holds),
+                    )
+                    .order_by(table.c.person)
+                    .limit(_CHUNK)
+                ).all()
+            if not rows:
+                return
+            yield [Missing(row[0], row[1], row[2], bool(row[3] or row[2] == OURS)) for row in rows]
+            after = rows[-1][0]
+
+    def opted_out(self, segments: Sequence[int], people: Collection[bytes]) -> int:
+        """Note that people are off the list by their own doing; returns how many were ours."""
+        with self._store.transaction() as db:
+            change = table.update().where(
+                table.c.segment.in_(segments),
+                table.c.person.in_(people),
+                table.c.membership.in_(CURRENT),
+            )
+            return int(db.execute(change.values(membership=OPTED_OUT)).rowcount)
+
+    def left(self, people: Iterable[tuple[bytes, Sequence[Mark]]], at: float) -> None:
+        """Note that people have left, where no import was needed for it."""
+        with self._store.transaction() as db:
+            write(db, people, at, at)
+
+    def asked_to_return(self, segment: int, person: bytes, now: float) -> None:
+        """Note that re-subscribing someone is about to be asked for."""
+        with self._store.transaction() as db:
+            mine = sa.and_(table.c.segment == segment, table.c.person == person)
+            db.execute(table.update().where(mine).values(asked=int(now)))
+
+    def held_back(self, segment: int, person: bytes) -> None:
+        """Note that someone who has left is not to be brought back."""
+        with self._store.transaction() as db:
+            mine = sa.and_(table.c.segment == segment, table.c.person == person)
+            db.execute(table.update().where(mine).values(membership=OPTED_OUT))
+
+
+def write(
+    db: sa.Connection,
+    contacts: Iterable[tuple[bytes, Sequence[Mark]]],
+    posted: float,
+    confirmed: float,
+) -> None:
+    """Write what was confirmed of contacts, inside a transaction."""
+    leaving: list[dict[str, Any]] = []
+    staying: list[dict[str, Any]] = []
+    keeping: list[dict[str, Any]] = []
+    for person, marks in contacts:
+        for mark in marks:
+            row = {
+                **mark._asdict(),
+                "person": person,
+                "since": int(posted),
+                "at": int(confirmed),
+            }
+            if mark.membership in (LEFT, GONE):
+                leaving.append({f"_{name}": value for name, value in row.items()})
+            elif mark.membership is None:
+                keeping.append({**row, "membership": UNKNOWN})
+            else:
+                staying.append(row)
+    if staying:
+        db.execute(_upsert(db, keep_membership=False), staying)
+    if keeping:
+        db.execute(_upsert(db, keep_membership=True), keeping)
+    if leaving:
+        change = table.update().where(
+            table.c.segment == sa.bindparam("_segment"), table.c.person == sa.bindparam("_person")
+        )
+        db.execute(
+            change.values(
+                digest=None,
+                membership=sa.bindparam("_membership"),
+                since=sa.bindparam("_since"),
+                at=sa.bindparam("_at"),
+                asked=None,
+            ),
+            leaving,
+        )
+
+
+def _upsert(db: sa.Connection, *, keep_membership: bool) -> sa.Executable:
+    dialect: Any = sqlite if db.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(table)
+    new = insert.excluded
+    changes: dict[str, Any] = {
+        "digest": new.digest,
+        "at": new.at,
+        "seen": new.seen,
+        "asked": None,
+        "address": sa.func.coalesce(new.address, table.c.address),
+    }
+    if not keep_membership:
+        same = table.c.membership == new.membership
+        changes["membership"] = new.membership
+        changes["since"] = sa.case((same, table.c.since), else_=new.since)
+    upsert: sa.Executable = insert.on_conflict_do_update(
+        index_elements=[table.c.segment, table.c.person], set_=changes
+    )
+    return upsert

@@ -1,0 +1,187 @@
+"""A segment: a stream that is loaded into a list, in one of the modes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from target_activecampaign.contact import Contact
+from target_activecampaign.ledger.tables import GONE, LEFT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_activecampaign.activecampaign import ContactList, Field
+    from target_activecampaign.ledger import Ledger, SegmentState
+    from target_activecampaign.roster import Roster
+    from target_activecampaign.settings import StreamSettings
+
+IN, OUT = "true", "false"
+"""What the membership field holds."""
+
+
+class ModeError(ValueError):
+    """A mode that a stream can't have; the text says which, why, and what to do."""
+
+
+@dataclass
+class Passage:
+    """How far a stream has come by its messages, to know whether it was complete.
+
+    An ACTIVATE_VERSION before the first record is what taps send at an initial load, and one
+    for another version than the records' is not about them: neither completes anything.
+    """
+
+    records: int = 0
+    version: str | None = None
+    ended: bool = False
+
+    def record(self, version: object = None) -> None:
+        """A record has come."""
+        self.records += 1
+        self.version = None if version is None else str(version)
+        self.ended = False
+
+    def activate(self, version: object) -> None:
+        """An ACTIVATE_VERSION message has come."""
+        self.ended = self.records > 0 and self.version in (None, str(version))
+
+
+@dataclass
+class Segment:
+    """A stream that is loaded into a list.
+
+    Attributes:
+        stream: Its name after stream maps.
+        target: The list.
+        settings: What holds for the stream.
+        ledger: Where it is kept.
+        state: What the ledger knew of it when this run took it.
+        siblings: The other segments of the ledger that give the same: the list, or the mark.
+        of_list: The segments that load the same list, itself included.
+        membership_field: The field that people leave by, where they do.
+        membership_tag: The tag, likewise.
+        roster: Who is on the list, where it matters whether a person already was.
+        passages: The streams that it is made of, by the tap's names.
+        number_of_pass: The pass that is under way; None before its first record.
+        changed: People whose profile has changed in this run.
+    """
+
+    stream: str
+    target: ContactList
+    settings: StreamSettings
+    ledger: Ledger
+    state: SegmentState
+    siblings: Sequence[int]
+    of_list: Sequence[int]
+    membership_field: Field | None = None
+    membership_tag: str | None = None
+    roster: Roster | None = None
+    passages: dict[str, Passage] = field(default_factory=dict)
+    number_of_pass: int | None = None
+    changed: int = 0
+    _version: str | None = None
+
+    @property
+    def number(self) -> int:
+        """Its number in the ledger."""
+        return self.state.id
+
+    @property
+    def mirror(self) -> bool:
+        """Whether people leave who are no longer in the stream."""
+        return self.settings.sync_mode == "mirror"
+
+    @property
+    def unsubscribes(self) -> bool:
+        """Whether people leave by being unsubscribed."""
+        return self.mirror and self.settings.on_leave == "unsubscribe"
+
+    @property
+    def seen(self) -> int | None:
+        """The pass to be noted with each person, where it matters who was seen in it."""
+        return self.number_of_pass if self.mirror else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of its streams were complete, provided that the input ended well."""
+        return self.settings.complete_stream or (
+            bool(self.passages) and all(one.ended for one in self.passages.values())
+        )
+
+    def begins_pass(self, passage: Passage) -> bool:
+        """Whether the record that has come begins a pass."""
+        return self.mirror and (self.number_of_pass is None or self._version != passage.version)
+
+    def begin_pass(self, passage: Passage) -> None:
+        """Begin a pass, or go on with one that an earlier run was cut off in."""
+        state, self._version = self.state, passage.version
+        cut_off = state.last_pass > state.complete_pass and self._version is not None
+        if self.number_of_pass is None and cut_off and state.version == self._version:
+            # The tap goes on in the middle of the version that it began then.
+            self.number_of_pass = state.last_pass
+            return
+        self.number_of_pass = 1 + (self.number_of_pass or state.last_pass)
+        self.ledger.segments.begin_pass(self.number, self.number_of_pass, self._version)
+
+    def leaving(self, address: str) -> Contact:
+        """The contact that lets a person leave, where an import does that."""
+        contact = Contact(key=address, email=address)
+        if self.membership_field is not None:
+            contact.fields[self.membership_field.id] = OUT
+        else:
+            contact.leaves = (self.target.id,)
+        return contact
+
+    @property
+    def membership_after(self) -> int:
+        """What a person who has left is in the ledger."""
+        return LEFT if self.settings.on_leave == "unsubscribe" else GONE
+
+
+def check_mode(stream: str, settings: StreamSettings, bookmarks: Sequence[str]) -> None:
+    """See whether a stream can have the mode that is set for it.
+
+    Args:
+        stream: Its name after stream maps.
+        settings: What holds for it.
+        bookmarks: The bookmark properties of its SCHEMA message.
+
+    Raises:
+        ModeError: It can't.
+    """
+    if settings.sync_mode != "mirror":
+        return
+    if bookmarks and not settings.complete_stream:
+        names = ", ".join(f"'{name}'" for name in bookmarks)
+        raise ModeError(
+            f"Stream '{stream}' can't be mirrored: it is incremental (its SCHEMA has the bookmark "
+            f"{names}), so a run may bring only what changed, and all others would leave. Have "
+            "the tap replicate the full table; if it does so already, say so with "
+            "'complete_stream': true; or take another 'sync_mode'."
+        )
+    if settings.on_leave == "field" and not settings.membership_field:
+        raise ModeError(
+            f"Stream '{stream}' is to mark who left in a field: name it in 'membership_field'."
+        )
+    if settings.on_leave == "tag" and membership_tag(settings) is None:
+        raise ModeError(
+            f"Stream '{stream}' is to take a tag off who left: name it in 'membership_tag'. (Its "
+            f"'tags' hold {len(settings.tags)}; were there just one, that would be it.)"
+        )
+
+
+def membership_tag(settings: StreamSettings) -> str | None:
+    """The tag that the stream's people have: the one that is named, or else its only one."""
+    if settings.membership_tag:
+        return settings.membership_tag
+    return settings.tags[0] if len(settings.tags) == 1 else None
+
+
+def mark_of(settings: StreamSettings, field_id: int | None) -> str | None:
+    """What marks a segment's members besides the list; None when it is the list alone."""
+    if settings.sync_mode != "mirror":
+        return None
+    if settings.on_leave == "field":
+        return f"field:{field_id}"
+    return f"tag:{membership_tag(settings)}" if settings.on_leave == "tag" else None

@@ -1,0 +1,485 @@
+"""What must hold after each run of the random days.
+
+Each rule is a function of the world and a run that yields what broke it, one sentence each. A
+rule for runs that came to their end says so by its place in `AT_THE_END`; those in `ALWAYS` hold
+for killed runs too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.days_world import ACTIVE, FIELD_TAG, OUT, TAG, Contact, status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tests.days_world import Person, World
+    from tests.target_runner import Outcome
+
+_MIN_SOURCE_PCT = 50  # the guard's default
+_SETTLED = ("added", "changed", "unchanged", "skipped", "merged", "invalid", "rejected")
+
+
+@dataclass
+class Run:
+    """A run of the target: what it was given, and what came of it.
+
+    Attributes:
+        sync_mode: Its mode.
+        sent: By stream: the people whose records it was given.
+        complete: The streams that it was given as complete, and not empty.
+        records: How many records it was given.
+        before: The account as the run found it, by address.
+        outcome: What the process came to.
+        after: The account as the run left it.
+        imported: How many contacts each of its imports had.
+        resync: Whether all profiles were to be sent, changed or not.
+        override: Whether `override_once` was given.
+        quiet: Whether nothing happened since a run that settled the same source.
+    """
+
+    sync_mode: str
+    sent: dict[str, list[Person]]
+    complete: set[str]
+    records: int
+    before: dict[str, Contact]
+    outcome: Outcome
+    after: dict[str, Contact]
+    imported: list[int]
+    resync: bool = False
+    override: bool = False
+    quiet: bool = False
+    everyone: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.everyone = {person.email for people in self.sent.values() for person in people}
+
+    def __str__(self) -> str:
+        sent = ", ".join(
+            f"{len(people)} of {stream}{'' if stream in self.complete else ' (not complete)'}"
+            for stream, people in self.sent.items()
+        )
+        flags = [
+            name
+            for name, on in (
+                ("full_resync", self.resync),
+                ("override_once", self.override),
+                ("quiet", self.quiet),
+                ("tripped", self.tripped),
+            )
+            if on
+        ]
+        return f"{' '.join([self.sync_mode, sent, *flags])} -> {self.outcome.code}"
+
+    @property
+    def tripped(self) -> bool:
+        """Whether a guard stopped it."""
+        return self.outcome.code == 1 and "guards." in self.outcome.log
+
+    @property
+    def ended(self) -> bool:
+        """Whether it came to its end."""
+        return self.outcome.code == 0 or self.tripped
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Its report; only for one that came to its end."""
+        return self.outcome.report
+
+    def has(self, person: Person) -> bool:
+        """Whether someone is in what it was given."""
+        return person.email in self.everyone
+
+    def was(self, person: Person) -> int | None:
+        """Someone's status on the list before."""
+        return status(self.before.get(person.email))
+
+    def now(self, person: Person) -> int | None:
+        """Someone's status on the list after."""
+        return status(self.after.get(person.email))
+
+    def rejects(self) -> dict[str, set[str]]:
+        """By address: the codes with which it refused someone's records."""
+        found: dict[str, set[str]] = {}
+        for path in self.report["reject_files"].values():
+            for line in (self.outcome.folder / path).read_text("utf-8").splitlines():
+                message = json.loads(line)
+                if message["type"] == "RECORD":
+                    address = message["record"]["email"].strip().lower()
+                    found.setdefault(address, set()).add(message["record"]["_reject_code"])
+        return found
+
+
+# Who may leave, who must
+
+
+def may_lose_someone(world: World, run: Run) -> bool:
+    """Whether a run may take anyone off: not the first, nor one that isn't complete or stopped."""
+    return (
+        run.sync_mode == "mirror"
+        and world.ledger.runs > 0
+        and bool(run.complete)
+        and not run.tripped
+    )
+
+
+def must_lose_leavers(world: World, run: Run) -> bool:
+    """Whether a run has to take the leavers off."""
+    return (
+        may_lose_someone(world, run)
+        and world.ledger.complete > 0
+        and run.outcome.code == 0
+        and run.complete == set(world.plan.streams)
+    )
+
+
+def may_leave(world: World, run: Run, person: Person) -> bool:
+    """Whether a run may treat someone as having left the segment."""
+    elsewhere = person.known_in & person.streams - run.complete
+    return (
+        may_lose_someone(world, run)
+        and not run.has(person)
+        and bool(person.known_in)
+        and not elsewhere
+    )
+
+
+def must_leave(world: World, run: Run, person: Person) -> bool:
+    """Whether a run must treat someone as having left the segment."""
+    return (
+        must_lose_leavers(world, run)
+        and not run.has(person)
+        and person.ours == "yes"
+        and run.was(person) == ACTIVE
+        and not person.bounced
+    )
+
+
+def barred(run: Run, person: Person) -> bool:
+    """Whether the account takes someone no more: opted out, bounced, or off by an unknown hand.
+
+    Also people whom we unsubscribed are barred once the ledger that knew it is lost.
+    """
+    return person.opted_out or person.bounced or (run.was(person) == OUT and not person.ended)
+
+
+# Never, whatever happened
+
+
+def nobody_is_resubscribed(world: World, run: Run) -> Iterator[str]:
+    for person in world.people.values():
+        if person.opted_out and run.now(person) == ACTIVE:
+            yield f"{person.email} opted out and is active"
+        elif run.was(person) == OUT and run.now(person) == ACTIVE and not person.ended:
+            yield f"{person.email} was put back, and no run of ours had taken them off"
+
+
+def nobody_is_taken_off_who_is_not_ours(world: World, run: Run) -> Iterator[str]:
+    for person in world.people.values():
+        was, now = run.was(person), run.now(person)
+        if person.email in run.before and person.email not in run.after:
+            yield f"{person.email} was deleted"
+        elif now in (was, ACTIVE):
+            continue
+        elif was != ACTIVE or now != OUT:
+            yield f"{person.email} went from status {was} to {now}"
+        elif run.has(person):
+            yield f"{person.email} is in the source and was unsubscribed"
+        elif world.plan.on_leave != "unsubscribe" or not may_leave(world, run, person):
+            yield f"{person.email} was unsubscribed, not having left for sure"
+        elif person.ours not in ("yes", "perhaps"):
+            yield f"{person.email} is not ours and was unsubscribed"
+
+
+def nobody_comes_from_nowhere(world: World, run: Run) -> Iterator[str]:
+    for email in set(run.after) - set(run.before) - run.everyone:
+        yield f"{email} was created, and was not in the source"
+
+
+def people_not_in_the_source_stay_as_they_are(world: World, run: Run) -> Iterator[str]:
+    for person in world.people.values():
+        before, after = run.before.get(person.email), run.after.get(person.email)
+        if run.has(person) or before is None or after is None:
+            continue
+        mark = world.plan.on_leave if may_leave(world, run, person) else None
+        if _but_for(mark, before) != _but_for(mark, after):
+            yield f"{person.email} is not in the source and was changed: {before} to {after}"
+
+
+def _but_for(mark: str | None, contact: Contact) -> Contact:
+    """A contact without what may change when someone leaves."""
+    bare = {**contact, "times_imported": 0}
+    if mark == "unsubscribe":
+        bare["lists"] = None  # another rule's business
+    elif mark == "field" and contact["fields"].get(FIELD_TAG) in ("true", "false"):
+        bare["fields"] = {k: v for k, v in contact["fields"].items() if k != FIELD_TAG}
+    elif mark == "tag":
+        bare["tags"] = [tag for tag in contact["tags"] if tag != TAG]
+    return bare
+
+
+def what_the_source_has_not_stays(world: World, run: Run) -> Iterator[str]:
+    for email in set(run.before) & set(run.after):
+        if run.before[email]["phone"] != run.after[email]["phone"]:
+            yield f"{email} lost a value that the source doesn't have"
+
+
+def values_are_old_or_new(world: World, run: Run) -> Iterator[str]:
+    for person in world.people.values():
+        before, after = run.before.get(person.email), run.after.get(person.email)
+        if after is not None and after["first_name"] != person.value:
+            if before is None:
+                yield f"{person.email} was made with '{after['first_name']}'"
+            elif before["first_name"] != after["first_name"]:
+                yield f"{person.email} got '{after['first_name']}', not '{person.value}'"
+
+
+# After a run that came to its end
+
+
+def its_end_was_right(world: World, run: Run) -> Iterator[str]:
+    if not run.ended:
+        tail = "\n".join(run.outcome.log.splitlines()[-5:])
+        yield f"the run ended with exit code {run.outcome.code}:\n{tail}"
+
+
+def the_guards_did_their_work(world: World, run: Run) -> Iterator[str]:
+    expected = _expected_trip(world, run)
+    if expected is not None and run.tripped is not expected:
+        yield f"a guard {'should have stopped the run' if expected else 'stopped the run'}"
+
+
+def _expected_trip(world: World, run: Run) -> bool | None:
+    """Whether a guard must stop the run, or must not; None where both readings are fair."""
+    ledger = world.ledger
+    if run.sync_mode != "mirror" or not ledger.runs:
+        return False
+    if run.complete != set(world.plan.streams) or not ledger.complete:
+        return None
+    if run.override and ledger.override != "no":
+        return False if ledger.override == "yes" else None
+    if len(run.sent) > 1 or world.plan.on_leave == "nothing":
+        return None
+    least = sum(not barred(run, world.people[email]) for email in run.everyone)
+    if all(100 * run.records < _MIN_SOURCE_PCT * size for size in ledger.sizes):
+        return True
+    source_ok = all(100 * least >= _MIN_SOURCE_PCT * size for size in ledger.sizes)
+    known = [person for person in world.people.values() if person.known_in]
+    ours = [p for p in known if p.ours == "yes" and run.was(p) == ACTIVE and not p.bounced]
+    leavers = [person for person in known if not run.has(person)]
+    sure = [person for person in ours if not run.has(person)]
+    if 100 * len(sure) > world.plan.max_leave_pct * len(known):
+        return True
+    few = 100 * len(leavers) <= world.plan.max_leave_pct * len(ours)
+    return False if few and source_ok else None
+
+
+def the_source_is_on_the_list(world: World, run: Run) -> Iterator[str]:
+    for person in _meant(world, run):
+        if barred(run, person):
+            if run.now(person) != run.was(person):
+                yield f"{person.email} is barred and went to status {run.now(person)}"
+        elif run.now(person) != ACTIVE:
+            yield f"{person.email} is in the source and has status {run.now(person)}"
+
+
+def the_source_has_its_values(world: World, run: Run) -> Iterator[str]:
+    for person in _meant(world, run):
+        if barred(run, person) or person.email not in run.after:
+            continue
+        before = run.before.get(person.email, {}).get("first_name")
+        after = run.after[person.email]["first_name"]
+        kept = person.email in run.before and not run.resync and world.plan.skip_unchanged
+        if kept and person.delivered == {person.value}:
+            if after != before:
+                yield f"{person.email} was delivered as '{person.value}' before, now '{after}'"
+        elif kept and person.value in person.delivered:
+            if after not in (before, person.value):
+                yield f"{person.email} has '{after}', not '{person.value}'"
+        elif after != person.value:
+            yield f"{person.email} has '{after}', not '{person.value}'"
+
+
+def _meant(world: World, run: Run) -> Iterable[Person]:
+    """The people of the source whom the mode means."""
+    for email in sorted(run.everyone):
+        known = email in run.before
+        if run.sync_mode in ("upsert", "mirror") or known is (run.sync_mode == "update_only"):
+            yield world.people[email]
+
+
+def the_mode_leaves_the_others_alone(world: World, run: Run) -> Iterator[str]:
+    meant = {person.email for person in _meant(world, run)}
+    for email in run.everyone - meant:
+        before, after = run.before.get(email), run.after.get(email)
+        if (before and _but_for(None, before)) != (after and _but_for(None, after)):
+            yield f"{email} is not for {run.sync_mode} and was changed: {before} to {after}"
+
+
+def the_segment_shows(world: World, run: Run) -> Iterator[str]:
+    on_leave = world.plan.on_leave
+    if run.sync_mode != "mirror":
+        return
+    for person in world.people.values():
+        contact = run.after.get(person.email)
+        if run.has(person) and contact and not barred(run, person):
+            if on_leave == "field" and contact["fields"].get(FIELD_TAG) != "true":
+                yield f"{person.email} is in the source and the field doesn't say so"
+            if on_leave == "tag" and TAG not in contact["tags"]:
+                yield f"{person.email} is in the source and lacks the tag"
+        elif must_leave(world, run, person) and contact:
+            if on_leave == "unsubscribe" and run.now(person) != OUT:
+                yield f"{person.email} is ours, has left and is still on the list"
+            if on_leave == "field" and contact["fields"].get(FIELD_TAG) != "false":
+                yield f"{person.email} is ours, has left and the field doesn't say so"
+            if on_leave == "tag" and TAG in contact["tags"]:
+                yield f"{person.email} is ours, has left and still has the tag"
+
+
+def refusals_are_listed_with_their_reason(world: World, run: Run) -> Iterator[str]:
+    codes = run.rejects()
+    for email, found in codes.items():
+        person = world.people.get(email)
+        if person is None:
+            if found != {"EMAIL_INVALID"}:
+                yield f"a record without an address was refused as {found}"
+        elif not barred(run, person) or found != {"BOUNCED" if person.bounced else "OPTED_OUT"}:
+            yield f"{email} was refused as {found}"
+    for person in _meant(world, run):
+        came_back = person.opted_out and not person.bounced and not person.known_in
+        if came_back and "OPTED_OUT" not in codes.get(person.email, set()):
+            yield f"{person.email} opted out, comes to the segment and is not listed with OPTED_OUT"
+
+
+def the_report_adds_up(world: World, run: Run) -> Iterator[str]:
+    counts = run.report["counts"]
+    if counts["read"] != run.records:
+        yield f"{run.records} records were sent and {counts['read']} read"
+    if counts["read"] != sum(counts.get(name, 0) for name in _SETTLED) or counts["unsettled"]:
+        yield f"the report doesn't add up: {counts}"
+    strange = set(counts) - {"read", "unsettled", *_SETTLED}
+    if strange:
+        yield f"the report counts {strange}"
+    gone = sum(
+        run.was(person) == ACTIVE and run.now(person) == OUT for person in world.people.values()
+    )
+    left = run.report.get("left", {})
+    if sum(left.values()) < gone:
+        yield f"{gone} were unsubscribed and the report says {left}"
+
+
+def a_quiet_day_imports_nothing(world: World, run: Run) -> Iterator[str]:
+    if run.quiet and run.sync_mode in ("upsert", "mirror") and run.imported:
+        # Someone who is barred may be tried again.
+        tried = sum(barred(run, world.people[email]) for email in run.everyone)
+        if sum(run.imported) > tried:
+            yield f"nothing had happened, and imports had {run.imported} contacts"
+
+
+ALWAYS = (
+    nobody_is_resubscribed,
+    nobody_is_taken_off_who_is_not_ours,
+    nobody_comes_from_nowhere,
+    people_not_in_the_source_stay_as_they_are,
+    what_the_source_has_not_stays,
+    the_mode_leaves_the_others_alone,
+    values_are_old_or_new,
+)
+AT_THE_END = (
+    the_guards_did_their_work,
+    the_source_is_on_the_list,
+    the_source_has_its_values,
+    the_segment_shows,
+    refusals_are_listed_with_their_reason,
+    the_report_adds_up,
+    a_quiet_day_imports_nothing,
+)
+
+
+def broken(world: World, run: Run, *, may_be_cut_off: bool) -> list[str]:
+    """The sentences about all rules that a run broke.
+
+    Args:
+        world: The world, as it was before `learn`.
+        run: The run.
+        may_be_cut_off: Whether it was killed or stopped, perhaps before its end.
+    """
+    found = [text for rule in ALWAYS for text in rule(world, run)]
+    if run.ended:
+        found += [text for rule in AT_THE_END for text in rule(world, run)]
+    elif not may_be_cut_off:
+        found += its_end_was_right(world, run)
+    return found
+
+
+# What the world is after a run
+
+
+def learn(world: World, run: Run) -> None:
+    """Take over into the truth what a run did, and what its ledger may know by now."""
+    for person in world.people.values():
+        _learn_membership(run, person)
+        _learn_values(world, run, person)
+        _learn_streams(run, person)
+        if run.outcome.code == 0 and run.complete:
+            person.unseen = False
+    if run.sync_mode == "mirror":
+        _learn_of_ledger(world, run)
+
+
+def _learn_membership(run: Run, person: Person) -> None:
+    was, now = run.was(person), run.now(person)
+    if was == ACTIVE and now == OUT:
+        person.ended = True
+    elif was != ACTIVE and now == ACTIVE:
+        person.ended = False
+        if run.sync_mode == "mirror":
+            # After "no" it was their contact that had vanished, and it is ours that is there now.
+            person.ours = "yes" if person.ours in (None, "yes") else "perhaps"
+    elif now == ACTIVE and run.has(person) and person.ours is None:
+        person.ours = "no"
+
+
+def _learn_values(world: World, run: Run, person: Person) -> None:
+    if not run.has(person):
+        if run.sync_mode == "mirror" and run.ended:
+            person.delivered |= {None}
+    elif run.sync_mode == "update_only" and person.email not in run.before:
+        pass
+    elif not run.ended:
+        if run.after.get(person.email, {}).get("first_name") == person.value:
+            person.delivered |= {person.value}
+    elif barred(run, person):
+        person.delivered |= {None}
+    else:
+        person.delivered = {person.value}
+
+
+def _learn_streams(run: Run, person: Person) -> None:
+    for stream, people in run.sent.items():
+        if person in people:
+            person.known_in.add(stream)
+        elif stream in run.complete and run.outcome.code == 0:
+            person.known_in.discard(stream)
+
+
+def _learn_of_ledger(world: World, run: Run) -> None:
+    ledger = world.ledger
+    whole = run.complete == set(world.plan.streams)
+    sizes = {
+        run.records,
+        len(run.everyone),
+        sum(not barred(run, world.people[email]) for email in run.everyone),
+    }
+    ledger.runs += 1
+    if run.outcome.code == 0 and whole:
+        ledger.complete += 1
+        ledger.sizes, ledger.override = sizes, "no"
+    elif run.tripped:
+        ledger.override = "yes"
+    else:
+        ledger.sizes |= sizes if run.complete else set()
+        ledger.override = "perhaps" if ledger.override != "no" else "no"
