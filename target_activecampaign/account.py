@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from target_activecampaign.activecampaign import Budget, Client, parse_api_url
@@ -37,7 +36,7 @@ class Account:
     Attributes:
         client: What talks to the account.
         address: The API address that was understood.
-        identity: What tells the account from others: its address, or the sandbox's file.
+        identity: What tells the account from others: its address, or the sandbox's own id.
         lists: The account's lists.
         fields: The account's custom fields.
     """
@@ -56,9 +55,7 @@ class Account:
             url = self._sandbox.url if self._sandbox else parse_api_url(settings.api_url or "")
             key = self._sandbox.api_key if self._sandbox else (settings.api_key or "").strip()
             self.address = url
-            self.identity = (
-                f"sandbox:{Path(settings.sandbox_path).absolute()}" if self._sandbox else url
-            )
+            self.identity = self._sandbox.identity if self._sandbox else url
             self.client = _client(settings, url, key)
             self.client.whoami()
             self.lists: Sequence[ContactList] = self.client.lists()

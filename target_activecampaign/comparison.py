@@ -61,7 +61,7 @@ class _Decisions:
 
     Attributes:
         sent: Those to be sent, in their order.
-        on_their_way: The people among them.
+        on_their_way: The people among them, and those of earlier windows.
         settled: The records of the others, with what they come to.
         notes: What the ledger is to note before anything is settled or sent, by segment.
     """
@@ -182,14 +182,16 @@ class Comparison:
                 self._deliver(batch)
 
     def _decided(self, window: list[_Candidate]) -> _Decisions:
+        # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
+        on_their_way = {one.entry.key for one in window if self._under_way(one.entry.key)}
         known = self._known(window)
         existing = self._existing(window)
-        decisions = _Decisions()
+        decisions = _Decisions(on_their_way=on_their_way)
         for one in window:
             entry, segment = one.entry, one.segment
             rows = known.get(entry.person, {})
             own = rows.get(segment.number)
-            again = entry.key in decisions.on_their_way or self._under_way(entry.key)
+            again = entry.key in decisions.on_their_way
             if self._left_out(one, existing, again=again, known=bool(rows)):
                 decisions.settled.append((entry.sources, "skipped"))
             elif not again and own is not None and self._unchanged(one, own):

@@ -21,6 +21,7 @@ class EmbeddedSandbox:
 
     Attributes:
         url: Its address.
+        identity: What tells its account from others, also from earlier ones in the same file.
         api_key: The key that it takes.
 
     Args:
@@ -44,7 +45,8 @@ class EmbeddedSandbox:
         )
         ready = cast("IO[bytes]", self._process.stdout).readline()
         try:
-            self.url = str(json.loads(ready)["url"])
+            said = json.loads(ready)
+            self.url, self.identity = str(said["url"]), f"sandbox:{said['id']}"
         except ValueError:
             self.close()
             raise SandboxError(

@@ -19,7 +19,7 @@ from target_activecampaign.ledger import Mark
 from target_activecampaign.roster import Roster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from target_activecampaign.activecampaign import Client
     from target_activecampaign.delivery import Delivery
@@ -65,6 +65,7 @@ class Leaving:
         settlement: Counts the leavers.
         packer: Makes imports of them.
         delivery: Delivers these.
+        on_wait: Called now and then; may raise what is to end it.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class Leaving:
         *,
         packer: Packer,
         delivery: Delivery,
+        on_wait: Callable[[], None],
     ) -> None:
         self._client = client
         self._ledger = ledger
         self._settlement = settlement
         self._packer = packer
         self._delivery = delivery
+        self._on_wait = on_wait
 
     def read_opt_outs(self, segment: Segment) -> None:
         """Read who has unsubscribed from a list, so that nobody of them is taken for ours."""
@@ -91,7 +94,7 @@ class Leaving:
         for some in chunks(opt_outs):
             people = [self._ledger.person(person_key(one.email)) for one in some]
             count += self._ledger.members.opted_out(segment.of_list, people)
-            self._ledger.beat()
+            self._on_wait()
         if count:
             logger.info(
                 "Stream '%s': %d of its people have unsubscribed from list %d since the last run.",
@@ -139,7 +142,7 @@ class Leaving:
     def _missing(self, segment: Segment) -> Iterator[Missing]:
         number = segment.number_of_pass or 0
         for some in self._ledger.members.missing(segment.number, number, segment.siblings):
-            self._ledger.beat()
+            self._on_wait()
             yield from some
 
     @staticmethod
@@ -149,10 +152,10 @@ class Leaving:
     def _let_go(self, segment: Segment, outcome: Outcome) -> None:
         status = _ACTIVE if segment.unsubscribes else None
         person = self._ledger.person
-        roster = Roster(self._client, segment.target.id, status, person, self._ledger.beat)
+        roster = Roster(self._client, segment.target.id, status, person, self._on_wait)
         number = segment.number_of_pass or 0
         for some in self._ledger.members.missing(segment.number, number, segment.siblings):
-            self._ledger.beat()
+            self._on_wait()
             leavers = {one.person: one.address for one in some if self._goes(segment, one)}
             outcome.not_ours += len(some) - len(leavers)
             there = {} if segment.settings.on_leave == "nothing" else roster.find(leavers)
@@ -208,7 +211,7 @@ class Leaving:
             for person, _ in zip(contacts, pool.map(take, contacts.values()), strict=True):
                 self._left(segment, [person])
                 self._settlement.left[segment.number] += 1
-                self._ledger.beat()
+                self._on_wait()
 
 
 def guard_trips(guards: Guards, segment: Segment, people: int, leavers: int) -> str | None:

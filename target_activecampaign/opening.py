@@ -39,7 +39,7 @@ class Streams:
         settings: What the operator wants.
         account: Where the lists and fields are.
         ledger: Where the segments are kept.
-        on_wait: Called now and then while something is read.
+        on_wait: Called now and then while the index of contacts is read; may end it.
     """
 
     def __init__(
@@ -102,7 +102,11 @@ class Streams:
         )
         if segment.unsubscribes:
             segment.roster = Roster(
-                self._account.client, target.id, _ACTIVE, self._ledger.person, self._on_wait
+                self._account.client,
+                target.id,
+                _ACTIVE,
+                self._ledger.person,
+                self._ledger.beat,
             )
         if settings.sync_mode in ("update_only", "create_only") and not self._index_read:
             bring_up_to_date(self._account.client, self._ledger, self._on_wait)

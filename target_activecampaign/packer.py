@@ -85,10 +85,19 @@ class Entry:
             contact.encode(),
             self.sources + later.sources,
             later.person,
-            {**self.marks, **later.marks},
+            self._joined(later.marks),
             later.known,
             self.comes_back or later.comes_back,
         )
+
+    def _joined(self, later: dict[int, Mark]) -> dict[int, Mark]:
+        """The marks of both: the later ones, which may leave the membership to the earlier."""
+        joined = {**self.marks, **later}
+        for number in self.marks.keys() & later.keys():
+            if later[number].membership is None:
+                membership = self.marks[number].membership
+                joined[number] = later[number]._replace(membership=membership)
+        return joined
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
+from target_activecampaign.activecampaign import ActiveCampaignError
 from target_activecampaign.contact import Refusal
 from target_activecampaign.ledger.tables import FOUND, OURS
 
@@ -21,8 +22,9 @@ logger = logging.getLogger("target-activecampaign")
 
 _ROUNDING_SECONDS = 2
 """ActiveCampaign's times are whole seconds, in its answers and on its clock."""
-_REQUEST_SECONDS = 600
-"""A request that was tried again and again took effect within this time."""
+_REQUEST_SECONDS = 120
+"""A request took effect within this time, if it did."""
+_ATTEMPTS = 5
 
 
 class Return(NamedTuple):
@@ -63,12 +65,14 @@ class Returns:
             Refusal: `OPTED_OUT`: it is not certain that nobody but us ended the membership.
         """
         known = comes_back.known
-        contact = self._client.find_contact(address)
-        memberships = self._client.memberships(contact.id) if contact else []
-        membership = next((m for m in memberships if m.list_id == comes_back.list_id), None)
-        if contact is None or membership is None:
-            return OURS
-        if membership.opted_out:
+        for _ in range(_ATTEMPTS):
+            contact = self._client.find_contact(address)
+            memberships = self._client.memberships(contact.id) if contact else []
+            membership = next((m for m in memberships if m.list_id == comes_back.list_id), None)
+            if contact is None or membership is None:
+                return OURS
+            if not membership.opted_out:
+                return OURS if _asked_for(membership, known) else FOUND
             if not _ended_by_us(membership, known):
                 self._ledger.members.held_back(comes_back.segment, person)
                 raise Refusal(
@@ -76,10 +80,19 @@ class Returns:
                     f"We had taken the person off list {comes_back.list_id}, but something else "
                     "has happened to the membership too, so it is left as it is.",
                 )
-            self._ledger.members.asked_to_return(comes_back.segment, person, self._ledger.now())
-            self._client.subscribe(contact.id, comes_back.list_id)
-            return OURS
-        return OURS if _asked_for(membership, known) else FOUND
+            now = int(self._ledger.now())
+            self._ledger.members.asked_to_return(comes_back.segment, person, now)
+            known = known._replace(asked=now)
+            try:
+                self._client.subscribe(contact.id, comes_back.list_id)
+            except ActiveCampaignError as error:
+                # Asked again blindly, it could undo an opt-out of the meantime: look once more.
+                if not error.effect_unknown:
+                    raise
+                failure = error
+            else:
+                return OURS
+        raise failure
 
 
 def _ended_by_us(membership: Membership, known: Known) -> bool:

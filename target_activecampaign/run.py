@@ -46,6 +46,10 @@ class ThresholdError(Exception):
     """More records were refused than the settings allow."""
 
 
+class StoppedError(Exception):
+    """The run is to end in the middle of something that takes long."""
+
+
 class GuardError(Exception):
     """A guard has kept a mirror from removing anyone; all else is done."""
 
@@ -86,6 +90,7 @@ class Run:
         self._parts: _Parts | None = None
         self._announced = ""
         self._through = False
+        self._stopped = False
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
         self.report = Report(
@@ -180,8 +185,15 @@ class Run:
             under_way=lambda key: packer.holds(key) or delivery.holds(key),
             deliver=delivery.submit,
         )
-        streams = Streams(settings, account, ledger, ledger.beat)
-        leaving = Leaving(client, ledger, self._settlement, packer=packer, delivery=delivery)
+        streams = Streams(settings, account, ledger, self._check_stop)
+        leaving = Leaving(
+            client,
+            ledger,
+            self._settlement,
+            packer=packer,
+            delivery=delivery,
+            on_wait=self._check_stop,
+        )
         return _Parts(account, ledger, delivery, comparison, streams, leaving)
 
     @property
@@ -311,18 +323,34 @@ class Run:
             DeliveryError, LedgerError, ActiveCampaignError: Not all could leave.
         """
         problems: list[str] = []
-        for segment in self._parts.streams.segments.values() if self._parts else ():
-            if self._parts and segment.mirror:
-                outcome = self._parts.leaving.leave(segment)
-                self.report.streams[segment.stream]["mirror"] = asdict(outcome)
-                self.report.left += outcome.left
-                problems += [outcome.problem] if outcome.problem else []
+        try:
+            for segment in self._parts.streams.segments.values() if self._parts else ():
+                if self._parts and segment.mirror:
+                    outcome = self._parts.leaving.leave(segment)
+                    self.report.streams[segment.stream]["mirror"] = asdict(outcome)
+                    self.report.left += outcome.left
+                    problems += [outcome.problem] if outcome.problem else []
+        except StoppedError:
+            logger.warning("Stopped before all could leave: the next complete run goes on.")
+            self._packer.flush()
+            if self._parts:
+                self._parts.delivery.wait()
         self._through = True
         if problems:
             raise GuardError(
                 f"{' '.join(problems)} Everything else was delivered. See whether the source is "
                 "right; if it is, run once more with 'guards.override_once' set to true."
             )
+
+    def stop(self) -> None:
+        """Let nobody leave from now on. May be called from a signal handler."""
+        self._stopped = True
+
+    def _check_stop(self) -> None:
+        if self._stopped:
+            raise StoppedError
+        if self._parts:
+            self._parts.ledger.beat()
 
     def _warn_of_unused_overrides(self) -> None:
         for name in self._settings.streams:

@@ -29,7 +29,7 @@ from target_activecampaign.ledger import LedgerError
 from target_activecampaign.mapping import MappingError
 from target_activecampaign.opening import MissingListError
 from target_activecampaign.reader import MessageReader
-from target_activecampaign.run import GuardError, Run, ThresholdError
+from target_activecampaign.run import GuardError, Run, StoppedError, ThresholdError
 from target_activecampaign.segment import ModeError
 from target_activecampaign.sink import ContactSink
 
@@ -247,10 +247,10 @@ class TargetActiveCampaign(Target):
     def load(self, file_input: IO[str] | None) -> int:
         """Read the input to its end, settle it and write the report; returns the exit code."""
         problem = self._attempt(lambda: self.listen(file_input))
-        if problem is not None:
+        if self.run.report.finished is None:
             # What was read before the error is on its way or still to be sent: settle it.
             self._attempt(self.run.settle)
-            self._attempt(lambda: self.run.end("failed", problem))
+            self._attempt(lambda: self.run.end("failed" if problem else "stopped", problem))
         problem = problem or self.run.report.problem
         if problem is not None:
             self.logger.error(problem)
@@ -261,6 +261,8 @@ class TargetActiveCampaign(Target):
         """Do something; what went wrong as a sentence for the operator, None if nothing did."""
         try:
             action()
+        except StoppedError:
+            return None
         except (*_FORESEEN, OSError) as error:
             return _explained(error)
         except Exception as error:  # noqa: BLE001 - the message may quote a record
@@ -281,6 +283,7 @@ class TargetActiveCampaign(Target):
         if not self.run.connected:
             sys.exit(128 + signum)
         self.logger.info("%s: reading no more, settling what is in flight.", name)
+        self.run.stop()
         self.message_reader.stop()
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fork_server import ForkedTargetRunner, ForkServer
 from tests.sandbox_server import SandboxServer
-from tests.target_runner import TargetRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.target_runner import TargetRunner
 
 API_KEY = f"key-{secrets.token_hex(12)}"
 """The key of all sandboxes of these tests: one that can't stand anywhere by chance."""
@@ -47,12 +49,19 @@ def start_sandbox() -> Iterator[Callable[..., SandboxServer]]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """What has imported the target once, and forks a child for each run."""
+    with ForkServer() as server:
+        yield server
+
+
 @pytest.fixture
-def target_for(tmp_path: Path) -> Callable[[SandboxServer], TargetRunner]:
+def target_for(tmp_path: Path, fork_server: ForkServer) -> Callable[[SandboxServer], TargetRunner]:
     """The target's console script, configured for a sandbox."""
 
     def make(server: SandboxServer) -> TargetRunner:
-        return TargetRunner(tmp_path, server.url, server.api_key)
+        return ForkedTargetRunner(tmp_path, server.url, server.api_key, fork_server)
 
     return make
 

@@ -8,6 +8,7 @@ for killed runs too.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tests.days_world import Person, World
     from tests.target_runner import Outcome
 
+_TRIPPED = re.compile(r"Stream '(\w+)', list 1: [^\n]*?guards\.")
 _MIN_SOURCE_PCT = 50  # the guard's default
 _SETTLED = ("added", "changed", "unchanged", "skipped", "merged", "invalid", "rejected")
 
@@ -39,6 +41,8 @@ class Run:
         resync: Whether all profiles were to be sent, changed or not.
         override: Whether `override_once` was given.
         quiet: Whether nothing happened since a run that settled the same source.
+        everyone: The people whose records it was given.
+        closed: The complete streams that no guard has stopped: those from which people leave.
     """
 
     sync_mode: str
@@ -53,9 +57,12 @@ class Run:
     override: bool = False
     quiet: bool = False
     everyone: set[str] = field(init=False)
+    closed: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.everyone = {person.email for people in self.sent.values() for person in people}
+        stopped = _TRIPPED.findall(self.outcome.log) if self.tripped else ()
+        self.closed = self.complete.difference(stopped)
 
     def __str__(self) -> str:
         sent = ", ".join(
@@ -118,12 +125,7 @@ class Run:
 
 def may_lose_someone(world: World, run: Run) -> bool:
     """Whether a run may take anyone off: not the first, nor one that isn't complete or stopped."""
-    return (
-        run.sync_mode == "mirror"
-        and world.ledger.runs > 0
-        and bool(run.complete)
-        and not run.tripped
-    )
+    return run.sync_mode == "mirror" and world.ledger.runs > 0 and bool(run.closed)
 
 
 def must_lose_leavers(world: World, run: Run) -> bool:
@@ -132,13 +134,13 @@ def must_lose_leavers(world: World, run: Run) -> bool:
         may_lose_someone(world, run)
         and world.ledger.complete > 0
         and run.outcome.code == 0
-        and run.complete == set(world.plan.streams)
+        and run.closed == set(world.plan.streams)
     )
 
 
 def may_leave(world: World, run: Run, person: Person) -> bool:
     """Whether a run may treat someone as having left the segment."""
-    elsewhere = person.known_in & person.streams - run.complete
+    elsewhere = person.known_in & person.streams - run.closed
     return (
         may_lose_someone(world, run)
         and not run.has(person)
@@ -164,6 +166,15 @@ def barred(run: Run, person: Person) -> bool:
     Also people whom we unsubscribed are barred once the ledger that knew it is lost.
     """
     return person.opted_out or person.bounced or (run.was(person) == OUT and not person.ended)
+
+
+def passes_for_delivered(world: World, run: Run, person: Person) -> bool:
+    """Whether the ledger may take someone's profile for delivered, and the run not send it.
+
+    So it does with a contact that was deleted in ActiveCampaign, until the profile changes or all
+    are sent, as with a value that was edited there: it reads no contacts.
+    """
+    return world.plan.skip_unchanged and not run.resync and person.value in person.delivered
 
 
 # Never, whatever happened
@@ -273,7 +284,8 @@ def _expected_trip(world: World, run: Run) -> bool | None:
     sure = [person for person in ours if not run.has(person)]
     if 100 * len(sure) > world.plan.max_leave_pct * len(known):
         return True
-    few = 100 * len(leavers) <= world.plan.max_leave_pct * len(ours)
+    members = min(len(ours), *ledger.sizes)
+    few = 100 * len(leavers) <= world.plan.max_leave_pct * members
     return False if few and source_ok else None
 
 
@@ -282,6 +294,9 @@ def the_source_is_on_the_list(world: World, run: Run) -> Iterator[str]:
         if barred(run, person):
             if run.now(person) != run.was(person):
                 yield f"{person.email} is barred and went to status {run.now(person)}"
+        elif person.email not in run.after and passes_for_delivered(world, run, person):
+            if None not in person.delivered:
+                yield f"{person.email} is no contact, and none was deleted"
         elif run.now(person) != ACTIVE:
             yield f"{person.email} is in the source and has status {run.now(person)}"
 
@@ -292,15 +307,14 @@ def the_source_has_its_values(world: World, run: Run) -> Iterator[str]:
             continue
         before = run.before.get(person.email, {}).get("first_name")
         after = run.after[person.email]["first_name"]
-        kept = person.email in run.before and not run.resync and world.plan.skip_unchanged
-        if kept and person.delivered == {person.value}:
-            if after != before:
-                yield f"{person.email} was delivered as '{person.value}' before, now '{after}'"
-        elif kept and person.value in person.delivered:
+        if before is None or not passes_for_delivered(world, run, person):
+            if after != person.value:
+                yield f"{person.email} has '{after}', not '{person.value}'"
+        elif None in person.delivered or len(person.delivered) > 1:
             if after not in (before, person.value):
                 yield f"{person.email} has '{after}', not '{person.value}'"
-        elif after != person.value:
-            yield f"{person.email} has '{after}', not '{person.value}'"
+        elif after != before:
+            yield f"{person.email} was delivered before, had '{before}' and now has '{after}'"
 
 
 def _meant(world: World, run: Run) -> Iterable[Person]:
@@ -320,23 +334,27 @@ def the_mode_leaves_the_others_alone(world: World, run: Run) -> Iterator[str]:
 
 
 def the_segment_shows(world: World, run: Run) -> Iterator[str]:
-    on_leave = world.plan.on_leave
-    if run.sync_mode != "mirror":
+    if run.sync_mode != "mirror" or world.plan.on_leave == "nothing":
         return
     for person in world.people.values():
         contact = run.after.get(person.email)
-        if run.has(person) and contact and not barred(run, person):
-            if on_leave == "field" and contact["fields"].get(FIELD_TAG) != "true":
-                yield f"{person.email} is in the source and the field doesn't say so"
-            if on_leave == "tag" and TAG not in contact["tags"]:
-                yield f"{person.email} is in the source and lacks the tag"
-        elif must_leave(world, run, person) and contact:
-            if on_leave == "unsubscribe" and run.now(person) != OUT:
-                yield f"{person.email} is ours, has left and is still on the list"
-            if on_leave == "field" and contact["fields"].get(FIELD_TAG) != "false":
-                yield f"{person.email} is ours, has left and the field doesn't say so"
-            if on_leave == "tag" and TAG in contact["tags"]:
-                yield f"{person.email} is ours, has left and still has the tag"
+        if contact is None or barred(run, person):
+            continue
+        if run.has(person):
+            remade = None in person.delivered and passes_for_delivered(world, run, person)
+            if not remade and not _shown(world, contact):
+                yield f"{person.email} is in the source, and the account doesn't show it"
+        elif must_leave(world, run, person) and _shown(world, contact):
+            yield f"{person.email} is ours and has left, and the account doesn't show it"
+
+
+def _shown(world: World, contact: Contact) -> bool:
+    """Whether the account shows someone as in the segment."""
+    if world.plan.on_leave == "field":
+        return bool(contact["fields"].get(FIELD_TAG) == "true")
+    if world.plan.on_leave == "tag":
+        return TAG in contact["tags"]
+    return status(contact) == ACTIVE
 
 
 def refusals_are_listed_with_their_reason(world: World, run: Run) -> Iterator[str]:
@@ -349,9 +367,10 @@ def refusals_are_listed_with_their_reason(world: World, run: Run) -> Iterator[st
         elif not barred(run, person) or found != {"BOUNCED" if person.bounced else "OPTED_OUT"}:
             yield f"{email} was refused as {found}"
     for person in _meant(world, run):
-        came_back = person.opted_out and not person.bounced and not person.known_in
-        if came_back and "OPTED_OUT" not in codes.get(person.email, set()):
-            yield f"{person.email} opted out, comes to the segment and is not listed with OPTED_OUT"
+        comes_back = person.left and not person.known_in
+        held_back = comes_back and person.opted_out and not person.bounced
+        if held_back and "OPTED_OUT" not in codes.get(person.email, set()):
+            yield f"{person.email} opted out, comes back and is not listed with OPTED_OUT"
 
 
 def the_report_adds_up(world: World, run: Run) -> Iterator[str]:
@@ -366,17 +385,24 @@ def the_report_adds_up(world: World, run: Run) -> Iterator[str]:
     gone = sum(
         run.was(person) == ACTIVE and run.now(person) == OUT for person in world.people.values()
     )
-    left = run.report.get("left", {})
-    if sum(left.values()) < gone:
-        yield f"{gone} were unsubscribed and the report says {left}"
+    left = run.report["left"]
+    if left != gone if world.plan.on_leave == "unsubscribe" else left < gone:
+        yield f"{gone} were unsubscribed and the report says that {left} left"
 
 
 def a_quiet_day_imports_nothing(world: World, run: Run) -> Iterator[str]:
-    if run.quiet and run.sync_mode in ("upsert", "mirror") and run.imported:
-        # Someone who is barred may be tried again.
-        tried = sum(barred(run, world.people[email]) for email in run.everyone)
+    if run.quiet and run.sync_mode in ("upsert", "mirror"):
+        # Those whom the account refused are tried again.
+        tried = sum(barred(run, person) for people in run.sent.values() for person in people)
         if sum(run.imported) > tried:
-            yield f"nothing had happened, and imports had {run.imported} contacts"
+            people = [
+                email for email in run.after if _times(run.after, email) > _times(run.before, email)
+            ]
+            yield f"nothing had happened, and there was imported {' '.join(people)} "
+
+
+def _times(contacts: dict[str, Contact], email: str) -> int:
+    return int(contacts[email]["times_imported"]) if email in contacts else 0
 
 
 ALWAYS = (
@@ -420,9 +446,10 @@ def broken(world: World, run: Run, *, may_be_cut_off: bool) -> list[str]:
 
 def learn(world: World, run: Run) -> None:
     """Take over into the truth what a run did, and what its ledger may know by now."""
+    _tell(world, run)
     for person in world.people.values():
-        _learn_membership(run, person)
         _learn_values(world, run, person)
+        _learn_membership(run, person)
         _learn_streams(run, person)
         if run.outcome.code == 0 and run.complete:
             person.unseen = False
@@ -430,12 +457,20 @@ def learn(world: World, run: Run) -> None:
         _learn_of_ledger(world, run)
 
 
+def _tell(world: World, run: Run) -> None:
+    moves = {(None, ACTIVE): "put on the list", (ACTIVE, OUT): "off", (OUT, ACTIVE): "on again"}
+    for (was, now), text in moves.items():
+        people = [p for p in world.people.values() if (run.was(p), run.now(p)) == (was, now)]
+        if people:
+            world.tell(f"the run: {text}", *people)
+
+
 def _learn_membership(run: Run, person: Person) -> None:
     was, now = run.was(person), run.now(person)
     if was == ACTIVE and now == OUT:
-        person.ended = True
+        person.ended = person.left = True
     elif was != ACTIVE and now == ACTIVE:
-        person.ended = False
+        person.ended = person.left = False
         if run.sync_mode == "mirror":
             # After "no" it was their contact that had vanished, and it is ours that is there now.
             person.ours = "yes" if person.ours in (None, "yes") else "perhaps"
@@ -444,17 +479,22 @@ def _learn_membership(run: Run, person: Person) -> None:
 
 
 def _learn_values(world: World, run: Run, person: Person) -> None:
+    before, after = run.before.get(person.email), run.after.get(person.email)
+    has_value = after is not None and after["first_name"] == person.value
     if not run.has(person):
-        if run.sync_mode == "mirror" and run.ended:
+        if must_leave(world, run, person):
+            person.delivered = {None}
+        elif run.sync_mode == "mirror" and run.ended:
             person.delivered |= {None}
-    elif run.sync_mode == "update_only" and person.email not in run.before:
+    elif (run.sync_mode == "update_only" and before is None) or (
+        run.sync_mode == "create_only" and before is not None
+    ):
         pass
     elif not run.ended:
-        if run.after.get(person.email, {}).get("first_name") == person.value:
-            person.delivered |= {person.value}
+        person.delivered |= {person.value} if has_value else set()
     elif barred(run, person):
         person.delivered |= {None}
-    else:
+    elif has_value or not passes_for_delivered(world, run, person):
         person.delivered = {person.value}
 
 
@@ -462,7 +502,7 @@ def _learn_streams(run: Run, person: Person) -> None:
     for stream, people in run.sent.items():
         if person in people:
             person.known_in.add(stream)
-        elif stream in run.complete and run.outcome.code == 0:
+        elif stream in run.closed and run.ended:
             person.known_in.discard(stream)
 
 

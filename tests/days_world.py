@@ -83,8 +83,9 @@ class Person:
             is can know: "yes", "no", or "perhaps" where both readings are fair. None: no run
             with this ledger has met them on the list or put them there.
         ended: A run of ours ended their subscription, and nothing has happened to it since.
-        delivered: The values that the ledger may take for the latest delivered; None stands for
-            none.
+        left: A run of ours ended their subscription, and they have not been active since.
+        delivered: What the ledger may take for the latest that was delivered: values, and None
+            for nothing that their contact of today has.
         known_in: The streams in which the ledger has them.
         unseen: They opted out or were deleted, and no run has come to its end since.
         story: All that happened to them.
@@ -98,6 +99,7 @@ class Person:
     bounced: bool = False
     ours: str | None = None
     ended: bool = False
+    left: bool = False
     delivered: set[str | None] = field(default_factory=lambda: {None})
     known_in: set[str] = field(default_factory=set)
     unseen: bool = False
@@ -105,7 +107,8 @@ class Person:
 
     def forgotten(self) -> None:
         """The ledger is gone, and what it knew of them."""
-        self.ours, self.ended, self.delivered, self.known_in = None, False, {None}, set()
+        self.ours, self.ended, self.left = None, False, False
+        self.delivered, self.known_in = {None}, set()
 
 
 @dataclass
@@ -150,10 +153,19 @@ class World:
         """The mode of the day."""
         return "upsert" if self.day <= self.plan.upsert_days else self.plan.sync_mode
 
+    def begin_day(self) -> None:
+        """The next day begins."""
+        before = self.sync_mode
+        self.day += 1
+        if self.sync_mode != before:
+            marked = self.plan.on_leave in ("field", "tag")  # then something else is delivered
+            for person in self.people.values():
+                person.delivered = {None} if marked else person.delivered | {None}
+
     def tell(self, text: str, *people: Person) -> None:
         """Write something down in the world's story, and in those of some people."""
         names = ", ".join(person.email.partition("@")[0] for person in people)
-        self.story.append(f"day {self.day}: {text}{f': {names}' if people else ''}")
+        self.story.append(f"day {self.day}: {f'{names}: ' if people else ''}{text}")
         for person in people:
             person.story.append(f"day {self.day}: {text}")
 
@@ -247,7 +259,7 @@ class World:
             person.ours = "no"
         elif person.ours == "yes":
             person.ours = "perhaps"  # they were subscribed, by us, and now wanted it themselves
-        person.opted_out = person.ended = False
+        person.opted_out = person.ended = person.left = False
         self.tell(f"subscribes through a form{', being active' if was_active else ''}", person)
 
     def bounce(self) -> None:
@@ -281,7 +293,7 @@ class World:
         if people:
             person = self._one(people)
             self.sandbox.delete(person.email)
-            person.ended, person.unseen = False, True
+            person.ended, person.left, person.unseen = False, False, True
             person.delivered |= {None}
             self.tell("is deleted in ActiveCampaign", person)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_activecampaign.activecampaign import (
+    ActiveCampaignError,
     AuthenticationError,
     Budget,
     Client,
@@ -268,14 +269,28 @@ def test_nobody_is_subscribed_to_what_is_not_there(
 
 
 @pytest.mark.parametrize("reply", [DONE, Reply([], 201), Reply(b"", 204)])
-def test_any_yes_will_do_and_a_lost_one_is_asked_for_again(reply: Reply) -> None:
-    with ApiStub(LOST, Reply(b"", 500), reply) as stub, client_of(stub) as client:
+def test_any_yes_will_do(reply: Reply) -> None:
+    with ApiStub(reply) as stub, client_of(stub) as client:
         client.subscribe(106, 69)
-    assert sent(stub) == [("POST", "/contactLists")] * 3
-    for asked in stub.asked:
-        assert json.loads(asked.body) == {
-            "contactList": {"list": 69, "contact": 106, "status": 1, "sourceid": 4}
-        }
+    assert sent(stub) == [("POST", "/contactLists")]
+    assert json.loads(stub.asked[0].body) == {
+        "contactList": {"list": 69, "contact": 106, "status": 1, "sourceid": 4}
+    }
+
+
+@pytest.mark.parametrize("reply", [LOST, Reply(b"", 500)])
+def test_a_lost_yes_is_not_asked_for_again(reply: Reply) -> None:
+    with ApiStub(reply, DONE) as stub, client_of(stub) as client:
+        with pytest.raises(ActiveCampaignError) as failure:
+            client.subscribe(106, 69)
+        assert failure.value.effect_unknown
+    assert sent(stub) == [("POST", "/contactLists")], "the person may have opted out since"
+
+
+def test_a_subscription_that_was_not_heard_is_repeated() -> None:
+    with ApiStub(Reply({}, 429), DONE) as stub, client_of(stub) as client:
+        client.subscribe(106, 69)
+    assert sent(stub) == [("POST", "/contactLists")] * 2
 
 
 @pytest.mark.parametrize(

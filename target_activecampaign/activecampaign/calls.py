@@ -137,6 +137,7 @@ class Caller:
         query: Query | None = None,
         body: bytes | None = None,
         look: Callable[[], T | None] | None = None,
+        once: bool = False,
     ) -> T:
         """Ask until there is an answer, an error that repeating can't mend, or no time left.
 
@@ -150,6 +151,7 @@ class Caller:
             look: For what must not be done twice: looks whether it was done, and gives what
                 the answer would have been if so. Called before the request is repeated or its
                 error raised, if it may have taken effect.
+            once: Whether an error is raised at once if the request may have taken effect.
         """
         where = f"{method} {path}"
         attempts = Attempts(kind, self._budget)
@@ -165,7 +167,7 @@ class Caller:
                 done = look() if look is not None and error.effect_unknown else None
                 if done is not None:
                     return done
-                if next_pause is None:
+                if next_pause is None or (once and error.effect_unknown):
                     raise
                 pause, brief = next_pause, error.brief
             logger.warning(

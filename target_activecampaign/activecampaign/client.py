@@ -192,14 +192,16 @@ class Client(Caller):
         [doc] Nothing is asked and nothing is checked here: who calls this must know that it was
         not the person who ended the membership.
 
-        ``sourceid`` 4 is what re-subscribing is to be marked with [doc]. Subscribing twice is
-        the same as once: the membership is updated in place [rep].
+        So it is not repeated either once it may have taken effect: the person may have opted
+        out since. ``sourceid`` 4 is what re-subscribing is to be marked with [doc].
 
         Raises:
             NotFound: There is no such contact or list.
+            ActiveCampaignError: If its `effect_unknown` is true, the membership tells.
         """
         membership = {"list": list_id, "contact": contact_id, "status": 1, "sourceid": 4}
-        self._call("POST", "/contactLists", _nothing, body=_json("contactList", membership))
+        body = _json("contactList", membership)
+        self._call("POST", "/contactLists", _nothing, body=body, once=True)
 
     def find_tag(self, name: str) -> int | None:
         """Return the id of the tag with this name, None if there is none.

@@ -49,7 +49,7 @@ class Ledger:
 
     Args:
         url: Where it is, as SQLAlchemy takes it: `sqlite:///path` or `postgresql+psycopg://...`.
-        identity: What tells the account from others: its API address, or a sandbox's file.
+        identity: What tells the account from others: its API address, or a sandbox's id.
         run_id: The run's own name.
         clock: ActiveCampaign's clock, in seconds since the epoch: what is kept of times is
             compared with times that it gives.
@@ -96,6 +96,8 @@ class Ledger:
         try:
             if clean:
                 self._runs.end(self.now(), outcome, counts)
+            else:
+                self._runs.abandon()
         finally:
             self._store.close()
 

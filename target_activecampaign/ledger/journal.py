@@ -16,7 +16,7 @@ from target_activecampaign.ledger.members import Mark, write
 from target_activecampaign.ledger.tables import import_ as table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from target_activecampaign.ledger.store import Store
 
@@ -83,7 +83,7 @@ class Journal:
             posted, blob = db.execute(
                 sa.select(table.c.posted, table.c.contacts).where(table.c.id == number)
             ).one()
-            contacts = [one for one in _decoder.decode(blob) if one[0] not in failed]
+            contacts = [one for one in decoded(self._store, blob) if one[0] not in failed]
             write(db, contacts, posted, self._clock())
             db.execute(table.delete().where(table.c.id == number))
 
@@ -91,3 +91,54 @@ class Journal:
         """Forget an import of which nothing came."""
         with self._store.transaction() as db:
             db.execute(table.delete().where(table.c.id == number))
+
+
+def decoded(store: Store, blob: bytes) -> list[tuple[bytes, list[Mark]]]:
+    """The people of an import in flight, with their marks.
+
+    Raises:
+        LedgerError: They are not what was written.
+    """
+    try:
+        return _decoder.decode(blob)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise store.damaged() from None
+
+
+def strip(
+    store: Store,
+    db: sa.Connection,
+    runs: Collection[str],
+    *,
+    people: Collection[bytes] = (),
+    segments: Collection[int] = (),
+) -> int:
+    """Take people or segments out of the imports that runs left in flight, in a transaction.
+
+    An import of which nothing is left stays, to be asked about: it just tells nothing more.
+
+    Args:
+        store: The ledger's database.
+        db: The transaction.
+        runs: The runs; none of them may go on.
+        people: Who is taken out.
+        segments: What is taken out.
+
+    Returns:
+        How many contacts are no longer in them.
+    """
+    lost = 0
+    rows = db.execute(sa.select(table.c.id, table.c.contacts).where(table.c.run.in_(runs)))
+    for number, blob in rows.all():
+        before = decoded(store, blob)
+        kept = [
+            (who, [mark for mark in marks if mark.segment not in segments])
+            for who, marks in before
+            if who not in people
+        ]
+        after = [(who, marks) for who, marks in kept if marks]
+        if after != before:
+            change = table.update().where(table.c.id == number)
+            db.execute(change.values(contacts=_encoder.encode(after)))
+            lost += len(before) - len(after)
+    return lost

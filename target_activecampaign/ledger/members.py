@@ -216,11 +216,11 @@ class Members:
         with self._store.transaction() as db:
             write(db, people, at, at)
 
-    def asked_to_return(self, segment: int, person: bytes, now: float) -> None:
+    def asked_to_return(self, segment: int, person: bytes, now: int) -> None:
         """Note that re-subscribing someone is about to be asked for."""
         with self._store.transaction() as db:
             mine = sa.and_(table.c.segment == segment, table.c.person == person)
-            db.execute(table.update().where(mine).values(asked=int(now)))
+            db.execute(table.update().where(mine).values(asked=now))
 
     def held_back(self, segment: int, person: bytes) -> None:
         """Note that someone who has left is not to be brought back."""

@@ -96,6 +96,11 @@ class Runs:
             names = [row.id for row in db.execute(old)]
             db.execute(table.delete().where(table.c.id.in_(names)))
 
+    def abandon(self) -> None:
+        """Note that this run has ended with something left: the next one takes over from it."""
+        with self._store.transaction() as db:
+            db.execute(table.update().where(self._mine).values(host="", beat=0.0))
+
     @property
     def _mine(self) -> sa.ColumnElement[bool]:
         return table.c.id == self._run_id

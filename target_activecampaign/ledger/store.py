@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from target_activecampaign.ledger import tables
+from target_activecampaign.ledger import forms, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 logger = logging.getLogger("target-activecampaign")
 
-_APPLICATION_ID = 0x41434C47  # "ACLG" marks a SQLite file as a ledger
 _LOCK = 5_172_023
 """The number of PostgreSQL's advisory lock for what only one process may do at a time."""
 _DAMAGED = ("malformed", "not a database", "encrypted")
+_NOT_ALLOWED = "42501"
+"""PostgreSQL's SQLSTATE for a right that a user lacks."""
 
 
 class LedgerError(Exception):
@@ -37,7 +38,7 @@ class Store:
     Args:
         url: As SQLAlchemy takes it: `sqlite:///path` or `postgresql+psycopg://...`.
         make: Whether to make the ledger when there is none. A damaged SQLite file is then
-            set aside, loudly, and a new one made.
+            set aside, loudly, and a new one made. Without it, nothing is made or set aside.
 
     Attributes:
         key: The ledger's own key for the hashes that stand for people.
@@ -49,20 +50,26 @@ class Store:
     def __init__(self, url: str, *, make: bool = True) -> None:
         self._lock = threading.Lock()
         self._url = url
+        self._make = make
         self._damaged = False
         self._open()
         try:
-            self.key = self._prepare(make=make)
+            self.key = self._prepare()
         except LedgerError:
             if not (make and self._damaged):
                 raise
             self._set_aside()
             self._open()
-            self.key = self._prepare(make=True)
+            self.key = self._prepare()
 
     def _open(self) -> None:
         try:
-            self.engine = _engine(self._url)
+            self.engine = _engine(self._url, make=self._make)
+            self._file = _file_number(self.engine)
+        except FileNotFoundError as error:
+            if self._make:
+                raise self._error(error) from None
+            raise self._missing() from None
         except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
             raise self._error(error) from None
 
@@ -85,26 +92,46 @@ class Store:
     def close(self) -> None:
         """Close it; a file that turned out to be damaged is set aside for the next run."""
         self.engine.dispose()
-        if self._damaged:
+        if self._make and self._damaged:
             self._set_aside()
+
+    def damaged(self) -> LedgerError:
+        """The error for what can't be as it was written."""
+        if self._url.startswith("sqlite"):
+            self._damaged = True
+        what = (
+            "It is set aside when this run ends, and the next run begins a new one: run again."
+            if self._make
+            else "The target's next run sets it aside and begins a new one."
+        )
+        return LedgerError(f"The ledger {self.place} is damaged. {what}")
 
     def vacuum(self) -> None:
         """Give back the room of what was deleted, and let nothing of it stay in the file."""
         try:
             with self._lock, self.engine.connect() as db:
                 plain = db.execution_options(isolation_level="AUTOCOMMIT")
-                plain.exec_driver_sql("VACUUM")
                 if plain.dialect.name == "sqlite":
-                    plain.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                    plain.exec_driver_sql("VACUUM")
+                    busy = plain.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+                else:
+                    # Not all that the database has; and FULL, which copies what there is.
+                    ours = (f"{forms.SCHEMA}.{name}" for name in tables.metadata.tables)
+                    plain.exec_driver_sql(f"VACUUM (FULL) {', '.join(ours)}")
+                    busy = 0
         except sa.exc.SQLAlchemyError as error:
             raise self._error(error) from None
+        if busy:
+            raise LedgerError(
+                f"The ledger {self.place} is being read by another program, so what was deleted "
+                "may still be in its write-ahead log: vacuum it again when that has ended."
+            )
 
-    def _prepare(self, *, make: bool) -> bytes:
+    def _prepare(self) -> bytes:
         """See that the tables are there in the form of today; returns the key."""
         # Alone: processes that start together would else make the tables twice.
         with self.transaction(alone=True) as db:
-            there = set(sa.inspect(db).get_table_names())
-            if tables.about.name in there:
+            if forms.is_there(db):
                 version, key = db.execute(
                     sa.select(tables.about.c.version, tables.about.c.key)
                 ).one()
@@ -115,24 +142,30 @@ class Store:
                         "update target-activecampaign."
                     )
                 return bytes(key)
-            if not make:
-                raise LedgerError(f"There is no ledger {self.place}: check 'ledger_url'.")
-            key = _from_first_form(db) if "secret" in there else None
-            if key is None and db.dialect.name == "sqlite" and there:
+            first = forms.is_first(db)
+            if not first and forms.is_anothers(db):
                 raise LedgerError(
                     f"The database {self.place} belongs to another program: give the ledger a "
                     "file of its own in 'ledger_url'."
                 )
-            key = key or secrets.token_bytes(32)
-            tables.metadata.create_all(db)
-            db.execute(tables.about.insert().values(id=1, version=tables.VERSION, key=key))
-            if db.dialect.name == "sqlite":
-                db.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
+            if not self._make:
+                raise self._missing()
+            key = (forms.drop_first(db) if first else None) or secrets.token_bytes(32)
+            forms.make(db, key)
             return key
+
+    def _missing(self) -> LedgerError:
+        return LedgerError(
+            f"There is no ledger {self.place}: check 'ledger_url'. The target's next run makes it."
+        )
 
     def _set_aside(self) -> None:
         path = Path(make_url(self._url).database or "")
         self.engine.dispose()
+        if _file_number(self.engine) != self._file:
+            # Another process has done so, and begun a new one there, which is not damaged.
+            self._damaged = False
+            return
         aside = f"{path}.damaged-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}"
         for ending in ("", "-wal", "-shm"):
             file = Path(f"{path}{ending}")
@@ -153,15 +186,20 @@ class Store:
             parsed = make_url(self._url)
         except sa.exc.ArgumentError:
             return "that 'ledger_url' names"
+        if parsed.get_backend_name() == "sqlite":
+            return f"at {parsed.database or ':memory:'}"
         return f"at {parsed.host or ''}/{parsed.database or ''}"
 
     def _error(self, error: Exception) -> LedgerError:
-        text = str(getattr(error, "orig", None) or "")
+        cause = getattr(error, "orig", None)
+        text = str(cause or "")
         if any(word in text for word in _DAMAGED) and self._url.startswith("sqlite"):
-            self._damaged = True
+            return self.damaged()
+        if _NOT_ALLOWED in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)):
+            user = make_url(self._url).username or "its user"
             return LedgerError(
-                f"The ledger {self.place} is damaged. It is set aside when this run ends, and the "
-                "next run begins a new one: run again."
+                f"The user of 'ledger_url' may not make or use the ledger {self.place}: have an "
+                f"administrator run `CREATE SCHEMA {forms.SCHEMA} AUTHORIZATION {user}` there."
             )
         return LedgerError(
             f"The ledger {self.place} can't be used ({type(error).__name__}): check 'ledger_url', "
@@ -171,27 +209,21 @@ class Store:
         )
 
 
-def _from_first_form(db: sa.Connection) -> bytes | None:
-    """Take over a ledger of the first form, which held only what was in flight: its key stays.
+def _engine(url: str, *, make: bool) -> sa.Engine:
+    """An engine; a SQLite file is made for its owner alone, with a log that survives a kill.
 
-    What it knew is forgotten: at most, what a run that was cut off had delivered goes once more.
+    Raises:
+        OSError: The file can't be opened; FileNotFoundError where it is missing and not made.
     """
-    old = sa.MetaData()
-    old.reflect(db, only=["secret", "run", "import", "delivered"])
-    key = db.execute(sa.select(old.tables["secret"].c.value)).scalar()
-    old.drop_all(db)
-    return bytes(key) if key is not None else None
-
-
-def _engine(url: str) -> sa.Engine:
-    """An engine; a SQLite file is made for its owner alone, with a log that survives a kill."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+        engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+        return engine.execution_options(schema_translate_map={None: forms.SCHEMA})
     if parsed.database:
         path = Path(parsed.database)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if make:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o600))
     engine = sa.create_engine(parsed, connect_args={"timeout": 30}, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
@@ -200,7 +232,10 @@ def _engine(url: str) -> sa.Engine:
         connection.isolation_level = None  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
         cursor.execute("PRAGMA busy_timeout = 30000")
-        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("SELECT count(*) FROM sqlite_master")
+        if make and cursor.fetchone() == (0,):
+            # It holds for ever, and another program's file must stay as it is.
+            cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA secure_delete = FAST")
         cursor.close()
@@ -212,3 +247,13 @@ def _engine(url: str) -> sa.Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _file_number(engine: sa.Engine) -> int | None:
+    """What tells the file that stands where the ledger is from one that stood there before."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    try:
+        return Path(engine.url.database).stat().st_ino
+    except FileNotFoundError:
+        return None

@@ -92,7 +92,7 @@ def serve(account: Account, sock: socket.socket, *, exit_with_stdin: bool) -> No
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
     )
-    server = _Server(config, {"url": url, "path": account.store.path})
+    server = _Server(config, {"url": url, "path": account.store.path, "id": account.store.identity})
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         # uvicorn has its own handlers while it runs and raises the signal again when it is done:

@@ -7,6 +7,7 @@ needed and a statement never waits for another thread.
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import tempfile
 from contextlib import contextmanager
@@ -162,6 +163,14 @@ class Store:
             self.db.close()
         if self._temporary:
             self._temporary.cleanup()
+
+    @property
+    def identity(self) -> str:
+        """What tells this account from one that was in the file before, and stays with it."""
+        if not (number := self.number("SELECT value FROM counter WHERE name = 'identity'")):
+            number = 1 + secrets.randbits(52)
+            self.count("identity", number)
+        return str(number)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
