@@ -1,6 +1,7 @@
-"""Write the target's settings into meltano.yml, as the target itself describes them.
+"""Write the target's settings and commands into meltano.yml, as the target describes them.
 
-Meltano needs them there to type and to hide values; a test says when they are out of date.
+Meltano needs the settings there to type and to hide values, and hands them to the commands; a
+test says when they are out of date.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ PATH = Path(__file__).resolve().parent.parent / "meltano.yml"
 BEGIN = "    # Written by scripts/write_meltano.py.\n"
 END = "    # End of what scripts/write_meltano.py writes.\n"
 WIDTH = 88
+COMMANDS = """\
+    commands:
+      ledger:
+        executable: target-activecampaign-ledger
+        args: ''
+        description: See what the ledger holds, and forget parts of it.
+"""
 
 
 def settings_yaml() -> str:
@@ -43,10 +51,10 @@ def _kind(types: str | list[str]) -> str:
 
 
 def written() -> str:
-    """The text of meltano.yml with the settings as they are now."""
+    """The text of meltano.yml with the settings and commands as they are now."""
     text = PATH.read_text("utf-8")
     before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}{settings_yaml()}{END}{rest.partition(END)[2]}"
+    return f"{before}{BEGIN}{settings_yaml()}{COMMANDS}{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":

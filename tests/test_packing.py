@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_activecampaign.contact import Contact, Refusal
+from target_activecampaign.ledger import Mark
+from target_activecampaign.ledger.tables import FOUND, OURS
 from target_activecampaign.packer import Batch, Packer, Source
 from target_activecampaign.rejects import SourceStream
 
@@ -104,3 +106,14 @@ def test_the_body_stays_within_the_limit_when_automations_are_excluded() -> None
         assert body["exclude_automations"] is True
         assert all(one["exclude_automations"] is True for one in body["contacts"])
         assert len(batch.body()) <= LIMIT
+
+
+def test_of_one_person_twice_the_earlier_says_who_is_whose_where_the_later_does_not() -> None:
+    packer = Packer()
+    first, second = (packer.entry(contact(1), [source(n)]) for n in (0, 1))
+    first.marks = {7: Mark(7, b"first", OURS), 8: Mark(8, b"other", FOUND)}
+    second.marks = {7: Mark(7, b"second", None)}
+    packer.add(first)
+    packer.add(second)
+    (batch,) = packer.flush()
+    assert batch.entries[0].marks == {7: Mark(7, b"second", OURS), 8: Mark(8, b"other", FOUND)}

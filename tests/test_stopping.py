@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 def test_a_signal_while_reading_settles_what_was_read(
     sandbox: SandboxServer, load: TargetRunner, signum: signal.Signals
 ) -> None:
-    data = lines([schema(), *people(300), state({"n": 300})])
+    data = lines([schema(), *people(1200), state({"n": 1200})])
     with _started(load) as target:
         assert target.stdin is not None
         target.stdin.write(data)
         target.stdin.flush()
-        _wait_for(lambda: len(sandbox.export()) >= 250)
+        _wait_for(lambda: len(sandbox.export()) >= 1000)
         target.send_signal(signum)
         out, err = target.communicate(timeout=30)
     outcome = load.outcome(target.returncode, out, err, data)
     assert outcome.code == 128 + signum
-    assert outcome.states == [{"n": 300}]
-    assert len(sandbox.export()) == 300
+    assert outcome.states == [{"n": 1200}]
+    assert len(sandbox.export()) == 1200
     assert outcome.report["outcome"] == "stopped"
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store
 
 _CHUNK = 1000
+_LONGEST_LEAVING_SECONDS = 600
+"""A membership that ended later after its import was posted is not taken for ended by us: of a
+run that was cut off, the import may be asked about days later."""
 
 
 class Known(NamedTuple):
@@ -248,6 +251,7 @@ def write(
                 "at": int(confirmed),
             }
             if mark.membership in (LEFT, GONE):
+                row["at"] = int(min(confirmed, posted + _LONGEST_LEAVING_SECONDS))
                 leaving.append({f"_{name}": value for name, value in row.items()})
             elif mark.membership is None:
                 keeping.append({**row, "membership": UNKNOWN})
@@ -268,6 +272,7 @@ def write(
                 since=sa.bindparam("_since"),
                 at=sa.bindparam("_at"),
                 asked=None,
+                address=None,
             ),
             leaving,
         )

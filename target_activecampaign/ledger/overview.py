@@ -38,7 +38,7 @@ class RunView:
         host: The machine that it was started on.
         process: Its number there.
         started: When it began.
-        last_seen: When it last showed that it goes on.
+        last_seen: When it last showed that it goes on; None if it said that it doesn't.
         finished: When it ended, or another took over from it.
         outcome: What it came to.
         counts: Its figures; empty unless it has finished.
@@ -49,7 +49,7 @@ class RunView:
     host: str
     process: int
     started: datetime
-    last_seen: datetime
+    last_seen: datetime | None
     finished: datetime | None
     outcome: str | None
     counts: dict[str, int]
@@ -159,6 +159,16 @@ def overview(store: Store) -> Overview:
         )
 
 
+def size(store: Store) -> int:
+    """A ledger's size on disk, in bytes.
+
+    Raises:
+        LedgerError: It can't be used.
+    """
+    with store.transaction() as db:
+        return _size(db)
+
+
 def set_aside(store: Store) -> list[str]:
     """The files of damaged ledgers that stand beside a ledger."""
     url = store.engine.url
@@ -170,8 +180,9 @@ def set_aside(store: Store) -> list[str]:
 
 def _connection(store: Store, db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> Connection:
     run, existing = tables.run, tables.existing
+    latest_first = (run.c.started.desc(), run.c.id.desc())
     runs = db.execute(
-        sa.select(run).where(run.c.account == account.id).order_by(run.c.started.desc(), run.c.id)
+        sa.select(run).where(run.c.account == account.id).order_by(*latest_first)
     ).all()
     views = [_run(one) for one in runs]
     going_on = {view.id for view in views if view.state == "going on"}
@@ -198,7 +209,7 @@ def _run(run: sa.Row[tuple[object, ...]]) -> RunView:
         host=run.host,
         process=int(run.process.partition(":")[0]),
         started=_time(run.started),
-        last_seen=_time(run.beat),
+        last_seen=_time(run.beat) if run.beat else None,
         finished=None if run.finished is None else _time(run.finished),
         outcome=run.outcome,
         counts=json.loads(run.counts or "{}"),

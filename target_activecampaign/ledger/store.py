@@ -56,6 +56,7 @@ class Store:
         try:
             self.key = self._prepare()
         except LedgerError:
+            self.engine.dispose()
             if not (make and self._damaged):
                 raise
             self._set_aside()
@@ -70,7 +71,8 @@ class Store:
             if self._make:
                 raise self._error(error) from None
             raise self._missing() from None
-        except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
+        except (sa.exc.SQLAlchemyError, OSError, ImportError, ValueError) as error:
+            # ValueError: a port that is no number.
             raise self._error(error) from None
 
     @contextmanager
@@ -184,7 +186,7 @@ class Store:
         """Where the ledger is, in words without a password."""
         try:
             parsed = make_url(self._url)
-        except sa.exc.ArgumentError:
+        except (sa.exc.ArgumentError, ValueError):
             return "that 'ledger_url' names"
         if parsed.get_backend_name() == "sqlite":
             return f"at {parsed.database or ':memory:'}"
