@@ -12,8 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from target_activecampaign.ledger import Mark, digest
-from target_activecampaign.ledger.tables import CURRENT, FOUND, GONE, LEFT, OPTED_OUT, OURS, UNKNOWN
-from target_activecampaign.returning import Return
+from target_activecampaign.ledger.tables import (
+    CURRENT,
+    FOUND,
+    LEFT,
+    MAYBE,
+    OPTED_OUT,
+    OURS,
+    UNKNOWN,
+)
+from target_activecampaign.returning import Return, began_with_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +37,8 @@ _WINDOW = 1000
 """Contacts that are compared at once."""
 _WINDOW_BYTES = 8 * 1024 * 1024
 _DAY = 86_400
+_STAYING = (*CURRENT, OPTED_OUT)
+"""What someone can be to whom nothing has to be done as long as nothing changes."""
 
 
 @dataclass(slots=True)
@@ -37,12 +47,14 @@ class _Candidate:
 
     Attributes:
         asks: Whether it is to be asked if the person is on the list already.
+        maybe: What is known of them if they may be there by our doing.
     """
 
     entry: Entry
     segment: Segment
     digest: bytes = b""
     asks: bool = False
+    maybe: Known | None = None
 
 
 @dataclass(slots=True)
@@ -53,6 +65,7 @@ class _Notes:
     unchanged: list[bytes] = field(default_factory=list)
     outdated: list[bytes] = field(default_factory=list)
     addresses: list[tuple[bytes, str]] = field(default_factory=list)
+    changed: int = 0
 
 
 @dataclass(slots=True)
@@ -61,13 +74,13 @@ class _Decisions:
 
     Attributes:
         sent: Those to be sent, in their order.
-        on_their_way: The people among them, and those of earlier windows.
+        on_their_way: The marks of people among them, and in earlier windows.
         settled: The records of the others, with what they come to.
         notes: What the ledger is to note before anything is settled or sent, by segment.
     """
 
     sent: list[_Candidate] = field(default_factory=list)
-    on_their_way: set[str] = field(default_factory=set)
+    on_their_way: dict[str, dict[int, Mark]] = field(default_factory=dict)
     settled: list[tuple[list[Source], str]] = field(default_factory=list)
     notes: dict[int, _Notes] = field(default_factory=dict)
 
@@ -85,7 +98,7 @@ class Comparison:
         settlement: What is told of contacts that are not sent.
         packer: Where the others go.
         recovered: Waits until it is known what became of imports that were left in flight.
-        under_way: Whether a person is in a batch that is not settled.
+        under_way: The marks of a person who is in a batch that is not settled.
         deliver: Takes the batches that are full.
     """
 
@@ -97,7 +110,7 @@ class Comparison:
         packer: Packer,
         *,
         recovered: Callable[[], None],
-        under_way: Callable[[str], bool],
+        under_way: Callable[[str], Mapping[int, Mark]],
         deliver: Callable[[Batch], None],
     ) -> None:
         self._skips = settings.skip_unchanged and not settings.full_resync
@@ -123,7 +136,7 @@ class Comparison:
             Refusal: It can't be sent.
         """
         entry = self._packer.entry(contact, [source])
-        if not self._window:
+        if not (self._window or self._refused):
             self._since = time.monotonic()
         self._bytes += entry.weight
         latest = self._latest.get(contact.key)
@@ -143,13 +156,15 @@ class Comparison:
 
         In a mirror the person has not left; that is noted before the record is settled.
         """
+        if not (self._window or self._refused):
+            self._since = time.monotonic()
         self._refused.append((source, refusal, segment, key))
         if len(self._refused) >= _WINDOW:
             self.compare()
 
     def age(self) -> float:
         """Seconds since the first contact of those that wait came; 0 when there is none."""
-        return time.monotonic() - self._since if self._window else 0.0
+        return time.monotonic() - self._since if self._window or self._refused else 0.0
 
     def compare(self) -> None:
         """Compare all that wait, settle what need not be sent, and send the others."""
@@ -172,6 +187,7 @@ class Comparison:
                 unchanged=notes.unchanged,
                 outdated=notes.outdated,
                 addresses=notes.addresses,
+                changed=notes.changed,
             )
         for source, refusal, _, _ in refused:
             self._settlement.refused([source], refusal.code, refusal.reason)
@@ -183,29 +199,32 @@ class Comparison:
 
     def _decided(self, window: list[_Candidate]) -> _Decisions:
         # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
-        on_their_way = {one.entry.key for one in window if self._under_way(one.entry.key)}
+        on_their_way = {one.entry.key: dict(self._under_way(one.entry.key)) for one in window}
         known = self._known(window)
         existing = self._existing(window)
         decisions = _Decisions(on_their_way=on_their_way)
         for one in window:
             entry, segment = one.entry, one.segment
             rows = known.get(entry.person, {})
+            rows = {number: rows[number] for number in segment.of_list if number in rows}
             own = rows.get(segment.number)
-            again = entry.key in decisions.on_their_way
-            if self._left_out(one, existing, again=again, known=bool(rows)):
+            marks = on_their_way[entry.key]
+            there = entry.person in existing or bool(marks)
+            if self._left_out(segment, there=there):
                 decisions.settled.append((entry.sources, "skipped"))
-            elif not again and own is not None and self._unchanged(one, own):
+            elif segment.number not in marks and self._unchanged(one, rows):
                 decisions.settled.append((entry.sources, "unchanged"))
                 notes = decisions.noted(segment)
                 notes.unchanged.append(entry.person)
-                if segment.mirror and not own.has_address:
+                if segment.mirror and own is not None and not own.has_address:
                     notes.addresses.append((entry.person, entry.contact.email))
             else:
                 if own is not None:
-                    decisions.noted(segment).outdated.append(entry.person)
-                    segment.changed += own.digest not in (None, one.digest)
-                self._mark(one, rows, again=again)
-                decisions.on_their_way.add(entry.key)
+                    notes = decisions.noted(segment)
+                    notes.outdated.append(entry.person)
+                    notes.changed += own.digest not in (None, one.digest)
+                self._mark(one, rows, marks)
+                marks.update(entry.marks)
                 decisions.sent.append(one)
         return decisions
 
@@ -225,19 +244,18 @@ class Comparison:
         }
         return self._ledger.existing.among(asked) if asked else set()
 
-    def _left_out(
-        self, candidate: _Candidate, existing: set[bytes], *, again: bool, known: bool
-    ) -> bool:
+    @staticmethod
+    def _left_out(segment: Segment, *, there: bool) -> bool:
         """Whether the stream's mode leaves a person out."""
-        mode = candidate.segment.settings.sync_mode
-        if mode == "update_only":
-            return candidate.entry.person not in existing
-        # Whom we have made ourselves since the index was read is there too.
-        return mode == "create_only" and (known or again or candidate.entry.person in existing)
+        mode = segment.settings.sync_mode
+        return (mode == "update_only" and not there) or (mode == "create_only" and there)
 
-    def _unchanged(self, candidate: _Candidate, own: Known) -> bool:
+    def _unchanged(self, candidate: _Candidate, rows: Mapping[int, Known]) -> bool:
         """Whether a contact need not be sent, as it is what was delivered."""
-        if own.digest != candidate.digest or own.membership in (LEFT, GONE):
+        own = rows.get(candidate.segment.number)
+        if own is None or own.digest != candidate.digest or own.membership not in _STAYING:
+            return False
+        if _last_left(rows) is not None:
             return False
         cut_off = self._ledger.cut_off
         if cut_off is not None and own.at >= int(cut_off):
@@ -248,14 +266,22 @@ class Comparison:
         )
         return self._skips and not stale
 
-    def _mark(self, candidate: _Candidate, rows: Mapping[int, Known], *, again: bool) -> None:
+    def _mark(
+        self, candidate: _Candidate, rows: Mapping[int, Known], under_way: Mapping[int, Mark]
+    ) -> None:
         """Say what the ledger is to keep of a contact that is sent."""
         entry, segment = candidate.entry, candidate.segment
-        own = rows.get(segment.number)
-        entry.known = own is not None
-        # Of a person who is on the way already, the earlier contact says what the membership is.
-        membership = None if again else self._membership(entry, segment, rows)
-        candidate.asks = membership is None and not again
+        entry.known = segment.number in rows
+        siblings = [mark for number, mark in under_way.items() if number in segment.of_list]
+        membership: int | None
+        if segment.number in under_way:
+            # The earlier contact says what the membership is.
+            membership = None
+        elif siblings:
+            # As far as the earlier contact, of another stream of the list, says it.
+            membership = siblings[-1].membership
+        else:
+            membership = self._membership(candidate, rows)
         entry.marks[segment.number] = Mark(
             segment.number,
             candidate.digest,
@@ -264,41 +290,59 @@ class Comparison:
             entry.contact.email if segment.mirror else None,
         )
 
-    def _membership(self, entry: Entry, segment: Segment, rows: Mapping[int, Known]) -> int | None:
+    @staticmethod
+    def _membership(candidate: _Candidate, rows: Mapping[int, Known]) -> int | None:
         """What a membership will be once the import is confirmed; None for one to be asked for."""
+        segment = candidate.segment
         own = rows.get(segment.number)
         current = {row.membership for row in rows.values() if row.membership in CURRENT}
-        left = [(row.at, number) for number, row in rows.items() if row.membership == LEFT]
-        if left and not current:
-            _, number = max(left)
-            entry.comes_back = Return(segment.target.id, number, rows[number], segment.number)
+        left = _last_left(rows)
+        if left is not None:
+            back = Return(segment.target.id, left, rows[left], segment.number)
+            candidate.entry.comes_back = (back,)
             return OURS
-        if own is not None and own.membership in CURRENT:
-            adopts = segment.unsubscribes and segment.settings.adopt_members
+        adopts = segment.unsubscribes and segment.settings.adopt_members
+        if own is not None and own.membership in CURRENT and own.membership != MAYBE:
             return OURS if adopts else own.membership
         if own is not None and own.membership == OPTED_OUT:
             # If it is confirmed, they have subscribed again by themselves.
             return FOUND
         if not segment.unsubscribes:
             return UNKNOWN
-        if segment.settings.adopt_members:
+        if adopts or OURS in current:
             return OURS
-        if current:
-            return OURS if OURS in current else FOUND
+        if current - {MAYBE}:
+            return FOUND
+        candidate.asks = True
+        candidate.maybe = next((row for row in rows.values() if row.membership == MAYBE), None)
         return None
 
     def _find_members(self, sent: list[_Candidate]) -> None:
         """Tell people whom we add from those who are on the list already."""
-        asked: dict[int, tuple[Segment, dict[bytes, _Candidate]]] = {}
+        asked: dict[int, list[_Candidate]] = {}
         for one in sent:
             if one.asks:
-                people = asked.setdefault(one.segment.number, (one.segment, {}))[1]
-                people[one.entry.person] = one
-        for segment, people in asked.values():
-            assert segment.roster is not None  # noqa: S101 - asked only with one
-            addresses = {person: one.entry.contact.email for person, one in people.items()}
-            found = segment.roster.find(addresses)
-            for person, one in people.items():
-                mark = one.entry.marks[segment.number]
-                membership = FOUND if person in found else OURS
-                one.entry.marks[segment.number] = mark._replace(membership=membership)
+                asked.setdefault(one.segment.number, []).append(one)
+        for number, some in asked.items():
+            roster = some[0].segment.roster
+            assert roster is not None  # noqa: S101 - only segments with one ask
+            new = {one.entry.person: one.entry.contact.email for one in some if not one.maybe}
+            old = {one.entry.person: one.entry.contact.email for one in some if one.maybe}
+            found, began = roster.find(new), roster.began(old)
+            for one in some:
+                person, ours = one.entry.person, True
+                if one.maybe is not None and person in began:
+                    ours = began_with_us(began[person], one.maybe.since, one.maybe.at)
+                elif person in found:
+                    ours = False
+                mark = one.entry.marks[number]._replace(membership=OURS if ours else FOUND)
+                one.entry.marks[number] = mark
+
+
+def _last_left(rows: Mapping[int, Known]) -> int | None:
+    """The segment from which a person was last unsubscribed, if they are not on the list since."""
+    left = [(row.at, number) for number, row in rows.items() if row.membership == LEFT]
+    current = [row.at for row in rows.values() if row.membership in CURRENT]
+    if not left or max(left)[0] < max(current, default=0):
+        return None
+    return max(left)[1]

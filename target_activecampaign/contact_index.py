@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.chunks import chunks
 from target_activecampaign.contact import person_key
+from target_activecampaign.ledger.existing import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ def bring_up_to_date(client: Client, ledger: Ledger, on_wait: Callable[[], None]
     """Read the contacts that the index does not have: all at first, later only new ones.
 
     Contacts that were deleted can't be seen among new ones, only in the account's total: when
-    that has not grown by as many as are new, the whole account is read again.
+    that is less than what was known and what is new, the whole account is read again.
 
     Args:
         client: Whom to ask.
@@ -29,25 +30,32 @@ def bring_up_to_date(client: Client, ledger: Ledger, on_wait: Callable[[], None]
         on_wait: Called now and then while it reads.
     """
     index = ledger.existing
-    after, before = index.progress()
+    index.in_use = True
+    known = index.progress()
+    after, new = _read(client, ledger, known, on_wait, resumes=True)
     total = client.count_contacts()
-    new = _read(client, ledger, after, on_wait)
-    known = before is not None and total is not None
-    if known and total != (before or 0) + new:
-        logger.info("The account has not only got new contacts since the last run: reading all.")
-        index.clear()
-        new = _read(client, ledger, 0, on_wait)
-    index.read_through(total)
+    reading = known.reading
+    if known.total is not None and total is not None and total < known.total + new:
+        logger.info("Contacts were deleted in the account: reading all of them again.")
+        reading += 1
+        start = Progress(0, None, reading)
+        after, new = _read(client, ledger, start, on_wait, resumes=False)
+        total = client.count_contacts()
+    index.read_through(after, total, reading)
     logger.info("The index of existing contacts is up to date: %d were read.", new)
 
 
-def _read(client: Client, ledger: Ledger, after: int, on_wait: Callable[[], None]) -> int:
-    count = 0
+def _read(
+    client: Client, ledger: Ledger, start: Progress, on_wait: Callable[[], None], *, resumes: bool
+) -> tuple[int, int]:
+    """Read contacts from an id on; returns the last id, and how many there were."""
+    after, count = start.after, 0
     for some in chunks(client.contacts(after=after)):
         people = [ledger.person(person_key(one.email)) for one in some]
-        ledger.existing.add(people, some[-1].id)
+        after = some[-1].id
+        ledger.existing.add(people, start.reading, after if resumes else None)
         count += len(some)
         if count % 10_000 == 0:
             logger.info("Reading the account's contacts: %d so far.", count)
         on_wait()
-    return count
+    return after, count

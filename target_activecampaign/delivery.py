@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 from target_activecampaign.account import QUESTIONS_AT_ONCE
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from target_activecampaign.activecampaign import Accepted, Client, ImportStatus
     from target_activecampaign.flights import Flight
-    from target_activecampaign.ledger import Ledger
+    from target_activecampaign.ledger import Ledger, Mark
     from target_activecampaign.packer import Batch, Entry
     from target_activecampaign.settlement import Settlement
 
@@ -115,7 +115,7 @@ class Delivery:
         self._refusals_in_vain = 0
         self._imports_in_vain = 0
         self._room = threading.Condition()
-        self._people: Counter[str] = Counter()
+        self._people: dict[str, list[Entry]] = {}
         self._under_way = 0
         self._bytes_under_way = 0
         self._failure: Exception | None = None
@@ -147,15 +147,22 @@ class Delivery:
         with self._room:
             self._room.wait_for(lambda: self._failure or self._has_room(count, size))
             self.check()
-            self._people.update(batch.keys)
-            self._under_way += count
-            self._bytes_under_way += size
+            self._enter(batch.entries)
         self._dispatcher.do(lambda: self._waiting.append(batch))
 
-    def holds(self, key: str) -> bool:
-        """Whether a person is in a batch that is not settled."""
+    def _enter(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._people.setdefault(entry.key, []).append(entry)
+            self._under_way += 1
+            self._bytes_under_way += entry.weight
+
+    def marks(self, key: str) -> dict[int, Mark]:
+        """What the ledger is to keep of a person who is under way; nothing if not."""
         with self._room:
-            return key in self._people
+            found: dict[int, Mark] = {}
+            for entry in self._people.get(key, ()):
+                found.update(entry.marks)
+            return found
 
     def _has_room(self, count: int, size: int) -> bool:
         return not self._under_way or (
@@ -217,7 +224,7 @@ class Delivery:
         for leftover in leftovers:
             if leftover.batch_id is None:
                 # It may have been accepted; as nobody can tell, its contacts are sent again.
-                self._ledger.journal.dropped(leftover.id)
+                self._ledger.journal.lost(leftover.id)
             else:
                 self._flights.add(leftover.id, leftover.batch_id, None)
         if asked:
@@ -263,16 +270,15 @@ class Delivery:
         left = len(coming)
         held_back: set[str] = set()
 
-        def done(entry: Entry, membership: int | None, error: Exception | None) -> None:
+        def done(entry: Entry, found: dict[int, int] | None, error: Exception | None) -> None:
             nonlocal left
             left -= 1
             if isinstance(error, Refusal):
                 held_back.add(entry.key)
-                self._refuse(entry, error.code, error.reason)
+                self._refuse_part(batch, entry, error.code, error.reason)
             elif error is not None:
                 self._fail(error)
-            elif entry.comes_back is not None:
-                number = entry.comes_back.marked
+            for number, membership in (found or {}).items():
                 entry.marks[number] = entry.marks[number]._replace(membership=membership)
             entries = [one for one in batch.entries if one.key not in held_back]
             if not left and entries:
@@ -282,14 +288,14 @@ class Delivery:
             self._bring_back(entry, done)
 
     def _bring_back(
-        self, entry: Entry, done: Callable[[Entry, int | None, Exception | None], None]
+        self,
+        entry: Entry,
+        done: Callable[[Entry, dict[int, int] | None, Exception | None], None],
     ) -> None:
-        comes_back = entry.comes_back
-        assert comes_back is not None  # noqa: S101 - the caller has looked
         self._dispatcher.call(
             "ask",
-            lambda: self._returns.bring_back(entry.key, entry.person, comes_back),
-            lambda membership, error: done(entry, membership, error),
+            lambda: self._returns.bring_back(entry),
+            lambda found, error: done(entry, found, error),
         )
 
     def _send(self, batch: Batch) -> None:
@@ -378,6 +384,9 @@ class Delivery:
         failed = {person_key(address) for address in status.failed}
         self._ledger.journal.imported(flight.number, {self._ledger.person(key) for key in failed})
         batch = flight.batch
+        if batch is not None:
+            arrived = [entry.person for entry in batch.entries if entry.key not in failed]
+            self._ledger.existing.made(arrived)
         if batch is None:
             self._recovered()
             return
@@ -393,8 +402,26 @@ class Delivery:
             )
         full = self._diagnosis.seems_full(len(dropped), len(status.succeeded))
         for entry in dropped:
-            self._look_into(entry, full=full)
+            if entry.parts:
+                self._take_apart(batch, entry)
+            else:
+                self._look_into(entry, full=full)
         self._on_settled()
+
+    def _refuse_part(self, batch: Batch, entry: Entry, code: str, reason: str) -> None:
+        """Refuse a contact, or if it goes to several lists, find out for which of them."""
+        if entry.parts:
+            self._take_apart(batch, entry)
+        else:
+            self._refuse(entry, code, reason)
+
+    def _take_apart(self, batch: Batch, entry: Entry) -> None:
+        """Send what a contact was merged from one by one: one list's refusal is not another's."""
+        parts = list(entry.parts)
+        with self._room:
+            self._enter(parts)
+        self._release(entry)
+        self._waiting.extendleft(batch.of([part]) for part in reversed(parts))
 
     def _look_into(self, entry: Entry, *, full: bool) -> None:
         """Refuse a contact that the queue has dropped, with the reason if it can be had."""
@@ -429,8 +456,9 @@ class Delivery:
         self._busy.discard(entry.key)
         with self._room:
             self._under_way -= 1
-            self._people[entry.key] -= 1
-            if not self._people[entry.key]:
-                del self._people[entry.key]
             self._bytes_under_way -= entry.weight
+            mine = self._people[entry.key]
+            mine.remove(entry)
+            if not mine:
+                del self._people[entry.key]
             self._room.notify_all()

@@ -8,7 +8,7 @@ us, who is still in another stream of it, or who is not on it any more.
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from target_activecampaign.account import QUESTIONS_AT_ONCE
 from target_activecampaign.chunks import chunks
 from target_activecampaign.contact import person_key
 from target_activecampaign.ledger import Mark
+from target_activecampaign.ledger.tables import MAYBE
+from target_activecampaign.returning import began_with_us
 from target_activecampaign.roster import Roster
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger import Ledger, Missing
     from target_activecampaign.packer import Packer
     from target_activecampaign.segment import Segment
-    from target_activecampaign.settings import Guards
     from target_activecampaign.settlement import Settlement
 
 logger = logging.getLogger("target-activecampaign")
@@ -87,7 +88,7 @@ class Leaving:
 
     def read_opt_outs(self, segment: Segment) -> None:
         """Read who has unsubscribed from a list, so that nobody of them is taken for ours."""
-        if not segment.unsubscribes or not self._ledger.members.sizes(segment.number, 0)[0]:
+        if not segment.unsubscribes or not self._ledger.members.any_current(segment.number):
             return
         count = 0
         opt_outs = self._client.contacts(list_id=segment.target.id, status=_UNSUBSCRIBED)
@@ -97,10 +98,10 @@ class Leaving:
             self._on_wait()
         if count:
             logger.info(
-                "Stream '%s': %d of its people have unsubscribed from list %d since the last run.",
-                segment.stream,
-                count,
+                "List %d: %d memberships that the ledger knows have been ended by others since the "
+                "last run.",
                 segment.target.id,
+                count,
             )
 
     def leave(self, segment: Segment) -> Outcome:
@@ -110,75 +111,117 @@ class Leaving:
             DeliveryError: Not all could be delivered.
             LedgerError, ActiveCampaignError: Likewise.
         """
+        # Streams that came later, here or with another worker, may hold people too.
+        segment.siblings = self._ledger.segments.siblings(
+            segment.number, segment.target.id, segment.mark
+        )
         outcome = self._decided(segment)
         if outcome.kind == "left":
-            self._let_go(segment, outcome)
+            try:
+                self._let_go(segment, outcome)
+            finally:
+                outcome.left = self._settlement.left[segment.number]
+                outcome.not_left = self._settlement.not_left[segment.number]
+                segment.outcome = outcome
+        segment.outcome = outcome
         _log(segment, outcome)
         if outcome.kind in ("left", "first run"):
             number = segment.number_of_pass or 0
             self._ledger.segments.complete(segment.number, number, outcome.people)
+        elif outcome.kind == "incomplete":
+            self._ledger.segments.forget_changes(segment.number)
         return outcome
 
     def _decided(self, segment: Segment) -> Outcome:
         """Whether anybody may leave."""
         number = segment.number_of_pass
-        _, people = self._ledger.members.sizes(segment.number, number or 0)
-        if number is None or not people:
+        people = self._ledger.members.sighted(segment.number, number) if number else 0
+        if not people:
             return Outcome("empty")
         if not segment.complete:
             return Outcome("incomplete", people)
         if not segment.state.complete_pass:
             return Outcome("first run", people)
-        leavers = sum(self._goes(segment, one) for one in self._missing(segment))
-        problem = guard_trips(segment.settings.guards, segment, people, leavers)
+        leavers = sum(
+            1 for some in self._missing(segment) for one in some if self._goes(segment, one)
+        )
+        changed = self._ledger.segments.changed(segment.number)
+        problem = guard_trips(segment, people, leavers, changed)
         if problem is None:
             return Outcome("left", people)
         if segment.settings.guards.override_once and segment.state.tripped:
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
             return Outcome("left", people)
         self._ledger.segments.trip(segment.number)
-        return Outcome("guard", people, problem=problem)
+        return Outcome("guard", people, problem=f"{problem[:-1]}, so nobody leaves.")
 
-    def _missing(self, segment: Segment) -> Iterator[Missing]:
+    def _missing(self, segment: Segment) -> Iterator[list[Missing]]:
         number = segment.number_of_pass or 0
         for some in self._ledger.members.missing(segment.number, number, segment.siblings):
             self._on_wait()
-            yield from some
+            yield some
 
     @staticmethod
     def _goes(segment: Segment, one: Missing) -> bool:
-        return one.ours or segment.settings.adopt_members or not segment.unsubscribes
+        """Whether someone who is missing may be let go, as far as the ledger tells."""
+        adopted = segment.settings.adopt_members or not segment.unsubscribes
+        return one.ours or adopted or one.membership == MAYBE
 
     def _let_go(self, segment: Segment, outcome: Outcome) -> None:
         status = _ACTIVE if segment.unsubscribes else None
         person = self._ledger.person
         roster = Roster(self._client, segment.target.id, status, person, self._on_wait)
-        number = segment.number_of_pass or 0
-        for some in self._ledger.members.missing(segment.number, number, segment.siblings):
-            self._on_wait()
-            leavers = {one.person: one.address for one in some if self._goes(segment, one)}
-            outcome.not_ours += len(some) - len(leavers)
-            there = {} if segment.settings.on_leave == "nothing" else roster.find(leavers)
-            self._forget_absent(segment, leavers.keys() - there.keys())
-            if segment.settings.on_leave == "tag":
-                self._take_tags(segment, there)
-            else:
-                for one, address in leavers.items():
-                    if one in there:
-                        self._send(segment, one, address)
-        roster.close()
-        for batch in self._packer.flush():
-            self._delivery.submit(batch)
-        self._delivery.wait()
-        outcome.left = self._settlement.left[segment.number]
-        outcome.not_left = self._settlement.not_left[segment.number]
+        try:
+            for some in self._missing(segment):
+                self._sort_out(segment, roster, some, outcome)
+            for batch in self._packer.flush():
+                self._delivery.submit(batch)
+        finally:
+            self._packer.flush()
+            self._delivery.wait()
+            roster.close()
+
+    def _sort_out(
+        self, segment: Segment, roster: Roster, some: list[Missing], outcome: Outcome
+    ) -> None:
+        """Let those go of some who are ours, and are there."""
+        not_ours = self._added_by_others(segment, roster, some)
+        outcome.not_ours += len(not_ours)
+        self._ledger.members.let_stay(segment.number, not_ours)
+        leavers = {one.person: one.address for one in some if one.person not in not_ours}
+        if segment.settings.on_leave == "nothing":
+            self._left(segment, leavers)
+            self._settlement.left[segment.number] += len(leavers)
+            return
+        there = roster.find(leavers)
+        self._forget_absent(segment, leavers.keys() - there.keys())
+        # From now on nobody can tell what ActiveCampaign has of them.
+        self._ledger.members.outdate([segment.number, *segment.siblings], there.keys())
+        if segment.settings.on_leave == "tag":
+            self._take_tags(segment, there)
+            return
+        for one in there:
+            self._send(segment, one, leavers[one])
+
+    def _added_by_others(self, segment: Segment, roster: Roster, some: list[Missing]) -> set[bytes]:
+        """Those whom we have not put on the list: they stay."""
+        others = {one.person for one in some if not self._goes(segment, one)}
+        maybe = {one.person: one for one in some if one.membership == MAYBE and not one.ours}
+        if segment.unsubscribes and maybe and not segment.settings.adopt_members:
+            addresses = {person: one.address for person, one in maybe.items()}
+            for person, began in roster.began(addresses).items():
+                if not began_with_us(began, maybe[person].since, maybe[person].at):
+                    others.add(person)
+        return others
 
     def _forget_absent(self, segment: Segment, people: set[bytes]) -> None:
         """Those who are off the list without us: their membership is not ours any more."""
         if not people:
             return
         if segment.unsubscribes:
-            self._ledger.members.opted_out(segment.of_list, people)
+            numbers = [segment.number, *segment.siblings]
+            self._ledger.members.surely_left(numbers, people)
+            self._ledger.members.opted_out(numbers, people)
         else:
             self._left(segment, people)
 
@@ -207,25 +250,36 @@ class Leaving:
             if tag in held:
                 self._client.remove_contact_tag(held[tag])
 
-        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "tags") as pool:
-            for person, _ in zip(contacts, pool.map(take, contacts.values()), strict=True):
-                self._left(segment, [person])
-                self._settlement.left[segment.number] += 1
+        pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "tags")
+        calls = {pool.submit(take, contact): person for person, contact in contacts.items()}
+        try:
+            for call in as_completed(calls):
+                call.result()
                 self._on_wait()
+        finally:
+            # Also when it is stopped or fails: what was done is noted.
+            pool.shutdown(cancel_futures=True)
+            done = [
+                person
+                for call, person in calls.items()
+                if not call.cancelled() and call.exception() is None
+            ]
+            self._left(segment, done)
+            self._settlement.left[segment.number] += len(done)
 
 
-def guard_trips(guards: Guards, segment: Segment, people: int, leavers: int) -> str | None:
+def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> str | None:
     """What the first guard that trips has to say; None when all let it pass.
 
     Shares are of the people whom the last complete pass had.
 
     Args:
-        guards: Their settings.
         segment: What is mirrored.
         people: People whom the pass has had.
         leavers: People who would leave.
+        changed: Profiles that have changed since the last complete pass.
     """
-    last, changed = segment.state.size or 0, segment.changed
+    guards, last = segment.settings.guards, segment.state.size or 0
     if guards.min_source_pct is not None and 100 * people < guards.min_source_pct * last:
         what = (
             f"the source has shrunk from {last:,} people to {people:,} "
@@ -245,7 +299,7 @@ def guard_trips(guards: Guards, segment: Segment, people: int, leavers: int) -> 
         )
     else:
         return None
-    return f"Stream '{segment.stream}', list {segment.target.id}: {what}, so nobody leaves."
+    return f"Stream '{segment.stream}', list {segment.target.id}: {what}."
 
 
 def _log(segment: Segment, outcome: Outcome) -> None:

@@ -99,6 +99,7 @@ class Streams:
             [state.id, *of_list],
             member.field if member else None,
             member.tag if member else None,
+            mark=mark,
         )
         if segment.unsubscribes:
             segment.roster = Roster(
@@ -106,12 +107,15 @@ class Streams:
                 target.id,
                 _ACTIVE,
                 self._ledger.person,
-                self._ledger.beat,
+                lambda: None,
             )
         if settings.sync_mode in ("update_only", "create_only") and not self._index_read:
             bring_up_to_date(self._account.client, self._ledger, self._on_wait)
             self._index_read = True
         self.segments[name] = segment
+        for other in self.segments.values():
+            if other.target.id == target.id and segment.number not in other.of_list:
+                other.of_list = [*other.of_list, segment.number]
         return mapping, segment, True
 
     def close(self) -> None:

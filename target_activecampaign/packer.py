@@ -43,7 +43,7 @@ class Source(NamedTuple):
     epoch: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
     """A contact on its way, with the records that it was made of, in their order.
 
@@ -54,7 +54,9 @@ class Entry:
         person: The hash that stands for the person in the ledger.
         marks: What the ledger keeps once it is confirmed, by segment.
         known: Whether the ledger knew the person in the last record's stream.
-        comes_back: What is to be seen to before the import, for someone who has left.
+        comes_back: What is to be seen to before the import, for someone who has left lists.
+        parts: What it was merged from, when that goes to different lists: if one of them has it
+            refused, the others may still be had.
     """
 
     contact: Contact
@@ -63,7 +65,8 @@ class Entry:
     person: bytes = b""
     marks: dict[int, Mark] = field(default_factory=dict)
     known: bool = False
-    comes_back: Return | None = None
+    comes_back: tuple[Return, ...] = ()
+    parts: tuple[Entry, ...] = ()
 
     @property
     def key(self) -> str:
@@ -80,6 +83,7 @@ class Entry:
         if len(self.sources) + len(later.sources) > _MAX_SOURCES:
             return None
         contact = self.contact.merged_into(later.contact)
+        alike = self.contact.lists == later.contact.lists and not self.parts
         return Entry(
             contact,
             contact.encode(),
@@ -87,7 +91,8 @@ class Entry:
             later.person,
             self._joined(later.marks),
             later.known,
-            self.comes_back or later.comes_back,
+            self.comes_back + later.comes_back,
+            () if alike else (*(self.parts or (self,)), later),
         )
 
     def _joined(self, later: dict[int, Mark]) -> dict[int, Mark]:
@@ -177,9 +182,10 @@ class Packer:
         """Whether a contact is small enough for an import of its own."""
         return self._size_of(entry) <= self._max_size
 
-    def holds(self, key: str) -> bool:
-        """Whether a person is in the open batch."""
-        return key in self._open
+    def marks(self, key: str) -> dict[int, Mark]:
+        """What the ledger is to keep of a person in the open batch; nothing if not there."""
+        entry = self._open.get(key)
+        return entry.marks if entry else {}
 
     def add(self, entry: Entry) -> list[Batch]:
         """Put a contact that fits an import into the open batch.

@@ -7,18 +7,20 @@ we ended the membership, and the membership itself shows that nothing has happen
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from target_activecampaign.activecampaign import ActiveCampaignError
+from target_activecampaign.activecampaign import (
+    ActiveCampaignError,
+    InvalidRequest,
+    NotFound,
+)
 from target_activecampaign.contact import Refusal
 from target_activecampaign.ledger.tables import FOUND, OURS
 
 if TYPE_CHECKING:
     from target_activecampaign.activecampaign import Client, Membership
     from target_activecampaign.ledger import Known, Ledger
-
-logger = logging.getLogger("target-activecampaign")
+    from target_activecampaign.packer import Entry
 
 _ROUNDING_SECONDS = 2
 """ActiveCampaign's times are whole seconds, in its answers and on its clock."""
@@ -28,7 +30,7 @@ _ATTEMPTS = 5
 
 
 class Return(NamedTuple):
-    """Someone who has left and is in the stream again.
+    """Someone who has left a list and is in a stream of it again.
 
     Attributes:
         list_id: The list that they left.
@@ -55,36 +57,43 @@ class Returns:
         self._client = client
         self._ledger = ledger
 
-    def bring_back(self, address: str, person: bytes, comes_back: Return) -> int:
-        """See to it that a person can be imported into the list again, in two or three requests.
+    def bring_back(self, entry: Entry) -> dict[int, int]:
+        """See to it that a person can be imported into lists again, in two or three requests each.
 
         Returns:
-            What the membership will be: ours, or one that was found.
+            By segment what the membership will be: ours, or one that was found.
 
         Raises:
-            Refusal: `OPTED_OUT`: it is not certain that nobody but us ended the membership.
+            Refusal: `OPTED_OUT`: it is not certain that nobody but us ended a membership. Or
+                ActiveCampaign refuses.
         """
-        known = comes_back.known
+        return {one.marked: self._bring_back(entry, one) for one in entry.comes_back}
+
+    def _bring_back(self, entry: Entry, comes_back: Return) -> int:
+        known, list_id = comes_back.known, comes_back.list_id
         for _ in range(_ATTEMPTS):
-            contact = self._client.find_contact(address)
+            contact = self._client.find_contact(entry.key)
             memberships = self._client.memberships(contact.id) if contact else []
-            membership = next((m for m in memberships if m.list_id == comes_back.list_id), None)
+            membership = next((m for m in memberships if m.list_id == list_id), None)
             if contact is None or membership is None:
                 return OURS
             if not membership.opted_out:
-                return OURS if _asked_for(membership, known) else FOUND
+                return OURS if _is_ours(membership, known) else FOUND
             if not _ended_by_us(membership, known):
-                self._ledger.members.held_back(comes_back.segment, person)
+                self._ledger.members.held_back(comes_back.segment, entry.person)
                 raise Refusal(
                     "OPTED_OUT",
-                    f"We had taken the person off list {comes_back.list_id}, but something else "
-                    "has happened to the membership too, so it is left as it is.",
+                    f"We had taken the person off list {list_id}, but something else has "
+                    "happened to the membership too, so it is left as it is.",
                 )
             now = int(self._ledger.now())
-            self._ledger.members.asked_to_return(comes_back.segment, person, now)
+            address = entry.contact.email
+            self._ledger.members.asked_to_return(comes_back.segment, entry.person, now, address)
             known = known._replace(asked=now)
             try:
-                self._client.subscribe(contact.id, comes_back.list_id)
+                self._client.subscribe(contact.id, list_id)
+            except (NotFound, InvalidRequest) as error:
+                raise Refusal("REFUSED_BY_IMPORT", str(error)) from None
             except ActiveCampaignError as error:
                 # Asked again blindly, it could undo an opt-out of the meantime: look once more.
                 if not error.effect_unknown:
@@ -105,11 +114,21 @@ def _ended_by_us(membership: Membership, known: Known) -> bool:
     )
 
 
-def _asked_for(membership: Membership, known: Known) -> bool:
-    """Whether an active membership is one that a run of ours asked for, and then was cut off."""
+def _is_ours(membership: Membership, known: Known) -> bool:
+    """Whether an active membership is the one that we were to end, or the one that we asked for.
+
+    The former, when the import that was to end it never took effect; the latter, when a run
+    was cut off between asking for it and learning the answer.
+    """
     began = membership.subscribed_at
-    return (
+    if began is None:
+        return False
+    return began < known.since - _ROUNDING_SECONDS or (
         known.asked is not None
-        and began is not None
         and known.asked - _ROUNDING_SECONDS <= began <= known.asked + _REQUEST_SECONDS
     )
+
+
+def began_with_us(began: float | None, since: int, at: int) -> bool:
+    """Whether an active membership began while an import of ours was under way."""
+    return began is not None and since - _ROUNDING_SECONDS <= began <= at + _ROUNDING_SECONDS

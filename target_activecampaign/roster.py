@@ -21,7 +21,7 @@ from target_activecampaign.contact import person_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from target_activecampaign.activecampaign import Client
+    from target_activecampaign.activecampaign import Client, Membership
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -68,6 +68,12 @@ class Roster:
             self._read = self._read_list(total)
         return self._look_up(people)
 
+    def began(self, people: Mapping[bytes, str]) -> dict[bytes, float | None]:
+        """When those of some people who are on it came onto it, asked about one by one."""
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "roster") as pool:
+            found = zip(people, pool.map(self._membership, people.values()), strict=True)
+            return {person: one[1].subscribed_at for person, one in found if one is not None}
+
     def close(self) -> None:
         """Forget what was read."""
         if self._read is not None:
@@ -76,22 +82,20 @@ class Roster:
     def _ask(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
         with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "roster") as pool:
             found = {}
-            answers = pool.map(self._contact_id, people.values())
-            for person, contact_id in zip(people, answers, strict=True):
-                if contact_id is not None:
-                    found[person] = contact_id
+            answers = pool.map(self._membership, people.values())
+            for person, membership in zip(people, answers, strict=True):
+                if membership is not None:
+                    found[person] = membership[0]
                 self._on_wait()
             return found
 
-    def _contact_id(self, address: str) -> int | None:
+    def _membership(self, address: str) -> tuple[int, Membership] | None:
+        """A person's contact id and place on the list; None for someone who is not on it."""
         contact = self._client.find_contact(address)
-        if contact is None:
-            return None
-        on_it = (
-            one.list_id == self._list_id and self._status in (None, one.status)
-            for one in self._client.memberships(contact.id)
-        )
-        return contact.id if any(on_it) else None
+        for one in self._client.memberships(contact.id) if contact else ():
+            if one.list_id == self._list_id and self._status in (None, one.status):
+                return (contact.id if contact else 0), one
+        return None
 
     def _read_list(self, total: int | None) -> sqlite3.Connection:
         logger.info("Reading who is on list %d (%s people).", self._list_id, total or "unknown")

@@ -30,7 +30,7 @@ from target_activecampaign.opening import Streams
 from target_activecampaign.packer import Packer, Source
 from target_activecampaign.rejects import RejectFiles, SourceStream
 from target_activecampaign.report import Report
-from target_activecampaign.segment import Passage
+from target_activecampaign.segment import Passage, check_mode
 from target_activecampaign.settlement import Settlement
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class Run:
         self._parts: _Parts | None = None
         self._announced = ""
         self._through = False
+        self._leaving = False
         self._stopped = False
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
@@ -130,7 +131,6 @@ class Run:
         mapping, segment, new = parts.streams.open(
             name, list(schema.get("properties", {})), self._bookmarks[self._announced]
         )
-        segment.passages.setdefault(self._announced, self._passages[self._announced])
         for warning in mapping.warnings:
             logger.warning(warning)
         mapped = ", ".join(str(entry) for entry in mapping.properties)
@@ -147,6 +147,17 @@ class Run:
         if new:
             parts.leaving.read_opt_outs(segment)
         return mapping, segment
+
+    def attach(self, stream: str, name: str) -> None:
+        """Note that a stream of the tap goes to a stream after stream maps that is open.
+
+        Raises:
+            ModeError: It can't.
+        """
+        segment = self._parts.streams.segments.get(name) if self._parts else None
+        if segment is not None:
+            check_mode(name, segment.settings, self._bookmarks[stream])
+            segment.passages[stream] = self._passages[stream]
 
     def _connect(self) -> _Parts:
         if self._parts is None:
@@ -182,7 +193,7 @@ class Run:
             self._settlement,
             packer,
             recovered=delivery.wait_until_recovered,
-            under_way=lambda key: packer.holds(key) or delivery.holds(key),
+            under_way=lambda key: {**delivery.marks(key), **packer.marks(key)},
             deliver=delivery.submit,
         )
         streams = Streams(settings, account, ledger, self._check_stop)
@@ -220,10 +231,11 @@ class Run:
         assert self._message is not None  # noqa: S101 - the SDK knows the stream by now
         stream, line = self._message
         passage = self._passages[stream.name]
-        if segment.begins_pass(passage):
+        if segment.begins_pass(stream.name, passage):
             # What came before belongs to the pass before.
             self._compared().compare()
-            segment.begin_pass(passage)
+            segment.begin_pass(stream.name, passage)
+        segment.record(stream.name, passage)
         return Source(name, stream, line, self._settlement.read(name))
 
     def deliver(self, contact: Contact, source: Source, segment: Segment) -> None:
@@ -271,7 +283,6 @@ class Run:
             waited = max(self._parts.comparison.age(), self._packer.age())
             if waited > self._settings.checkpoint_seconds:
                 self._flush(self._parts)
-            self._parts.ledger.beat()
         self._emit_state()
         self._check_count()
 
@@ -323,18 +334,21 @@ class Run:
             DeliveryError, LedgerError, ActiveCampaignError: Not all could leave.
         """
         problems: list[str] = []
+        self._leaving = True
+        segments = self._parts.streams.segments.values() if self._parts else ()
         try:
-            for segment in self._parts.streams.segments.values() if self._parts else ():
+            for segment in segments:
                 if self._parts and segment.mirror:
                     outcome = self._parts.leaving.leave(segment)
-                    self.report.streams[segment.stream]["mirror"] = asdict(outcome)
-                    self.report.left += outcome.left
                     problems += [outcome.problem] if outcome.problem else []
         except StoppedError:
             logger.warning("Stopped before all could leave: the next complete run goes on.")
-            self._packer.flush()
-            if self._parts:
-                self._parts.delivery.wait()
+        finally:
+            for segment in segments:
+                if segment.outcome is not None:
+                    self.report.streams[segment.stream]["mirror"] = asdict(segment.outcome)
+                    self.report.left += segment.outcome.left
+        self._leaving = False
         self._through = True
         if problems:
             raise GuardError(
@@ -349,8 +363,6 @@ class Run:
     def _check_stop(self) -> None:
         if self._stopped:
             raise StoppedError
-        if self._parts:
-            self._parts.ledger.beat()
 
     def _warn_of_unused_overrides(self) -> None:
         for name in self._settings.streams:
@@ -403,7 +415,8 @@ class Run:
         if report.unsettled and problem is None:
             problem = "Not every record that was read has been settled: this is a fault of ours."
         if parts is not None:
-            clean = not report.unsettled and (self._through or self._checkpoints.complete)
+            done = self._through or (self._checkpoints.complete and not self._leaving)
+            clean = done and not report.unsettled
             ended = "failed" if problem else outcome
             parts.ledger.end(clean=clean, outcome=ended, counts=report.counts)
         report.outcome, report.problem = ("failed" if problem else outcome), problem

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_activecampaign.contact import Contact
+from target_activecampaign.contact import Contact, person_key
 from target_activecampaign.ledger.tables import GONE, LEFT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_activecampaign.activecampaign import ContactList, Field
+    from target_activecampaign.leaving import Outcome
     from target_activecampaign.ledger import Ledger, SegmentState
     from target_activecampaign.roster import Roster
     from target_activecampaign.settings import StreamSettings
@@ -64,7 +65,8 @@ class Segment:
         roster: Who is on the list, where it matters whether a person already was.
         passages: The streams that it is made of, by the tap's names.
         number_of_pass: The pass that is under way; None before its first record.
-        changed: People whose profile has changed in this run.
+        mark: What marks its members in the ledger besides the list.
+        outcome: What became of its leavers.
     """
 
     stream: str
@@ -79,8 +81,10 @@ class Segment:
     roster: Roster | None = None
     passages: dict[str, Passage] = field(default_factory=dict)
     number_of_pass: int | None = None
-    changed: int = 0
-    _version: str | None = None
+    mark: str | None = None
+    outcome: Outcome | None = None
+    _versions: dict[str, str | None] = field(default_factory=dict)
+    _mixed: bool = False
 
     @property
     def number(self) -> int:
@@ -105,28 +109,41 @@ class Segment:
     @property
     def complete(self) -> bool:
         """Whether all of its streams were complete, provided that the input ended well."""
-        return self.settings.complete_stream or (
-            bool(self.passages) and all(one.ended for one in self.passages.values())
+        ended = bool(self.passages) and all(one.ended for one in self.passages.values())
+        return not self._mixed and (self.settings.complete_stream or ended)
+
+    def begins_pass(self, stream: str, passage: Passage) -> bool:
+        """Whether the record that has come begins a pass.
+
+        A segment's first record does, and one of another version than the same stream's before.
+        """
+        versions = self._versions
+        return self.mirror and (
+            self.number_of_pass is None
+            or (stream in versions and versions[stream] != passage.version)
         )
 
-    def begins_pass(self, passage: Passage) -> bool:
-        """Whether the record that has come begins a pass."""
-        return self.mirror and (self.number_of_pass is None or self._version != passage.version)
-
-    def begin_pass(self, passage: Passage) -> None:
+    def begin_pass(self, stream: str, passage: Passage) -> None:
         """Begin a pass, or go on with one that an earlier run was cut off in."""
-        state, self._version = self.state, passage.version
-        cut_off = state.last_pass > state.complete_pass and self._version is not None
-        if self.number_of_pass is None and cut_off and state.version == self._version:
+        state = self.state
+        key = None if passage.version is None else f"{stream} {passage.version}"
+        cut_off = state.last_pass > state.complete_pass and key is not None
+        if self.number_of_pass is None and cut_off and state.version == key:
             # The tap goes on in the middle of the version that it began then.
             self.number_of_pass = state.last_pass
             return
+        # What other streams have brought belongs to the pass before: nobody may miss it.
+        self._mixed = len(self._versions) > 1
         self.number_of_pass = 1 + (self.number_of_pass or state.last_pass)
-        self.ledger.segments.begin_pass(self.number, self.number_of_pass, self._version)
+        self.ledger.segments.begin_pass(self.number, self.number_of_pass, key)
+
+    def record(self, stream: str, passage: Passage) -> None:
+        """Note a record's version."""
+        self._versions[stream] = passage.version
 
     def leaving(self, address: str) -> Contact:
         """The contact that lets a person leave, where an import does that."""
-        contact = Contact(key=address, email=address)
+        contact = Contact(key=person_key(address), email=address)
         if self.membership_field is not None:
             contact.fields[self.membership_field.id] = OUT
         else:
@@ -184,4 +201,6 @@ def mark_of(settings: StreamSettings, field_id: int | None) -> str | None:
         return None
     if settings.on_leave == "field":
         return f"field:{field_id}"
-    return f"tag:{membership_tag(settings)}" if settings.on_leave == "tag" else None
+    # ActiveCampaign tells tags apart without regard to case [rep].
+    tag = membership_tag(settings) or ""
+    return f"tag:{tag.casefold()}" if settings.on_leave == "tag" else None

@@ -156,6 +156,8 @@ class TargetActiveCampaign(Target):
             message_dict.get("bookmark_properties"),
         )
         super()._process_schema_message(message_dict)
+        for stream_map in self.mapper.stream_maps.get(stream, ()):
+            self.run.attach(stream, stream_map.stream_alias)
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "record"})

@@ -7,174 +7,21 @@ for killed runs too.
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import signal
+from typing import TYPE_CHECKING
 
+from tests.days_run import barred, may_leave, must_leave, passes_for_delivered
 from tests.days_world import ACTIVE, FIELD_TAG, OUT, TAG, Contact, status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from tests.days_run import Run
     from tests.days_world import Person, World
-    from tests.target_runner import Outcome
 
-_TRIPPED = re.compile(r"Stream '(\w+)', list 1: [^\n]*?guards\.")
+_INTERRUPTED = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
 _MIN_SOURCE_PCT = 50  # the guard's default
 _SETTLED = ("added", "changed", "unchanged", "skipped", "merged", "invalid", "rejected")
-
-
-@dataclass
-class Run:
-    """A run of the target: what it was given, and what came of it.
-
-    Attributes:
-        sync_mode: Its mode.
-        sent: By stream: the people whose records it was given.
-        complete: The streams that it was given as complete, and not empty.
-        records: How many records it was given.
-        before: The account as the run found it, by address.
-        outcome: What the process came to.
-        after: The account as the run left it.
-        imported: How many contacts each of its imports had.
-        resync: Whether all profiles were to be sent, changed or not.
-        override: Whether `override_once` was given.
-        quiet: Whether nothing happened since a run that settled the same source.
-        everyone: The people whose records it was given.
-        closed: The complete streams that no guard has stopped: those from which people leave.
-    """
-
-    sync_mode: str
-    sent: dict[str, list[Person]]
-    complete: set[str]
-    records: int
-    before: dict[str, Contact]
-    outcome: Outcome
-    after: dict[str, Contact]
-    imported: list[int]
-    resync: bool = False
-    override: bool = False
-    quiet: bool = False
-    everyone: set[str] = field(init=False)
-    closed: set[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.everyone = {person.email for people in self.sent.values() for person in people}
-        stopped = _TRIPPED.findall(self.outcome.log) if self.tripped else ()
-        self.closed = self.complete.difference(stopped)
-
-    def __str__(self) -> str:
-        sent = ", ".join(
-            f"{len(people)} of {stream}{'' if stream in self.complete else ' (not complete)'}"
-            for stream, people in self.sent.items()
-        )
-        flags = [
-            name
-            for name, on in (
-                ("full_resync", self.resync),
-                ("override_once", self.override),
-                ("quiet", self.quiet),
-                ("tripped", self.tripped),
-            )
-            if on
-        ]
-        return f"{' '.join([self.sync_mode, sent, *flags])} -> {self.outcome.code}"
-
-    @property
-    def tripped(self) -> bool:
-        """Whether a guard stopped it."""
-        return self.outcome.code == 1 and "guards." in self.outcome.log
-
-    @property
-    def ended(self) -> bool:
-        """Whether it came to its end."""
-        return self.outcome.code == 0 or self.tripped
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """Its report; only for one that came to its end."""
-        return self.outcome.report
-
-    def has(self, person: Person) -> bool:
-        """Whether someone is in what it was given."""
-        return person.email in self.everyone
-
-    def was(self, person: Person) -> int | None:
-        """Someone's status on the list before."""
-        return status(self.before.get(person.email))
-
-    def now(self, person: Person) -> int | None:
-        """Someone's status on the list after."""
-        return status(self.after.get(person.email))
-
-    def rejects(self) -> dict[str, set[str]]:
-        """By address: the codes with which it refused someone's records."""
-        found: dict[str, set[str]] = {}
-        for path in self.report["reject_files"].values():
-            for line in (self.outcome.folder / path).read_text("utf-8").splitlines():
-                message = json.loads(line)
-                if message["type"] == "RECORD":
-                    address = message["record"]["email"].strip().lower()
-                    found.setdefault(address, set()).add(message["record"]["_reject_code"])
-        return found
-
-
-# Who may leave, who must
-
-
-def may_lose_someone(world: World, run: Run) -> bool:
-    """Whether a run may take anyone off: not the first, nor one that isn't complete or stopped."""
-    return run.sync_mode == "mirror" and world.ledger.runs > 0 and bool(run.closed)
-
-
-def must_lose_leavers(world: World, run: Run) -> bool:
-    """Whether a run has to take the leavers off."""
-    return (
-        may_lose_someone(world, run)
-        and world.ledger.complete > 0
-        and run.outcome.code == 0
-        and run.closed == set(world.plan.streams)
-    )
-
-
-def may_leave(world: World, run: Run, person: Person) -> bool:
-    """Whether a run may treat someone as having left the segment."""
-    elsewhere = person.known_in & person.streams - run.closed
-    return (
-        may_lose_someone(world, run)
-        and not run.has(person)
-        and bool(person.known_in)
-        and not elsewhere
-    )
-
-
-def must_leave(world: World, run: Run, person: Person) -> bool:
-    """Whether a run must treat someone as having left the segment."""
-    return (
-        must_lose_leavers(world, run)
-        and not run.has(person)
-        and person.ours == "yes"
-        and run.was(person) == ACTIVE
-        and not person.bounced
-    )
-
-
-def barred(run: Run, person: Person) -> bool:
-    """Whether the account takes someone no more: opted out, bounced, or off by an unknown hand.
-
-    Also people whom we unsubscribed are barred once the ledger that knew it is lost.
-    """
-    return person.opted_out or person.bounced or (run.was(person) == OUT and not person.ended)
-
-
-def passes_for_delivered(world: World, run: Run, person: Person) -> bool:
-    """Whether the ledger may take someone's profile for delivered, and the run not send it.
-
-    So it does with a contact that was deleted in ActiveCampaign, until the profile changes or all
-    are sent, as with a value that was edited there: it reads no contacts.
-    """
-    return world.plan.skip_unchanged and not run.resync and person.value in person.delivered
 
 
 # Never, whatever happened
@@ -248,13 +95,28 @@ def values_are_old_or_new(world: World, run: Run) -> Iterator[str]:
                 yield f"{person.email} got '{after['first_name']}', not '{person.value}'"
 
 
+def the_mode_leaves_the_others_alone(world: World, run: Run) -> Iterator[str]:
+    meant = {person.email for person in _meant(world, run)}
+    for email in run.everyone - meant:
+        before, after = run.before.get(email), run.after.get(email)
+        if (before and _but_for(None, before)) != (after and _but_for(None, after)):
+            yield f"{email} is not for {run.sync_mode} and was changed: {before} to {after}"
+
+
+def _meant(world: World, run: Run) -> Iterable[Person]:
+    """The people of the source whom the mode means."""
+    for email in sorted(run.everyone):
+        known = email in run.before
+        if run.sync_mode in ("upsert", "mirror") or known is (run.sync_mode == "update_only"):
+            yield world.people[email]
+
+
 # After a run that came to its end
 
 
-def its_end_was_right(world: World, run: Run) -> Iterator[str]:
-    if not run.ended:
-        tail = "\n".join(run.outcome.log.splitlines()[-5:])
-        yield f"the run ended with exit code {run.outcome.code}:\n{tail}"
+def its_state_is_out(world: World, run: Run) -> Iterator[str]:
+    if run.outcome.states[-1:] != [{"day": world.day}]:
+        yield f"the run ended with the STATE {run.outcome.states}"
 
 
 def the_guards_did_their_work(world: World, run: Run) -> Iterator[str]:
@@ -317,22 +179,6 @@ def the_source_has_its_values(world: World, run: Run) -> Iterator[str]:
             yield f"{person.email} was delivered before, had '{before}' and now has '{after}'"
 
 
-def _meant(world: World, run: Run) -> Iterable[Person]:
-    """The people of the source whom the mode means."""
-    for email in sorted(run.everyone):
-        known = email in run.before
-        if run.sync_mode in ("upsert", "mirror") or known is (run.sync_mode == "update_only"):
-            yield world.people[email]
-
-
-def the_mode_leaves_the_others_alone(world: World, run: Run) -> Iterator[str]:
-    meant = {person.email for person in _meant(world, run)}
-    for email in run.everyone - meant:
-        before, after = run.before.get(email), run.after.get(email)
-        if (before and _but_for(None, before)) != (after and _but_for(None, after)):
-            yield f"{email} is not for {run.sync_mode} and was changed: {before} to {after}"
-
-
 def the_segment_shows(world: World, run: Run) -> Iterator[str]:
     if run.sync_mode != "mirror" or world.plan.on_leave == "nothing":
         return
@@ -392,8 +238,9 @@ def the_report_adds_up(world: World, run: Run) -> Iterator[str]:
 
 def a_quiet_day_imports_nothing(world: World, run: Run) -> Iterator[str]:
     if run.quiet and run.sync_mode in ("upsert", "mirror"):
-        # Those whom the account refused are tried again.
+        # Those whom the account refused are tried again, also leavers.
         tried = sum(barred(run, person) for people in run.sent.values() for person in people)
+        tried += sum(person.bounced and not run.has(person) for person in world.people.values())
         if sum(run.imported) > tried:
             people = [
                 email for email in run.after if _times(run.after, email) > _times(run.before, email)
@@ -415,6 +262,7 @@ ALWAYS = (
     values_are_old_or_new,
 )
 AT_THE_END = (
+    its_state_is_out,
     the_guards_did_their_work,
     the_source_is_on_the_list,
     the_source_has_its_values,
@@ -425,101 +273,18 @@ AT_THE_END = (
 )
 
 
-def broken(world: World, run: Run, *, may_be_cut_off: bool) -> list[str]:
+def broken(world: World, run: Run, *, interrupted: bool) -> list[str]:
     """The sentences about all rules that a run broke.
 
     Args:
         world: The world, as it was before `learn`.
         run: The run.
-        may_be_cut_off: Whether it was killed or stopped, perhaps before its end.
+        interrupted: Whether it got a signal, perhaps before its end.
     """
     found = [text for rule in ALWAYS for text in rule(world, run)]
     if run.ended:
         found += [text for rule in AT_THE_END for text in rule(world, run)]
-    elif not may_be_cut_off:
-        found += its_end_was_right(world, run)
+    elif not (interrupted and run.outcome.code in _INTERRUPTED):
+        tail = "\n".join(run.outcome.log.splitlines()[-5:])
+        found.append(f"the run ended with exit code {run.outcome.code}:\n{tail}")
     return found
-
-
-# What the world is after a run
-
-
-def learn(world: World, run: Run) -> None:
-    """Take over into the truth what a run did, and what its ledger may know by now."""
-    _tell(world, run)
-    for person in world.people.values():
-        _learn_values(world, run, person)
-        _learn_membership(run, person)
-        _learn_streams(run, person)
-        if run.outcome.code == 0 and run.complete:
-            person.unseen = False
-    if run.sync_mode == "mirror":
-        _learn_of_ledger(world, run)
-
-
-def _tell(world: World, run: Run) -> None:
-    moves = {(None, ACTIVE): "put on the list", (ACTIVE, OUT): "off", (OUT, ACTIVE): "on again"}
-    for (was, now), text in moves.items():
-        people = [p for p in world.people.values() if (run.was(p), run.now(p)) == (was, now)]
-        if people:
-            world.tell(f"the run: {text}", *people)
-
-
-def _learn_membership(run: Run, person: Person) -> None:
-    was, now = run.was(person), run.now(person)
-    if was == ACTIVE and now == OUT:
-        person.ended = person.left = True
-    elif was != ACTIVE and now == ACTIVE:
-        person.ended = person.left = False
-        if run.sync_mode == "mirror":
-            # After "no" it was their contact that had vanished, and it is ours that is there now.
-            person.ours = "yes" if person.ours in (None, "yes") else "perhaps"
-    elif now == ACTIVE and run.has(person) and person.ours is None:
-        person.ours = "no"
-
-
-def _learn_values(world: World, run: Run, person: Person) -> None:
-    before, after = run.before.get(person.email), run.after.get(person.email)
-    has_value = after is not None and after["first_name"] == person.value
-    if not run.has(person):
-        if must_leave(world, run, person):
-            person.delivered = {None}
-        elif run.sync_mode == "mirror" and run.ended:
-            person.delivered |= {None}
-    elif (run.sync_mode == "update_only" and before is None) or (
-        run.sync_mode == "create_only" and before is not None
-    ):
-        pass
-    elif not run.ended:
-        person.delivered |= {person.value} if has_value else set()
-    elif barred(run, person):
-        person.delivered |= {None}
-    elif has_value or not passes_for_delivered(world, run, person):
-        person.delivered = {person.value}
-
-
-def _learn_streams(run: Run, person: Person) -> None:
-    for stream, people in run.sent.items():
-        if person in people:
-            person.known_in.add(stream)
-        elif stream in run.closed and run.ended:
-            person.known_in.discard(stream)
-
-
-def _learn_of_ledger(world: World, run: Run) -> None:
-    ledger = world.ledger
-    whole = run.complete == set(world.plan.streams)
-    sizes = {
-        run.records,
-        len(run.everyone),
-        sum(not barred(run, world.people[email]) for email in run.everyone),
-    }
-    ledger.runs += 1
-    if run.outcome.code == 0 and whole:
-        ledger.complete += 1
-        ledger.sizes, ledger.override = sizes, "no"
-    elif run.tripped:
-        ledger.override = "yes"
-    else:
-        ledger.sizes |= sizes if run.complete else set()
-        ledger.override = "perhaps" if ledger.override != "no" else "no"

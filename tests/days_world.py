@@ -39,6 +39,7 @@ class Plan:
         max_leave_pct: The guard.
         batch_size_rows: The setting.
         skip_unchanged: Likewise.
+        adopt_members: Likewise.
         no_addresses: So many records of a stream are no person's.
     """
 
@@ -50,6 +51,7 @@ class Plan:
     max_leave_pct: int = 60
     batch_size_rows: int = 250
     skip_unchanged: bool = True
+    adopt_members: bool = False
     no_addresses: int = 0
 
     @classmethod
@@ -64,6 +66,7 @@ class Plan:
             max_leave_pct=chance.choice((60, 60, 60, 20)),
             batch_size_rows=chance.choice((4, 7, 250)),
             skip_unchanged=chance.random() < 0.9,
+            adopt_members=chance.random() < 0.2,
             no_addresses=chance.choice((0, 0, len(_NO_ADDRESSES))),
         )
 
@@ -177,21 +180,21 @@ class World:
         person = Person(email, email if number % 6 else f" P{number}@Example.COM ", f"{number} v0")
         if self.chance.random() < 0.6:
             person.streams = self._some_streams()
-        state_of_old = {"first_name": f"{number} of old", "phone": f"+49 {number}"}
+        known: dict[str, Any] = {"first_name": f"{number} of old", "phone": f"+49 {number}"}
         if number < 6:
-            state_of_old["lists"] = {"1": ACTIVE}  # type: ignore[assignment]
+            known["lists"] = {"1": ACTIVE}
         elif number < 9:
             pass
         elif number < 11:
             person.opted_out = True
-            state_of_old["lists"] = {"1": OUT}  # type: ignore[assignment]
+            known["lists"] = {"1": OUT}
         elif number < 12:
             person.bounced = True
-            state_of_old["bounced"] = True  # type: ignore[assignment]
+            known["bounced"] = True
         else:
             return person
-        self.sandbox.prepare({"email": email, **state_of_old})
-        self.tell(f"is in the account: {state_of_old}", person)
+        self.sandbox.prepare({"email": email, **known})
+        self.tell(f"is in the account: {known}", person)
         return person
 
     def _some_streams(self) -> set[str]:
@@ -214,6 +217,8 @@ class World:
         if outside:
             person = self._one(back if back and self.chance.random() < 0.6 else outside)
             person.streams = self._some_streams()
+            if len(self.plan.streams) > 1:
+                person.delivered |= {None}  # in each stream they are someone else
             self.tell(f"enters {', '.join(sorted(person.streams))}", person)
 
     def leave(self) -> None:
@@ -256,7 +261,7 @@ class World:
         was_active = self._status(person) == ACTIVE
         self.sandbox.resubscribe(person.email, 1)
         if not was_active:
-            person.ours = "no"
+            person.ours = "perhaps" if self.plan.adopt_members else "no"
         elif person.ours == "yes":
             person.ours = "perhaps"  # they were subscribed, by us, and now wanted it themselves
         person.opted_out = person.ended = person.left = False
@@ -295,6 +300,8 @@ class World:
             self.sandbox.delete(person.email)
             person.ended, person.left, person.unseen = False, False, True
             person.delivered |= {None}
+            if person.ours == "yes":
+                person.ours = "perhaps"  # off the list, by nobody's wish that could be read
             self.tell("is deleted in ActiveCampaign", person)
 
     def happen(self) -> None:
@@ -366,6 +373,7 @@ class World:
             "on_leave": plan.on_leave,
             "batch_size_rows": plan.batch_size_rows,
             "skip_unchanged": plan.skip_unchanged,
+            "adopt_members": plan.adopt_members,
             "guards": {"max_leave_pct": plan.max_leave_pct},
         }
         if plan.on_leave == "field":

@@ -37,13 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _TARGET = "target_activecampaign.target"
-_LATE_IMPORTS = (
-    "sqlalchemy.dialects.sqlite.pysqlite",
-    "encodings.idna",
-    "jsonschema.validators",
-)
-"""What the target imports only as it runs: a child would do it over and over."""
-_MAX_REQUEST = 1 << 20
+_CHUNK = 1 << 16
 _ROOT = Path(__file__).parents[1]
 
 
@@ -123,7 +117,7 @@ class ForkServer:
         return self._ask({"wait": process}, [])
 
     def _ask(self, request: dict[str, Any], files: list[int]) -> int:
-        socket.send_fds(self._socket, [json.dumps(request).encode()], files)
+        socket.send_fds(self._socket, [json.dumps(request).encode() + b"\n"], files)
         answer = self._answers.readline()
         if not answer:
             raise RuntimeError(f"the fork server ended with exit code {self._process.wait()}")
@@ -236,8 +230,8 @@ def _content(file: IO[bytes]) -> bytes:
 
 def _serve(door: socket.socket, constants: Mapping[str, Any]) -> None:
     """Answer requests until the other side goes; returns in a child that shall run the target."""
-    for module in (_TARGET, *_LATE_IMPORTS):
-        importlib.import_module(module)
+    target = importlib.import_module(_TARGET).TargetActiveCampaign
+    _ = target.plugin_version  # imports what each run would import for it
     for name, value in constants.items():
         module, _, constant = name.rpartition(".")
         getattr(sys.modules[module], constant)  # a constant that is there no more is an error
@@ -247,7 +241,9 @@ def _serve(door: socket.socket, constants: Mapping[str, Any]) -> None:
     gc.collect()
     gc.freeze()  # what all children share is not looked at again in each
     while True:
-        data, files, _, _ = socket.recv_fds(door, _MAX_REQUEST, 3)
+        data, files, _, _ = socket.recv_fds(door, _CHUNK, 3)
+        while data and not data.endswith(b"\n"):
+            data += door.recv(_CHUNK)
         if not data:
             os._exit(0)
         request = json.loads(data)

@@ -63,15 +63,6 @@ def test_without_one_they_still_end_right(start_sandbox: Any, tmp_path: Path) ->
     assert sandbox.stats()["refusals"], "they were in each other's way"
 
 
-def test_processes_may_share_one_ledger_file(start_sandbox: Any, tmp_path: Path) -> None:
-    sandbox = start_sandbox()
-    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
-    outcomes = run_together(sandbox, tmp_path, 3, ledger_url=ledger, requests_per_second=0)
-    assert [one.code for one in outcomes] == [0, 0, 0], outcomes[0].log
-    assert len(sandbox.export()) == 3 * PEOPLE
-    assert all(one["times_imported"] == 1 for one in sandbox.export())
-
-
 def test_a_budget_that_cannot_be_used_is_a_clear_error(load: TargetRunner) -> None:
     outcome = load([schema(), record("a@example.com")], rate_budget_url="ftp://budget.example")
     assert outcome.code == 1

@@ -60,7 +60,6 @@ class Ledger:
         segments: The streams and their lists.
         existing: The contacts that the account has.
         now: The clock.
-        beat: Shows other machines from time to time that this run lives; cheap to call often.
         cut_off: See `Runs`.
 
     Raises:
@@ -74,9 +73,8 @@ class Ledger:
         account = _account(self._store, identity)
         self._runs = Runs(self._store, account, run_id, clock())
         self.cut_off = self._runs.cut_off
-        self.beat = self._runs.beat
-        self.journal = Journal(self._store, run_id, clock)
-        self.members = Members(self._store)
+        self.journal = Journal(self._store, account, run_id, clock)
+        self.members = Members(self._store, account)
         self.segments = Segments(self._store, account, run_id)
         self.existing = ExistingContacts(self._store, account)
 

@@ -21,49 +21,74 @@ class Progress(NamedTuple):
 
     Attributes:
         after: The greatest contact id that was read.
-        total: How many contacts the account said it had then; None before the first reading.
+        total: How many contacts the account had then; None before it was read through.
+        reading: Which reading of the whole account that was.
     """
 
     after: int
     total: int | None
+    reading: int
 
 
 class ExistingContacts:
-    """The people whom an account has."""
+    """The people whom an account has.
+
+    Attributes:
+        in_use: Whether a stream of this run asks who is there.
+    """
 
     def __init__(self, store: Store, account: int) -> None:
         self._store = store
         self._account = account
+        self.in_use = False
+        self._reading = 0
 
     def progress(self) -> Progress:
         """How far the index goes."""
         with self._store.transaction() as db:
-            after, total = db.execute(
-                sa.select(account_table.c.index_after, account_table.c.index_total).where(
-                    account_table.c.id == self._account
-                )
-            ).one()
-            return Progress(after or 0, total)
+            columns = (
+                account_table.c.index_after,
+                account_table.c.index_total,
+                account_table.c.index_reading,
+            )
+            row = db.execute(sa.select(*columns).where(account_table.c.id == self._account)).one()
+            return Progress(row[0] or 0, row[1], row[2])
 
-    def add(self, people: Collection[bytes], after: int) -> None:
-        """Add people read up to a contact id."""
-        rows = [{"account": self._account, "person": person} for person in people]
-        with self._store.transaction() as db:
+    def add(self, people: Collection[bytes], reading: int, after: int | None = None) -> None:
+        """Add people.
+
+        Args:
+            people: Who.
+            reading: The reading of the account that had them.
+            after: Up to which contact id that goes by now, if the next run is to go on there.
+        """
+        rows = [
+            {"account": self._account, "person": person, "reading": reading}
+            for person in sorted(people)
+        ]
+        with self._store.transaction(account=self._account) as db:
             if rows:
                 dialect: Any = sqlite if db.dialect.name == "sqlite" else postgresql
-                db.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
-            db.execute(self._mine().values(index_after=after))
+                insert = dialect.insert(table)
+                key = [table.c.account, table.c.person]
+                latest = {"reading": insert.excluded.reading}
+                db.execute(insert.on_conflict_do_update(index_elements=key, set_=latest), rows)
+            if after is not None:
+                db.execute(self._mine().values(index_after=after))
 
-    def read_through(self, total: int | None) -> None:
-        """Note that all contacts of an account that has so many are in the index."""
-        with self._store.transaction() as db:
-            db.execute(self._mine().values(index_total=total))
+    def read_through(self, after: int, total: int | None, reading: int) -> None:
+        """Note that a reading has had all contacts, so that those of older ones are no more."""
+        with self._store.transaction(account=self._account) as db:
+            mine = sa.and_(table.c.account == self._account, table.c.reading < reading)
+            db.execute(table.delete().where(mine))
+            values = {"index_after": after, "index_total": total, "index_reading": reading}
+            db.execute(self._mine().values(values))
+        self._reading = reading
 
-    def clear(self) -> None:
-        """Forget the index."""
-        with self._store.transaction() as db:
-            db.execute(table.delete().where(table.c.account == self._account))
-            db.execute(self._mine().values(index_after=None, index_total=None))
+    def made(self, people: Collection[bytes]) -> None:
+        """Add people whom this run has made, if anyone asks for them."""
+        if self.in_use:
+            self.add(people, self._reading)
 
     def among(self, people: Collection[bytes]) -> set[bytes]:
         """Those of some people whom the account has."""

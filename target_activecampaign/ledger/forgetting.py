@@ -165,7 +165,7 @@ def _resting_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> lis
     run = tables.run
     runs = db.execute(sa.select(run).where(run.c.account == account.id)).all()
     for one in runs:
-        if living(one):
+        if living(db, one):
             raise ChoiceError(
                 f"A run of {account.identity} goes on ({one.id}, process "
                 f"{one.process.partition(':')[0]} on {one.host}): wait until it has ended."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from target_activecampaign.ledger.members import Mark, write
+from target_activecampaign.ledger.members import Mark, write, write_lost
 from target_activecampaign.ledger.tables import import_ as table
 
 if TYPE_CHECKING:
@@ -42,12 +42,14 @@ class Journal:
 
     Args:
         store: The ledger's database.
+        account: The account's number.
         run_id: The run.
         clock: ActiveCampaign's clock.
     """
 
-    def __init__(self, store: Store, run_id: str, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, account: int, run_id: str, clock: Callable[[], float]) -> None:
         self._store = store
+        self._account = account
         self._run_id = run_id
         self._clock = clock
 
@@ -79,13 +81,23 @@ class Journal:
 
     def imported(self, number: int, failed: set[bytes]) -> None:
         """Note that an import is done: all its contacts have arrived, but for some people."""
-        with self._store.transaction() as db:
-            posted, blob = db.execute(
-                sa.select(table.c.posted, table.c.contacts).where(table.c.id == number)
-            ).one()
-            contacts = [one for one in decoded(self._store, blob) if one[0] not in failed]
+        with self._store.transaction(account=self._account) as db:
+            posted, everyone = self._taken(db, number)
+            contacts = [one for one in everyone if one[0] not in failed]
             write(db, contacts, posted, self._clock())
-            db.execute(table.delete().where(table.c.id == number))
+
+    def lost(self, number: int) -> None:
+        """Note that nobody knows what became of an import: its answer was lost."""
+        with self._store.transaction(account=self._account) as db:
+            posted, contacts = self._taken(db, number)
+            write_lost(db, contacts, posted)
+
+    def _taken(self, db: sa.Connection, number: int) -> tuple[float, _Contacts]:
+        mine = table.c.id == number
+        posted, blob = db.execute(sa.select(table.c.posted, table.c.contacts).where(mine)).one()
+        contacts = decoded(self._store, blob)
+        db.execute(table.delete().where(mine))
+        return posted, contacts
 
     def dropped(self, number: int) -> None:
         """Forget an import of which nothing came."""

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from target_activecampaign.ledger.tables import CURRENT, GONE, LEFT, OPTED_OUT, OURS, UNKNOWN
+from target_activecampaign.ledger.tables import (
+    CURRENT,
+    FOUND,
+    GONE,
+    LEFT,
+    MAYBE,
+    OPTED_OUT,
+    OURS,
+    UNKNOWN,
+)
 from target_activecampaign.ledger.tables import member as table
 from target_activecampaign.ledger.tables import segment as segment_table
 
@@ -17,9 +26,9 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store
 
 _CHUNK = 1000
-_LONGEST_LEAVING_SECONDS = 600
-"""A membership that ended later after its import was posted is not taken for ended by us: of a
-run that was cut off, the import may be asked about days later."""
+_LONGEST_IMPORT_SECONDS = 600
+"""A membership that began or ended later after its import was posted is not taken for our doing:
+of a run that was cut off, the import may be asked about days later."""
 
 
 class Known(NamedTuple):
@@ -64,20 +73,28 @@ class Missing(NamedTuple):
     """A person whom a pass did not have.
 
     Attributes:
+        person: The hash.
+        address: The address.
+        membership: One of the constants in `tables`.
+        since: As in `Known`.
+        at: As in `Known`.
         ours: Whether a segment of the same list proves that we put them there.
     """
 
     person: bytes
     address: str
     membership: int
+    since: int
+    at: int
     ours: bool
 
 
 class Members:
     """The people of an account's segments."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, account: int) -> None:
         self._store = store
+        self._account = account
 
     def known(
         self, segments: Collection[int], people: Collection[bytes]
@@ -109,6 +126,7 @@ class Members:
         unchanged: Collection[bytes],
         outdated: Collection[bytes],
         addresses: Iterable[tuple[bytes, str]] = (),
+        changed: int = 0,
     ) -> None:
         """Note what the stream has of people who are known.
 
@@ -119,12 +137,17 @@ class Members:
             outdated: People of whom something else is on its way: what was delivered counts
                 no more, whatever becomes of it.
             addresses: Addresses that are missing.
+            changed: How many of the outdated have changed, to be counted until a mirror's pass
+                is complete.
         """
         mine = table.c.segment == segment
         sighting: dict[str, Any] = {} if seen is None else {"seen": seen}
         if not (outdated or (unchanged and sighting)):
             return
-        with self._store.transaction() as db:
+        with self._store.transaction(account=self._account) as db:
+            if changed and sighting:
+                count = segment_table.update().where(segment_table.c.id == segment)
+                db.execute(count.values(changed=segment_table.c.changed + changed))
             if outdated:
                 change = table.update().where(mine, table.c.person.in_(outdated))
                 db.execute(change.values(digest=None, **sighting))
@@ -136,28 +159,32 @@ class Members:
                 one = table.update().where(mine, table.c.person == sa.bindparam("p"))
                 db.execute(one.values(address=sa.bindparam("a")), lacking)
 
+    def outdate(self, segments: Collection[int], people: Collection[bytes]) -> None:
+        """Note that people are about to leave: what was delivered of them counts no more."""
+        with self._store.transaction(account=self._account) as db:
+            theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(people))
+            db.execute(table.update().where(theirs).values(digest=None))
+
     # A mirror's questions
 
-    def sizes(self, segment: int, seen: int) -> tuple[int, int]:
-        """(people who are in the stream as far as was known, people whom the pass has had)."""
+    def any_current(self, segment: int) -> bool:
+        """Whether anybody is in a segment as far as is known."""
         with self._store.transaction() as db:
-            current, sighted = db.execute(
-                sa.select(
-                    sa.func.count().filter(table.c.membership.in_(CURRENT)),
-                    sa.func.count().filter(table.c.seen == seen),
-                ).where(table.c.segment == segment)
-            ).one()
-            return int(current), int(sighted)
+            mine = sa.and_(table.c.segment == segment, table.c.membership.in_(CURRENT))
+            return db.execute(sa.select(table.c.person).where(mine).limit(1)).first() is not None
 
-    def missing(
-        self,
-        segment: int,
-        seen: int,
-        siblings: Sequence[int],
-    ) -> Iterator[list[Missing]]:
+    def sighted(self, segment: int, seen: int) -> int:
+        """How many people a pass has had."""
+        with self._store.transaction() as db:
+            mine = sa.and_(table.c.segment == segment, table.c.seen == seen)
+            count = sa.select(sa.func.count()).select_from(table).where(mine)
+            return int(db.execute(count).scalar_one())
+
+    def missing(self, segment: int, seen: int, siblings: Sequence[int]) -> Iterator[list[Missing]]:
         """The people whom a pass did not have and no sibling holds, some hundreds at a time.
 
-        A sibling holds whom it delivers, and if it is a mirror, whom its latest pass had.
+        A sibling holds whom it delivers, and if it is a mirror, whom its latest pass had. Those
+        are among them who have left, but of whom it is not sure that they are off the list.
 
         Args:
             segment: Whose.
@@ -183,17 +210,21 @@ class Members:
             )
             .correlate(table)
         )
-        owns = sa.exists().where(theirs, other.c.membership == OURS).correlate(table)
+        owned = sa.exists().where(theirs, other.c.membership == OURS).correlate(table)
+        columns = (table.c.person, table.c.address, table.c.membership, table.c.since, table.c.at)
         while True:
             with self._store.transaction() as db:
                 rows = db.execute(
-                    sa.select(table.c.person, table.c.address, table.c.membership, owns)
+                    sa.select(*columns, owned.label("owns"))
                     .where(
                         table.c.segment == segment,
                         table.c.person > after,
                         table.c.seen != seen,
-                        table.c.membership.in_(CURRENT),
                         table.c.address.is_not(None),
+                        sa.or_(
+                            table.c.membership.in_(CURRENT),
+                            sa.and_(table.c.membership == LEFT, table.c.asked.is_not(None)),
+                        ),
                         sa.not_(holds),
                     )
                     .order_by(table.c.person)
@@ -201,35 +232,85 @@ class Members:
                 ).all()
             if not rows:
                 return
-            yield [Missing(row[0], row[1], row[2], bool(row[3] or row[2] == OURS)) for row in rows]
-            after = rows[-1][0]
+            yield [
+                Missing(
+                    row.person,
+                    row.address,
+                    row.membership,
+                    row.since,
+                    row.at,
+                    bool(row.owns or row.membership in (OURS, LEFT)),
+                )
+                for row in rows
+            ]
+            after = rows[-1].person
 
     def opted_out(self, segments: Sequence[int], people: Collection[bytes]) -> int:
-        """Note that people are off the list by their own doing; returns how many were ours."""
-        with self._store.transaction() as db:
+        """Note that people are off the list by their own doing; returns how many were known.
+
+        Not of those whom we have taken off since: another stream's run may have done that.
+        """
+        other = table.alias()
+        by_us = (
+            sa.exists()
+            .where(
+                other.c.segment.in_(segments),
+                other.c.person == table.c.person,
+                other.c.membership == LEFT,
+                other.c.at >= table.c.at,
+            )
+            .correlate(table)
+        )
+        with self._store.transaction(account=self._account) as db:
             change = table.update().where(
                 table.c.segment.in_(segments),
                 table.c.person.in_(people),
                 table.c.membership.in_(CURRENT),
+                sa.not_(by_us),
             )
-            return int(db.execute(change.values(membership=OPTED_OUT)).rowcount)
+            return int(db.execute(change.values(membership=OPTED_OUT, address=None)).rowcount)
 
     def left(self, people: Iterable[tuple[bytes, Sequence[Mark]]], at: float) -> None:
         """Note that people have left, where no import was needed for it."""
-        with self._store.transaction() as db:
+        with self._store.transaction(account=self._account) as db:
             write(db, people, at, at)
 
-    def asked_to_return(self, segment: int, person: bytes, now: int) -> None:
+    def surely_left(self, segments: Sequence[int], people: Collection[bytes]) -> None:
+        """Note that people who have left are off the list indeed."""
+        with self._store.transaction(account=self._account) as db:
+            change = table.update().where(
+                table.c.segment.in_(segments),
+                table.c.person.in_(people),
+                table.c.membership == LEFT,
+            )
+            db.execute(change.values(asked=None, address=None))
+
+    def let_stay(self, segment: int, people: Collection[bytes]) -> None:
+        """Note that people are no longer in a stream and stay on the list: they are not ours."""
+        with self._store.transaction(account=self._account) as db:
+            change = table.update().where(
+                table.c.segment == segment,
+                table.c.person.in_(people),
+                table.c.membership.in_(CURRENT),
+            )
+            db.execute(change.values(membership=GONE, digest=None, address=None))
+
+    def asked_to_return(self, segment: int, person: bytes, now: int, address: str) -> None:
         """Note that re-subscribing someone is about to be asked for."""
-        with self._store.transaction() as db:
-            mine = sa.and_(table.c.segment == segment, table.c.person == person)
-            db.execute(table.update().where(mine).values(asked=now))
+        self._change(segment, person, asked=now, address=address)
 
     def held_back(self, segment: int, person: bytes) -> None:
         """Note that someone who has left is not to be brought back."""
-        with self._store.transaction() as db:
+        self._change(segment, person, membership=OPTED_OUT, address=None)
+
+    def found(self, segment: int, person: bytes, *, ours: bool) -> None:
+        """Note what someone turned out to be of whom it was not known who put them on the list."""
+        self._change(segment, person, membership=OURS if ours else FOUND)
+
+    def _change(self, segment: int, person: bytes, **values: Any) -> None:
+        with self._store.transaction(account=self._account) as db:
             mine = sa.and_(table.c.segment == segment, table.c.person == person)
-            db.execute(table.update().where(mine).values(membership=OPTED_OUT))
+            db.execute(table.update().where(mine).values(**values))
 
 
 def write(
@@ -251,7 +332,7 @@ def write(
                 "at": int(confirmed),
             }
             if mark.membership in (LEFT, GONE):
-                row["at"] = int(min(confirmed, posted + _LONGEST_LEAVING_SECONDS))
+                row["at"] = int(min(confirmed, posted + _LONGEST_IMPORT_SECONDS))
                 leaving.append({f"_{name}": value for name, value in row.items()})
             elif mark.membership is None:
                 keeping.append({**row, "membership": UNKNOWN})
@@ -282,11 +363,13 @@ def _upsert(db: sa.Connection, *, keep_membership: bool) -> sa.Executable:
     dialect: Any = sqlite if db.dialect.name == "sqlite" else postgresql
     insert = dialect.insert(table)
     new = insert.excluded
+    # How a membership ended stays known until it is certain what came after.
+    ended = table.c.membership == LEFT if keep_membership else sa.false()
     changes: dict[str, Any] = {
         "digest": new.digest,
-        "at": new.at,
+        "at": sa.case((ended, table.c.at), else_=new.at),
         "seen": new.seen,
-        "asked": None,
+        "asked": sa.case((ended, table.c.asked), else_=sa.null()),
         "address": sa.func.coalesce(new.address, table.c.address),
     }
     if not keep_membership:
@@ -297,3 +380,36 @@ def _upsert(db: sa.Connection, *, keep_membership: bool) -> sa.Executable:
         index_elements=[table.c.segment, table.c.person], set_=changes
     )
     return upsert
+
+
+def write_lost(
+    db: sa.Connection, contacts: Iterable[tuple[bytes, Sequence[Mark]]], posted: float
+) -> None:
+    """Write what may have become of contacts whose import was posted and not answered."""
+    until = int(posted + _LONGEST_IMPORT_SECONDS)
+    span = {"since": int(posted), "at": until}
+    added: list[dict[str, Any]] = []
+    for person, marks in contacts:
+        for mark in marks:
+            if mark.membership == OURS:
+                row = {**mark._asdict(), "person": person, **span}
+                added.append({**row, "membership": MAYBE, "digest": None})
+            elif mark.membership == LEFT:
+                change = table.update().where(
+                    table.c.segment == mark.segment,
+                    table.c.person == person,
+                    table.c.membership.in_(CURRENT),
+                )
+                gone = {"membership": LEFT, "asked": int(posted), "digest": None}
+                db.execute(change.values(**gone, **span))
+    if added:
+        dialect: Any = sqlite if db.dialect.name == "sqlite" else postgresql
+        insert = dialect.insert(table)
+        new = insert.excluded
+        changes = {name: new[name] for name in ("membership", "digest", "since", "at", "address")}
+        upsert: sa.Executable = insert.on_conflict_do_update(
+            index_elements=[table.c.segment, table.c.person],
+            set_=changes,
+            where=table.c.membership == GONE,
+        )
+        db.execute(upsert, added)

@@ -184,7 +184,7 @@ def _connection(store: Store, db: sa.Connection, account: sa.Row[tuple[object, .
     runs = db.execute(
         sa.select(run).where(run.c.account == account.id).order_by(*latest_first)
     ).all()
-    views = [_run(one) for one in runs]
+    views = [_run(db, one) for one in runs]
     going_on = {view.id for view in views if view.state == "going on"}
     contacts = db.execute(
         sa.select(sa.func.count()).where(existing.c.account == account.id)
@@ -198,9 +198,9 @@ def _connection(store: Store, db: sa.Connection, account: sa.Row[tuple[object, .
     )
 
 
-def _run(run: sa.Row[tuple[object, ...]]) -> RunView:
+def _run(db: sa.Connection, run: sa.Row[tuple[object, ...]]) -> RunView:
     if run.finished is None:
-        state = "going on" if living(run) else "cut off"
+        state = "going on" if living(db, run) else "cut off"
     else:
         state = "cut off" if run.outcome == "cut off" else "finished"
     return RunView(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from target_activecampaign.ledger.store import LedgerError
 from target_activecampaign.ledger.tables import import_ as import_table
 from target_activecampaign.ledger.tables import run as table
 
@@ -43,9 +46,11 @@ class Runs:
         self._store = store
         self._account = account
         self._run_id = run_id
-        self._beat_at = time.monotonic()
         with store.transaction(alone=True) as db:
             self.cut_off = self._take_over(db, now)
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="ledger", daemon=True)
+        self._heart.start()
 
     def _take_over(self, db: sa.Connection, now: float) -> float | None:
         """Enter this run, and make its own what dead runs of the account left behind."""
@@ -59,10 +64,10 @@ class Runs:
                 host=socket.gethostname(),
                 process=_process(os.getpid()),
                 started=now,
-                beat=time.time(),
+                beat=_time(db),
             )
         )
-        dead = [run for run in unfinished if not living(run)]
+        dead = [run for run in unfinished if not living(db, run)]
         names = [run.id for run in dead]
         db.execute(
             import_table.update().where(import_table.c.run.in_(names)).values(run=self._run_id)
@@ -72,15 +77,20 @@ class Runs:
         )
         return min((run.started for run in dead), default=None)
 
-    def beat(self) -> None:
-        """Show other machines from time to time that this run lives; cheap to call often."""
-        if time.monotonic() - self._beat_at >= _BEAT_SECONDS:
-            self._beat_at = time.monotonic()
-            with self._store.transaction() as db:
-                db.execute(table.update().where(self._mine).values(beat=time.time()))
+    def _beat(self) -> None:
+        """Show other machines from time to time that this run lives, whatever it waits for."""
+        while not self._ended.wait(_BEAT_SECONDS):
+            # A ledger that is gone is told of where it is needed.
+            with contextlib.suppress(LedgerError), self._store.transaction() as db:
+                db.execute(table.update().where(self._mine).values(beat=_time(db)))
+
+    def _still(self) -> None:
+        self._ended.set()
+        self._heart.join()
 
     def end(self, now: float, outcome: str, counts: Mapping[str, Any]) -> None:
         """Note that this run has ended, with all that it read settled and its STATE out."""
+        self._still()
         with self._store.transaction() as db:
             db.execute(import_table.delete().where(import_table.c.run == self._run_id))
             text = json.dumps(counts)
@@ -98,6 +108,7 @@ class Runs:
 
     def abandon(self) -> None:
         """Note that this run has ended with something left: the next one takes over from it."""
+        self._still()
         with self._store.transaction() as db:
             db.execute(table.update().where(self._mine).values(host="", beat=0.0))
 
@@ -106,12 +117,13 @@ class Runs:
         return table.c.id == self._run_id
 
 
-def living(run: sa.Row[Any]) -> bool:
+def living(db: sa.Connection, run: sa.Row[Any]) -> bool:
     """Whether a run goes on: by its process here, by its latest beat elsewhere."""
     if run.finished is not None:
         return False
-    if run.host != socket.gethostname():
-        return bool(time.time() - run.beat < _STALE_SECONDS)
+    here = _process(os.getpid()).rpartition(":")[2]
+    if run.host != socket.gethostname() or run.process.rpartition(":")[2] != here:
+        return bool(_time(db) - run.beat < _STALE_SECONDS)
     pid = int(run.process.partition(":")[0])
     try:
         os.kill(pid, 0)
@@ -122,10 +134,26 @@ def living(run: sa.Row[Any]) -> bool:
     return bool(_process(pid) == run.process)
 
 
+def _time(db: sa.Connection) -> float:
+    """The time by the one clock that all who share a ledger have: the database's."""
+    if db.dialect.name == "postgresql":
+        clock = sa.extract("epoch", sa.func.clock_timestamp())
+        return float(db.execute(sa.select(clock)).scalar_one())
+    return time.time()
+
+
 def _process(pid: int) -> str:
-    """A process's number and, where the system tells, its start: numbers come back."""
+    """A process's number, its start where the system tells (numbers come back), and its place.
+
+    Containers may share a name, and then each has a process 1 of its own: the place is the
+    namespace in which the number means something.
+    """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
-        return str(pid)
-    return f"{pid}:{stat.rpartition(')')[2].split()[19]}"
+        start = ""
+    try:
+        place = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        place = ""
+    return f"{pid}:{start}:{place.replace(':', '')}"

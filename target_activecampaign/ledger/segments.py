@@ -25,6 +25,7 @@ class SegmentState(NamedTuple):
         complete_pass: The latest complete pass; 0 before the first.
         size: How many people that had.
         tripped: Whether a guard has stopped a pass since.
+        changed: Profiles that have changed since.
     """
 
     id: int
@@ -33,6 +34,7 @@ class SegmentState(NamedTuple):
     complete_pass: int
     size: int | None
     tripped: bool
+    changed: int
 
 
 class Segments:
@@ -62,13 +64,13 @@ class Segments:
         with self._store.transaction(alone=True) as db:
             found = db.execute(sa.select(table).where(mine)).first()
             if found is None:
-                nothing = {"pass": 0, "complete_pass": 0, "tripped": False}
+                nothing = {"pass": 0, "complete_pass": 0, "tripped": False, "changed": 0}
                 key = {"account": self._account, "stream": stream, "list": list_id}
                 db.execute(table.insert().values(**key, **nothing, **now))
                 found = db.execute(sa.select(table).where(mine)).one()
             elif found.run not in (None, self._run_id):
                 other = db.execute(sa.select(run_table).where(run_table.c.id == found.run)).first()
-                if other is not None and living(other):
+                if other is not None and living(db, other):
                     raise LedgerError(
                         f"Stream '{stream}' is being loaded into list {list_id} by another run "
                         f"({other.id}, process {other.process.partition(':')[0]} on "
@@ -84,6 +86,7 @@ class Segments:
             found.complete_pass,
             found.size,
             bool(found.tripped),
+            found.changed,
         )
 
     def siblings(self, segment: int, list_id: int, mark: str | None) -> list[int]:
@@ -103,12 +106,24 @@ class Segments:
 
     def complete(self, segment: int, number: int, size: int) -> None:
         """Note that a pass is complete, with so many people."""
-        self._change(segment, {"complete_pass": number, "size": size, "tripped": False})
+        self._change(
+            segment, {"complete_pass": number, "size": size, "tripped": False, "changed": 0}
+        )
 
     def trip(self, segment: int) -> None:
         """Note that a guard has stopped a pass."""
         self._change(segment, {"tripped": True})
 
-    def _change(self, segment: int, values: dict[str, object]) -> None:
+    def changed(self, segment: int) -> int:
+        """How many profiles have changed since the latest complete pass."""
         with self._store.transaction() as db:
+            mine = sa.select(table.c.changed).where(table.c.id == segment)
+            return int(db.execute(mine).scalar_one())
+
+    def forget_changes(self, segment: int) -> None:
+        """Count changed profiles anew."""
+        self._change(segment, {"changed": 0})
+
+    def _change(self, segment: int, values: dict[str, object]) -> None:
+        with self._store.transaction(account=self._account) as db:
             db.execute(table.update().where(table.c.id == segment).values(values))

@@ -76,17 +76,23 @@ class Store:
             raise self._error(error) from None
 
     @contextmanager
-    def transaction(self, *, alone: bool = False) -> Iterator[sa.Connection]:
+    def transaction(
+        self, *, alone: bool = False, account: int | None = None
+    ) -> Iterator[sa.Connection]:
         """A transaction; the lock spares threads of one process SQLite's way of waiting.
 
         Args:
             alone: Whether no other process may be in such a one at the same time. On SQLite
                 none ever is.
+            account: Whether none may for this account. Workers write each other's rows, and
+                would else wait for each other's locks in a circle.
         """
         try:
             with self._lock, self.engine.begin() as db:
                 if alone and db.dialect.name == "postgresql":
                     db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+                if account is not None and db.dialect.name == "postgresql":
+                    db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK, account)))
                 yield db
         except sa.exc.SQLAlchemyError as error:
             raise self._error(error) from None

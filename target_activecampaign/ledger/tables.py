@@ -19,8 +19,10 @@ OPTED_OUT = 4
 """Was ours; has unsubscribed by their own or another's doing."""
 GONE = 5
 """Has left the stream in a way that touches no membership."""
+MAYBE = 6
+"""We may have put the person on the list: the answer to that import was lost."""
 
-CURRENT = (UNKNOWN, OURS, FOUND)
+CURRENT = (UNKNOWN, OURS, FOUND, MAYBE)
 """What a person who is still in the stream, as far as the ledger knows, can be."""
 
 metadata = sa.MetaData()
@@ -43,6 +45,7 @@ account = sa.Table(
     # so many; null before the first reading.
     sa.Column("index_after", sa.Integer),
     sa.Column("index_total", sa.Integer),
+    sa.Column("index_reading", sa.Integer, nullable=False, default=0),
 )
 
 run = sa.Table(
@@ -90,6 +93,8 @@ segment = sa.Table(
     sa.Column("complete_pass", sa.Integer, nullable=False),
     sa.Column("size", sa.Integer),
     sa.Column("tripped", sa.Boolean, nullable=False),
+    # Profiles that have changed since the latest complete pass.
+    sa.Column("changed", sa.Integer, nullable=False),
     sa.UniqueConstraint("account", "stream", "list"),
 )
 
@@ -107,7 +112,8 @@ member = sa.Table(
     sa.Column("at", sa.Integer, nullable=False),
     # The pass in which the stream had the person last.
     sa.Column("seen", sa.Integer, nullable=False),
-    # When ActiveCampaign was asked to re-subscribe someone who has LEFT.
+    # Of someone who has LEFT: since when it is not sure that they are off the list, as the
+    # answer to an import that lets them leave was lost, or as they were to be re-subscribed.
     sa.Column("asked", sa.Integer),
     # Only where a mirror needs it: an import that lets someone leave goes by address.
     sa.Column("address", sa.String),
@@ -119,5 +125,7 @@ existing = sa.Table(
     metadata,
     sa.Column("account", sa.Integer, primary_key=True),
     sa.Column("person", sa.LargeBinary, primary_key=True),
+    # Which reading of the whole account has had the person; older ones are forgotten.
+    sa.Column("reading", sa.Integer, nullable=False),
     sqlite_with_rowid=False,
 )
