@@ -77,6 +77,7 @@ class Contact:
         Raises:
             Refusal: A value that is not Unicode text (a lone surrogate).
         """
+        # Sorted: the same values are the same bytes, in whatever order a tap brings them.
         standard = {
             "email": self.email,
             "first_name": self.first_name,
@@ -86,9 +87,8 @@ class Contact:
         }
         wire: dict[str, Any] = {k: value for k, value in standard.items() if value is not None}
         if self.tags:
-            wire["tags"] = self.tags
+            wire["tags"] = sorted(self.tags)
         if self.fields:
-            # In the order of ids: the same values are the same bytes, however a tap orders them.
             wire["fields"] = [{"id": id_, "value": self.fields[id_]} for id_ in sorted(self.fields)]
         if self.lists:
             wire["subscribe"] = [{"listid": id_} for id_ in self.lists]

@@ -382,11 +382,10 @@ class Delivery:
 
     def _imported(self, flight: Flight, status: ImportStatus) -> None:
         failed = {person_key(address) for address in status.failed}
-        self._ledger.journal.imported(flight.number, {self._ledger.person(key) for key in failed})
+        dropped_people = {self._ledger.person(key) for key in failed}
+        arrived = self._ledger.journal.imported(flight.number, dropped_people)
+        self._ledger.existing.made(arrived)
         batch = flight.batch
-        if batch is not None:
-            arrived = [entry.person for entry in batch.entries if entry.key not in failed]
-            self._ledger.existing.made(arrived)
         if batch is None:
             self._recovered()
             return

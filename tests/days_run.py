@@ -172,8 +172,9 @@ def passes_for_delivered(world: World, run: Run, person: Person) -> bool:
 
     So it does with a contact that was deleted in ActiveCampaign, until the profile changes or all
     are sent, as with a value that was edited there: it reads no contacts. And `create_only` makes
-    no one twice.
+    no one twice, and what had arrived in a run that was cut off is not sent once more.
     """
     if run.sync_mode == "create_only":
         return person.delivered != {None}
-    return world.plan.skip_unchanged and not run.resync and person.value in person.delivered
+    skips = world.plan.skip_unchanged and not run.resync
+    return (skips or world.ledger.cut_off) and person.value in person.delivered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from tests.days_run import barred, must_leave, must_lose_leavers, passes_for_delivered
@@ -23,6 +24,7 @@ def learn(world: World, run: Run) -> None:
             person.unseen = False
     if run.sync_mode == "mirror":
         _learn_of_ledger(world, run)
+    world.ledger.cut_off = not run.ended
 
 
 def _tell(world: World, run: Run) -> None:
@@ -40,9 +42,13 @@ def _learn_membership(world: World, run: Run, person: Person) -> None:
         person.known_in.clear()
     elif was != ACTIVE and now == ACTIVE:
         person.ended = person.left = False
-        if run.sync_mode == "mirror":
+        if run.sync_mode != "mirror":
+            person.ours = "no"  # other modes don't ask who was on the list before
+        else:
             # After "no" it was their contact that had vanished, and it is ours that is there now.
-            person.ours = "yes" if person.ours in (None, "yes") else "perhaps"
+            # Of a killed run the ledger may not know that the import was accepted.
+            proven = person.ours in (None, "yes") and run.outcome.code != -signal.SIGKILL
+            person.ours = "yes" if proven else "perhaps"
     elif now == ACTIVE and run.has(person) and person.ours in (None, "no"):
         adopted = run.sync_mode == "mirror" and world.plan.adopt_members
         person.ours = "no" if not adopted else "perhaps" if person.ours else "yes"
@@ -61,7 +67,7 @@ def _learn_values(world: World, run: Run, person: Person) -> None:
     ):
         pass
     elif not run.ended:
-        person.delivered |= {person.value} if has_value else set()
+        person.delivered |= {None, person.value} if has_value else {None}
     elif barred(run, person):
         person.delivered |= {None}
     elif has_value or not passes_for_delivered(world, run, person):

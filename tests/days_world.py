@@ -123,12 +123,14 @@ class LedgerOfWorld:
         complete: Those among them that came to their end with a complete stream.
         sizes: How many people the last complete run may be said to have had.
         override: Whether `override_once` works in the next run: "yes", "no" or "perhaps".
+        cut_off: Whether the latest run in any mode did not come to its end.
     """
 
     runs: int = 0
     complete: int = 0
     sizes: set[int] = field(default_factory=set)
     override: str = "no"
+    cut_off: bool = False
 
 
 class World:

@@ -131,6 +131,18 @@ def test_someone_may_come_back_in_another_stream_of_the_list(mirror: Mirror) -> 
     assert mirror.members() == "ada cyd", "and leaves with that one"
 
 
+@pytest.mark.parametrize("stream", ["profiles", "vip"])
+def test_who_left_both_streams_of_a_list_may_come_back_in_either(
+    mirror: Mirror, stream: str
+) -> None:
+    mirror.load([*whole("ada cyd"), *whole("cyd dan", "vip")]).succeeded()
+    mirror.load([*whole("ada"), *whole("dan", "vip")]).succeeded()
+    people = {"profiles": "ada", "vip": "dan"}
+    outcome = mirror(f"{people[stream]} cyd", stream)
+    assert mirror.members() == "ada cyd dan"
+    assert outcome.counts == {"read": 2, "unchanged": 1, "changed": 1}
+
+
 @pytest.mark.parametrize("mode", ["upsert", "update_only"])
 def test_someone_may_come_back_in_another_mode(mirror: Mirror, mode: str) -> None:
     mirror("ada bob", sync_mode=mode)

@@ -320,6 +320,16 @@ def test_the_value_that_came_last_stays_when_the_one_before_has_arrived(
         assert sandbox.contacts()[ADA]["first_name"] == "X"
 
 
+def test_the_value_that_came_last_stays_when_the_queue_is_slow_with_the_one_before(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    sandbox.fault("queue_slow", seconds=0.6, times=1)
+    far = people(MORE_THAN_A_WINDOW)
+    messages = [schema(), record(ADA, first_name="X"), *far, record(ADA, first_name="Y")]
+    load(messages).succeeded()
+    assert sandbox.contacts()[ADA]["first_name"] == "Y"
+
+
 def test_the_value_that_came_last_stays_with_another_stream_between(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:

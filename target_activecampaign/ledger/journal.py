@@ -79,12 +79,17 @@ class Journal:
         with self._store.transaction() as db:
             db.execute(table.update().where(table.c.id == number).values(batch_id=batch_id))
 
-    def imported(self, number: int, failed: set[bytes]) -> None:
-        """Note that an import is done: all its contacts have arrived, but for some people."""
+    def imported(self, number: int, failed: set[bytes]) -> list[bytes]:
+        """Note that an import is done: all its contacts have arrived, but for some people.
+
+        Returns:
+            The people who have arrived.
+        """
         with self._store.transaction(account=self._account) as db:
             posted, everyone = self._taken(db, number)
             contacts = [one for one in everyone if one[0] not in failed]
             write(db, contacts, posted, self._clock())
+        return [person for person, _ in contacts]
 
     def lost(self, number: int) -> None:
         """Note that nobody knows what became of an import: its answer was lost."""

@@ -261,14 +261,20 @@ class Members:
             )
             .correlate(table)
         )
+        # Where people leave by a field or a tag, it doesn't matter whether they are on the list.
+        by_list = sa.select(segment_table.c.id).where(
+            segment_table.c.id.in_(segments), segment_table.c.mark.is_(None)
+        )
         with self._store.transaction(account=self._account) as db:
             change = table.update().where(
-                table.c.segment.in_(segments),
+                table.c.segment.in_(by_list),
                 table.c.person.in_(people),
                 table.c.membership.in_(CURRENT),
                 sa.not_(by_us),
             )
-            return int(db.execute(change.values(membership=OPTED_OUT, address=None)).rowcount)
+            # If they are in the stream, they are sent, refused, and listed as such.
+            out = {"membership": OPTED_OUT, "digest": None, "address": None}
+            return int(db.execute(change.values(out)).rowcount)
 
     def left(self, people: Iterable[tuple[bytes, Sequence[Mark]]], at: float) -> None:
         """Note that people have left, where no import was needed for it."""
