@@ -148,5 +148,3 @@ def test_a_ledger_that_cannot_be_used_is_a_clear_error(load: TargetRunner, url: 
     assert "ledger_url" in outcome.log.splitlines()[-1]
     assert ":pw@" not in outcome.log
     assert outcome.states == []
-
-

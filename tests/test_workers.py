@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 WORKERS = 4
 OWN, COMMON = 60, 40
 CREATE = {"sync_mode": "create_only"}
+UPDATE = {"sync_mode": "update_only"}
 PEOPLE = [schema(), *people(10), state("end")]
 
 
@@ -236,7 +237,7 @@ def test_workers_that_ask_whom_the_account_has_share_the_answer(
         for number in range(WORKERS):
             name = f"stream {number}"
             messages = [schema(name), *people(200, name)[number::WORKERS]]
-            running.append(worker(f"worker {number}").start(messages, sync_mode="update_only"))
+            running.append(worker(f"worker {number}").start(messages, **UPDATE))
         counts = [one.wait().succeeded().counts for one in running]
         assert sum(one["skipped"] for one in counts) == 50
     assert len(sandbox.export()) == 150
@@ -260,3 +261,23 @@ def test_a_worker_that_reads_the_account_anew_hides_nobody_from_another(
     assert counts == [{"read": 149, "skipped": 149}] * 2
     del before["person149@example.com"]
     assert sandbox.contacts() == before
+
+
+def test_whom_a_worker_updates_is_there_after_another_has_read_the_account_anew(
+    sandbox: SandboxServer, worker: Worker
+) -> None:
+    sandbox.prepare(*({"email": f"person{number}@example.com"} for number in range(1_050)))
+    contacts = "/api/3/contacts"
+    first = worker("first").start(checkpoint_seconds=0.05, **UPDATE)
+    first.feed([schema("first")])
+    wait_for(lambda: len(sandbox.requests(path=contacts)) == 12)
+    sandbox.delete("person1049@example.com")
+    # Two requests tell that someone was deleted; the last page of all is the eleventh.
+    sandbox.fault("slow", seconds=1.5, first=13, to=13, match={"path": contacts})
+    second = worker("second").start([schema("second")], **UPDATE)
+    wait_for(lambda: sandbox.faults()[0]["fired"] == 1)
+    first.feed(people(100, "first"))
+    counts = [one.wait().succeeded().counts for one in (first, second)]
+    assert counts == [{"read": 100, "added": 100}, {}]
+    outcome = worker("first")([schema("first"), *people(110, "first")], **UPDATE).succeeded()
+    assert outcome.counts == {"read": 110, "unchanged": 100, "added": 10}
