@@ -9,8 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.addresses import person_key, valid_address
+from target_activecampaign.codes import Refusal
 from target_activecampaign.config import did_you_mean
-from target_activecampaign.contact import Contact, Refusal, person_key, valid_address
+from target_activecampaign.contact import Contact
 from target_activecampaign.values import CONVERTERS, UnfitValueError, to_text
 
 if TYPE_CHECKING:

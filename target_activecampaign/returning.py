@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_activecampaign.activecampaign import ActiveCampaignError
-from target_activecampaign.contact import Refusal
+from target_activecampaign.codes import Refusal
 from target_activecampaign.ledger.tables import FOUND, OURS
 
 if TYPE_CHECKING:

@@ -34,7 +34,8 @@ from target_activecampaign.segment import Passage
 from target_activecampaign.settlement import Settlement
 
 if TYPE_CHECKING:
-    from target_activecampaign.contact import Contact, Refusal
+    from target_activecampaign.codes import Refusal
+    from target_activecampaign.contact import Contact
     from target_activecampaign.mapping import StreamMapping
     from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings
