@@ -6,6 +6,7 @@ certain what it says: those a pattern tells, at a twentieth of the cost.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
@@ -24,16 +25,27 @@ _ORDINARY_DOMAIN = 63
 # Of whole domains and of ends of domains.
 _SPECIAL_USE = tuple(f".{name}" for name in SPECIAL_USE_DOMAIN_NAMES)
 
-_LAST_LABEL = re.compile(r"\.[^\W\d_]{2,}\Z")
+_LAST_LABEL = re.compile(r"\.(?:[a-z]{2,}|xn--[a-z0-9-]+)\Z")
 
 
 def person_key(address: str) -> str:
-    """What two spellings of one address have in common: no outer space, lower case."""
-    return address.strip().lower()
+    """What the spellings of one address have in common: no outer space, lower case, ASCII domain.
+
+    It takes any text: ActiveCampaign may name an address in another form than it was sent in.
+    """
+    address = address.strip()
+    if not address.isascii():
+        with contextlib.suppress(Refusal):
+            address = valid_address(address)
+    return address.lower()
 
 
 def valid_address(value: Any) -> str:
-    """A record's e-mail address as it is sent: in Unicode (NFC), the domain in lower case.
+    """A record's e-mail address as it is sent: the domain in lower case and in ASCII.
+
+    Whether ActiveCampaign takes internationalised addresses is not known [unv]. Of a domain it
+    gets the form in ASCII (`xn--...`), which is what DNS and mail are asked with, and which looks
+    like any other domain. The part before the @ has no such form: it is sent in Unicode (NFC).
 
     Raises:
         Refusal: `EMAIL_MISSING` or `EMAIL_INVALID`; the reason does not hold the address.
@@ -77,9 +89,9 @@ def by_library(address: str) -> str:
         checked = validate_email(address, check_deliverability=False)
     except EmailNotValidError as error:
         raise Refusal("EMAIL_INVALID", _without_value(str(error))) from None
-    if not _LAST_LABEL.search(checked.domain):
+    if not _LAST_LABEL.search(checked.ascii_domain):
         raise Refusal("EMAIL_INVALID", "The domain does not end in a dot and two letters or more.")
-    return checked.normalized
+    return f"{checked.local_part}@{checked.ascii_domain}"
 
 
 def _without_value(message: str) -> str:

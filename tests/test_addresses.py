@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from email_validator import SPECIAL_USE_DOMAIN_NAMES
 from email_validator.rfc_constants import CASE_INSENSITIVE_MAILBOX_NAMES
@@ -10,6 +12,11 @@ from hypothesis import strategies as st
 
 from target_activecampaign.addresses import by_library, by_pattern, person_key, valid_address
 from target_activecampaign.codes import Refusal
+from tests.target_runner import record, schema
+
+if TYPE_CHECKING:
+    from tests.sandbox_server import SandboxServer
+    from tests.target_runner import TargetRunner
 
 
 def words(*lines: str) -> list[str]:
@@ -54,9 +61,23 @@ UNUSUAL = {
     # Hyphens side by side
     "ada@a--b.com": None,
     "ada@abc--d.com": None,
+    # Internationalised domains go in ASCII, whichever way they come
+    "info@münchen.example": "info@xn--mnchen-3ya.example",
+    "info@MÜNCHEN.example": "info@xn--mnchen-3ya.example",
+    "info@mu\u0308nchen.example": "info@xn--mnchen-3ya.example",
+    "info@xn--mnchen-3ya.example": None,
+    "info@XN--MNCHEN-3YA.example": "info@xn--mnchen-3ya.example",
+    "info@straße.example": "info@xn--strae-oqa.example",
+    "info@例え.jp": "info@xn--r8jz45g.jp",
+    "info@例え。jp": "info@xn--r8jz45g.jp",
+    "info@\uff45\uff58\uff41mple.com": "info@example.com",
+    "info@пример.рф": "info@xn--e1afmkfd.xn--p1ai",
+    "info@उदाहरण.भारत": "info@xn--p1b6ci4b4b3a.xn--h2brj9c",
+    "info@example.xn--h2brj9c": None,
     # An internationalised local part stays in Unicode
     "jörg@example.com": None,
     "jo\u0308rg@example.com": "jörg@example.com",
+    "用户@例え.jp": "用户@xn--r8jz45g.jp",
     "JÖRG@EXAMPLE.COM": "JÖRG@example.com",
 }
 """Good addresses that only the library tells."""
@@ -214,6 +235,8 @@ def test_an_address_has_a_form_that_stays_or_is_refused(address: str) -> None:
     except Refusal:
         return
     assert valid_address(sent) == sent
+    assert sent.rpartition("@")[2].isascii()
+    assert person_key(sent) == person_key(address)
 
 
 # Who is meant
@@ -223,6 +246,8 @@ def test_an_address_has_a_form_that_stays_or_is_refused(address: str) -> None:
     ("one", "other"),
     [
         (" Ada@Example.COM ", "ada@example.com"),
+        ("info@MÜNCHEN.example", "INFO@xn--mnchen-3ya.example"),
+        ("JÖRG@example.com", "jo\u0308rg@Example.com"),
         ("İnfo@example.com", "İnfo@EXAMPLE.com"),
         (" Not An Address ", "not an address"),
         ("NICHT@GÜLTIG", "nicht@gültig"),
@@ -230,3 +255,20 @@ def test_an_address_has_a_form_that_stays_or_is_refused(address: str) -> None:
 )
 def test_two_spellings_are_one_person(one: str, other: str) -> None:
     assert person_key(one) == person_key(other)
+
+
+def test_an_internationalised_domain_is_one_contact_in_ascii(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    messages = [
+        schema(),
+        record("Info@münchen.example", first_name="Earlier"),
+        record("info@xn--mnchen-3ya.example", first_name="Later"),
+        record("jörg@example.com"),
+    ]
+    outcome = load(messages).succeeded()
+    assert {one["email"]: one["first_name"] for one in sandbox.export()} == {
+        "info@xn--mnchen-3ya.example": "Later",
+        "jörg@example.com": "",
+    }
+    assert outcome.counts == {"read": 3, "added": 2, "merged": 1}
