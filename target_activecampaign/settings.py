@@ -60,6 +60,10 @@ _OWN = {
 """What a stream can have of its own."""
 
 
+class SettingError(ValueError):
+    """A setting that can't be used; the text names it and says why."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting of the target.
