@@ -19,7 +19,7 @@ from singer_sdk.target_base import Target
 
 from target_activecampaign import config as configuration
 from target_activecampaign import privacy, settings
-from target_activecampaign.account import ListError, SettingError
+from target_activecampaign.account import ListError
 from target_activecampaign.activecampaign import ActiveCampaignError, parse_api_url
 from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
 from target_activecampaign.batch_files import BatchFileError, record_lines
@@ -31,6 +31,7 @@ from target_activecampaign.opening import MissingListError
 from target_activecampaign.reader import MessageReader
 from target_activecampaign.run import GuardError, Run, StoppedError, ThresholdError
 from target_activecampaign.segment import ModeError
+from target_activecampaign.settings import SettingError
 from target_activecampaign.sink import ContactSink
 
 if TYPE_CHECKING:
