@@ -25,6 +25,7 @@ LOCKS = {
     "requirements/dev.txt": (
         "pyproject.toml",
         "requirements/build.in",
+        "--extra=parquet",
         "--extra=phone",
         "--extra=postgres",
         "--extra=redis",
