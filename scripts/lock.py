@@ -25,6 +25,8 @@ LOCKS = {
     "requirements/dev.txt": (
         "pyproject.toml",
         "requirements/build.in",
+        "--extra=parquet",
+        "--extra=phone",
         "--extra=postgres",
         "--extra=redis",
         "--extra=sandbox",

@@ -11,6 +11,8 @@ import sys
 
 from environments import ROOT, Environment, SetUpError, install_plugins
 
+PLUGINS = ("tap-warehouse", "tap-warehouse-postgres", "tap-spreadsheets", "target-activecampaign")
+
 
 def main() -> int:
     """Run pytest; its exit code, or 1 when something can't be set up."""
@@ -19,7 +21,7 @@ def main() -> int:
     try:
         tests.ensure()
         meltano.ensure()
-        install_plugins(meltano, "tap-warehouse", "tap-warehouse-postgres", "target-activecampaign")
+        install_plugins(meltano, *PLUGINS)
     except SetUpError as error:
         print(error, file=sys.stderr)
         return 1

@@ -9,6 +9,7 @@ from target_activecampaign.activecampaign import Budget, Client, parse_api_url
 from target_activecampaign.activecampaign.shared_budget import shared_budget
 from target_activecampaign.config import did_you_mean
 from target_activecampaign.embedded import EmbeddedSandbox
+from target_activecampaign.settings import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +21,6 @@ logger = logging.getLogger("target-activecampaign")
 
 QUESTIONS_AT_ONCE = 4
 """Requests that may be out at once to ask about imports."""
-
-
-class SettingError(ValueError):
-    """A setting that can't be used; the text names it and says why."""
 
 
 class ListError(ValueError):

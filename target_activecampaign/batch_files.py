@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
-from singer_sdk.helpers._batch import BatchFileFormat, StorageTarget
+from target_activecampaign.parquet_files import FormatError, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+"""What files of these formats begin with."""
+
+_SCHEME = re.compile(r"(?:([a-z][a-z0-9+.-]*)://([^/]*)|(file):(?=/))", re.IGNORECASE)
 
 
 class BatchFileError(ValueError):
@@ -19,33 +27,92 @@ class BatchFileError(ValueError):
 def record_lines(
     encoding: Mapping[str, Any], manifest: Sequence[str]
 ) -> Iterator[tuple[str, int, bytes]]:
-    """The records of a BATCH message's files: the file, the line's number, the line of JSON.
+    """The records of a BATCH message's files: the file, the record's number, its line of JSON.
 
-    Files are read as a stream, never whole.
+    Files are read as a stream, never whole, and are left where they are.
 
     Args:
         encoding: The message's `encoding`: `format` and `compression`.
         manifest: The message's `manifest`: the files' URLs or paths.
 
     Raises:
-        BatchFileError: A form other than JSON lines, plain or gzip; or a file that is not there.
+        BatchFileError: A form that can't be read, or a file that is not there or not whole.
     """
-    kind, compression = encoding.get("format"), encoding.get("compression") or "none"
-    if kind != BatchFileFormat.JSONL or compression not in {"none", "gzip"}:
+    form, compression = encoding.get("format"), encoding.get("compression") or "none"
+    # A Parquet file says itself how it is compressed.
+    if form != "parquet" and (form != "jsonl" or compression not in {"none", "gzip"}):
         raise BatchFileError(
-            f"A BATCH message has files of format '{kind}' with compression '{compression}'; "
-            "this target reads 'jsonl', plain or 'gzip'. Set the tap's 'batch_config' so."
+            f"A BATCH message has files of format '{form}' with compression '{compression}'; this "
+            "target reads 'jsonl', plain or 'gzip', and 'parquet'. Set the tap's 'batch_config' so."
         )
     for url in manifest:
-        head, tail = StorageTarget.split_url(url)
+        number = 0
         try:
-            with StorageTarget.from_url(head).open(tail, mode="rb") as raw:
-                lines = gzip.open(raw) if compression == "gzip" else raw  # noqa: SIM115
-                for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        yield url, number, line
-        except (OSError, EOFError, zlib.error) as error:
+            path = _path(url)
+            lines = rows(path) if form == "parquet" else _json_lines(path, compression)
+            for line in lines:
+                number += 1
+                if line.strip():
+                    yield url, number, line
+        except FileNotFoundError:
             raise BatchFileError(
-                f"The batch file {url} can't be read ({type(error).__name__}). Target and tap "
-                "must see the same files."
+                f"The batch file {url} is not there. Target and tap must see the same files, and "
+                "nothing may delete them before the run has ended."
             ) from None
+        except (OSError, EOFError, zlib.error, FormatError) as error:
+            where = f" after record {number:,}" if number else ""
+            raise BatchFileError(
+                f"The batch file {url} can't be read{where}: {_reason(error)}."
+            ) from None
+
+
+def _json_lines(path: Path, compression: str) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        start = file.peek(len(_PARQUET))
+        if start.startswith(_PARQUET):
+            raise FormatError("it is Parquet, but its message calls it 'jsonl'")
+        if compression == "gzip" and not start.startswith(_GZIP):
+            raise FormatError("its message calls it 'gzip', which it is not, or it was cut off")
+        # Taps of the Meltano SDK write gzip whatever they are told, and say what they were told.
+        if start.startswith(_GZIP):
+            with gzip.open(file) as unpacked:
+                yield from unpacked
+        else:
+            yield from file
+
+
+def _path(url: object) -> Path:
+    """The file that a URL or a path stands for.
+
+    Raises:
+        BatchFileError: It is none on this machine.
+    """
+    if not isinstance(url, str) or not url:
+        raise BatchFileError("The manifest of a BATCH message holds something that is no URL.")
+    match = _SCHEME.match(url)
+    if match is None:
+        return Path(url)
+    scheme, host = (match[1] or match[3]).lower(), match[2] or ""
+    if scheme != "file" or host not in {"", "localhost"}:
+        # No more of it is said: it may hold a password or a signature.
+        raise BatchFileError(
+            f"A BATCH message has a file at {scheme}://, which is no file of this machine. This "
+            "target reads only what lies on a disk that it shares with the tap: in the tap's "
+            "'batch_config', let the storage's root be a folder such as file:///var/tmp/batches."
+        )
+    rest = url[match.end() :]
+    # Taps of the Meltano SDK encode a name below a root that is a path, and leave it as it is
+    # below a root that is a URL.
+    decoded, literal = Path(unquote(rest)), Path(rest)
+    return literal if literal.exists() and not decoded.exists() else decoded
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, without anything that may stand in it."""
+    if isinstance(error, FormatError):
+        return str(error)
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder, and the manifest must name the files in it"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "it was cut off or damaged"

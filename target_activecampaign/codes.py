@@ -93,3 +93,17 @@ CODES: dict[str, Code] = {
         ours=False,
     ),
 }
+
+
+class Refusal(Exception):  # noqa: N818 - it is an outcome of a record, not a fault of the run
+    """A record that can't be sent.
+
+    Attributes:
+        code: A stable code out of `CODES`.
+        reason: A sentence for the reject file. It may name properties, never in a log.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.reason = reason

@@ -26,7 +26,8 @@ from target_activecampaign.returning import Return, began_with_us
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from target_activecampaign.contact import Contact, Refusal
+    from target_activecampaign.codes import Refusal
+    from target_activecampaign.contact import Contact
     from target_activecampaign.ledger import Known, Ledger
     from target_activecampaign.packer import Batch, Entry, Packer, Source
     from target_activecampaign.segment import Segment

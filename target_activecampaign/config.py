@@ -9,7 +9,8 @@ from dotenv import find_dotenv
 from jsonschema import Draft202012Validator
 from singer_sdk.configuration._dict_config import parse_environment_config
 
-from target_activecampaign.settings import STREAM_SETTINGS, Settings
+from target_activecampaign.phones import phone_converter
+from target_activecampaign.settings import STREAM_SETTINGS, SettingError, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,7 +28,7 @@ def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
     if found:
         return found
     settings = Settings.from_config(given)
-    found += _connection_problems(settings)
+    found += _connection_problems(settings) + _country_problems(settings)
     if settings.list_id is None and not any(
         (own or {}).get("list_id") is not None for own in settings.streams.values()
     ):
@@ -53,6 +54,23 @@ def _connection_problems(settings: Settings) -> list[str]:
             "ActiveCampaign until someone who may decide that sets it to true."
         )
     return found
+
+
+def _country_problems(settings: Settings) -> list[str]:
+    found = _country_problem("default_country", settings.default_country)
+    for stream, own in settings.streams.items():
+        country = (own or {}).get("default_country")
+        found += _country_problem(f"streams.{stream}.default_country", country)
+    return found
+
+
+def _country_problem(name: str, country: str | None) -> list[str]:
+    try:
+        if country is not None:
+            phone_converter(country, name)
+    except SettingError as error:
+        return [str(error)]
+    return []
 
 
 def _explain(error: ValidationError) -> str:

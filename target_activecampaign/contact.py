@@ -1,33 +1,18 @@
-"""What a contact is: whom it stands for, when it is valid, how it is merged and sent."""
+"""What a contact is: whom it stands for, how it is merged and sent."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from email_validator import EmailNotValidError, validate_email
+
+from target_activecampaign.addresses import person_key, valid_address
+from target_activecampaign.codes import Refusal
+
+__all__ = ["Contact", "Refusal", "person_key", "valid_address"]
 
 _encoder = msgspec.json.Encoder()
-
-_MAX_ADDRESS = 254
-_LAST_LABEL = re.compile(r"\.[^\W\d_]{2,}\Z")
-_FORBIDDEN = frozenset('"(),:;<>@[\\]')
-
-
-class Refusal(Exception):  # noqa: N818 - it is an outcome of a record, not a fault of the run
-    """A record that can't be sent.
-
-    Attributes:
-        code: A stable code out of `codes.CODES`.
-        reason: A sentence for the reject file. It may name properties, never in a log.
-    """
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.reason = reason
 
 
 @dataclass(slots=True)
@@ -108,41 +93,3 @@ def _later(earlier: str | None, later: str | None) -> str | None:
 
 def _joined(earlier: tuple[Any, ...], later: tuple[Any, ...]) -> tuple[Any, ...]:
     return earlier if earlier == later else tuple(dict.fromkeys(earlier + later))
-
-
-def person_key(address: str) -> str:
-    """What two spellings of one address have in common: no outer space, lower case."""
-    return address.strip().lower()
-
-
-def valid_address(value: Any) -> str:
-    """A record's e-mail address as it can be sent.
-
-    `email-validator` decides on syntax, without DNS. On top come the two rules for which
-    ActiveCampaign's import documents that it drops a contact: certain special characters,
-    and fewer than two letters after the domain's last dot.
-
-    Raises:
-        Refusal: `EMAIL_MISSING` or `EMAIL_INVALID`; the reason does not hold the address.
-    """
-    if value is None or (isinstance(value, str) and not value.strip()):
-        raise Refusal("EMAIL_MISSING", "The record has no e-mail address.")
-    if not isinstance(value, str):
-        raise Refusal("EMAIL_INVALID", "The e-mail address is not a string.")
-    address = value.strip()
-    if len(address) > _MAX_ADDRESS:
-        raise Refusal("EMAIL_INVALID", f"The address is longer than {_MAX_ADDRESS} characters.")
-    try:
-        checked = validate_email(address, check_deliverability=False)
-    except EmailNotValidError as error:
-        raise Refusal("EMAIL_INVALID", _without_value(str(error))) from None
-    if _FORBIDDEN.intersection(checked.local_part):
-        raise Refusal("EMAIL_INVALID", "The part before the @ has a character that is not allowed.")
-    if not _LAST_LABEL.search(checked.domain):
-        raise Refusal("EMAIL_INVALID", "The domain does not end in a dot and two letters or more.")
-    return checked.normalized
-
-
-def _without_value(message: str) -> str:
-    """The validator's sentence without the characters of the address that it may quote."""
-    return re.sub(r":.*", ".", message, flags=re.DOTALL)

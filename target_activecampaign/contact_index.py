@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from target_activecampaign.addresses import person_key
 from target_activecampaign.chunks import chunks
-from target_activecampaign.contact import person_key
 from target_activecampaign.ledger.existing import Progress
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from target_activecampaign.activecampaign import (
     LimitReached,
 )
 from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
-from target_activecampaign.contact import Refusal, person_key
+from target_activecampaign.addresses import person_key
+from target_activecampaign.codes import Refusal
 from target_activecampaign.diagnosis import Diagnosis
 from target_activecampaign.dispatcher import Dispatcher
 from target_activecampaign.flights import Flights

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from target_activecampaign.account import QUESTIONS_AT_ONCE
+from target_activecampaign.addresses import person_key
 from target_activecampaign.chunks import chunks
-from target_activecampaign.contact import person_key
 from target_activecampaign.ledger import Mark
 from target_activecampaign.ledger.tables import MAYBE
 from target_activecampaign.returning import began_with_us

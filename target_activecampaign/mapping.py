@@ -9,8 +9,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.addresses import person_key, valid_address
+from target_activecampaign.codes import Refusal
 from target_activecampaign.config import did_you_mean
-from target_activecampaign.contact import Contact, Refusal, person_key, valid_address
+from target_activecampaign.contact import Contact
+from target_activecampaign.phones import phone_converter
 from target_activecampaign.values import CONVERTERS, UnfitValueError, to_text
 
 if TYPE_CHECKING:
@@ -128,6 +131,7 @@ class StreamMapping:
         Raises:
             MappingError: No property for the e-mail address, or a destination that is not
                 there, not clear, or taken twice.
+            SettingError: The `default_country` can't be used.
         """
         catalog = FieldCatalog(fields)
         usable = [name for name in names if not name.startswith(IGNORED_PREFIXES)]
@@ -160,8 +164,11 @@ class StreamMapping:
             self._constants = {member.field.id: member.value}
             self._refuse_member_field(stream, member.field)
         self._list_ids = list_ids
+        to_phone = (
+            phone_converter(settings.default_country) if settings.default_country else to_text
+        )
         self._standard = [
-            (entry.name, entry.destination)
+            (entry.name, entry.destination, to_phone if entry.destination == "phone" else to_text)
             for entry in self.properties
             if entry.field is None and entry.destination not in {"email", "tags"}
         ]
@@ -197,8 +204,8 @@ class StreamMapping:
         contact = Contact(
             key=person_key(email), email=email, fields=dict(self._constants), lists=self._list_ids
         )
-        for name, destination in self._standard:
-            if (text := to_text(record.get(name))) is not None:
+        for name, destination, convert in self._standard:
+            if (text := convert(record.get(name))) is not None:
                 setattr(contact, destination, text)
         contact.tags = self._tags_of(record)
         for name, field, convert in self._fields:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from target_activecampaign.contact import Refusal
+from target_activecampaign.codes import Refusal
 from target_activecampaign.settings import MAX_BYTES_PER_IMPORT, MAX_CONTACTS_PER_IMPORT
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from target_activecampaign.activecampaign import (
     InvalidRequest,
     NotFound,
 )
-from target_activecampaign.contact import Refusal
+from target_activecampaign.codes import Refusal
 from target_activecampaign.ledger.tables import FOUND, OURS
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.account import QUESTIONS_AT_ONCE
 from target_activecampaign.activecampaign.calls import PAGE_SIZE
+from target_activecampaign.addresses import person_key
 from target_activecampaign.chunks import chunks
-from target_activecampaign.contact import person_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

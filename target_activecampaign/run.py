@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib.json import serialize_json
 
-from target_activecampaign.account import Account, SettingError
+from target_activecampaign.account import Account
 from target_activecampaign.checkpoints import Checkpoints
 from target_activecampaign.comparison import Comparison
 from target_activecampaign.config import did_you_mean
@@ -31,10 +31,12 @@ from target_activecampaign.packer import Packer, Source
 from target_activecampaign.rejects import RejectFiles, SourceStream
 from target_activecampaign.report import Report
 from target_activecampaign.segment import Passage, check_mode
+from target_activecampaign.settings import SettingError
 from target_activecampaign.settlement import Settlement
 
 if TYPE_CHECKING:
-    from target_activecampaign.contact import Contact, Refusal
+    from target_activecampaign.codes import Refusal
+    from target_activecampaign.contact import Contact
     from target_activecampaign.mapping import StreamMapping
     from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings

@@ -49,6 +49,7 @@ _OWN = {
     "list_id": _LIST,
     "field_mapping": _MAPPING,
     "tags": _TAGS,
+    "default_country": _TEXT,
     "sync_mode": _MODE,
     "on_leave": _ON_LEAVE,
     "membership_field": _TEXT,
@@ -58,6 +59,10 @@ _OWN = {
     "guards": _GUARDS,
 }
 """What a stream can have of its own."""
+
+
+class SettingError(ValueError):
+    """A setting that can't be used; the text names it and says why."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,13 @@ SETTINGS: tuple[Setting, ...] = (
         + ".",
     ),
     Setting("tags", _TAGS, "Tags given to each contact; unknown ones are made."),
+    Setting(
+        "default_country",
+        _TEXT,
+        "The country of phone numbers that are written without one, such as `DE`. Phones then go "
+        "in the international form (`+49301234567`); what is not clearly a number goes as it is. "
+        "Needs the extra `phone`.",
+    ),
     Setting(
         "sync_mode",
         _MODE,
@@ -359,6 +371,7 @@ class StreamSettings:
         own_field_mapping: {property: destination} of this stream alone; wins over the former.
         tags: Tags for each contact.
         auto_map: Whether unnamed properties map by their names.
+        default_country: The country of phone numbers without one; None leaves phones as they are.
         sync_mode: `upsert`, `update_only`, `create_only` or `mirror`.
         on_leave: `unsubscribe`, `field`, `tag` or `nothing`.
         membership_field: The field for `on_leave: field`.
@@ -373,6 +386,7 @@ class StreamSettings:
     own_field_mapping: Mapping[str, str]
     tags: tuple[str, ...]
     auto_map: bool
+    default_country: str | None = None
     sync_mode: str = "upsert"
     on_leave: str = "unsubscribe"
     membership_field: str | None = None
@@ -397,6 +411,7 @@ class Settings:
     auto_map: bool
     streams: dict[str, dict[str, Any]]
     tags: list[str]
+    default_country: str | None
     sync_mode: str
     on_leave: str
     membership_field: str | None
@@ -446,6 +461,7 @@ class Settings:
             own_field_mapping=own.get("field_mapping", {}),
             tags=tuple(own.get("tags", self.tags)),
             auto_map=self.auto_map,
+            default_country=own.get("default_country", self.default_country),
             sync_mode=own.get("sync_mode", self.sync_mode),
             on_leave=own.get("on_leave", self.on_leave),
             membership_field=own.get("membership_field", self.membership_field),

@@ -8,7 +8,7 @@ from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.sinks import Sink
 from singer_sdk.sinks.core import JSONSchemaValidator
 
-from target_activecampaign.contact import Refusal
+from target_activecampaign.codes import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ from singer_sdk.target_base import Target
 
 from target_activecampaign import config as configuration
 from target_activecampaign import privacy, settings
-from target_activecampaign.account import ListError, SettingError
+from target_activecampaign.account import ListError
 from target_activecampaign.activecampaign import ActiveCampaignError, parse_api_url
 from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
 from target_activecampaign.batch_files import BatchFileError, record_lines
@@ -31,6 +31,7 @@ from target_activecampaign.opening import MissingListError
 from target_activecampaign.reader import MessageReader
 from target_activecampaign.run import GuardError, Run, StoppedError, ThresholdError
 from target_activecampaign.segment import ModeError
+from target_activecampaign.settings import SettingError
 from target_activecampaign.sink import ContactSink
 
 if TYPE_CHECKING:
@@ -183,7 +184,11 @@ class TargetActiveCampaign(Target):
         stream = message_dict["stream"]
         if stream not in self.mapper.stream_maps:
             self._assert_sink_exists(stream)
-        head = b'{"type":"RECORD","stream":%b,"record":' % msgspec.json.encode(stream)
+        version = message_dict.get("version")
+        head = {"type": "RECORD", "stream": stream}
+        if version is not None:
+            head["version"] = version
+        start = msgspec.json.encode(head)[:-1] + b',"record":'
         for url, number, line in record_lines(message_dict["encoding"], message_dict["manifest"]):
             try:
                 record = self.message_reader.deserialize_json(line)
@@ -193,7 +198,7 @@ class TargetActiveCampaign(Target):
                     f"Line {number} of the batch file {url} is no JSON object: the file was cut "
                     "off, damaged, or is of another format."
                 ) from None
-            self.run.message(stream, head + line.strip() + b"}")
+            self.run.message(stream, start + line.strip() + b"}", version)
             self._process_record({"type": "RECORD", "stream": stream, "record": record})
             self.run.tick()
             if self.message_reader.stopped:

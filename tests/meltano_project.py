@@ -19,7 +19,7 @@ MELTANO = ROOT / ".venv-meltano" / "bin" / "meltano"
 MISSING = "Meltano or its plugins are not installed: `python3 scripts/test.py` installs them."
 
 _ADDRESS = re.compile(r"[\w.+-]+@(?:[a-z]+\.)?example\b", re.IGNORECASE)
-_OURS = ("TARGET_ACTIVECAMPAIGN_", "ACTIVECAMPAIGN_", "WAREHOUSE_", "MELTANO_")
+_OURS = ("TARGET_ACTIVECAMPAIGN_", "ACTIVECAMPAIGN_", "WAREHOUSE_", "SPREADSHEETS_", "MELTANO_")
 
 
 def installed() -> bool:

@@ -1,4 +1,4 @@
-"""Who a contact is, which addresses pass, and what merging keeps."""
+"""What a contact is on the wire, and what merging keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_activecampaign.contact import Contact, Refusal, person_key, valid_address
+from target_activecampaign.codes import Refusal
+from target_activecampaign.contact import Contact
 
 text = st.text(max_size=20)
 maybe = st.none() | text
@@ -24,47 +25,6 @@ contacts = st.builds(
     tags=st.lists(text, unique=True).map(tuple),
     lists=st.lists(st.integers(1, 5), unique=True).map(tuple),
 )
-
-
-@pytest.mark.parametrize(
-    ("given_address", "sent"),
-    [
-        ("  ada@example.com ", "ada@example.com"),
-        ("Ada.Byron@EXAMPLE.com", "Ada.Byron@example.com"),
-        ("o'hara+news@mail.example.org", "o'hara+news@mail.example.org"),
-        ("info@münchen.example.com", "info@münchen.example.com"),
-    ],
-)
-def test_good_addresses_pass(given_address: str, sent: str) -> None:
-    assert valid_address(given_address) == sent
-
-
-@pytest.mark.parametrize(
-    ("value", "code"),
-    [
-        (None, "EMAIL_MISSING"),
-        ("", "EMAIL_MISSING"),
-        (" \t", "EMAIL_MISSING"),
-        (17, "EMAIL_INVALID"),
-        ("nobody", "EMAIL_INVALID"),
-        ("two words@example.com", "EMAIL_INVALID"),
-        ("a@b@example.com", "EMAIL_INVALID"),
-        ("a@example", "EMAIL_INVALID"),
-        ("a@example.c", "EMAIL_INVALID"),
-        ("a..b@example.com", "EMAIL_INVALID"),
-        ("a" * 250 + "@example.com", "EMAIL_INVALID"),
-    ],
-)
-def test_bad_addresses_are_refused_without_being_quoted(value: object, code: str) -> None:
-    with pytest.raises(Refusal) as refusal:
-        valid_address(value)
-    assert refusal.value.code == code
-    if isinstance(value, str) and value.strip():
-        assert value not in refusal.value.reason
-
-
-def test_two_spellings_are_one_person() -> None:
-    assert person_key(" Ada@Example.COM ") == person_key("ada@example.com")
 
 
 @given(contacts, contacts)

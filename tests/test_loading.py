@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -183,42 +181,6 @@ def test_a_stream_without_an_address_is_refused_at_its_schema(
     assert list(contacts(sandbox)) == ["a@example.com"]
 
 
-def test_a_batch_message_takes_the_same_path(sandbox: SandboxServer, load: TargetRunner) -> None:
-    plain, packed = load.folder / "plain.jsonl", load.folder / "packed.jsonl.gz"
-    records = [message["record"] for message in people(300)]
-    lines = [f"{json.dumps(one)}\n" for one in [*records, {"email": "nobody"}]]
-    plain.write_text("".join(lines[:100]))
-    with gzip.open(packed, "wt") as file:
-        file.writelines(lines[100:])
-
-    def batch(path: Any, compression: str) -> dict[str, Any]:
-        encoding = {"format": "jsonl", "compression": compression}
-        return {
-            "type": "BATCH",
-            "stream": "profiles",
-            "encoding": encoding,
-            "manifest": [path.as_uri()],
-        }
-
-    outcome = load([schema(), batch(plain, "none"), batch(packed, "gzip"), state("end")])
-    assert outcome.succeeded().states == ["end"]
-    assert len(sandbox.export()) == 300
-    assert outcome.counts == {"read": 301, "added": 300, "invalid": 1}
-    assert outcome.codes == {"nobody": "EMAIL_INVALID"}
-
-
-def test_a_batch_of_another_form_is_refused_with_what_to_do(load: TargetRunner) -> None:
-    message = {
-        "type": "BATCH",
-        "stream": "profiles",
-        "encoding": {"format": "parquet"},
-        "manifest": [],
-    }
-    outcome = load([schema(), message])
-    assert outcome.code == 1
-    assert "format 'parquet'" in outcome.log
-
-
 def test_an_activate_version_message_changes_nothing(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
@@ -306,17 +268,3 @@ def test_a_message_of_another_form_is_a_clear_error(load: TargetRunner, message:
     assert outcome.code == 1
     assert outcome.states == [1]
     assert "message" in outcome.log.splitlines()[-1]
-
-
-def test_a_corrupt_batch_file_is_a_clear_error(load: TargetRunner) -> None:
-    path = load.folder / "records.jsonl.gz"
-    path.write_bytes(gzip.compress(b'{"email":"a@example.com"}\n' * 99)[:-20] + b"x" * 20)
-    message = {
-        "type": "BATCH",
-        "stream": "profiles",
-        "encoding": {"format": "jsonl", "compression": "gzip"},
-        "manifest": [path.as_uri()],
-    }
-    outcome = load([schema(), message])
-    assert outcome.code == 1
-    assert "records.jsonl.gz" in outcome.log.splitlines()[-1]

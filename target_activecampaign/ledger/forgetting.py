@@ -102,7 +102,7 @@ def forget_person(store: Store, keys: Collection[str], connection: str | None = 
 
     Args:
         store: The ledger's database.
-        keys: The spellings of the address, as `contact.person_key` gives them.
+        keys: The spellings of the address, as `addresses.person_key` gives them.
         connection: The account; None for all.
 
     Raises:
