@@ -136,6 +136,7 @@ class Comparison:
         Raises:
             Refusal: It can't be sent.
         """
+        segment.peopled = True
         entry = self._packer.entry(contact, [source])
         if not (self._window or self._refused):
             self._since = time.monotonic()
@@ -157,6 +158,7 @@ class Comparison:
 
         In a mirror the person has not left; that is noted before the record is settled.
         """
+        segment.peopled = True
         if not (self._window or self._refused):
             self._since = time.monotonic()
         self._refused.append((source, refusal, segment, key))

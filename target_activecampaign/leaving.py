@@ -136,7 +136,7 @@ class Leaving:
         """Whether anybody may leave."""
         number = segment.number_of_pass
         people = self._ledger.members.sighted(segment.number, number) if number else 0
-        if not people:
+        if not (people or segment.peopled):
             return Outcome("empty")
         if not segment.complete:
             return Outcome("incomplete", people)

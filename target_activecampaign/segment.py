@@ -65,6 +65,7 @@ class Segment:
         roster: Who is on the list, where it matters whether a person already was.
         passages: The streams that it is made of, by the tap's names.
         number_of_pass: The pass that is under way; None before its first record.
+        peopled: Whether a record of this run has stood for anybody, delivered or not.
         mark: What marks its members in the ledger besides the list.
         outcome: What became of its leavers.
     """
@@ -81,6 +82,7 @@ class Segment:
     roster: Roster | None = None
     passages: dict[str, Passage] = field(default_factory=dict)
     number_of_pass: int | None = None
+    peopled: bool = False
     mark: str | None = None
     outcome: Outcome | None = None
     _versions: dict[str, str | None] = field(default_factory=dict)
