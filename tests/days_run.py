@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.days_world import ACTIVE, OUT, Contact, status
+from tests.days_world import ACTIVE, FIELD_TAG, OUT, TAG, Contact, status
 
 if TYPE_CHECKING:
     from tests.days_world import Person, World
@@ -178,3 +178,14 @@ def passes_for_delivered(world: World, run: Run, person: Person) -> bool:
         return person.delivered != {None}
     skips = world.plan.skip_unchanged and not run.resync
     return (skips or world.ledger.cut_off) and person.value in person.delivered
+
+
+def shows(world: World, contact: Contact | None) -> bool:
+    """Whether the account shows someone as in the segment."""
+    if contact is None:
+        return False
+    if world.plan.on_leave == "field":
+        return bool(contact["fields"].get(FIELD_TAG) == "true")
+    if world.plan.on_leave == "tag":
+        return TAG in contact["tags"]
+    return status(contact) == ACTIVE

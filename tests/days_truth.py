@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
-from tests.days_run import barred, must_leave, must_lose_leavers, passes_for_delivered
+from tests.days_run import barred, must_leave, must_lose_leavers, passes_for_delivered, shows
 from tests.days_world import ACTIVE, OUT
 
 if TYPE_CHECKING:
@@ -39,16 +38,13 @@ def _learn_membership(world: World, run: Run, person: Person) -> None:
     was, now = run.was(person), run.now(person)
     if was == ACTIVE and now == OUT:
         person.ended = person.left = True
-        person.known_in.clear()
     elif was != ACTIVE and now == ACTIVE:
         person.ended = person.left = False
         if run.sync_mode != "mirror":
             person.ours = "no"  # other modes don't ask who was on the list before
         else:
             # After "no" it was their contact that had vanished, and it is ours that is there now.
-            # Of a killed run the ledger may not know that the import was accepted.
-            proven = person.ours in (None, "yes") and run.outcome.code != -signal.SIGKILL
-            person.ours = "yes" if proven else "perhaps"
+            person.ours = "yes" if person.ours in (None, "yes") else "perhaps"
     elif now == ACTIVE and run.has(person) and person.ours in (None, "no"):
         adopted = run.sync_mode == "mirror" and world.plan.adopt_members
         person.ours = "no" if not adopted else "perhaps" if person.ours else "yes"
@@ -75,6 +71,9 @@ def _learn_values(world: World, run: Run, person: Person) -> None:
 
 
 def _learn_streams(world: World, run: Run, person: Person) -> None:
+    contacts = run.before.get(person.email), run.after.get(person.email)
+    if [shows(world, contact) for contact in contacts] == [True, False]:
+        person.known_in.clear()
     for stream, people in run.sent.items():
         if person in people:
             person.known_in.add(stream)

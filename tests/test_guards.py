@@ -202,6 +202,16 @@ def test_the_guards_of_a_stream_stand_above_those_of_all(mirror: Mirror) -> None
     assert mirror.members() == without(2)
 
 
+def test_a_source_of_people_who_are_all_refused_is_for_the_guards_to_judge(mirror: Mirror) -> None:
+    refused = [schema(), *records("zoe", first_name=1), activate(1)]
+    mirror(TEN)
+    outcome = mirror.load(refused, guards={})
+    assert "shrunk from 10 people to 0" in told(outcome)
+    assert mirror.members() == TEN
+    mirror.load(refused).succeeded()
+    assert mirror.members() == "", "there is someone in it, and all guards are off"
+
+
 # What a run does that was stopped
 
 

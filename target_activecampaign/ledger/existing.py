@@ -71,7 +71,9 @@ class ExistingContacts:
                 dialect: Any = sqlite if db.dialect.name == "sqlite" else postgresql
                 insert = dialect.insert(table)
                 key = [table.c.account, table.c.person]
-                latest = {"reading": insert.excluded.reading}
+                # Another worker may be reading the account anew, and have had them already.
+                new = insert.excluded.reading
+                latest = {"reading": sa.case((table.c.reading > new, table.c.reading), else_=new)}
                 db.execute(insert.on_conflict_do_update(index_elements=key, set_=latest), rows)
             if after is not None:
                 db.execute(self._mine().values(index_after=after))
