@@ -139,7 +139,7 @@ def must_lose_leavers(world: World, run: Run) -> bool:
 
 def may_leave(world: World, run: Run, person: Person) -> bool:
     """Whether a run may treat someone as having left the segment."""
-    elsewhere = person.known_in & person.streams - run.closed
+    elsewhere = person.known_in & person.streams - run.closed - person.missed_by
     return (
         may_lose_someone(world, run)
         and not run.has(person)

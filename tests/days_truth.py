@@ -77,7 +77,11 @@ def _learn_streams(world: World, run: Run, person: Person) -> None:
     for stream, people in run.sent.items():
         if person in people:
             person.known_in.add(stream)
-        elif must_lose_leavers(world, run):
+            person.missed_by.discard(stream)
+            continue
+        if stream in run.closed:
+            person.missed_by.add(stream)
+        if must_lose_leavers(world, run):
             person.known_in.discard(stream)
 
 

@@ -90,6 +90,7 @@ class Person:
         delivered: What the ledger may take for the latest that was delivered: values, and None
             for nothing that their contact of today has.
         known_in: The streams in which the ledger has them.
+        missed_by: The streams whose latest complete run was without them, whatever is true.
         unseen: They opted out or were deleted, and no run has come to its end since.
         story: All that happened to them.
     """
@@ -105,13 +106,14 @@ class Person:
     left: bool = False
     delivered: set[str | None] = field(default_factory=lambda: {None})
     known_in: set[str] = field(default_factory=set)
+    missed_by: set[str] = field(default_factory=set)
     unseen: bool = False
     story: list[str] = field(default_factory=list)
 
     def forgotten(self) -> None:
         """The ledger is gone, and what it knew of them."""
         self.ours, self.ended, self.left = None, False, False
-        self.delivered, self.known_in = {None}, set()
+        self.delivered, self.known_in, self.missed_by = {None}, set(), set()
 
 
 @dataclass

@@ -4,8 +4,9 @@ Each world plays its days against a sandbox: people enter and leave a segment, c
 subscribe, bounce; contacts are edited and deleted; a run comes, is cut off, killed or stopped, or
 finds its ledger gone. After each run the rules of `days_rules` must hold.
 
-All chance comes from a seed that is printed; DAYS sets how many days there are in all, DAYS_SEED
-which. Only the instants of kills are no part of that.
+All chance comes from a seed, so that a red test stays red: DAYS sets how many days there are in
+all, DAYS_SEED which (0: others each time, told when they fail). Only the instants of kills are no
+part of that.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from tests.target_runner import Outcome
 
 DAYS = int(os.environ.get("DAYS", "400"))
-SEED = int(os.environ.get("DAYS_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+SEED = int(os.environ.get("DAYS_SEED", "42")) or random.SystemRandom().randrange(1, 10**9)
 DAYS_A_WORLD = 20
 MODES = (
     "upsert",
