@@ -10,7 +10,7 @@ from pathlib import Path
 
 from target_activecampaign.activecampaign import ActiveCampaignError
 from target_activecampaign.codes import CODES
-from target_activecampaign.mapping import STANDARD_NAMES
+from target_activecampaign.destinations import STANDARD_NAMES
 from target_activecampaign.settings import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -45,6 +45,12 @@ CODES: dict[str, Code] = {
         "Correct the value in the source, or map the property to a field of another type.",
         ours=True,
     ),
+    "FIELD_OPTION_UNKNOWN": Code(
+        "A choice is none of the options that its custom field has.",
+        "Add the option in ActiveCampaign, correct the value in the source, or see "
+        "'on_unknown_option'.",
+        ours=True,
+    ),
     "CONTACT_TOO_LARGE": Code(
         "The contact alone is larger than ActiveCampaign's import may be (399,999 bytes).",
         "Shorten the long values, or leave them out of the mapping.",

@@ -24,7 +24,7 @@ from target_activecampaign.ledger.tables import (
 from target_activecampaign.returning import Return, began_with_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from target_activecampaign.codes import Refusal
     from target_activecampaign.contact import Contact
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings
     from target_activecampaign.settlement import Settlement
+    from target_activecampaign.stored_values import StoredValues
 
 _WINDOW = 1000
 """Contacts that are compared at once."""
@@ -101,6 +102,7 @@ class Comparison:
         recovered: Waits until it is known what became of imports that were left in flight.
         under_way: The marks of a person who is in a batch that is not settled.
         deliver: Takes the batches that are full.
+        arrived: Waits until all batches that were delivered are settled.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Comparison:
         recovered: Callable[[], None],
         under_way: Callable[[str], Mapping[int, Mark]],
         deliver: Callable[[Batch], None],
+        arrived: Callable[[], None],
     ) -> None:
         self._skips = settings.skip_unchanged and not settings.full_resync
         self._resync_seconds = (
@@ -124,6 +127,8 @@ class Comparison:
         self._recovered = recovered
         self._under_way = under_way
         self._deliver = deliver
+        self._arrived = arrived
+        self._stored: list[StoredValues] = []
         self._window: list[_Candidate] = []
         self._latest: dict[str, _Candidate] = {}
         self._refused: list[tuple[Source, Refusal, Segment, str]] = []
@@ -179,6 +184,7 @@ class Comparison:
             one.digest = digest(one.entry.body)
         decisions = self._decided(window)
         self._find_members(decisions.sent)
+        self._leave_filled(decisions.sent)
         for _, _, segment, key in refused:
             decisions.noted(segment).unchanged.append(self._ledger.person(key))
         # Noted first: were the run cut off in between, STATE could have passed someone whom a
@@ -340,6 +346,37 @@ class Comparison:
                     ours = False
                 mark = one.entry.marks[number]._replace(membership=OURS if ours else FOUND)
                 one.entry.marks[number] = mark
+
+    def _leave_filled(self, sent: list[_Candidate]) -> None:
+        """Leave out values of those to be written only if empty where there is a value.
+
+        The digest has been taken: a profile stays unchanged whatever of it was sent.
+        """
+        asked: dict[StoredValues, dict[bytes, str]] = {}
+        for one in sent:
+            stored = one.segment.stored
+            if stored is not None and stored.destinations & one.entry.contact.values.keys():
+                asked.setdefault(stored, {})[one.entry.person] = one.entry.contact.email
+        self._await_values(asked)
+        for stored, people in asked.items():
+            stored.filled(people)  # of all at once, so that what follows asks nothing
+        for one in sent if self._stored else ():
+            entry, stored = one.entry, one.segment.stored
+            if stored is not None and entry.person in asked.get(stored, ()):
+                found = stored.filled({entry.person: entry.contact.email})
+                entry.leave_out(found.get(entry.person, ()))
+            given = [name for name, value in entry.contact.values.items() if value]
+            for each in self._stored:
+                each.fill(entry.person, given)
+
+    def _await_values(self, asked: Collection[StoredValues]) -> None:
+        """Let what other streams have sent arrive before it is first asked what there is."""
+        new = [stored for stored in asked if stored not in self._stored]
+        if new:
+            for batch in self._packer.flush():
+                self._deliver(batch)
+            self._arrived()
+            self._stored += new
 
 
 def _last_left(rows: Mapping[int, Known]) -> int | None:

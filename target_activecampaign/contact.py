@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from target_activecampaign.addresses import person_key, valid_address
 from target_activecampaign.codes import Refusal
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 __all__ = ["Contact", "Refusal", "person_key", "valid_address"]
 
 _encoder = msgspec.json.Encoder()
+
+_STANDARD = ("first_name", "last_name", "phone", "customer_account")
 
 
 @dataclass(slots=True)
@@ -38,6 +43,19 @@ class Contact:
     tags: tuple[str, ...] = ()
     lists: tuple[int, ...] = ()
     leaves: tuple[int, ...] = ()
+
+    @property
+    def values(self) -> dict[str | int, str]:
+        """What it gives the person, by attribute or custom field id; '' empties a value."""
+        standard = {name: getattr(self, name) for name in _STANDARD}
+        return {k: value for k, value in standard.items() if value is not None} | self.fields
+
+    def leave_out(self, destinations: Collection[str | int]) -> None:
+        """Leave some values as they are, by attribute or custom field id."""
+        for name in _STANDARD:
+            if name in destinations:
+                setattr(self, name, None)
+        self.fields = {k: value for k, value in self.fields.items() if k not in destinations}
 
     def merged_into(self, later: Contact) -> Contact:
         """Both contacts of one person as one: of two values the later wins, sets are joined.

@@ -8,18 +8,23 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from target_activecampaign.activecampaign import InvalidRequest
+from target_activecampaign import drift
 from target_activecampaign.contact_index import bring_up_to_date
-from target_activecampaign.mapping import FieldCatalog, MappingError, Member, StreamMapping
+from target_activecampaign.destinations import destinations_of
+from target_activecampaign.field_catalog import FieldCatalog, MappingError
+from target_activecampaign.mapping import Member, StreamMapping
+from target_activecampaign.mappings import Mappings
 from target_activecampaign.roster import Roster
 from target_activecampaign.segment import IN, OUT, Segment, check_mode, mark_of, membership_tag
+from target_activecampaign.stored_values import StoredValues
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_activecampaign.account import Account
     from target_activecampaign.activecampaign import Field
     from target_activecampaign.ledger import Ledger
+    from target_activecampaign.property_schema import Schema
     from target_activecampaign.settings import Settings, StreamSettings
 
 logger = logging.getLogger("target-activecampaign")
@@ -50,16 +55,18 @@ class Streams:
         self._ledger = ledger
         self._on_wait = on_wait
         self._index_read = False
+        self._mappings = Mappings(account)
+        self._stored: dict[tuple[str | int, ...], StoredValues] = {}
         self.segments: dict[str, Segment] = {}
 
     def open(
-        self, name: str, properties: Sequence[str], bookmarks: Sequence[str]
+        self, name: str, properties: Mapping[str, Schema], bookmarks: Sequence[str]
     ) -> tuple[StreamMapping, Segment, bool]:
         """A stream's mapping and its segment.
 
         Args:
             name: The stream's name after stream maps.
-            properties: The properties of its schema after stream maps.
+            properties: The schemas of its properties after stream maps, by name.
             bookmarks: The bookmark properties of its SCHEMA message.
 
         Returns:
@@ -79,16 +86,19 @@ class Streams:
         check_mode(name, settings, bookmarks)
         known = self.segments.get(name)
         member = self._member(name, settings)
-        mapping = StreamMapping(
-            name, properties, settings, self._account.fields, (target.id,), member=member
+        history = drift.loaded(self._ledger.segments.mapping(name, target.id))
+        mapping, remembered = self._mappings.compile(
+            name, properties, settings, target.id, member=member, history=history
         )
         if known is not None:
+            self._ledger.segments.remember(known.number, drift.dumped(remembered))
             return mapping, known, False
         mark = mark_of(settings, member.field.id if member and member.field else None)
         state = self._ledger.segments.claim(
             name, target.id, mirror=settings.sync_mode == "mirror", mark=mark
         )
         of_list = self._ledger.segments.siblings(state.id, target.id, None)
+        self._ledger.segments.remember(state.id, drift.dumped(remembered))
         segment = Segment(
             name,
             target,
@@ -100,6 +110,7 @@ class Streams:
             member.field if member else None,
             member.tag if member else None,
             mark=mark,
+            stored=self._stored_values(name, settings),
         )
         if segment.unsubscribes:
             segment.roster = Roster(
@@ -118,11 +129,28 @@ class Streams:
                 other.of_list = [*other.of_list, segment.number]
         return mapping, segment, True
 
+    @property
+    def dropped(self) -> Mapping[str, Mapping[str, int]]:
+        """How many choices were dropped, by stream and property."""
+        return self._mappings.dropped
+
     def close(self) -> None:
         """Let go of what was read."""
         for segment in self.segments.values():
             if segment.roster is not None:
                 segment.roster.close()
+        for stored in self._stored.values():
+            stored.close()
+
+    def _stored_values(self, stream: str, settings: StreamSettings) -> StoredValues | None:
+        """What contacts have at the destinations that are only written where they are empty."""
+        catalog = FieldCatalog(self._account.fields)
+        key = destinations_of(stream, settings.only_if_empty, catalog)
+        if key and key not in self._stored:
+            self._stored[key] = StoredValues(
+                self._account.client, key, self._ledger.person, self._on_wait
+            )
+        return self._stored.get(key)
 
     def _member(self, stream: str, settings: StreamSettings) -> Member | None:
         """What marks the stream's people besides the list."""
@@ -138,7 +166,7 @@ class Streams:
     def _membership_field(self, stream: str, title: str) -> Field:
         field = FieldCatalog(self._account.fields).named(title)
         if field is None:
-            field = self._make_field(title)
+            field = self._mappings.make_field(title)
         lacks_options = bool(field.options) and not {IN, OUT} <= set(field.options)
         if lacks_options or not (field.options or field.type in _TEXT_TYPES):
             raise MappingError(
@@ -146,19 +174,4 @@ class Streams:
                 f"'{field.type}' and can't hold '{IN}' and '{OUT}': name a text field, or a new "
                 "one, which is then made."
             )
-        return field
-
-    def _make_field(self, title: str) -> Field:
-        """Make the field, unless another process has made it at the same time."""
-        client = self._account.client
-        try:
-            field = client.create_field(title, "text")
-            logger.info("Made the custom field '%s' (%%%s%%).", field.title, field.tag)
-        except InvalidRequest:
-            self._account.fields = client.fields()
-            found = FieldCatalog(self._account.fields).named(title)
-            if found is None:
-                raise
-            return found
-        self._account.fields = [*self._account.fields, field]
         return field

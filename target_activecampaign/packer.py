@@ -14,6 +14,8 @@ from target_activecampaign.codes import Refusal
 from target_activecampaign.settings import MAX_BYTES_PER_IMPORT, MAX_CONTACTS_PER_IMPORT
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from target_activecampaign.contact import Contact
     from target_activecampaign.ledger import Mark
     from target_activecampaign.rejects import SourceStream
@@ -77,6 +79,12 @@ class Entry:
     def weight(self) -> int:
         """Bytes that it holds in memory, roughly."""
         return len(self.body) + sum(len(source.line) for source in self.sources)
+
+    def leave_out(self, destinations: Collection[str | int]) -> None:
+        """Leave some of the person's values as they are: see `Contact.leave_out`."""
+        for one in (*self.parts, self):
+            one.contact.leave_out(destinations)
+            one.body = one.contact.encode()
 
     def followed_by(self, later: Entry) -> Entry | None:
         """Both as one; None when that holds too many records."""

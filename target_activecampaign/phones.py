@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.settings import SettingError
-from target_activecampaign.values import to_text
+from target_activecampaign.values import to_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def phone_converter(country: str, setting: str = "default_country") -> Callable[
         )
 
     def convert(value: Any) -> str | None:
-        text = to_text(value)
+        text = to_line(value)
         return None if text is None else e164.to_e164(text, region)
 
     return convert

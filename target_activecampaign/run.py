@@ -35,6 +35,8 @@ from target_activecampaign.settings import SettingError
 from target_activecampaign.settlement import Settlement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from target_activecampaign.codes import Refusal
     from target_activecampaign.contact import Contact
     from target_activecampaign.mapping import StreamMapping
@@ -131,7 +133,7 @@ class Run:
         """
         parts = self._connect()
         mapping, segment, new = parts.streams.open(
-            name, list(schema.get("properties", {})), self._bookmarks[self._announced]
+            name, schema.get("properties", {}), self._bookmarks[self._announced]
         )
         for warning in mapping.warnings:
             logger.warning(warning)
@@ -197,6 +199,7 @@ class Run:
             recovered=delivery.wait_until_recovered,
             under_way=lambda key: {**delivery.marks(key), **packer.marks(key)},
             deliver=delivery.submit,
+            arrived=delivery.wait,
         )
         streams = Streams(settings, account, ledger, self._check_stop)
         leaving = Leaving(
@@ -372,6 +375,18 @@ class Run:
                 hint = did_you_mean(name, self.report.streams)
                 logger.warning("'streams.%s' had no effect: no such stream came.%s", name, hint)
 
+    def _tell_of_dropped(self, dropped: Mapping[str, Mapping[str, int]]) -> None:
+        for stream, counts in dropped.items():
+            for name, count in counts.items():
+                logger.warning(
+                    "Stream '%s': %s choices of '%s' were dropped: its field lacks them.",
+                    stream,
+                    f"{count:,}",
+                    name,
+                )
+            if counts and stream in self.report.streams:
+                self.report.streams[stream]["dropped"] = dict(counts)
+
     def _check_count(self) -> None:
         limit = self._settings.max_rejects
         if limit is not None and self._settlement.refusals > limit:
@@ -401,6 +416,7 @@ class Run:
             return report
         parts = self._parts
         if parts is not None:
+            self._tell_of_dropped(parts.streams.dropped)
             report.imports = parts.delivery.imports
             parts.delivery.close()
             parts.streams.close()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger import Ledger, SegmentState
     from target_activecampaign.roster import Roster
     from target_activecampaign.settings import StreamSettings
+    from target_activecampaign.stored_values import StoredValues
 
 IN, OUT = "true", "false"
 """What the membership field holds."""
@@ -63,6 +64,7 @@ class Segment:
         membership_field: The field that people leave by, where they do.
         membership_tag: The tag, likewise.
         roster: Who is on the list, where it matters whether a person already was.
+        stored: Which values people have already, where some are to be written only if empty.
         passages: The streams that it is made of, by the tap's names.
         number_of_pass: The pass that is under way; None before its first record.
         peopled: Whether a record of this run has stood for anybody, delivered or not.
@@ -80,6 +82,7 @@ class Segment:
     membership_field: Field | None = None
     membership_tag: str | None = None
     roster: Roster | None = None
+    stored: StoredValues | None = None
     passages: dict[str, Passage] = field(default_factory=dict)
     number_of_pass: int | None = None
     peopled: bool = False

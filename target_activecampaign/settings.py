@@ -27,6 +27,11 @@ _SWITCH = {"type": "boolean"}
 _PERCENT = {"type": ["number", "null"], "minimum": 0, "maximum": 100}
 _MODE = {"type": "string", "enum": ["upsert", "update_only", "create_only", "mirror"]}
 _ON_LEAVE = {"type": "string", "enum": ["unsubscribe", "field", "tag", "nothing"]}
+_UNMAPPED = {"type": "string", "enum": ["ignore", "create", "fail"]}
+_ON_OBJECT = {"type": "string", "enum": ["json", "refuse"]}
+_ON_UNKNOWN_OPTION = {"type": "string", "enum": ["reject", "drop", "add"]}
+_NULL_POLICY = {"type": "string", "enum": ["keep", "clear"]}
+_DESTINATIONS = {"type": "array", "items": {"type": "string", "minLength": 1}}
 _GUARDS = {
     "type": "object",
     "properties": {
@@ -48,6 +53,11 @@ _GUARDS_DEFAULT = {
 _OWN = {
     "list_id": _LIST,
     "field_mapping": _MAPPING,
+    "unmapped_properties": _UNMAPPED,
+    "on_object": _ON_OBJECT,
+    "on_unknown_option": _ON_UNKNOWN_OPTION,
+    "null_policy": _NULL_POLICY,
+    "only_if_empty": _DESTINATIONS,
     "tags": _TAGS,
     "default_country": _TEXT,
     "sync_mode": _MODE,
@@ -145,14 +155,48 @@ SETTINGS: tuple[Setting, ...] = (
         "field_mapping",
         _MAPPING,
         "{property: destination}. A destination is `email`, `first_name`, `last_name`, `phone`, "
-        "`customer_account`, `tags`, or a custom field by personalisation tag (`%TIER%` or "
-        "`TIER`), title or id (`id:7`).",
+        "`customer_account`, `tags`, `ignore`, or a custom field by personalisation tag "
+        "(`%TIER%` or `TIER`), title or id (`id:7`). A property inside an object is named by its "
+        "path: `address.city`.",
     ),
     Setting(
         "auto_map",
         {"type": "boolean"},
         "Map the properties that `field_mapping` leaves out by their names.",
         default=True,
+    ),
+    Setting(
+        "unmapped_properties",
+        _UNMAPPED,
+        "What becomes of properties that have no place: `ignore` them, `create` a custom field of "
+        "the fitting type for each, or `fail` before the first record.",
+        default="ignore",
+    ),
+    Setting(
+        "on_object",
+        _ON_OBJECT,
+        "What becomes of objects in text fields: `json`, or `refuse` the record.",
+        default="json",
+    ),
+    Setting(
+        "on_unknown_option",
+        _ON_UNKNOWN_OPTION,
+        "What becomes of a choice that is none of its field's options: `reject` the contact, "
+        "`drop` the value, or `add` the option to the field (100 a field and run at most).",
+        default="reject",
+    ),
+    Setting(
+        "null_policy",
+        _NULL_POLICY,
+        "What an explicit null does: `keep` what the contact has, or `clear` it. A property that "
+        "a record lacks changes nothing.",
+        default="keep",
+    ),
+    Setting(
+        "only_if_empty",
+        _DESTINATIONS,
+        "Destinations, as in `field_mapping`, that are only written where the contact has no "
+        "value yet. What contacts have must be asked for, which costs requests.",
     ),
     Setting(
         "streams",
@@ -371,6 +415,11 @@ class StreamSettings:
         own_field_mapping: {property: destination} of this stream alone; wins over the former.
         tags: Tags for each contact.
         auto_map: Whether unnamed properties map by their names.
+        unmapped_properties: `ignore`, `create` or `fail`.
+        on_object: `json` or `refuse`.
+        on_unknown_option: `reject`, `drop` or `add`.
+        null_policy: `keep` or `clear`.
+        only_if_empty: Destinations that are only written where there is no value.
         default_country: The country of phone numbers without one; None leaves phones as they are.
         sync_mode: `upsert`, `update_only`, `create_only` or `mirror`.
         on_leave: `unsubscribe`, `field`, `tag` or `nothing`.
@@ -386,6 +435,11 @@ class StreamSettings:
     own_field_mapping: Mapping[str, str]
     tags: tuple[str, ...]
     auto_map: bool
+    unmapped_properties: str = "ignore"
+    on_object: str = "json"
+    on_unknown_option: str = "reject"
+    null_policy: str = "keep"
+    only_if_empty: tuple[str, ...] = ()
     default_country: str | None = None
     sync_mode: str = "upsert"
     on_leave: str = "unsubscribe"
@@ -409,6 +463,11 @@ class Settings:
     list_id: int | str | None
     field_mapping: dict[str, str]
     auto_map: bool
+    unmapped_properties: str
+    on_object: str
+    on_unknown_option: str
+    null_policy: str
+    only_if_empty: list[str]
     streams: dict[str, dict[str, Any]]
     tags: list[str]
     default_country: str | None
@@ -443,7 +502,12 @@ class Settings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
         """Take the settings out of a valid configuration; null means not given."""
-        empty: dict[str, Any] = {"field_mapping": {}, "streams": {}, "tags": []}
+        empty: dict[str, Any] = {
+            "field_mapping": {},
+            "only_if_empty": [],
+            "streams": {},
+            "tags": [],
+        }
         values: dict[str, Any] = {}
         for known in fields(cls):
             given = config.get(known.name)
@@ -455,21 +519,15 @@ class Settings:
         """The settings of one stream, by its name after stream maps."""
         given = self.streams.get(stream) or {}
         own = {name: value for name, value in given.items() if value is not None}
-        return StreamSettings(
-            list_id=own.get("list_id", self.list_id),
-            field_mapping=self.field_mapping,
-            own_field_mapping=own.get("field_mapping", {}),
-            tags=tuple(own.get("tags", self.tags)),
-            auto_map=self.auto_map,
-            default_country=own.get("default_country", self.default_country),
-            sync_mode=own.get("sync_mode", self.sync_mode),
-            on_leave=own.get("on_leave", self.on_leave),
-            membership_field=own.get("membership_field", self.membership_field),
-            membership_tag=own.get("membership_tag", self.membership_tag),
-            complete_stream=own.get("complete_stream", self.complete_stream),
-            adopt_members=own.get("adopt_members", self.adopt_members),
-            guards=Guards(**{**_GUARDS_DEFAULT, **self.guards, **own.get("guards", {})}),
-        )
+        values = {name: own.get(name, getattr(self, name)) for name in STREAM_SETTINGS}
+        special = {
+            "field_mapping": self.field_mapping,
+            "own_field_mapping": own.get("field_mapping", {}),
+            "only_if_empty": tuple(values["only_if_empty"]),
+            "tags": tuple(values["tags"]),
+            "guards": Guards(**{**_GUARDS_DEFAULT, **self.guards, **own.get("guards", {})}),
+        }
+        return StreamSettings(auto_map=self.auto_map, **{**values, **special})
 
 
 def json_schema() -> dict[str, Any]:

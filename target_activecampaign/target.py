@@ -25,8 +25,8 @@ from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
 from target_activecampaign.batch_files import BatchFileError, record_lines
 from target_activecampaign.delivery import DeliveryError
 from target_activecampaign.embedded import SandboxError
+from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.ledger import LedgerError
-from target_activecampaign.mapping import MappingError
 from target_activecampaign.opening import MissingListError
 from target_activecampaign.reader import MessageReader
 from target_activecampaign.run import GuardError, Run, StoppedError, ThresholdError

@@ -8,18 +8,21 @@ ISO 8601 with a zone for date-times, which it converts to the account's zone whe
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import date, datetime, timezone
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from decimal import Context, Decimal
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-DELIMITER = "||"
+import msgspec
 
 _MAX_DIGITS = 100
+_CERTAIN = 15
+"""Decimal digits that a binary fraction of 64 bits holds for certain."""
+_SHORTEST = 17
+"""Decimal digits that tell any two of them apart."""
+_MEANT = 12
+_certain = Context(prec=_CERTAIN)
+_json = msgspec.json.Encoder(decimal_format="number")
 
 
 class UnfitValueError(ValueError):
@@ -38,10 +41,24 @@ def to_text(value: Any) -> str | None:
         return _number_text(value)
     if isinstance(value, (datetime, date)):
         return value.isoformat()
-    if isinstance(value, list):
+    if isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
         texts = [text for text in map(to_text, value) if text is not None]
         return ", ".join(texts) if texts else None
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=to_text)
+    try:
+        return _json.encode(value).decode()
+    except UnicodeEncodeError:
+        raise UnfitValueError("it holds half of a surrogate pair, which is not text") from None
+
+
+def to_line(value: Any) -> str | None:
+    """A text, number or boolean as plain text: what a name or a phone can be.
+
+    Raises:
+        UnfitValueError: It is an array or object that is not empty.
+    """
+    if value and isinstance(value, (dict, list)):
+        raise UnfitValueError("it is no single value")
+    return to_text(value) if value not in ([], {}) else None
 
 
 def _number_text(value: float | Decimal) -> str | None:
@@ -51,19 +68,33 @@ def _number_text(value: float | Decimal) -> str | None:
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
     if not exact.is_finite():
         return None
+    exact = _without_noise(exact)
     # Spelt out, a number of twelve characters could be a hundred million digits long.
     return f"{exact:f}" if abs(exact.adjusted()) <= _MAX_DIGITS else str(exact)
 
 
-def to_choices(value: Any) -> str | None:
-    """An array, or one value, as `||a||b||`; None when it holds nothing."""
-    items = value if isinstance(value, list) else [value]
-    texts = [text for text in map(to_text, items) if text]
-    if not texts:
-        return None
-    if any(DELIMITER in text for text in texts):
-        raise UnfitValueError(f"one of the choices holds {DELIMITER}, which parts them")
-    return f"{DELIMITER}{DELIMITER.join(texts)}{DELIMITER}"
+def _without_noise(exact: Decimal) -> Decimal:
+    """The decimal that was meant by one that is the spelling of a binary fraction.
+
+    Sums of binary fractions are spelt 0.30000000000000004 or 19.990000000000002. A number is
+    taken for such a spelling only if all 15 digits that a binary fraction holds for certain come
+    to 12 at most: an exact number of 16 or 17 digits that looks like that is not to be expected.
+    """
+    digits = len(exact.as_tuple().digits)
+    if digits > _SHORTEST and Decimal(float(exact)) == exact:
+        exact = Decimal(repr(float(exact)))  # all digits of the binary fraction, spelt out
+        digits = len(exact.as_tuple().digits)
+    if not _CERTAIN < digits <= _SHORTEST:
+        return exact
+    meant = _certain.plus(exact).normalize()
+    return meant if len(meant.as_tuple().digits) <= _MEANT else exact
+
+
+def whole(value: Any) -> Any:
+    """A value whose schema has whole numbers only: `3.0` is 3."""
+    if isinstance(value, (Decimal, float)) and math.isfinite(value) and value == int(value):
+        return int(value)
+    return value
 
 
 def to_date(value: Any) -> str | None:
@@ -105,7 +136,7 @@ def to_number(value: Any) -> str | None:
         return "1" if value else "0"
     if isinstance(value, str):
         if not value.strip():
-            return value.strip()
+            return None
         try:
             value = Decimal(value.strip())
         except ArithmeticError:
@@ -115,14 +146,3 @@ def to_number(value: Any) -> str | None:
     if value is not None and not isinstance(value, (int, float, Decimal)):
         raise UnfitValueError("it is not a number")
     return None if value is None else _number_text(value)
-
-
-CONVERTERS: dict[str, Callable[[Any], str | None]] = {
-    "checkbox": to_choices,
-    "listbox": to_choices,
-    "multiselect": to_choices,
-    "date": to_date,
-    "datetime": to_datetime,
-    "number": to_number,
-}
-"""The converter of each field type that has a form of its own; all others hold plain text."""

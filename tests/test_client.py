@@ -383,6 +383,20 @@ def test_a_contact_is_found_only_under_its_own_address() -> None:
     assert stub.asked[0].query == {"email": EMAIL.lower()}
 
 
+def test_a_contact_tells_its_name_phone_and_account() -> None:
+    jane = {"id": "111", "email": EMAIL, "phone": "123-456-7890", "firstName": "Jane"}
+    jane |= {"lastName": "Doe", "organization": "1", "orgid": "1", "orgname": "ActiveCampaign"}
+    nobody = {"id": "112", "email": "other@example.com", "phone": "", "firstName": None}
+    nobody |= {"lastName": "", "organization": None, "orgid": "0", "orgname": ""}
+    with ApiStub(Reply({"contacts": [jane, nobody]})) as stub, client_of(stub) as client:
+        one, two = client.contacts()
+    assert (one.first_name, one.last_name, one.phone) == ("Jane", "Doe", "123-456-7890")
+    assert one.organization == "ActiveCampaign"
+    assert (two.first_name, two.last_name, two.phone, two.organization) == ("", "", "", "")
+    for text in ("Jane", "Doe", "7890", "ActiveCampaign"):
+        assert text not in repr(one)
+
+
 def test_memberships() -> None:
     rows = [{"list": "1", "status": 1}, {"list": 2, "status": "2"}, {"list": "3", "status": "91"}]
     with ApiStub(Reply({"contactLists": rows})) as stub, client_of(stub) as client:

@@ -13,12 +13,9 @@ from target_activecampaign.activecampaign import (
     AuthenticationError,
     Budget,
     Client,
-    Field,
-    InvalidRequest,
     MalformedAnswer,
     Membership,
     NotFound,
-    ServerError,
 )
 from tests.api_stub import ApiStub, Reply, client_of
 
@@ -353,89 +350,6 @@ def test_a_tag_whose_removal_was_not_answered_is_removed_again() -> None:
     with ApiStub(LOST, gone) as stub, client_of(stub) as client:
         client.remove_contact_tag(13)
     assert sent(stub) == [("DELETE", "/contactTags/13")] * 2
-
-
-# Fields
-
-
-def test_a_field_is_made_for_all_lists(sandbox: SandboxServer, client: Client) -> None:
-    made = client.create_field("Favourite coffee", "text")
-    assert made in client.fields()
-    assert (made.title, made.type, made.tag) == ("Favourite coffee", "text", "FAVOURITE_COFFEE")
-    relations = sandbox.get("/api/3/fieldRels", limit=100)["fieldRels"]
-    assert [one["relid"] for one in relations if one["field"] == str(made.id)] == ["0"]
-
-    before = client.fields()
-    with pytest.raises(InvalidRequest) as caught:
-        client.create_field("Favourite coffee", "text")
-    assert caught.value.errors[0]["code"] == "duplicate"
-    assert not caught.value.effect_unknown
-    assert client.fields() == before
-
-
-@pytest.mark.parametrize("takes_effect", [True, False])
-def test_a_field_is_not_made_twice_if_the_answer_is_lost(
-    sandbox: SandboxServer, client: Client, *, takes_effect: bool
-) -> None:
-    match = {"method": "POST", "path": "/api/3/fields"}
-    sandbox.fault("reset", match=match, times=1, takes_effect=takes_effect)
-    made = client.create_field("Favourite coffee", "text")
-    assert [one for one in client.fields() if one.title == "Favourite coffee"] == [made]
-    relations = sandbox.get("/api/3/fieldRels", limit=100)["fieldRels"]
-    assert [one["relid"] for one in relations if one["field"] == str(made.id)] == ["0"]
-    posts = sandbox.requests(method="POST", path="/api/3/fields")
-    assert len(posts) == (1 if takes_effect else 2)
-
-
-MADE = {"id": "19", "title": "Tier", "type": "text", "perstag": "TIER"}
-NO_FIELDS = Reply({"fields": [], "meta": {"total": "0"}})
-ONE_FIELD = Reply({"fields": [MADE], "meta": {"total": "1"}})
-OTHER_TYPE = Reply({"fields": [{**MADE, "type": "date"}], "meta": {"total": "1"}})
-DUPLICATE = Reply({"errors": [{"title": "There is already a field", "code": "duplicate"}]}, 422)
-
-
-def test_a_field_that_comes_late_is_found_when_it_is_refused_as_a_duplicate() -> None:
-    replies = (LOST, NO_FIELDS, DUPLICATE, ONE_FIELD, DONE)
-    with ApiStub(*replies) as stub, client_of(stub) as client:
-        assert client.create_field("Tier", "text") == Field(19, "Tier", "text", "TIER")
-    post, look = ("POST", "/fields"), ("GET", "/fields")
-    assert sent(stub) == [post, look, post, look, ("POST", "/fieldRels")]
-    assert json.loads(stub.asked[0].body) == {
-        "field": {"title": "Tier", "type": "text", "visible": 1}
-    }
-    assert json.loads(stub.asked[-1].body) == {"fieldRel": {"field": 19, "relid": 0}}
-
-
-def test_a_field_of_another_type_is_not_the_one_that_was_lost() -> None:
-    replies = (LOST, OTHER_TYPE, DUPLICATE, OTHER_TYPE)
-    with ApiStub(*replies) as stub, client_of(stub) as client, pytest.raises(InvalidRequest):
-        client.create_field("Tier", "text")
-    assert sent(stub) == [("POST", "/fields"), ("GET", "/fields")] * 2
-
-
-def test_a_field_that_can_not_be_made_is_an_error_in_the_end() -> None:
-    failed = Reply(b"", 500)
-    with (
-        ApiStub(failed, NO_FIELDS, failed, NO_FIELDS) as stub,
-        client_of(stub, retry_seconds=0) as client,
-        pytest.raises(ServerError),
-    ):
-        client.create_field("Tier", "text")
-    assert sent(stub) == [("POST", "/fields"), ("GET", "/fields")]
-
-
-@pytest.mark.parametrize("second", [DONE, DUPLICATE])
-def test_a_field_is_put_on_all_lists_again_if_the_answer_is_lost(second: Reply) -> None:
-    replies = (Reply({"field": MADE}, 201), LOST, second)
-    with ApiStub(*replies) as stub, client_of(stub) as client:
-        assert client.create_field("Tier", "text").id == 19
-    assert sent(stub)[1:] == [("POST", "/fieldRels")] * 2
-
-
-def test_but_a_refusal_to_put_it_there_is_an_error() -> None:
-    replies = (Reply({"field": MADE}, 201), DUPLICATE)
-    with ApiStub(*replies) as stub, client_of(stub) as client, pytest.raises(InvalidRequest):
-        client.create_field("Tier", "text")
 
 
 # The time

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from target_activecampaign.ledger.tables import VERSION
 from tests import postgres_server
 from tests.ledgers import LEDGER, SCHEMA, database, emptied, going_on, ledger
 from tests.target_runner import people, record, schema, state
@@ -90,8 +91,22 @@ def test_a_ledger_of_the_first_form_is_taken_over_with_its_key(
     again = load([schema(), *people(31), state("end")], ledger_url=ledger_url).succeeded()
     assert again.counts == {"read": 31, "added": 1, "unchanged": 30}
     with ledger(ledger_url) as db:
-        assert db.exec_driver_sql("SELECT version, key FROM ledger").all() == [(2, key)]
+        assert db.exec_driver_sql("SELECT version, key FROM ledger").all() == [(VERSION, key)]
         assert not {"secret", "delivered"} & set(sa.inspect(db).get_table_names())
+
+
+def test_a_ledger_of_the_second_form_is_taken_over_with_all_it_knows(
+    sandbox: SandboxServer, load: TargetRunner, ledger_url: str
+) -> None:
+    load([schema(), *people(3), state("end")], ledger_url=ledger_url).succeeded()
+    with ledger(ledger_url) as db:
+        db.exec_driver_sql("ALTER TABLE segment DROP COLUMN mapping")
+        db.exec_driver_sql("UPDATE ledger SET version = 2")
+    again = load([schema(), *people(4), state("end")], ledger_url=ledger_url).succeeded()
+    assert again.counts == {"read": 4, "added": 1, "unchanged": 3}
+    with ledger(ledger_url) as db:
+        assert db.exec_driver_sql("SELECT version FROM ledger").scalar() == VERSION
+        assert db.exec_driver_sql("SELECT mapping FROM segment").scalar() == "{}"
 
 
 def test_a_ledger_of_a_newer_form_is_left_alone(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -11,14 +11,21 @@ from hypothesis import strategies as st
 
 from target_activecampaign.activecampaign import Field
 from target_activecampaign.contact import Contact, Refusal
-from target_activecampaign.mapping import STANDARD_NAMES, MappingError, StreamMapping, normalised
+from target_activecampaign.destinations import STANDARD_NAMES
+from target_activecampaign.field_catalog import MappingError, normalised
 from target_activecampaign.settings import StreamSettings
+from tests.compiled import compile_mapping
+
+if TYPE_CHECKING:
+    from target_activecampaign.mapping import StreamMapping
 
 TIER = Field(id=7, title="Loyalty tier", type="dropdown", tag="TIER", options=("Gold",))
 BIRTHDAY = Field(id=2, title="Birthday", type="date", tag="BIRTHDAY", options=())
 SEEN = Field(id=3, title="Last seen", type="datetime", tag="LAST_SEEN", options=())
 VALUE = Field(id=4, title="Lifetime value", type="number", tag="LIFETIME_VALUE", options=())
-INTERESTS = Field(id=5, title="Interests", type="listbox", tag="INTERESTS", options=("Tea",))
+INTERESTS = Field(
+    id=5, title="Interests", type="listbox", tag="INTERESTS", options=("Tea", "Events")
+)
 FIELDS = (TIER, BIRTHDAY, SEEN, VALUE, INTERESTS)
 
 
@@ -37,7 +44,7 @@ def mapping(
         tags=tags,
         auto_map=auto_map,
     )
-    return StreamMapping("profiles", names, settings, fields, (1,))
+    return compile_mapping(names, settings, fields)
 
 
 def placed(compiled: StreamMapping) -> dict[str, str]:

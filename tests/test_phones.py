@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 import target_activecampaign
 from target_activecampaign import config, settings
 from target_activecampaign.activecampaign import Field
-from target_activecampaign.mapping import StreamMapping
 from target_activecampaign.phones import phone_converter
 from target_activecampaign.settings import SettingError, Settings
+from tests.compiled import compile_mapping
 from tests.target_runner import record, schema
 
 if TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
-    from tests.target_runner import TargetRunner
+from tests.target_runner import TargetRunner
 
 SANDBOX = {"sandbox": True, "list_id": 1}
 
@@ -27,7 +27,7 @@ SANDBOX = {"sandbox": True, "list_id": 1}
 def sent(phone: Any, **changes: Any) -> str | None:
     """A phone as the stream 'profiles' sends it."""
     known = Settings.from_config({**SANDBOX, **changes}).for_stream("profiles")
-    mapping = StreamMapping("profiles", ["email", "phone"], known, (), (1,))
+    mapping = compile_mapping(["email", "phone"], known)
     return mapping.contact({"email": "ada@example.com", "phone": phone}).phone
 
 
@@ -148,7 +148,7 @@ def test_only_phones_are_taken_for_numbers() -> None:
     names = ["email", "phone", "first_name", "phone2"]
     known = Settings.from_config({**SANDBOX, "default_country": "DE"}).for_stream("profiles")
     number = "030 1234567"
-    contact = StreamMapping("profiles", names, known, (backup,), (1,)).contact(
+    contact = compile_mapping(names, known, (backup,)).contact(
         {"email": "ada@example.com", "phone": number, "first_name": number, "phone2": number}
     )
     assert contact.phone == "+49301234567"

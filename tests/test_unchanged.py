@@ -142,7 +142,7 @@ def test_a_change_is_delivered_to_those_whom_it_concerns(
 
 @pytest.mark.parametrize(
     "mapping",
-    [{"labels": "TIER", "groups": "CITY"}, {"labels": "tags", "groups": "tags"}],
+    [{"labels": "NOTES", "groups": "CITY"}, {"labels": "tags", "groups": "tags"}],
     ids=["fields", "tags"],
 )
 def test_the_order_of_properties_is_no_change(

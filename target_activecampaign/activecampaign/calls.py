@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from urllib3.exceptions import HTTPError
 
 from target_activecampaign.activecampaign import answers, connection, errors
@@ -228,3 +229,12 @@ class Caller:
         date = answers.date_of(headers)
         if date is not None:
             self._clock_lead = date + _HALF_A_SECOND - time.time()
+
+
+def nothing(answer: Any) -> None:
+    """Read an answer that tells no more than that it was done, with any status 2xx."""
+
+
+def json_body(name: str, item: Any) -> bytes:
+    """The JSON to send: what there is to say, under the name that the API has for it."""
+    return msgspec.json.encode({name: item})

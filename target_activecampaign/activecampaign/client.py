@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from target_activecampaign.activecampaign import answers
-from target_activecampaign.activecampaign.calls import PAGE_SIZE, Caller
+from target_activecampaign.activecampaign.calls import PAGE_SIZE, json_body, nothing
 from target_activecampaign.activecampaign.decoding import page_of
-from target_activecampaign.activecampaign.errors import InvalidRequest, NotFound
+from target_activecampaign.activecampaign.errors import NotFound
+from target_activecampaign.activecampaign.fields import FieldCalls
 from target_activecampaign.activecampaign.models import (
     Accepted,
     Contact,
     ContactList,
     ContactTag,
-    Field,
     ImportStatus,
     Membership,
     Tag,
     User,
     contacts_after,
-    fields_page,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Client(Caller):
+class Client(FieldCalls):
     """A connection to one ActiveCampaign account, for use by any number of threads.
 
     Args:
@@ -54,45 +51,6 @@ class Client(Caller):
     def lists(self) -> list[ContactList]:
         """Return all lists of the account."""
         return self._all_pages("/lists", page_of("lists", ContactList.from_item))
-
-    def fields(self) -> list[Field]:
-        """Return all custom fields of contacts, each with its options."""
-        return self._all_pages("/fields", fields_page)
-
-    def create_field(self, title: str, field_type: str) -> Field:
-        """Make a custom field of contacts that shows on all lists.
-
-        A field must not be made twice, so if an answer is lost the account's fields are looked
-        through before the request is repeated.
-
-        Args:
-            title: Its name on the screen. The server makes the personalisation tag of it.
-            field_type: As in `Field.type`.
-
-        Returns:
-            The field, as yet without options.
-
-        Raises:
-            InvalidRequest: There is a field of this title (the error's code is ``duplicate``),
-                or no such type [doc]. If the field was made but couldn't be put on all lists,
-                other errors are raised; making it again is then refused as a duplicate.
-        """
-        item = {"title": title, "type": field_type, "visible": 1}
-        field = self._call(
-            "POST",
-            "/fields",
-            Field.from_answer,
-            body=_json("field", item),
-            look=lambda: self._find_field(title, field_type),
-        )
-        everywhere = {"field": field.id, "relid": 0}  # 0 stands for all lists [doc]
-        try:
-            self._call("POST", "/fieldRels", _nothing, body=_json("fieldRel", everywhere))
-        except InvalidRequest as error:
-            # Whether it may be sent twice is not documented: the first may have been enough.
-            if not error.effect_unknown:
-                raise
-        return field
 
     def import_contacts(self, body: bytes, count: int) -> Accepted:
         """Put an import of contacts into ActiveCampaign's queue.
@@ -200,8 +158,8 @@ class Client(Caller):
             ActiveCampaignError: If its `effect_unknown` is true, the membership tells.
         """
         membership = {"list": list_id, "contact": contact_id, "status": 1, "sourceid": 4}
-        body = _json("contactList", membership)
-        self._call("POST", "/contactLists", _nothing, body=body, once=True)
+        body = json_body("contactList", membership)
+        self._call("POST", "/contactLists", nothing, body=body, once=True)
 
     def find_tag(self, name: str) -> int | None:
         """Return the id of the tag with this name, None if there is none.
@@ -224,23 +182,9 @@ class Client(Caller):
     def remove_contact_tag(self, contact_tag_id: int) -> None:
         """Take a tag from a contact, by an id from `contact_tags`; one that is gone is fine."""
         with suppress(NotFound):  # also if the answer to an earlier attempt was lost
-            self._call("DELETE", f"/contactTags/{contact_tag_id}", _nothing)
-
-    def _find_field(self, title: str, field_type: str) -> Field | None:
-        for field in self.fields():
-            if field.title.strip() == title.strip() and field.type == field_type:
-                return field
-        return None
+            self._call("DELETE", f"/contactTags/{contact_tag_id}", nothing)
 
 
 def _filters(list_id: int | None, status: int | None) -> dict[str, str | int]:
     given = {"listid": list_id, "status": status}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _nothing(answer: Any) -> None:
-    """Read an answer that tells no more than that it was done, with any status 2xx."""
-
-
-def _json(name: str, item: dict[str, Any]) -> bytes:
-    return msgspec.json.encode({name: item})

@@ -104,8 +104,13 @@ class Field:
 
     @classmethod
     def from_answer(cls, answer: Any) -> Field:
-        """Read ``{"field": {...}}``, as POST /fields gives it [rec]: a new field has no options."""
-        return cls.from_item(as_object(answer, "answer").get("field"), {})
+        """Read ``{"field": {...}}``, as POST /fields gives it [rec]: a new field has no options.
+
+        GET /fields/:id has the field's ``fieldOptions`` beside it [rec].
+        """
+        values = as_object(answer, "answer")
+        options = _options_by_field(as_list(values.get("fieldOptions"), "fieldOptions"))
+        return cls.from_item(values.get("field"), options)
 
     @classmethod
     def from_item(cls, item: Any, options: dict[int, tuple[str, ...]]) -> Field:
@@ -133,6 +138,31 @@ def _options_by_field(items: list[Any]) -> dict[int, tuple[str, ...]]:
         )
         found.setdefault(as_number(option.get("field"), "fieldOption.field"), []).append(entry)
     return {number: tuple(value for *_, value in sorted(some)) for number, some in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldValue:
+    """What a contact has in a custom field.
+
+    Attributes:
+        contact_id: Id of the contact.
+        field_id: Id of the field.
+        value: The value in the field's own text form; empty if there is none.
+    """
+
+    contact_id: int
+    field_id: int
+    value: str = field(repr=False)
+
+    @classmethod
+    def from_item(cls, item: Any) -> FieldValue:
+        """Read one of ``fieldValues``, as GET /fieldValues gives them [rec]."""
+        values = as_object(item, "fieldValue")
+        return cls(
+            contact_id=as_number(values.get("contact"), "fieldValue.contact"),
+            field_id=as_number(values.get("field"), "fieldValue.field"),
+            value=as_text_or_empty(values.get("value")),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +222,7 @@ class ImportStatus:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact, as far as it says why an import may have dropped it.
+    """A contact: what it holds besides custom fields, and why an import may have dropped it.
 
     Attributes:
         id: Id of the contact.
@@ -200,6 +230,10 @@ class Contact:
         bounced_hard: Mails that came back for good.
         bounced_soft: Mails that came back for now.
         deleted: Whether it is marked as deleted.
+        first_name: Empty if it has none, as are the three that follow.
+        last_name: Its last name.
+        phone: Its phone number, as it was written.
+        organization: Name of its account, which imports call ``customer_acct_name``.
     """
 
     id: int
@@ -207,10 +241,17 @@ class Contact:
     bounced_hard: int = 0
     bounced_soft: int = 0
     deleted: bool = False
+    first_name: str = field(default="", repr=False)
+    last_name: str = field(default="", repr=False)
+    phone: str = field(default="", repr=False)
+    organization: str = field(default="", repr=False)
 
     @classmethod
     def from_item(cls, item: Any) -> Contact:
-        """Read one of ``contacts``, as GET /contacts gives them [rec]."""
+        """Read one of ``contacts``, as GET /contacts gives them [rec].
+
+        Without an account ``orgid`` is "0" and ``orgname`` empty [rec].
+        """
         values = as_object(item, "contact")
         return cls(
             id=as_number(values.get("id"), "contact.id"),
@@ -218,6 +259,10 @@ class Contact:
             bounced_hard=as_number(values.get("bounced_hard") or 0, "contact.bounced_hard"),
             bounced_soft=as_number(values.get("bounced_soft") or 0, "contact.bounced_soft"),
             deleted=as_number(values.get("deleted") or 0, "contact.deleted") != 0,
+            first_name=as_text_or_empty(values.get("firstName")),
+            last_name=as_text_or_empty(values.get("lastName")),
+            phone=as_text_or_empty(values.get("phone")),
+            organization=as_text_or_empty(values.get("orgname")),
         )
 
 

@@ -15,6 +15,8 @@ SCHEMA = "activecampaign_ledger"
 """The ledger's schema on PostgreSQL; made when it is missing."""
 
 _APPLICATION_ID = 0x41434C47  # "ACLG" marks a SQLite file as a ledger
+_WITH_MAPPING = 3
+"""The form from which on a segment has its mapping."""
 _FIRST_FORM = {
     "secret": {"id", "value"},
     "run": {"id", "account", "host", "process", "beat"},
@@ -62,6 +64,14 @@ def drop_first(db: sa.Connection) -> bytes | None:
     for table in old.values():
         table.drop(db)
     return bytes(key) if key is not None else None
+
+
+def bring_up_to_date(db: sa.Connection, version: int) -> None:
+    """Give a ledger of an earlier form what later ones have; its `version` is above 1."""
+    if version < _WITH_MAPPING:
+        name = f"{SCHEMA}.segment" if db.dialect.name == "postgresql" else "segment"
+        db.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN mapping VARCHAR")
+    db.execute(tables.about.update().values(version=tables.VERSION))
 
 
 def make(db: sa.Connection, key: bytes) -> None:

@@ -89,6 +89,18 @@ class Segments:
             found.changed,
         )
 
+    def mapping(self, stream: str, list_id: int) -> str | None:
+        """What was remembered of a segment's mapping."""
+        mine = sa.and_(
+            table.c.account == self._account, table.c.stream == stream, table.c.list == list_id
+        )
+        with self._store.transaction() as db:
+            return db.execute(sa.select(table.c.mapping).where(mine)).scalar()
+
+    def remember(self, segment: int, mapping: str) -> None:
+        """Remember a segment's mapping, as text of the caller's own form."""
+        self._change(segment, {"mapping": mapping})
+
     def siblings(self, segment: int, list_id: int, mark: str | None) -> list[int]:
         """The other segments that give the same mark, or without one, the same list."""
         same = table.c.list == list_id if mark is None else table.c.mark == mark

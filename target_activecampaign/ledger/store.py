@@ -149,6 +149,8 @@ class Store:
                         f"target-activecampaign (form {version}, this one knows {tables.VERSION}): "
                         "update target-activecampaign."
                     )
+                if version < tables.VERSION:
+                    forms.bring_up_to_date(db, version)
                 return bytes(key)
             first = forms.is_first(db)
             if not first and forms.is_anothers(db):

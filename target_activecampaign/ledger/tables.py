@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 2
+VERSION = 3
 """The form of these tables."""
 
 UNKNOWN = 0
@@ -95,6 +95,8 @@ segment = sa.Table(
     sa.Column("tripped", sa.Boolean, nullable=False),
     # Profiles that have changed since the latest complete pass.
     sa.Column("changed", sa.Integer, nullable=False),
+    # The custom field that each property went to in the latest run, as JSON.
+    sa.Column("mapping", sa.String),
     sa.UniqueConstraint("account", "stream", "list"),
 )
 

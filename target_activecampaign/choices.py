@@ -1,0 +1,164 @@
+"""The options of fields that hold choices, and values matched to them.
+
+An option is what ActiveCampaign shows and segments by, so a value goes in the option's own
+spelling: as it is, or else without regard to case, and with `_` for a space.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from target_activecampaign.values import UnfitValueError, to_text, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_activecampaign.activecampaign import Field
+
+DELIMITER = "||"
+"""What parts the choices of a field that holds several (documented by ActiveCampaign)."""
+
+MAX_ADDED = 100
+"""Options that a run adds to one field at most: free text is not to end up as options."""
+
+_TRUE = ("true", "yes", "1", "on", "y", "t")
+_FALSE = ("false", "no", "0", "off", "n", "f")
+
+
+class UnknownOptionError(ValueError):
+    """A choice that is none of the field's options; its text does not hold the choice."""
+
+
+class DroppedError(Exception):
+    """A value of which nothing is left, as none of its choices is an option."""
+
+
+class Options:
+    """What can be chosen in one field.
+
+    Args:
+        field: The field.
+        add: Adds an option to it, and returns all that it then has.
+    """
+
+    def __init__(self, field: Field, add: Callable[[Field, str], tuple[str, ...]]) -> None:
+        self.field = field
+        self._add = add
+        self._added = 0
+        self._take(field.options)
+
+    def _take(self, options: tuple[str, ...]) -> None:
+        self.values = options
+        self._exact = dict(zip(options, options, strict=True))
+        self._alike: dict[str, str | None] = {}
+        for option in options:
+            key = _folded(option)
+            # Of two that nothing else tells apart, neither is meant.
+            self._alike[key] = None if key in self._alike else option
+
+    def find(self, choice: Any) -> str | None:
+        """The option that a scalar value stands for; None if there is none.
+
+        Raises:
+            UnfitValueError: The value is no scalar.
+        """
+        if isinstance(choice, (dict, list)):
+            raise UnfitValueError("a choice is one text, number or boolean")
+        text = to_text(choice) or ""
+        if DELIMITER in text:
+            raise UnfitValueError(f"a choice holds {DELIMITER}, which parts choices")
+        words = [text, to_text(whole(choice)) or ""]
+        if isinstance(choice, bool):
+            words += _TRUE if choice else _FALSE
+        return next((option for word in words if (option := self._like(word))), None)
+
+    def _like(self, word: str) -> str | None:
+        return self._exact.get(word) or self._alike.get(_folded(word))
+
+    def add(self, choice: Any) -> str:
+        """Add an option to the field.
+
+        Raises:
+            UnknownOptionError: This run has added too many to it.
+            ActiveCampaignError: It could not be added.
+        """
+        text = (to_text(choice) or "").strip()
+        if self._added >= MAX_ADDED:
+            raise UnknownOptionError(f"this run has added {MAX_ADDED} options to it already")
+        self._added += 1
+        self._take(self._add(self.field, text))
+        return self.find(text) or text
+
+
+class ChoiceConverter:
+    """Values as a field that holds one choice takes them; see `ChoicesConverter` for several.
+
+    Args:
+        options: What can be chosen.
+        policy: The setting `on_unknown_option`.
+        on_drop: Called for each choice that is dropped.
+    """
+
+    def __init__(self, options: Options, policy: str, on_drop: Callable[[], None]) -> None:
+        self._options = options
+        self._policy = policy
+        self._on_drop = on_drop
+
+    def __call__(self, value: Any) -> str | None:
+        """The option that a value stands for; None for a value without any choice.
+
+        Raises:
+            UnknownOptionError: There is no such option.
+            DroppedError: There is none, and so nothing is left.
+            UnfitValueError: It holds several choices, or what can't be one.
+        """
+        choices = _choices_in(value)
+        if len(choices) > 1:
+            raise UnfitValueError("it has several choices, and the field holds one")
+        if not choices:
+            return None
+        found = self._option_of(choices[0])
+        if found is None:
+            raise DroppedError
+        return found
+
+    def _option_of(self, choice: Any) -> str | None:
+        found = self._options.find(choice)
+        if found is not None or self._policy == "add":
+            return found or self._options.add(choice)
+        if self._policy == "reject":
+            count = len(self._options.values)
+            raise UnknownOptionError(f"it has {count} options" if count else "it has no options")
+        self._on_drop()
+        return None
+
+
+class ChoicesConverter(ChoiceConverter):
+    """Values as a field that holds several choices takes them: `||a||b||`."""
+
+    def __call__(self, value: Any) -> str | None:
+        """The options that a value stands for, in its order; None for one without any choice."""
+        options = self._options
+        if isinstance(value, bool) and len(options.values) == 1 and options.find(value) is None:
+            # One box, and a yes or no: it is ticked or it isn't, whatever is written beside it.
+            return f"{DELIMITER}{options.values[0]}{DELIMITER}" if value else ""
+        choices = _choices_in(value)
+        found = dict.fromkeys(text for one in choices if (text := self._option_of(one)) is not None)
+        if choices and not found:
+            raise DroppedError
+        return f"{DELIMITER}{DELIMITER.join(found)}{DELIMITER}" if found else None
+
+
+def _choices_in(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        value = value.split(DELIMITER)  # the form that the field itself has
+    items = value if isinstance(value, list) else [value]
+    return [one for one in items if (one.strip() if isinstance(one, str) else one is not None)]
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().replace("_", " ").split())
+
+
+def _has(options: Options) -> str:
+    return f"it has {len(options.values)} options" if options.values else "it has no options"

@@ -1,0 +1,342 @@
+"""Which property of a stream goes where, by the settings and by its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from target_activecampaign.config import did_you_mean
+from target_activecampaign.drift import what_became
+from target_activecampaign.field_catalog import FieldCatalog, MappingError, normalised
+from target_activecampaign.forms import STANDARD, Form, fits, form_of
+from target_activecampaign.property_schema import Schema, below, kinds, paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from target_activecampaign.activecampaign import Field
+    from target_activecampaign.settings import StreamSettings
+
+STANDARD_NAMES: dict[str, tuple[str, ...]] = {
+    "email": (
+        "email",
+        "emailaddress",
+        "emailaddress1",
+        "mail",
+        "primaryemail",
+        "contactemail",
+        "useremail",
+    ),
+    "first_name": ("firstname", "givenname", "forename", "fname"),
+    "last_name": ("lastname", "familyname", "surname", "lname"),
+    "phone": (
+        "phone",
+        "phonenumber",
+        "mobilephone",
+        "mobile",
+        "telephone",
+        "telephone1",
+        "mobilenumber",
+        "primaryphone",
+    ),
+}
+"""Names that map by themselves, in their normalised form; of two in one stream the first wins."""
+
+IGNORE = "ignore"
+DESTINATIONS = ("email", "first_name", "last_name", "phone", "customer_account", "tags", IGNORE)
+"""What a property can be mapped to besides a custom field."""
+
+IGNORED_PREFIXES = ("_sdc_", "_reject_")
+"""Properties that are about a record, not of the person: never mapped by name."""
+
+_ONE_LINE = ("first_name", "last_name", "phone", "customer_account")
+
+
+@dataclass(frozen=True)
+class MappedProperty:
+    """One property and where it goes.
+
+    Attributes:
+        name: The property as it is named in the mapping.
+        destination: One of `DESTINATIONS`, or `field`.
+        field: The custom field; None for the other destinations.
+        path: Where it stands in a record: its name, and names inside of objects.
+        schema: Its JSON schema.
+    """
+
+    name: str
+    destination: str
+    field: Field | None = None
+    path: tuple[str, ...] = ()
+    schema: Schema = None
+
+    def __str__(self) -> str:
+        return f"{self.name} -> {self.target}"
+
+    @property
+    def target(self) -> str:
+        """Its destination as people write it, such as `phone` or `%TIER%`."""
+        return self.destination if self.field is None else f"%{self.field.tag}%"
+
+    @property
+    def form(self) -> Form | None:
+        """The form that its values take; None where they have a way of their own."""
+        if self.field is not None:
+            return form_of(self.field.type)
+        return STANDARD if self.destination in _ONE_LINE else None
+
+    @property
+    def key(self) -> tuple[str, Field | None]:
+        """What no two properties can have in common, tags apart."""
+        return (self.destination, self.field)
+
+    def fits(self, on_object: str) -> bool:
+        """Whether any of its values can go where it goes."""
+        if self.destination == "email":
+            types = kinds(self.schema)
+            return not types or "string" in types
+        return self.form is None or fits(self.form, self.schema, on_object)
+
+
+@dataclass
+class Placement:
+    """Where the properties of a stream go.
+
+    Attributes:
+        mapped: Those that go somewhere, in the order of the schema.
+        unmapped: Those that the settings leave open and that have no place by their names.
+        ignored: Those that the settings say to ignore.
+        warnings: What the operator should know, one sentence each.
+    """
+
+    mapped: list[MappedProperty]
+    unmapped: list[str]
+    ignored: list[str]
+    warnings: list[str]
+
+
+class Placing:
+    """Finds the place of each property of a stream.
+
+    Args:
+        stream: The stream's name, for messages.
+        properties: The schemas of its properties, by name.
+        settings: What holds for the stream.
+        catalog: The account's custom fields.
+        made: Fields that were made for properties that had no place.
+        history: The field that each property last went to.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        properties: Mapping[str, Schema],
+        settings: StreamSettings,
+        catalog: FieldCatalog,
+        *,
+        made: Mapping[str, Field],
+        history: Mapping[str, Field],
+    ) -> None:
+        self._stream = stream
+        self._properties = properties
+        self._settings = settings
+        self._catalog = catalog
+        self._made = made
+        self._history = history
+        self._warnings: list[str] = []
+
+    def place(self) -> Placement:
+        """Find the places.
+
+        Raises:
+            MappingError: No property for the e-mail address, or a destination that is not
+                there, not clear, taken twice, or can't hold what the property has.
+        """
+        usable = [name for name in self._properties if not name.startswith(IGNORED_PREFIXES)]
+        explicit = [*self._explicit(), *self._for_made_fields()]
+        self._refuse_twice(explicit)
+        said = {entry.path[0] for entry in explicit}
+        mapped = [entry for entry in explicit if entry.destination != IGNORE]
+        if self._settings.auto_map:
+            mapped += self._automatic([name for name in usable if name not in said], mapped)
+        if not any(entry.destination == "email" for entry in mapped):
+            raise MappingError(
+                f"Stream '{self._stream}' has no property for the e-mail address, without which "
+                "there is no contact: name it in 'field_mapping', such as "
+                f'{{"property": "email"}}. The stream has {listed(self._properties)}.'
+            )
+        order = {name: number for number, name in enumerate(self._properties)}
+        mapped.sort(key=lambda entry: order[entry.path[0]])
+        placed = {entry.path[0] for entry in mapped}
+        ignored = [name for name in usable if name in said - placed]
+        unmapped = [name for name in usable if name not in said | placed]
+        return Placement(mapped, unmapped, ignored, self._warnings)
+
+    def _explicit(self) -> list[MappedProperty]:
+        """The properties that the settings map; a warning of those that the stream lacks."""
+        settings = self._settings
+        entries: list[MappedProperty] = []
+        lacking: list[str] = []
+        for name, destination in {**settings.field_mapping, **settings.own_field_mapping}.items():
+            path = self._path(name)
+            if path is not None:
+                entries.append(self._resolved(name, path, destination))
+                continue
+            near = did_you_mean(name, list(paths(self._properties)))
+            if name in settings.own_field_mapping:
+                raise MappingError(
+                    f"Stream '{self._stream}' has no property '{name}', which its "
+                    f"'field_mapping' maps to '{destination}'.{near} The stream has "
+                    f"{listed(self._properties)}."
+                )
+            lacking.append(f"'{name}'{near}")
+        if lacking and not entries and not settings.auto_map:
+            raise MappingError(
+                f"'field_mapping' maps none of the properties of stream '{self._stream}': "
+                f"it has {listed(self._properties)}."
+            )
+        if lacking:
+            self._warnings.append(
+                f"Stream '{self._stream}' lacks properties that 'field_mapping' maps: "
+                f"{', '.join(lacking)}"
+            )
+        return entries
+
+    def _path(self, name: str) -> tuple[str, ...] | None:
+        """Where a property stands: one of this name, or what a path of names leads to."""
+        if name in self._properties:
+            return (name,)
+        first, *rest = name.split(".")
+        if rest and first in self._properties and below(self._properties[first], rest) is not None:
+            return (first, *rest)
+        return None
+
+    def _resolved(self, name: str, path: tuple[str, ...], destination: str) -> MappedProperty:
+        schema = below(self._properties[path[0]], path[1:])
+        standard = destination.strip().lower()
+        if standard in DESTINATIONS:
+            entry = MappedProperty(name, standard, None, path, schema)
+        else:
+            found = self._named(name, destination)
+            entry = MappedProperty(name, "field", found, path, schema)
+        return self._fitting(entry)
+
+    def _fitting(self, entry: MappedProperty) -> MappedProperty:
+        if not entry.fits(self._settings.on_object):
+            raise MappingError(
+                f"Stream '{self._stream}': {misfit(entry)}: map it elsewhere"
+                + (", map what is inside by its path" if "object" in kinds(entry.schema) else "")
+                + f", or to '{IGNORE}'."
+            )
+        return entry
+
+    def _named(self, name: str, destination: str) -> Field:
+        try:
+            found = self._catalog.named(destination)
+        except MappingError as error:
+            raise self._about(name, error) from None
+        if found is None:
+            raise MappingError(
+                f"Stream '{self._stream}': property '{name}' is mapped to '{destination}', which "
+                f"is neither one of {', '.join(DESTINATIONS)} nor a custom field of the account."
+                f"{what_became(self._history.get(name), self._catalog)}"
+                f"{self._catalog.nearest(destination, DESTINATIONS)} "
+                f"The custom fields are: {self._catalog}."
+            )
+        return found
+
+    def _for_made_fields(self) -> list[MappedProperty]:
+        return [
+            self._fitting(MappedProperty(name, "field", made, (name,), self._properties[name]))
+            for name, made in self._made.items()
+            if name in self._properties
+        ]
+
+    def _automatic(
+        self, names: Sequence[str], explicit: Iterable[MappedProperty]
+    ) -> list[MappedProperty]:
+        """The properties that map by their names, unless the place is taken or can't hold them."""
+        taken = {entry.key for entry in explicit}
+        entries: dict[str, MappedProperty] = {}
+        for entry in self._by_name(names):
+            if entry.name in entries or entry.key in taken:
+                continue
+            if not entry.fits(self._settings.on_object):
+                self._warnings.append(f"Stream '{self._stream}': {misfit(entry)}: it has no place.")
+                continue
+            entries[entry.name] = entry
+            taken.add(entry.key)
+        return list(entries.values())
+
+    def _by_name(self, names: Sequence[str]) -> Iterable[MappedProperty]:
+        """What properties are called after, the best name of each destination first."""
+        by_name: dict[str, str] = {}
+        for name in names:
+            by_name.setdefault(normalised(name), name)
+        standard = set()
+        for destination, aliases in STANDARD_NAMES.items():
+            for name in (by_name[alias] for alias in aliases if alias in by_name):
+                standard.add(name)
+                yield MappedProperty(name, destination, None, (name,), self._properties[name])
+        for name in names:
+            if name in standard:
+                continue
+            try:
+                found = self._catalog.like(name)
+            except MappingError as error:
+                raise self._about(name, error) from None
+            if found is not None:
+                yield MappedProperty(name, "field", found, (name,), self._properties[name])
+
+    def _refuse_twice(self, entries: Iterable[MappedProperty]) -> None:
+        seen: dict[tuple[str, Field | None], str] = {}
+        for entry in entries:
+            if entry.destination not in ("tags", IGNORE) and entry.key in seen:
+                raise MappingError(
+                    f"Stream '{self._stream}': both '{seen[entry.key]}' and '{entry.name}' are "
+                    f"mapped to {entry.target}; only one can be."
+                )
+            seen[entry.key] = entry.name
+
+    def _about(self, name: str, error: MappingError) -> MappingError:
+        return MappingError(f"Stream '{self._stream}', property '{name}': {error}")
+
+
+def destinations_of(
+    stream: str, names: Sequence[str], catalog: FieldCatalog
+) -> tuple[str | int, ...]:
+    """What the setting `only_if_empty` names: attributes of a contact, and ids of custom fields.
+
+    Raises:
+        MappingError: One that is not there, or of which there can be several.
+    """
+    found: list[str | int] = []
+    for name in names:
+        standard = name.strip().lower()
+        if standard in _ONE_LINE:
+            found.append(standard)
+            continue
+        try:
+            named = None if standard in DESTINATIONS else catalog.named(name)
+        except MappingError as error:
+            raise MappingError(f"Stream '{stream}', 'only_if_empty': {error}") from None
+        if named is None:
+            raise MappingError(
+                f"Stream '{stream}': 'only_if_empty' names '{name}', which is neither one of "
+                f"{', '.join(_ONE_LINE)} nor a custom field of the account."
+                f"{catalog.nearest(name, _ONE_LINE)} The custom fields are: {catalog}."
+            )
+        found.append(named.id)
+    return tuple(dict.fromkeys(found))
+
+
+def misfit(entry: MappedProperty) -> str:
+    """Why a property can't go where it goes, without a full stop."""
+    has = " or ".join(sorted(kinds(entry.schema)))
+    held = entry.target if entry.field is None else f"{entry.target} (type {entry.field.type})"
+    return f"property '{entry.name}' is of type {has}, which {held} can't hold"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as a message quotes them."""
+    return ", ".join(f"'{name}'" for name in names) or "no properties"

@@ -1,0 +1,162 @@
+"""The mappings of a run's streams: compiled against the account's fields as they are.
+
+Where the settings ask for it, fields and options that are missing are made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from target_activecampaign import drift
+from target_activecampaign.choices import Options
+from target_activecampaign.destinations import Placement, Placing, listed
+from target_activecampaign.field_catalog import FieldCatalog, MappingError
+from target_activecampaign.mapping import Member, StreamMapping
+from target_activecampaign.new_fields import FieldMaker, fitting, title_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_activecampaign.account import Account
+    from target_activecampaign.activecampaign import Field
+    from target_activecampaign.property_schema import Schema
+    from target_activecampaign.settings import StreamSettings
+
+logger = logging.getLogger("target-activecampaign")
+
+
+class Mappings:
+    """Compiles the mapping of each stream of a run.
+
+    Args:
+        account: Where the fields are.
+
+    Attributes:
+        dropped: How many choices were dropped, by stream and property.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._maker = FieldMaker(account)
+        self._options: dict[int, Options] = {}
+        self.dropped: dict[str, Counter[str]] = {}
+
+    def compile(
+        self,
+        stream: str,
+        properties: Mapping[str, Schema],
+        settings: StreamSettings,
+        list_id: int,
+        *,
+        member: Member | None = None,
+        history: Mapping[str, Field] | None = None,
+    ) -> tuple[StreamMapping, dict[str, Field]]:
+        """The mapping of a stream, and what the next run is to know of it.
+
+        Args:
+            stream: Its name after stream maps.
+            properties: The schemas of its properties after stream maps, by name.
+            settings: What holds for it.
+            list_id: Its list.
+            member: What marks its people besides.
+            history: The field that each property went to in its last run.
+
+        Raises:
+            MappingError: It can't be mapped.
+            SettingError: A setting can't be used.
+            ActiveCampaignError: A field could not be made.
+        """
+        history = history or {}
+        creates = settings.unmapped_properties == "create"
+
+        def place(made: Mapping[str, Field]) -> Placement:
+            catalog = FieldCatalog(self._account.fields)
+            placing = Placing(stream, properties, settings, catalog, made=made, history=history)
+            return placing.place()
+
+        placement = place({})
+        warnings = drift.check(
+            stream,
+            placement,
+            history if settings.auto_map else {},
+            FieldCatalog(self._account.fields),
+            creates=creates,
+        )
+        if placement.unmapped and settings.unmapped_properties == "fail":
+            raise MappingError(
+                f"Stream '{stream}' has properties without a place: {listed(placement.unmapped)}. "
+                "Map each in 'field_mapping' to its destination, or to 'ignore'."
+            )
+        if creates:
+            self._complete(placement)
+            placement = place(self._made(stream, placement, properties, list_id))
+        mapping = StreamMapping(
+            stream,
+            placement,
+            settings,
+            (list_id,),
+            options=self.options,
+            member=member,
+            dropped=self.dropped.setdefault(stream, Counter()),
+        )
+        mapping.warnings = [*warnings, *mapping.warnings]
+        return mapping, drift.remembered(history, placement, list(properties))
+
+    def options(self, field: Field) -> Options:
+        """What can be chosen in a field, the same object for all streams of the run."""
+        known = self._options.get(field.id)
+        if known is None or known.field != field:
+            known = self._options[field.id] = Options(field, self._add_option)
+        return known
+
+    def make_field(self, title: str) -> Field:
+        """Make a text field that shows on all lists."""
+        return self._maker.make(title, "text")
+
+    def _made(
+        self,
+        stream: str,
+        placement: Placement,
+        properties: Mapping[str, Schema],
+        list_id: int,
+    ) -> dict[str, Field]:
+        """The fields of properties that had no place: those named like them, or new ones."""
+        made = {}
+        taken = {entry.field.id: entry.name for entry in placement.mapped if entry.field}
+        for name in placement.unmapped:
+            title = title_of(name)
+            field = FieldCatalog(self._account.fields).named(title)
+            if field is None:
+                kind, options = fitting(properties[name])
+                field = self._maker.make(title, kind, options, list_id)
+            if field.id in taken:
+                raise MappingError(
+                    f"Stream '{stream}': no field can be made for property '{name}', as "
+                    f"'{taken[field.id]}' goes to the field of its name, %{field.tag}%: map it in "
+                    "'field_mapping' to another destination, or to 'ignore'."
+                )
+            taken[field.id] = name
+            made[name] = field
+        return made
+
+    def _complete(self, placement: Placement) -> None:
+        """Give fields that a cut-off run made their options."""
+        for entry in placement.mapped:
+            if (
+                entry.field is not None
+                and entry.form is not None
+                and entry.form.several is not None
+            ):
+                _, options = fitting(entry.schema)
+                self._maker.give_options(entry.field, options)
+
+    def _add_option(self, field: Field, text: str) -> tuple[str, ...]:
+        # Another process, or a person, may have added it since the fields were read.
+        options = self._account.client.field(field.id).options
+        if text in options:
+            return options
+        self._account.client.add_options(field.id, [text])
+        logger.info("Added an option to the custom field '%s' (%%%s%%).", field.title, field.tag)
+        return (*options, text)

@@ -1,0 +1,123 @@
+"""What a property's JSON schema says of its values, as far as mapping asks.
+
+A schema may leave things open, or say them by rules that are not looked into here: then the
+answer is that anything may come, and each value is judged when it does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+Schema = Any
+"""A JSON schema: an object, or true."""
+
+_UNIONS = ("anyOf", "oneOf")
+
+
+def kinds(schema: Schema) -> frozenset[str]:
+    """The JSON types that a value can have besides null; empty when it may be any."""
+    found: set[str] = set()
+    for branch in _branches(schema):
+        types = branch.get("type")
+        if types is None and "enum" not in branch and "const" not in branch:
+            return frozenset()
+        if types is None:
+            types = [_kind_of(value) for value in _listed(branch)]
+        found.update([types] if isinstance(types, str) else types)
+    return frozenset(found - {"null"})
+
+
+def is_whole(schema: Schema) -> bool:
+    """Whether all numbers are whole ones, though `3.0` may stand for 3."""
+    types = kinds(schema)
+    return "integer" in types and "number" not in types
+
+
+def formats(schema: Schema) -> frozenset[str]:
+    """The formats that its texts can have, such as `date-time`."""
+    return frozenset(
+        str(branch["format"])
+        for branch in _branches(schema)
+        if "format" in branch and "string" in (kinds(branch) or {"string"})
+    )
+
+
+def choices(schema: Schema) -> tuple[Any, ...]:
+    """All values that there can be besides null, for one value or the items of an array.
+
+    Empty when they are not counted up, and when there is one that is no scalar.
+    """
+    found: list[Any] = []
+    for branch in _branches(schema):
+        if kinds(branch) == {"array"}:
+            found += choices(branch.get("items", True)) or [None]
+        elif values := _listed(branch):
+            found += [value for value in values if value is not None]
+        elif kinds(branch) or "type" not in branch:
+            return ()
+    scalars = all(value is not None and not isinstance(value, (dict, list)) for value in found)
+    return tuple(dict.fromkeys(found)) if scalars else ()
+
+
+def longest(schema: Schema) -> int | None:
+    """The greatest length of its texts, in characters; None when there is no limit."""
+    limits = [branch.get("maxLength") for branch in _branches(schema)]
+    return None if None in limits else max((int(limit) for limit in limits if limit), default=None)
+
+
+def below(schema: Schema, path: Sequence[str]) -> Schema | None:
+    """The schema of what stands at a path inside a value; None when nothing can."""
+    for name in path:
+        objects = [b for b in _branches(schema) if "object" in (kinds(b) or {"object"})]
+        known = [branch["properties"] for branch in objects if branch.get("properties")]
+        named = [properties[name] for properties in known if name in properties]
+        if named:
+            schema = named[0] if len(named) == 1 else {"anyOf": named}
+        elif objects and not known:
+            schema = {}
+        else:
+            return None
+    return schema
+
+
+def paths(properties: Mapping[str, Schema], depth: int = 5) -> Iterator[str]:
+    """The paths of all properties, those inside of objects too: `address`, `address.city`."""
+    for name, schema in properties.items():
+        yield name
+        for branch in _branches(schema) if depth > 1 else ():
+            for inner in paths(branch.get("properties") or {}, depth - 1):
+                yield f"{name}.{inner}"
+
+
+def _branches(schema: Schema) -> Iterator[dict[str, Any]]:
+    """The schemas of which a value fits at least one."""
+    if not isinstance(schema, dict):
+        yield {}
+        return
+    for union in _UNIONS:
+        if schema.get(union):
+            rest = {name: rule for name, rule in schema.items() if name != union}
+            for branch in schema[union]:
+                yield from _branches({**rest, **branch} if isinstance(branch, dict) else rest)
+            return
+    yield schema
+
+
+def _listed(branch: Mapping[str, Any]) -> list[Any]:
+    if "const" in branch:
+        return [branch["const"]]
+    return list(branch.get("enum") or ())
+
+
+def _kind_of(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    for kind, types in (("string", str), ("integer", int), ("array", list), ("object", dict)):
+        if isinstance(value, types):
+            return kind
+    return "number"
