@@ -6,7 +6,10 @@ spelling: as it is, or else without regard to case, and with `_` for a space.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from target_activecampaign.values import UnfitValueError, to_text, whole
 
@@ -42,32 +45,27 @@ class Options:
     """
 
     def __init__(self, field: Field, add: Callable[[Field, str], tuple[str, ...]]) -> None:
-        self.field = field
         self._add = add
         self._added = 0
+        self.update(field)
+
+    def update(self, field: Field) -> None:
+        """Take the field as it has been read again."""
+        self.field = field
         self._take(field.options)
 
     def _take(self, options: tuple[str, ...]) -> None:
         self.values = options
         self._exact = dict(zip(options, options, strict=True))
         self._alike: dict[str, str | None] = {}
-        for option in options:
+        for option in self._exact:
             key = _folded(option)
             # Of two that nothing else tells apart, neither is meant.
             self._alike[key] = None if key in self._alike else option
 
     def find(self, choice: Any) -> str | None:
-        """The option that a scalar value stands for; None if there is none.
-
-        Raises:
-            UnfitValueError: The value is no scalar.
-        """
-        if isinstance(choice, (dict, list)):
-            raise UnfitValueError("a choice is one text, number or boolean")
-        text = to_text(choice) or ""
-        if DELIMITER in text:
-            raise UnfitValueError(f"a choice holds {DELIMITER}, which parts choices")
-        words = [text, to_text(whole(choice)) or ""]
+        """The option that a scalar value stands for; None if there is none."""
+        words = [to_text(choice) or "", to_text(whole(choice)) or ""]
         if isinstance(choice, bool):
             words += _TRUE if choice else _FALSE
         return next((option for word in words if (option := self._like(word))), None)
@@ -82,7 +80,7 @@ class Options:
             UnknownOptionError: This run has added too many to it.
             ActiveCampaignError: It could not be added.
         """
-        text = (to_text(choice) or "").strip()
+        text = (to_text(whole(choice)) or "").strip()
         if self._added >= MAX_ADDED:
             raise UnknownOptionError(f"this run has added {MAX_ADDED} options to it already")
         self._added += 1
@@ -123,12 +121,16 @@ class ChoiceConverter:
         return found
 
     def _option_of(self, choice: Any) -> str | None:
+        if isinstance(choice, (dict, list)):
+            raise UnfitValueError("a choice is one text, number or boolean")
+        if isinstance(choice, str) and DELIMITER in choice:
+            raise UnfitValueError(f"a choice holds {DELIMITER}, which parts choices")
         found = self._options.find(choice)
         if found is not None or self._policy == "add":
             return found or self._options.add(choice)
         if self._policy == "reject":
             count = len(self._options.values)
-            raise UnknownOptionError(f"it has {count} options" if count else "it has no options")
+            raise UnknownOptionError(f"it has {count or 'no'} option{'s' * (count != 1)}")
         self._on_drop()
         return None
 
@@ -139,9 +141,11 @@ class ChoicesConverter(ChoiceConverter):
     def __call__(self, value: Any) -> str | None:
         """The options that a value stands for, in its order; None for one without any choice."""
         options = self._options
-        if isinstance(value, bool) and len(options.values) == 1 and options.find(value) is None:
-            # One box, and a yes or no: it is ticked or it isn't, whatever is written beside it.
-            return f"{DELIMITER}{options.values[0]}{DELIMITER}" if value else ""
+        if isinstance(value, bool) and len(options.values) == 1:
+            # One box, and a yes or no: it is ticked or it isn't, whatever is written beside it;
+            # but "no" is what a ticked box beside "no" says.
+            ticked = value == (options.find(False) is None)
+            return f"{DELIMITER}{options.values[0]}{DELIMITER}" if ticked else ""
         choices = _choices_in(value)
         found = dict.fromkeys(text for one in choices if (text := self._option_of(one)) is not None)
         if choices and not found:
@@ -149,16 +153,23 @@ class ChoicesConverter(ChoiceConverter):
         return f"{DELIMITER}{DELIMITER.join(found)}{DELIMITER}" if found else None
 
 
+def items_of(value: Any) -> list[Any]:
+    """The items of an array, also of one that came as JSON text; or the one value in a list.
+
+    The SDK's flattening hands arrays on as JSON text, and so do warehouses without arrays.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(value, type=list)
+    return value if isinstance(value, list) else [value]
+
+
 def _choices_in(value: Any) -> list[Any]:
-    if isinstance(value, str):
-        value = value.split(DELIMITER)  # the form that the field itself has
-    items = value if isinstance(value, list) else [value]
-    return [one for one in items if (one.strip() if isinstance(one, str) else one is not None)]
+    items = items_of(value)
+    if isinstance(value, str) and items == [value]:
+        items = value.split(DELIMITER)  # the form that the field itself has
+    return [one for one in items if (to_text(one) or "").strip()]
 
 
 def _folded(text: str) -> str:
     return " ".join(text.casefold().replace("_", " ").split())
-
-
-def _has(options: Options) -> str:
-    return f"it has {len(options.values)} options" if options.values else "it has no options"

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_activecampaign.addresses import person_key, valid_address
-from target_activecampaign.choices import DroppedError, Options, UnknownOptionError
+from target_activecampaign.choices import DroppedError, Options, UnknownOptionError, items_of
 from target_activecampaign.codes import Refusal
 from target_activecampaign.contact import Contact
 from target_activecampaign.destinations import MappedProperty, Placement, listed
@@ -198,10 +198,10 @@ class StreamMapping:
             value = _at(record, first, inner)
             if value is None or value is _MISSING:
                 continue
-            parts = (
-                value if isinstance(value, list) else _TAG_SEPARATORS.split(to_text(value) or "")
-            )
-            if isinstance(value, dict) or any(isinstance(part, (dict, list)) for part in parts):
+            parts = items_of(value)
+            if isinstance(value, str) and parts == [value]:
+                parts = _TAG_SEPARATORS.split(value)
+            if any(isinstance(part, (dict, list)) for part in parts):
                 raise Refusal("VALUE_INVALID", f"Property '{name}' has a tag that is no text.")
             tags.update(
                 dict.fromkeys(tag for part in parts if (tag := (to_text(part) or "").strip()))

@@ -107,8 +107,10 @@ class Mappings:
     def options(self, field: Field) -> Options:
         """What can be chosen in a field, the same object for all streams of the run."""
         known = self._options.get(field.id)
-        if known is None or known.field != field:
+        if known is None:
             known = self._options[field.id] = Options(field, self._add_option)
+        elif known.field != field:
+            known.update(field)
         return known
 
     def make_field(self, title: str) -> Field:
@@ -154,9 +156,9 @@ class Mappings:
 
     def _add_option(self, field: Field, text: str) -> tuple[str, ...]:
         # Another process, or a person, may have added it since the fields were read.
-        options = self._account.client.field(field.id).options
-        if text in options:
-            return options
+        now = self._account.client.field(field.id)
+        if Options(now, self._add_option).find(text) is not None:
+            return now.options
         self._account.client.add_options(field.id, [text])
         logger.info("Added an option to the custom field '%s' (%%%s%%).", field.title, field.tag)
-        return (*options, text)
+        return (*now.options, text)

@@ -110,7 +110,7 @@ class Streams:
             member.field if member else None,
             member.tag if member else None,
             mark=mark,
-            stored=self._stored_values(name, settings),
+            stored=self._stored_values(name, settings, member),
         )
         if segment.unsubscribes:
             segment.roster = Roster(
@@ -142,10 +142,17 @@ class Streams:
         for stored in self._stored.values():
             stored.close()
 
-    def _stored_values(self, stream: str, settings: StreamSettings) -> StoredValues | None:
+    def _stored_values(
+        self, stream: str, settings: StreamSettings, member: Member | None
+    ) -> StoredValues | None:
         """What contacts have at the destinations that are only written where they are empty."""
         catalog = FieldCatalog(self._account.fields)
         key = destinations_of(stream, settings.only_if_empty, catalog)
+        if member is not None and member.field is not None and member.field.id in key:
+            raise MappingError(
+                f"Stream '{stream}': 'only_if_empty' names the 'membership_field' "
+                f"%{member.field.tag}%, which changes when people leave and return: leave it out."
+            )
         if key and key not in self._stored:
             self._stored[key] = StoredValues(
                 self._account.client, key, self._ledger.person, self._on_wait

@@ -28,7 +28,12 @@ class RedactingFilter(logging.Filter):
         self._secrets = [secret for secret in secrets if secret]
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, redacted; a traceback keeps places but not messages."""
+        """Let records pass, redacted; a traceback keeps places but not messages.
+
+        What the SDK's stream maps tell at DEBUG does not pass: it quotes values of the records.
+        """
+        if record.levelno <= logging.DEBUG and record.module == "mapper":
+            return False
         message = record.getMessage()
         clean = self.redacted(message)
         if clean != message:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.exceptions import InvalidJSONSchema
 from singer_sdk.sinks import Sink
-from singer_sdk.sinks.core import JSONSchemaValidator
 
 from target_activecampaign.codes import Refusal
+from target_activecampaign.validation import RecordValidator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +33,7 @@ class ContactSink(Sink):
     ) -> None:
         """Make the sink; called by the SDK at a SCHEMA message."""
         super().__init__(target, stream_name, schema, key_properties)
+        self._owner = target
         self._run = target.run
         self._mapping: StreamMapping
         self._segment: Segment
@@ -52,28 +52,22 @@ class ContactSink(Sink):
     def setup(self) -> None:
         """Compile the stream's mapping, and open its segment.
 
+        The SDK makes a sink also for a stream that stream maps remove; nothing comes to it.
+
         Raises:
             MappingError, ListError, ModeError, LedgerError: It can't be loaded.
         """
+        if self._owner.removes(self.stream_name):
+            return
         self._mapping, self._segment = self._run.map_stream(self.stream_name, self.schema)
 
-    def get_validator(self) -> JSONSchemaValidator | None:
-        """The SDK's validator, whose error on a bad schema quotes only the rule.
+    def get_validator(self) -> RecordValidator | None:
+        """What checks records, unless the settings say that nothing does.
 
         Raises:
             InvalidJSONSchema: The stream's schema is not a JSON schema.
         """
-        if not self.validate_schema:
-            return None
-        try:
-            return JSONSchemaValidator(self.schema)
-        except InvalidJSONSchema as error:
-            cause = error.__cause__
-            where = ".".join(str(part) for part in getattr(cause, "absolute_path", ()))
-            raise InvalidJSONSchema(
-                f"The schema of stream '{self.stream_name}' is not a JSON schema"
-                f"{f' (at {where})' if where else ''}: mend the tap or its catalog."
-            ) from None
+        return RecordValidator(self.schema, self.stream_name) if self.validate_schema else None
 
     def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
         """Validate a record; what is found is kept for `process_record`.
@@ -82,11 +76,8 @@ class ContactSink(Sink):
         It also turns dates into objects, which the mapping would turn back into text.
         """
         self._unfit = None
-        if self._validator is not None:
-            error = next(self._validator.validator.iter_errors(record), None)  # type: ignore[attr-defined]
-            if error is not None:
-                where = ".".join(str(part) for part in error.absolute_path) or "the record"
-                self._unfit = f"'{where}' breaks the schema's rule '{error.validator}'."
+        if isinstance(self._validator, RecordValidator):
+            self._unfit = self._validator.problem(record)
         return record
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002

@@ -14,6 +14,7 @@ import msgspec
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
+from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from singer_sdk.target_base import Target
 
@@ -35,6 +36,7 @@ from target_activecampaign.settings import SettingError
 from target_activecampaign.sink import ContactSink
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import PurePath
     from types import FrameType
 
@@ -104,6 +106,8 @@ class TargetActiveCampaign(Target):
         self.message_reader.on_tick = self.run.tick
         self.max_parallelism = 1
         self._stopped_by: int | None = None
+        self._source = ""
+        self._sinks: dict[tuple[str, str], Sink] = {}
 
     # Configuration
 
@@ -149,7 +153,8 @@ class TargetActiveCampaign(Target):
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
-        stream, schema = message_dict["stream"], message_dict["schema"]
+        self._source = stream = message_dict["stream"]
+        schema = message_dict["schema"]
         self.run.announce(
             stream,
             schema,
@@ -160,6 +165,31 @@ class TargetActiveCampaign(Target):
         for stream_map in self.mapper.stream_maps.get(stream, ()):
             self.run.attach(stream, stream_map.stream_alias)
 
+    def get_sink(
+        self,
+        stream_name: str,
+        *,
+        record: dict[str, Any] | None = None,
+        schema: dict[str, Any] | None = None,
+        key_properties: Sequence[str] | None = None,
+    ) -> Sink:
+        """The sink of a stream after stream maps, as the current message's stream comes to it.
+
+        Several streams of a tap can come to one; each has its own schema, and so its own sink.
+        """
+        key = (self._source, stream_name)
+        if schema is not None:
+            self._sinks[key] = super().get_sink(
+                stream_name, schema=schema, key_properties=key_properties
+            )
+        return self._sinks.get(key) or super().get_sink(stream_name, record=record)
+
+    def removes(self, name: str) -> bool:
+        """Whether stream maps remove every stream that would come under a name."""
+        maps = [one for some in self.mapper.stream_maps.values() for one in some]
+        named = [one for one in maps if one.stream_alias == name]
+        return bool(named) and all(isinstance(one, RemoveRecordTransform) for one in named)
+
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "record"})
         stream, line = message_dict["stream"], self.message_reader.line
@@ -168,9 +198,12 @@ class TargetActiveCampaign(Target):
 
     def _process_record(self, message: dict[str, Any]) -> None:
         """Hand a record to the SDK; what a stream map can't do with it is the operator's error."""
+        self._source = message["stream"]
         try:
             super()._process_record_message(message)
-        except (TypeError, ValueError, KeyError, ArithmeticError) as error:
+        except SingerSDKError:
+            raise
+        except Exception as error:
             if not _raised_in_a_stream_map(error):
                 raise
             raise MappingError(
