@@ -5,15 +5,57 @@ A generated part stands between `<!-- name -->` and `<!-- /name -->`.
 
 from __future__ import annotations
 
+import json
 import sys
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from target_activecampaign.activecampaign import ActiveCampaignError
-from target_activecampaign.codes import CODES
-from target_activecampaign.destinations import STANDARD_NAMES
-from target_activecampaign.settings import markdown_table
+from target_activecampaign.activecampaign import ActiveCampaignError, Field
+from target_activecampaign.choices import Options
+from target_activecampaign.codes import CODES, Refusal
+from target_activecampaign.destinations import STANDARD_NAMES, MappedProperty, Placement
+from target_activecampaign.forms import FORMS
+from target_activecampaign.mapping import StreamMapping
+from target_activecampaign.new_fields import fitting
+from target_activecampaign.settings import StreamSettings, markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
+
+SAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
+    "text": ({"value": "Gold"},),
+    "number as text": ({"value": "42"},),
+    "integer": ({"value": 42},),
+    "decimal": ({"value": 19.9},),
+    "boolean": ({"value": True},),
+    "date": ({"value": "2024-05-31"},),
+    "date-time": ({"value": "2024-05-31T18:30:00+02:00"},),
+    "array of texts": ({"value": ["Gold", "Silver"]},),
+    "object": ({"value": {"city": "Ghent"}},),
+    "null, missing or empty array": ({"value": None}, {}, {"value": []}),
+}
+"""Records with the property `value`, by the kind of value that they stand for."""
+
+OPTIONS = ("Gold", "Silver", "Yes", "No")
+SINGLE = ("I agree",)
+"""The options of the fields that hold choices, and of a checkbox with one box."""
+
+SCHEMAS: tuple[dict[str, Any], ...] = (
+    {"type": "string"},
+    {"type": "string", "maxLength": 4000},
+    {"type": "string", "format": "date"},
+    {"type": "string", "format": "date-time"},
+    {"type": "string", "enum": ["Gold", "Silver"]},
+    {"type": "integer"},
+    {"type": "number"},
+    {"type": "boolean"},
+    {"type": "array", "items": {"enum": ["Tea", "Events"]}},
+    {"type": "array", "items": {"type": "string"}},
+    {"type": "object"},
+    {"type": ["string", "number"]},
+    {},
+)
+"""Schemas of properties, each with its own kind of custom field."""
 
 
 def names_table() -> str:
@@ -24,6 +66,60 @@ def names_table() -> str:
         for destination, names in STANDARD_NAMES.items()
     ]
     return "\n".join([*rows, "| a custom field | its personalisation tag, or its title |"])
+
+
+def types_table() -> str:
+    """What arrives of each kind of value in each type of custom field."""
+    rows = [("type of field", *map(_heading, SAMPLES)), ("---",) * (len(SAMPLES) + 1)]
+    for form in FORMS:
+        for cells, types in groupby(form.types, lambda kind: arrivals(kind, OPTIONS)):
+            rows.append((", ".join(f"`{kind}`" for kind in types), *cells))
+    rows.append((f"`checkbox`, its one option `{SINGLE[0]}`", *arrivals("checkbox", SINGLE)))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def arrivals(field_type: str, options: tuple[str, ...]) -> tuple[str, ...]:
+    """What arrives of each kind of value in a custom field, as the cells of a table."""
+    field = Field(1, "Value", field_type, "VALUE", options)
+    mapped = [
+        MappedProperty("email", "email", None, ("email",), {}),
+        MappedProperty("value", "field", field, ("value",), {}),
+    ]
+    mapping = StreamMapping(
+        "samples",
+        Placement(mapped, [], [], []),
+        StreamSettings(list_id=1, field_mapping={}, own_field_mapping={}, tags=(), auto_map=True),
+        (1,),
+        options=lambda field: Options(field, lambda field, _: field.options),
+    )
+    return tuple(
+        " or ".join(dict.fromkeys(_arrival(mapping, record) for record in records))
+        for records in SAMPLES.values()
+    )
+
+
+def _arrival(mapping: StreamMapping, record: dict[str, Any]) -> str:
+    try:
+        contact = mapping.contact({"email": "ada@example.com", **record})
+    except Refusal as refusal:
+        return refusal.code
+    return f"`{contact.fields[1]}`".replace("|", "\\|") if contact.fields else "stays as it is"
+
+
+def _heading(kind: str) -> str:
+    """A kind of value with its sample, where it has a single one."""
+    records = SAMPLES[kind]
+    return f"{kind}<br>`{json.dumps(records[0]['value'])}`" if len(records) == 1 else kind
+
+
+def new_fields_table() -> str:
+    """The custom field that is made for each kind of property."""
+    rows = ["| schema | type of field | options |", "| --- | --- | --- |"]
+    for schema in SCHEMAS:
+        field_type, options = fitting(schema)
+        listed = ", ".join(f"`{option}`" for option in options)
+        rows.append(f"| `{json.dumps(schema)}` | `{field_type}` | {listed} |")
+    return "\n".join(rows)
 
 
 def codes_table() -> str:
@@ -52,6 +148,7 @@ def _leaves(kind: type[ActiveCampaignError]) -> list[type[ActiveCampaignError]]:
 
 PARTS = {
     "README.md": {"settings": markdown_table, "names": names_table},
+    "docs/mapping.md": {"types": types_table, "new-fields": new_fields_table},
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
 }
 

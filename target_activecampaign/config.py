@@ -39,6 +39,21 @@ def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
     return found
 
 
+def mended(schema: Any) -> Any:
+    """The SDK's schema of stream maps, in which once a type stands where a schema must.
+
+    A validator that comes to it, at an `__else__` that is not null, ends in a traceback.
+    """
+    if isinstance(schema, list):
+        return [mended(rule) for rule in schema]
+    if not isinstance(schema, dict):
+        return schema
+    whole = {name: mended(rule) for name, rule in schema.items()}
+    if "anyOf" in whole:
+        whole["anyOf"] = [{"type": one} if one == "null" else one for one in whole["anyOf"]]
+    return whole
+
+
 def _connection_problems(settings: Settings) -> list[str]:
     if settings.sandbox:
         return []
@@ -84,6 +99,11 @@ def _explain(error: ValidationError) -> str:
         return f"The setting '{name}' is out of range: it must be {words[error.validator]} {rule}."
     if error.validator == "enum":
         return f"The setting '{name}' must be one of {', '.join(rule)}."
+    if error.validator == "anyOf":
+        return (
+            f"The setting '{name}' has a form that it can't have: see the SDK's documentation of "
+            "stream maps."
+        )
     if error.validator == "additionalProperties":
         known = list(cast("dict[str, Any]", error.schema)["properties"])
         unknown = [key for key in cast("dict[str, Any]", error.instance) if key not in known]

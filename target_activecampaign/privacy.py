@@ -32,7 +32,7 @@ class RedactingFilter(logging.Filter):
 
         What the SDK's stream maps tell at DEBUG does not pass: it quotes values of the records.
         """
-        if record.levelno <= logging.DEBUG and record.module == "mapper":
+        if record.module == "mapper" and record.levelno <= logging.DEBUG:
             return False
         message = record.getMessage()
         clean = self.redacted(message)

@@ -18,15 +18,16 @@ _UNIONS = ("anyOf", "oneOf")
 
 
 def kinds(schema: Schema) -> frozenset[str]:
-    """The JSON types that a value can have besides null; empty when it may be any."""
+    """The JSON types that a value can have besides null; empty when it may be any.
+
+    Also empty when it can only be null: a tap that has seen no other value knows no type.
+    """
     found: set[str] = set()
     for branch in _branches(schema):
-        types = branch.get("type")
-        if types is None and "enum" not in branch and "const" not in branch:
-            return frozenset()
+        types = _types(branch)
         if types is None:
-            types = [_kind_of(value) for value in _listed(branch)]
-        found.update([types] if isinstance(types, str) else types)
+            return frozenset()
+        found |= types
     return frozenset(found - {"null"})
 
 
@@ -41,7 +42,7 @@ def formats(schema: Schema) -> frozenset[str]:
     return frozenset(
         str(branch["format"])
         for branch in _branches(schema)
-        if "format" in branch and "string" in (kinds(branch) or {"string"})
+        if "format" in branch and _can_be("string", branch)
     )
 
 
@@ -53,10 +54,11 @@ def choices(schema: Schema) -> tuple[Any, ...]:
     found: list[Any] = []
     for branch in _branches(schema):
         if kinds(branch) == {"array"}:
-            found += choices(branch.get("items", True)) or [None]
+            items = branch.get("items", True)
+            found += (() if "array" in kinds(items) else choices(items)) or [None]
         elif values := _listed(branch):
             found += [value for value in values if value is not None]
-        elif kinds(branch) or "type" not in branch:
+        elif kinds(branch) or _types(branch) is None:
             return ()
     scalars = all(value is not None and not isinstance(value, (dict, list)) for value in found)
     return tuple(dict.fromkeys(found)) if scalars else ()
@@ -64,23 +66,29 @@ def choices(schema: Schema) -> tuple[Any, ...]:
 
 def longest(schema: Schema) -> int | None:
     """The greatest length of its texts, in characters; None when there is no limit."""
-    limits = [branch.get("maxLength") for branch in _branches(schema)]
+    limits = [b.get("maxLength") for b in _branches(schema) if _can_be("string", b)]
     return None if None in limits else max((int(limit) for limit in limits if limit), default=None)
 
 
 def below(schema: Schema, path: Sequence[str]) -> Schema | None:
     """The schema of what stands at a path inside a value; None when nothing can."""
     for name in path:
-        objects = [b for b in _branches(schema) if "object" in (kinds(b) or {"object"})]
-        known = [branch["properties"] for branch in objects if branch.get("properties")]
-        named = [properties[name] for properties in known if name in properties]
-        if named:
-            schema = named[0] if len(named) == 1 else {"anyOf": named}
-        elif objects and not known:
-            schema = {}
-        else:
+        inner = [_member(branch, name) for branch in _branches(schema) if _can_be("object", branch)]
+        found = [one for one in inner if one is not None]
+        if not found:
             return None
+        schema = found[0] if len(found) == 1 else {"anyOf": found}
     return schema
+
+
+def _member(branch: Mapping[str, Any], name: str) -> Schema | None:
+    properties = branch.get("properties") or {}
+    if name in properties:
+        return properties[name]
+    # JSON Schema lets an object have more than what is listed. Taps that list its properties
+    # list them all, and the name is a slip, unless they say that there can be more.
+    more = branch.get("additionalProperties", not properties)
+    return None if more is False else more
 
 
 def paths(properties: Mapping[str, Schema], depth: int = 5) -> Iterator[str]:
@@ -104,6 +112,21 @@ def _branches(schema: Schema) -> Iterator[dict[str, Any]]:
                 yield from _branches({**rest, **branch} if isinstance(branch, dict) else rest)
             return
     yield schema
+
+
+def _types(branch: Mapping[str, Any]) -> frozenset[str] | None:
+    """The JSON types of a branch, null too; None when it leaves them open."""
+    types = branch.get("type")
+    if types is not None:
+        return frozenset([types] if isinstance(types, str) else types)
+    if "enum" in branch or "const" in branch:
+        return frozenset(_kind_of(value) for value in _listed(branch))
+    return None
+
+
+def _can_be(kind: str, branch: Mapping[str, Any]) -> bool:
+    types = _types(branch)
+    return types is None or kind in types
 
 
 def _listed(branch: Mapping[str, Any]) -> list[Any]:

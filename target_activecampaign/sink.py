@@ -32,8 +32,8 @@ class ContactSink(Sink):
         key_properties: Sequence[str] | None,
     ) -> None:
         """Make the sink; called by the SDK at a SCHEMA message."""
-        super().__init__(target, stream_name, schema, key_properties)
         self._owner = target
+        super().__init__(target, stream_name, schema, key_properties)
         self._run = target.run
         self._mapping: StreamMapping
         self._segment: Segment
@@ -64,10 +64,18 @@ class ContactSink(Sink):
     def get_validator(self) -> RecordValidator | None:
         """What checks records, unless the settings say that nothing does.
 
+        Of properties that stream maps compute, the schema holds a guess of the SDK's, which is
+        often wrong (`points * 10` is a string to it): they are left to the mapping.
+
         Raises:
             InvalidJSONSchema: The stream's schema is not a JSON schema.
         """
-        return RecordValidator(self.schema, self.stream_name) if self.validate_schema else None
+        if not self.validate_schema:
+            return None
+        computed = self._owner.computed()
+        properties = self.schema.get("properties", {})
+        known = {name: one for name, one in properties.items() if name not in computed}
+        return RecordValidator({**self.schema, "properties": known}, self.stream_name)
 
     def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
         """Validate a record; what is found is kept for `process_record`.

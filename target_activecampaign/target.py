@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import urlsplit
 
 import msgspec
-from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
+from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, SingerSDKError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import RemoveRecordTransform
@@ -118,6 +119,8 @@ class TargetActiveCampaign(Target):
         Those for load methods and record metadata stay out: they mean nothing here.
         """
         super(Target, cls).append_builtin_config(config_jsonschema)
+        properties = config_jsonschema["properties"]
+        properties["stream_maps"] = configuration.mended(properties["stream_maps"])
 
     @classproperty
     def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
@@ -155,6 +158,10 @@ class TargetActiveCampaign(Target):
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
         self._source = stream = message_dict["stream"]
         schema = message_dict["schema"]
+        if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
+            raise MappingError(
+                f"The SCHEMA of stream '{stream}' has no properties: mend the tap or its catalog."
+            )
         self.run.announce(
             stream,
             schema,
@@ -184,6 +191,14 @@ class TargetActiveCampaign(Target):
             )
         return self._sinks.get(key) or super().get_sink(stream_name, record=record)
 
+    def computed(self) -> set[str]:
+        """The properties that stream maps compute for streams of the current source."""
+        found = set()
+        for name, rules in (self.config.get("stream_maps") or {}).items():
+            if isinstance(rules, dict) and _is_for(name, rules, self._source):
+                found |= {key for key, rule in rules.items() if not _is_a_name(rule)}
+        return found
+
     def removes(self, name: str) -> bool:
         """Whether stream maps remove every stream that would come under a name."""
         maps = [one for some in self.mapper.stream_maps.values() for one in some]
@@ -201,15 +216,14 @@ class TargetActiveCampaign(Target):
         self._source = message["stream"]
         try:
             super()._process_record_message(message)
+        except MapExpressionError as error:
+            raise _failed(message["stream"], str(error).rstrip(".")) from None
         except SingerSDKError:
             raise
         except Exception as error:
             if not _raised_in_a_stream_map(error):
                 raise
-            raise MappingError(
-                f"A stream map of stream '{message['stream']}' fails on a record "
-                f"({type(error).__name__}): mend its expression under 'stream_maps'."
-            ) from None
+            raise _failed(message["stream"], type(error).__name__) from None
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Hand each record of the files on as if it had come as a message of its own."""
@@ -253,10 +267,24 @@ class TargetActiveCampaign(Target):
     def process_endofpipe(self) -> None:
         """Settle everything that was read, let leavers leave, write the report."""
         super().process_endofpipe()
+        self._warn_of_unused_maps()
         self.run.settle()
         if not self._stopped_by:
             self.run.leave()
         self.run.end("stopped" if self._stopped_by else "completed")
+
+    def _warn_of_unused_maps(self) -> None:
+        """Warn of stream maps whose stream never came: what they were to hide would go as it is."""
+        for name, rules in (self.config.get("stream_maps") or {}).items():
+            came = self.mapper.stream_maps
+            if name.startswith("__") or any(_is_for(name, rules, stream) for stream in came):
+                continue
+            if came:
+                source = _source_of(name, rules)
+                hint = configuration.did_you_mean(source, came)
+                self.logger.warning(
+                    "'stream_maps.%s' had no effect: no stream '%s' came.%s", name, source, hint
+                )
 
     # The command
 
@@ -334,6 +362,27 @@ def _passwords(known: settings.Settings) -> list[str]:
         with contextlib.suppress(ValueError):  # it is refused where it is used
             found.append(urlsplit(url).password or "")
     return found
+
+
+def _source_of(name: str, rules: Any) -> str:
+    """The stream, or pattern of streams, that a stream map is for."""
+    return str(rules.get("__source__", name)) if isinstance(rules, dict) else name
+
+
+def _is_for(name: str, rules: Any, stream: str) -> bool:
+    return fnmatch.fnmatch(stream, _source_of(name, rules))
+
+
+def _is_a_name(rule: Any) -> bool:
+    """Whether a rule of a stream map hands a property on as it is."""
+    return not isinstance(rule, str) or rule.isidentifier()
+
+
+def _failed(stream: str, why: str) -> MappingError:
+    return MappingError(
+        f"A stream map of stream '{stream}' fails on a record ({why}): mend its expression under "
+        "'stream_maps'."
+    )
 
 
 def _raised_in_a_stream_map(error: BaseException) -> bool:

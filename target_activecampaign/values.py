@@ -48,6 +48,8 @@ def to_text(value: Any) -> str | None:
         return _json.encode(value).decode()
     except UnicodeEncodeError:
         raise UnfitValueError("it holds half of a surrogate pair, which is not text") from None
+    except RecursionError:
+        raise UnfitValueError("it is nested too deeply") from None
 
 
 def to_line(value: Any) -> str | None:
@@ -79,12 +81,17 @@ def _without_noise(exact: Decimal) -> Decimal:
     Sums of binary fractions are spelt 0.30000000000000004 or 19.990000000000002. A number is
     taken for such a spelling only if all 15 digits that a binary fraction holds for certain come
     to 12 at most: an exact number of 16 or 17 digits that looks like that is not to be expected.
+    Whole numbers are left alone: they have no fraction to be noise, and may be ids.
     """
     digits = len(exact.as_tuple().digits)
+    if digits <= _CERTAIN:
+        return exact
+    if exact == (integer := exact.to_integral_value()):
+        return integer
     if digits > _SHORTEST and Decimal(float(exact)) == exact:
         exact = Decimal(repr(float(exact)))  # all digits of the binary fraction, spelt out
         digits = len(exact.as_tuple().digits)
-    if not _CERTAIN < digits <= _SHORTEST:
+    if digits > _SHORTEST:
         return exact
     meant = _certain.plus(exact).normalize()
     return meant if len(meant.as_tuple().digits) <= _MEANT else exact
@@ -98,13 +105,21 @@ def whole(value: Any) -> Any:
 
 
 def to_date(value: Any) -> str | None:
-    """A date, or the date part of a date-time, as `2018-12-31`."""
+    """A date, or the date part of a date-time, as `2018-12-31`; None for a blank text.
+
+    Raises:
+        UnfitValueError: It is neither.
+    """
     moment = _moment(value)
     return None if moment is None else moment.date().isoformat()
 
 
 def to_datetime(value: Any) -> str | None:
-    """A date-time as ISO 8601 to the second; without a zone it is taken as UTC."""
+    """A date-time as ISO 8601 to the second; without a zone it is taken as UTC.
+
+    Raises:
+        UnfitValueError: It is neither a date nor a date-time.
+    """
     moment = _moment(value)
     if moment is None:
         return None
@@ -114,7 +129,7 @@ def to_datetime(value: Any) -> str | None:
 
 
 def _moment(value: Any) -> datetime | None:
-    if value is None or value == "":
+    if _holds_nothing(value):
         return None
     if isinstance(value, datetime):
         return value
@@ -125,24 +140,37 @@ def _moment(value: Any) -> datetime | None:
     try:
         # Python 3.10's own parser knows neither "Z" nor fractions of other lengths, but
         # the SDK brings a backport there that patches this very method.
-        return datetime.fromisoformat(value.strip())
+        return datetime.fromisoformat(value.strip().upper())
     except ValueError:
         raise UnfitValueError("it is not a date in ISO 8601") from None
 
 
 def to_number(value: Any) -> str | None:
-    """A number, or a text that is one, without exponent and thousands separators."""
+    """A number, or a text that is one, without thousands separators; None for a blank text.
+
+    There is no exponent, unless the number has more than a hundred digits. A boolean is 1 or 0.
+
+    Raises:
+        UnfitValueError: It is none of these.
+    """
     if isinstance(value, bool):
         return "1" if value else "0"
-    if isinstance(value, str):
-        if not value.strip():
-            return None
-        try:
-            value = Decimal(value.strip())
-        except ArithmeticError:
-            raise UnfitValueError("it is not a number") from None
-    if isinstance(value, float) and not math.isfinite(value):
+    if _holds_nothing(value):
         return None
-    if value is not None and not isinstance(value, (int, float, Decimal)):
+    if isinstance(value, str):
+        value = _number_in(value)
+    if not isinstance(value, (int, float, Decimal)):
         raise UnfitValueError("it is not a number")
-    return None if value is None else _number_text(value)
+    return _number_text(value)
+
+
+def _number_in(text: str) -> Decimal | None:
+    try:
+        # "1_000" is a number in Python, and nowhere in data.
+        return None if "_" in text else Decimal(text.strip())
+    except ArithmeticError:
+        return None
+
+
+def _holds_nothing(value: Any) -> bool:
+    return value is None or value == [] or (isinstance(value, str) and not value.strip())

@@ -63,6 +63,16 @@ class CustomFields:
         found: list[str] = self._all()[title]["relations"]
         return found
 
+    def held(self, title: str) -> list[str | None]:
+        """What everyone's field holds, by address; None where nothing was ever written to it."""
+        tag = self._all()[title]["perstag"]
+        contacts = sorted(self._sandbox.contacts().items())
+        return [contact["fields"].get(tag) for _, contact in contacts]
+
+    def added(self) -> int:
+        """How often options were added, by the target or by `add` and `add_options` here."""
+        return len(self._sandbox.requests(method="POST", path=BULK))
+
     def titles(self) -> set[str]:
         """All fields."""
         return set(self._all())

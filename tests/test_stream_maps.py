@@ -7,8 +7,10 @@ from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from singer_sdk.target_base import Target
 
 from tests.fork_server import ForkServer
+from tests.guide import example
 from tests.mirrors import QUICK, Mirror, activate, quick_sandbox
 from tests.target_runner import people, record, schema, state
 
@@ -18,28 +20,7 @@ if TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
 
-EXAMPLE: dict[str, Any] = {
-    "list_id": "Newsletter",
-    "stream_maps": {
-        "profiles": {
-            "__filter__": "record.get('country') == 'DE'",
-            "__key_properties__": ["email"],
-            "customer_hash": "md5(config['salt'] + customer_id)",
-            "customer_id": None,
-        },
-        "profiles_vip": {
-            "__source__": "profiles",
-            "__filter__": "record.get('tier') == 'Gold'",
-            "__key_properties__": ["email"],
-            "customer_id": None,
-        },
-    },
-    "stream_map_config": {"salt": "coffee"},
-    "streams": {
-        "profiles": {"field_mapping": {"customer_hash": "CUSTOMER_ID"}},
-        "profiles_vip": {"list_id": "VIP customers", "tags": ["vip"]},
-    },
-}
+EXAMPLE = example("mapping.md", "stream maps")
 """One source stream as two segments: people in Germany, and, anywhere, those with a gold card."""
 
 
@@ -437,3 +418,65 @@ def test_flattening_without_a_depth_is_refused_before_anything_is_sent(
     assert outcome.code == 1
     assert "flattening_max_depth is required" in outcome.log
     assert sandbox.requests() == []
+
+
+def test_what_is_computed_takes_the_form_of_its_field_whatever_the_sdk_takes_it_for(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    maps = {
+        "loyalty_points": "points * 10",
+        "interests": "[hobby]",
+        "birthday": "datetime.date.fromisoformat(born)",
+        "lifetime_value": "md5(hobby)[0:0] + '12.50'",
+    }
+    messages = [
+        schema(points="integer", hobby="string", born="string", lifetime_value="integer"),
+        record("ada@example.com", points=3, hobby="Tea", born="1990-01-02", lifetime_value=1),
+    ]
+
+    load(messages, stream_maps={"profiles": maps}).succeeded()
+
+    assert shown(sandbox)["ada"][2] == {
+        "LOYALTY_POINTS": "30",
+        "INTERESTS": "||Tea||",
+        "BIRTHDAY": "1990-01-02",
+        "LIFETIME_VALUE": "12.50",
+    }
+
+
+@pytest.mark.parametrize("rules", [{"__else__": "x"}, {"first_name": 3}])
+def test_a_rule_that_cannot_be_is_a_mistake_in_the_settings(
+    load: TargetRunner, rules: dict[str, Any]
+) -> None:
+    outcome = load([schema()], stream_maps={"profiles": rules})
+    assert outcome.code == 1
+    (said, _) = outcome.log.splitlines()[-2:]
+    assert "The setting 'stream_maps.profiles' has a form that it can't have" in said
+    assert "anyOf" not in said
+
+
+def test_the_sdks_schema_of_stream_maps_still_has_to_be_mended() -> None:
+    """When this fails, `config.mended` has nothing to mend and can go."""
+    raw: dict[str, Any] = {"properties": {}}
+    Target.append_builtin_config(raw)
+    rules, *_ = [one for one in _objects(raw) if "__else__" in one.get("properties", {})]
+    assert "null" in rules["properties"]["__else__"]["anyOf"]
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value:
+        if isinstance(inner, (dict, list)):
+            yield from _objects(inner)
+
+
+def test_a_stream_map_of_a_stream_that_never_came_is_warned_about(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    maps = {"profile": {"first_name": None}, "prof*": {"first_name": "'x'"}}
+    outcome = load([schema(), *people(1)], stream_maps=maps).succeeded()
+    warnings = [line for line in outcome.log.splitlines() if "had no effect" in line]
+    (warning,) = warnings
+    assert "'stream_maps.profile'" in warning
+    assert "Did you mean 'profiles'?" in warning

@@ -1,0 +1,331 @@
+"""`unmapped_properties`: what becomes of properties without a place, and fields that are made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.custom_fields import BULK, QUICK_RETRIES, CustomFields
+from tests.fork_server import ForkServer
+from tests.mirrors import IMPORT, QUICK, quick_sandbox
+from tests.target_runner import record, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.sandbox_server import SandboxServer
+    from tests.target_runner import TargetRunner
+
+ADA = "ada@example.com"
+FIELDS = "/api/3/fields"
+SIZES = {"type": ["string", "null"], "enum": ["small", "large", None]}
+CREATE = {"unmapped_properties": "create"}
+
+
+@pytest.fixture(scope="module")
+def fork_server() -> Iterator[ForkServer]:
+    with ForkServer({**QUICK, **QUICK_RETRIES}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox() -> Iterator[SandboxServer]:
+    with quick_sandbox() as server:
+        yield server
+
+
+@pytest.fixture
+def fields(sandbox: SandboxServer) -> CustomFields:
+    return CustomFields(sandbox)
+
+
+def values(sandbox: SandboxServer, email: str = ADA) -> dict[str, str]:
+    """What someone's fields hold, by tag."""
+    found: dict[str, str] = sandbox.contacts()[email]["fields"]
+    return found
+
+
+def told(log: str, words: str) -> list[str]:
+    """The lines of a log that have some words."""
+    return [line.rpartition(" | ")[2] for line in log.splitlines() if words in line]
+
+
+# Ignored
+
+
+def test_properties_without_a_place_are_told_once(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
+) -> None:
+    before = fields.titles()
+    messages = [
+        schema(shoe="string", pets="integer", city="string"),
+        *(record(f"a{n}@example.com", shoe="x", pets=1, city="Oslo") for n in range(3)),
+    ]
+    outcome = load(messages).succeeded()
+    assert told(outcome.log, "no place") == ["Stream 'profiles' has no place for: shoe, pets."]
+    assert outcome.report["streams"]["profiles"]["ignored"] == ["shoe", "pets"]
+    assert values(sandbox, "a0@example.com") == {"CITY": "Oslo"}
+    assert fields.titles() == before
+
+
+# Refused
+
+
+def test_a_stream_with_such_properties_can_be_refused_before_its_first_record(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    messages = [schema(shoe="string", pets="integer", city="string"), record(ADA, shoe="x")]
+
+    outcome = load(messages, unmapped_properties="fail")
+
+    assert outcome.code == 1
+    assert outcome.counts == {}
+    assert outcome.report["problem"] == (
+        "Stream 'profiles' has properties without a place: 'shoe', 'pets'. Map each in "
+        "'field_mapping' to its destination, or to 'ignore'."
+    )
+    assert not sandbox.export()
+    mended = {"shoe": "ignore", "pets": "NOTES"}
+    load(messages, unmapped_properties="fail", field_mapping=mended).succeeded()
+
+
+def test_what_a_tap_says_of_a_record_is_not_of_the_person(
+    load: TargetRunner, fields: CustomFields
+) -> None:
+    before = fields.titles()
+    messages = [schema(_sdc_extracted_at="string"), record(ADA, _sdc_extracted_at="2026-01-01")]
+    for policy in ("fail", "create"):
+        load(messages, unmapped_properties=policy).succeeded()
+    assert fields.titles() == before
+
+
+# Made
+
+
+@pytest.mark.parametrize(
+    ("property_schema", "kind", "options", "value", "held"),
+    [
+        ({"type": "string"}, "text", [], "x", "x"),
+        ({"type": ["string", "null"], "maxLength": 80}, "text", [], "x", "x"),
+        ({"type": "string", "maxLength": 4000}, "textarea", [], "x", "x"),
+        ({"type": "string", "format": "date"}, "date", [], "2026-01-02", "2026-01-02"),
+        (
+            {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},
+            *("datetime", [], "2026-01-02T03:04:05Z", "2026-01-01T21:04:05-06:00"),
+        ),
+        ({"type": ["null", "integer"]}, "number", [], 7, "7"),
+        ({"type": "number"}, "number", [], 7.5, "7.5"),
+        ({"type": "boolean"}, "dropdown", ["true", "false"], True, "true"),
+        (SIZES, "dropdown", ["small", "large"], "large", "large"),
+        ({"enum": [1, 2, None]}, "dropdown", ["1", "2"], 2, "2"),
+        (
+            {"type": "array", "items": {"enum": ["a", "b"]}},
+            *("listbox", ["a", "b"], ["b", "a"], "||b||a||"),
+        ),
+        ({"type": "array", "items": {"type": "string"}}, "textarea", [], ["x", "y"], "x, y"),
+        ({"type": "object"}, "textarea", [], {"x": 1}, '{"x":1}'),
+        ({"enum": ["a||b", "c"]}, "text", [], "a||b", "a||b"),
+        ({"enum": [f"{n}" for n in range(101)]}, "text", [], "7", "7"),
+        ({"type": ["string", "integer"]}, "text", [], 7, "7"),
+        ({}, "textarea", [], 7, "7"),
+    ],
+)
+def test_a_field_of_the_fitting_type_is_made_and_filled(  # noqa: PLR0917 - what a case is
+    sandbox: SandboxServer,
+    load: TargetRunner,
+    property_schema: dict[str, Any],
+    kind: str,
+    options: list[str],
+    value: Any,
+    held: str,
+) -> None:
+    load([schema(shoeSize=property_schema), record(ADA, shoeSize=value)], **CREATE).succeeded()
+
+    fields = CustomFields(sandbox)
+    assert (fields.type("Shoe size"), fields.options("Shoe size")) == (kind, options)
+    assert values(sandbox) == {"SHOE_SIZE": held}
+
+
+def test_fields_show_on_the_streams_list_and_are_made_once(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
+) -> None:
+    messages = [schema(shoe_size=SIZES, pets="integer"), record(ADA, shoe_size="Small", pets=2)]
+    before = fields.titles()
+
+    outcome = load(messages, list_id="VIP customers", **CREATE).succeeded()
+
+    assert fields.titles() - before == {"Shoe size", "Pets"}
+    assert fields.lists("Shoe size") == fields.lists("Pets") == ["2"]
+    assert told(outcome.log, "Made") == [
+        "Made the custom field 'Shoe size' (%SHOE_SIZE%).",
+        "Made the custom field 'Pets' (%PETS%).",
+    ]
+    assert outcome.report["streams"]["profiles"]["mapping"]["pets"] == "%PETS%"
+    assert values(sandbox) == {"SHOE_SIZE": "small", "PETS": "2"}
+
+    asked = len(sandbox.requests(method="POST"))
+    for auto_map in (True, False):
+        names = {"email": "email", "first_name": "first_name"}
+        again = load(
+            messages, list_id=2, auto_map=auto_map, field_mapping=names, **CREATE
+        ).succeeded()
+        assert again.counts == {"read": 1, "unchanged": 1}
+        assert not told(again.log, "WARNING")
+    assert len(sandbox.requests(method="POST")) == asked
+
+
+def test_without_auto_map_too_they_are_made(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
+) -> None:
+    messages = [schema(city="string", pets=SIZES), record(ADA, city="Oslo", pets="large")]
+    settings = {"auto_map": False, "field_mapping": {"email": "email", "first_name": "ignore"}}
+    before = fields.titles()
+
+    load(messages, **settings, **CREATE).succeeded()
+
+    assert fields.titles() - before == {"Pets"}, "the account has a field for the city"
+    assert values(sandbox) == {"CITY": "Oslo", "PETS": "large"}
+
+
+def test_streams_share_a_field(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
+) -> None:
+    messages = [
+        schema("news", shoe_size=SIZES),
+        record("n@example.com", "news", shoe_size="small"),
+        schema("vip", shoeSize=SIZES),
+        record("v@example.com", "vip", shoeSize="large"),
+        schema("lost", shoe_size=SIZES),
+        record("l@example.com", "lost", shoe_size="large"),
+    ]
+    own = {"vip": CREATE, "news": CREATE}
+
+    outcome = load(messages, streams=own).succeeded()
+
+    assert fields.held("Shoe size") == ["large", "small", "large"]
+    assert len(told(outcome.log, "Made")) == 1
+    assert fields.options("Shoe size") == ["small", "large"]
+
+
+@pytest.mark.parametrize("auto_map", [True, False])
+def test_a_field_that_a_run_has_left_without_options_gets_them_in_the_next(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields, auto_map: bool
+) -> None:
+    messages = [schema(size=SIZES, tea="boolean"), record(ADA, size="small", tea=True)]
+    settings = {**CREATE, "auto_map": auto_map, "field_mapping": {"email": "email"}}
+    sandbox.fault("forbidden", match={"path": BULK})
+    assert load(messages, **settings).code == 1
+    assert (fields.type("Size"), fields.options("Size")) == ("dropdown", [])
+    sandbox.clear_faults()
+
+    load(messages, **settings).succeeded()
+
+    assert fields.options("Size") == ["small", "large"]
+    assert values(sandbox) == {"SIZE": "small", "TEA": "true"} | (
+        {} if auto_map else {"FIRST_NAME": ""}
+    )
+
+
+@pytest.mark.parametrize("path", [FIELDS, BULK, "/api/3/fieldRels"])
+@pytest.mark.parametrize("takes_effect", [True, False])
+def test_nothing_is_made_twice_if_an_answer_is_lost(
+    sandbox: SandboxServer, load: TargetRunner, path: str, takes_effect: bool
+) -> None:
+    how = {"match": {"path": path, "method": "POST"}, "times": 1, "takes_effect": takes_effect}
+    sandbox.fault("reset", **how)
+
+    load([schema(size=SIZES), record(ADA, size="small")], **CREATE).succeeded()
+
+    fields = CustomFields(sandbox)
+    assert fields.options("Size") == ["small", "large"]
+    assert set(fields.lists("Size")) == {"1"}
+    assert values(sandbox) == {"SIZE": "small"}
+
+
+def test_what_another_process_makes_at_the_same_time_is_taken(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
+) -> None:
+    # Each has read the fields, and neither has made its own, when the other one starts.
+    sandbox.fault("slow", match={"path": FIELDS, "method": "POST"}, seconds=0.3)
+    messages = [schema(size=SIZES, pets="integer"), record(ADA, size="small", pets=1)]
+    others = [schema("others", size=SIZES, pets="integer"), record("b@example.com", "others", size="large")]
+    running = [load.start(messages, **CREATE), load.start(others, **CREATE)]
+
+    for one in running:
+        one.wait().succeeded()
+
+    assert fields.options("Size") == ["small", "large"]
+    assert fields.held("Size") == ["small", "large"]
+    assert [one["status"] for one in sandbox.requests(path=FIELDS, method="POST")].count(422) == 2
+
+
+# What can't be made
+
+
+@pytest.mark.parametrize(
+    ("properties", "settings", "said"),
+    [
+        (
+            {"tier": "string", "level": "string"},
+            {"field_mapping": {"level": "TIER"}},
+            "no field can be made for property 'tier', as 'level' goes to the field of its name, "
+            "%TIER%",
+        ),
+        (
+            {"shoe_size": "string", "shoeSize": "string", "new": "string"},
+            {},
+            "no field can be made for property 'shoeSize', as 'shoe_size' goes to the field of "
+            "its name",
+        ),
+        (
+            {"new": "string", "birthday": "object"},
+            {},
+            "property 'birthday' is of type object, which %BIRTHDAY% (type date) can't hold",
+        ),
+        (
+            {"new": "string", "basket": "object"},
+            {"on_object": "refuse"},
+            "property 'basket' is of type object",
+        ),
+    ],
+)
+def test_a_property_that_can_have_no_field_is_an_error_before_any_is_made(
+    load: TargetRunner,
+    fields: CustomFields,
+    properties: dict[str, Any],
+    settings: dict[str, Any],
+    said: str,
+) -> None:
+    before = fields.titles()
+    outcome = load([schema(**properties), record(ADA)], **CREATE, **settings)
+    assert outcome.code == 1
+    problem = outcome.report["problem"]
+    assert problem.startswith(f"Stream 'profiles': {said}"), problem
+    assert "or to 'ignore'." in problem
+    assert fields.titles() == before
+    ignored = {name: "ignore" for name in properties if f"'{name}'" in said.partition(",")[0]}
+    mended = {**settings, "field_mapping": {**settings.get("field_mapping", {}), **ignored}}
+    load([schema(**properties), record(ADA)], **CREATE, **mended).succeeded()
+
+
+def test_a_field_that_activecampaign_refuses_is_an_error_that_says_what_to_do(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    sandbox.fault("invalid", match={"path": FIELDS, "method": "POST"})
+    outcome = load([schema(shoe_size="string"), record(ADA)], **CREATE)
+    assert outcome.code == 1
+    problem = outcome.report["problem"]
+    assert problem.startswith("Stream 'profiles': no field can be made for property 'shoe_size'")
+    assert "'ignore'" in problem
+    assert not sandbox.requests(path=IMPORT)
+
+
+def test_a_key_that_may_make_no_fields_is_an_error_that_says_what_to_do(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    sandbox.fault("permission", match={"path": FIELDS, "method": "POST"})
+    outcome = load([schema(shoe_size="string"), record(ADA)], **CREATE)
+    assert outcome.code == 1
+    problem = outcome.report["problem"]
+    print(problem)
