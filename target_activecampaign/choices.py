@@ -150,7 +150,14 @@ class ChoicesConverter(ChoiceConverter):
         found = dict.fromkeys(text for one in choices if (text := self._option_of(one)) is not None)
         if choices and not found:
             raise DroppedError
+        if any(map(blurs, found)):
+            raise UnfitValueError(f"a choice begins or ends with | and would blur into {DELIMITER}")
         return f"{DELIMITER}{DELIMITER.join(found)}{DELIMITER}" if found else None
+
+
+def blurs(option: str) -> bool:
+    """Whether an option can't be told from its neighbours among several."""
+    return DELIMITER in f"|{option}|"
 
 
 def items_of(value: Any) -> list[Any]:
@@ -159,7 +166,7 @@ def items_of(value: Any) -> list[Any]:
     The SDK's flattening hands arrays on as JSON text, and so do warehouses without arrays.
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
-        with suppress(msgspec.DecodeError):
+        with suppress(msgspec.DecodeError, UnicodeEncodeError):
             return msgspec.json.decode(value, type=list)
     return value if isinstance(value, list) else [value]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from target_activecampaign.config import did_you_mean
-from target_activecampaign.drift import what_became
+from target_activecampaign.drift import hint
 from target_activecampaign.field_catalog import FieldCatalog, MappingError, normalised
 from target_activecampaign.forms import STANDARD, Form, fits, form_of
 from target_activecampaign.property_schema import Schema, below, kinds, paths
@@ -187,7 +187,7 @@ class Placing:
                 raise MappingError(
                     f"Stream '{self._stream}' has no property '{name}', which its "
                     f"'field_mapping' maps to '{destination}'.{near} The stream has "
-                    f"{listed(self._properties)}."
+                    f"{listed(self._properties)}: name one of these, or take it out."
                 )
             lacking.append(f"'{name}'{near}")
         if lacking and not entries and not settings.auto_map:
@@ -206,9 +206,11 @@ class Placing:
         """Where a property stands: one of this name, or what a path of names leads to."""
         if name in self._properties:
             return (name,)
-        first, *rest = name.split(".")
-        if rest and first in self._properties and below(self._properties[first], rest) is not None:
-            return (first, *rest)
+        parts = name.split(".")
+        for number in range(len(parts) - 1, 0, -1):  # a property's own name may have dots too
+            first, inner = ".".join(parts[:number]), parts[number:]
+            if first in self._properties and below(self._properties[first], inner) is not None:
+                return (first, *inner)
         return None
 
     def _resolved(self, name: str, path: tuple[str, ...], destination: str) -> MappedProperty:
@@ -223,10 +225,11 @@ class Placing:
 
     def _fitting(self, entry: MappedProperty) -> MappedProperty:
         if not entry.fits(self._settings.on_object):
+            became = hint(self._history.get(entry.name), self._catalog)
+            inside = ", what is inside of it by its path" if _is_object(entry) else ""
             raise MappingError(
-                f"Stream '{self._stream}': {misfit(entry)}: map it elsewhere"
-                + (", map what is inside by its path" if "object" in kinds(entry.schema) else "")
-                + f", or to '{IGNORE}'."
+                f"Stream '{self._stream}': {misfit(entry, self._settings.on_object)}.{became} Map "
+                f"it in 'field_mapping' to another destination{inside}, or to '{IGNORE}'."
             )
         return entry
 
@@ -236,12 +239,12 @@ class Placing:
         except MappingError as error:
             raise self._about(name, error) from None
         if found is None:
+            near = self._catalog.nearest(destination, DESTINATIONS)
             raise MappingError(
                 f"Stream '{self._stream}': property '{name}' is mapped to '{destination}', which "
                 f"is neither one of {', '.join(DESTINATIONS)} nor a custom field of the account."
-                f"{what_became(self._history.get(name), self._catalog)}"
-                f"{self._catalog.nearest(destination, DESTINATIONS)} "
-                f"The custom fields are: {self._catalog}."
+                f"{hint(self._history.get(name), self._catalog, near)} "
+                f"The custom fields are: {self._catalog}. Map it to one of these, or to '{IGNORE}'."
             )
         return found
 
@@ -262,7 +265,10 @@ class Placing:
             if entry.name in entries or entry.key in taken:
                 continue
             if not entry.fits(self._settings.on_object):
-                self._warnings.append(f"Stream '{self._stream}': {misfit(entry)}: it has no place.")
+                self._warnings.append(
+                    f"Stream '{self._stream}': {misfit(entry, self._settings.on_object)}, so it "
+                    f"has no place. Map it elsewhere in 'field_mapping', or to '{IGNORE}'."
+                )
                 continue
             entries[entry.name] = entry
             taken.add(entry.key)
@@ -294,7 +300,8 @@ class Placing:
             if entry.destination not in ("tags", IGNORE) and entry.key in seen:
                 raise MappingError(
                     f"Stream '{self._stream}': both '{seen[entry.key]}' and '{entry.name}' are "
-                    f"mapped to {entry.target}; only one can be."
+                    f"mapped to {entry.target}. Only one can be: map the other elsewhere, or to "
+                    f"'{IGNORE}'."
                 )
             seen[entry.key] = entry.name
 
@@ -330,11 +337,17 @@ def destinations_of(
     return tuple(dict.fromkeys(found))
 
 
-def misfit(entry: MappedProperty) -> str:
+def misfit(entry: MappedProperty, on_object: str) -> str:
     """Why a property can't go where it goes, without a full stop."""
     has = " or ".join(sorted(kinds(entry.schema)))
+    if on_object == "refuse" and entry.fits("json"):
+        return f"property '{entry.name}' is of type {has}, and 'on_object' is 'refuse'"
     held = entry.target if entry.field is None else f"{entry.target} (type {entry.field.type})"
     return f"property '{entry.name}' is of type {has}, which {held} can't hold"
+
+
+def _is_object(entry: MappedProperty) -> bool:
+    return "object" in kinds(entry.schema)
 
 
 def listed(names: Iterable[str]) -> str:

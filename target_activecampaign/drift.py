@@ -11,27 +11,47 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from target_activecampaign.activecampaign import Field
-from target_activecampaign.field_catalog import FieldCatalog, MappingError
+from target_activecampaign.field_catalog import FieldCatalog, MappingError, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from target_activecampaign.destinations import MappedProperty, Placement
+    from target_activecampaign.destinations import Placement
+    from target_activecampaign.settings import StreamSettings
 
 
-def what_became(field: Field | None, catalog: FieldCatalog) -> str:
-    """A sentence on the field that a property last went to, begun with a space; or nothing."""
-    if field is None:
-        return ""
-    now = catalog.by_id(field.id)
+def became(before: Field, catalog: FieldCatalog) -> str:
+    """What has become of a field since the last run, as a sentence begun with a space; or nothing.
+
+    Args:
+        before: The field as it was then.
+        catalog: The account's fields as they are now.
+    """
+    now = catalog.by_id(before.id)
+    last = f" In the last run it went to {_called(before)}, which"
     if now is None:
-        return f" In its last run it went to {_called(field)}, which has been deleted."
-    if _names(now) == _names(field):
-        return ""
-    return (
-        f" In its last run it went to {_called(field)}, which is now called {_called(now)}: name "
-        f"it so, or for good by its id, 'id:{now.id}'."
-    )
+        return f"{last} has been deleted."
+    if _names(now) != _names(before):
+        return f"{last} is now called {_called(now)} and has the id 'id:{now.id}'."
+    if now.type != before.type:
+        return f"{last} is now of type {now.type} instead of {before.type}."
+    return ""
+
+
+def hint(before: Field | None, catalog: FieldCatalog, near: str = "") -> str:
+    """What helps to find the field that a property should go to, begun with a space; or nothing.
+
+    Args:
+        before: The field that it went to in the last run, if any.
+        catalog: The account's fields as they are now.
+        near: ` Did you mean ...?` by the name alone, or nothing.
+    """
+    if before is None:
+        return near
+    text = became(before, catalog)
+    if catalog.by_id(before.id) is None:
+        return text + (catalog.nearest(before.title) or near)
+    return text or near
 
 
 def check(
@@ -39,8 +59,7 @@ def check(
     placement: Placement,
     history: Mapping[str, Field],
     catalog: FieldCatalog,
-    *,
-    creates: bool,
+    settings: StreamSettings,
 ) -> list[str]:
     """Compare a stream's mapping with that of its last run.
 
@@ -49,33 +68,47 @@ def check(
         placement: Where its properties go now.
         history: The custom field that each went to then.
         catalog: The account's fields as they are now.
-        creates: Whether a field is made anew where one is missing.
+        settings: What holds for the stream.
 
     Returns:
         Warnings, one sentence each.
 
     Raises:
-        MappingError: A property would go nowhere because its field was renamed or deleted.
+        MappingError: A property would go nowhere because its field was renamed, deleted or
+            given another type.
     """
-    lost = [name for name in placement.unmapped if name in history]
-    explained = [(name, what_became(history[name], catalog)) for name in lost]
-    if creates:
-        explained = [(name, text) for name, text in explained if catalog.by_id(history[name].id)]
-    if problems := [f"Property '{name}':{text}" for name, text in explained if text]:
+    lost = {name: hint(history[name], catalog) for name in placement.unmapped if name in history}
+    if settings.unmapped_properties == "create":
+        # In place of one that was deleted, another is made.
+        lost = {name: text for name, text in lost.items() if catalog.by_id(history[name].id)}
+    elif not settings.auto_map:
+        lost = {}  # it is the settings that no longer map them
+    if problems := [
+        f"Property '{name}' has no place.{text}" for name, text in lost.items() if text
+    ]:
         raise MappingError(
-            f"Stream '{stream}' has properties that no longer have their place. "
-            f"{' '.join(problems)} Map each in 'field_mapping' to its field, or to 'ignore'."
-            f"{_candidates(lost, catalog)}"
+            f"Stream '{stream}': the account's fields have changed. {' '.join(problems)} Map each "
+            "in 'field_mapping' to its field, best by its id, or to 'ignore'."
         )
-    entries = [entry for entry in placement.mapped if entry.name in history]
-    return [text for entry in entries if (text := _change(stream, entry, history[entry.name]))]
+    return [
+        f"Stream '{stream}', property '{entry.name}': {text} If it should not go there, map it "
+        "elsewhere in 'field_mapping', or to 'ignore'."
+        for entry in placement.mapped
+        if entry.field is not None
+        and entry.name in history
+        and (text := _change(entry.field, history[entry.name], catalog))
+    ]
 
 
 def remembered(
     history: Mapping[str, Field], placement: Placement, names: Sequence[str]
 ) -> dict[str, Field]:
     """What the next run is to compare with: the fields of now, and of properties not seen now."""
-    kept = {name: field for name, field in history.items() if name.partition(".")[0] not in names}
+    kept = {
+        name: field
+        for name, field in history.items()
+        if not any(name == one or name.startswith(f"{one}.") for one in names)
+    }
     now = {entry.name: entry.field for entry in placement.mapped if entry.field is not None}
     return {**kept, **now}
 
@@ -93,31 +126,22 @@ def loaded(text: str | None) -> dict[str, Field]:
     return {name: Field(*value) for name, value in values.items()}
 
 
-def _change(stream: str, entry: MappedProperty, before: Field) -> str | None:
-    now = entry.field
-    if now is None:
-        return None
-    here = f"Stream '{stream}', property '{entry.name}'"
+def _change(now: Field, before: Field, catalog: FieldCatalog) -> str:
+    """What has changed for a property that has a place, as a sentence; or nothing."""
     if now.id != before.id:
-        if now.tag != before.tag and now.title != before.title:
-            return None  # it is the mapping that was changed, and its author knows
-        return (
-            f"{here}: {_called(now)} is another field (id:{now.id}) than in its last run "
-            f"(id:{before.id}), which has been deleted or renamed."
-        )
+        gone = became(before, catalog)
+        alike = {normalised(name) for name in _names(now)} & {normalised(n) for n in _names(before)}
+        # Else it is the mapping that was changed, and its author knows.
+        here = f"it now goes to {_called(now)}, id:{now.id} of type {now.type}."
+        return here + gone if gone and alike else ""
     if now.type != before.type:
         return (
-            f"{here}: the type of {_called(now)} has changed from {before.type} to {now.type}. "
-            "Values take the form of the new type, and those that don't fit are refused."
+            f"the type of {_called(now)} has changed from {before.type} to {now.type}. Values "
+            "take the form of the new type, and those that don't fit are refused."
         )
     if _names(now) != _names(before):
-        return f"{here}: its field {_called(before)} is now called {_called(now)}."
-    return None
-
-
-def _candidates(lost: Sequence[str], catalog: FieldCatalog) -> str:
-    hints = (f" For '{name}':{near}" for name in lost if (near := catalog.nearest(name)))
-    return "".join(hints)
+        return f"its field {_called(before)} is now called {_called(now)}."
+    return ""
 
 
 def _names(field: Field) -> tuple[str, str]:

@@ -39,11 +39,15 @@ class FieldCatalog:
             return self.by_id(int(match[1]))
         if match := re.fullmatch(r"%(.+)%", text):
             return self._only(text, [f for f in self._fields if f.tag == match[1].upper()])
-        return (
-            self._only(text, [f for f in self._fields if f.tag == text])
-            or self._only(text, [f for f in self._fields if f.title == text])
-            or self.like(text)
-        )
+        return self._only(text, [f for f in self._fields if f.tag == text]) or self.called(text)
+
+    def called(self, title: str) -> Field | None:
+        """The field of a title, or else one that is `like` it.
+
+        Raises:
+            MappingError: Two fields match equally.
+        """
+        return self._only(title, [f for f in self._fields if f.title == title]) or self.like(title)
 
     def like(self, name: str) -> Field | None:
         """The field whose tag, or else whose title, is a name but for case and spaces.

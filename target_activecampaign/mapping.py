@@ -224,18 +224,17 @@ def _text(step: _Step, record: Mapping[str, Any]) -> str | None:
     value = _at(record, step.first, step.inner)
     if value is _MISSING:
         return None
-    text = None if value is None else _converted(step, value)
-    if text is None and step.clears and value in (None, []):
-        return ""
-    return text
+    try:
+        text = None if value is None else _converted(step, value)
+    except DroppedError:
+        return None
+    return "" if text is None and step.clears else text
 
 
 def _converted(step: _Step, value: Any) -> str | None:
     name, target = step.entry.name, step.entry.target
     try:
         return step.convert(value)
-    except DroppedError:
-        return None
     except UnknownOptionError as error:
         raise Refusal(
             "FIELD_OPTION_UNKNOWN",

@@ -10,11 +10,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from target_activecampaign import drift
+from target_activecampaign.activecampaign import InvalidRequest
 from target_activecampaign.choices import Options
 from target_activecampaign.destinations import Placement, Placing, listed
 from target_activecampaign.field_catalog import FieldCatalog, MappingError
 from target_activecampaign.mapping import Member, StreamMapping
-from target_activecampaign.new_fields import FieldMaker, fitting, title_of
+from target_activecampaign.new_fields import FieldMaker, fitting, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +70,6 @@ class Mappings:
             ActiveCampaignError: A field could not be made.
         """
         history = history or {}
-        creates = settings.unmapped_properties == "create"
 
         def place(made: Mapping[str, Field]) -> Placement:
             catalog = FieldCatalog(self._account.fields)
@@ -77,21 +77,23 @@ class Mappings:
             return placing.place()
 
         placement = place({})
-        warnings = drift.check(
-            stream,
-            placement,
-            history if settings.auto_map else {},
-            FieldCatalog(self._account.fields),
-            creates=creates,
-        )
+        catalog = FieldCatalog(self._account.fields)
+        warnings = drift.check(stream, placement, history, catalog, settings)
         if placement.unmapped and settings.unmapped_properties == "fail":
             raise MappingError(
                 f"Stream '{stream}' has properties without a place: {listed(placement.unmapped)}. "
                 "Map each in 'field_mapping' to its destination, or to 'ignore'."
             )
-        if creates:
+        if settings.unmapped_properties == "create":
+            planned = plan(stream, placement, properties, catalog)
+            place(planned)  # what can't be is refused before the first field is made
             self._complete(placement)
-            placement = place(self._made(stream, placement, properties, list_id))
+            placement = place(
+                {
+                    name: self._made(stream, name, field, properties[name], list_id)
+                    for name, field in planned.items()
+                }
+            )
         mapping = StreamMapping(
             stream,
             placement,
@@ -117,42 +119,26 @@ class Mappings:
         """Make a text field that shows on all lists."""
         return self._maker.make(title, "text")
 
-    def _made(
-        self,
-        stream: str,
-        placement: Placement,
-        properties: Mapping[str, Schema],
-        list_id: int,
-    ) -> dict[str, Field]:
-        """The fields of properties that had no place: those named like them, or new ones."""
-        made = {}
-        taken = {entry.field.id: entry.name for entry in placement.mapped if entry.field}
-        for name in placement.unmapped:
-            title = title_of(name)
-            field = FieldCatalog(self._account.fields).named(title)
-            if field is None:
-                kind, options = fitting(properties[name])
-                field = self._maker.make(title, kind, options, list_id)
-            if field.id in taken:
-                raise MappingError(
-                    f"Stream '{stream}': no field can be made for property '{name}', as "
-                    f"'{taken[field.id]}' goes to the field of its name, %{field.tag}%: map it in "
-                    "'field_mapping' to another destination, or to 'ignore'."
-                )
-            taken[field.id] = name
-            made[name] = field
-        return made
+    def _made(self, stream: str, name: str, planned: Field, schema: Schema, list_id: int) -> Field:
+        """The field that was planned for a property, which is there already or is made now."""
+        _, options = fitting(schema)
+        if planned.id > 0:
+            return self._maker.complete(planned, options)
+        try:
+            return self._maker.make(planned.title, planned.type, options, list_id)
+        except InvalidRequest:
+            raise MappingError(
+                f"Stream '{stream}': ActiveCampaign refuses to make the custom field "
+                f"'{planned.title}' of type {planned.type} for property '{name}'. Map it in "
+                "'field_mapping' to another destination, or to 'ignore'."
+            ) from None
 
     def _complete(self, placement: Placement) -> None:
         """Give fields that a cut-off run made their options."""
         for entry in placement.mapped:
-            if (
-                entry.field is not None
-                and entry.form is not None
-                and entry.form.several is not None
-            ):
+            if entry.field is not None:
                 _, options = fitting(entry.schema)
-                self._maker.give_options(entry.field, options)
+                self._maker.complete(entry.field, options)
 
     def _add_option(self, field: Field, text: str) -> tuple[str, ...]:
         # Another process, or a person, may have added it since the fields were read.

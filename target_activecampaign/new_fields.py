@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from target_activecampaign.activecampaign import InvalidRequest
-from target_activecampaign.choices import DELIMITER, MAX_ADDED
-from target_activecampaign.field_catalog import FieldCatalog
+from target_activecampaign.activecampaign import Field, InvalidRequest
+from target_activecampaign.choices import MAX_ADDED, blurs
+from target_activecampaign.field_catalog import FieldCatalog, MappingError, normalised
+from target_activecampaign.forms import form_of
 from target_activecampaign.property_schema import Schema, choices, formats, kinds, longest
 from target_activecampaign.values import to_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from target_activecampaign.account import Account
-    from target_activecampaign.activecampaign import Field
+    from target_activecampaign.destinations import Placement
 
 logger = logging.getLogger("target-activecampaign")
 
 _LINE = 255
 """Characters that a text of one line is taken to be good for; the API names no limit."""
 
+_MOMENT = 2.0
+"""Seconds within which a process that has made a field adds its options."""
+
 
 def fitting(schema: Schema) -> tuple[str, tuple[str, ...]]:
     """The type of the custom field that a property's values fit, and its options."""
     types = kinds(schema)
     listed = tuple(dict.fromkeys(text for one in choices(schema) if (text := to_text(one))))
-    if 0 < len(listed) <= MAX_ADDED and not any(DELIMITER in text for text in listed):
+    if 0 < len(listed) <= MAX_ADDED and not any(map(blurs, listed)):
         if types == {"array"}:
             return "listbox", listed
         if types != {"boolean"} and "array" not in types:
@@ -58,6 +65,54 @@ def title_of(name: str) -> str:
     return text[:1].upper() + text[1:] if text else name
 
 
+def plan(
+    stream: str, placement: Placement, properties: Mapping[str, Schema], catalog: FieldCatalog
+) -> dict[str, Field]:
+    """The fields of properties that have no place: those that are called so, or new ones.
+
+    Args:
+        stream: The stream's name, for messages.
+        placement: Where its properties go without them.
+        properties: The schemas of its properties, by name.
+        catalog: The account's fields.
+
+    Returns:
+        The fields by property. One that is still to be made has a negative id.
+
+    Raises:
+        MappingError: A field of a property's name is there, but taken by another property.
+    """
+    planned: dict[str, Field] = {}
+    taken = {entry.field.id: entry.name for entry in placement.mapped if entry.field}
+    for name in placement.unmapped:
+        title = title_of(name)
+        field = _called(stream, name, title, catalog) or _alike(title, planned.values())
+        if field is None:
+            kind, options = fitting(properties[name])
+            field = Field(-1 - len(planned), title, kind, "", options)
+        if field.id in taken:
+            raise MappingError(
+                f"Stream '{stream}': no field can be made for property '{name}', as "
+                f"'{taken[field.id]}' goes to the field of its name, '{field.title}'. Map it in "
+                "'field_mapping' to another destination, or to 'ignore'."
+            )
+        taken[field.id] = name
+        planned[name] = field
+    return planned
+
+
+def _called(stream: str, name: str, title: str, catalog: FieldCatalog) -> Field | None:
+    try:
+        return catalog.called(title)
+    except MappingError as error:
+        raise MappingError(f"Stream '{stream}', property '{name}': {error}") from None
+
+
+def _alike(title: str, planned: Iterable[Field]) -> Field | None:
+    wanted = normalised(title) or title
+    return next((f for f in planned if (normalised(f.title) or f.title) == wanted), None)
+
+
 class FieldMaker:
     """Makes custom fields, and keeps the account's fields up to date with them."""
 
@@ -81,26 +136,34 @@ class FieldMaker:
         account = self._account
         try:
             field = account.client.create_field(title, field_type, list_id)
-            logger.info("Made the custom field '%s' (%%%s%%).", field.title, field.tag)
         except InvalidRequest:
             account.fields = account.client.fields()
-            found = FieldCatalog(account.fields).named(title)
+            found = FieldCatalog(account.fields).called(title)
             if found is None:
                 raise
-            return self.give_options(found, options)
-        account.fields = [*account.fields, field]
-        return self.give_options(field, options)
+            return self.complete(found, options)
+        logger.info("Made the custom field '%s' (%%%s%%).", field.title, field.tag)
+        if options:
+            account.client.add_options(field.id, options)
+        return self._know(replace(field, options=options))
 
-    def give_options(self, field: Field, options: tuple[str, ...]) -> Field:
-        """Give a field without options some, and return it with them.
+    def complete(self, field: Field, options: tuple[str, ...]) -> Field:
+        """Give a field that is there its options, if it is one of choices and has none.
 
-        One that has none was made by a run that was cut off before it came to them.
+        It was made by a run that was cut off before it came to them, or by another process just
+        now, which will come to them in a moment.
         """
-        if field.options or not options:
+        if field.options or not options or form_of(field.type).several is None:
             return field
-        self._account.client.add_options(field.id, options)
-        whole = replace(field, options=options)
-        self._account.fields = [
-            whole if one.id == field.id else one for one in self._account.fields
-        ]
-        return whole
+        time.sleep(_MOMENT)
+        field = self._account.client.field(field.id)
+        if not field.options:
+            self._account.client.add_options(field.id, options)
+            field = replace(field, options=options)
+            logger.info("Gave the custom field '%s' (%%%s%%) its options.", field.title, field.tag)
+        return self._know(field)
+
+    def _know(self, field: Field) -> Field:
+        others = [one for one in self._account.fields if one.id != field.id]
+        self._account.fields = [*others, field]
+        return field

@@ -58,7 +58,7 @@ def choices(schema: Schema) -> tuple[Any, ...]:
             found += (() if "array" in kinds(items) else choices(items)) or [None]
         elif values := _listed(branch):
             found += [value for value in values if value is not None]
-        elif kinds(branch) or _types(branch) is None:
+        else:
             return ()
     scalars = all(value is not None and not isinstance(value, (dict, list)) for value in found)
     return tuple(dict.fromkeys(found)) if scalars else ()
@@ -100,7 +100,12 @@ def paths(properties: Mapping[str, Schema], depth: int = 5) -> Iterator[str]:
                 yield f"{name}.{inner}"
 
 
-def _branches(schema: Schema) -> Iterator[dict[str, Any]]:
+def _branches(schema: Schema) -> list[dict[str, Any]]:
+    """The schemas of which a value other than null fits at least one."""
+    return [one for one in _united(schema) if _types(one) != frozenset({"null"})] or [{}]
+
+
+def _united(schema: Schema) -> Iterator[dict[str, Any]]:
     """The schemas of which a value fits at least one."""
     if not isinstance(schema, dict):
         yield {}
@@ -109,7 +114,7 @@ def _branches(schema: Schema) -> Iterator[dict[str, Any]]:
         if schema.get(union):
             rest = {name: rule for name, rule in schema.items() if name != union}
             for branch in schema[union]:
-                yield from _branches({**rest, **branch} if isinstance(branch, dict) else rest)
+                yield from _united({**rest, **branch} if isinstance(branch, dict) else rest)
             return
     yield schema
 

@@ -38,6 +38,14 @@ _CHUNK = 1 << 16
 _TICK_SECONDS = 0.5
 
 
+def _decimal_or_text(text: str) -> Decimal | str:
+    """A number; its text where the exponent is beyond all reason, which no schema takes."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return text
+
+
 class MessageReader(GenericSingerReader[str]):
     """Reads messages from standard input, or from the stream that it is given.
 
@@ -116,11 +124,11 @@ class MessageReader(GenericSingerReader[str]):
         """
         try:
             return _decoder.decode(line)  # type: ignore[no-any-return]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
             pass
         try:
             # Takes what JSON does not allow and taps write all the same: NaN, lone surrogates.
-            return json.loads(line, parse_float=Decimal)  # type: ignore[no-any-return]
+            return json.loads(line, parse_float=_decimal_or_text)  # type: ignore[no-any-return]
         except (ValueError, RecursionError) as error:
             where = f" (column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
             raise InvalidInputLine(

@@ -36,7 +36,7 @@ class CustomFields:
         items = [{"field": str(number), "label": one, "value": one} for one in options]
         self._sandbox.post(BULK, {"fieldOptions": items})
 
-    def change(self, title: str, **values: str) -> None:
+    def change(self, title: str, /, **values: str) -> None:
         """Give a field another `title` or `type`."""
         path = f"/api/3/fields/{self.id(title)}"
         assert self._sandbox.call("PUT", path, json={"field": values}).ok

@@ -64,6 +64,13 @@ def test_numbers_keep_their_digits() -> None:
     assert message["c"] == 12345678901234567890
 
 
+def test_a_number_beyond_all_reason_is_a_text_that_fits_no_number() -> None:
+    line = '{"type":"RECORD","a":1E+99999999999999999999,"b":1.5}'
+    (message,) = read(io.StringIO(line))
+    assert message["a"] == "1E+99999999999999999999"
+    assert message["b"] == Decimal("1.5")
+
+
 def test_what_taps_write_against_the_rules_is_read_all_the_same() -> None:
     (message,) = read(io.StringIO('{"type":"RECORD","a":NaN,"b":"\\ud800"}'))
     assert message["a"] != message["a"]
