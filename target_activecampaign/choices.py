@@ -150,9 +150,12 @@ class ChoicesConverter(ChoiceConverter):
         found = dict.fromkeys(text for one in choices if (text := self._option_of(one)) is not None)
         if choices and not found:
             raise DroppedError
-        if any(map(blurs, found)):
-            raise UnfitValueError(f"a choice begins or ends with | and would blur into {DELIMITER}")
         return f"{DELIMITER}{DELIMITER.join(found)}{DELIMITER}" if found else None
+
+    def _option_of(self, choice: Any) -> str | None:
+        if isinstance(choice, str) and blurs(choice.strip()):
+            raise UnfitValueError(f"a choice begins or ends with | and would blur into {DELIMITER}")
+        return super()._option_of(choice)
 
 
 def blurs(option: str) -> bool:

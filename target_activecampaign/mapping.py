@@ -152,7 +152,11 @@ class StreamMapping:
             if not held or self._settings.on_unknown_option == "add":
                 continue
             options = self._options(held)
-            lacking = [str(one) for one in choices(entry.schema) if options.find(one) is None]
+            lacking = [
+                text
+                for one in choices(entry.schema)
+                if (text := to_text(one)) and options.find(one) is None
+            ]
             if lacking:
                 yield (
                     f"Stream '{self._stream}': property '{entry.name}' may hold what is none of "

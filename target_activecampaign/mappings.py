@@ -94,6 +94,7 @@ class Mappings:
                     for name, field in planned.items()
                 }
             )
+            self._show(placement, settings, list_id)
         mapping = StreamMapping(
             stream,
             placement,
@@ -139,6 +140,13 @@ class Mappings:
             if entry.field is not None:
                 _, options = fitting(entry.schema)
                 self._maker.complete(entry.field, options)
+
+    def _show(self, placement: Placement, settings: StreamSettings, list_id: int) -> None:
+        """Show the fields that go by their properties' names on the stream's list."""
+        said = {**settings.field_mapping, **settings.own_field_mapping}
+        for entry in placement.mapped:
+            if entry.field is not None and entry.name not in said:
+                self._maker.show(entry.field, list_id)
 
     def _add_option(self, field: Field, text: str) -> tuple[str, ...]:
         # Another process, or a person, may have added it since the fields were read.

@@ -163,6 +163,15 @@ class FieldMaker:
             logger.info("Gave the custom field '%s' (%%%s%%) its options.", field.title, field.tag)
         return self._know(field)
 
+    def show(self, field: Field, list_id: int) -> None:
+        """Show a field that is there on a list, if it is not.
+
+        It was made by a run that was cut off before it came to that, or for another list.
+        """
+        if not {0, list_id} & set(field.lists):
+            self._account.client.show_field(field.id, list_id)
+            self._know(replace(field, lists=(*field.lists, list_id)))
+
     def _know(self, field: Field) -> Field:
         others = [one for one in self._account.fields if one.id != field.id]
         self._account.fields = [*others, field]

@@ -377,12 +377,13 @@ class Run:
 
     def _tell_of_dropped(self, dropped: Mapping[str, Mapping[str, int]]) -> None:
         for stream, counts in dropped.items():
-            for name, count in counts.items():
+            if counts:
+                several = ", ".join(f"{count:,} of '{name}'" for name, count in counts.items())
                 logger.warning(
-                    "Stream '%s': %s choices of '%s' were dropped: its field lacks them.",
+                    "Stream '%s': choices were dropped, as their fields lack such options: %s. "
+                    "Add the options in ActiveCampaign, or see 'on_unknown_option'.",
                     stream,
-                    f"{count:,}",
-                    name,
+                    several,
                 )
             if counts and stream in self.report.streams:
                 self.report.streams[stream]["dropped"] = dict(counts)

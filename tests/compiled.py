@@ -22,7 +22,7 @@ def compile_mapping(
     fields: Iterable[Field] = (),
 ) -> StreamMapping:
     """The mapping of the stream `profiles`; of properties that are only named, any value fits."""
-    schemas = {name: {} for name in properties}
+    schemas: dict[str, Any] = {name: {} for name in properties}
     if isinstance(properties, dict):
         schemas.update(properties)
     catalog = FieldCatalog(tuple(fields))

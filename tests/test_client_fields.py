@@ -93,7 +93,8 @@ DUPLICATE = Reply({"errors": [{"title": "There is already a field", "code": "dup
 def test_a_field_that_comes_late_is_found_when_it_is_refused_as_a_duplicate() -> None:
     replies = (LOST, NO_FIELDS, DUPLICATE, ONE_FIELD, DONE)
     with ApiStub(*replies) as stub, client_of(stub) as client:
-        assert client.create_field("Tier", "text") == Field(19, "Tier", "text", "TIER")
+        made = Field(19, "Tier", "text", "TIER", lists=(0,))
+        assert client.create_field("Tier", "text") == made
     post, look = ("POST", "/fields"), ("GET", "/fields")
     assert sent(stub) == [post, look, post, look, ("POST", "/fieldRels")]
     assert json.loads(stub.asked[0].body) == {
@@ -140,6 +141,7 @@ def test_but_a_refusal_to_put_it_there_is_an_error() -> None:
 def test_one_field_is_read_with_its_options(client: Client) -> None:
     fields = client.fields()
     assert [client.field(one.id) for one in fields] == fields
+    assert {one.lists for one in fields} == {(0,)}
 
 
 def test_a_field_as_it_was_recorded() -> None:

@@ -349,3 +349,38 @@ def test_a_key_that_may_make_no_fields_is_an_error_that_says_what_to_do(
     outcome = load([schema(shoe_size="string"), record(ADA)], **CREATE)
     assert outcome.code == 1
     assert "Give the user's group access" in outcome.report["problem"]
+
+
+# Shown
+
+
+def test_a_field_shows_on_the_list_of_each_stream_that_has_its_property(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
+) -> None:
+    first = [schema("a", shoe="string"), record(ADA, "a", shoe="x")]
+    second = [schema("b", shoe="string"), record(ADA, "b", shoe="x")]
+    own = {"a": {"list_id": 1}, "b": {"list_id": 2}}
+    load([*first, *second], **CREATE, streams=own).succeeded()
+    assert fields.lists("Shoe") == ["1", "2"]
+
+    load([*first, *second], **CREATE, streams={**own, "b": {"list_id": 3}}).succeeded()
+    assert fields.lists("Shoe") == ["1", "2", "3"]
+
+
+def test_a_field_that_was_cut_off_from_its_list_is_put_there(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
+) -> None:
+    sandbox.post(FIELDS, {"field": {"title": "Shoe", "type": "text"}})
+    assert fields.lists("Shoe") == []
+    load([schema(shoe="string"), record(ADA, shoe="x")], **CREATE).succeeded()
+    assert fields.lists("Shoe") == ["1"]
+
+
+def test_a_field_that_shows_on_all_lists_or_that_the_settings_name_is_left_as_it_is(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
+) -> None:
+    sandbox.post(FIELDS, {"field": {"title": "Shoe", "type": "text"}})
+    messages = [schema(size="string", city="string"), record(ADA, size="x", city="Oslo")]
+    load(messages, **CREATE, field_mapping={"size": "Shoe"}).succeeded()
+    assert fields.lists("Shoe") == []
+    assert fields.lists("City") == ["0"]

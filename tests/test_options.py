@@ -145,7 +145,10 @@ def test_only_the_unknown_choices_are_dropped(
     assert outcome.report["streams"]["profiles"]["dropped"] == {"interests": 4}
     warnings = [line for line in outcome.log.splitlines() if "WARNING" in line]
     assert len(warnings) == 1
-    assert "4 choices of 'interests' were dropped" in warnings[0]
+    assert warnings[0].rpartition(" | ")[2] == (
+        "Stream 'profiles': choices were dropped, as their fields lack such options: 4 of "
+        "'interests'. Add the options in ActiveCampaign, or see 'on_unknown_option'."
+    )
     assert "Golf" not in outcome.log
 
 

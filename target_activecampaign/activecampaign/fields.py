@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.activecampaign.calls import PAGE_SIZE, Caller, json_body, nothing
@@ -55,14 +56,18 @@ class FieldCalls(Caller):
             body=json_body("field", item),
             look=lambda: self._find_field(title, field_type),
         )
-        place = {"field": field.id, "relid": list_id}
+        self.show_field(field.id, list_id)
+        return replace(field, lists=(list_id,))
+
+    def show_field(self, field_id: int, list_id: int) -> None:
+        """Show a field for the contacts of a list, or with 0 for all [doc]."""
+        body = json_body("fieldRel", {"field": field_id, "relid": list_id})
         try:
-            self._call("POST", "/fieldRels", nothing, body=json_body("fieldRel", place))
+            self._call("POST", "/fieldRels", nothing, body=body)
         except InvalidRequest as error:
             # Whether it may be sent twice is not documented: the first may have been enough.
             if not error.effect_unknown:
                 raise
-        return field
 
     def add_options(self, field_id: int, values: Sequence[str]) -> None:
         """Add options to a field, each under the value's own text.

@@ -94,6 +94,7 @@ class Field:
             ``checkbox``, ``listbox``, ``hidden``, ``number`` or what else the account has.
         tag: Personalisation tag without percent signs, such as ``TIER``.
         options: Values that can be chosen, in the account's order; empty for free values.
+        lists: Ids of the lists that show it; 0 stands for all [doc].
     """
 
     id: int
@@ -101,20 +102,31 @@ class Field:
     type: str
     tag: str
     options: tuple[str, ...] = ()
+    lists: tuple[int, ...] = ()
 
     @classmethod
     def from_answer(cls, answer: Any) -> Field:
         """Read ``{"field": {...}}``, as POST /fields gives it [rec]: a new field has no options.
 
-        GET /fields/:id has the field's ``fieldOptions`` beside it [rec].
+        GET /fields/:id has the field's ``fieldOptions`` and ``fieldRels`` beside it [rec].
         """
         values = as_object(answer, "answer")
-        options = _options_by_field(as_list(values.get("fieldOptions"), "fieldOptions"))
-        return cls.from_item(values.get("field"), options)
+        return cls._from_item(
+            values.get("field"), _options_by_field(values), _lists_by_field(values)
+        )
 
     @classmethod
-    def from_item(cls, item: Any, options: dict[int, tuple[str, ...]]) -> Field:
-        """Read one of ``fields``, as GET /fields gives them [rec], with all fields' options."""
+    def all_from(cls, answer: dict[str, Any]) -> list[Field]:
+        """Read all ``fields`` of an answer."""
+        options, lists = _options_by_field(answer), _lists_by_field(answer)
+        return [
+            cls._from_item(item, options, lists) for item in as_list(answer["fields"], "fields")
+        ]
+
+    @classmethod
+    def _from_item(
+        cls, item: Any, options: dict[int, tuple[str, ...]], lists: dict[int, tuple[int, ...]]
+    ) -> Field:
         values = as_object(item, "field")
         number = as_number(values.get("id"), "field.id")
         return cls(
@@ -123,13 +135,14 @@ class Field:
             type=as_text_or_empty(values.get("type")),
             tag=as_text_or_empty(values.get("perstag")),
             options=options.get(number, ()),
+            lists=lists.get(number, ()),
         )
 
 
-def _options_by_field(items: list[Any]) -> dict[int, tuple[str, ...]]:
+def _options_by_field(answer: dict[str, Any]) -> dict[int, tuple[str, ...]]:
     """Sort ``fieldOptions`` [rec] by field, each field's values in the account's order."""
     found: dict[int, list[tuple[int, int, str]]] = {}
-    for item in items:
+    for item in as_list(answer.get("fieldOptions"), "fieldOptions"):
         option = as_object(item, "fieldOption")
         entry = (
             as_number(option.get("orderid") or 0, "fieldOption.orderid"),
@@ -138,6 +151,17 @@ def _options_by_field(items: list[Any]) -> dict[int, tuple[str, ...]]:
         )
         found.setdefault(as_number(option.get("field"), "fieldOption.field"), []).append(entry)
     return {number: tuple(value for *_, value in sorted(some)) for number, some in found.items()}
+
+
+def _lists_by_field(answer: dict[str, Any]) -> dict[int, tuple[int, ...]]:
+    """Sort ``fieldRels`` by field: the keys are those of POST /fieldRels [rec]."""
+    found: dict[int, tuple[int, ...]] = {}
+    for item in as_list(answer.get("fieldRels"), "fieldRels"):
+        relation = as_object(item, "fieldRel")
+        number = as_number(relation.get("field"), "fieldRel.field")
+        lists = found.get(number, ())
+        found[number] = (*lists, as_number(relation.get("relid"), "fieldRel.relid"))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,8 +413,6 @@ class ContactTag:
 
 
 def fields_page(answer: Any) -> Page[Field]:
-    """Read GET /fields, which lists the options of all its fields beside them [rec]."""
+    """Read GET /fields, which has the options and lists of all its fields beside them [rec]."""
     values = collection(answer, "fields")
-    options = _options_by_field(as_list(values.get("fieldOptions"), "fieldOptions"))
-    items = as_list(values["fields"], "fields")
-    return Page([Field.from_item(item, options) for item in items], total_in(values))
+    return Page(Field.all_from(values), total_in(values))
