@@ -18,6 +18,7 @@ import pytest
 
 from target_activecampaign.ledger import person_hash
 from target_activecampaign.ledger.command import main
+from target_activecampaign.ledger.tables import VERSION
 from tests import postgres_server
 from tests.fork_server import ForkServer
 from tests.ledgers import LEDGER, SCHEMA, database, emptied, going_on, ledger
@@ -168,7 +169,7 @@ def test_show_tells_what_the_ledger_knows_and_of_whom_only_the_number(
 
     shown = command.json()
 
-    assert shown["form"] == 2
+    assert shown["form"] == VERSION
     assert shown["bytes"] > 10_000
     (connection,) = shown["connections"]
     assert connection["identity"] == mirror.sandbox.url

@@ -54,6 +54,7 @@ CONFIG: dict[str, Any] = {
     "requests_per_second": 0,
     "imports_per_minute": 0,
     "single_imports_per_minute": 0,
+    "on_unknown_option": "add",
     "stream_maps": {**ADDRESSES, **dict.fromkeys(BY_ID, ADDRESS_BY_ID)},
     "field_mapping": {
         "fruits": "INTERESTS",

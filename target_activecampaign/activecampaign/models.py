@@ -6,6 +6,7 @@ logged.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -154,13 +155,17 @@ def _options_by_field(answer: dict[str, Any]) -> dict[int, tuple[str, ...]]:
 
 
 def _lists_by_field(answer: dict[str, Any]) -> dict[int, tuple[int, ...]]:
-    """Sort ``fieldRels`` by field: the keys are those of POST /fieldRels [rec]."""
+    """Sort ``fieldRels`` by field, as far as they have the keys of POST /fieldRels [rec].
+
+    In recorded answers they are empty, and little depends on them.
+    """
     found: dict[int, tuple[int, ...]] = {}
     for item in as_list(answer.get("fieldRels"), "fieldRels"):
-        relation = as_object(item, "fieldRel")
-        number = as_number(relation.get("field"), "fieldRel.field")
-        lists = found.get(number, ())
-        found[number] = (*lists, as_number(relation.get("relid"), "fieldRel.relid"))
+        with suppress(ShapeError):
+            relation = as_object(item, "fieldRel")
+            number = as_number(relation.get("field"), "fieldRel.field")
+            list_id = as_number(relation.get("relid"), "fieldRel.relid")
+            found[number] = (*found.get(number, ()), list_id)
     return found
 
 
