@@ -169,7 +169,7 @@ def items_of(value: Any) -> list[Any]:
     The SDK's flattening hands arrays on as JSON text, and so do warehouses without arrays.
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
-        with suppress(msgspec.DecodeError, UnicodeEncodeError):
+        with suppress(msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             return msgspec.json.decode(value, type=list)
     return value if isinstance(value, list) else [value]
 

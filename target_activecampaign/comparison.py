@@ -149,6 +149,11 @@ class Comparison:
         latest = self._latest.get(contact.key)
         merged = None
         if latest is not None and latest.segment is segment:
+            if segment.stored is not None:
+                # The value that comes first fills what is empty.
+                given = {name for name, value in latest.entry.contact.values.items() if value}
+                if filled := given & segment.stored.destinations:
+                    entry.leave_out(filled)
             merged = latest.entry.followed_by(entry)
         if latest is not None and merged is not None and self._packer.fits(merged):
             latest.entry = merged
@@ -181,7 +186,7 @@ class Comparison:
         refused, self._refused = self._refused, []
         for one in window:
             one.entry.person = self._ledger.person(one.entry.key)
-            one.digest = digest(one.entry.body)
+            one.digest = digest(one.entry.body + one.segment.held_back)
         decisions = self._decided(window)
         self._find_members(decisions.sent)
         self._leave_filled(decisions.sent)

@@ -125,6 +125,7 @@ class Placing:
         catalog: The account's custom fields.
         made: Fields that were made for properties that had no place.
         history: The field that each property last went to.
+        lenient: Whether the stream may lack what its own mapping names.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Placing:
         *,
         made: Mapping[str, Field],
         history: Mapping[str, Field],
+        lenient: bool = False,
     ) -> None:
         self._stream = stream
         self._properties = properties
@@ -143,6 +145,7 @@ class Placing:
         self._catalog = catalog
         self._made = made
         self._history = history
+        self._lenient = lenient
         self._warnings: list[str] = []
 
     def place(self) -> Placement:
@@ -177,13 +180,14 @@ class Placing:
         settings = self._settings
         entries: list[MappedProperty] = []
         lacking: list[str] = []
-        for name, destination in {**settings.field_mapping, **settings.own_field_mapping}.items():
+        own = settings.own_field_mapping
+        for name, destination in {**settings.field_mapping, **own}.items():
             path = self._path(name)
             if path is not None:
                 entries.append(self._resolved(name, path, destination))
                 continue
             near = did_you_mean(name, list(paths(self._properties)))
-            if name in settings.own_field_mapping:
+            if name in own and not self._lenient:
                 raise MappingError(
                     f"Stream '{self._stream}' has no property '{name}', which its "
                     f"'field_mapping' maps to '{destination}'.{near} The stream has "
@@ -200,7 +204,9 @@ class Placing:
                 f"Stream '{self._stream}' lacks properties that 'field_mapping' maps: "
                 f"{', '.join(lacking)}"
             )
-        return entries
+        # What the stream's own mapping takes is not there for the general one.
+        taken = {entry.key for entry in entries if entry.name in own}
+        return [one for one in entries if one.name in own or one.key not in taken or _shared(one)]
 
     def _path(self, name: str) -> tuple[str, ...] | None:
         """Where a property stands: one of this name, or what a path of names leads to."""
@@ -261,32 +267,35 @@ class Placing:
         """The properties that map by their names, unless the place is taken or can't hold them."""
         taken = {entry.key for entry in explicit}
         entries: dict[str, MappedProperty] = {}
-        for entry in self._by_name(names):
-            if entry.name in entries or entry.key in taken:
-                continue
-            if not entry.fits(self._settings.on_object):
-                self._warnings.append(
-                    f"Stream '{self._stream}': {misfit(entry, self._settings.on_object)}, so it "
-                    f"has no place. Map it elsewhere in 'field_mapping', or to '{IGNORE}'."
-                )
-                continue
-            entries[entry.name] = entry
-            taken.add(entry.key)
+        for find in (self._standard, self._custom):
+            for entry in find([name for name in names if name not in entries]):
+                if entry.name in entries or entry.key in taken:
+                    continue
+                if entry.fits(self._settings.on_object):
+                    entries[entry.name] = entry
+                    taken.add(entry.key)
+                else:
+                    self._warnings.append(self._no_place(entry))
         return list(entries.values())
 
-    def _by_name(self, names: Sequence[str]) -> Iterable[MappedProperty]:
+    def _no_place(self, entry: MappedProperty) -> str:
+        return (
+            f"Stream '{self._stream}': {misfit(entry, self._settings.on_object)}, so it has no "
+            f"place. Map it elsewhere in 'field_mapping', or to '{IGNORE}'."
+        )
+
+    def _standard(self, names: Sequence[str]) -> Iterable[MappedProperty]:
         """What properties are called after, the best name of each destination first."""
         by_name: dict[str, str] = {}
         for name in names:
             by_name.setdefault(normalised(name), name)
-        standard = set()
         for destination, aliases in STANDARD_NAMES.items():
             for name in (by_name[alias] for alias in aliases if alias in by_name):
-                standard.add(name)
                 yield MappedProperty(name, destination, None, (name,), self._properties[name])
+
+    def _custom(self, names: Sequence[str]) -> Iterable[MappedProperty]:
+        """The custom fields that properties are called like."""
         for name in names:
-            if name in standard:
-                continue
             try:
                 found = self._catalog.like(name)
             except MappingError as error:
@@ -297,7 +306,7 @@ class Placing:
     def _refuse_twice(self, entries: Iterable[MappedProperty]) -> None:
         seen: dict[tuple[str, Field | None], str] = {}
         for entry in entries:
-            if entry.destination not in ("tags", IGNORE) and entry.key in seen:
+            if not _shared(entry) and entry.key in seen:
                 raise MappingError(
                     f"Stream '{self._stream}': both '{seen[entry.key]}' and '{entry.name}' are "
                     f"mapped to {entry.target}. Only one can be: map the other elsewhere, or to "
@@ -307,6 +316,11 @@ class Placing:
 
     def _about(self, name: str, error: MappingError) -> MappingError:
         return MappingError(f"Stream '{self._stream}', property '{name}': {error}")
+
+
+def _shared(entry: MappedProperty) -> bool:
+    """Whether several properties can go there."""
+    return entry.destination in ("tags", IGNORE)
 
 
 def destinations_of(

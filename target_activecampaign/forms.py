@@ -14,11 +14,11 @@ from target_activecampaign.choices import ChoiceConverter, ChoicesConverter
 from target_activecampaign.property_schema import is_whole, kinds
 from target_activecampaign.values import (
     UnfitValueError,
+    to_any_text,
     to_date,
     to_datetime,
     to_line,
     to_number,
-    to_text,
     whole,
 )
 
@@ -47,7 +47,7 @@ class Form:
     name: str
     types: tuple[str, ...]
     kinds: frozenset[str]
-    convert: Converter = to_text
+    convert: Converter = to_any_text
     several: bool | None = None
 
 

@@ -10,15 +10,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from target_activecampaign import drift
-from target_activecampaign.activecampaign import InvalidRequest
+from target_activecampaign.activecampaign import InvalidRequest, NotFound
 from target_activecampaign.choices import Options
-from target_activecampaign.destinations import Placement, Placing, listed
+from target_activecampaign.destinations import MappedProperty, Placement, Placing, listed
 from target_activecampaign.field_catalog import FieldCatalog, MappingError
 from target_activecampaign.mapping import Member, StreamMapping
 from target_activecampaign.new_fields import FieldMaker, fitting, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from target_activecampaign.account import Account
     from target_activecampaign.activecampaign import Field
@@ -53,6 +53,7 @@ class Mappings:
         *,
         member: Member | None = None,
         history: Mapping[str, Field] | None = None,
+        lenient: bool = False,
     ) -> tuple[StreamMapping, dict[str, Field]]:
         """The mapping of a stream, and what the next run is to know of it.
 
@@ -63,6 +64,8 @@ class Mappings:
             list_id: Its list.
             member: What marks its people besides.
             history: The field that each property went to in its last run.
+            lenient: Whether it may lack what its own mapping names, as another stream of the tap,
+                or another SCHEMA of it, has that.
 
         Raises:
             MappingError: It can't be mapped.
@@ -73,7 +76,15 @@ class Mappings:
 
         def place(made: Mapping[str, Field]) -> Placement:
             catalog = FieldCatalog(self._account.fields)
-            placing = Placing(stream, properties, settings, catalog, made=made, history=history)
+            placing = Placing(
+                stream,
+                properties,
+                settings,
+                catalog,
+                made=made,
+                history=history,
+                lenient=lenient,
+            )
             return placing.place()
 
         placement = place({})
@@ -87,7 +98,7 @@ class Mappings:
         if settings.unmapped_properties == "create":
             planned = plan(stream, placement, properties, catalog)
             place(planned)  # what can't be is refused before the first field is made
-            self._complete(placement)
+            self._complete(placement, settings)
             placement = place(
                 {
                     name: self._made(stream, name, field, properties[name], list_id)
@@ -134,25 +145,38 @@ class Mappings:
                 "'field_mapping' to another destination, or to 'ignore'."
             ) from None
 
-    def _complete(self, placement: Placement) -> None:
+    def _complete(self, placement: Placement, settings: StreamSettings) -> None:
         """Give fields that a cut-off run made their options."""
-        for entry in placement.mapped:
-            if entry.field is not None:
-                _, options = fitting(entry.schema)
-                self._maker.complete(entry.field, options)
+        for entry, field in _by_name(placement, settings):
+            _, options = fitting(entry.schema)
+            self._maker.complete(field, options)
 
     def _show(self, placement: Placement, settings: StreamSettings, list_id: int) -> None:
         """Show the fields that go by their properties' names on the stream's list."""
-        said = {**settings.field_mapping, **settings.own_field_mapping}
-        for entry in placement.mapped:
-            if entry.field is not None and entry.name not in said:
-                self._maker.show(entry.field, list_id)
+        for _, field in _by_name(placement, settings):
+            self._maker.show(field, list_id)
 
     def _add_option(self, field: Field, text: str) -> tuple[str, ...]:
-        # Another process, or a person, may have added it since the fields were read.
-        now = self._account.client.field(field.id)
+        try:
+            # Another process, or a person, may have added it since the fields were read.
+            now = self._account.client.field(field.id)
+        except NotFound:
+            raise MappingError(
+                f"The custom field '{field.title}' (%{field.tag}%) was deleted while the run went "
+                "on, and an option was to be added to it: run again."
+            ) from None
         if Options(now, self._add_option).find(text) is not None:
             return now.options
         self._account.client.add_options(field.id, [text])
         logger.info("Added an option to the custom field '%s' (%%%s%%).", field.title, field.tag)
         return (*now.options, text)
+
+
+def _by_name(
+    placement: Placement, settings: StreamSettings
+) -> Iterator[tuple[MappedProperty, Field]]:
+    """The properties that go to custom fields without being told to."""
+    said = {**settings.field_mapping, **settings.own_field_mapping}
+    for entry in placement.mapped:
+        if entry.field is not None and entry.name not in said:
+            yield entry, entry.field

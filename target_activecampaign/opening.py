@@ -8,21 +8,21 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from target_activecampaign import drift
+from target_activecampaign import drift, membership_field
 from target_activecampaign.contact_index import bring_up_to_date
 from target_activecampaign.destinations import destinations_of
 from target_activecampaign.field_catalog import FieldCatalog, MappingError
 from target_activecampaign.mapping import Member, StreamMapping
 from target_activecampaign.mappings import Mappings
 from target_activecampaign.roster import Roster
-from target_activecampaign.segment import IN, OUT, Segment, check_mode, mark_of, membership_tag
+from target_activecampaign.segment import IN, Segment, check_mode, mark_of, membership_tag
 from target_activecampaign.stored_values import StoredValues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from target_activecampaign.account import Account
-    from target_activecampaign.activecampaign import Field
+    from target_activecampaign.activecampaign import ContactList, Field
     from target_activecampaign.ledger import Ledger
     from target_activecampaign.property_schema import Schema
     from target_activecampaign.settings import Settings, StreamSettings
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 _ACTIVE = 1
-_TEXT_TYPES = ("text", "textarea", "hidden")
+_MEMBERSHIP = ""
+"""What the membership field is remembered under: no property is called so."""
 
 
 class MissingListError(ValueError):
@@ -56,16 +57,18 @@ class Streams:
         self._on_wait = on_wait
         self._index_read = False
         self._mappings = Mappings(account)
+        self._membership_fields = membership_field.MembershipFields()
         self._stored: dict[tuple[str | int, ...], StoredValues] = {}
         self.segments: dict[str, Segment] = {}
 
     def open(
-        self, name: str, properties: Mapping[str, Schema], bookmarks: Sequence[str]
+        self, name: str, source: str, properties: Mapping[str, Schema], bookmarks: Sequence[str]
     ) -> tuple[StreamMapping, Segment, bool]:
         """A stream's mapping and its segment.
 
         Args:
             name: The stream's name after stream maps.
+            source: Its name as the tap has it.
             properties: The schemas of its properties after stream maps, by name.
             bookmarks: The bookmark properties of its SCHEMA message.
 
@@ -85,49 +88,75 @@ class Streams:
         target = self._account.find_list(settings.list_id)
         check_mode(name, settings, bookmarks)
         known = self.segments.get(name)
-        member = self._member(name, settings)
         history = drift.loaded(self._ledger.segments.mapping(name, target.id))
-        mapping, remembered = self._mappings.compile(
-            name, properties, settings, target.id, member=member, history=history
-        )
-        if known is not None:
-            self._ledger.segments.remember(known.number, drift.dumped(remembered))
-            return mapping, known, False
+
+        def compiled(member: Member | None) -> tuple[StreamMapping, dict[str, Field]]:
+            return self._mappings.compile(
+                name,
+                properties,
+                settings,
+                target.id,
+                member=member,
+                history=history,
+                lenient=known is not None or name != source,
+            )
+
+        member = self._member(name, settings, history.get(_MEMBERSHIP))
+        if settings.on_leave == "field" and member is not None and member.field is None:
+            compiled(None)  # what can't be is refused before the field is made
+            member = Member(self._mappings.make_field(str(settings.membership_field)), IN)
+        mapping, remembered = compiled(member)
+        own = member.field if member else None
+        self._membership_fields.take(name, mapping, own)
+        stored = self._stored_values(name, settings, own)
+        segment = known or self._claimed(name, target, settings, member, stored)
+        if settings.sync_mode in ("update_only", "create_only") and not self._index_read:
+            bring_up_to_date(self._account.client, self._ledger, self._on_wait)
+            self._index_read = True
+        for warning in mapping.warnings:
+            logger.warning(warning)
+        if own is not None:
+            remembered[_MEMBERSHIP] = own
+        self._ledger.segments.remember(segment.number, drift.dumped(remembered))
+        return mapping, segment, known is None
+
+    def _claimed(
+        self,
+        name: str,
+        target: ContactList,
+        settings: StreamSettings,
+        member: Member | None,
+        stored: StoredValues | None,
+    ) -> Segment:
+        """A stream's segment, for this run alone."""
+        ledger = self._ledger
         mark = mark_of(settings, member.field.id if member and member.field else None)
-        state = self._ledger.segments.claim(
+        state = ledger.segments.claim(
             name, target.id, mirror=settings.sync_mode == "mirror", mark=mark
         )
-        of_list = self._ledger.segments.siblings(state.id, target.id, None)
-        self._ledger.segments.remember(state.id, drift.dumped(remembered))
+        of_list = ledger.segments.siblings(state.id, target.id, None)
         segment = Segment(
             name,
             target,
             settings,
-            self._ledger,
+            ledger,
             state,
-            self._ledger.segments.siblings(state.id, target.id, mark),
+            ledger.segments.siblings(state.id, target.id, mark),
             [state.id, *of_list],
             member.field if member else None,
             member.tag if member else None,
             mark=mark,
-            stored=self._stored_values(name, settings, member),
+            stored=stored,
         )
         if segment.unsubscribes:
             segment.roster = Roster(
-                self._account.client,
-                target.id,
-                _ACTIVE,
-                self._ledger.person,
-                lambda: None,
+                self._account.client, target.id, _ACTIVE, ledger.person, lambda: None
             )
-        if settings.sync_mode in ("update_only", "create_only") and not self._index_read:
-            bring_up_to_date(self._account.client, self._ledger, self._on_wait)
-            self._index_read = True
         self.segments[name] = segment
         for other in self.segments.values():
             if other.target.id == target.id and segment.number not in other.of_list:
                 other.of_list = [*other.of_list, segment.number]
-        return mapping, segment, True
+        return segment
 
     @property
     def dropped(self) -> Mapping[str, Mapping[str, int]]:
@@ -143,15 +172,15 @@ class Streams:
             stored.close()
 
     def _stored_values(
-        self, stream: str, settings: StreamSettings, member: Member | None
+        self, stream: str, settings: StreamSettings, own: Field | None
     ) -> StoredValues | None:
         """What contacts have at the destinations that are only written where they are empty."""
         catalog = FieldCatalog(self._account.fields)
         key = destinations_of(stream, settings.only_if_empty, catalog)
-        if member is not None and member.field is not None and member.field.id in key:
+        if own is not None and own.id in key:
             raise MappingError(
                 f"Stream '{stream}': 'only_if_empty' names the 'membership_field' "
-                f"%{member.field.tag}%, which changes when people leave and return: leave it out."
+                f"%{own.tag}%, which changes when people leave and return: leave it out."
             )
         if key and key not in self._stored:
             self._stored[key] = StoredValues(
@@ -159,26 +188,14 @@ class Streams:
             )
         return self._stored.get(key)
 
-    def _member(self, stream: str, settings: StreamSettings) -> Member | None:
-        """What marks the stream's people besides the list."""
+    def _member(self, stream: str, settings: StreamSettings, before: Field | None) -> Member | None:
+        """What marks the stream's people besides the list; without a field that is to be made."""
         if settings.sync_mode != "mirror":
             return None
         if settings.on_leave == "tag":
             return Member(tag=membership_tag(settings))
         if settings.on_leave == "field" and settings.membership_field:
-            field = self._membership_field(stream, settings.membership_field)
-            return Member(field=field, value=IN)
+            catalog = FieldCatalog(self._account.fields)
+            field = membership_field.find(stream, settings.membership_field, catalog, before)
+            return Member(field, IN)
         return None
-
-    def _membership_field(self, stream: str, title: str) -> Field:
-        field = FieldCatalog(self._account.fields).named(title)
-        if field is None:
-            field = self._mappings.make_field(title)
-        lacks_options = bool(field.options) and not {IN, OUT} <= set(field.options)
-        if lacks_options or not (field.options or field.type in _TEXT_TYPES):
-            raise MappingError(
-                f"Stream '{stream}': the membership field '{field.title}' is of type "
-                f"'{field.type}' and can't hold '{IN}' and '{OUT}': name a text field, or a new "
-                "one, which is then made."
-            )
-        return field

@@ -119,12 +119,12 @@ class Run:
         self._bookmarks[stream] = bookmarks or []
         self._announced = stream
 
-    def map_stream(self, name: str, schema: dict[str, Any]) -> tuple[StreamMapping, Segment]:
+    def map_stream(self, name: str, properties: Mapping[str, Any]) -> tuple[StreamMapping, Segment]:
         """The mapping and the segment of the stream that was announced; the first one connects.
 
         Args:
             name: The stream's name after stream maps.
-            schema: Its schema after stream maps.
+            properties: The schemas of its properties after stream maps.
 
         Raises:
             MappingError, MissingListError, ListError, ModeError: The stream can't be loaded.
@@ -133,10 +133,11 @@ class Run:
         """
         parts = self._connect()
         mapping, segment, new = parts.streams.open(
-            name, schema.get("properties", {}), self._bookmarks[self._announced]
+            name,
+            self._announced,
+            properties,
+            self._bookmarks[self._announced],
         )
-        for warning in mapping.warnings:
-            logger.warning(warning)
         mapped = ", ".join(str(entry) for entry in mapping.properties)
         target = segment.target
         logger.info("Stream '%s' goes to list %d '%s': %s.", name, target.id, target.name, mapped)
@@ -431,7 +432,7 @@ class Run:
             self._rejects.close()
         except OSError as error:
             problem = problem or f"A reject file can't be written: {error.strerror}."
-        if report.unsettled and problem is None:
+        if report.unsettled and problem is None and outcome != "stopped":
             problem = "Not every record that was read has been settled: this is a fault of ours."
         if parts is not None:
             done = self._through or (self._checkpoints.complete and not self._leaving)

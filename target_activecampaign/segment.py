@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from target_activecampaign.contact import Contact, person_key
@@ -116,6 +117,11 @@ class Segment:
         """Whether all of its streams were complete, provided that the input ended well."""
         ended = bool(self.passages) and all(one.ended for one in self.passages.values())
         return not self._mixed and (self.settings.complete_stream or ended)
+
+    @cached_property
+    def held_back(self) -> bytes:
+        """What tells a profile of which some values may have been held back from others."""
+        return "".join(f"?{name}" for name in self.settings.only_if_empty).encode()
 
     def begins_pass(self, stream: str, passage: Passage) -> bool:
         """Whether the record that has come begins a pass.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.sinks import Sink
 
 from target_activecampaign.codes import Refusal
+from target_activecampaign.flattening import taken_back
 from target_activecampaign.validation import RecordValidator
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class ContactSink(Sink):
         self._mapping: StreamMapping
         self._segment: Segment
         self._unfit: str | None = None
+        self._written_as_json = {
+            name: one
+            for name, one in target.written_as_json(stream_name).items()
+            if name in self.schema.get("properties", {})
+        }
 
     @property
     def include_sdc_metadata_properties(self) -> bool:
@@ -59,23 +65,25 @@ class ContactSink(Sink):
         """
         if self._owner.removes(self.stream_name):
             return
-        self._mapping, self._segment = self._run.map_stream(self.stream_name, self.schema)
+        properties = {**self.schema.get("properties", {}), **self._written_as_json}
+        self._mapping, self._segment = self._run.map_stream(self.stream_name, properties)
 
     def get_validator(self) -> RecordValidator | None:
         """What checks records, unless the settings say that nothing does.
 
         Of properties that stream maps compute, the schema holds a guess of the SDK's, which is
-        often wrong (`points * 10` is a string to it): they are left to the mapping.
-
-        Raises:
-            InvalidJSONSchema: The stream's schema is not a JSON schema.
+        often wrong (`points * 10` is a string to it): they are left to the mapping. And it still
+        requires the objects that flattening has taken apart.
         """
         if not self.validate_schema:
             return None
-        computed = self._owner.computed()
-        properties = self.schema.get("properties", {})
-        known = {name: one for name, one in properties.items() if name not in computed}
-        return RecordValidator({**self.schema, "properties": known}, self.stream_name)
+        schema = dict(self.schema)
+        computed: dict[str, Any] = {n: {} for n in self._owner.computed(self.stream_name)}
+        schema["properties"] = {**schema.get("properties", {}), **computed}
+        if self._owner.flattens and "required" in schema:
+            known = schema["properties"]
+            schema["required"] = [name for name in schema["required"] if name in known]
+        return RecordValidator(schema, self.stream_name)
 
     def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
         """Validate a record; what is found is kept for `process_record`.
@@ -86,6 +94,9 @@ class ContactSink(Sink):
         self._unfit = None
         if isinstance(self._validator, RecordValidator):
             self._unfit = self._validator.problem(record)
+        for name in self._written_as_json:
+            if name in record:
+                record[name] = taken_back(record[name])
         return record
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import keyword
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ from target_activecampaign.batch_files import BatchFileError, record_lines
 from target_activecampaign.delivery import DeliveryError
 from target_activecampaign.embedded import SandboxError
 from target_activecampaign.field_catalog import MappingError
+from target_activecampaign.flattening import written_as_json
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.opening import MissingListError
 from target_activecampaign.reader import MessageReader
@@ -35,6 +37,7 @@ from target_activecampaign.run import GuardError, Run, StoppedError, ThresholdEr
 from target_activecampaign.segment import ModeError
 from target_activecampaign.settings import SettingError
 from target_activecampaign.sink import ContactSink
+from target_activecampaign.validation import check_schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +66,10 @@ _FORESEEN = (
     ThresholdError,
 )
 """Errors whose text says what happened, where and what to do, and quotes no value."""
+
+
+_BOOLEAN: dict[bool, dict[str, Any]] = {True: {}, False: {"not": {}}}
+"""What the JSON schemas true and false are as objects."""
 
 
 class TargetActiveCampaign(Target):
@@ -158,10 +165,13 @@ class TargetActiveCampaign(Target):
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
         self._source = stream = message_dict["stream"]
         schema = message_dict["schema"]
-        if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
-            raise MappingError(
-                f"The SCHEMA of stream '{stream}' has no properties: mend the tap or its catalog."
-            )
+        check_schema(schema, stream)
+        # The SDK takes each to be an object.
+        properties = schema["properties"]
+        schema["properties"] = {
+            name: _BOOLEAN.get(one, one) if isinstance(one, bool) else one
+            for name, one in properties.items()
+        }
         self.run.announce(
             stream,
             schema,
@@ -191,12 +201,26 @@ class TargetActiveCampaign(Target):
             )
         return self._sinks.get(key) or super().get_sink(stream_name, record=record)
 
-    def computed(self) -> set[str]:
-        """The properties that stream maps compute for streams of the current source."""
+    def computed(self, name: str) -> set[str]:
+        """The properties that stream maps compute for a stream of the current source."""
         found = set()
-        for name, rules in (self.config.get("stream_maps") or {}).items():
-            if isinstance(rules, dict) and _is_for(name, rules, self._source):
-                found |= {key for key, rule in rules.items() if not _is_a_name(rule)}
+        for key, rules in (self.config.get("stream_maps") or {}).items():
+            if isinstance(rules, dict) and _makes(key, rules, self._source, name):
+                found |= {one for one, rule in rules.items() if not _is_a_name(rule)}
+        return {one for one in found if not one.startswith("__")}
+
+    @property
+    def flattens(self) -> bool:
+        """Whether records are flattened."""
+        return bool(self.mapper.flattening_options.enabled)
+
+    def written_as_json(self, name: str) -> dict[str, Any]:
+        """The properties of a stream of the current source that flattening writes as JSON."""
+        options = self.mapper.flattening_options
+        found: dict[str, Any] = {}
+        for one in self.mapper.stream_maps.get(self._source, ()) if options.enabled else ():
+            if one.stream_alias == name:
+                found.update(written_as_json(one.raw_schema["properties"], options))
         return found
 
     def removes(self, name: str) -> bool:
@@ -373,9 +397,18 @@ def _is_for(name: str, rules: Any, stream: str) -> bool:
     return fnmatch.fnmatch(stream, _source_of(name, rules))
 
 
+def _makes(key: str, rules: dict[str, Any], source: str, name: str) -> bool:
+    """Whether a stream map may be what makes a stream of a source's."""
+    if not _is_for(key, rules, source):
+        return False
+    if "__source__" in rules:
+        return key == name
+    return "__alias__" in rules or source == name  # an alias can be an expression
+
+
 def _is_a_name(rule: Any) -> bool:
-    """Whether a rule of a stream map hands a property on as it is."""
-    return not isinstance(rule, str) or rule.isidentifier()
+    """Whether a rule of a stream map hands a property on as it is, or removes it."""
+    return not isinstance(rule, str) or (rule.isidentifier() and not keyword.iskeyword(rule))
 
 
 def _failed(stream: str, why: str) -> MappingError:

@@ -1,54 +1,21 @@
-"""Whether records fit the schema that their stream announced."""
+"""Whether records fit the schema that their stream announced, and whether that is one."""
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import validators
+from jsonschema import Draft202012Validator, SchemaError, validators
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 from singer_sdk.exceptions import InvalidJSONSchema
-from singer_sdk.sinks.core import JSONSchemaValidator
+from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
 if TYPE_CHECKING:
     from jsonschema import TypeChecker
 
-
-class RecordValidator(JSONSchemaValidator):
-    """The SDK's validator, which says what is wrong without quoting values.
-
-    Args:
-        schema: The stream's schema.
-        stream: Its name, for messages.
-
-    Raises:
-        InvalidJSONSchema: It is not a JSON schema.
-    """
-
-    def __init__(self, schema: dict[str, Any], stream: str) -> None:
-        try:
-            super().__init__(schema)
-        except InvalidJSONSchema as error:
-            cause = error.__cause__
-            where = ".".join(str(part) for part in getattr(cause, "absolute_path", ()))
-            raise InvalidJSONSchema(
-                f"The schema of stream '{stream}' is not a JSON schema"
-                f"{f' (at {where})' if where else ''}: mend the tap or its catalog."
-            ) from None
-        known = type(self.validator)
-        types = known.TYPE_CHECKER.redefine("integer", _is_whole)
-        with_decimals = validators.extend(known, type_checker=types)  # type: ignore[no-untyped-call]
-        self.validator = with_decimals(schema, format_checker=self.validator.format_checker)
-
-    def problem(self, record: dict[str, Any]) -> str | None:
-        """Which rule a record breaks, and where, in a sentence; None if it breaks none."""
-        try:
-            error = next(self.validator.iter_errors(record), None)
-        except ArithmeticError:
-            return "A number is too long to be held against the schema's rules."
-        if error is None:
-            return None
-        where = ".".join(str(part) for part in error.absolute_path) or "the record"
-        return f"'{where}' breaks the schema's rule '{error.validator}'."
+_WIDE = Context(prec=1000)
+"""Digits for `multipleOf`: the remainder of 1E+308 by 1E-308 takes 616."""
 
 
 def _is_whole(_: TypeChecker, value: Any) -> bool:
@@ -59,3 +26,76 @@ def _is_whole(_: TypeChecker, value: Any) -> bool:
     if isinstance(value, Decimal):
         return value.is_finite() and value == value.to_integral_value()
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+_Validator: Any = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,  # the SDK's choice
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole),
+)
+
+
+def check_schema(schema: Any, stream: str) -> None:
+    """See that a stream's schema is a JSON schema with properties.
+
+    Raises:
+        InvalidJSONSchema: It isn't.
+    """
+    if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
+        raise InvalidJSONSchema(
+            f"The schema of stream '{stream}' has no properties: mend the tap or its catalog."
+        )
+    try:
+        _Validator.check_schema(schema)
+    except SchemaError as error:
+        where = ".".join(str(part) for part in error.absolute_path)
+        raise InvalidJSONSchema(
+            f"The schema of stream '{stream}' is not a JSON schema"
+            f"{f' (at {where})' if where else ''}: mend the tap or its catalog."
+        ) from None
+
+
+class RecordValidator(BaseJSONSchemaValidator):
+    """A validator of JSON schema that says what is wrong without quoting values.
+
+    Args:
+        schema: The stream's schema, which `check_schema` has seen.
+        stream: Its name, for messages.
+    """
+
+    def __init__(self, schema: dict[str, Any], stream: str) -> None:
+        super().__init__(schema)
+        self._stream = stream
+        # With a registry of its own it fetches no schema that a $ref may name from anywhere.
+        self._validator = _Validator(schema, registry=Registry())
+
+    def validate(self, record: dict[str, Any]) -> None:
+        """Do as the SDK's validators do; what the target itself asks for is `problem`.
+
+        Raises:
+            ValueError: The record doesn't fit.
+        """
+        if problem := self.problem(record):
+            raise ValueError(problem)
+
+    def problem(self, record: dict[str, Any]) -> str | None:
+        """Which rule a record breaks, and where, in a sentence; None if it breaks none.
+
+        Raises:
+            InvalidJSONSchema: The schema has a `$ref` that leads nowhere.
+        """
+        try:
+            with localcontext(_WIDE):
+                error = next(self._validator.iter_errors(record), None)
+        except Unresolvable:
+            raise InvalidJSONSchema(
+                f"The schema of stream '{self._stream}' has a '$ref' that leads nowhere: mend the "
+                "tap or its catalog."
+            ) from None
+        except RecursionError:
+            return "The record, or what the schema refers to, is nested too deeply to be checked."
+        except (ArithmeticError, TypeError):
+            return "A number can't be held against the schema's rules: it is none, or too long."
+        if error is None:
+            return None
+        where = ".".join(str(part) for part in error.absolute_path) or "the record"
+        return f"'{where}' breaks the schema's rule '{error.validator}'."

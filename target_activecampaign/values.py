@@ -52,15 +52,21 @@ def to_text(value: Any) -> str | None:
         raise UnfitValueError("it is nested too deeply") from None
 
 
+def to_any_text(value: Any) -> str | None:
+    """Any JSON value as plain text; None also for an empty text."""
+    return to_text(value) or None
+
+
 def to_line(value: Any) -> str | None:
-    """A text, number or boolean as plain text: what a name or a phone can be.
+    """A text, number or boolean as plain text: what a name or a phone can be, and not blank.
 
     Raises:
         UnfitValueError: It is an array or object that is not empty.
     """
     if value and isinstance(value, (dict, list)):
         raise UnfitValueError("it is no single value")
-    return to_text(value) if value not in ([], {}) else None
+    text = to_text(value) if value not in ([], {}) else None
+    return text if text and not text.isspace() else None
 
 
 def _number_text(value: float | Decimal) -> str | None:

@@ -438,7 +438,7 @@ def test_nothing_is_forgotten_while_a_run_goes_on(
             done = command("forget", *way, stdin="person3@example.com\n")
             assert done.code == 1
             assert "wait until it has ended" in done.err
-        assert command.people() == {"profiles": {"delivered": 10}}
+        wait_for(lambda: command.people() == {"profiles": {"delivered": 10}})
     for way in ways:
         done = command("forget", *way, stdin="person3@example.com\n")
         assert done.code == 0, done.err

@@ -321,7 +321,16 @@ def test_the_text_of_an_object_is_the_object(value: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("Ada", "Ada"), (7, "7"), (True, "true"), ([], None), ({}, None), (None, None), ("", "")],
+    [
+        ("Ada", "Ada"),
+        (7, "7"),
+        (True, "true"),
+        ([], None),
+        ({}, None),
+        (None, None),
+        ("", None),
+        (" \t", None),
+    ],
 )
 def test_a_name_or_phone_is_one_value(value: Any, text: str | None) -> None:
     assert to_line(value) == text
