@@ -59,6 +59,12 @@ class Outcome:
         """The codes of refused records by their address as it came."""
         return {record.get("email"): record["_reject_code"] for record in self.rejects}
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the target has warned of, without time and place."""
+        lines = self.log.splitlines()
+        return [line.rpartition(" | ")[2] for line in lines if "WARNING  | target-" in line]
+
     def succeeded(self) -> Outcome:
         """Itself, if it ended well."""
         assert self.code == 0, self.log

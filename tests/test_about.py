@@ -165,7 +165,7 @@ def test_a_setting_of_other_targets_has_no_effect_and_a_warning_says_so(
     outcome = load([schema(), *people(2)], **ignored).succeeded()
 
     (name,) = ignored
-    warned = [line for line in outcome.log.splitlines() if "WARNING" in line]
+    warned = outcome.warnings
     assert len(warned) == 1
     assert f"The setting '{name}' is not known and has no effect." in warned[0]
     assert {one["lists"]["1"] for one in sandbox.export()} == {1}

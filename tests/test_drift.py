@@ -45,11 +45,6 @@ def profiles(perk_level: Any = "high", kind: Any = "string") -> list[dict[str, A
     return [schema(perk_level=kind), record(ADA, first_name="Ada", perk_level=perk_level)]
 
 
-def warnings(outcome: Outcome) -> list[str]:
-    """What a run warned of."""
-    return [line.rpartition(" | ")[2] for line in outcome.log.splitlines() if "WARNING" in line]
-
-
 def refused(outcome: Outcome) -> str:
     """Why a run was refused before its first record."""
     assert outcome.code == 1
@@ -63,7 +58,7 @@ def refused(outcome: Outcome) -> str:
 def test_a_field_that_was_renamed_is_found_before_the_first_record(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
 ) -> None:
-    assert not warnings(load(profiles()).succeeded())
+    assert not load(profiles()).succeeded().warnings
     fields.change("Perk level", title="Reward")
     number = fields.id("Reward")
     imports = len(sandbox.requests(path=IMPORT, method="POST"))
@@ -90,7 +85,7 @@ def test_the_settings_mend_it(load: TargetRunner, fields: CustomFields, destinat
     load(profiles("low")).succeeded()
 
     assert fields.held("Reward") == ["high" if destination == "ignore" else "low"]
-    assert not warnings(load(profiles("low")).succeeded())
+    assert not load(profiles("low")).succeeded().warnings
 
 
 def test_a_field_that_was_deleted_is_found_too(load: TargetRunner, fields: CustomFields) -> None:
@@ -122,7 +117,7 @@ def test_what_the_settings_have_ignored_is_forgotten(
     load(messages).succeeded()
     load(messages, field_mapping={name: "ignore"}).succeeded()
     fields.delete("Perk level")
-    assert not warnings(load(messages).succeeded())
+    assert not load(messages).succeeded().warnings
 
 
 @pytest.mark.parametrize(
@@ -189,13 +184,13 @@ def test_a_new_name_is_told_if_the_field_is_found_by_its_tag(
 
     outcome = load(messages).succeeded()
 
-    assert warnings(outcome) == [
+    assert outcome.warnings == [
         "Stream 'profiles', property 'notes': its field 'Notes' (%NOTES%) is now called 'Remarks' "
         "(%NOTES%). If it should not go there, map it elsewhere in 'field_mapping', or to "
         "'ignore'."
     ]
     assert outcome.counts == {"read": 1, "unchanged": 1}
-    assert not warnings(load(messages).succeeded())
+    assert not load(messages).succeeded().warnings
 
 
 @pytest.mark.parametrize("auto_map", [True, False])
@@ -211,7 +206,7 @@ def test_a_field_that_was_made_anew_gets_the_values_of_unchanged_profiles_too(
 
     outcome = load(profiles()).succeeded()
 
-    assert warnings(outcome) == [
+    assert outcome.warnings == [
         "Stream 'profiles', property 'perk_level': it now goes to 'Perk level' (%PERKS%), "
         f"id:{number} of type text. In the last run it went to 'Perk level' (%PERKS%), which has "
         "been deleted. If it should not go there, map it elsewhere in 'field_mapping', or to "
@@ -219,7 +214,7 @@ def test_a_field_that_was_made_anew_gets_the_values_of_unchanged_profiles_too(
     ]
     assert outcome.counts == {"read": 1, "changed": 1}
     assert fields.held("Perk level") == ["high"]
-    assert not warnings(load(profiles()).succeeded())
+    assert not load(profiles()).succeeded().warnings
 
 
 def test_a_new_type_is_told(load: TargetRunner, fields: CustomFields) -> None:
@@ -228,7 +223,7 @@ def test_a_new_type_is_told(load: TargetRunner, fields: CustomFields) -> None:
 
     outcome = load([*profiles("8"), record("b@example.com", perk_level="much")]).succeeded()
 
-    assert warnings(outcome) == [
+    assert outcome.warnings == [
         "Stream 'profiles', property 'perk_level': the type of 'Perk level' (%PERKS%) has changed "
         "from text to number. Values take the form of the new type, and those that don't fit are "
         "refused. If it should not go there, map it elsewhere in 'field_mapping', or to 'ignore'."
@@ -261,7 +256,7 @@ def test_a_mapping_that_was_changed_on_purpose_is_none(
     load(profiles()).succeeded()
     for destination in ("NOTES", "phone", "ignore", "City", "PERKS"):
         outcome = load(profiles(), field_mapping={"perk_level": destination}).succeeded()
-        assert not warnings(outcome)
+        assert not outcome.warnings
     assert fields.held("City") == ["high"]
 
 
@@ -272,7 +267,7 @@ def test_a_property_that_the_settings_no_longer_map_is_none(
     load(profiles(), auto_map=False, field_mapping=mapping).succeeded()
     fields.delete("Perk level")
     outcome = load(profiles(), auto_map=False, field_mapping={"email": "email"}).succeeded()
-    assert not warnings(outcome)
+    assert not outcome.warnings
 
 
 def test_each_stream_and_list_has_its_own_past(load: TargetRunner, fields: CustomFields) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.sandbox_server import SandboxServer
-    from tests.target_runner import Outcome, TargetRunner
+    from tests.target_runner import TargetRunner
 
 ADA = "ada@example.com"
 
@@ -41,11 +41,6 @@ def fork_server() -> Iterator[ForkServer]:
 def shared_sandbox() -> Iterator[SandboxServer]:
     with quick_sandbox() as server:
         yield server
-
-
-def warnings(outcome: Outcome) -> list[str]:
-    """What a run warned of."""
-    return [line.rpartition(" | ")[2] for line in outcome.log.splitlines() if "WARNING" in line]
 
 
 def values(sandbox: SandboxServer, email: str = ADA) -> dict[str, str]:
@@ -74,7 +69,7 @@ def test_a_property_inside_of_an_object_is_named_by_its_path(
         "address.geo.zone": "phone",
         "person.0": "%NOTES%",
     }
-    assert not warnings(outcome)
+    assert not outcome.warnings
 
 
 def test_a_property_with_a_dot_in_its_name_is_meant_first(
@@ -170,7 +165,7 @@ def test_a_path_that_leads_nowhere_is_an_error_where_the_stream_names_it(
 def test_and_a_warning_where_all_streams_do(load: TargetRunner) -> None:
     messages = [schema(address=ADDRESS), record(ADA)]
     outcome = load(messages, field_mapping={"address.cty": "CITY"}).succeeded()
-    assert warnings(outcome) == [
+    assert outcome.warnings == [
         "Stream 'profiles' lacks properties that 'field_mapping' maps: 'address.cty' Did you mean "
         "'address.city'?"
     ]
@@ -330,7 +325,7 @@ def test_but_has_no_place_where_only_its_name_would_have_given_it_one(
 ) -> None:
     properties = {name: kind}
     outcome = load([schema(**properties), record(ADA)]).succeeded()
-    assert warnings(outcome) == [
+    assert outcome.warnings == [
         f"Stream 'profiles': property '{name}' {said}, so it has no place. Map it elsewhere in "
         "'field_mapping', or to 'ignore'."
     ]

@@ -143,9 +143,9 @@ def test_only_the_unknown_choices_are_dropped(
 
     assert fields.held("Interests") == ["||Tea||", None, "||Events||", "||Tea||"]
     assert outcome.report["streams"]["profiles"]["dropped"] == {"interests": 4}
-    warnings = [line for line in outcome.log.splitlines() if "WARNING" in line]
+    warnings = outcome.warnings
     assert len(warnings) == 1
-    assert warnings[0].rpartition(" | ")[2] == (
+    assert warnings[0] == (
         "Stream 'profiles': choices were dropped, as their fields lack such options: 4 of "
         "'interests'. Add the options in ActiveCampaign, or see 'on_unknown_option'."
     )
@@ -268,7 +268,7 @@ def test_values_of_the_schema_that_are_no_options_are_told_before_the_first_reco
 
     outcome = load(messages).succeeded()
 
-    warnings = [line for line in outcome.log.splitlines() if "WARNING" in line]
+    warnings = outcome.warnings
     assert [line.rpartition(" | ")[2] for line in warnings] == [
         "Stream 'profiles': property 'tier' may hold what is none of the options of %TIER%: "
         "'Diamond', 'Jade'. See 'on_unknown_option'.",
@@ -280,10 +280,10 @@ def test_values_of_the_schema_that_are_no_options_are_told_before_the_first_reco
 def test_a_schema_whose_values_are_all_options_says_nothing(load: TargetRunner) -> None:
     tier = {"type": ["string", "null"], "enum": ["bronze", "GOLD", None]}
     outcome = load([schema(tier=tier)]).succeeded()
-    assert "WARNING" not in outcome.log
+    assert not outcome.warnings
 
 
 def test_nor_one_whose_values_will_be_added(load: TargetRunner) -> None:
     tier = {"type": ["string", "null"], "enum": ["Diamond", None]}
     outcome = load([schema(tier=tier)], on_unknown_option="add").succeeded()
-    assert "WARNING" not in outcome.log
+    assert not outcome.warnings
