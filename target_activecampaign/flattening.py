@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from singer_sdk.helpers._flattening import flatten_key
 
 from target_activecampaign.property_schema import Schema, kinds
 
@@ -19,7 +20,23 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers._flattening import FlatteningOptions
 
+_BOOLEAN: dict[bool, dict[str, Any]] = {True: {}, False: {"not": {}}}
+"""What the JSON schemas true and false are as objects."""
+
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
+
+
+def without_booleans(properties: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Schemas of properties, those inside of objects too, none of them true or false.
+
+    The SDK takes each to be an object.
+    """
+    found: dict[str, Schema] = {}
+    for name, schema in properties.items():
+        one = _BOOLEAN[schema] if isinstance(schema, bool) else schema
+        inner = one.get("properties")
+        found[name] = {**one, "properties": without_booleans(inner)} if inner else one
+    return found
 
 
 def written_as_json(
@@ -33,7 +50,8 @@ def written_as_json(
         if inner and "object" in types and len(parents) < options.max_level:
             yield from written_as_json(inner, options, path)
         elif types & {"array", "object"}:
-            yield options.separator.join(path), schema
+            limit = options.max_key_length
+            yield flatten_key(name, list(parents), options.separator, max_key_length=limit), schema
 
 
 def taken_back(value: Any) -> Any:

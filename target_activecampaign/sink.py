@@ -34,6 +34,7 @@ class ContactSink(Sink):
     ) -> None:
         """Make the sink; called by the SDK at a SCHEMA message."""
         self._owner = target
+        self._computed = target.computed(stream_name)
         super().__init__(target, stream_name, schema, key_properties)
         self._run = target.run
         self._mapping: StreamMapping
@@ -44,6 +45,8 @@ class ContactSink(Sink):
             for name, one in target.written_as_json(stream_name).items()
             if name in self.schema.get("properties", {})
         }
+        computed = self._computed if target.flattens else ()
+        self._taken_back = {*self._written_as_json, *computed}
 
     @property
     def include_sdc_metadata_properties(self) -> bool:
@@ -78,7 +81,7 @@ class ContactSink(Sink):
         if not self.validate_schema:
             return None
         schema = dict(self.schema)
-        computed: dict[str, Any] = {n: {} for n in self._owner.computed(self.stream_name)}
+        computed = dict.fromkeys(self._computed, True)
         schema["properties"] = {**schema.get("properties", {}), **computed}
         if self._owner.flattens and "required" in schema:
             known = schema["properties"]
@@ -94,7 +97,7 @@ class ContactSink(Sink):
         self._unfit = None
         if isinstance(self._validator, RecordValidator):
             self._unfit = self._validator.problem(record)
-        for name in self._written_as_json:
+        for name in self._taken_back:
             if name in record:
                 record[name] = taken_back(record[name])
         return record

@@ -119,13 +119,17 @@ class StoredValues:
         return self._pages
 
     def _ask(self, people: Mapping[bytes, str]) -> None:
-        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "stored-values") as pool:
+        pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "stored-values")
+        try:
             answers = pool.map(self._values, people.values())
             for person, (destinations, requests) in zip(people, answers, strict=True):
                 self._spent += requests
                 self._db.execute("INSERT INTO asked VALUES (?)", [person])
                 self.fill(person, destinations)
                 self._on_wait()
+        finally:
+            # When it is stopped or fails, nobody else is asked about.
+            pool.shutdown(cancel_futures=True)
 
     def _values(self, address: str) -> tuple[set[str | int], int]:
         """The destinations in which a contact has a value, and how many requests it took."""

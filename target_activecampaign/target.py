@@ -29,7 +29,7 @@ from target_activecampaign.batch_files import BatchFileError, record_lines
 from target_activecampaign.delivery import DeliveryError
 from target_activecampaign.embedded import SandboxError
 from target_activecampaign.field_catalog import MappingError
-from target_activecampaign.flattening import written_as_json
+from target_activecampaign.flattening import without_booleans, written_as_json
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.opening import MissingListError
 from target_activecampaign.reader import MessageReader
@@ -66,10 +66,6 @@ _FORESEEN = (
     ThresholdError,
 )
 """Errors whose text says what happened, where and what to do, and quotes no value."""
-
-
-_BOOLEAN: dict[bool, dict[str, Any]] = {True: {}, False: {"not": {}}}
-"""What the JSON schemas true and false are as objects."""
 
 
 class TargetActiveCampaign(Target):
@@ -166,19 +162,22 @@ class TargetActiveCampaign(Target):
         self._source = stream = message_dict["stream"]
         schema = message_dict["schema"]
         check_schema(schema, stream)
-        # The SDK takes each to be an object.
-        properties = schema["properties"]
-        schema["properties"] = {
-            name: _BOOLEAN.get(one, one) if isinstance(one, bool) else one
-            for name, one in properties.items()
-        }
+        schema["properties"] = without_booleans(schema["properties"])
         self.run.announce(
             stream,
             schema,
             message_dict.get("key_properties"),
             message_dict.get("bookmark_properties"),
         )
-        super()._process_schema_message(message_dict)
+        try:
+            super()._process_schema_message(message_dict)
+        except (KeyError, TypeError, ValueError) as error:
+            if not _raised_in("_flatten_schema", error):
+                raise
+            raise MappingError(
+                f"The schema of stream '{stream}' has what the SDK's flattening can't take apart: "
+                "leave out 'flattening_enabled'. Paths in 'field_mapping' do without it."
+            ) from None
         for stream_map in self.mapper.stream_maps.get(stream, ()):
             self.run.attach(stream, stream_map.stream_alias)
 
@@ -245,7 +244,7 @@ class TargetActiveCampaign(Target):
         except SingerSDKError:
             raise
         except Exception as error:
-            if not _raised_in_a_stream_map(error):
+            if not _raised_in("_eval", error):
                 raise
             raise _failed(message["stream"], type(error).__name__) from None
 
@@ -418,9 +417,10 @@ def _failed(stream: str, why: str) -> MappingError:
     )
 
 
-def _raised_in_a_stream_map(error: BaseException) -> bool:
+def _raised_in(function: str, error: BaseException) -> bool:
+    """Whether an error came out of a function of the SDK's."""
     frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_code.co_name == "_eval" for frame, _ in frames)
+    return any(frame.f_code.co_name == function for frame, _ in frames)
 
 
 def _explained(error: BaseException) -> str:

@@ -53,8 +53,8 @@ def to_text(value: Any) -> str | None:
 
 
 def to_any_text(value: Any) -> str | None:
-    """Any JSON value as plain text; None also for an empty text."""
-    return to_text(value) or None
+    """Any JSON value as plain text; None also for a blank text."""
+    return _unless_blank(to_text(value))
 
 
 def to_line(value: Any) -> str | None:
@@ -65,7 +65,10 @@ def to_line(value: Any) -> str | None:
     """
     if value and isinstance(value, (dict, list)):
         raise UnfitValueError("it is no single value")
-    text = to_text(value) if value not in ([], {}) else None
+    return _unless_blank(to_text(value)) if value not in ([], {}) else None
+
+
+def _unless_blank(text: str | None) -> str | None:
     return text if text and not text.isspace() else None
 
 

@@ -329,3 +329,24 @@ def test_what_is_inside_of_an_object_has_a_past_too(
     assert "property 'address.city' is mapped to 'Perk level'" in refused(load(messages))
     load.config["field_mapping"] = {"address.city": "Town"}
     load(messages).succeeded()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"only_if_empty": ["nope"]},
+        {"sync_mode": "mirror", "on_leave": "field", "membership_field": "%NOPE%"},
+        {"field_mapping": {"first_name": "%NOPE%"}},
+    ],
+)
+def test_what_has_changed_is_told_by_the_first_run_that_loads_it(
+    load: TargetRunner, fields: CustomFields, wrong: dict[str, Any]
+) -> None:
+    load(profiles("7")).succeeded()
+    fields.change("Perk level", type="number")
+    assert "nope" in refused(load(profiles("8"), **wrong)).casefold()
+
+    (warning,) = load(profiles("8")).succeeded().warnings
+
+    assert "has changed from text to number" in warning
+    assert not load(profiles("8")).succeeded().warnings

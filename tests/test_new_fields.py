@@ -173,7 +173,7 @@ def test_fields_show_on_the_streams_list_and_are_made_once(
             messages, list_id=2, auto_map=auto_map, field_mapping=names, **CREATE
         ).succeeded()
         assert again.counts == {"read": 1, "unchanged": 1}
-        assert not told(again.log, "WARNING")
+        assert not again.warnings
     assert len(sandbox.requests(method="POST")) == asked
 
 
@@ -384,3 +384,43 @@ def test_a_field_that_shows_on_all_lists_or_that_the_settings_name_is_left_as_it
     load(messages, **CREATE, field_mapping={"size": "Shoe"}).succeeded()
     assert fields.lists("Shoe") == []
     assert fields.lists("City") == ["0"]
+
+
+# Properties whose names could mean a standard field too
+
+
+def test_a_property_of_another_name_of_the_phone_goes_to_its_own_field(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
+) -> None:
+    fields.add("Mobile")
+    messages = [schema(phone="string", mobile="string"), record(ADA, phone="1", mobile="2")]
+    load(messages).succeeded()
+    assert sandbox.contacts()[ADA]["phone"] == "1"
+    assert values(sandbox) == {"MOBILE": "2"}
+
+
+@pytest.mark.parametrize("later", [{}, CREATE, {"unmapped_properties": "fail"}])
+def test_a_field_that_was_made_for_it_is_found_by_later_runs(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields, later: dict[str, Any]
+) -> None:
+    head = schema(phone="string", telephone="string")
+    load([head, record(ADA, phone="1", telephone="2")], **CREATE).succeeded()
+    before = fields.titles()
+    assert "Telephone" in before
+
+    outcome = load([head, record(ADA, phone="1", telephone="3")], **later).succeeded()
+
+    assert not outcome.warnings
+    assert fields.titles() == before
+    assert sandbox.contacts()[ADA]["phone"] == "1"
+    assert values(sandbox) == {"TELEPHONE": "3"}
+
+
+def test_a_field_that_the_settings_name_gets_no_options(
+    load: TargetRunner, fields: CustomFields
+) -> None:
+    fields.add("Consent box", "checkbox")
+    messages = [schema(ok="boolean"), record(ADA, ok=True)]
+    outcome = load(messages, field_mapping={"ok": "Consent box"}, **CREATE).succeeded()
+    assert fields.options("Consent box") == []
+    assert outcome.codes == {ADA: "FIELD_OPTION_UNKNOWN"}

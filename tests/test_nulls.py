@@ -67,6 +67,12 @@ def whole(sandbox: SandboxServer, load: TargetRunner) -> dict[str, Any]:
     return there
 
 
+def emptied(whole: dict[str, Any]) -> dict[str, Any]:
+    """A contact of which all is cleared that can be."""
+    fields = dict.fromkeys(whole["fields"], "")
+    return {**whole, **dict.fromkeys(TEXTS, ""), "fields": fields}
+
+
 NOTHING: dict[str, Any] = {
     name: [] if isinstance(value, list) else None for name, value in WHOLE.items()
 }
@@ -79,15 +85,26 @@ def test_null_keeps_what_there_is(
     assert contact(sandbox) == whole
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+@pytest.mark.parametrize("country", [{}, {"default_country": "DE"}], ids=["any phone", "DE"])
+@pytest.mark.parametrize("policy", [{}, CLEAR], ids=["keep", "clear"])
+def test_a_blank_text_is_as_null(  # noqa: PLR0917 - what a case is
+    sandbox: SandboxServer,
+    load: TargetRunner,
+    whole: dict[str, Any],
+    policy: dict[str, Any],
+    country: dict[str, Any],
+    blank: str,
+) -> None:
+    load(profiles(dict.fromkeys(WHOLE, blank)), **policy, **country, full_resync=True).succeeded()
+    assert contact(sandbox) == (emptied(whole) if policy else whole)
+
+
 def test_or_clears_it_but_for_address_account_and_tags(
     sandbox: SandboxServer, load: TargetRunner, whole: dict[str, Any]
 ) -> None:
     load(profiles(NOTHING), **CLEAR).succeeded()
-    assert contact(sandbox) == {
-        **whole,
-        **dict.fromkeys(TEXTS, ""),
-        "fields": dict.fromkeys(whole["fields"], ""),
-    }
+    assert contact(sandbox) == emptied(whole)
 
 
 def test_a_property_that_a_record_lacks_changes_nothing(

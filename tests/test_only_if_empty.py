@@ -312,6 +312,34 @@ def test_an_unchanged_profile_is_neither_sent_nor_asked_about(
     assert (ada["phone"], ada["last_name"]) == ("1", "New")
 
 
+@pytest.mark.parametrize(
+    ("later", "phone", "last_name"),
+    [
+        ({}, "2", "New"),
+        ({"only_if_empty": []}, "2", "New"),
+        ({"only_if_empty": ["last_name"]}, "2", "Old"),
+        ({"only_if_empty": ["%CITY%"]}, "2", "New"),
+        ({"only_if_empty": ["phone"]}, "1", "New"),
+    ],
+)
+def test_profiles_are_sent_again_when_the_setting_changes(
+    sandbox: SandboxServer,
+    load: ForkedTargetRunner,
+    later: dict[str, Any],
+    phone: str,
+    last_name: str,
+) -> None:
+    sandbox.prepare({"email": ADA, "phone": "1", "last_name": "Old"})
+    messages = profile(ADA, "2", last_name="New")
+    load(messages, only_if_empty=["phone", "last_name"]).succeeded()
+
+    assert load(messages, **later).succeeded().counts == {"read": 1, "changed": 1}
+
+    (ada,) = sandbox.export()
+    assert (ada["phone"], ada["last_name"]) == (phone, last_name)
+    assert load(messages, **later).counts == {"read": 1, "unchanged": 1}
+
+
 def test_who_brings_no_value_is_not_asked_about(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
@@ -338,6 +366,27 @@ def test_the_first_value_of_a_run_is_the_one_that_fills(
     for address in (ADA, EVE):
         one = contacts[address]
         assert (one["phone"], one["last_name"]) == ("1", "Second")
+
+
+@pytest.mark.parametrize("values", [("1", "2"), ("1", None), ("1", "")])
+@pytest.mark.parametrize("chosen", ["phone", "%CITY%"])
+def test_so_it_is_among_records_that_go_as_one(
+    sandbox: SandboxServer, load: ForkedTargetRunner, chosen: str, values: tuple[str, str | None]
+) -> None:
+    messages = [
+        schema(phone="string", city="string", notes="string"),
+        *(record(ADA, phone=one, city=one, notes=one) for one in values),
+    ]
+    settings = {"only_if_empty": [chosen], "null_policy": "clear"}
+
+    outcome = load(messages, **settings).succeeded()
+
+    assert outcome.counts == {"read": 2, "added": 1, "merged": 1}
+    last = values[1] or ""
+    held = {"phone": last, "%CITY%": last, chosen: "1"}
+    (ada,) = sandbox.export()
+    assert (ada["phone"], ada["fields"]) == (held["phone"], {"CITY": held["%CITY%"], "NOTES": last})
+    assert load(messages, **settings).counts == {"read": 2, "unchanged": 1, "merged": 1}
 
 
 def test_an_empty_value_fills_nothing_so_a_later_one_may(

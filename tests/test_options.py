@@ -287,3 +287,41 @@ def test_nor_one_whose_values_will_be_added(load: TargetRunner) -> None:
     tier = {"type": ["string", "null"], "enum": ["Diamond", None]}
     outcome = load([schema(tier=tier)], on_unknown_option="add").succeeded()
     assert not outcome.warnings
+
+
+# What could be an array, and what is no field any more
+
+
+def test_a_text_that_begins_like_an_array_without_end_is_a_text(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    deep = "[" * 200_000
+    messages = [
+        schema(interests="string", labels="string"),
+        record(ADA, interests=deep),
+        record("b@example.com", labels=deep),
+    ]
+
+    outcome = load(messages, field_mapping={"labels": "tags"}).succeeded()
+
+    assert outcome.codes == {ADA: "FIELD_OPTION_UNKNOWN"}
+    assert sandbox.contacts()["b@example.com"]["tags"] == [deep]
+
+
+def test_a_field_that_is_deleted_before_an_option_is_added_to_it_is_named(
+    sandbox: SandboxServer, load: ForkedTargetRunner, fields: CustomFields
+) -> None:
+    fields.add("Colour", "dropdown", "Red")
+    running = load.start(on_unknown_option="add", checkpoint_seconds=0.1)
+    running.feed([schema(colour="string"), record(ADA, colour="Red")])
+    wait_for(lambda: len(sandbox.export()) == 1)
+    fields.delete("Colour")
+
+    running.feed([record("b@example.com", colour="Blue")])
+    outcome = running.wait()
+
+    assert outcome.code == 1
+    assert outcome.report["problem"] == (
+        "The custom field 'Colour' (%COLOUR%) was deleted while the run went on, and an option "
+        "was to be added to it: run again."
+    )

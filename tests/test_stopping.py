@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_activecampaign.account import QUESTIONS_AT_ONCE
 from tests.target_runner import lines, people, record, schema, state
 
 if TYPE_CHECKING:
@@ -77,6 +78,40 @@ def test_a_signal_in_any_phase_settles_what_was_read(
     assert outcome.code == 128 + signal.SIGTERM, outcome.log
     assert outcome.states[-1] == {"n": 40}
     assert len(sandbox.export()) == 40
+
+
+@pytest.mark.parametrize(
+    ("contacts", "loaded"), [(3000, 25), (1500, 300)], ids=["asked about each", "all are read"]
+)
+def test_a_signal_while_it_is_asked_what_contacts_have_leaves_them_to_the_next_run(
+    sandbox: SandboxServer, load: TargetRunner, contacts: int, loaded: int
+) -> None:
+    sandbox.prepare(*({"email": f"person{n}@example.com"} for n in range(contacts)))
+    sandbox.fault("slow", match={"method": "GET", "path": "/api/3/contacts"}, seconds=0.3)
+    data = lines([schema(phone="string"), *people(loaded, phone="1"), state("end")])
+    only_if_empty = {"only_if_empty": ["phone"]}
+    with _started(load, **only_if_empty) as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.close()
+        target.stdin = None
+        _wait_for(lambda: sandbox.faults()[0]["seen"] >= 3)
+        target.send_signal(signal.SIGTERM)
+        out, err = target.communicate(timeout=30)
+    outcome = load.outcome(target.returncode, out, err, data)
+    assert outcome.code == 128 + signal.SIGTERM
+    assert outcome.states == []
+    assert outcome.report["outcome"] == "stopped"
+    assert outcome.report["problem"] is None
+    assert "fault of ours" not in outcome.log
+    assert sandbox.faults()[0]["seen"] <= 3 + 2 * QUESTIONS_AT_ONCE, "nothing more is asked"
+    assert not sandbox.imports()
+
+    sandbox.clear_faults()
+    again = load(data, **only_if_empty).succeeded()
+
+    assert again.counts == {"read": loaded, "added": loaded}
+    assert sum(one["phone"] == "1" for one in sandbox.export()) == loaded
 
 
 def test_a_second_signal_ends_at_once_with_no_state_ahead(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from singer_sdk.target_base import Target
 
+from tests.custom_fields import CustomFields
 from tests.fork_server import ForkServer
 from tests.guide import example
 from tests.mirrors import QUICK, Mirror, activate, quick_sandbox
@@ -200,6 +201,30 @@ def test_streams_that_become_one_keep_the_properties_of_each(
     assert found == {"ada": {"TIER": "Gold"}, "bob": {"CITY": "Oslo"}}
 
 
+def test_of_streams_that_become_one_each_may_lack_what_their_mapping_names(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    maps = {"web": {"__alias__": "profiles"}, "shop": {"__alias__": "profiles"}}
+    mapping = {"level": "TIER", "town": "CITY"}
+    messages = [
+        schema("web", level="string"),
+        schema("shop", town="string"),
+        record("ada@example.com", "web", level="Gold"),
+        record("bob@example.com", "shop", town="Oslo"),
+    ]
+
+    outcome = load(
+        messages, stream_maps=maps, streams={"profiles": {"field_mapping": mapping}}
+    ).succeeded()
+
+    found = {name: one[2] for name, one in shown(sandbox).items()}
+    assert found == {"ada": {"TIER": "Gold"}, "bob": {"CITY": "Oslo"}}
+    assert outcome.warnings == [
+        f"Stream 'profiles' lacks properties that 'field_mapping' maps: '{name}'"
+        for name in ("town", "level")
+    ]
+
+
 # Properties
 
 
@@ -318,6 +343,7 @@ def test_reject_files_hold_the_record_of_the_tap_and_can_be_piped_back(
 
 # Flattening
 
+FLATTENING = {"flattening_enabled": True, "flattening_max_depth": 1}
 ADDRESS = {
     "type": ["object", "null"],
     "properties": {
@@ -408,6 +434,84 @@ def test_flattening_leaves_choices_and_tags_apart(
     (ada,) = sandbox.export()
     assert ada["fields"] == {"INTERESTS": "||Tea||Events||"}
     assert sorted(ada["tags"]) == ["loyal", "web"]
+
+
+TEXTS = {"type": ["array", "null"], "items": {"type": ["string", "null"]}}
+NUMBERS = {"type": ["array", "null"], "items": {"type": "number"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "value", "held"),
+    [
+        ("notes", TEXTS, ["Café", "日本"], "Café, 日本"),
+        ("notes", NUMBERS, [1, 2.50], "1, 2.5"),
+        ("notes", TEXTS, ["one"], "one"),
+        ("notes", TEXTS, [{"é": ["ü"]}], '[{"é":["ü"]}]'),
+        ("notes", {"type": "object"}, {"é": "ü"}, '{"é":"ü"}'),
+        ("notes", {"type": "object"}, {}, "{}"),
+        ("interests", TEXTS, ["tea", "Events"], "||Tea||Events||"),
+        ("tier", TEXTS, ["gold"], "Gold"),
+        ("notes", {"type": "string"}, '["é"]', '["é"]'),
+        ("notes", {"type": "string"}, "[é", "[é"),
+        ("notes", {"type": ["array", "string"]}, "[é", "[é"),
+    ],
+)
+def test_what_flattening_does_not_take_apart_stays_what_it_is(  # noqa: PLR0917 - what a case is
+    sandbox: SandboxServer, load: TargetRunner, name: str, kind: Any, value: Any, held: str
+) -> None:
+    messages = [schema(**{name: kind}), record("ada@example.com", **{name: value})]
+    load(messages, **FLATTENING).succeeded()
+    assert fields(sandbox) == {name.upper(): held}
+
+
+@pytest.mark.parametrize(("null_policy", "held"), [("keep", "Oslo"), ("clear", "")])
+def test_an_empty_array_holds_nothing_when_it_is_flattened_too(
+    sandbox: SandboxServer, load: TargetRunner, null_policy: str, held: str
+) -> None:
+    sandbox.prepare({"email": "ada@example.com", "fields": {"CITY": "Oslo", "TIER": "Gold"}})
+    messages = [schema(city=TEXTS, tier=TEXTS), record("ada@example.com", city=[], tier=[])]
+    load(messages, null_policy=null_policy, **FLATTENING).succeeded()
+    assert fields(sandbox) == {"CITY": held, "TIER": "Gold" if held else ""}
+
+
+def test_arrays_inside_of_objects_stay_arrays_however_long_their_names(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    inner = {"labels_of_the_customer": TEXTS, "geo": {"type": "object", "properties": {"a": {}}}}
+    messages = [
+        schema(address={"type": ["object", "null"], "properties": inner}),
+        record("ada@example.com", address={"labels_of_the_customer": ["é", "b"], "geo": {"a": 1}}),
+    ]
+    mapping = {"address__labels_of_the_customer": "NOTES", "address__geo": "CITY"}
+    load(messages, field_mapping=mapping, **FLATTENING).succeeded()
+    assert fields(sandbox) == {"NOTES": "é, b", "CITY": '{"a":1}'}
+
+    mapping = {"add__lotc": "COUNTRY", "address__geo": "CITY"}
+    load(messages, field_mapping=mapping, flattening_max_key_length=20, **FLATTENING).succeeded()
+    assert fields(sandbox)["COUNTRY"] == "é, b"
+
+
+def test_arrays_that_are_computed_stay_arrays_too(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    maps = {"notes": "labels", "city": "[one.upper() for one in labels]", "country": "'[x'"}
+    messages = [schema(labels=TEXTS), record("ada@example.com", labels=["é", "b"])]
+    load(messages, stream_maps={"profiles": maps}, **FLATTENING).succeeded()
+    assert fields(sandbox) == {"NOTES": "é, b", "CITY": "É, B", "COUNTRY": "[x"}
+
+
+def test_a_field_is_made_for_what_the_tap_has_sent(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    sizes = {"type": ["array", "null"], "items": {"enum": ["small", "large"]}}
+    messages = [schema(sizes=sizes), record("ada@example.com", sizes=["large"])]
+
+    load(messages, unmapped_properties="create", **FLATTENING).succeeded()
+
+    custom_fields = CustomFields(sandbox)
+    assert custom_fields.type("Sizes") == "listbox"
+    assert custom_fields.options("Sizes") == ["small", "large"]
+    assert fields(sandbox) == {"SIZES": "||large||"}
 
 
 def test_flattening_without_a_depth_is_refused_before_anything_is_sent(

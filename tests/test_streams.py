@@ -218,3 +218,54 @@ def test_settings_of_a_stream_that_cannot_be_end_the_run_before_any_stream(
     assert outcome.code == 1
     assert said in outcome.log
     assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize("destination", ["email", "phone", "NOTES"])
+def test_a_streams_own_mapping_takes_a_destination_from_the_general_one(
+    sandbox: SandboxServer, load: TargetRunner, destination: str
+) -> None:
+    messages = [
+        schema("news", primary="string", other="string"),
+        record(ADA, "news", primary="p@example.com", other="o@example.com"),
+        schema("vip", primary="string", other="string"),
+        record("v@example.com", "vip", primary="p@example.com", other="o@example.com"),
+    ]
+    settings: dict[str, Any] = {
+        "field_mapping": {"primary": destination},
+        "streams": {"vip": {"field_mapping": {"other": destination}}},
+    }
+
+    outcome = load(messages, **settings).succeeded()
+
+    streams = outcome.report["streams"]
+    shown = "%NOTES%" if destination == "NOTES" else destination
+    assert streams["news"]["mapping"]["primary"] == shown
+    assert streams["vip"]["mapping"]["other"] == shown
+    assert "primary" in streams["vip"]["ignored"]
+    assert len(sandbox.export()) == 2
+
+
+def test_tags_are_taken_from_no_other_property(sandbox: SandboxServer, load: TargetRunner) -> None:
+    messages = [schema("vip", a="string", b="string"), record(ADA, "vip", a="one", b="two")]
+    own = {"vip": {"field_mapping": {"b": "tags"}}}
+    load(messages, field_mapping={"a": "tags"}, streams=own).succeeded()
+    assert contact(sandbox)[1] == ["one", "two"]
+
+
+def test_a_later_schema_of_a_stream_may_lack_what_its_own_mapping_names(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    messages = [
+        schema("vip", level="string"),
+        record(ADA, "vip", level="Gold"),
+        schema("vip"),
+        record("b@example.com", "vip"),
+    ]
+    own = {"vip": {"field_mapping": {"level": "TIER"}}}
+
+    outcome = load(messages, streams=own).succeeded()
+
+    assert outcome.warnings == ["Stream 'vip' lacks properties that 'field_mapping' maps: 'level'"]
+    assert contact(sandbox)[2] == {"TIER": "Gold"}
+    assert outcome.counts == {"read": 2, "added": 2}
+    assert load(messages[2:], streams=own).code == 1, "the first schema must have it"
