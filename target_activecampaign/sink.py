@@ -34,7 +34,7 @@ class ContactSink(Sink):
     ) -> None:
         """Make the sink; called by the SDK at a SCHEMA message."""
         self._owner = target
-        self._computed = target.computed(stream_name)
+        self._computed = target.maps.computed(target.source, stream_name)
         super().__init__(target, stream_name, schema, key_properties)
         self._run = target.run
         self._mapping: StreamMapping
@@ -42,10 +42,10 @@ class ContactSink(Sink):
         self._unfit: str | None = None
         self._written_as_json = {
             name: one
-            for name, one in target.written_as_json(stream_name).items()
+            for name, one in target.maps.written_as_json(target.source, stream_name).items()
             if name in self.schema.get("properties", {})
         }
-        computed = self._computed if target.flattens else ()
+        computed = self._computed if target.maps.flattens else ()
         self._taken_back = {*self._written_as_json, *computed}
 
     @property
@@ -66,7 +66,7 @@ class ContactSink(Sink):
         Raises:
             MappingError, ListError, ModeError, LedgerError: It can't be loaded.
         """
-        if self._owner.removes(self.stream_name):
+        if self._owner.maps.removes(self.stream_name):
             return
         properties = {**self.schema.get("properties", {}), **self._written_as_json}
         self._mapping, self._segment = self._run.map_stream(self.stream_name, properties)
@@ -83,7 +83,7 @@ class ContactSink(Sink):
         schema = dict(self.schema)
         computed = dict.fromkeys(self._computed, True)
         schema["properties"] = {**schema.get("properties", {}), **computed}
-        if self._owner.flattens and "required" in schema:
+        if self._owner.maps.flattens and "required" in schema:
             known = schema["properties"]
             schema["required"] = [name for name in schema["required"] if name in known]
         return RecordValidator(schema, self.stream_name)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
-import keyword
 import os
 import signal
 import sys
@@ -16,7 +14,6 @@ import msgspec
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, SingerSDKError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
-from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from singer_sdk.target_base import Target
 
@@ -29,7 +26,7 @@ from target_activecampaign.batch_files import BatchFileError, record_lines
 from target_activecampaign.delivery import DeliveryError
 from target_activecampaign.embedded import SandboxError
 from target_activecampaign.field_catalog import MappingError
-from target_activecampaign.flattening import without_booleans, written_as_json
+from target_activecampaign.flattening import without_booleans
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.opening import MissingListError
 from target_activecampaign.reader import MessageReader
@@ -37,6 +34,7 @@ from target_activecampaign.run import GuardError, Run, StoppedError, ThresholdEr
 from target_activecampaign.segment import ModeError
 from target_activecampaign.settings import SettingError
 from target_activecampaign.sink import ContactSink
+from target_activecampaign.stream_maps import StreamMaps
 from target_activecampaign.validation import check_schema
 
 if TYPE_CHECKING:
@@ -110,7 +108,8 @@ class TargetActiveCampaign(Target):
         self.message_reader.on_tick = self.run.tick
         self.max_parallelism = 1
         self._stopped_by: int | None = None
-        self._source = ""
+        # The stream of the current message, as the tap names it.
+        self.source = ""
         self._sinks: dict[tuple[str, str], Sink] = {}
 
     # Configuration
@@ -155,11 +154,16 @@ class TargetActiveCampaign(Target):
             self.logger.warning(text)
         return errors
 
+    @property
+    def maps(self) -> StreamMaps:
+        """What stream maps do to the streams that have come."""
+        return StreamMaps(self.config.get("stream_maps"), self.mapper)
+
     # Messages
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
-        self._source = stream = message_dict["stream"]
+        self.source = stream = message_dict["stream"]
         schema = message_dict["schema"]
         check_schema(schema, stream)
         schema["properties"] = without_booleans(schema["properties"])
@@ -193,40 +197,12 @@ class TargetActiveCampaign(Target):
 
         Several streams of a tap can come to one; each has its own schema, and so its own sink.
         """
-        key = (self._source, stream_name)
+        key = (self.source, stream_name)
         if schema is not None:
             self._sinks[key] = super().get_sink(
                 stream_name, schema=schema, key_properties=key_properties
             )
         return self._sinks.get(key) or super().get_sink(stream_name, record=record)
-
-    def computed(self, name: str) -> set[str]:
-        """The properties that stream maps compute for a stream of the current source."""
-        found = set()
-        for key, rules in (self.config.get("stream_maps") or {}).items():
-            if isinstance(rules, dict) and _makes(key, rules, self._source, name):
-                found |= {one for one, rule in rules.items() if not _is_a_name(rule)}
-        return {one for one in found if not one.startswith("__")}
-
-    @property
-    def flattens(self) -> bool:
-        """Whether records are flattened."""
-        return bool(self.mapper.flattening_options.enabled)
-
-    def written_as_json(self, name: str) -> dict[str, Any]:
-        """The properties of a stream of the current source that flattening writes as JSON."""
-        options = self.mapper.flattening_options
-        found: dict[str, Any] = {}
-        for one in self.mapper.stream_maps.get(self._source, ()) if options.enabled else ():
-            if one.stream_alias == name:
-                found.update(written_as_json(one.raw_schema["properties"], options))
-        return found
-
-    def removes(self, name: str) -> bool:
-        """Whether stream maps remove every stream that would come under a name."""
-        maps = [one for some in self.mapper.stream_maps.values() for one in some]
-        named = [one for one in maps if one.stream_alias == name]
-        return bool(named) and all(isinstance(one, RemoveRecordTransform) for one in named)
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "record"})
@@ -236,7 +212,7 @@ class TargetActiveCampaign(Target):
 
     def _process_record(self, message: dict[str, Any]) -> None:
         """Hand a record to the SDK; what a stream map can't do with it is the operator's error."""
-        self._source = message["stream"]
+        self.source = message["stream"]
         try:
             super()._process_record_message(message)
         except MapExpressionError as error:
@@ -290,24 +266,12 @@ class TargetActiveCampaign(Target):
     def process_endofpipe(self) -> None:
         """Settle everything that was read, let leavers leave, write the report."""
         super().process_endofpipe()
-        self._warn_of_unused_maps()
+        for warning in self.maps.unused():
+            self.logger.warning(warning)
         self.run.settle()
         if not self._stopped_by:
             self.run.leave()
         self.run.end("stopped" if self._stopped_by else "completed")
-
-    def _warn_of_unused_maps(self) -> None:
-        """Warn of stream maps whose stream never came: what they were to hide would go as it is."""
-        for name, rules in (self.config.get("stream_maps") or {}).items():
-            came = self.mapper.stream_maps
-            if name.startswith("__") or any(_is_for(name, rules, stream) for stream in came):
-                continue
-            if came:
-                source = _source_of(name, rules)
-                hint = configuration.did_you_mean(source, came)
-                self.logger.warning(
-                    "'stream_maps.%s' had no effect: no stream '%s' came.%s", name, source, hint
-                )
 
     # The command
 
@@ -385,29 +349,6 @@ def _passwords(known: settings.Settings) -> list[str]:
         with contextlib.suppress(ValueError):  # it is refused where it is used
             found.append(urlsplit(url).password or "")
     return found
-
-
-def _source_of(name: str, rules: Any) -> str:
-    """The stream, or pattern of streams, that a stream map is for."""
-    return str(rules.get("__source__", name)) if isinstance(rules, dict) else name
-
-
-def _is_for(name: str, rules: Any, stream: str) -> bool:
-    return fnmatch.fnmatch(stream, _source_of(name, rules))
-
-
-def _makes(key: str, rules: dict[str, Any], source: str, name: str) -> bool:
-    """Whether a stream map may be what makes a stream of a source's."""
-    if not _is_for(key, rules, source):
-        return False
-    if "__source__" in rules:
-        return key == name
-    return "__alias__" in rules or source == name  # an alias can be an expression
-
-
-def _is_a_name(rule: Any) -> bool:
-    """Whether a rule of a stream map hands a property on as it is, or removes it."""
-    return not isinstance(rule, str) or (rule.isidentifier() and not keyword.iskeyword(rule))
 
 
 def _failed(stream: str, why: str) -> MappingError:
