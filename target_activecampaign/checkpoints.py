@@ -30,6 +30,11 @@ class Checkpoints:
             self._unsettled[self._epoch] = self._unsettled.get(self._epoch, 0) + 1
             return self._epoch
 
+    def reading(self) -> None:
+        """Note that a record has come since the last STATE: one settled, or yet to be counted."""
+        with self._lock:
+            self._read_since = True
+
     def settle(self, epoch: int) -> None:
         """Count a record of an epoch as settled."""
         with self._lock:

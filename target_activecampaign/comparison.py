@@ -68,6 +68,21 @@ class _Notes:
     outdated: list[bytes] = field(default_factory=list)
     addresses: list[tuple[bytes, str]] = field(default_factory=list)
     changed: int = 0
+    raws: list[tuple[bytes, bytes]] = field(default_factory=list)
+    others: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def take_raw(self, person: bytes, raw: bytes, known: bytes | None) -> None:
+        """Note that a person's unchanged contact has come of another record than is known."""
+        (self.raws if known is None else self.others).append((person, raw))
+
+    def raws_to_note(self) -> list[tuple[bytes, bytes]]:
+        """The digests of records that are worth to be noted.
+
+        Where most records have changed and their contacts haven't, something that goes nowhere
+        changes each time, such as when they were extracted: to note them would be in vain.
+        """
+        worth = 2 * len(self.others) <= len(self.unchanged)
+        return self.raws + (self.others if worth else [])
 
 
 @dataclass(slots=True)
@@ -124,7 +139,7 @@ class Comparison:
         self._ledger = ledger
         self._settlement = settlement
         self._packer = packer
-        self._recovered = recovered
+        self.recovered = recovered
         self._under_way = under_way
         self._deliver = deliver
         self._arrived = arrived
@@ -135,14 +150,23 @@ class Comparison:
         self._bytes = 0
         self._since = 0.0
 
-    def add(self, contact: Contact, source: Source, segment: Segment) -> None:
+    def add(
+        self, contact: Contact, source: Source, segment: Segment, raw: bytes | None = None
+    ) -> None:
         """Take a record's contact.
+
+        Args:
+            contact: The contact.
+            source: The record.
+            segment: Where it goes.
+            raw: The digest of the record itself.
 
         Raises:
             Refusal: It can't be sent.
         """
         segment.peopled = True
         entry = self._packer.entry(contact, [source])
+        entry.raw = raw
         if not (self._window or self._refused):
             self._since = time.monotonic()
         self._bytes += entry.weight
@@ -175,13 +199,36 @@ class Comparison:
         if len(self._refused) >= _WINDOW:
             self.compare()
 
+    def holds(self, key: str) -> bool:
+        """Whether a contact of a person waits to be compared."""
+        return key in self._latest
+
+    def proves(self, segment: Segment, rows: Mapping[int, Known], raw: bytes) -> bool:
+        """Whether a record is the one that a contact was delivered of, which need not be sent.
+
+        What of the person is on its way is outdated in the ledger, and so proves nothing.
+
+        Args:
+            segment: Where it goes.
+            rows: What is known of the person.
+            raw: The record's digest.
+        """
+        own = rows.get(segment.number)
+        return (
+            own is not None
+            and own.raw == raw
+            and own.digest is not None
+            and (own.has_address or not segment.mirror)
+            and self._stays(own, {n: row for n, row in rows.items() if n in segment.of_list})
+        )
+
     def age(self) -> float:
         """Seconds since the first contact of those that wait came; 0 when there is none."""
         return time.monotonic() - self._since if self._window or self._refused else 0.0
 
     def compare(self) -> None:
         """Compare all that wait, settle what need not be sent, and send the others."""
-        self._recovered()
+        self.recovered()
         window, self._window, self._latest, self._bytes = self._window, [], {}, 0
         refused, self._refused = self._refused, []
         for one in window:
@@ -201,6 +248,7 @@ class Comparison:
                 unchanged=notes.unchanged,
                 outdated=notes.outdated,
                 addresses=notes.addresses,
+                raws=notes.raws_to_note(),
                 changed=notes.changed,
             )
         for source, refusal, _, _ in refused:
@@ -230,6 +278,8 @@ class Comparison:
                 decisions.settled.append((entry.sources, "unchanged"))
                 notes = decisions.noted(segment)
                 notes.unchanged.append(entry.person)
+                if entry.raw is not None and own is not None and own.raw != entry.raw:
+                    notes.take_raw(entry.person, entry.raw, own.raw)
                 if segment.mirror and own is not None and not own.has_address:
                     notes.addresses.append((entry.person, entry.contact.email))
             else:
@@ -267,9 +317,11 @@ class Comparison:
     def _unchanged(self, candidate: _Candidate, rows: Mapping[int, Known]) -> bool:
         """Whether a contact need not be sent, as it is what was delivered."""
         own = rows.get(candidate.segment.number)
-        if own is None or own.digest != candidate.digest or own.membership not in _STAYING:
-            return False
-        if _last_left(rows) is not None:
+        return own is not None and own.digest == candidate.digest and self._stays(own, rows)
+
+    def _stays(self, own: Known, rows: Mapping[int, Known]) -> bool:
+        """Whether there is no other reason to send to someone what was delivered."""
+        if own.membership not in _STAYING or _last_left(rows) is not None:
             return False
         cut_off = self._ledger.cut_off
         if cut_off is not None and own.at >= int(cut_off):
@@ -302,6 +354,7 @@ class Comparison:
             membership,
             segment.seen or 0,
             entry.contact.email if segment.mirror else None,
+            entry.raw,
         )
 
     @staticmethod

@@ -111,6 +111,25 @@ class StreamMapping:
         self._standard = [step for step in steps if step.entry.field is None]
         self._fields = [(step, step.entry.field.id) for step in steps if step.entry.field]
 
+    @property
+    def shortcut(self) -> str | None:
+        """The property of the e-mail address, if an unchanged record is an unchanged contact.
+
+        None where each record has to be looked into: its address is inside of an object, or
+        choices are counted that are dropped.
+        """
+        first, inner = self._email
+        drops = self._settings.on_unknown_option == "drop" and any(
+            entry.form is not None and entry.form.several is not None for entry in self.properties
+        )
+        return None if inner or drops else first
+
+    @property
+    def makes(self) -> tuple[Any, ...]:
+        """All but the schema that makes a contact of a record; the same text if it is the same."""
+        placed = [(one.name, one.path, one.destination, one.field) for one in self.properties]
+        return (placed, self._settings, self._list_ids, self._constants, self._tags)
+
     def _take_member(self, member: Member) -> None:
         self._tags = self._settings.tags
         self._constants: dict[int, str] = {}

@@ -54,6 +54,7 @@ class Entry:
         body: The contact as the import takes it.
         sources: Its records; none for someone who leaves.
         person: The hash that stands for the person in the ledger.
+        raw: The digest of its one record; None where there are several, or it has none.
         marks: What the ledger keeps once it is confirmed, by segment.
         known: Whether the ledger knew the person in the last record's stream.
         comes_back: What is to be seen to before the import, for someone who has left lists.
@@ -65,6 +66,7 @@ class Entry:
     body: bytes
     sources: list[Source]
     person: bytes = b""
+    raw: bytes | None = None
     marks: dict[int, Mark] = field(default_factory=dict)
     known: bool = False
     comes_back: tuple[Return, ...] = ()
@@ -97,6 +99,7 @@ class Entry:
             contact.encode(),
             self.sources + later.sources,
             later.person,
+            None,
             self._joined(later.marks),
             later.known,
             self.comes_back + later.comes_back,

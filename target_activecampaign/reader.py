@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
+
+class _Envelope(msgspec.Struct):
+    """A message whose record is not looked into yet."""
+
+    type: str
+    stream: str = ""
+    record: msgspec.Raw = msgspec.Raw()
+    version: Any = None
+
+
+_envelopes = msgspec.json.Decoder(_Envelope)
+
 _FORMS: dict[str, type] = {
     "stream": str,
     "record": dict,
@@ -53,6 +65,8 @@ class MessageReader(GenericSingerReader[str]):
         line: The message that is being processed, as it came.
         line_number: Its number, from 1.
         on_tick: Called between messages, at least twice a second while the input is silent.
+        on_record: Called with each record before anything else is done with it: its stream, the
+            record, the line, the version and the number. It tells whether it takes the record.
     """
 
     def __init__(self) -> None:
@@ -60,6 +74,7 @@ class MessageReader(GenericSingerReader[str]):
         self.line = b""
         self.line_number = 0
         self.on_tick: Callable[[], None] = lambda: None
+        self.on_record: Callable[[str, msgspec.Raw, bytes, Any, int], bool] = lambda *_: False
         self._stopped = False
         self._waker: tuple[socket.socket, socket.socket] | None = None
 
@@ -102,6 +117,11 @@ class MessageReader(GenericSingerReader[str]):
             if not line.strip():
                 continue
             self.line = line
+            if self._taken(line):
+                counts["RECORD"] += 1
+                if self._stopped:
+                    break
+                continue
             message = self.deserialize_json(line)
             kind = message.get("type") if isinstance(message, dict) else None
             callback = callbacks.get(kind) if isinstance(kind, str) else None
@@ -115,6 +135,16 @@ class MessageReader(GenericSingerReader[str]):
             if self._stopped:
                 break
         return counts
+
+    def _taken(self, line: bytes) -> bool:
+        """Whether a line is a record that somebody takes as it is."""
+        try:
+            one = _envelopes.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        if one.type != "RECORD" or bytes(memoryview(one.record)[:1]) != b"{":
+            return False
+        return self.on_record(one.stream, one.record, line, one.version, self.line_number)
 
     def deserialize_json(self, line: str | bytes) -> dict[str, Any]:
         """A message as Python objects, numbers with a fraction as Decimal.

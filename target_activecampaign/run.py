@@ -14,9 +14,11 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from singer_sdk.singerlib.json import serialize_json
 
 from target_activecampaign.account import Account
@@ -33,9 +35,10 @@ from target_activecampaign.report import Report
 from target_activecampaign.segment import Passage, check_mode
 from target_activecampaign.settings import SettingError
 from target_activecampaign.settlement import Settlement
+from target_activecampaign.shortcut import Shortcut
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from target_activecampaign.codes import Refusal
     from target_activecampaign.contact import Contact
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
     from target_activecampaign.settings import Settings
 
 logger = logging.getLogger("target-activecampaign")
+
+_VERSION = version("target-activecampaign")
 
 
 class ThresholdError(Exception):
@@ -68,6 +73,7 @@ class _Parts:
     comparison: Comparison
     streams: Streams
     leaving: Leaving
+    shortcut: Shortcut
 
 
 class Run:
@@ -75,9 +81,14 @@ class Run:
 
     Args:
         settings: What the operator wants.
+
+    Attributes:
+        replay: Takes the line of a record, and its number in the input, the long way: through
+            stream maps and the sink, which hands its contact to `deliver`.
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.replay: Callable[[bytes, int], None] = lambda _line, _number: None
         self._settings = settings
         self._started = datetime.now(timezone.utc)
         run_id = f"{self._started:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
@@ -91,6 +102,7 @@ class Run:
         self._bookmarks: dict[str, list[str]] = {}
         self._passages: dict[str, Passage] = {}
         self._message: tuple[SourceStream, bytes] | None = None
+        self._raw: bytes | None = None
         self._parts: _Parts | None = None
         self._announced = ""
         self._through = False
@@ -112,6 +124,7 @@ class Run:
         bookmarks: list[str] | None,
     ) -> None:
         """Take a stream as the tap announces it."""
+        self._finish_records()
         known = self._sources.get(stream)
         if known is None or known.schema != schema:
             self._sources[stream] = SourceStream(stream, schema, tuple(keys or ()))
@@ -211,7 +224,14 @@ class Run:
             delivery=delivery,
             on_wait=self._check_stop,
         )
-        return _Parts(account, ledger, delivery, comparison, streams, leaving)
+        shortcut = Shortcut(
+            ledger,
+            self._settlement,
+            comparison,
+            long_way=self._take_long_way,
+            state=self._checkpoints.state,
+        )
+        return _Parts(account, ledger, delivery, comparison, streams, leaving, shortcut)
 
     @property
     def connected(self) -> bool:
@@ -219,6 +239,54 @@ class Run:
         return self._parts is not None
 
     # Records
+
+    def open_shortcut(self, stream: str, mapping: StreamMapping, schema: Mapping[str, Any]) -> None:
+        """Let records of a stream that no stream map changes take the shortcut, if they may."""
+        settings, parts = self._settings, self._parts
+        segment = parts.streams.segments.get(stream) if parts else None
+        if parts is None or segment is None:
+            return
+        address = mapping.shortcut
+        skips = settings.skip_unchanged and not settings.full_resync
+        if address is None or not skips or segment.settings.sync_mode not in ("upsert", "mirror"):
+            self.close_shortcut(stream)
+            return
+        checked = settings.validate_records
+        makes = repr((_VERSION, stream, checked, mapping.makes)).encode() + msgspec.json.encode(
+            schema, order="sorted"
+        )
+        parts.shortcut.open(stream, segment, self._passages[stream], address, makes)
+
+    def close_shortcut(self, stream: str) -> None:
+        """Let records of a stream go the long way."""
+        if self._parts is not None:
+            self._parts.shortcut.close(stream)
+
+    def record(
+        self, stream: str, raw: msgspec.Raw, line: bytes, version: object, number: int
+    ) -> bool:
+        """Take a record that may be unchanged; False if it has to go the long way.
+
+        Args:
+            stream: The tap's stream.
+            raw: The record as JSON.
+            line: The whole message.
+            version: The message's version.
+            number: The number of its line.
+        """
+        parts = self._parts
+        return parts is not None and parts.shortcut.take(stream, raw, line, version, number)
+
+    def _take_long_way(self, line: bytes, number: int, raw: bytes) -> None:
+        self._raw = raw
+        try:
+            self.replay(line, number)
+        finally:
+            self._raw = None
+
+    def _finish_records(self) -> None:
+        if self._parts is not None:
+            self._parts.shortcut.flush()
 
     def message(self, stream: str, line: bytes, version: object = None) -> None:
         """Take the RECORD message whose contacts come next, as the tap wrote it."""
@@ -229,6 +297,7 @@ class Run:
 
     def activate(self, stream: str, version: object) -> None:
         """Take an ACTIVATE_VERSION message."""
+        self._finish_records()
         if stream in self._passages:
             self._passages[stream].activate(version)
 
@@ -251,7 +320,7 @@ class Run:
             Refusal: The contact can't be sent.
             DeliveryError, LedgerError, ActiveCampaignError: The delivery can't go on.
         """
-        self._compared().add(contact, source, segment)
+        self._compared().add(contact, source, segment, self._raw)
 
     def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str | None) -> None:
         """Settle a record as invalid.
@@ -273,7 +342,10 @@ class Run:
 
     def state(self, value: Any) -> None:
         """Take a STATE message's value, to be written once all before it is settled."""
-        self._checkpoints.state(value)
+        if self._parts is None:
+            self._checkpoints.state(value)
+        else:
+            self._parts.shortcut.queue_state(value)
 
     # Time
 
@@ -286,6 +358,8 @@ class Run:
         """
         if self._parts is not None:
             self._parts.delivery.check()
+            if self._parts.shortcut.due:
+                self._parts.shortcut.flush()
             waited = max(self._parts.comparison.age(), self._packer.age())
             if waited > self._settings.checkpoint_seconds:
                 self._flush(self._parts)
@@ -293,6 +367,7 @@ class Run:
         self._check_count()
 
     def _flush(self, parts: _Parts) -> None:
+        parts.shortcut.flush()
         parts.comparison.compare()
         for batch in self._packer.flush():
             parts.delivery.submit(batch)

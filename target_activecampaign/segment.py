@@ -45,6 +45,11 @@ class Passage:
         self.version = None if version is None else str(version)
         self.ended = False
 
+    def took(self, records: int) -> None:
+        """Records of the same version as the last have come."""
+        self.records += records
+        self.ended = False
+
     def activate(self, version: object) -> None:
         """An ACTIVATE_VERSION message has come."""
         self.ended = self.records > 0 and self.version in (None, str(version))

@@ -54,6 +54,18 @@ class Settlement:
             self._count(stream, "read")
         return self._checkpoints.read()
 
+    def reading(self) -> None:
+        """Records have come that are not counted yet."""
+        self._checkpoints.reading()
+
+    def unchanged(self, stream: str, count: int) -> None:
+        """Count records as read and settled, as what is known to be unchanged."""
+        with self._lock:
+            counts = self.counts.setdefault(stream, Counter())
+            counts["read"] += count
+            counts["unchanged"] += count
+        self._checkpoints.reading()
+
     def confirmed(self, entry: Entry) -> None:
         """Settle a contact that ActiveCampaign has imported."""
         if entry.sources:

@@ -71,6 +71,11 @@ class ContactSink(Sink):
         properties = {**self.schema.get("properties", {}), **self._written_as_json}
         self._mapping, self._segment = self._run.map_stream(self.stream_name, properties)
 
+    @property
+    def mapping(self) -> StreamMapping:
+        """What becomes of its records."""
+        return self._mapping
+
     def get_validator(self) -> RecordValidator | None:
         """What checks records, unless the settings say that nothing does.
 

@@ -6,7 +6,7 @@ import fnmatch
 import keyword
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
 from target_activecampaign.config import did_you_mean
 from target_activecampaign.flattening import written_as_json
@@ -50,6 +50,11 @@ class StreamMaps:
                 options = self._mapper.flattening_options
                 found.update(written_as_json(one.raw_schema["properties"], options))
         return found
+
+    def leaves_alone(self, source: str) -> bool:
+        """Whether the tap's stream comes as it is, and as nothing else."""
+        maps = self._mapper.stream_maps.get(source, ())
+        return len(maps) == 1 and not self.flattens and isinstance(maps[0], SameRecordTransform)
 
     def removes(self, name: str) -> bool:
         """Whether every stream that would come under a name is removed."""

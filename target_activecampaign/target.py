@@ -106,6 +106,8 @@ class TargetActiveCampaign(Target):
         )
         self.run = Run(self.settings)
         self.message_reader.on_tick = self.run.tick
+        self.message_reader.on_record = self.run.record
+        self.run.replay = self._replay
         self.max_parallelism = 1
         self._stopped_by: int | None = None
         # The stream of the current message, as the tap names it.
@@ -184,6 +186,19 @@ class TargetActiveCampaign(Target):
             ) from None
         for stream_map in self.mapper.stream_maps.get(stream, ()):
             self.run.attach(stream, stream_map.stream_alias)
+        sink = self._sinks.get((stream, stream))
+        if isinstance(sink, ContactSink) and self.maps.leaves_alone(stream):
+            self.run.open_shortcut(stream, sink.mapping, schema)
+        else:
+            self.run.close_shortcut(stream)
+
+    def _replay(self, line: bytes, number: int) -> None:
+        """Process a record that has waited, as if it were read now."""
+        reader = self.message_reader
+        now = reader.line, reader.line_number
+        reader.line, reader.line_number = line, number
+        self._process_record_message(reader.deserialize_json(line))
+        reader.line, reader.line_number = now
 
     def get_sink(
         self,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "DIGEST_BYTES",
     "ExistingContacts",
     "Journal",
     "Known",
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 _HASH_BYTES = 16
-_DIGEST_BYTES = 12
+DIGEST_BYTES = 12
 
 
 class Ledger:
@@ -108,7 +109,7 @@ def person_hash(key: bytes, identity: str, person: str) -> bytes:
 
 def digest(body: bytes) -> bytes:
     """What tells a contact's values from others; lists and tags count too."""
-    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
+    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
 
 
 def _account(store: Store, identity: str) -> int:

@@ -17,6 +17,8 @@ SCHEMA = "activecampaign_ledger"
 _APPLICATION_ID = 0x41434C47  # "ACLG" marks a SQLite file as a ledger
 _WITH_MAPPING = 3
 """The form from which on a segment has its mapping."""
+_WITH_RAW = 4
+"""The form from which on a member has the digest of its record."""
 _FIRST_FORM = {
     "secret": {"id", "value"},
     "run": {"id", "account", "host", "process", "beat"},
@@ -68,9 +70,12 @@ def drop_first(db: sa.Connection) -> bytes | None:
 
 def bring_up_to_date(db: sa.Connection, version: int) -> None:
     """Give a ledger of an earlier form what later ones have; its `version` is above 1."""
+    postgres = db.dialect.name == "postgresql"
+    home, blob = (f"{SCHEMA}.", "BYTEA") if postgres else ("", "BLOB")
     if version < _WITH_MAPPING:
-        name = f"{SCHEMA}.segment" if db.dialect.name == "postgresql" else "segment"
-        db.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN mapping VARCHAR")
+        db.exec_driver_sql(f"ALTER TABLE {home}segment ADD COLUMN mapping VARCHAR")
+    if version < _WITH_RAW:
+        db.exec_driver_sql(f"ALTER TABLE {home}member ADD COLUMN raw {blob}")
     db.execute(tables.about.update().values(version=tables.VERSION))
 
 

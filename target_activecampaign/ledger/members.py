@@ -41,6 +41,7 @@ class Known(NamedTuple):
         at: Confirmed at this time.
         asked: When re-subscribing was asked for, of someone who has left.
         has_address: Whether the address is kept.
+        raw: The digest of the one record that the contact was made of.
     """
 
     digest: bytes | None
@@ -49,6 +50,7 @@ class Known(NamedTuple):
     at: int
     asked: int | None
     has_address: bool
+    raw: bytes | None = None
 
 
 class Mark(NamedTuple):
@@ -60,6 +62,7 @@ class Mark(NamedTuple):
         membership: One of the constants in `tables`; None leaves it as it is.
         seen: The stream's pass.
         address: The address, where a mirror needs it.
+        raw: The digest of the one record that the contact was made of.
     """
 
     segment: int
@@ -67,6 +70,7 @@ class Mark(NamedTuple):
     membership: int | None
     seen: int = 0
     address: str | None = None
+    raw: bytes | None = None
 
 
 class Missing(NamedTuple):
@@ -101,21 +105,27 @@ class Members:
     ) -> dict[bytes, dict[int, Known]]:
         """What is known of people, by person and segment."""
         found: dict[bytes, dict[int, Known]] = {}
+        if not (segments and people):
+            return found
+        columns = (
+            table.c.person,
+            table.c.segment,
+            table.c.digest,
+            table.c.membership,
+            table.c.since,
+            table.c.at,
+            table.c.asked,
+            table.c.address.is_not(None),
+            table.c.raw,
+        )
+        asked = sa.select(*columns).where(table.c.segment.in_(segments), table.c.person.in_(people))
         with self._store.transaction() as db:
-            rows = db.execute(
-                sa.select(
-                    table.c.person,
-                    table.c.segment,
-                    table.c.digest,
-                    table.c.membership,
-                    table.c.since,
-                    table.c.at,
-                    table.c.asked,
-                    table.c.address.is_not(None),
-                ).where(table.c.segment.in_(segments), table.c.person.in_(people))
-            )
-            for person, segment, *values in rows:
-                found.setdefault(person, {})[segment] = Known(*values)
+            result = db.execute(asked)
+            # As the driver gives them: to make a row of SQLAlchemy's of each costs as much again.
+            rows = result.cursor.fetchall() if result.cursor is not None else []
+            result.close()
+        for person, segment, *values in rows:
+            found.setdefault(person, {})[segment] = Known(*values)
         return found
 
     def note(
@@ -126,6 +136,7 @@ class Members:
         unchanged: Collection[bytes],
         outdated: Collection[bytes],
         addresses: Iterable[tuple[bytes, str]] = (),
+        raws: Iterable[tuple[bytes, bytes]] = (),
         changed: int = 0,
     ) -> None:
         """Note what the stream has of people who are known.
@@ -137,12 +148,14 @@ class Members:
             outdated: People of whom something else is on its way: what was delivered counts
                 no more, whatever becomes of it.
             addresses: Addresses that are missing.
+            raws: Digests of records that people's unchanged contacts have come of.
             changed: How many of the outdated have changed, to be counted until a mirror's pass
                 is complete.
         """
         mine = table.c.segment == segment
         sighting: dict[str, Any] = {} if seen is None else {"seen": seen}
-        if not (outdated or (unchanged and sighting)):
+        raws = list(raws)
+        if not (outdated or raws or (unchanged and sighting)):
             return
         with self._store.transaction(account=self._account) as db:
             if changed and sighting:
@@ -154,6 +167,10 @@ class Members:
             if unchanged and sighting:
                 change = table.update().where(mine, table.c.person.in_(unchanged))
                 db.execute(change.values(**sighting))
+            if raws:
+                one = table.update().where(mine, table.c.person == sa.bindparam("p"))
+                values = [{"p": person, "r": raw} for person, raw in raws]
+                db.execute(one.values(raw=sa.bindparam("r")), values)
             lacking = [{"p": person, "a": address} for person, address in addresses]
             if lacking:
                 one = table.update().where(mine, table.c.person == sa.bindparam("p"))
@@ -373,6 +390,7 @@ def _upsert(db: sa.Connection, *, keep_membership: bool) -> sa.Executable:
     ended = table.c.membership == LEFT if keep_membership else sa.false()
     changes: dict[str, Any] = {
         "digest": new.digest,
+        "raw": new.raw,
         "at": sa.case((ended, table.c.at), else_=new.at),
         "seen": new.seen,
         "asked": sa.case((ended, table.c.asked), else_=sa.null()),

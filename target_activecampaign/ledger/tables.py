@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 3
+VERSION = 4
 """The form of these tables."""
 
 UNKNOWN = 0
@@ -117,6 +117,8 @@ member = sa.Table(
     # Of someone who has LEFT: since when it is not sure that they are off the list, as the
     # answer to an import that lets them leave was lost, or as they were to be re-subscribed.
     sa.Column("asked", sa.Integer),
+    # Of the one record that the contact was made of, and of all that makes a contact of it.
+    sa.Column("raw", sa.LargeBinary),
     # Only where a mirror needs it: an import that lets someone leave goes by address.
     sa.Column("address", sa.String),
     sqlite_with_rowid=False,
