@@ -81,7 +81,8 @@ class _Notes:
         Where most records have changed and their contacts haven't, something that goes nowhere
         changes each time, such as when they were extracted: to note them would be in vain.
         """
-        worth = 2 * len(self.others) <= len(self.unchanged)
+        proved, self.segment.proved = self.segment.proved, 0
+        worth = 2 * len(self.others) <= len(self.unchanged) + proved
         return self.raws + (self.others if worth else [])
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_sdk.singerlib.json import serialize_json
 
+from target_activecampaign import shortcut
 from target_activecampaign.account import Account
 from target_activecampaign.checkpoints import Checkpoints
 from target_activecampaign.comparison import Comparison
@@ -224,14 +225,14 @@ class Run:
             delivery=delivery,
             on_wait=self._check_stop,
         )
-        shortcut = Shortcut(
+        quick = Shortcut(
             ledger,
             self._settlement,
             comparison,
             long_way=self._take_long_way,
             state=self._checkpoints.state,
         )
-        return _Parts(account, ledger, delivery, comparison, streams, leaving, shortcut)
+        return _Parts(account, ledger, delivery, comparison, streams, leaving, quick)
 
     @property
     def connected(self) -> bool:
@@ -248,7 +249,7 @@ class Run:
             return
         address = mapping.shortcut
         skips = settings.skip_unchanged and not settings.full_resync
-        if address is None or not skips or segment.settings.sync_mode not in ("upsert", "mirror"):
+        if address is None or not skips or segment.settings.sync_mode not in shortcut.MODES:
             self.close_shortcut(stream)
             return
         checked = settings.validate_records

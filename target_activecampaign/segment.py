@@ -74,6 +74,7 @@ class Segment:
         passages: The streams that it is made of, by the tap's names.
         number_of_pass: The pass that is under way; None before its first record.
         peopled: Whether a record of this run has stood for anybody, delivered or not.
+        proved: How many records were proved unchanged since contacts were last compared.
         mark: What marks its members in the ledger besides the list.
         outcome: What became of its leavers.
     """
@@ -92,6 +93,7 @@ class Segment:
     passages: dict[str, Passage] = field(default_factory=dict)
     number_of_pass: int | None = None
     peopled: bool = False
+    proved: int = 0
     mark: str | None = None
     outcome: Outcome | None = None
     _versions: dict[str, str | None] = field(default_factory=dict)

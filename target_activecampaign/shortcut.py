@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from target_activecampaign.segment import Passage, Segment
     from target_activecampaign.settlement import Settlement
 
+MODES = ("upsert", "mirror")
+"""The modes in which a person whom the ledger knows is neither left out nor asked about."""
+
 _WINDOW = 1000
 """Records that are looked up at once."""
 _WINDOW_BYTES = 8 * 1024 * 1024
@@ -53,6 +56,13 @@ class _Stream:
     version: object
     seed: Any
     addresses: msgspec.json.Decoder[Any]
+
+    def digest(self, raw: msgspec.Raw) -> bytes:
+        """The digest of a record and of all that makes a contact of it."""
+        one = self.seed.copy()
+        one.update(raw)
+        digest: bytes = one.digest()
+        return digest
 
 
 class _Record(NamedTuple):
@@ -135,7 +145,8 @@ class Shortcut:
             # The long way sees to what a new version means; the records after it are as any.
             self.flush()
             stream.version = version
-            return False
+            self.long_way(line, number, stream.digest(raw))
+            return True
         if not self._items:
             self._since = time.monotonic()
             self.settlement.reading()
@@ -193,9 +204,7 @@ class Shortcut:
         known = self.ledger.members.known(segments, {person for _, person in people if person})
         found = []
         for one, (key, person) in zip(records, people, strict=True):
-            seed = one.stream.seed.copy()
-            seed.update(one.raw)
-            digest = seed.digest()
+            digest = one.stream.digest(one.raw)
             rows = known.get(person)
             same = rows is not None and self.comparison.proves(one.stream.segment, rows, digest)
             found.append(_Sighting(key, person, digest, same))
@@ -217,6 +226,7 @@ class Shortcut:
             stream = self._streams[name]
             segment = stream.segment
             segment.peopled = True
+            segment.proved += len(people)
             stream.passage.took(len(people))
             # Noted first: STATE may not pass someone whom a mirror has not seen.
             self.ledger.members.note(segment.number, segment.seen, unchanged=people, outdated=())

@@ -1,0 +1,239 @@
+"""Records proved unchanged by their bytes: the same comes of them as when each is looked into."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fork_server import ForkedTargetRunner, ForkServer
+from tests.ledgers import LEDGER, ledger
+from tests.mirrors import QUICK, activate, quick_sandbox
+from tests.target_runner import people, record, schema, state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.sandbox_server import SandboxServer
+    from tests.target_runner import TargetRunner
+
+SMALL = {
+    "target_activecampaign.shortcut._WINDOW": 7,
+    "target_activecampaign.comparison._WINDOW": 5,
+}
+NEVER: dict[str, Any] = {"target_activecampaign.shortcut.MODES": []}
+ADA = "ada@example.com"
+
+
+@pytest.fixture(scope="module")
+def fork_server() -> Iterator[ForkServer]:
+    with ForkServer(QUICK) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox() -> Iterator[SandboxServer]:
+    with quick_sandbox() as server:
+        yield server
+
+
+# Both ways
+
+
+@pytest.fixture(scope="module")
+def both_ways() -> Iterator[list[tuple[ForkServer, SandboxServer]]]:
+    """One that may take the shortcut, in small windows, and one that looks into each record."""
+    with (
+        ForkServer({**QUICK, **SMALL}) as quick,
+        ForkServer({**QUICK, **SMALL, **NEVER}) as slow,
+        quick_sandbox() as one,
+        quick_sandbox() as other,
+    ):
+        yield [(quick, one), (slow, other)]
+
+
+class Source:
+    """A source whose people change, come and go from day to day."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._people: dict[str, dict[str, Any]] = {}
+        self.twice = False
+        for _ in range(20):
+            self._come()
+
+    def _come(self) -> None:
+        name = f"P{self._random.randrange(60)}@Example.com"
+        self._people[name] = {"first_name": "A", "tier": "Gold", "city": "Oslo"}
+
+    def day(self) -> list[Any]:
+        """The messages of a day."""
+        some = self._random
+        for _ in range(some.randrange(4)):
+            self._come()
+        for name in some.sample(list(self._people), some.randrange(5)):
+            change: dict[str, Any] = some.choice(
+                [{"tier": "Silver"}, {"city": None}, {"city": some.choice("XYZ")}, {"note": "n"}]
+            )
+            self._people[name] = {**self._people[name], **change}
+        if some.random() < 0.3:
+            del self._people[some.choice(list(self._people))]
+        records = [(name, values) for name, values in self._people.items()]
+        some.shuffle(records)
+        self.twice = some.random() < 0.4
+        if self.twice:
+            name, values = some.choice(records)
+            records.insert(some.randrange(len(records)), (name.upper(), values))
+            records.append((name, {**values, "city": some.choice("XYZ")}))
+        volatile = some.random() < 0.3
+        version = some.randrange(10**6)
+        types = {"tier": "string", "city": "string", "note": "string", "_sdc_at": "integer"}
+        messages: list[Any] = [schema(**types)]
+        for number, (name, values) in enumerate(records):
+            extra = {"_sdc_at": some.randrange(10**9)} if volatile else {}
+            bad = {"tier": "Lead"} if some.random() < 0.03 else {}
+            one = record(name, **{**values, **extra, **bad})
+            messages.append({**one, "version": version})
+            if some.random() < 0.1:
+                messages.append(state(number))
+        messages += [activate(version), state("end")]
+        return messages
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_same_comes_of_them(
+    both_ways: list[tuple[ForkServer, SandboxServer]], tmp_path: Path, seed: int
+) -> None:
+    settings: dict[str, Any] = {
+        "sync_mode": "mirror" if seed % 2 else "upsert",
+        "guards": {"max_leave_pct": None, "min_source_pct": None},
+    }
+    runners = []
+    for number, (server, sandbox) in enumerate(both_ways):
+        sandbox.reset()
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        runners.append(ForkedTargetRunner(folder, sandbox.url, sandbox.api_key, server))
+    source = Source(seed)
+    shortened = 0
+    for _ in range(5):
+        messages = source.day()
+        quick, slow = (runner(messages, **settings).succeeded() for runner in runners)
+        accounts = [shown(sandbox) for _, sandbox in both_ways]
+        assert accounts[0] == accounts[1]
+        assert quick.states[-1:] == slow.states[-1:] == ["end"]
+        assert quick.report["left"] == slow.report["left"]
+        if not source.twice:
+            # Of someone who comes twice, the one way settles apart what the other merges.
+            assert quick.counts == slow.counts
+        shortened += quick.counts.get("unchanged", 0)
+    assert shortened > 20
+
+
+def shown(sandbox: SandboxServer) -> dict[str, Any]:
+    """Everybody, as far as both ways must agree."""
+    return {
+        email: {k: one[k] for k in ("first_name", "lists", "fields")}
+        for email, one in sandbox.contacts().items()
+    }
+
+
+# What the ledger keeps
+
+
+def digests(folder: Path) -> list[bytes | None]:
+    """The digests of the records that contacts were made of."""
+    with ledger(f"sqlite:///{folder / LEDGER}") as db:
+        rows = db.exec_driver_sql("SELECT raw FROM member ORDER BY person")
+        return [row[0] for row in rows]
+
+
+def test_records_that_differ_in_what_goes_nowhere_are_noted_unless_most_do(
+    load: TargetRunner,
+) -> None:
+    def run(moments: list[int]) -> list[bytes | None]:
+        types = {"_sdc_at": "integer"}
+        records = [
+            {**one, "record": {**one["record"], "_sdc_at": moment}}
+            for one, moment in zip(people(10), moments, strict=True)
+        ]
+        outcome = load([schema(**types), *records, state("end")]).succeeded()
+        assert outcome.counts.get("unchanged", 0) + outcome.counts.get("added", 0) == 10
+        return digests(load.folder)
+
+    first = run([1] * 10)
+    assert None not in first
+    assert run([2] * 10) == first, "it changes each time"
+    few = run([1] * 7 + [3] * 3)
+    assert sum(a != b for a, b in zip(first, few, strict=True)) == 3
+
+
+def test_a_ledger_that_knows_no_records_learns_them(load: TargetRunner) -> None:
+    messages = [schema(), *people(5), state("end")]
+    load(messages).succeeded()
+    known = digests(load.folder)
+    with ledger(f"sqlite:///{load.folder / LEDGER}") as db:
+        db.exec_driver_sql("ALTER TABLE member DROP COLUMN raw")
+        db.exec_driver_sql("UPDATE ledger SET version = 3")
+    assert load(messages).succeeded().counts == {"read": 5, "unchanged": 5}
+    assert digests(load.folder) == known
+
+
+# What else counts
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tags": ["new"]},
+        {"field_mapping": {"city": "NOTES"}},
+        {"list_id": 2},
+        {"null_policy": "clear"},
+        {"full_resync": True},
+        {"default_country": "DE"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_setting_that_makes_another_contact_of_it_counts(
+    load: TargetRunner, change: dict[str, Any]
+) -> None:
+    messages = [
+        schema(city="string", tier="string", phone="string"),
+        record(ADA, city="Oslo", tier=None, phone="030 1234567"),
+        state(1),
+    ]
+    load(messages).succeeded()
+    assert load(messages).succeeded().counts == {"read": 1, "unchanged": 1}
+    assert "unchanged" not in load(messages, **change).succeeded().counts
+
+
+def test_a_value_that_is_dropped_is_counted_each_time(load: TargetRunner) -> None:
+    messages = [schema(tier="string"), record(ADA, tier="Lead"), state(1)]
+    for _ in range(2):
+        outcome = load(messages, on_unknown_option="drop").succeeded()
+        assert outcome.report["streams"]["profiles"]["dropped"] == {"tier": 1}
+
+
+def test_an_option_that_comes_later_is_found(sandbox: SandboxServer, load: TargetRunner) -> None:
+    messages = [schema(tier="string"), record(ADA, tier="gold"), state(1)]
+    load(messages).succeeded()
+    field = next(
+        f for f in sandbox.get("/api/3/fields", limit=100)["fields"] if f["title"] == "Tier"
+    )
+    option = {"field": field["id"], "label": "gold", "value": "gold"}
+    sandbox.post("/api/3/fieldOption/bulk", {"fieldOptions": [option]})
+    assert load(messages).succeeded().counts == {"read": 1, "changed": 1}
+    assert sandbox.contacts()[ADA]["fields"]["TIER"] == "gold"
+
+
+def test_state_does_not_pass_records_that_wait(load: ForkedTargetRunner) -> None:
+    messages = [schema(), *people(3), state(1)]
+    load(messages).succeeded()
+    new = [record(f"new{n}@example.com") for n in range(3)]
+    again = [schema(), *people(3), state(2), *new, state(3), {"type": "RECORD"}]
+    outcome = load(again)
+    assert outcome.code == 1, "the last message is none"
+    assert outcome.states[-1] == 3
+    assert outcome.counts == {"read": 6, "unchanged": 3, "added": 3}
