@@ -17,7 +17,7 @@ from target_activecampaign.codes import Refusal
 from target_activecampaign.contact import Contact
 from target_activecampaign.destinations import MappedProperty, Placement, listed
 from target_activecampaign.field_catalog import MappingError
-from target_activecampaign.forms import STANDARD, converter
+from target_activecampaign.forms import STANDARD, TEXT, converter
 from target_activecampaign.phones import phone_converter
 from target_activecampaign.property_schema import choices
 from target_activecampaign.values import UnfitValueError, to_text
@@ -49,13 +49,25 @@ class Member:
 
 
 class _Step(NamedTuple):
-    """How one property gets into a contact: from `record[first]`, and `inner` inside of that."""
+    """How one property gets into a contact: from `record[first]`, and `inner` inside of that.
+
+    Attributes:
+        first: The property.
+        inner: Names inside of its object.
+        convert: The converter.
+        plain: Whether a text that is not blank goes as it is, for which it need not be asked.
+        clears: Whether what holds nothing empties the destination.
+        place: The attribute of a contact, or the id of the custom field.
+        entry: The property and where it goes.
+    """
 
     first: str
     inner: tuple[str, ...]
     convert: Converter
-    entry: MappedProperty
+    plain: bool
     clears: bool
+    place: Any
+    entry: MappedProperty
 
 
 class StreamMapping:
@@ -109,7 +121,7 @@ class StreamMapping:
         ]
         steps = [self._step(entry) for entry in self.properties if entry.form is not None]
         self._standard = [step for step in steps if step.entry.field is None]
-        self._fields = [(step, step.entry.field.id) for step in steps if step.entry.field]
+        self._fields = [step for step in steps if step.entry.field is not None]
 
     @property
     def shortcut(self) -> str | None:
@@ -147,8 +159,9 @@ class StreamMapping:
 
     def _step(self, entry: MappedProperty) -> _Step:
         settings, form = self._settings, entry.form or STANDARD
+        plain = form in (TEXT, STANDARD)
         if entry.destination == "phone" and settings.default_country:
-            form = replace(form, convert=phone_converter(settings.default_country))
+            form, plain = replace(form, convert=phone_converter(settings.default_country)), False
         convert = converter(
             form,
             entry.schema,
@@ -159,7 +172,8 @@ class StreamMapping:
         )
         # What an empty name does to a contact's account is not documented: none is sent.
         clears = settings.null_policy == "clear" and entry.destination != "customer_account"
-        return _Step(entry.path[0], entry.path[1:], convert, entry, clears)
+        place = entry.field.id if entry.field else entry.destination
+        return _Step(entry.path[0], entry.path[1:], convert, plain, clears, place, entry)
 
     def _drop(self, name: str) -> None:
         self._dropped[name] += 1
@@ -200,13 +214,10 @@ class StreamMapping:
         contact = Contact(
             key=person_key(email), email=email, fields=dict(self._constants), lists=self._list_ids
         )
-        for step in self._standard:
-            if (text := _text(step, record)) is not None:
-                setattr(contact, step.entry.destination, text)
+        for name, text in _texts(self._standard, record):
+            setattr(contact, name, text)
         contact.tags = self._tags_of(record)
-        for step, number in self._fields:
-            if (text := _text(step, record)) is not None:
-                contact.fields[number] = text
+        contact.fields.update(_texts(self._fields, record))
         return contact
 
     def _address(self, record: Mapping[str, Any]) -> str:
@@ -242,29 +253,41 @@ def _at(record: Mapping[str, Any], first: str, inner: tuple[str, ...]) -> Any:
     return value
 
 
-def _text(step: _Step, record: Mapping[str, Any]) -> str | None:
-    """What a property's destination is to hold; None for what it has."""
-    value = _at(record, step.first, step.inner)
-    if value is _MISSING:
-        return None
-    try:
-        text = None if value is None else _converted(step, value)
-    except DroppedError:
-        return None
-    return "" if text is None and step.clears else text
+def _texts(steps: list[_Step], record: Mapping[str, Any]) -> list[tuple[Any, str]]:
+    """What destinations are to hold, by attribute or field id; not those that stay as they are.
+
+    It is run for every property of every record that is looked into, hence in one piece.
+    """
+    found = []
+    for first, inner, convert, plain, clears, place, entry in steps:
+        value = _at(record, first, inner) if inner else record.get(first, _MISSING)
+        if value is _MISSING:
+            continue
+        if plain and type(value) is str:
+            text = value if value and not value.isspace() else None
+        elif value is None:
+            text = None
+        else:
+            try:
+                text = convert(value)
+            except DroppedError:
+                continue
+            except (UnknownOptionError, UnfitValueError) as error:
+                raise _refused(entry, error) from None
+        if text is not None:
+            found.append((place, text))
+        elif clears:
+            found.append((place, ""))
+    return found
 
 
-def _converted(step: _Step, value: Any) -> str | None:
-    name, target = step.entry.name, step.entry.target
-    try:
-        return step.convert(value)
-    except UnknownOptionError as error:
-        raise Refusal(
+def _refused(entry: MappedProperty, error: Exception) -> Refusal:
+    if isinstance(error, UnknownOptionError):
+        return Refusal(
             "FIELD_OPTION_UNKNOWN",
-            f"Property '{name}' has what is none of the options of {target}: {error}.",
-        ) from None
-    except UnfitValueError as error:
-        kind = f" of type {step.entry.field.type}" if step.entry.field else ""
-        raise Refusal(
-            "VALUE_INVALID", f"Property '{name}' does not fit {target}{kind}: {error}."
-        ) from None
+            f"Property '{entry.name}' has what is none of the options of {entry.target}: {error}.",
+        )
+    kind = f" of type {entry.field.type}" if entry.field else ""
+    return Refusal(
+        "VALUE_INVALID", f"Property '{entry.name}' does not fit {entry.target}{kind}: {error}."
+    )

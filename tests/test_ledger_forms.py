@@ -101,6 +101,7 @@ def test_a_ledger_of_the_second_form_is_taken_over_with_all_it_knows(
     load([schema(), *people(3), state("end")], ledger_url=ledger_url).succeeded()
     with ledger(ledger_url) as db:
         db.exec_driver_sql("ALTER TABLE segment DROP COLUMN mapping")
+        db.exec_driver_sql("ALTER TABLE member DROP COLUMN raw")
         db.exec_driver_sql("UPDATE ledger SET version = 2")
     again = load([schema(), *people(4), state("end")], ledger_url=ledger_url).succeeded()
     assert again.counts == {"read": 4, "added": 1, "unchanged": 3}

@@ -61,7 +61,7 @@ def bounded_run(load: TargetRunner, source: Path) -> Outcome:
     """Run the target on a file to its end, within the memory that it may have."""
     with source.open("rb") as stdin:
         done = subprocess.run(
-            [sys.executable, "-c", MEASURED, *load.command(checkpoint_seconds=1)],
+            [sys.executable, "-c", MEASURED, *load.command(checkpoint_seconds=0.2)],
             stdin=stdin,
             capture_output=True,
             cwd=load.folder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sqlite3
 import threading
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -94,7 +95,8 @@ class Store:
                 if account is not None and db.dialect.name == "postgresql":
                     db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK, account)))
                 yield db
-        except sa.exc.SQLAlchemyError as error:
+        except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+            # SQLite's own: of rows that are taken from the driver.
             raise self._error(error) from None
 
     def close(self) -> None:
@@ -201,7 +203,7 @@ class Store:
         return f"at {parsed.host or ''}/{parsed.database or ''}"
 
     def _error(self, error: Exception) -> LedgerError:
-        cause = getattr(error, "orig", None)
+        cause = getattr(error, "orig", error)
         text = str(cause or "")
         if any(word in text for word in _DAMAGED) and self._url.startswith("sqlite"):
             return self.damaged()
