@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Checkpoints:
@@ -35,14 +38,15 @@ class Checkpoints:
         with self._lock:
             self._read_since = True
 
-    def settle(self, epoch: int) -> None:
-        """Count a record of an epoch as settled."""
+    def settle(self, epochs: Mapping[int, int]) -> None:
+        """Count records as settled: so many of each epoch."""
         with self._lock:
-            left = self._unsettled[epoch] - 1
-            if left:
-                self._unsettled[epoch] = left
-            else:
-                del self._unsettled[epoch]
+            for epoch, count in epochs.items():
+                left = self._unsettled[epoch] - count
+                if left:
+                    self._unsettled[epoch] = left
+                else:
+                    del self._unsettled[epoch]
 
     def state(self, value: Any) -> None:
         """Take a STATE message's value; it waits for all records read so far."""

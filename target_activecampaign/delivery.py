@@ -392,9 +392,7 @@ class Delivery:
             return
         self._imports_in_vain = 0
         dropped = [entry for entry in batch.entries if entry.key in failed]
-        for entry in batch.entries:
-            if entry.key not in failed:
-                self._confirm(entry)
+        self._confirm([entry for entry in batch.entries if entry.key not in failed])
         if len(dropped) < len(failed):
             logger.warning(
                 "ActiveCampaign named %d addresses as failed that its import did not have.",
@@ -420,7 +418,7 @@ class Delivery:
         parts = list(entry.parts)
         with self._room:
             self._enter(parts)
-        self._release(entry)
+        self._release([entry])
         self._waiting.extendleft(batch.of([part]) for part in reversed(parts))
 
     def _look_into(self, entry: Entry, *, full: bool) -> None:
@@ -440,25 +438,26 @@ class Delivery:
 
     # Settling
 
-    def _confirm(self, entry: Entry) -> None:
-        self._settlement.confirmed(entry)
-        self._release(entry)
+    def _confirm(self, entries: list[Entry]) -> None:
+        self._settlement.confirmed(entries)
+        self._release(entries)
 
     def _refuse(self, entry: Entry, code: str, reason: str) -> None:
         if entry.sources:
             self._settlement.refused(entry.sources, code, reason)
         else:
             self._settlement.kept(entry)
-        self._release(entry)
+        self._release([entry])
         self._on_settled()
 
-    def _release(self, entry: Entry) -> None:
-        self._busy.discard(entry.key)
+    def _release(self, entries: list[Entry]) -> None:
         with self._room:
-            self._under_way -= 1
-            self._bytes_under_way -= entry.weight
-            mine = self._people[entry.key]
-            mine.remove(entry)
-            if not mine:
-                del self._people[entry.key]
+            for entry in entries:
+                self._busy.discard(entry.key)
+                self._under_way -= 1
+                self._bytes_under_way -= entry.weight
+                mine = self._people[entry.key]
+                mine.remove(entry)
+                if not mine:
+                    del self._people[entry.key]
             self._room.notify_all()

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 from target_activecampaign.codes import CODES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from target_activecampaign.checkpoints import Checkpoints
     from target_activecampaign.packer import Entry, Source
     from target_activecampaign.rejects import RejectFiles
@@ -66,30 +68,36 @@ class Settlement:
             counts["unchanged"] += count
         self._checkpoints.reading()
 
-    def confirmed(self, entry: Entry) -> None:
-        """Settle a contact that ActiveCampaign has imported."""
-        if entry.sources:
-            self.settled(entry.sources, "changed" if entry.known else "added")
-        else:
-            self._count_leaver(self.left, entry)
+    def confirmed(self, entries: Iterable[Entry]) -> None:
+        """Settle contacts that ActiveCampaign has imported."""
+        epochs: Counter[int] = Counter()
+        with self._lock:
+            for entry in entries:
+                if entry.sources:
+                    self._settle(entry.sources, "changed" if entry.known else "added", epochs)
+                else:
+                    self.left[next(iter(entry.marks))] += 1
+        self._checkpoints.settle(epochs)
 
     def settled(self, sources: list[Source], kind: str) -> None:
         """Settle the records of one contact, of which the last counts and the others merged."""
-        *merged, last = sources
+        epochs: Counter[int] = Counter()
         with self._lock:
-            for source in merged:
-                self._count(source.name, "merged")
-            self._count(last.name, kind)
-        for source in sources:
-            self._checkpoints.settle(source.epoch)
+            self._settle(sources, kind, epochs)
+        self._checkpoints.settle(epochs)
+
+    def _settle(self, sources: list[Source], kind: str, epochs: Counter[int]) -> None:
+        *merged, last = sources
+        for source in merged:
+            self._count(source.name, "merged")
+            epochs[source.epoch] += 1
+        self._count(last.name, kind)
+        epochs[last.epoch] += 1
 
     def kept(self, entry: Entry) -> None:
         """Count someone whom ActiveCampaign has not let go."""
-        self._count_leaver(self.not_left, entry)
-
-    def _count_leaver(self, counter: Counter[int], entry: Entry) -> None:
         with self._lock:
-            counter[next(iter(entry.marks))] += 1
+            self.not_left[next(iter(entry.marks))] += 1
 
     def refused(self, sources: list[Source], code: str, reason: str) -> None:
         """Settle records that were refused, with a code out of `CODES`."""
@@ -99,8 +107,7 @@ class Settlement:
                 self._count(source.name, "invalid" if CODES[code].ours else "rejected")
                 self.codes[code] += 1
         # Only now may STATE pass them: the file holds them.
-        for source in sources:
-            self._checkpoints.settle(source.epoch)
+        self._checkpoints.settle(Counter(source.epoch for source in sources))
 
     def _count(self, stream: str, what: str) -> None:
         self.counts.setdefault(stream, Counter())[what] += 1

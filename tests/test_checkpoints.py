@@ -25,7 +25,7 @@ def test_state_leaves_exactly_when_all_before_it_is_settled(story: list[str | in
             log.append("state")
         elif open_records:
             _, epoch = open_records.pop(int(move) % len(open_records))
-            checkpoints.settle(epoch)
+            checkpoints.settle({epoch: 1})
         barrier = min((position for position, _ in open_records), default=len(log))
         free = [p for p, what in enumerate(log) if what == "state" and taken < p < barrier]
         assert checkpoints.take() == (free[-1] if free else None)

@@ -370,10 +370,8 @@ def write(
                 keeping.append({**row, "membership": UNKNOWN})
             else:
                 staying.append(row)
-    if staying:
-        db.execute(_upsert(db, keep_membership=False), staying)
-    if keeping:
-        db.execute(_upsert(db, keep_membership=True), keeping)
+    _put(db, staying, keep_membership=False)
+    _put(db, keeping, keep_membership=True)
     if leaving:
         change = table.update().where(
             table.c.segment == sa.bindparam("_segment"), table.c.person == sa.bindparam("_person")
@@ -389,6 +387,20 @@ def write(
             ),
             leaving,
         )
+
+
+def _put(db: sa.Connection, rows: list[dict[str, Any]], *, keep_membership: bool) -> None:
+    if not rows:
+        return
+    upsert: Any = _upsert(db, keep_membership=keep_membership)
+    if db.dialect.name != "sqlite":
+        db.execute(upsert, rows)
+        return
+    # As for questions: SQLAlchemy writes the statement, and need not look at each value.
+    compiled: Any = upsert.compile(db, column_keys=list(rows[0]))
+    order, constants = compiled.positiontup, compiled.params
+    values = [tuple(row[n] if n in row else constants[n] for n in order) for row in rows]
+    db.exec_driver_sql(str(compiled), values)
 
 
 def _upsert(db: sa.Connection, *, keep_membership: bool) -> sa.Executable:
