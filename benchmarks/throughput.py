@@ -15,33 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from threading import Thread
-from typing import IO, Any
+from typing import IO
+
+from local import configured, sandbox, stats
 
 LIMIT = 25_000
 GOAL = 24_500
-
-
-def start_sandbox(folder: Path, latency: float) -> tuple[subprocess.Popen[str], str]:
-    """A sandbox with its limits on; its process and its address."""
-    command = [sys.executable, "-m", "target_activecampaign.sandbox", "--exit-with-stdin"]
-    process = subprocess.Popen(
-        [*command, "--path", str(folder / "account.db"), "--latency", str(latency)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    return process, json.loads(process.stdout.readline())["url"]
-
-
-def stats(url: str) -> dict[str, Any]:
-    """What the sandbox counted."""
-    with urllib.request.urlopen(f"{url}/_sandbox/stats") as answer:  # noqa: S310 - loopback
-        counted: dict[str, Any] = json.load(answer)
-    return counted
 
 
 def feed(pipe: IO[bytes]) -> None:
@@ -69,13 +50,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--latency", type=float, default=7)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        sandbox(Path(name), "--latency", str(options.latency)) as url,
+    ):
         folder = Path(name)
-        sandbox, url = start_sandbox(folder, options.latency)
-        config = {"api_url": url, "api_key": "sandbox-key", "data_privacy_consent": True}
-        (folder / "config.json").write_text(json.dumps({**config, "list_id": 1}))
         target = subprocess.Popen(
-            [Path(sys.executable).with_name("target-activecampaign"), "--config", "config.json"],
+            configured(folder, url),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             cwd=folder,
@@ -89,9 +70,6 @@ def main() -> int:
         after, seconds = stats(url), time.monotonic() - began
         target.terminate()
         code = target.wait()
-        if sandbox.stdin is not None:
-            sandbox.stdin.close()
-        sandbox.wait()
     rate = (after["contacts_imported"] - before["contacts_imported"]) / seconds * 60
     asked = (after["requests"] - before["requests"]) / seconds
     print(f"confirmed a minute   {rate:,.0f} of {LIMIT:,} (goal {GOAL:,})")
