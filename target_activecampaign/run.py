@@ -14,14 +14,11 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from singer_sdk.singerlib.json import serialize_json
 
-from target_activecampaign import shortcut
 from target_activecampaign.account import Account
 from target_activecampaign.checkpoints import Checkpoints
 from target_activecampaign.comparison import Comparison
@@ -41,6 +38,8 @@ from target_activecampaign.shortcut import Shortcut
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import msgspec
+
     from target_activecampaign.codes import Refusal
     from target_activecampaign.contact import Contact
     from target_activecampaign.mapping import StreamMapping
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
     from target_activecampaign.settings import Settings
 
 logger = logging.getLogger("target-activecampaign")
-
-_VERSION = version("target-activecampaign")
 
 
 class ThresholdError(Exception):
@@ -225,14 +222,15 @@ class Run:
             delivery=delivery,
             on_wait=self._check_stop,
         )
-        quick = Shortcut(
+        shortcut = Shortcut(
+            settings,
             ledger,
             self._settlement,
             comparison,
             long_way=self._take_long_way,
             state=self._checkpoints.state,
         )
-        return _Parts(account, ledger, delivery, comparison, streams, leaving, quick)
+        return _Parts(account, ledger, delivery, comparison, streams, leaving, shortcut)
 
     @property
     def connected(self) -> bool:
@@ -243,20 +241,10 @@ class Run:
 
     def open_shortcut(self, stream: str, mapping: StreamMapping, schema: Mapping[str, Any]) -> None:
         """Let records of a stream that no stream map changes take the shortcut, if they may."""
-        settings, parts = self._settings, self._parts
+        parts = self._parts
         segment = parts.streams.segments.get(stream) if parts else None
-        if parts is None or segment is None:
-            return
-        address = mapping.shortcut
-        skips = settings.skip_unchanged and not settings.full_resync
-        if address is None or not skips or segment.settings.sync_mode not in shortcut.MODES:
-            self.close_shortcut(stream)
-            return
-        checked = settings.validate_records
-        makes = repr((_VERSION, stream, checked, mapping.makes)).encode() + msgspec.json.encode(
-            schema, order="sorted"
-        )
-        parts.shortcut.open(stream, segment, self._passages[stream], address, makes)
+        if parts is not None and segment is not None:
+            parts.shortcut.open(stream, segment, self._passages[stream], mapping, schema)
 
     def close_shortcut(self, stream: str) -> None:
         """Let records of a stream go the long way."""

@@ -11,21 +11,21 @@ fields; all of it is in the digest.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from target_activecampaign.ledger import DIGEST_BYTES
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from target_activecampaign.comparison import Comparison
     from target_activecampaign.ledger import Ledger
+    from target_activecampaign.mapping import StreamMapping
     from target_activecampaign.segment import Passage, Segment
+    from target_activecampaign.settings import Settings
     from target_activecampaign.settlement import Settlement
 
 MODES = ("upsert", "mirror")
@@ -90,6 +90,7 @@ class Shortcut:
     """Takes records and STATE in their order.
 
     Args:
+        settings: Whether unchanged profiles are sent all the same, and records checked.
         ledger: What was delivered.
         settlement: What is told of records that are unchanged.
         comparison: What says whether a contact is as it was delivered.
@@ -98,6 +99,7 @@ class Shortcut:
         state: Takes a STATE's value when its turn comes.
     """
 
+    settings: Settings
     ledger: Ledger
     settlement: Settlement
     comparison: Comparison
@@ -109,21 +111,33 @@ class Shortcut:
     _since: float = 0.0
 
     def open(
-        self, name: str, segment: Segment, passage: Passage, address: str, makes: bytes
+        self,
+        name: str,
+        segment: Segment,
+        passage: Passage,
+        mapping: StreamMapping,
+        schema: Mapping[str, Any],
     ) -> None:
-        """Let a stream's records take the shortcut from its next record on.
+        """Let a stream's records take the shortcut from its next record on, if they may.
 
         Args:
-            name: The stream.
+            name: The stream, which stream maps leave alone.
             segment: Where it goes.
             passage: How far it has come.
-            address: The property that holds the e-mail address.
-            makes: All that makes a contact of a record.
+            mapping: What becomes of its records.
+            schema: Its schema.
         """
+        self.close(name)
+        wanted = self.settings.skip_unchanged and not self.settings.full_resync
+        address = mapping.shortcut
+        if address is None or not wanted or segment.settings.sync_mode not in MODES:
+            return
         reads = msgspec.defstruct(
             "Address", [("address", str | None, None)], rename={"address": address}
         )
-        seed = hashlib.blake2b(makes, digest_size=DIGEST_BYTES)
+        makes = (_versions(), name, self.settings.validate_records, mapping.makes)
+        rules = msgspec.json.encode(schema, order="sorted")
+        seed = self.ledger.seed(repr(makes).encode() + rules)
         addresses = msgspec.json.Decoder(reads)
         self._streams[name] = _Stream(name, segment, passage, object(), seed, addresses)
 
@@ -231,3 +245,16 @@ class Shortcut:
             # Noted first: STATE may not pass someone whom a mirror has not seen.
             self.ledger.members.note(segment.number, segment.seen, unchanged=people, outdated=())
             self.settlement.unchanged(name, len(people))
+
+
+def _versions() -> list[str | None]:
+    """The versions of what gives values their form."""
+    names = ("target-activecampaign", "email-validator", "phonenumbers")
+    return [_version(name) for name in names]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # of an extra
+        return None

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
-    "DIGEST_BYTES",
     "ExistingContacts",
     "Journal",
     "Known",
@@ -42,7 +41,7 @@ __all__ = [
 ]
 
 _HASH_BYTES = 16
-DIGEST_BYTES = 12
+_DIGEST_BYTES = 12
 
 
 class Ledger:
@@ -83,6 +82,14 @@ class Ledger:
         """The keyed hash that stands for a person of this account."""
         return person_hash(self._store.key, self._identity, key)
 
+    def seed(self, makes: bytes) -> Any:
+        """What the digests of records begin with; a keyed hash, to be copied for each.
+
+        Args:
+            makes: All that makes a contact of a record.
+        """
+        return hashlib.blake2b(makes, key=self._store.key, digest_size=_DIGEST_BYTES)
+
     def end(self, *, clean: bool, outcome: str, counts: Mapping[str, Any]) -> None:
         """Close the ledger.
 
@@ -109,7 +116,7 @@ def person_hash(key: bytes, identity: str, person: str) -> bytes:
 
 def digest(body: bytes) -> bytes:
     """What tells a contact's values from others; lists and tags count too."""
-    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
+    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
 
 
 def _account(store: Store, identity: str) -> int:
