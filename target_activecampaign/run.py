@@ -122,7 +122,7 @@ class Run:
         bookmarks: list[str] | None,
     ) -> None:
         """Take a stream as the tap announces it."""
-        self._finish_records()
+        self.finish_records()
         known = self._sources.get(stream)
         if known is None or known.schema != schema:
             self._sources[stream] = SourceStream(stream, schema, tuple(keys or ()))
@@ -273,7 +273,8 @@ class Run:
         finally:
             self._raw = None
 
-    def _finish_records(self) -> None:
+    def finish_records(self) -> None:
+        """See to the records that wait, before something comes that must not pass them."""
         if self._parts is not None:
             self._parts.shortcut.flush()
 
@@ -286,7 +287,7 @@ class Run:
 
     def activate(self, stream: str, version: object) -> None:
         """Take an ACTIVATE_VERSION message."""
-        self._finish_records()
+        self.finish_records()
         if stream in self._passages:
             self._passages[stream].activate(version)
 

@@ -165,8 +165,7 @@ class TargetActiveCampaign(Target):
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
-        self.source = stream = message_dict["stream"]
-        schema = message_dict["schema"]
+        stream, schema = message_dict["stream"], message_dict["schema"]
         check_schema(schema, stream)
         schema["properties"] = without_booleans(schema["properties"])
         self.run.announce(
@@ -175,6 +174,7 @@ class TargetActiveCampaign(Target):
             message_dict.get("key_properties"),
             message_dict.get("bookmark_properties"),
         )
+        self.source = stream
         try:
             super()._process_schema_message(message_dict)
         except (KeyError, TypeError, ValueError) as error:
@@ -221,6 +221,7 @@ class TargetActiveCampaign(Target):
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "record"})
+        self.run.finish_records()
         stream, line = message_dict["stream"], self.message_reader.line
         self.run.message(stream, line, message_dict.get("version"))
         self._process_record(message_dict)
@@ -242,6 +243,7 @@ class TargetActiveCampaign(Target):
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Hand each record of the files on as if it had come as a message of its own."""
         self._assert_line_requires(message_dict, requires={"stream", "encoding", "manifest"})
+        self.run.finish_records()
         stream = message_dict["stream"]
         if stream not in self.mapper.stream_maps:
             self._assert_sink_exists(stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -237,3 +238,71 @@ def test_state_does_not_pass_records_that_wait(load: ForkedTargetRunner) -> None
     assert outcome.code == 1, "the last message is none"
     assert outcome.states[-1] == 3
     assert outcome.counts == {"read": 6, "unchanged": 3, "added": 3}
+
+
+# In their order
+
+
+def test_what_goes_the_long_way_at_once_passes_no_record_that_waits(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    types = {"lifetime_value": "number"}
+    first = record(ADA, first_name="First", lifetime_value=1)
+    # Not JSON by the letter, so nobody takes it as it is.
+    later = '{"type":"RECORD","stream":"profiles","record":{"email":"%s","first_name":"Later",'
+    later = later % ADA + '"lifetime_value":NaN}}'
+    for _ in range(2):
+        load([schema(**types), first, later, state(1)]).succeeded()
+        assert sandbox.contacts()[ADA]["first_name"] == "Later"
+        load([schema(**types), later, first, state(1)]).succeeded()
+        assert sandbox.contacts()[ADA]["first_name"] == "First"
+
+
+def test_nor_does_a_batch_file(sandbox: SandboxServer, load: TargetRunner) -> None:
+    path = load.folder / "later.jsonl"
+    path.write_text(json.dumps({"email": ADA, "first_name": "Later"}) + "\n", "utf-8")
+    batch = {
+        "type": "BATCH",
+        "stream": "profiles",
+        "encoding": {"format": "jsonl", "compression": "none"},
+        "manifest": [path.as_uri()],
+    }
+    for first in ("First", "First", "Else"):
+        messages = [schema(), *people(3), record(ADA, first_name=first), batch, state(1)]
+        load(messages).succeeded()
+        assert sandbox.contacts()[ADA]["first_name"] == "Later"
+
+
+def test_streams_that_take_turns_keep_their_sinks(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    def messages(note: str) -> list[dict[str, Any]]:
+        return [
+            schema("a", city="string"),
+            record("a1@example.com", "a", city=note),
+            record("a2@example.com", "a", city=note),
+            schema("b", notes="string"),
+            record("b1@example.com", "b", notes=note),
+            record("b2@example.com", "b", notes=note),
+            schema("a", city="string", tier="string"),
+            record("a3@example.com", "a", city=note, tier="Gold"),
+            record("b3@example.com", "b", notes=note),
+            state(note),
+        ]
+
+    for note in ("one", "one", "two"):
+        outcome = load(messages(note), streams={"b": {"list_id": 2}}).succeeded()
+        held = {who: one["fields"] for who, one in sandbox.contacts().items()}
+        assert held == {
+            "a1@example.com": {"CITY": note},
+            "a2@example.com": {"CITY": note},
+            "a3@example.com": {"CITY": note, "TIER": "Gold"},
+            **{f"b{n}@example.com": {"NOTES": note} for n in (1, 2, 3)},
+        }
+        assert {who: set(one["lists"]) for who, one in sandbox.contacts().items()} == {
+            who: {"2" if who.startswith("b") else "1"} for who in held
+        }
+        assert {name: one["counts"]["read"] for name, one in outcome.report["streams"].items()} == {
+            "a": 3,
+            "b": 3,
+        }
