@@ -25,11 +25,12 @@ MEMORY_GOAL = 160
 
 def floor(source: Path, count: int) -> float:
     """Microseconds a record that it takes to decode its line, and to do nothing else."""
-    lines = source.read_bytes().splitlines()
     decoder = msgspec.json.Decoder()
     began = time.process_time()
-    for line in lines:
-        decoder.decode(line)
+    # Not all in memory: a process that is measured later begins with as much as this one has.
+    with source.open("rb") as file:
+        for line in file:
+            decoder.decode(line)
     return (time.process_time() - began) / count * 1e6
 
 

@@ -36,6 +36,17 @@ class _Envelope(msgspec.Struct):
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
+_raws = msgspec.json.Decoder(msgspec.Raw)
+
+
+def is_object(text: bytes) -> bool:
+    """Whether a text is a JSON object as a whole, without a look at what is in it."""
+    try:
+        _raws.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return text[:1] == b"{"
+
 
 _FORMS: dict[str, type] = {
     "stream": str,

@@ -29,7 +29,7 @@ from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.flattening import without_booleans
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.opening import MissingListError
-from target_activecampaign.reader import MessageReader
+from target_activecampaign.reader import MessageReader, is_object
 from target_activecampaign.run import GuardError, Run, StoppedError, ThresholdError
 from target_activecampaign.segment import ModeError
 from target_activecampaign.settings import SettingError
@@ -253,20 +253,33 @@ class TargetActiveCampaign(Target):
             head["version"] = version
         start = msgspec.json.encode(head)[:-1] + b',"record":'
         for url, number, line in record_lines(message_dict["encoding"], message_dict["manifest"]):
-            try:
-                record = self.message_reader.deserialize_json(line)
-                self._assert_line_requires({"record": record}, requires={"record"})
-            except InvalidInputLine:
-                raise BatchFileError(
-                    f"Line {number} of the batch file {url} is no JSON object: the file was cut "
-                    "off, damaged, or is of another format."
-                ) from None
-            self.run.message(stream, start + line.strip() + b"}", version)
-            self._process_record({"type": "RECORD", "stream": stream, "record": record})
+            place = f"Line {number} of the batch file {url}"
+            self._process_batch_line(stream, line, start=start, version=version, place=place)
             self.run.tick()
             if self.message_reader.stopped:
                 # The STATE that comes after this message is not read any more.
                 break
+
+    def _process_batch_line(
+        self, stream: str, line: bytes, *, start: bytes, version: Any, place: str
+    ) -> None:
+        """Process a record of a file, whose message would begin with `start`."""
+        text = line.strip()
+        whole = start + text + b"}"
+        raw, number = msgspec.Raw(text), self.message_reader.line_number
+        if is_object(text) and self.run.record(stream, raw, whole, version, number):
+            return
+        try:
+            record = self.message_reader.deserialize_json(line)
+            self._assert_line_requires({"record": record}, requires={"record"})
+        except InvalidInputLine:
+            raise BatchFileError(
+                f"{place} is no JSON object: the file was cut off, damaged, or is of another "
+                "format."
+            ) from None
+        self.run.finish_records()
+        self.run.message(stream, whole, version)
+        self._process_record({"type": "RECORD", "stream": stream, "record": record})
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"value"})

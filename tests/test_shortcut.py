@@ -306,3 +306,32 @@ def test_streams_that_take_turns_keep_their_sinks(
             "a": 3,
             "b": 3,
         }
+
+
+def test_records_of_batch_files_take_it_too(sandbox: SandboxServer, load: TargetRunner) -> None:
+    path = load.folder / "people.jsonl"
+    records = [one["record"] for one in people(20)]
+    batch = {
+        "type": "BATCH",
+        "stream": "profiles",
+        "encoding": {"format": "jsonl", "compression": "none"},
+        "manifest": [path.as_uri()],
+    }
+    path.write_text("".join(json.dumps(one) + "\n" for one in records), "utf-8")
+    load([schema(), batch, state(1)]).succeeded()
+    known = digests(load.folder)
+    assert None not in known
+
+    path.write_text("".join(json.dumps(one) + " \n" for one in records), "utf-8")
+    outcome = load([schema(), batch, state(2)]).succeeded()
+    assert outcome.counts == {"read": 20, "unchanged": 20}
+    assert outcome.states == [2]
+    assert digests(load.folder) == known
+
+    damaged = "".join(json.dumps(one) + "\n" for one in records[:3]) + '{"email": "x'
+    path.write_text(damaged, "utf-8")
+    outcome = load([schema(), batch, state(3)])
+    assert outcome.code == 1
+    assert "Line 4 of the batch file" in outcome.log
+    assert outcome.counts == {"read": 3, "unchanged": 3}
+    assert outcome.states == []
