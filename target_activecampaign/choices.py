@@ -166,7 +166,7 @@ def blurs(option: str) -> bool:
 def items_of(value: Any) -> list[Any]:
     """The items of an array, also of one that came as JSON text; or the one value in a list.
 
-    The SDK's flattening hands arrays on as JSON text, and so do warehouses without arrays.
+    Warehouses without arrays hold them as JSON text.
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(msgspec.DecodeError, UnicodeEncodeError, RecursionError):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -247,8 +248,9 @@ class Shortcut:
             self.settlement.unchanged(name, len(people))
 
 
+@cache
 def _versions() -> list[str | None]:
-    """The versions of what gives values their form."""
+    """The versions of what gives values their form; they are looked up in files, so only once."""
     names = ("target-activecampaign", "email-validator", "phonenumbers")
     return [_version(name) for name in names]
 

@@ -159,6 +159,12 @@ def state(value: Any) -> dict[str, Any]:
     return {"type": "STATE", "value": value}
 
 
+def batch(encoding: Mapping[str, Any], *manifest: Path | str | None, **more: Any) -> dict[str, Any]:
+    """A BATCH message."""
+    urls = [path.as_uri() if isinstance(path, Path) else path for path in manifest]
+    return {"type": "BATCH", "stream": "profiles", "encoding": encoding, "manifest": urls, **more}
+
+
 def people(count: int, stream: str = "profiles", **values: Any) -> list[dict[str, Any]]:
     """RECORD messages of so many people."""
     return [

@@ -23,7 +23,7 @@ from singer_sdk.singerlib.json import deserialize_json, serialize_json
 
 from target_activecampaign.batch_files import record_lines
 from tests.fork_server import ForkedTargetRunner
-from tests.target_runner import people, record, schema, state
+from tests.target_runner import batch, people, record, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,12 +37,6 @@ IMPORT = "/api/3/import/bulk_import"
 JSONL = {"format": "jsonl", "compression": "none"}
 GZIP = {"format": "jsonl", "compression": "gzip"}
 PARQUET = {"format": "parquet", "compression": None}
-
-
-def batch(encoding: Mapping[str, Any], *manifest: Path | str | None, **more: Any) -> dict[str, Any]:
-    """A BATCH message."""
-    urls = [path.as_uri() if isinstance(path, Path) else path for path in manifest]
-    return {"type": "BATCH", "stream": "profiles", "encoding": encoding, "manifest": urls, **more}
 
 
 def write_parquet(path: Path, records: Iterable[Mapping[str, Any]], **options: Any) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from tests.fork_server import ForkedTargetRunner, ForkServer
 from tests.ledgers import LEDGER, ledger
 from tests.mirrors import QUICK, activate, quick_sandbox
-from tests.target_runner import people, record, schema, state
+from tests.target_runner import batch, people, record, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,7 @@ SMALL = {
 }
 NEVER: dict[str, Any] = {"target_activecampaign.shortcut.MODES": []}
 ADA = "ada@example.com"
+PLAIN = {"format": "jsonl", "compression": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -261,14 +262,9 @@ def test_what_goes_the_long_way_at_once_passes_no_record_that_waits(
 def test_nor_does_a_batch_file(sandbox: SandboxServer, load: TargetRunner) -> None:
     path = load.folder / "later.jsonl"
     path.write_text(json.dumps({"email": ADA, "first_name": "Later"}) + "\n", "utf-8")
-    batch = {
-        "type": "BATCH",
-        "stream": "profiles",
-        "encoding": {"format": "jsonl", "compression": "none"},
-        "manifest": [path.as_uri()],
-    }
+    files = batch(PLAIN, path)
     for first in ("First", "First", "Else"):
-        messages = [schema(), *people(3), record(ADA, first_name=first), batch, state(1)]
+        messages = [schema(), *people(3), record(ADA, first_name=first), files, state(1)]
         load(messages).succeeded()
         assert sandbox.contacts()[ADA]["first_name"] == "Later"
 
@@ -311,26 +307,21 @@ def test_streams_that_take_turns_keep_their_sinks(
 def test_records_of_batch_files_take_it_too(sandbox: SandboxServer, load: TargetRunner) -> None:
     path = load.folder / "people.jsonl"
     records = [one["record"] for one in people(20)]
-    batch = {
-        "type": "BATCH",
-        "stream": "profiles",
-        "encoding": {"format": "jsonl", "compression": "none"},
-        "manifest": [path.as_uri()],
-    }
+    files = batch(PLAIN, path)
     path.write_text("".join(json.dumps(one) + "\n" for one in records), "utf-8")
-    load([schema(), batch, state(1)]).succeeded()
+    load([schema(), files, state(1)]).succeeded()
     known = digests(load.folder)
     assert None not in known
 
     path.write_text("".join(json.dumps(one) + " \n" for one in records), "utf-8")
-    outcome = load([schema(), batch, state(2)]).succeeded()
+    outcome = load([schema(), files, state(2)]).succeeded()
     assert outcome.counts == {"read": 20, "unchanged": 20}
     assert outcome.states == [2]
     assert digests(load.folder) == known
 
     damaged = "".join(json.dumps(one) + "\n" for one in records[:3]) + '{"email": "x'
     path.write_text(damaged, "utf-8")
-    outcome = load([schema(), batch, state(3)])
+    outcome = load([schema(), files, state(3)])
     assert outcome.code == 1
     assert "Line 4 of the batch file" in outcome.log
     assert outcome.counts == {"read": 3, "unchanged": 3}
