@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import re
+from functools import lru_cache
 from typing import Any
-
-from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from target_activecampaign.codes import Refusal
 
 _MAX_ADDRESS = 254
 
 _ATOM = r"[A-Za-z0-9_!#$%&'*+\-/=?^`{|}~]+"
+_ORDINARY_LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 # Two hyphens in a row are left to the library: they may be Punycode, or forbidden.
 _LABEL = r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
-_ORDINARY = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@((?:{_LABEL}\.)+[A-Za-z]{{2,}})")
-_ORDINARY_LOCAL_PART = 64
-_ORDINARY_DOMAIN = 63
-# Of whole domains and of ends of domains.
-_SPECIAL_USE = tuple(f".{name}" for name in SPECIAL_USE_DOMAIN_NAMES)
+_ORDINARY_DOMAIN = re.compile(rf"(?:{_LABEL}\.)+[A-Za-z]{{2,}}")
+_LONGEST_LOCAL = 64
+_LONGEST_DOMAIN = 63
+# Domains that email-validator knows no mail to go to; it is only imported once it is needed.
+_SPECIAL_USE = (".arpa", ".invalid", ".local", ".localhost", ".onion", ".test")
 
 _LAST_LABEL = re.compile(r"\.(?:[a-z]{2,}|xn--[a-z0-9-]+)\Z")
 
@@ -62,17 +62,23 @@ def valid_address(value: Any) -> str:
 
 def by_pattern(address: str) -> str | None:
     """An ordinary address of at most 254 characters as it is sent; None when that is not sure."""
-    match = _ORDINARY.fullmatch(address)
-    if match is None:
+    local, _, domain = address.rpartition("@")
+    known = _ordinary_domain(domain)
+    if known is None or len(local) > _LONGEST_LOCAL or not _ORDINARY_LOCAL.fullmatch(local):
         return None
-    local, domain = match[1], match[2].lower()
-    if len(local) > _ORDINARY_LOCAL_PART or len(domain) > _ORDINARY_DOMAIN:
-        return None  # No label of a domain of that length can be too long by itself.
     if local.isalpha() and not local.islower():
         return None  # It may be a mailbox whose name has no case, such as `Postmaster`.
-    if f".{domain}".endswith(_SPECIAL_USE):
+    return f"{local}@{known}"
+
+
+@lru_cache(maxsize=4096)
+def _ordinary_domain(domain: str) -> str | None:
+    """An ordinary domain in lower case; None for any other. Most people share a few of them."""
+    # No label of a domain of that length can be too long by itself.
+    if len(domain) > _LONGEST_DOMAIN or not _ORDINARY_DOMAIN.fullmatch(domain):
         return None
-    return f"{local}@{domain}"
+    domain = domain.lower()
+    return None if f".{domain}".endswith(_SPECIAL_USE) else domain
 
 
 def by_library(address: str) -> str:
@@ -85,6 +91,9 @@ def by_library(address: str) -> str:
     Raises:
         Refusal: `EMAIL_INVALID`; the reason does not hold the address.
     """
+    # It takes 20 ms, in which the pattern tells 15,000 addresses.
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415
+
     try:
         checked = validate_email(address, check_deliverability=False)
     except EmailNotValidError as error:

@@ -26,11 +26,16 @@ class Checkpoints:
         self._unsettled: dict[int, int] = {}
         self._states: deque[tuple[int, Any]] = deque()
 
-    def read(self) -> int:
-        """Count a record as read; the epoch that it belongs to."""
+    @property
+    def epoch(self) -> int:
+        """The epoch that records belong to which are read now."""
+        return self._epoch
+
+    def read(self, count: int = 1) -> int:
+        """Count records as read; the epoch that they belong to."""
         with self._lock:
             self._read_since = True
-            self._unsettled[self._epoch] = self._unsettled.get(self._epoch, 0) + 1
+            self._unsettled[self._epoch] = self._unsettled.get(self._epoch, 0) + count
             return self._epoch
 
     def reading(self) -> None:

@@ -42,6 +42,10 @@ class Options:
     Args:
         field: The field.
         add: Adds an option to it, and returns all that it then has.
+
+    Attributes:
+        values: All options.
+        plain: Those that, as a text, stand for themselves.
     """
 
     def __init__(self, field: Field, add: Callable[[Field, str], tuple[str, ...]]) -> None:
@@ -57,6 +61,7 @@ class Options:
     def _take(self, options: tuple[str, ...]) -> None:
         self.values = options
         self._exact = dict(zip(options, options, strict=True))
+        self.plain = {one for one in options if _choices_in(one) == [one]}
         self._alike: dict[str, str | None] = {}
         for option in self._exact:
             key = _folded(option)
@@ -110,6 +115,8 @@ class ChoiceConverter:
             DroppedError: There is none, and so nothing is left.
             UnfitValueError: It holds several choices, or what can't be one.
         """
+        if type(value) is str and value in self._options.plain:
+            return value
         choices = _choices_in(value)
         if len(choices) > 1:
             raise UnfitValueError("it has several choices, and the field holds one")

@@ -11,7 +11,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_activecampaign.ledger import Mark, digest
+import msgspec
+from msgspec.structs import replace
+
+from target_activecampaign.ledger import Known, Mark, digest, known
 from target_activecampaign.ledger.tables import (
     CURRENT,
     FOUND,
@@ -24,27 +27,29 @@ from target_activecampaign.ledger.tables import (
 from target_activecampaign.returning import Return, began_with_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from target_activecampaign.codes import Refusal
     from target_activecampaign.contact import Contact
-    from target_activecampaign.ledger import Known, Ledger
+    from target_activecampaign.ledger import Ledger, Row
     from target_activecampaign.packer import Batch, Entry, Packer, Source
     from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings
     from target_activecampaign.settlement import Settlement
     from target_activecampaign.stored_values import StoredValues
 
-_WINDOW = 1000
+WINDOW = 1000
 """Contacts that are compared at once."""
-_WINDOW_BYTES = 8 * 1024 * 1024
+WINDOW_BYTES = 8 * 1024 * 1024
 _DAY = 86_400
+_NOBODY: dict[int, Known] = {}
+_NOTHING: dict[int, Mark] = {}
 _STAYING = (*CURRENT, OPTED_OUT)
 """What someone can be to whom nothing has to be done as long as nothing changes."""
 
 
-@dataclass(slots=True)
-class _Candidate:
+class _Candidate(msgspec.Struct, eq=False, gc=False):
     """A contact that waits to be compared.
 
     Attributes:
@@ -92,13 +97,11 @@ class _Decisions:
 
     Attributes:
         sent: Those to be sent, in their order.
-        on_their_way: The marks of people among them, and in earlier windows.
         settled: The records of the others, with what they come to.
         notes: What the ledger is to note before anything is settled or sent, by segment.
     """
 
     sent: list[_Candidate] = field(default_factory=list)
-    on_their_way: dict[str, dict[int, Mark]] = field(default_factory=dict)
     settled: list[tuple[list[Source], str]] = field(default_factory=list)
     notes: dict[int, _Notes] = field(default_factory=dict)
 
@@ -116,7 +119,7 @@ class Comparison:
         settlement: What is told of contacts that are not sent.
         packer: Where the others go.
         recovered: Waits until it is known what became of imports that were left in flight.
-        under_way: The marks of a person who is in a batch that is not settled.
+        under_way: The marks of those of some people who are in a batch that is not settled.
         deliver: Takes the batches that are full.
         arrived: Waits until all batches that were delivered are settled.
     """
@@ -129,7 +132,7 @@ class Comparison:
         packer: Packer,
         *,
         recovered: Callable[[], None],
-        under_way: Callable[[str], Mapping[int, Mark]],
+        under_way: Callable[[AbstractSet[str]], dict[str, dict[int, Mark]]],
         deliver: Callable[[Batch], None],
         arrived: Callable[[], None],
     ) -> None:
@@ -141,7 +144,7 @@ class Comparison:
         self._settlement = settlement
         self._packer = packer
         self.recovered = recovered
-        self._under_way = under_way
+        self.under_way = under_way
         self._deliver = deliver
         self._arrived = arrived
         self._stored: list[StoredValues] = []
@@ -154,7 +157,7 @@ class Comparison:
     def add(
         self, contact: Contact, source: Source, segment: Segment, raw: bytes | None = None
     ) -> None:
-        """Take a record's contact.
+        """Take a record's contact, and compare when enough have come.
 
         Args:
             contact: The contact.
@@ -165,28 +168,56 @@ class Comparison:
         Raises:
             Refusal: It can't be sent.
         """
-        segment.peopled = True
+        self.take(contact, source, segment, raw)
+        if len(self._window) >= WINDOW or self._bytes >= WINDOW_BYTES:
+            self.compare()
+
+    def take(
+        self,
+        contact: Contact,
+        source: Source,
+        segment: Segment,
+        raw: bytes | None,
+        person: bytes | None = None,
+    ) -> None:
+        """Take a record's contact, to be compared when `compare` is called.
+
+        Args:
+            contact: The contact.
+            source: The record.
+            segment: Where it goes.
+            raw: The digest of the record itself.
+            person: The hash that stands for the person, where it is known.
+
+        Raises:
+            Refusal: It can't be sent.
+        """
         entry = self._packer.entry(contact, [source])
         entry.raw = raw
+        entry.person = person or self._ledger.person(contact.key)
+        segment.peopled = True
         if not (self._window or self._refused):
             self._since = time.monotonic()
         self._bytes += entry.weight
         latest = self._latest.get(contact.key)
-        merged = None
-        if latest is not None and latest.segment is segment:
-            if segment.stored is not None:
-                # The value that comes first fills what is empty.
-                given = {name for name, value in latest.entry.contact.values.items() if value}
-                if filled := given & segment.stored.destinations:
-                    entry.leave_out(filled)
-            merged = latest.entry.followed_by(entry)
-        if latest is not None and merged is not None and self._packer.fits(merged):
-            latest.entry = merged
-        else:
+        if latest is None or not self._merged(latest, entry, segment):
             candidate = self._latest[contact.key] = _Candidate(entry, segment)
             self._window.append(candidate)
-        if len(self._window) >= _WINDOW or self._bytes >= _WINDOW_BYTES:
-            self.compare()
+
+    def _merged(self, latest: _Candidate, entry: Entry, segment: Segment) -> bool:
+        """Whether a contact could be merged into the same person's that waits."""
+        if latest.segment is not segment:
+            return False
+        if segment.stored is not None:
+            # The value that comes first fills what is empty.
+            given = {name for name, value in latest.entry.contact.values.items() if value}
+            if filled := given & segment.stored.destinations:
+                entry.leave_out(filled)
+        merged = latest.entry.followed_by(entry)
+        if merged is None or not self._packer.fits(merged):
+            return False
+        latest.entry = merged
+        return True
 
     def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str) -> None:
         """Take a record that can't be sent of a person who is in the stream all the same.
@@ -197,45 +228,90 @@ class Comparison:
         if not (self._window or self._refused):
             self._since = time.monotonic()
         self._refused.append((source, refusal, segment, key))
-        if len(self._refused) >= _WINDOW:
+        if len(self._refused) >= WINDOW:
             self.compare()
 
-    def holds(self, key: str) -> bool:
-        """Whether a contact of a person waits to be compared."""
-        return key in self._latest
+    @property
+    def waiting(self) -> set[str]:
+        """The people of whom contacts wait to be compared."""
+        return set(self._latest)
 
-    def proves(self, segment: Segment, rows: Mapping[int, Known], raw: bytes) -> bool:
-        """Whether a record is the one that a contact was delivered of, which need not be sent.
+    @property
+    def count(self) -> int:
+        """How many contacts wait to be compared."""
+        return len(self._window)
 
-        What of the person is on its way is outdated in the ledger, and so proves nothing.
+    @property
+    def segments(self) -> set[int]:
+        """The segments for which contacts wait, and all others of the same lists."""
+        return {number for one in self._window for number in one.segment.of_list}
+
+    def proved(
+        self,
+        segment: Segment,
+        people: Sequence[bytes],
+        raws: Sequence[bytes | None],
+        rows: Mapping[bytes, list[Row]],
+    ) -> list[bool]:
+        """Whether records are those that contacts were delivered of, which need not be sent.
+
+        What of a person is on its way is outdated in the ledger, and so proves nothing.
 
         Args:
-            segment: Where it goes.
-            rows: What is known of the person.
-            raw: The record's digest.
+            segment: Where they go.
+            people: The hashes of whom they are of.
+            raws: The records' digests.
+            rows: What is known of people.
         """
-        own = rows.get(segment.number)
-        return (
-            own is not None
-            and own.raw == raw
-            and own.digest is not None
-            and (own.has_address or not segment.mirror)
-            and self._stays(own, {n: row for n, row in rows.items() if n in segment.of_list})
-        )
+        mirror, number, of_list = segment.mirror, segment.number, segment.of_list
+        found = []
+        for person, raw in zip(people, raws, strict=True):
+            some = rows.get(person)
+            if some is None:
+                found.append(False)
+                continue
+            # Most people are of no other list of the run's.
+            all_ = known(some if len(some) == 1 else [row for row in some if row[1] in of_list])
+            own = all_.get(number)
+            found.append(
+                own is not None
+                and own.raw == raw
+                and own.digest is not None
+                and (own.has_address or not mirror)
+                and self._stays(own, all_)
+            )
+        return found
 
     def age(self) -> float:
         """Seconds since the first contact of those that wait came; 0 when there is none."""
         return time.monotonic() - self._since if self._window or self._refused else 0.0
 
-    def compare(self) -> None:
-        """Compare all that wait, settle what need not be sent, and send the others."""
+    def compare(
+        self,
+        people: Collection[bytes] = (),
+        rows: Mapping[bytes, list[Row]] | None = None,
+        under_way: dict[str, dict[int, Mark]] | None = None,
+    ) -> None:
+        """Compare all that wait, settle what need not be sent, and send the others.
+
+        Args:
+            people: Of whom `rows` and `under_way` tell; about the others it is asked.
+            rows: What the ledger knows of them in all `segments`, asked for after `under_way`.
+            under_way: Their marks, of those who are in a batch that is not settled.
+        """
+        if not (self._window or self._refused):
+            return
         self.recovered()
         window, self._window, self._latest, self._bytes = self._window, [], {}, 0
         refused, self._refused = self._refused, []
         for one in window:
-            one.entry.person = self._ledger.person(one.entry.key)
-            one.digest = digest(one.entry.body + one.segment.held_back)
-        decisions = self._decided(window)
+            held_back = one.segment.held_back
+            one.digest = digest(one.entry.body + held_back if held_back else one.entry.body)
+        unknown = [one for one in window if one.entry.person not in people]
+        # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
+        marks = {**(under_way or {}), **self.under_way({one.entry.key for one in unknown})}
+        rows = {**(rows or {}), **self._rows(unknown)} if unknown else rows or {}
+        decisions = self._decided(window, rows, marks)
         self._find_members(decisions.sent)
         self._leave_filled(decisions.sent)
         for _, _, segment, key in refused:
@@ -260,60 +336,51 @@ class Comparison:
             for batch in self._packer.add(one.entry):
                 self._deliver(batch)
 
-    def _decided(self, window: list[_Candidate]) -> _Decisions:
-        # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
-        on_their_way = {one.entry.key: dict(self._under_way(one.entry.key)) for one in window}
-        known = self._known(window)
+    def _decided(
+        self,
+        window: list[_Candidate],
+        known_rows: Mapping[bytes, list[Row]],
+        under_way: dict[str, dict[int, Mark]],
+    ) -> _Decisions:
         existing = self._existing(window)
-        decisions = _Decisions(on_their_way=on_their_way)
+        decisions = _Decisions()
         for one in window:
             entry, segment = one.entry, one.segment
-            rows = known.get(entry.person, {})
-            rows = {number: rows[number] for number in segment.of_list if number in rows}
-            own = rows.get(segment.number)
-            marks = on_their_way[entry.key]
-            there = entry.person in existing or bool(marks)
-            if self._left_out(segment, there=there):
+            some = known_rows.get(entry.person)
+            rows = known([row for row in some if row[1] in segment.of_list]) if some else _NOBODY
+            marks = under_way.get(entry.key, _NOTHING)
+            if segment.selects and self._left_out(
+                segment, there=entry.person in existing or bool(marks)
+            ):
                 decisions.settled.append((entry.sources, "skipped"))
-            elif segment.number not in marks and self._unchanged(one, rows):
+            elif rows and segment.number not in marks and self._unchanged(one, rows):
                 decisions.settled.append((entry.sources, "unchanged"))
-                notes = decisions.noted(segment)
-                notes.unchanged.append(entry.person)
-                if entry.raw is not None and own is not None and own.raw != entry.raw:
-                    notes.take_raw(entry.person, entry.raw, own.raw)
-                if segment.mirror and own is not None and not own.has_address:
-                    notes.addresses.append((entry.person, entry.contact.email))
+                _note_unchanged(decisions.noted(segment), entry, rows[segment.number])
             else:
+                own = rows.get(segment.number)
                 if own is not None:
                     notes = decisions.noted(segment)
                     notes.outdated.append(entry.person)
                     notes.changed += own.digest not in (None, one.digest)
                 self._mark(one, rows, marks)
-                marks.update(entry.marks)
+                under_way[entry.key] = {**marks, **entry.marks} if marks else entry.marks
                 decisions.sent.append(one)
         return decisions
 
-    def _known(self, window: list[_Candidate]) -> Mapping[bytes, Mapping[int, Known]]:
+    def _rows(self, window: list[_Candidate]) -> Mapping[bytes, list[Row]]:
         """What is known of people in their segments, and in all others of the same lists."""
         segments = {number for one in window for number in one.segment.of_list}
-        if not segments:
-            return {}
-        return self._ledger.members.known(segments, {one.entry.person for one in window})
+        return self._ledger.members.rows(segments, {one.entry.person for one in window})
 
     def _existing(self, window: list[_Candidate]) -> set[bytes]:
         """The people whom the account has, where the mode asks for that."""
-        asked = {
-            one.entry.person
-            for one in window
-            if one.segment.settings.sync_mode in ("update_only", "create_only")
-        }
+        asked = {one.entry.person for one in window if one.segment.selects}
         return self._ledger.existing.among(asked) if asked else set()
 
     @staticmethod
     def _left_out(segment: Segment, *, there: bool) -> bool:
         """Whether the stream's mode leaves a person out."""
-        mode = segment.settings.sync_mode
-        return (mode == "update_only" and not there) or (mode == "create_only" and there)
+        return there == (segment.settings.sync_mode == "create_only")
 
     def _unchanged(self, candidate: _Candidate, rows: Mapping[int, Known]) -> bool:
         """Whether a contact need not be sent, as it is what was delivered."""
@@ -338,24 +405,22 @@ class Comparison:
     ) -> None:
         """Say what the ledger is to keep of a contact that is sent."""
         entry, segment = candidate.entry, candidate.segment
-        entry.known = segment.number in rows
-        siblings = [mark for number, mark in under_way.items() if number in segment.of_list]
+        number = segment.number
+        entry.known = number in rows
         membership: int | None
-        if segment.number in under_way:
+        if not under_way:
+            membership = self._membership(candidate, rows)
+        elif number in under_way:
             # The earlier contact says what the membership is.
             membership = None
-        elif siblings:
+        elif siblings := [mark for n, mark in under_way.items() if n in segment.of_list]:
             # As far as the earlier contact, of another stream of the list, says it.
             membership = siblings[-1].membership
         else:
             membership = self._membership(candidate, rows)
-        entry.marks[segment.number] = Mark(
-            segment.number,
-            candidate.digest,
-            membership,
-            segment.seen or 0,
-            entry.contact.email if segment.mirror else None,
-            entry.raw,
+        address = entry.contact.email if segment.mirror else None
+        entry.marks[number] = Mark(
+            number, candidate.digest, membership, segment.seen or 0, address, entry.raw
         )
 
     @staticmethod
@@ -363,6 +428,8 @@ class Comparison:
         """What a membership will be once the import is confirmed; None for one to be asked for."""
         segment = candidate.segment
         own = rows.get(segment.number)
+        if not (rows or segment.unsubscribes):
+            return UNKNOWN
         current = {row.membership for row in rows.values() if row.membership in CURRENT}
         left = _last_left(rows)
         if left is not None:
@@ -403,7 +470,7 @@ class Comparison:
                     ours = began_with_us(began[person], one.maybe.since, one.maybe.at)
                 elif person in found:
                     ours = False
-                mark = one.entry.marks[number]._replace(membership=OURS if ours else FOUND)
+                mark = replace(one.entry.marks[number], membership=OURS if ours else FOUND)
                 one.entry.marks[number] = mark
 
     def _leave_filled(self, sent: list[_Candidate]) -> None:
@@ -436,6 +503,14 @@ class Comparison:
                 self._deliver(batch)
             self._arrived()
             self._stored += new
+
+
+def _note_unchanged(notes: _Notes, entry: Entry, own: Known) -> None:
+    notes.unchanged.append(entry.person)
+    if entry.raw is not None and own.raw != entry.raw:
+        notes.take_raw(entry.person, entry.raw, own.raw)
+    if notes.segment.mirror and not own.has_address:
+        notes.addresses.append((entry.person, entry.contact.email))
 
 
 def _last_left(rows: Mapping[int, Known]) -> int | None:

@@ -16,6 +16,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from target_activecampaign.account import QUESTIONS_AT_ONCE
 from target_activecampaign.activecampaign import (
     ActiveCampaignError,
@@ -36,6 +38,7 @@ from target_activecampaign.suspects import IndexBase, Suspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
     from target_activecampaign.activecampaign import Accepted, Client, ImportStatus
     from target_activecampaign.flights import Flight
@@ -116,7 +119,7 @@ class Delivery:
         self._refusals_in_vain = 0
         self._imports_in_vain = 0
         self._room = threading.Condition()
-        self._people: dict[str, list[Entry]] = {}
+        self._people: dict[str, tuple[Entry, ...]] = {}
         self._under_way = 0
         self._bytes_under_way = 0
         self._failure: Exception | None = None
@@ -153,17 +156,20 @@ class Delivery:
 
     def _enter(self, entries: list[Entry]) -> None:
         for entry in entries:
-            self._people.setdefault(entry.key, []).append(entry)
-            self._under_way += 1
-            self._bytes_under_way += entry.weight
+            key = entry.key
+            self._people[key] = (*self._people.get(key, ()), entry)
+        self._bytes_under_way += sum([entry.weight for entry in entries])
+        self._under_way += len(entries)
 
-    def marks(self, key: str) -> dict[int, Mark]:
-        """What the ledger is to keep of a person who is under way; nothing if not."""
+    def marks(self, keys: AbstractSet[str]) -> dict[str, dict[int, Mark]]:
+        """What the ledger is to keep of those of some people who are under way."""
         with self._room:
-            found: dict[int, Mark] = {}
-            for entry in self._people.get(key, ()):
-                found.update(entry.marks)
-            return found
+            return {
+                key: {
+                    number: mark for one in self._people[key] for number, mark in one.marks.items()
+                }
+                for key in keys & self._people.keys()
+            }
 
     def _has_room(self, count: int, size: int) -> bool:
         return not self._under_way or (
@@ -280,7 +286,7 @@ class Delivery:
             elif error is not None:
                 self._fail(error)
             for number, membership in (found or {}).items():
-                entry.marks[number] = entry.marks[number]._replace(membership=membership)
+                entry.marks[number] = replace(entry.marks[number], membership=membership)
             entries = [one for one in batch.entries if one.key not in held_back]
             if not left and entries:
                 self._send(batch.of(entries))
@@ -304,7 +310,7 @@ class Delivery:
         if self._failure is not None:
             return
         number = self._ledger.journal.posting(
-            (entry.person, list(entry.marks.values())) for entry in batch.entries
+            [(entry.person, list(entry.marks.values())) for entry in batch.entries]
         )
         self._posting += 1
         body, count = batch.body(), len(batch.entries)
@@ -391,8 +397,9 @@ class Delivery:
             self._recovered()
             return
         self._imports_in_vain = 0
-        dropped = [entry for entry in batch.entries if entry.key in failed]
-        self._confirm([entry for entry in batch.entries if entry.key not in failed])
+        dropped = [entry for entry in batch.entries if entry.key in failed] if failed else []
+        confirmed = [entry for entry in batch.entries if entry not in dropped]
+        self._confirm(confirmed if dropped else batch.entries)
         if len(dropped) < len(failed):
             logger.warning(
                 "ActiveCampaign named %d addresses as failed that its import did not have.",
@@ -451,13 +458,13 @@ class Delivery:
         self._on_settled()
 
     def _release(self, entries: list[Entry]) -> None:
+        keys = [entry.key for entry in entries]
         with self._room:
-            for entry in entries:
-                self._busy.discard(entry.key)
-                self._under_way -= 1
-                self._bytes_under_way -= entry.weight
-                mine = self._people[entry.key]
-                mine.remove(entry)
-                if not mine:
-                    del self._people[entry.key]
+            self._busy.difference_update(keys)
+            for key, entry in zip(keys, entries, strict=True):
+                mine = self._people.pop(key)
+                if len(mine) > 1:
+                    self._people[key] = tuple(one for one in mine if one is not entry)
+            self._bytes_under_way -= sum([entry.weight for entry in entries])
+            self._under_way -= len(entries)
             self._room.notify_all()

@@ -113,7 +113,7 @@ def converter(
 
 
 def _of_whole_numbers(convert: Converter) -> Converter:
-    return lambda value: convert(whole(value))
+    return lambda value: convert(value if type(value) is int else whole(value))
 
 
 def _without_objects(convert: Converter) -> Converter:

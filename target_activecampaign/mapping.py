@@ -120,21 +120,25 @@ class StreamMapping:
             if entry.destination == "tags"
         ]
         steps = [self._step(entry) for entry in self.properties if entry.form is not None]
-        self._standard = [step for step in steps if step.entry.field is None]
-        self._fields = [step for step in steps if step.entry.field is not None]
+        standard = [step for step in steps if step.entry.field is None]
+        fields = [step for step in steps if step.entry.field is not None]
+        self._plain_standard = [_plain(step) for step in standard if _is_plain(step)]
+        self._plain_fields = [_plain(step) for step in fields if _is_plain(step)]
+        self._standard = [step for step in standard if not _is_plain(step)]
+        self._fields = [step for step in fields if not _is_plain(step)]
 
     @property
-    def shortcut(self) -> str | None:
-        """The property of the e-mail address, if an unchanged record is an unchanged contact.
-
-        None where each record has to be looked into: its address is inside of an object, or
-        choices are counted that are dropped.
-        """
+    def address(self) -> str | None:
+        """The property of the e-mail address; None where that is inside of an object."""
         first, inner = self._email
-        drops = self._settings.on_unknown_option == "drop" and any(
+        return None if inner else first
+
+    @property
+    def provable(self) -> bool:
+        """Whether an unchanged record needs no look: not where dropped choices are counted."""
+        return self._settings.on_unknown_option != "drop" or not any(
             entry.form is not None and entry.form.several is not None for entry in self.properties
         )
-        return None if inner or drops else first
 
     @property
     def makes(self) -> tuple[Any, ...]:
@@ -211,22 +215,21 @@ class StreamMapping:
             ActiveCampaignError: An option could not be added to a field.
         """
         email = self._address(record)
-        contact = Contact(
-            key=person_key(email), email=email, fields=dict(self._constants), lists=self._list_ids
-        )
-        for name, text in _texts(self._standard, record):
-            setattr(contact, name, text)
-        contact.tags = self._tags_of(record)
-        contact.fields.update(_texts(self._fields, record))
-        return contact
+        standard: dict[Any, Any] = {}
+        fields: dict[Any, str] = dict(self._constants)
+        _put_plain_texts(self._plain_standard, record, standard)
+        _put_texts(self._standard, record, standard)
+        tags = self._tags_of(record) if self._tags_at else self._tags
+        _put_plain_texts(self._plain_fields, record, fields)
+        _put_texts(self._fields, record, fields)
+        key = email.lower() if email.isascii() else person_key(email)
+        return Contact(key, email, fields=fields, tags=tags, lists=self._list_ids, **standard)
 
     def _address(self, record: Mapping[str, Any]) -> str:
         value = _at(record, *self._email)
         return valid_address(None if value is _MISSING else value)
 
     def _tags_of(self, record: Mapping[str, Any]) -> tuple[str, ...]:
-        if not self._tags_at:
-            return self._tags
         tags = dict.fromkeys(self._tags)
         for first, inner, name in self._tags_at:
             value = _at(record, first, inner)
@@ -253,12 +256,37 @@ def _at(record: Mapping[str, Any], first: str, inner: tuple[str, ...]) -> Any:
     return value
 
 
-def _texts(steps: list[_Step], record: Mapping[str, Any]) -> list[tuple[Any, str]]:
-    """What destinations are to hold, by attribute or field id; not those that stay as they are.
+_PlainStep = tuple[str, Any, list[_Step]]
+"""A property, its place, and the step itself, for a value that is no text."""
+
+
+def _is_plain(step: _Step) -> bool:
+    """Whether most of its values are texts that go as they are, and the others matter little."""
+    return step.plain and not step.inner and not step.clears
+
+
+def _plain(step: _Step) -> _PlainStep:
+    return step.first, step.place, [step]
+
+
+def _put_plain_texts(
+    steps: list[_PlainStep], record: Mapping[str, Any], texts: dict[Any, str]
+) -> None:
+    """Do as `_put_texts` does, for the properties of which most are: texts that go as they are."""
+    for first, place, step in steps:
+        value = record.get(first)
+        if type(value) is str:
+            if value and not value.isspace():
+                texts[place] = value
+        elif value is not None:
+            _put_texts(step, record, texts)
+
+
+def _put_texts(steps: list[_Step], record: Mapping[str, Any], texts: dict[Any, str]) -> None:
+    """Put what destinations are to hold, by attribute or field id; not those that stay as they are.
 
     It is run for every property of every record that is looked into, hence in one piece.
     """
-    found = []
     for first, inner, convert, plain, clears, place, entry in steps:
         value = _at(record, first, inner) if inner else record.get(first, _MISSING)
         if value is _MISSING:
@@ -275,10 +303,9 @@ def _texts(steps: list[_Step], record: Mapping[str, Any]) -> list[tuple[Any, str
             except (UnknownOptionError, UnfitValueError) as error:
                 raise _refused(entry, error) from None
         if text is not None:
-            found.append((place, text))
+            texts[place] = text
         elif clears:
-            found.append((place, ""))
-    return found
+            texts[place] = ""
 
 
 def _refused(entry: MappedProperty, error: Exception) -> Refusal:

@@ -7,14 +7,18 @@ one person the later is known to be the later, whichever streams or schemas they
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from target_activecampaign.codes import Refusal
 from target_activecampaign.settings import MAX_BYTES_PER_IMPORT, MAX_CONTACTS_PER_IMPORT
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from collections.abc import Set as AbstractSet
 
     from target_activecampaign.contact import Contact
     from target_activecampaign.ledger import Mark
@@ -29,7 +33,7 @@ _MAX_SOURCES = 1000
 _EXCLUDE_AUTOMATIONS = b',"exclude_automations":true}'
 
 
-class Source(NamedTuple):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """Where a contact came from.
 
     Attributes:
@@ -45,8 +49,7 @@ class Source(NamedTuple):
     epoch: int
 
 
-@dataclass(slots=True, eq=False)
-class Entry:
+class Entry(msgspec.Struct, eq=False, gc=False):
     """A contact on its way, with the records that it was made of, in their order.
 
     Attributes:
@@ -60,6 +63,9 @@ class Entry:
         comes_back: What is to be seen to before the import, for someone who has left lists.
         parts: What it was merged from, when that goes to different lists: if one of them has it
             refused, the others may still be had.
+        key: Whom it stands for.
+        weight: Bytes that it holds in memory, roughly. It is taken once: what is counted as under
+            way is taken off again to the byte.
     """
 
     contact: Contact
@@ -67,20 +73,16 @@ class Entry:
     sources: list[Source]
     person: bytes = b""
     raw: bytes | None = None
-    marks: dict[int, Mark] = field(default_factory=dict)
+    marks: dict[int, Mark] = {}  # msgspec gives each entry a new one
     known: bool = False
     comes_back: tuple[Return, ...] = ()
     parts: tuple[Entry, ...] = ()
+    weight: int = 0
+    key: str = ""
 
-    @property
-    def key(self) -> str:
-        """Whom it stands for."""
-        return self.contact.key
-
-    @property
-    def weight(self) -> int:
-        """Bytes that it holds in memory, roughly."""
-        return len(self.body) + sum(len(source.line) for source in self.sources)
+    def __post_init__(self) -> None:
+        """Keep whom it stands for at hand: that is asked for most often."""
+        self.key = self.contact.key
 
     def leave_out(self, destinations: Collection[str | int]) -> None:
         """Leave some of the person's values as they are: see `Contact.leave_out`."""
@@ -104,6 +106,7 @@ class Entry:
             later.known,
             self.comes_back + later.comes_back,
             () if alike else (*(self.parts or (self,)), later),
+            self.weight + later.weight,
         )
 
     def _joined(self, later: dict[int, Mark]) -> dict[int, Mark]:
@@ -112,7 +115,7 @@ class Entry:
         for number in self.marks.keys() & later.keys():
             if later[number].membership is None:
                 membership = self.marks[number].membership
-                joined[number] = later[number]._replace(membership=membership)
+                joined[number] = replace(later[number], membership=membership)
         return joined
 
 
@@ -137,12 +140,12 @@ class Batch:
     @property
     def keys(self) -> set[str]:
         """The people in it."""
-        return {entry.key for entry in self.entries}
+        return {entry.contact.key for entry in self.entries}
 
     def body(self) -> bytes:
         """The import's body in JSON."""
         if not self.exclude_automations:
-            return _HEAD + b",".join(entry.body for entry in self.entries) + _TAIL
+            return _HEAD + b",".join([entry.body for entry in self.entries]) + _TAIL
         bodies = (entry.body[:-1] + _EXCLUDE_AUTOMATIONS for entry in self.entries)
         return _HEAD + b",".join(bodies) + _TAIL[:-1] + _EXCLUDE_AUTOMATIONS
 
@@ -180,8 +183,10 @@ class Packer:
         Raises:
             Refusal: `CONTACT_TOO_LARGE`, or a value that can't be encoded.
         """
-        entry = Entry(contact, contact.encode(), sources)
-        if not self.fits(entry):
+        body = contact.encode()
+        weight = len(body) + sum([len(source.line) for source in sources])
+        entry = Entry(contact, body, sources, weight=weight)
+        if len(body) > self._max_size - self._extra:
             raise Refusal(
                 "CONTACT_TOO_LARGE",
                 f"The contact is {self._size_of(entry):,} bytes as ActiveCampaign takes it; "
@@ -193,10 +198,9 @@ class Packer:
         """Whether a contact is small enough for an import of its own."""
         return self._size_of(entry) <= self._max_size
 
-    def marks(self, key: str) -> dict[int, Mark]:
-        """What the ledger is to keep of a person in the open batch; nothing if not there."""
-        entry = self._open.get(key)
-        return entry.marks if entry else {}
+    def marks(self, keys: AbstractSet[str]) -> dict[str, dict[int, Mark]]:
+        """What the ledger is to keep of those of some people who are in the open batch."""
+        return {key: self._open[key].marks for key in keys & self._open.keys()}
 
     def add(self, entry: Entry) -> list[Batch]:
         """Put a contact that fits an import into the open batch.
@@ -205,11 +209,11 @@ class Packer:
             The batches that are full thereby, in their order: none or one, or two when the
             contact did not fit the batch and fills the next alone.
         """
-        if self._merged(entry):
+        if entry.key in self._open and self._merged(entry):
             return []
         full = []
         size = self._size_of(entry) + (1 if self._open else 0)
-        if self._open and (entry.key in self._open or self._size + size > self._max_size):
+        if self._open and (self._size + size > self._max_size or entry.key in self._open):
             full += self._cut()
             size = self._size_of(entry)
         if not self._open:
@@ -229,10 +233,10 @@ class Packer:
         return time.monotonic() - self._since if self._open else 0.0
 
     def _merged(self, later: Entry) -> bool:
-        """Merge a contact into the same person's in the open batch, if that is there and fits."""
-        earlier = self._open.get(later.key)
-        merged = earlier and earlier.followed_by(later)
-        if earlier is None or merged is None:
+        """Merge a contact into the same person's in the open batch, if that fits."""
+        earlier = self._open[later.key]
+        merged = earlier.followed_by(later)
+        if merged is None:
             return False
         size = self._size + self._size_of(merged) - self._size_of(earlier)
         if size > self._max_size:

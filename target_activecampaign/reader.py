@@ -13,6 +13,7 @@ import select
 import socket
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,12 +22,12 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
-class _Envelope(msgspec.Struct):
+class Envelope(msgspec.Struct, gc=False):
     """A message whose record is not looked into yet."""
 
     type: str
@@ -35,7 +36,7 @@ class _Envelope(msgspec.Struct):
     version: Any = None
 
 
-_envelopes = msgspec.json.Decoder(_Envelope)
+_envelopes = msgspec.json.Decoder(Envelope)
 _raws = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -47,6 +48,8 @@ def is_object(text: bytes) -> bool:
         return False
     return text[:1] == b"{"
 
+
+OnRecords = Callable[[str, object, Sequence[msgspec.Raw], Sequence[bytes], Sequence[int]], bool]
 
 _FORMS: dict[str, type] = {
     "stream": str,
@@ -76,8 +79,9 @@ class MessageReader(GenericSingerReader[str]):
         line: The message that is being processed, as it came.
         line_number: Its number, from 1.
         on_tick: Called between messages, at least twice a second while the input is silent.
-        on_record: Called with each record before anything else is done with it: its stream, the
-            record, the line, the version and the number. It tells whether it takes the record.
+        on_records: Called with records that come one after the other, of one stream and version,
+            before anything else is done with them: the stream, the version, the records, the
+            lines and their numbers. It tells whether it takes them.
     """
 
     def __init__(self) -> None:
@@ -85,7 +89,7 @@ class MessageReader(GenericSingerReader[str]):
         self.line = b""
         self.line_number = 0
         self.on_tick: Callable[[], None] = lambda: None
-        self.on_record: Callable[[str, msgspec.Raw, bytes, Any, int], bool] = lambda *_: False
+        self.on_records: OnRecords = lambda *_: False
         self._stopped = False
         self._waker: tuple[socket.socket, socket.socket] | None = None
 
@@ -123,39 +127,42 @@ class MessageReader(GenericSingerReader[str]):
             InvalidInputLine: A line that is no Singer message; its text does not quote it.
         """
         counts: Counter[str] = Counter()
-        for line in self._lines(file_input or self.default_input):
-            self.line_number += 1
-            if not line.strip():
-                continue
-            self.line = line
-            if self._taken(line):
-                counts["RECORD"] += 1
+        for lines in self._lines(file_input or self.default_input):
+            for some, envelopes in _runs(lines):
+                if envelopes and self._taken(some, envelopes):
+                    counts["RECORD"] += len(some)
+                    self.line_number += len(some)
+                else:
+                    for line in some:
+                        self.line_number += 1
+                        if line.strip():
+                            counts[self._process(line, callbacks)] += 1
+                        if self._stopped:
+                            break
                 if self._stopped:
-                    break
-                continue
-            message = self.deserialize_json(line)
-            kind = message.get("type") if isinstance(message, dict) else None
-            callback = callbacks.get(kind) if isinstance(kind, str) else None
-            if callback is None:
-                raise InvalidInputLine(
-                    f"Line {self.line_number} of the input is not a Singer message: its type is "
-                    f"none of {', '.join(str(getattr(t, 'value', t)) for t in callbacks)}."
-                )
-            callback(message)
-            counts[str(kind)] += 1
-            if self._stopped:
-                break
+                    return counts
         return counts
 
-    def _taken(self, line: bytes) -> bool:
-        """Whether a line is a record that somebody takes as it is."""
-        try:
-            one = _envelopes.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return False
-        if one.type != "RECORD" or bytes(memoryview(one.record)[:1]) != b"{":
-            return False
-        return self.on_record(one.stream, one.record, line, one.version, self.line_number)
+    def _taken(self, lines: list[bytes], envelopes: list[Envelope]) -> bool:
+        """Whether records are taken as they are."""
+        first = envelopes[0]
+        numbers = range(self.line_number + 1, self.line_number + 1 + len(lines))
+        raws = [one.record for one in envelopes]
+        return self.on_records(first.stream, first.version, raws, lines, numbers)
+
+    def _process(self, line: bytes, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> str:
+        """Hand a message to its callback; returns its type."""
+        self.line = line
+        message = self.deserialize_json(line)
+        kind = message.get("type") if isinstance(message, dict) else None
+        callback = callbacks.get(kind) if isinstance(kind, str) else None
+        if callback is None:
+            raise InvalidInputLine(
+                f"Line {self.line_number} of the input is not a Singer message: its type is "
+                f"none of {', '.join(str(getattr(t, 'value', t)) for t in callbacks)}."
+            )
+        callback(message)
+        return str(kind)
 
     def deserialize_json(self, line: str | bytes) -> dict[str, Any]:
         """A message as Python objects, numbers with a fraction as Decimal.
@@ -194,11 +201,12 @@ class MessageReader(GenericSingerReader[str]):
             if not isinstance(line_dict[name], form):
                 raise InvalidInputLine(f"The '{name}' of a {kind} message is no {form.__name__}.")
 
-    def _lines(self, source: IO[str]) -> Iterator[bytes]:
+    def _lines(self, source: IO[str]) -> Iterator[list[bytes]]:
+        """Lines as they come, some at a time."""
         descriptor = _descriptor(source)
         if descriptor is None:
             for text in source:
-                yield text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+                yield [text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text]
                 self.on_tick()
             return
         self._waker = socket.socketpair()
@@ -209,7 +217,7 @@ class MessageReader(GenericSingerReader[str]):
                 end.close()
             self._waker = None
 
-    def _polled_lines(self, descriptor: int) -> Iterator[bytes]:
+    def _polled_lines(self, descriptor: int) -> Iterator[list[bytes]]:
         """Lines of a pipe or file; a wait for the next can be ended by `stop`."""
         assert self._waker is not None  # noqa: S101 - set by the only caller
         watched = [descriptor, self._waker[0].fileno()]
@@ -222,15 +230,53 @@ class MessageReader(GenericSingerReader[str]):
             chunk = os.read(descriptor, _CHUNK)
             if not chunk:
                 if any(rest):
-                    yield b"".join(rest)
+                    yield [b"".join(rest)]
                 return
             head, *lines = chunk.split(b"\n")
             rest.append(head)
             if lines:
-                yield b"".join(rest)
-                *whole, last = lines
+                last = lines.pop()
+                yield [b"".join(rest), *lines]
                 rest = [last]
-                yield from whole
+
+
+def _runs(lines: list[bytes]) -> Iterator[tuple[list[bytes], list[Envelope]]]:
+    """Lines, parted into records of one stream and version, and single lines.
+
+    The second is what the records are; empty where the line is none.
+    """
+    envelopes = _decoded(lines)
+    start, count = 0, len(lines)
+    while start < count:
+        head, end = envelopes[start], start + 1
+        if head.type != "RECORD":
+            yield lines[start:end], []
+        else:
+            stream, version = head.stream, head.version
+            while (
+                end < count
+                and (one := envelopes[end]).type == "RECORD"
+                and one.stream == stream
+                and one.version == version
+            ):
+                end += 1
+            yield lines[start:end], envelopes[start:end]
+        start = end
+
+
+def _decoded(lines: list[bytes]) -> list[Envelope]:
+    """What lines are, without their content; of no type if that is not clear."""
+    try:
+        return list(map(_envelopes.decode, lines))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return list(map(_envelope, lines))
+
+
+def _envelope(line: bytes) -> Envelope:
+    try:
+        return _envelopes.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Envelope("")
 
 
 def _descriptor(source: IO[str]) -> int | None:

@@ -24,6 +24,7 @@ from target_activecampaign.checkpoints import Checkpoints
 from target_activecampaign.comparison import Comparison
 from target_activecampaign.config import did_you_mean
 from target_activecampaign.delivery import Delivery
+from target_activecampaign.intake import Intake, Maker
 from target_activecampaign.leaving import Leaving
 from target_activecampaign.ledger import Ledger
 from target_activecampaign.opening import Streams
@@ -33,15 +34,15 @@ from target_activecampaign.report import Report
 from target_activecampaign.segment import Passage, check_mode
 from target_activecampaign.settings import SettingError
 from target_activecampaign.settlement import Settlement
-from target_activecampaign.shortcut import Shortcut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import msgspec
 
     from target_activecampaign.codes import Refusal
     from target_activecampaign.contact import Contact
+    from target_activecampaign.ledger import Mark
     from target_activecampaign.mapping import StreamMapping
     from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings
@@ -71,7 +72,7 @@ class _Parts:
     comparison: Comparison
     streams: Streams
     leaving: Leaving
-    shortcut: Shortcut
+    intake: Intake
 
 
 class Run:
@@ -81,12 +82,14 @@ class Run:
         settings: What the operator wants.
 
     Attributes:
-        replay: Takes the line of a record, and its number in the input, the long way: through
+        replay: Takes the line of a record, and its number in the input, the SDK's way: through
             stream maps and the sink, which hands its contact to `deliver`.
+        read_record: Reads the record of such a line, with patience.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.replay: Callable[[bytes, int], None] = lambda _line, _number: None
+        self.read_record: Callable[[bytes, int], dict[str, Any]] = lambda _line, _number: {}
         self._settings = settings
         self._started = datetime.now(timezone.utc)
         run_id = f"{self._started:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
@@ -209,7 +212,7 @@ class Run:
             self._settlement,
             packer,
             recovered=delivery.wait_until_recovered,
-            under_way=lambda key: {**delivery.marks(key), **packer.marks(key)},
+            under_way=lambda keys: _joined(delivery.marks(keys), packer.marks(keys)),
             deliver=delivery.submit,
             arrived=delivery.wait,
         )
@@ -222,15 +225,17 @@ class Run:
             delivery=delivery,
             on_wait=self._check_stop,
         )
-        shortcut = Shortcut(
+        intake = Intake(
             settings,
             ledger,
             self._settlement,
             comparison,
             long_way=self._take_long_way,
+            read=self.read_record,
+            refuse=self.refuse,
             state=self._checkpoints.state,
         )
-        return _Parts(account, ledger, delivery, comparison, streams, leaving, shortcut)
+        return _Parts(account, ledger, delivery, comparison, streams, leaving, intake)
 
     @property
     def connected(self) -> bool:
@@ -239,34 +244,46 @@ class Run:
 
     # Records
 
-    def open_shortcut(self, stream: str, mapping: StreamMapping, schema: Mapping[str, Any]) -> None:
-        """Let records of a stream that no stream map changes take the shortcut, if they may."""
+    def open(self, stream: str, maker: Maker, schema: Mapping[str, Any]) -> None:
+        """Let records of a stream that no stream map changes come the direct way.
+
+        Args:
+            stream: The stream.
+            maker: What makes contacts of its records.
+            schema: Its schema.
+        """
         parts = self._parts
         segment = parts.streams.segments.get(stream) if parts else None
         if parts is not None and segment is not None:
-            parts.shortcut.open(stream, segment, self._passages[stream], mapping, schema)
+            source, passage = self._sources[stream], self._passages[stream]
+            parts.intake.open(source, segment, passage, maker, schema)
 
-    def close_shortcut(self, stream: str) -> None:
-        """Let records of a stream go the long way."""
+    def close(self, stream: str) -> None:
+        """Let records of a stream go the SDK's way."""
         if self._parts is not None:
-            self._parts.shortcut.close(stream)
+            self._parts.intake.close(stream)
 
-    def record(
-        self, stream: str, raw: msgspec.Raw, line: bytes, version: object, number: int
+    def records(
+        self,
+        stream: str,
+        version: object,
+        raws: Sequence[msgspec.Raw],
+        lines: Sequence[bytes],
+        numbers: Sequence[int],
     ) -> bool:
-        """Take a record that may be unchanged; False if it has to go the long way.
+        """Take records that came one after the other; False if they have to go the SDK's way.
 
         Args:
             stream: The tap's stream.
-            raw: The record as JSON.
-            line: The whole message.
-            version: The message's version.
-            number: The number of its line.
+            version: The messages' version.
+            raws: The records as JSON.
+            lines: The whole messages.
+            numbers: The numbers of their lines.
         """
         parts = self._parts
-        return parts is not None and parts.shortcut.take(stream, raw, line, version, number)
+        return parts is not None and parts.intake.take(stream, version, raws, lines, numbers)
 
-    def _take_long_way(self, line: bytes, number: int, raw: bytes) -> None:
+    def _take_long_way(self, line: bytes, number: int, raw: bytes | None) -> None:
         self._raw = raw
         try:
             self.replay(line, number)
@@ -276,7 +293,7 @@ class Run:
     def finish_records(self) -> None:
         """See to the records that wait, before something comes that must not pass them."""
         if self._parts is not None:
-            self._parts.shortcut.flush()
+            self._parts.intake.flush()
 
     def message(self, stream: str, line: bytes, version: object = None) -> None:
         """Take the RECORD message whose contacts come next, as the tap wrote it."""
@@ -335,7 +352,7 @@ class Run:
         if self._parts is None:
             self._checkpoints.state(value)
         else:
-            self._parts.shortcut.queue_state(value)
+            self._parts.intake.queue_state(value)
 
     # Time
 
@@ -348,8 +365,8 @@ class Run:
         """
         if self._parts is not None:
             self._parts.delivery.check()
-            if self._parts.shortcut.due:
-                self._parts.shortcut.flush()
+            if self._parts.intake.due:
+                self._parts.intake.flush()
             waited = max(self._parts.comparison.age(), self._packer.age())
             if waited > self._settings.checkpoint_seconds:
                 self._flush(self._parts)
@@ -357,7 +374,7 @@ class Run:
         self._check_count()
 
     def _flush(self, parts: _Parts) -> None:
-        parts.shortcut.flush()
+        parts.intake.flush()
         parts.comparison.compare()
         for batch in self._packer.flush():
             parts.delivery.submit(batch)
@@ -368,6 +385,8 @@ class Run:
             if not at_once and now - self._emitted_at < self._settings.checkpoint_seconds:
                 return
             self._emitted_at = now
+            if self._parts is not None and not at_once:
+                self._parts.ledger.write()
             state = self._checkpoints.take()
             if state is not None:
                 sys.stdout.write(serialize_json(state) + "\n")
@@ -508,6 +527,15 @@ class Run:
         path = report.write(self._settings.report_path)
         logger.info("%s Report: %s", report.line(), path)
         return report
+
+
+def _joined(
+    earlier: dict[str, dict[int, Mark]], later: dict[str, dict[int, Mark]]
+) -> dict[str, dict[int, Mark]]:
+    """What the ledger is to keep of people; of what both tell, the later."""
+    if not later:
+        return earlier
+    return {key: {**earlier.get(key, {}), **later.get(key, {})} for key in {**earlier, **later}}
 
 
 def _make_folder(setting: str, path: str) -> None:

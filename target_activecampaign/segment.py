@@ -77,6 +77,10 @@ class Segment:
         proved: How many records were proved unchanged since contacts were last compared.
         mark: What marks its members in the ledger besides the list.
         outcome: What became of its leavers.
+        number: Its number in the ledger.
+        mirror: Whether people leave who are no longer in the stream.
+        unsubscribes: Whether people leave by being unsubscribed.
+        selects: Whether people are left out who are, or are not, in the account.
     """
 
     stream: str
@@ -99,20 +103,12 @@ class Segment:
     _versions: dict[str, str | None] = field(default_factory=dict)
     _mixed: bool = False
 
-    @property
-    def number(self) -> int:
-        """Its number in the ledger."""
-        return self.state.id
-
-    @property
-    def mirror(self) -> bool:
-        """Whether people leave who are no longer in the stream."""
-        return self.settings.sync_mode == "mirror"
-
-    @property
-    def unsubscribes(self) -> bool:
-        """Whether people leave by being unsubscribed."""
-        return self.mirror and self.settings.on_leave == "unsubscribe"
+    def __post_init__(self) -> None:
+        """Decide once what is asked for each record."""
+        self.number = self.state.id
+        self.mirror = self.settings.sync_mode == "mirror"
+        self.unsubscribes = self.mirror and self.settings.on_leave == "unsubscribe"
+        self.selects = self.settings.sync_mode in ("update_only", "create_only")
 
     @property
     def seen(self) -> int | None:

@@ -50,11 +50,16 @@ class Settlement:
         self.left: Counter[int] = Counter()
         self.not_left: Counter[int] = Counter()
 
-    def read(self, stream: str) -> int:
-        """Count a record as read; returns the epoch that it belongs to."""
+    @property
+    def epoch(self) -> int:
+        """The epoch that records belong to which are read now."""
+        return self._checkpoints.epoch
+
+    def read(self, stream: str, count: int = 1) -> int:
+        """Count records as read; returns the epoch that they belong to."""
         with self._lock:
-            self._count(stream, "read")
-        return self._checkpoints.read()
+            self._count(stream, "read", count)
+        return self._checkpoints.read(count)
 
     def reading(self) -> None:
         """Records have come that are not counted yet."""
@@ -71,12 +76,19 @@ class Settlement:
     def confirmed(self, entries: Iterable[Entry]) -> None:
         """Settle contacts that ActiveCampaign has imported."""
         epochs: Counter[int] = Counter()
+        plain: Counter[tuple[str, bool, int]] = Counter()
         with self._lock:
             for entry in entries:
-                if entry.sources:
-                    self._settle(entry.sources, "changed" if entry.known else "added", epochs)
+                sources = entry.sources
+                if len(sources) == 1:
+                    plain[sources[0].name, entry.known, sources[0].epoch] += 1
+                elif sources:
+                    self._settle(sources, "changed" if entry.known else "added", epochs)
                 else:
                     self.left[next(iter(entry.marks))] += 1
+            for (name, known, epoch), count in plain.items():
+                self._count(name, "changed" if known else "added", count)
+                epochs[epoch] += count
         self._checkpoints.settle(epochs)
 
     def settled(self, sources: list[Source], kind: str) -> None:
@@ -109,8 +121,8 @@ class Settlement:
         # Only now may STATE pass them: the file holds them.
         self._checkpoints.settle(Counter(source.epoch for source in sources))
 
-    def _count(self, stream: str, what: str) -> None:
-        self.counts.setdefault(stream, Counter())[what] += 1
+    def _count(self, stream: str, what: str, count: int = 1) -> None:
+        self.counts.setdefault(stream, Counter())[what] += count
 
     @property
     def total(self) -> Counter[str]:

@@ -13,9 +13,23 @@ from target_activecampaign.validation import RecordValidator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from target_activecampaign.contact import Contact
     from target_activecampaign.mapping import StreamMapping
     from target_activecampaign.segment import Segment
     from target_activecampaign.target import TargetActiveCampaign
+
+
+_SIMPLE_RULES = {
+    "$id",
+    "$schema",
+    "additionalProperties",
+    "description",
+    "properties",
+    "required",
+    "title",
+    "type",
+}
+"""Rules of a schema by which a record can't become invalid by what it lacks, but for `required`."""
 
 
 class ContactSink(Sink):
@@ -40,6 +54,15 @@ class ContactSink(Sink):
         self._mapping: StreamMapping
         self._segment: Segment
         self._unfit: str | None = None
+        checked = self._validator
+        self._checked = checked if isinstance(checked, RecordValidator) else None
+        self._keys = frozenset(key_properties or ())
+        # Whether a record that is valid with the SDK's metadata is so without: then nobody need
+        # look whether it has any.
+        required = self.schema.get("required", ())
+        self._keeps_metadata = self.schema.keys() <= _SIMPLE_RULES and not any(
+            name.startswith("_sdc_") for name in required
+        )
         self._written_as_json = {
             name: one
             for name, one in target.maps.written_as_json(target.source, stream_name).items()
@@ -99,13 +122,15 @@ class ContactSink(Sink):
         The SDK's own method logs an invalid record whole and then loads it or ends the run.
         It also turns dates into objects, which the mapping would turn back into text.
         """
-        self._unfit = None
-        if isinstance(self._validator, RecordValidator):
-            self._unfit = self._validator.problem(record)
+        self._unfit = self._problem(record)
         for name in self._taken_back:
             if name in record:
                 record[name] = taken_back(record[name])
         return record
+
+    def _problem(self, record: dict[str, Any]) -> str | None:
+        """What is wrong with a record; None if it is valid, or if nothing checks that."""
+        return self._checked.problem(record) if self._checked else None
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Hand the record's contact to the run, or have the record refused."""
@@ -119,6 +144,31 @@ class ContactSink(Sink):
         if refusal:
             key = self._mapping.person(record)
             self._run.refuse(source, refusal, self._segment, key)
+
+    def contact(self, record: dict[str, Any]) -> Contact:
+        """The contact of a record that no stream map changes: all that the SDK would do in one.
+
+        Raises:
+            Refusal: It can't be sent.
+            MissingKeyPropertiesError: It lacks what identifies it.
+        """
+        if not self._keeps_metadata:
+            self._remove_sdc_metadata_from_record(record)
+        problem = self._problem(record)
+        if problem is not None and self._keeps_metadata:
+            # They are no part of the profile, so they don't break a rule.
+            self._remove_sdc_metadata_from_record(record)
+            problem = self._problem(record)
+        if not self._keys <= record.keys():
+            self._singer_validate_message(record)  # it raises
+        if problem is not None:
+            raise Refusal("RECORD_INVALID", problem)
+        return self._mapping.contact(record)
+
+    def tally(self, count: int) -> None:
+        """Count records that came past the SDK."""
+        self.tally_record_read(count)
+        self.record_counter_metric.increment(count)
 
     def process_batch(self, context: dict[str, Any]) -> None:
         """Nothing: the sink holds no records."""

@@ -27,6 +27,7 @@ from target_activecampaign.delivery import DeliveryError
 from target_activecampaign.embedded import SandboxError
 from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.flattening import without_booleans
+from target_activecampaign.intake import Maker
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.opening import MissingListError
 from target_activecampaign.reader import MessageReader, is_object
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.plugin_base import _ConfigInput
     from singer_sdk.sinks import Sink
+
+_BATCH_LINES = 200
+"""Records of batch files that are handed on together."""
 
 _FORESEEN = (
     ActiveCampaignError,
@@ -106,8 +110,9 @@ class TargetActiveCampaign(Target):
         )
         self.run = Run(self.settings)
         self.message_reader.on_tick = self.run.tick
-        self.message_reader.on_record = self.run.record
+        self.message_reader.on_records = self.run.records
         self.run.replay = self._replay
+        self.run.read_record = self._read_record
         self.max_parallelism = 1
         self._stopped_by: int | None = None
         # The stream of the current message, as the tap names it.
@@ -188,9 +193,9 @@ class TargetActiveCampaign(Target):
             self.run.attach(stream, stream_map.stream_alias)
         sink = self._sinks.get((stream, stream))
         if isinstance(sink, ContactSink) and self.maps.leaves_alone(stream):
-            self.run.open_shortcut(stream, sink.mapping, schema)
+            self.run.open(stream, Maker(sink.mapping, sink.contact, sink.tally), schema)
         else:
-            self.run.close_shortcut(stream)
+            self.run.close(stream)
 
     def _replay(self, line: bytes, number: int) -> None:
         """Process a record that has waited, as if it were read now."""
@@ -199,6 +204,16 @@ class TargetActiveCampaign(Target):
         reader.line, reader.line_number = line, number
         self._process_record_message(reader.deserialize_json(line))
         reader.line, reader.line_number = now
+
+    def _read_record(self, line: bytes, number: int) -> dict[str, Any]:
+        """The record of a line that has waited."""
+        reader = self.message_reader
+        now, reader.line_number = reader.line_number, number
+        message = reader.deserialize_json(line)
+        self._assert_line_requires(message, requires={"stream", "record"})
+        reader.line_number = now
+        record: dict[str, Any] = message["record"]
+        return record
 
     def get_sink(
         self,
@@ -252,23 +267,40 @@ class TargetActiveCampaign(Target):
         if version is not None:
             head["version"] = version
         start = msgspec.json.encode(head)[:-1] + b',"record":'
-        for url, number, line in record_lines(message_dict["encoding"], message_dict["manifest"]):
+        some: list[tuple[str, int, bytes]] = []
+        try:
+            for one in record_lines(message_dict["encoding"], message_dict["manifest"]):
+                some.append(one)
+                if len(some) == _BATCH_LINES:
+                    taken, some = some, []
+                    self._process_batch_lines(stream, taken, start=start, version=version)
+                    self.run.tick()
+                    if self.message_reader.stopped:
+                        # The STATE that comes after this message is not read any more.
+                        return
+        finally:
+            # Also those before the place where a file is damaged.
+            self._process_batch_lines(stream, some, start=start, version=version)
+
+    def _process_batch_lines(
+        self, stream: str, some: list[tuple[str, int, bytes]], *, start: bytes, version: Any
+    ) -> None:
+        """Process records of files, whose messages would begin with `start`."""
+        texts = [line.strip() for _, _, line in some]
+        if some and all(map(is_object, texts)):
+            raws = [msgspec.Raw(text) for text in texts]
+            lines = [start + text + b"}" for text in texts]
+            numbers = [self.message_reader.line_number] * len(some)
+            if self.run.records(stream, version, raws, lines, numbers):
+                return
+        for (url, number, line), text in zip(some, texts, strict=True):
             place = f"Line {number} of the batch file {url}"
-            self._process_batch_line(stream, line, start=start, version=version, place=place)
-            self.run.tick()
-            if self.message_reader.stopped:
-                # The STATE that comes after this message is not read any more.
-                break
+            self._process_batch_line(stream, line, start + text + b"}", version, place)
 
     def _process_batch_line(
-        self, stream: str, line: bytes, *, start: bytes, version: Any, place: str
+        self, stream: str, line: bytes, whole: bytes, version: Any, place: str
     ) -> None:
-        """Process a record of a file, whose message would begin with `start`."""
-        text = line.strip()
-        whole = start + text + b"}"
-        raw, number = msgspec.Raw(text), self.message_reader.line_number
-        if is_object(text) and self.run.record(stream, raw, whole, version, number):
-            return
+        """Process a record of a file, as if it had come as the message `whole`."""
         try:
             record = self.message_reader.deserialize_json(line)
             self._assert_line_requires({"record": record}, requires={"record"})

@@ -7,7 +7,6 @@ jsonschema, which also says why.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from decimal import Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
@@ -120,10 +119,15 @@ class RecordValidator(BaseJSONSchemaValidator):
         Raises:
             InvalidJSONSchema: The schema has a `$ref` that leads nowhere.
         """
-        if self.quick is not None:
-            with suppress(ValueError, TypeError, RecursionError):
-                if self.quick.is_valid(record):
-                    return None
+        return None if self._is_surely_valid(record) else self._judged(record)
+
+    def _is_surely_valid(self, record: dict[str, Any]) -> bool:
+        try:
+            return self.quick is not None and self.quick.is_valid(record)
+        except (ValueError, TypeError, RecursionError):
+            return False
+
+    def _judged(self, record: dict[str, Any]) -> str | None:
         try:
             with localcontext(_WIDE):
                 error = next(self._validator.iter_errors(record), None)

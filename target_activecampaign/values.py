@@ -9,6 +9,7 @@ ISO 8601 with a zone for date-times, which it converts to the account's zone whe
 from __future__ import annotations
 
 import math
+import re
 from datetime import date, datetime, timezone
 from decimal import Context, Decimal
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import msgspec
 
 _MAX_DIGITS = 100
+_PLAIN = frozenset("0123456789.-")
+_DATE_LENGTH = len("2018-12-31")
 _CERTAIN = 15
 """Decimal digits that a binary fraction of 64 bits holds for certain."""
 _SHORTEST = 17
@@ -23,6 +26,12 @@ _SHORTEST = 17
 _MEANT = 12
 _certain = Context(prec=_CERTAIN)
 _json = msgspec.json.Encoder(decimal_format="number")
+
+
+_USUAL = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
+    r"(?:\+[0-9]{2}:[0-9]{2}|-(?!00:00)[0-9]{2}:[0-9]{2})"
+)
 
 
 class UnfitValueError(ValueError):
@@ -75,6 +84,8 @@ def _unless_blank(text: str | None) -> str | None:
 def _number_text(value: float | Decimal) -> str | None:
     if isinstance(value, int):
         return str(value)
+    if type(value) is Decimal and len(text := str(value)) <= _CERTAIN and _PLAIN.issuperset(text):
+        return text  # It is spelt out, and too short to hold noise.
     # repr of a float is its shortest text, which Decimal then spells without exponent.
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
     if not exact.is_finite():
@@ -119,7 +130,13 @@ def to_date(value: Any) -> str | None:
     Raises:
         UnfitValueError: It is neither.
     """
-    moment = _moment(value)
+    if type(value) is str and len(value) == _DATE_LENGTH:
+        try:
+            return date.fromisoformat(value).isoformat()
+        except ValueError:  # something shorter, between blanks
+            moment = _moment(value)
+    else:
+        moment = _moment(value)
     return None if moment is None else moment.date().isoformat()
 
 
@@ -129,6 +146,12 @@ def to_datetime(value: Any) -> str | None:
     Raises:
         UnfitValueError: It is neither a date nor a date-time.
     """
+    if type(value) is str and _USUAL.fullmatch(value):
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise UnfitValueError("it is not a date in ISO 8601") from None
+        return value  # It is in the very form that is wanted, which takes long to write.
     moment = _moment(value)
     if moment is None:
         return None
@@ -162,9 +185,11 @@ def to_number(value: Any) -> str | None:
     Raises:
         UnfitValueError: It is none of these.
     """
+    if type(value) is int:
+        return str(value)
     if isinstance(value, bool):
         return "1" if value else "0"
-    if _holds_nothing(value):
+    if type(value) is not Decimal and _holds_nothing(value):
         return None
     if isinstance(value, str):
         value = _number_in(value)

@@ -59,6 +59,10 @@ class Asked:
     moment: float
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64  # of a shorter one, the kernel lets connections wait for a second
+
+
 class ApiStub:
     """Use as a context manager. Replies are given in order; the last one is given forever."""
 
@@ -68,7 +72,7 @@ class ApiStub:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._connections: list[socket.socket] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
         self._scheme_and_host = "http://127.0.0.1"

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
+from target_activecampaign.__main__ import main
 from tests.target_runner import Outcome, TargetRunner, lines
 
 if TYPE_CHECKING:
@@ -273,4 +274,4 @@ def _become_script(request: Mapping[str, Any], files: list[int]) -> None:
 
 if __name__ == "__main__":
     _serve(socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2]))
-    sys.exit(sys.modules[_TARGET].TargetActiveCampaign.cli())
+    main()

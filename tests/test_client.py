@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import re
+import socket
+import socketserver
 import threading
 import time
+import traceback
+from base64 import b64encode
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
@@ -37,6 +43,8 @@ from tests.api_stub import KEY, ApiStub, Reply, client_of, needs_openssl
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from typing_extensions import Self
 
 EMAIL = "Someone.Private@example.com"
 QUEUED = {"success": 1, "queued_contacts": 2, "batchId": "b-1", "message": "Contact import queued"}
@@ -217,6 +225,81 @@ def test_nor_over_tls_with_certificates_of_the_environment(
     assert_nothing_but_the_key_was_sent(stub)
 
 
+class Proxy:
+    """A proxy on loopback that lets everything through. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self.heads: list[str] = []
+        proxy = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                head = b"".join(iter(self.rfile.readline, b"\r\n")).decode()
+                proxy.heads.append(head)
+                host, port = head.split()[1].split(":")
+                with socket.create_connection((host, int(port))) as there:
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                    back = threading.Thread(target=passed_on, args=(there, self.connection))
+                    back.start()
+                    passed_on(self.connection, there)
+                    back.join()
+
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self.place = f"127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def passed_on(here: socket.socket, there: socket.socket) -> None:
+    """Pass on all that comes, and its end."""
+    with suppress(OSError):
+        while data := here.recv(65536):
+            there.sendall(data)
+        there.shutdown(socket.SHUT_WR)
+
+
+@needs_openssl
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_proxy_of_the_environment_gets_its_own_credentials_and_not_the_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str
+) -> None:
+    with ApiStub(USER) as stub, Proxy() as proxy:
+        monkeypatch.setenv("CURL_CA_BUNDLE", str(stub.speak_tls(tmp_path)))
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"{scheme}me:p%40ss@{proxy.place}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "")
+        with client_of(stub) as client:
+            assert client.whoami().id == "1"
+            client.whoami()
+    (head,) = proxy.heads
+    assert head.startswith(f"CONNECT localhost:{stub.url.rpartition(':')[2]} ")
+    assert f"Proxy-Authorization: Basic {b64encode(b'me:p@ss').decode()}" in head
+    assert KEY not in head
+    assert [asked.headers["Api-Token"] for asked in stub.asked] == [KEY, KEY]
+    assert "Proxy-Authorization" not in stub.asked[0].headers
+
+
+@pytest.mark.parametrize("proxy", ["http://", "gopher://me:secret@proxy", "socks9://me:secret@a"])
+def test_a_proxy_that_is_none_is_said_at_once(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, proxy)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")
+    with pytest.raises(ConnectionFailed, match="names a proxy that can't be used") as caught:
+        Client("acct.api-us1.com", KEY)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_the_key_shows_up_nowhere() -> None:
     with Client("acct.api-us1.com", KEY) as client:
         assert repr(client) == "Client('https://acct.api-us1.com')"
@@ -243,6 +326,13 @@ def test_whoami() -> None:
         user = client.whoami()
     assert (user.id, user.username, user.time_zone) == ("1", "admin", "America/Chicago")
     assert "admin" not in repr(user)
+
+
+def test_a_packed_answer_is_unpacked() -> None:
+    reply = Reply(gzip.compress(USER.content), headers={"Content-Encoding": "gzip"})
+    with ApiStub(reply) as stub, client_of(stub) as client:
+        assert client.whoami().id == "1"
+    assert "gzip" in stub.asked[0].headers["accept-encoding"]
 
 
 def test_all_pages_of_lists_are_read() -> None:

@@ -7,6 +7,7 @@ import pickle
 import socket
 import threading
 import traceback
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,8 +38,10 @@ from target_activecampaign.activecampaign import (
 from tests.api_stub import ApiStub, Reply, needs_openssl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from target_activecampaign.activecampaign.budget import Kind
 
 KEY = "0123456789abcdef-the-secret-key"
 EMAIL = "someone.private@example.com"
@@ -109,6 +112,7 @@ ANSWERS: list[tuple[str, Reply, type[ActiveCampaignError]]] = [
     ("bytes that are no text", Reply(b'{"a": "\xff"}'), MalformedAnswer),
     ("another shape", Reply([1, 2]), MalformedAnswer),
     ("half an answer", Reply({"user": {"id": "1"}}, fault="truncate"), MalformedAnswer),
+    ("packed, but not", Reply(b"{}", headers={"Content-Encoding": "gzip"}), MalformedAnswer),
     ("a lost connection", Reply(fault="reset"), ConnectionFailed),
 ]
 
@@ -232,8 +236,14 @@ def test_a_proxy_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not caught.value.effect_unknown
 
 
-def test_certificates_that_can_not_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+@pytest.mark.parametrize("content", [None, "no certificates at all"])
+def test_certificates_that_can_not_be_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    if content is not None:
+        bundle.write_text(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     with pytest.raises(CertificateRejected, match="can't be read"):
         ask("https://127.0.0.1:1")
 
@@ -263,6 +273,22 @@ def test_a_closed_client_says_so(moment: str) -> None:
             client.whoami()
         closing.join()
     assert caught.value.effect_unknown == (moment == "while it pauses")
+
+
+def test_a_client_that_was_closed_just_before_it_sends_sends_nothing() -> None:
+    class Late(Budget):
+        @contextmanager
+        def slot(self, kind: Kind) -> Iterator[None]:
+            with super().slot(kind):
+                client.close()
+                yield
+
+    with ApiStub(Reply(b"", 500)) as stub:
+        client = Client(stub.url, KEY, budget=Late())
+        with pytest.raises(ClientClosed) as caught:
+            import_two(client)
+    assert not caught.value.effect_unknown
+    assert not stub.asked
 
 
 def test_errors_survive_pickling() -> None:

@@ -102,6 +102,7 @@ def test_a_ledger_of_the_second_form_is_taken_over_with_all_it_knows(
     with ledger(ledger_url) as db:
         db.exec_driver_sql("ALTER TABLE segment DROP COLUMN mapping")
         db.exec_driver_sql("ALTER TABLE member DROP COLUMN raw")
+        db.exec_driver_sql("ALTER TABLE import DROP COLUMN confirmed")
         db.exec_driver_sql("UPDATE ledger SET version = 2")
     again = load([schema(), *people(4), state("end")], ledger_url=ledger_url).succeeded()
     assert again.counts == {"read": 4, "added": 1, "unchanged": 3}
@@ -274,7 +275,7 @@ def test_damage_in_what_was_in_flight_does_not_stop_every_run_after_it(
     (batch,) = sandbox.imports()
     with ledger(f"sqlite:///{load.folder / LEDGER}") as db:
         db.exec_driver_sql("UPDATE run SET finished = NULL, host = '', beat = 0")
-        left = "INSERT INTO import SELECT 1, id, started, :batch, x'93C0' FROM run"
+        left = "INSERT INTO import SELECT 1, id, started, :batch, x'93C0', NULL FROM run"
         db.execute(sa.text(left), {"batch": batch["batch"]})
 
     outcome = load([schema(), *people(4), state(2)])

@@ -24,7 +24,7 @@ UPDATE = {"sync_mode": "update_only"}
 CREATE = {"sync_mode": "create_only"}
 ADA = "ada@example.com"
 
-WINDOW = {"target_activecampaign.comparison._WINDOW": 4}
+WINDOW = {"target_activecampaign.comparison.WINDOW": 4}
 """So small that a few records are more than one."""
 FILLER = people(5)
 

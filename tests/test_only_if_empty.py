@@ -244,7 +244,7 @@ FILLER = target_runner.people(5)
 
 @pytest.fixture(scope="module")
 def fork_server() -> Iterator[ForkServer]:
-    with ForkServer({**QUICK, "target_activecampaign.comparison._WINDOW": 4}) as server:
+    with ForkServer({**QUICK, "target_activecampaign.comparison.WINDOW": 4}) as server:
         yield server
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.target_runner import TargetRunner
 
 ADA = "ada@example.com"
-WINDOW = {"target_activecampaign.comparison._WINDOW": 4}
+WINDOW = {"target_activecampaign.comparison.WINDOW": 4}
 """How many records are compared at once: few, so that people come again in later imports."""
 SEGMENTS: dict[str, Any] = {
     "tags": ["warehouse"],

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 QUESTION = "/api/3/import/info"
 ADA = "ada@example.com"
 MORE_THAN_A_WINDOW = 1_100
-WINDOW = {"target_activecampaign.comparison._WINDOW": 4}
+WINDOW = {"target_activecampaign.comparison.WINDOW": 4}
 """So small that even a few records are more than one."""
 
 

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from urllib3.exceptions import HTTPError
 
-from target_activecampaign.activecampaign import answers, connection, errors
+from target_activecampaign.activecampaign import answers, errors
 from target_activecampaign.activecampaign.address import parse_api_url
 from target_activecampaign.activecampaign.budget import Budget, BudgetClosed
+from target_activecampaign.activecampaign.connection import Connection
 from target_activecampaign.activecampaign.retries import Attempts
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from target_activecampaign.activecampaign.budget import Kind, RateBudget
+    from target_activecampaign.activecampaign.connection import Query
     from target_activecampaign.activecampaign.decoding import Page
-
-    Query = Mapping[str, str | int]
 
 T = TypeVar("T")
 
@@ -43,8 +42,6 @@ _FIRST_CONTACT_SECONDS = 30.0
 
 _HALF_A_SECOND = 0.5
 """What a ``Date`` lacks on average, as it holds whole seconds."""
-
-_JSON = {"Content-Type": "application/json"}
 
 
 class Caller:
@@ -65,11 +62,10 @@ class Caller:
         user_agent: str | None = None,
     ) -> None:
         self.base_url = parse_api_url(base_url)
-        self._session = connection.open_session(
-            self.base_url, api_key, pool_size=pool_size, user_agent=user_agent
+        self._connection = Connection(
+            self.base_url, api_key, timeout=timeout, pool_size=pool_size, user_agent=user_agent
         )
         self._budget: RateBudget = Budget() if budget is None else budget
-        self._timeout = timeout
         self._retry_seconds = retry_seconds
         self._closed = threading.Event()
         self._connected = False
@@ -110,7 +106,7 @@ class Caller:
         """Send nothing more: calls that wait raise `ClientClosed`, those under way end."""
         self._closed.set()
         self._budget.close()
-        self._session.close()
+        self._connection.close()
 
     def _all_pages(
         self, path: str, decode: Callable[[Any], Page[T]], **filters: str | int
@@ -197,33 +193,18 @@ class Caller:
         return min(self._retry_seconds, _FIRST_CONTACT_SECONDS)
 
     def _exchange(self, where: str, query: Query | None, body: bytes | None) -> answers.Answer:
-        """Send one request and read its whole answer.
+        """Send one request, and learn from its answer what holds for the next ones.
 
         Raises:
-            OutcomeUnknown: There is no whole answer. The error is raised outside of the
-                handler and has no cause: the cause's text and request hold URL and key.
+            OutcomeUnknown, ClientClosed: As `Connection.exchange` does.
         """
-        method, path = where.split(" ", 1)
         with self._count_lock:
             self._request_count += 1
-        try:
-            response = self._session.request(
-                method,
-                f"{self.base_url}/api/3{path}",
-                params=query,
-                data=body,
-                headers=_JSON if body is not None else None,
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-        except (OSError, HTTPError) as error:
-            failure = connection.failure_of(where, error, self._timeout)
-        else:
-            self._connected = True
-            self._budget.learn(response.headers)
-            self._set_clock(response.headers)
-            return answers.Answer(response.status_code, response.headers, response.content)
-        raise failure
+        answer = self._connection.exchange(where, query, body)
+        self._connected = True
+        self._budget.learn(answer.headers)
+        self._set_clock(answer.headers)
+        return answer
 
     def _set_clock(self, headers: Mapping[str, str]) -> None:
         date = answers.date_of(headers)

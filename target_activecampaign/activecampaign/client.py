@@ -42,6 +42,8 @@ class Client(FieldCalls):
 
     Raises:
         ValueError: The address or the key can't be right; the message does not repeat them.
+        CertificateRejected, ConnectionFailed: The trusted certificates or the proxy that the
+            environment names can't be used.
     """
 
     def whoami(self) -> User:

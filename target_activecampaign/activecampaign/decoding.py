@@ -109,7 +109,10 @@ def as_text_or_empty(value: Any) -> str:
 
 def as_texts(value: Any, place: str) -> tuple[str, ...]:
     """Return a list of texts, some of which may be empty."""
-    return tuple("" if item == "" else as_text(item, place) for item in as_list(value, place))
+    items = as_list(value, place)
+    if set(map(type, items)) == {str}:
+        return tuple(items)  # as nearly always, and there may be 250 of them
+    return tuple("" if item == "" else as_text(item, place) for item in items)
 
 
 def as_text_if_set(value: Any, place: str) -> str:

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from target_activecampaign.ledger import tables
+from target_activecampaign.ledger.confirmed import Confirmed
 from target_activecampaign.ledger.existing import ExistingContacts
 from target_activecampaign.ledger.journal import Journal, Leftover
-from target_activecampaign.ledger.members import Known, Mark, Members, Missing
+from target_activecampaign.ledger.marks import Mark
+from target_activecampaign.ledger.members import Known, Members, Missing, Row, known
 from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
 from target_activecampaign.ledger.store import LedgerError, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = [
     "ExistingContacts",
@@ -33,10 +35,12 @@ __all__ = [
     "Mark",
     "Members",
     "Missing",
+    "Row",
     "SegmentState",
     "Segments",
     "Store",
     "digest",
+    "known",
     "person_hash",
 ]
 
@@ -73,14 +77,27 @@ class Ledger:
         account = _account(self._store, identity)
         self._runs = Runs(self._store, account, run_id, clock())
         self.cut_off = self._runs.cut_off
-        self.journal = Journal(self._store, account, run_id, clock)
-        self.members = Members(self._store, account)
+        self._confirmed = Confirmed(self._store, account)
+        # What a run that was cut off had confirmed.
+        self._confirmed.write()
+        self.journal = Journal(self._store, account, run_id, clock, self._confirmed)
+        self.members = Members(self._store, account, self._confirmed)
         self.segments = Segments(self._store, account, run_id)
         self.existing = ExistingContacts(self._store, account)
 
     def person(self, key: str) -> bytes:
         """The keyed hash that stands for a person of this account."""
         return person_hash(self._store.key, self._identity, key)
+
+    def people(self, keys: Iterable[str]) -> list[bytes]:
+        """The hashes of several people; empty for an empty key."""
+        begun = _begun(self._store.key, self._identity)
+        hashes = []
+        for key in keys:
+            one = begun.copy()
+            one.update(key.encode("utf-8", "surrogatepass"))
+            hashes.append(one.digest() if key else b"")
+        return hashes
 
     def seed(self, makes: bytes) -> Any:
         """What the digests of records begin with; a keyed hash, to be copied for each.
@@ -89,6 +106,10 @@ class Ledger:
             makes: All that makes a contact of a record.
         """
         return hashlib.blake2b(makes, key=self._store.key, digest_size=_DIGEST_BYTES)
+
+    def write(self) -> None:
+        """Write what is confirmed and waits to be written: it may do so for some time."""
+        self._confirmed.write_if_any()
 
     def end(self, *, clean: bool, outcome: str, counts: Mapping[str, Any]) -> None:
         """Close the ledger.
@@ -100,6 +121,7 @@ class Ledger:
             counts: Its figures, likewise.
         """
         try:
+            self._confirmed.write()
             if clean:
                 self._runs.end(self.now(), outcome, counts)
             else:
@@ -110,8 +132,14 @@ class Ledger:
 
 def person_hash(key: bytes, identity: str, person: str) -> bytes:
     """The keyed hash of a person (the address in its normal form) of an account."""
-    text = f"{identity}\n{person}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, key=key, digest_size=_HASH_BYTES).digest()
+    hashed = _begun(key, identity)
+    hashed.update(person.encode("utf-8", "surrogatepass"))
+    return hashed.digest()
+
+
+def _begun(key: bytes, identity: str) -> hashlib.blake2b:
+    begun = f"{identity}\n".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(begun, key=key, digest_size=_HASH_BYTES)
 
 
 def digest(body: bytes) -> bytes:

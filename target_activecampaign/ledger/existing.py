@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from target_activecampaign.ledger.driver import insert_into
 from target_activecampaign.ledger.tables import account as account_table
 from target_activecampaign.ledger.tables import existing as table
 
@@ -68,8 +68,7 @@ class ExistingContacts:
         ]
         with self._store.transaction(account=self._account) as db:
             if rows:
-                dialect: Any = sqlite if db.dialect.name == "sqlite" else postgresql
-                insert = dialect.insert(table)
+                insert = insert_into(table, db.dialect.name)
                 key = [table.c.account, table.c.person]
                 # Another worker may be reading the account anew, and have had them already.
                 new = insert.excluded.reading

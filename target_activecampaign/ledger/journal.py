@@ -12,17 +12,26 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from target_activecampaign.ledger.members import Mark, write, write_lost
+from target_activecampaign.ledger.confirmed import decoded
+from target_activecampaign.ledger.driver import Statement
+from target_activecampaign.ledger.marks import PLAIN, Contacts, write, write_lost
 from target_activecampaign.ledger.tables import import_ as table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from target_activecampaign.ledger.confirmed import Confirmed
+    from target_activecampaign.ledger.marks import Mark
     from target_activecampaign.ledger.store import Store
 
-_Contacts = list[tuple[bytes, list[Mark]]]
-_decoder = msgspec.msgpack.Decoder(_Contacts)
 _encoder = msgspec.msgpack.Encoder()
+_post = Statement(table.insert(), ("run", "posted", "contacts"))
+_accept = Statement(
+    table.update()
+    .where(table.c.id == sa.bindparam("number"))
+    .values(batch_id=sa.bindparam("name")),
+    ("name", "number"),
+)
 
 
 class Leftover(NamedTuple):
@@ -45,9 +54,20 @@ class Journal:
         account: The account's number.
         run_id: The run.
         clock: ActiveCampaign's clock.
+        confirmed: The imports that are confirmed.
     """
 
-    def __init__(self, store: Store, account: int, run_id: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        account: int,
+        run_id: str,
+        clock: Callable[[], float],
+        confirmed: Confirmed,
+    ) -> None:
+        self._confirmed = confirmed
+        # The people of imports whose marks are all `PLAIN`, by number.
+        self._plain: dict[int, list[bytes]] = {}
         self._store = store
         self._account = account
         self._run_id = run_id
@@ -65,19 +85,22 @@ class Journal:
 
     def posting(self, contacts: Iterable[tuple[bytes, Sequence[Mark]]]) -> int:
         """Write down contacts that are about to be posted; returns the import's number."""
-        values = {
-            "run": self._run_id,
-            "posted": self._clock(),
-            "contacts": _encoder.encode(list(contacts)),
-        }
+        some = list(contacts)
         with self._store.transaction() as db:
-            result = db.execute(table.insert().values(values))
-            return int(result.inserted_primary_key[0])  # type: ignore[index]
+            result = _post.execute(db, [(self._run_id, self._clock(), _encoder.encode(some))])
+            number = int(
+                result.lastrowid if self._store.is_file else result.inserted_primary_key[0]  # type: ignore[index]
+            )
+        if self._confirmed.may_wait and PLAIN.issuperset(
+            {mark.membership for _, marks in some for mark in marks}
+        ):
+            self._plain[number] = [person for person, _ in some]
+        return number
 
     def accepted(self, number: int, batch_id: str) -> None:
         """Note ActiveCampaign's id for an import."""
         with self._store.transaction() as db:
-            db.execute(table.update().where(table.c.id == number).values(batch_id=batch_id))
+            _accept.execute(db, [(batch_id, number)])
 
     def imported(self, number: int, failed: set[bytes]) -> list[bytes]:
         """Note that an import is done: all its contacts have arrived, but for some people.
@@ -85,19 +108,25 @@ class Journal:
         Returns:
             The people who have arrived.
         """
+        people = self._plain.pop(number, None)
+        if people is not None and not failed:
+            self._confirmed.add(number, people, self._clock())
+            return people
+        self._confirmed.write_if_any()
         with self._store.transaction(account=self._account) as db:
             posted, everyone = self._taken(db, number)
             contacts = [one for one in everyone if one[0] not in failed]
-            write(db, contacts, posted, self._clock())
+            write(db, [(contacts, posted, self._clock())])
         return [person for person, _ in contacts]
 
     def lost(self, number: int) -> None:
         """Note that nobody knows what became of an import: its answer was lost."""
+        self._confirmed.write_if_any()
         with self._store.transaction(account=self._account) as db:
             posted, contacts = self._taken(db, number)
             write_lost(db, contacts, posted)
 
-    def _taken(self, db: sa.Connection, number: int) -> tuple[float, _Contacts]:
+    def _taken(self, db: sa.Connection, number: int) -> tuple[float, Contacts]:
         mine = table.c.id == number
         posted, blob = db.execute(sa.select(table.c.posted, table.c.contacts).where(mine)).one()
         contacts = decoded(self._store, blob)
@@ -106,20 +135,9 @@ class Journal:
 
     def dropped(self, number: int) -> None:
         """Forget an import of which nothing came."""
+        self._plain.pop(number, None)
         with self._store.transaction() as db:
             db.execute(table.delete().where(table.c.id == number))
-
-
-def decoded(store: Store, blob: bytes) -> list[tuple[bytes, list[Mark]]]:
-    """The people of an import in flight, with their marks.
-
-    Raises:
-        LedgerError: They are not what was written.
-    """
-    try:
-        return _decoder.decode(blob)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise store.damaged() from None
 
 
 def strip(

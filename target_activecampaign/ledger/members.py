@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from target_activecampaign.ledger.marks import Mark, write
 from target_activecampaign.ledger.tables import (
     CURRENT,
     FOUND,
     GONE,
     LEFT,
-    MAYBE,
     OPTED_OUT,
     OURS,
-    UNKNOWN,
 )
 from target_activecampaign.ledger.tables import member as table
 from target_activecampaign.ledger.tables import segment as segment_table
@@ -23,12 +21,10 @@ from target_activecampaign.ledger.tables import segment as segment_table
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from target_activecampaign.ledger.confirmed import Confirmed
     from target_activecampaign.ledger.store import Store
 
 _CHUNK = 1000
-_LONGEST_IMPORT_SECONDS = 600
-"""A membership that began or ended later after its import was posted is not taken for our doing:
-of a run that was cut off, the import may be asked about days later."""
 
 
 class Known(NamedTuple):
@@ -53,24 +49,13 @@ class Known(NamedTuple):
     raw: bytes | None = None
 
 
-class Mark(NamedTuple):
-    """What is written of a contact in a segment once ActiveCampaign has confirmed it.
+Row = tuple[Any, ...]
+"""A person, the segment's number, and what `Known` has."""
 
-    Attributes:
-        segment: The segment's number.
-        digest: Of the contact; None for someone who leaves.
-        membership: One of the constants in `tables`; None leaves it as it is.
-        seen: The stream's pass.
-        address: The address, where a mirror needs it.
-        raw: The digest of the one record that the contact was made of.
-    """
 
-    segment: int
-    digest: bytes | None
-    membership: int | None
-    seen: int = 0
-    address: str | None = None
-    raw: bytes | None = None
+def known(rows: Iterable[Row]) -> dict[int, Known]:
+    """What rows tell of a person, by segment."""
+    return {row[1]: Known(*row[2:]) for row in rows}
 
 
 class Missing(NamedTuple):
@@ -96,21 +81,27 @@ class Missing(NamedTuple):
 class Members:
     """The people of an account's segments."""
 
-    def __init__(self, store: Store, account: int) -> None:
+    def __init__(self, store: Store, account: int, confirmed: Confirmed) -> None:
         self._store = store
         self._account = account
+        self._confirmed = confirmed
 
     def known(
         self, segments: Collection[int], people: Collection[bytes]
     ) -> dict[bytes, dict[int, Known]]:
         """What is known of people, by person and segment."""
-        found: dict[bytes, dict[int, Known]] = {}
-        if not (segments and people):
-            return found
-        with self._store.transaction() as db:
-            rows = _known(db, list(segments), list(people))
-        for person, segment, *values in rows:
-            found.setdefault(person, {})[segment] = Known(*values)
+        rows = self.rows(segments, people)
+        return {person: known(some) for person, some in rows.items()}
+
+    def rows(self, segments: Collection[int], people: Collection[bytes]) -> dict[bytes, list[Row]]:
+        """What is known of people as the database has it, by person."""
+        found: dict[bytes, list[Row]] = {}
+        if segments and people:
+            self._confirmed.write_if_among(people)
+            with self._store.transaction() as db:
+                rows = _rows(db, list(segments), list(people))
+            for row in rows:
+                found.setdefault(row[0], []).append(row)
         return found
 
     def note(
@@ -163,6 +154,7 @@ class Members:
 
     def outdate(self, segments: Collection[int], people: Collection[bytes]) -> None:
         """Note that people are about to leave: what was delivered of them counts no more."""
+        self._confirmed.write_if_any()
         with self._store.transaction(account=self._account) as db:
             theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(people))
             db.execute(table.update().where(theirs).values(digest=None))
@@ -171,12 +163,14 @@ class Members:
 
     def any_current(self, segment: int) -> bool:
         """Whether anybody is in a segment as far as is known."""
+        self._confirmed.write()
         with self._store.transaction() as db:
             mine = sa.and_(table.c.segment == segment, table.c.membership.in_(CURRENT))
             return db.execute(sa.select(table.c.person).where(mine).limit(1)).first() is not None
 
     def sighted(self, segment: int, seen: int) -> int:
         """How many people a pass has had."""
+        self._confirmed.write()
         with self._store.transaction() as db:
             mine = sa.and_(table.c.segment == segment, table.c.seen == seen)
             count = sa.select(sa.func.count()).select_from(table).where(mine)
@@ -193,6 +187,7 @@ class Members:
             seen: The pass.
             siblings: The segments that give the same: their people stay.
         """
+        self._confirmed.write()
         after = b""
         other = table.alias()
         theirs = sa.and_(
@@ -252,6 +247,7 @@ class Members:
 
         Not of those whom we have taken off since: another stream's run may have done that.
         """
+        self._confirmed.write()
         other = table.alias()
         by_us = (
             sa.exists()
@@ -280,11 +276,13 @@ class Members:
 
     def left(self, people: Iterable[tuple[bytes, Sequence[Mark]]], at: float) -> None:
         """Note that people have left, where no import was needed for it."""
+        self._confirmed.write_if_any()
         with self._store.transaction(account=self._account) as db:
-            write(db, people, at, at)
+            write(db, [(people, at, at)])
 
     def surely_left(self, segments: Sequence[int], people: Collection[bytes]) -> None:
         """Note that people who have left are off the list indeed."""
+        self._confirmed.write_if_any()
         with self._store.transaction(account=self._account) as db:
             change = table.update().where(
                 table.c.segment.in_(segments),
@@ -295,6 +293,7 @@ class Members:
 
     def let_stay(self, segment: int, people: Collection[bytes]) -> None:
         """Note that people are no longer in a stream and stay on the list: they are not ours."""
+        self._confirmed.write_if_any()
         with self._store.transaction(account=self._account) as db:
             change = table.update().where(
                 table.c.segment == segment,
@@ -316,145 +315,31 @@ class Members:
         self._change(segment, person, membership=OURS if ours else FOUND)
 
     def _change(self, segment: int, person: bytes, **values: Any) -> None:
+        self._confirmed.write_if_any()
         with self._store.transaction(account=self._account) as db:
             mine = sa.and_(table.c.segment == segment, table.c.person == person)
             db.execute(table.update().where(mine).values(**values))
 
 
-_KNOWN = "person, segment, digest, membership, since, at, asked, address IS NOT NULL, raw"
+_COLUMNS = "person, segment, digest, membership, since, at, asked, address IS NOT NULL, raw"
 
 
-def _known(db: sa.Connection, segments: list[int], people: list[bytes]) -> list[Any]:
-    """Rows of `_KNOWN`, as the driver gives them.
+def _rows(db: sa.Connection, segments: list[int], people: list[bytes]) -> list[Row]:
+    """Rows, as the driver gives them.
 
     It is asked for every record. On SQLite, to have SQLAlchemy look at each hash and at each row
     takes longer than the question itself.
     """
     if db.dialect.name == "sqlite":
         some, all_ = (", ".join("?" * len(values)) for values in (segments, people))
-        query = f"SELECT {_KNOWN} FROM member WHERE segment IN ({some}) AND person IN ({all_})"  # noqa: S608 - only question marks
+        query = f"SELECT {_COLUMNS} FROM member WHERE segment IN ({some}) AND person IN ({all_})"  # noqa: S608 - only question marks
         result = db.exec_driver_sql(query, (*segments, *people))
     else:
         result = db.execute(
-            sa.select(sa.text(_KNOWN))
+            sa.select(sa.text(_COLUMNS))
             .select_from(table)
             .where(table.c.segment.in_(segments), table.c.person.in_(people))
         )
-    rows: list[Any] = list(result.cursor.fetchall()) if result.cursor is not None else []
+    rows: list[Row] = list(result.cursor.fetchall()) if result.cursor is not None else []
     result.close()
     return rows
-
-
-def write(
-    db: sa.Connection,
-    contacts: Iterable[tuple[bytes, Sequence[Mark]]],
-    posted: float,
-    confirmed: float,
-) -> None:
-    """Write what was confirmed of contacts, inside a transaction."""
-    leaving: list[dict[str, Any]] = []
-    staying: list[dict[str, Any]] = []
-    keeping: list[dict[str, Any]] = []
-    for person, marks in contacts:
-        for mark in marks:
-            row = {
-                **mark._asdict(),
-                "person": person,
-                "since": int(posted),
-                "at": int(confirmed),
-            }
-            if mark.membership in (LEFT, GONE):
-                row["at"] = int(min(confirmed, posted + _LONGEST_IMPORT_SECONDS))
-                leaving.append({f"_{name}": value for name, value in row.items()})
-            elif mark.membership is None:
-                keeping.append({**row, "membership": UNKNOWN})
-            else:
-                staying.append(row)
-    _put(db, staying, keep_membership=False)
-    _put(db, keeping, keep_membership=True)
-    if leaving:
-        change = table.update().where(
-            table.c.segment == sa.bindparam("_segment"), table.c.person == sa.bindparam("_person")
-        )
-        db.execute(
-            change.values(
-                digest=None,
-                membership=sa.bindparam("_membership"),
-                since=sa.bindparam("_since"),
-                at=sa.bindparam("_at"),
-                asked=None,
-                address=None,
-            ),
-            leaving,
-        )
-
-
-def _put(db: sa.Connection, rows: list[dict[str, Any]], *, keep_membership: bool) -> None:
-    if not rows:
-        return
-    upsert: Any = _upsert(db, keep_membership=keep_membership)
-    if db.dialect.name != "sqlite":
-        db.execute(upsert, rows)
-        return
-    # As for questions: SQLAlchemy writes the statement, and need not look at each value.
-    compiled: Any = upsert.compile(db, column_keys=list(rows[0]))
-    order, constants = compiled.positiontup, compiled.params
-    values = [tuple(row[n] if n in row else constants[n] for n in order) for row in rows]
-    db.exec_driver_sql(str(compiled), values)
-
-
-def _upsert(db: sa.Connection, *, keep_membership: bool) -> sa.Executable:
-    dialect: Any = sqlite if db.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(table)
-    new = insert.excluded
-    # How a membership ended stays known until it is certain what came after.
-    ended = table.c.membership == LEFT if keep_membership else sa.false()
-    changes: dict[str, Any] = {
-        "digest": new.digest,
-        "raw": new.raw,
-        "at": sa.case((ended, table.c.at), else_=new.at),
-        "seen": new.seen,
-        "asked": sa.case((ended, table.c.asked), else_=sa.null()),
-        "address": sa.func.coalesce(new.address, table.c.address),
-    }
-    if not keep_membership:
-        same = table.c.membership == new.membership
-        changes["membership"] = new.membership
-        changes["since"] = sa.case((same, table.c.since), else_=new.since)
-    upsert: sa.Executable = insert.on_conflict_do_update(
-        index_elements=[table.c.segment, table.c.person], set_=changes
-    )
-    return upsert
-
-
-def write_lost(
-    db: sa.Connection, contacts: Iterable[tuple[bytes, Sequence[Mark]]], posted: float
-) -> None:
-    """Write what may have become of contacts whose import was posted and not answered."""
-    until = int(posted + _LONGEST_IMPORT_SECONDS)
-    span = {"since": int(posted), "at": until}
-    added: list[dict[str, Any]] = []
-    for person, marks in contacts:
-        for mark in marks:
-            if mark.membership == OURS:
-                row = {**mark._asdict(), "person": person, **span}
-                added.append({**row, "membership": MAYBE, "digest": None})
-            elif mark.membership == LEFT:
-                change = table.update().where(
-                    table.c.segment == mark.segment,
-                    table.c.person == person,
-                    table.c.membership.in_(CURRENT),
-                )
-                gone = {"membership": LEFT, "asked": int(posted), "digest": None}
-                db.execute(change.values(**gone, **span))
-    if added:
-        dialect: Any = sqlite if db.dialect.name == "sqlite" else postgresql
-        insert = dialect.insert(table)
-        new = insert.excluded
-        changes = {name: new[name] for name in ("membership", "digest", "since", "at", "address")}
-        upsert: sa.Executable = insert.on_conflict_do_update(
-            index_elements=[table.c.segment, table.c.person],
-            set_=changes,
-            where=table.c.membership == GONE,
-        )
-        db.execute(upsert, added)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from target_activecampaign.ledger import forms, tables
-from target_activecampaign.ledger.journal import decoded
+from target_activecampaign.ledger.confirmed import decoded
 from target_activecampaign.ledger.runs import living
 
 if TYPE_CHECKING:
@@ -252,7 +252,8 @@ def _segments(db: sa.Connection, account: int, going_on: set[str]) -> list[Segme
 
 def _in_flight(store: Store, db: sa.Connection, runs: list[str]) -> list[InFlight]:
     table = tables.import_
-    rows = db.execute(sa.select(table).where(table.c.run.in_(runs)).order_by(table.c.id))
+    mine = sa.and_(table.c.run.in_(runs), table.c.confirmed.is_(None))
+    rows = db.execute(sa.select(table).where(mine).order_by(table.c.id))
     return [
         InFlight(row.run, _time(row.posted), row.batch_id, len(decoded(store, row.contacts)))
         for row in rows

@@ -192,6 +192,11 @@ class Store:
         )
 
     @property
+    def is_file(self) -> bool:
+        """Whether it is a file of SQLite's, and not on a server."""
+        return bool(self.engine.dialect.name == "sqlite")
+
+    @property
     def place(self) -> str:
         """Where the ledger is, in words without a password."""
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 4
+VERSION = 5
 """The form of these tables."""
 
 UNKNOWN = 0
@@ -71,6 +71,8 @@ import_ = sa.Table(
     sa.Column("posted", sa.Float, nullable=False),
     sa.Column("batch_id", sa.String),
     sa.Column("contacts", sa.LargeBinary, nullable=False),
+    # When it was confirmed, if its people are still to be written.
+    sa.Column("confirmed", sa.Float),
 )
 
 segment = sa.Table(

@@ -1,0 +1,367 @@
+"""Records on the direct way: looked up, made into contacts and compared, a window at a time.
+
+Most records need nothing of what the SDK does for each: no stream map touches them. They are
+taken as they come, in windows; whom they are of is looked up for all of a window at once, and
+what is made of them is compared together. Records of streams that stream maps change go the
+SDK's way, one by one.
+
+Many records are not even looked into. One that is the same bytes as the one that a person's
+contact was last made of, while all that makes a contact of it is as it was then, is what was
+delivered: a digest tells. In it are the stream's schema, settings and mapping, the account's
+fields, and the record.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from target_activecampaign import comparison
+from target_activecampaign.codes import Refusal
+from target_activecampaign.packer import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from target_activecampaign.contact import Contact
+    from target_activecampaign.ledger import Ledger, Row
+    from target_activecampaign.mapping import StreamMapping
+    from target_activecampaign.rejects import SourceStream
+    from target_activecampaign.segment import Passage, Segment
+    from target_activecampaign.settings import Settings
+    from target_activecampaign.settlement import Settlement
+
+MODES = ("upsert", "mirror")
+"""The modes in which a person whom the ledger knows is neither left out nor asked about."""
+
+_MAX_WAIT_SECONDS = 0.5
+
+_records = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class Maker(NamedTuple):
+    """What makes contacts of a stream's records.
+
+    Attributes:
+        mapping: The stream's mapping.
+        contact: Makes the contact of a record, or raises `Refusal`.
+        tally: Is told how many records were taken.
+    """
+
+    mapping: StreamMapping
+    contact: Callable[[dict[str, Any]], Contact]
+    tally: Callable[[int], None]
+
+
+@dataclass
+class _Stream:
+    """A stream whose records may come the direct way.
+
+    Attributes:
+        source: The stream as the tap announced it, which stream maps leave alone.
+        segment: Where it goes.
+        passage: How far it has come.
+        maker: What makes its contacts.
+        addresses: Reads the address of a record; None where it is inside of an object.
+        seed: What each digest begins with; None where records are not proved unchanged.
+        version: The version of the records that it takes.
+    """
+
+    source: SourceStream
+    segment: Segment
+    passage: Passage
+    maker: Maker
+    addresses: msgspec.json.Decoder[Any] | None
+    seed: Any
+    version: object = field(default_factory=object)
+
+    def digest(self, raw: msgspec.Raw) -> bytes | None:
+        """The digest of a record and of all that makes a contact of it."""
+        if self.seed is None:
+            return None
+        one = self.seed.copy()
+        one.update(raw)
+        digest: bytes = one.digest()
+        return digest
+
+    def address(self, raw: msgspec.Raw) -> str:
+        """The address in its normal form, as far as it can be told at a glance; else ''."""
+        if self.addresses is None:
+            return ""
+        try:
+            text: str | None = self.addresses.decode(raw).address
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return ""
+        return text.strip().lower() if text and text.isascii() else ""
+
+
+@dataclass(slots=True)
+class _Run:
+    """Records of a stream that came one after the other, and whom they are of."""
+
+    stream: _Stream
+    raws: Sequence[msgspec.Raw]
+    lines: Sequence[bytes]
+    numbers: Sequence[int]
+    keys: list[str] = field(default_factory=list)
+    people: list[bytes] = field(default_factory=list)
+    digests: list[bytes | None] = field(default_factory=list)
+
+
+class _State(NamedTuple):
+    value: Any
+
+
+@dataclass
+class Intake:
+    """Takes records and STATE in their order.
+
+    Args:
+        settings: Whether unchanged profiles are sent all the same, and records checked.
+        ledger: What was delivered.
+        settlement: What is told of records that are unchanged.
+        comparison: Where contacts go, and what says whether a record's contact was delivered.
+        long_way: Takes the line of a record that goes the SDK's way, its number in the input,
+            and the digest.
+        read: Reads a record, with patience, out of its line, whose number is given too.
+        refuse: Takes a record that is refused, and whom it stands for, if that can be told.
+        state: Takes a STATE's value when its turn comes.
+    """
+
+    settings: Settings
+    ledger: Ledger
+    settlement: Settlement
+    comparison: comparison.Comparison
+    long_way: Callable[[bytes, int, bytes | None], None]
+    read: Callable[[bytes, int], dict[str, Any]]
+    refuse: Callable[[Source, Refusal, Segment, str | None], None]
+    state: Callable[[Any], None]
+    _streams: dict[str, _Stream] = field(default_factory=dict)
+    _items: list[_Run | _State] = field(default_factory=list)
+    _count: int = 0
+    _bytes: int = 0
+    _since: float = 0.0
+
+    def open(
+        self,
+        source: SourceStream,
+        segment: Segment,
+        passage: Passage,
+        maker: Maker,
+        schema: Mapping[str, Any],
+    ) -> None:
+        """Let a stream's records come the direct way from its next record on.
+
+        Args:
+            source: The stream, which stream maps leave alone.
+            segment: Where it goes.
+            passage: How far it has come.
+            maker: What makes its contacts.
+            schema: Its schema.
+        """
+        self.close(source.name)
+        proves = self.settings.skip_unchanged and not self.settings.full_resync
+        address, addresses, seed = maker.mapping.address, None, None
+        if address is not None:
+            reads = msgspec.defstruct(
+                "Address", [("address", str | None, None)], rename={"address": address}, gc=False
+            )
+            addresses = msgspec.json.Decoder(reads)
+        if proves and addresses and maker.mapping.provable and segment.settings.sync_mode in MODES:
+            makes = (_versions(), source.name, self.settings.validate_records, maker.mapping.makes)
+            rules = msgspec.json.encode(schema, order="sorted")
+            seed = self.ledger.seed(repr(makes).encode() + rules)
+        self._streams[source.name] = _Stream(source, segment, passage, maker, addresses, seed)
+
+    def close(self, name: str) -> None:
+        """Let a stream's records go the SDK's way."""
+        self._streams.pop(name, None)
+
+    def take(
+        self,
+        name: str,
+        version: object,
+        raws: Sequence[msgspec.Raw],
+        lines: Sequence[bytes],
+        numbers: Sequence[int],
+    ) -> bool:
+        """Take records of one stream and version; False if they have to go the SDK's way at once.
+
+        Args:
+            name: The tap's stream.
+            version: The version of their messages.
+            raws: The records as JSON.
+            lines: The whole messages.
+            numbers: The numbers of their lines.
+
+        Raises:
+            What the SDK's way raises, and the comparison.
+        """
+        stream = self._streams.get(name)
+        if stream is None:
+            self.flush()
+            return False
+        if version != stream.version:
+            # The SDK's way sees to what a new version means; the records after it are as any.
+            self.flush()
+            stream.version = version
+            self.long_way(lines[0], numbers[0], stream.digest(raws[0]))
+            raws, lines, numbers = raws[1:], lines[1:], numbers[1:]
+        while raws:
+            room = max(1, comparison.WINDOW - self._waiting)
+            self._put(_Run(stream, raws[:room], lines[:room], numbers[:room]))
+            raws, lines, numbers = raws[room:], lines[room:], numbers[room:]
+        return True
+
+    def _put(self, run: _Run) -> None:
+        if not self._items:
+            self._since = time.monotonic()
+            self.settlement.reading()
+        self._items.append(run)
+        self._count += len(run.raws)
+        self._bytes += sum(map(len, run.lines))
+        if self._waiting >= comparison.WINDOW or self._bytes >= comparison.WINDOW_BYTES:
+            self.flush()
+
+    @property
+    def _waiting(self) -> int:
+        """How many records wait, here or, as they came on the SDK's way, in the comparison."""
+        return self._count + self.comparison.count
+
+    def queue_state(self, value: Any) -> None:
+        """Take a STATE message's value, to be handed on after the records before it."""
+        if self._items:
+            self._items.append(_State(value))
+        else:
+            self.state(value)
+
+    @property
+    def due(self) -> bool:
+        """Whether records have waited long enough."""
+        return bool(self._items) and time.monotonic() - self._since > _MAX_WAIT_SECONDS
+
+    def flush(self) -> None:
+        """See to all that wait.
+
+        Raises:
+            What the SDK's way raises, and the comparison; what comes after such a record is then
+            dropped, and with it the STATE that would pass it.
+        """
+        if not self._items:
+            return
+        items, self._items, self._count, self._bytes = self._items, [], 0, 0
+        runs = [one for one in items if isinstance(one, _Run)]
+        for run in runs:
+            self._identify(run)
+        self.comparison.recovered()
+        # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
+        under_way = self.comparison.under_way({key for run in runs for key in run.keys})
+        segments = {number for run in runs for number in run.stream.segment.of_list}
+        segments |= self.comparison.segments
+        people = {person for run in runs for person in run.people if person}
+        rows = self.ledger.members.rows(segments, people)
+        changing = self.comparison.waiting
+        for item in items:
+            if isinstance(item, _State):
+                self.state(item.value)
+            else:
+                self._see_to(item, rows, changing)
+        self.comparison.compare(people, rows, under_way)
+
+    def _identify(self, run: _Run) -> None:
+        stream = run.stream
+        run.keys = list(map(stream.address, run.raws))
+        run.people = self.ledger.people(run.keys)
+        run.digests = list(map(stream.digest, run.raws))
+
+    def _see_to(self, run: _Run, rows: Mapping[bytes, list[Row]], changing: set[str]) -> None:
+        """See to records that came one after the other.
+
+        Args:
+            run: The records.
+            rows: What the ledger knows of people.
+            changing: People of whom an earlier record has to be looked into; what comes after it
+                of the same person goes after it.
+        """
+        stream = run.stream
+        segment, make, source = stream.segment, stream.maker.contact, stream.source
+        proved = self._proved(run, rows)
+        same: list[bytes] = []
+        refused: list[tuple[Source, Refusal, dict[str, Any]]] = []
+        epoch, taken = self.settlement.epoch, 0
+        for raw, line, number, key, person, digest, is_proved in zip(
+            run.raws, run.lines, run.numbers, run.keys, run.people, run.digests, proved, strict=True
+        ):
+            if is_proved and key not in changing:
+                same.append(person)
+                continue
+            taken += 1
+            one = Source(source.name, source, line, epoch)
+            try:
+                record = self._record(raw, line, number)
+                contact = make(record)
+                changing.add(contact.key)
+                known = person if contact.key == key else None
+                self.comparison.take(contact, one, segment, digest, known)
+            except Refusal as error:
+                refused.append((one, error, record))
+            except BaseException:
+                self._count_taken(stream, taken - 1)
+                raise
+        self._count_taken(stream, taken)
+        for one, refusal, record in refused:
+            self.refuse(one, refusal, segment, stream.maker.mapping.person(record))
+        self._settle(stream, same)
+
+    def _record(self, raw: msgspec.Raw, line: bytes, number: int) -> dict[str, Any]:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
+            record = _records.decode(raw)
+            if type(record) is dict:
+                return record
+        return self.read(line, number)
+
+    def _proved(self, run: _Run, rows: Mapping[bytes, list[Row]]) -> Sequence[bool]:
+        if run.stream.seed is None:
+            return [False] * len(run.raws)
+        return self.comparison.proved(run.stream.segment, run.people, run.digests, rows)
+
+    def _count_taken(self, stream: _Stream, count: int) -> None:
+        """Count records as read, before any of them is settled."""
+        if count:
+            stream.passage.took(count)
+            stream.maker.tally(count)
+            self.settlement.read(stream.source.name, count)
+
+    def _settle(self, stream: _Stream, same: list[bytes]) -> None:
+        """Settle records that are proved unchanged."""
+        if not same:
+            return
+        segment = stream.segment
+        segment.peopled = True
+        segment.proved += len(same)
+        stream.passage.took(len(same))
+        stream.maker.tally(len(same))
+        # Noted first: STATE may not pass someone whom a mirror has not seen.
+        self.ledger.members.note(segment.number, segment.seen, unchanged=same, outdated=())
+        self.settlement.unchanged(stream.source.name, len(same))
+
+
+@cache
+def _versions() -> list[str | None]:
+    """The versions of what gives values their form; they are looked up in files, so only once."""
+    names = ("target-activecampaign", "email-validator", "phonenumbers")
+    return [_version(name) for name in names]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # of an extra
+        return None
