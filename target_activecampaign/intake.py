@@ -44,6 +44,8 @@ MODES = ("upsert", "mirror")
 _MAX_WAIT_SECONDS = 0.5
 
 _records = msgspec.json.Decoder(float_hook=Decimal)
+_several = msgspec.json.Decoder(list[dict[str, Any]], float_hook=Decimal)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
 
 
 class Maker(NamedTuple):
@@ -51,12 +53,14 @@ class Maker(NamedTuple):
 
     Attributes:
         mapping: The stream's mapping.
-        contact: Makes the contact of a record, or raises `Refusal`.
+        problems: Says of records what is wrong with each, if anything is.
+        contact: Makes the contact of a record, given what is wrong with it, or raises `Refusal`.
         tally: Is told how many records were taken.
     """
 
     mapping: StreamMapping
-    contact: Callable[[dict[str, Any]], Contact]
+    problems: Callable[[list[dict[str, Any]]], list[str | None]]
+    contact: Callable[[dict[str, Any], str | None], Contact]
     tally: Callable[[int], None]
 
 
@@ -91,15 +95,18 @@ class _Stream:
         digest: bytes = one.digest()
         return digest
 
-    def address(self, raw: msgspec.Raw) -> str:
-        """The address in its normal form, as far as it can be told at a glance; else ''."""
-        if self.addresses is None:
-            return ""
-        try:
-            text: str | None = self.addresses.decode(raw).address
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return ""
-        return text.strip().lower() if text and text.isascii() else ""
+    def key(self, raw: msgspec.Raw) -> str:
+        """Whom a record stands for; empty if that can't be told, and so it can't be sent."""
+        text: str | None = None
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            if self.addresses is not None:
+                text = self.addresses.decode(raw).address
+        if text is not None and text.isascii():
+            return text.strip().lower()
+        with suppress(*_UNREADABLE):
+            record = _records.decode(raw)
+            return (type(record) is dict and self.maker.mapping.person(record)) or ""
+        return ""
 
 
 @dataclass(slots=True)
@@ -277,7 +284,7 @@ class Intake:
 
     def _identify(self, run: _Run) -> None:
         stream = run.stream
-        run.keys = list(map(stream.address, run.raws))
+        run.keys = list(map(stream.key, run.raws))
         run.people = self.ledger.people(run.keys)
         run.digests = list(map(stream.digest, run.raws))
 
@@ -288,44 +295,58 @@ class Intake:
             run: The records.
             rows: What the ledger knows of people.
             changing: People of whom an earlier record has to be looked into; what comes after it
-                of the same person goes after it.
+                of the same person is looked into too, and so goes after it.
         """
         stream = run.stream
-        segment, make, source = stream.segment, stream.maker.contact, stream.source
-        proved = self._proved(run, rows)
         same: list[bytes] = []
-        refused: list[tuple[Source, Refusal, dict[str, Any]]] = []
-        epoch, taken = self.settlement.epoch, 0
-        for raw, line, number, key, person, digest, is_proved in zip(
-            run.raws, run.lines, run.numbers, run.keys, run.people, run.digests, proved, strict=True
-        ):
+        places: list[int] = []
+        proved = self._proved(run, rows)
+        for place, (is_proved, key) in enumerate(zip(proved, run.keys, strict=True)):
             if is_proved and key not in changing:
-                same.append(person)
-                continue
-            taken += 1
-            one = Source(source.name, source, line, epoch)
-            try:
-                record = self._record(raw, line, number)
-                contact = make(record)
-                changing.add(contact.key)
-                known = person if contact.key == key else None
-                self.comparison.take(contact, one, segment, digest, known)
-            except Refusal as error:
-                refused.append((one, error, record))
-            except BaseException:
-                self._count_taken(stream, taken - 1)
-                raise
-        self._count_taken(stream, taken)
+                same.append(run.people[place])
+            else:
+                changing.add(key)
+                places.append(place)
+        if places:
+            self._take_contacts(run, places)
+        if same:
+            self._settle(stream, same)
+
+    def _take_contacts(self, run: _Run, places: list[int]) -> None:
+        """Hand the contacts of some of the records to the comparison."""
+        stream = run.stream
+        source, segment, make = stream.source, stream.segment, stream.maker.contact
+        refused: list[tuple[Source, Refusal, dict[str, Any]]] = []
+        records = _decoded([run.raws[place] for place in places])
+        problems = stream.maker.problems(records) if records else []
+        epoch, taken = self.settlement.epoch, 0
+        try:
+            for number, place in enumerate(places):
+                if records:
+                    record, problem = records[number], problems[number]
+                else:
+                    record = self._record(run, place)
+                    (problem,) = stream.maker.problems([record])
+                one = Source(source.name, source, run.lines[place], epoch)
+                try:
+                    contact = make(record, problem)
+                    # Whom it is of was told at a glance.
+                    known = run.people[place] if contact.key == run.keys[place] else None
+                    self.comparison.take(contact, one, segment, run.digests[place], known)
+                except Refusal as error:
+                    refused.append((one, error, record))
+                taken += 1
+        finally:
+            self._count_taken(stream, taken)
         for one, refusal, record in refused:
             self.refuse(one, refusal, segment, stream.maker.mapping.person(record))
-        self._settle(stream, same)
 
-    def _record(self, raw: msgspec.Raw, line: bytes, number: int) -> dict[str, Any]:
-        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
-            record = _records.decode(raw)
+    def _record(self, run: _Run, place: int) -> dict[str, Any]:
+        with suppress(*_UNREADABLE):
+            record = _records.decode(run.raws[place])
             if type(record) is dict:
                 return record
-        return self.read(line, number)
+        return self.read(run.lines[place], run.numbers[place])
 
     def _proved(self, run: _Run, rows: Mapping[bytes, list[Row]]) -> Sequence[bool]:
         if run.stream.seed is None:
@@ -341,8 +362,6 @@ class Intake:
 
     def _settle(self, stream: _Stream, same: list[bytes]) -> None:
         """Settle records that are proved unchanged."""
-        if not same:
-            return
         segment = stream.segment
         segment.peopled = True
         segment.proved += len(same)
@@ -351,6 +370,14 @@ class Intake:
         # Noted first: STATE may not pass someone whom a mirror has not seen.
         self.ledger.members.note(segment.number, segment.seen, unchanged=same, outdated=())
         self.settlement.unchanged(stream.source.name, len(same))
+
+
+def _decoded(raws: list[msgspec.Raw]) -> list[dict[str, Any]]:
+    """Several records at once; nothing if not all of them are objects that can be read so."""
+    with suppress(*_UNREADABLE):
+        records = _several.decode(b"[" + b",".join(raws) + b"]")
+        return records if len(records) == len(raws) else []
+    return []
 
 
 @cache

@@ -92,7 +92,7 @@ class Run:
         self.read_record: Callable[[bytes, int], dict[str, Any]] = lambda _line, _number: {}
         self._settings = settings
         self._started = datetime.now(timezone.utc)
-        run_id = f"{self._started:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+        run_id = f"{self._started:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
         self._rejects = RejectFiles(settings.rejects_path, run_id)
         self._checkpoints = Checkpoints()
         self._settlement = Settlement(self._checkpoints, self._rejects)

@@ -145,20 +145,34 @@ class ContactSink(Sink):
             key = self._mapping.person(record)
             self._run.refuse(source, refusal, self._segment, key)
 
-    def contact(self, record: dict[str, Any]) -> Contact:
-        """The contact of a record that no stream map changes: all that the SDK would do in one.
+    def problems(self, records: list[dict[str, Any]]) -> list[str | None]:
+        """What is wrong with records that no stream map changes; None of each that is valid."""
+        if not self._keeps_metadata:
+            self._remove_metadata(records)
+        if self._checked is None:
+            return [None] * len(records)
+        problems = self._checked.problems(records)
+        if self._keeps_metadata and any(problems):
+            # The SDK's metadata is no part of a profile, so it doesn't break a rule.
+            self._remove_metadata(records)
+            problems = self._checked.problems(records)
+        return problems
+
+    def _remove_metadata(self, records: list[dict[str, Any]]) -> None:
+        for record in records:
+            self._remove_sdc_metadata_from_record(record)
+
+    def contact(self, record: dict[str, Any], problem: str | None) -> Contact:
+        """The contact of such a record.
+
+        Args:
+            record: The record.
+            problem: What is wrong with it.
 
         Raises:
             Refusal: It can't be sent.
             MissingKeyPropertiesError: It lacks what identifies it.
         """
-        if not self._keeps_metadata:
-            self._remove_sdc_metadata_from_record(record)
-        problem = self._problem(record)
-        if problem is not None and self._keeps_metadata:
-            # They are no part of the profile, so they don't break a rule.
-            self._remove_sdc_metadata_from_record(record)
-            problem = self._problem(record)
         if not self._keys <= record.keys():
             self._singer_validate_message(record)  # it raises
         if problem is not None:

@@ -193,7 +193,9 @@ class TargetActiveCampaign(Target):
             self.run.attach(stream, stream_map.stream_alias)
         sink = self._sinks.get((stream, stream))
         if isinstance(sink, ContactSink) and self.maps.leaves_alone(stream):
-            self.run.open(stream, Maker(sink.mapping, sink.contact, sink.tally), schema)
+            self.run.open(
+                stream, Maker(sink.mapping, sink.problems, sink.contact, sink.tally), schema
+            )
         else:
             self.run.close(stream)
 

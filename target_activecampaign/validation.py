@@ -11,6 +11,7 @@ from decimal import Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
+import msgspec
 from jsonschema import Draft202012Validator, SchemaError, validators
 from referencing import Registry
 from referencing.exceptions import Unresolvable
@@ -103,6 +104,9 @@ class RecordValidator(BaseJSONSchemaValidator):
         # With a registry of its own it fetches no schema that a $ref may name from anywhere.
         self._validator = _Validator(schema, registry=Registry())
         self.quick = compiled(schema)
+        # A reference is from the root, which a list of records would be.
+        several = None if b'"$ref"' in msgspec.json.encode(schema) else compiled({"items": schema})
+        self._quick_of_several = several if self.quick is not None else None
 
     def validate(self, record: dict[str, Any]) -> None:
         """Do as the SDK's validators do; what the target itself asks for is `problem`.
@@ -112,6 +116,15 @@ class RecordValidator(BaseJSONSchemaValidator):
         """
         if problem := self.problem(record):
             raise ValueError(problem)
+
+    def problems(self, records: list[dict[str, Any]]) -> list[str | None]:
+        """As `problem`, of several records: most are good, which one question tells of all."""
+        try:
+            if self._quick_of_several is not None and self._quick_of_several.is_valid(records):
+                return [None] * len(records)
+        except (ValueError, TypeError, RecursionError):
+            pass
+        return list(map(self.problem, records))
 
     def problem(self, record: dict[str, Any]) -> str | None:
         """Which rule a record breaks, and where, in a sentence; None if it breaks none.

@@ -189,6 +189,7 @@ def test_a_ledger_that_knows_no_records_learns_them(load: TargetRunner) -> None:
     with ledger(f"sqlite:///{load.folder / LEDGER}") as db:
         db.exec_driver_sql("ALTER TABLE member DROP COLUMN raw")
         db.exec_driver_sql("ALTER TABLE import DROP COLUMN confirmed")
+        db.exec_driver_sql("DROP TABLE sighting")
         db.exec_driver_sql("UPDATE ledger SET version = 3")
     assert load(messages).succeeded().counts == {"read": 5, "unchanged": 5}
     assert digests(load.folder) == known

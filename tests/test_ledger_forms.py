@@ -103,6 +103,7 @@ def test_a_ledger_of_the_second_form_is_taken_over_with_all_it_knows(
         db.exec_driver_sql("ALTER TABLE segment DROP COLUMN mapping")
         db.exec_driver_sql("ALTER TABLE member DROP COLUMN raw")
         db.exec_driver_sql("ALTER TABLE import DROP COLUMN confirmed")
+        db.exec_driver_sql("DROP TABLE sighting")
         db.exec_driver_sql("UPDATE ledger SET version = 2")
     again = load([schema(), *people(4), state("end")], ledger_url=ledger_url).succeeded()
     assert again.counts == {"read": 4, "added": 1, "unchanged": 3}
@@ -156,7 +157,7 @@ def test_a_ledger_lives_beside_tables_of_the_same_names(
     sandbox: SandboxServer, load: TargetRunner, warehouse: str
 ) -> None:
     """Even beside ones that have all the names of the first form."""
-    names = ("ledger", "account", "run", "import", "segment", "member", "existing")
+    names = ("ledger", "account", "run", "import", "segment", "member", "sighting", "existing")
     theirs = (*names, "secret", "delivered")
     with database(warehouse) as db:
         db.exec_driver_sql("CREATE TABLE customer (id INTEGER PRIMARY KEY)")

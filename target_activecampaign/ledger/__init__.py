@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from target_activecampaign.ledger import tables
-from target_activecampaign.ledger.confirmed import Confirmed
 from target_activecampaign.ledger.existing import ExistingContacts
 from target_activecampaign.ledger.journal import Journal, Leftover
 from target_activecampaign.ledger.marks import Mark
@@ -21,6 +20,7 @@ from target_activecampaign.ledger.members import Known, Members, Missing, Row, k
 from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
 from target_activecampaign.ledger.store import LedgerError, Store
+from target_activecampaign.ledger.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -77,11 +77,11 @@ class Ledger:
         account = _account(self._store, identity)
         self._runs = Runs(self._store, account, run_id, clock())
         self.cut_off = self._runs.cut_off
-        self._confirmed = Confirmed(self._store, account)
-        # What a run that was cut off had confirmed.
-        self._confirmed.write()
-        self.journal = Journal(self._store, account, run_id, clock, self._confirmed)
-        self.members = Members(self._store, account, self._confirmed)
+        self._waiting = Waiting(self._store, account)
+        # What a run that was cut off has left to be written.
+        self._waiting.write()
+        self.journal = Journal(self._store, account, run_id, clock, self._waiting)
+        self.members = Members(self._store, account, self._waiting)
         self.segments = Segments(self._store, account, run_id)
         self.existing = ExistingContacts(self._store, account)
 
@@ -109,7 +109,7 @@ class Ledger:
 
     def write(self) -> None:
         """Write what is confirmed and waits to be written: it may do so for some time."""
-        self._confirmed.write_if_any()
+        self._waiting.write_if_any()
 
     def end(self, *, clean: bool, outcome: str, counts: Mapping[str, Any]) -> None:
         """Close the ledger.
@@ -121,7 +121,7 @@ class Ledger:
             counts: Its figures, likewise.
         """
         try:
-            self._confirmed.write()
+            self._waiting.write()
             if clean:
                 self._runs.end(self.now(), outcome, counts)
             else:

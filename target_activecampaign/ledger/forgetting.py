@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from target_activecampaign.ledger import person_hash, tables
 from target_activecampaign.ledger.journal import strip
 from target_activecampaign.ledger.runs import living
+from target_activecampaign.ledger.waiting import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -74,6 +75,7 @@ def choose(store: Store, choice: Choice) -> Chosen:
         LedgerError: The ledger can't be used.
     """
     with store.transaction() as db:
+        write_all(store, db)
         return _chosen(db, choice)
 
 
@@ -85,6 +87,7 @@ def forget(store: Store, choice: Choice) -> Chosen:
     """
     member, segment = tables.member, tables.segment
     with store.transaction(alone=True) as db:
+        write_all(store, db)
         chosen = _chosen(db, choice)
         numbers = list(chosen.segments)
         db.execute(member.delete().where(member.c.segment.in_(numbers)))
@@ -112,6 +115,7 @@ def forget_person(store: Store, keys: Collection[str], connection: str | None = 
     member, existing = tables.member, tables.existing
     counts = [0, 0, 0]
     with store.transaction(alone=True) as db:
+        write_all(store, db)
         for account in _accounts(db, connection):
             runs = _resting_runs(db, account)
             people = {person_hash(store.key, account.identity, key) for key in keys}

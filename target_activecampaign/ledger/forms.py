@@ -19,8 +19,8 @@ _WITH_MAPPING = 3
 """The form from which on a segment has its mapping."""
 _WITH_RAW = 4
 """The form from which on a member has the digest of its record."""
-_WITH_CONFIRMED = 5
-"""The form from which on an import says that it is confirmed."""
+_WITH_WAITING = 5
+"""The form from which on people may wait to be written."""
 _FIRST_FORM = {
     "secret": {"id", "value"},
     "run": {"id", "account", "host", "process", "beat"},
@@ -78,9 +78,10 @@ def bring_up_to_date(db: sa.Connection, version: int) -> None:
         db.exec_driver_sql(f"ALTER TABLE {home}segment ADD COLUMN mapping VARCHAR")
     if version < _WITH_RAW:
         db.exec_driver_sql(f"ALTER TABLE {home}member ADD COLUMN raw {blob}")
-    if version < _WITH_CONFIRMED:
+    if version < _WITH_WAITING:
         number = "DOUBLE PRECISION" if postgres else "FLOAT"
         db.exec_driver_sql(f"ALTER TABLE {home}import ADD COLUMN confirmed {number}")
+        tables.sighting.create(db)
     db.execute(tables.about.update().values(version=tables.VERSION))
 
 

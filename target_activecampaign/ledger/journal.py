@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from target_activecampaign.ledger.confirmed import decoded
 from target_activecampaign.ledger.driver import Statement
 from target_activecampaign.ledger.marks import PLAIN, Contacts, write, write_lost
 from target_activecampaign.ledger.tables import import_ as table
+from target_activecampaign.ledger.waiting import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from target_activecampaign.ledger.confirmed import Confirmed
     from target_activecampaign.ledger.marks import Mark
     from target_activecampaign.ledger.store import Store
+    from target_activecampaign.ledger.waiting import Waiting
 
 _encoder = msgspec.msgpack.Encoder()
 _post = Statement(table.insert(), ("run", "posted", "contacts"))
@@ -54,7 +54,7 @@ class Journal:
         account: The account's number.
         run_id: The run.
         clock: ActiveCampaign's clock.
-        confirmed: The imports that are confirmed.
+        waiting: Who waits to be written.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Journal:
         account: int,
         run_id: str,
         clock: Callable[[], float],
-        confirmed: Confirmed,
+        waiting: Waiting,
     ) -> None:
-        self._confirmed = confirmed
+        self._waiting = waiting
         # The people of imports whose marks are all `PLAIN`, by number.
         self._plain: dict[int, list[bytes]] = {}
         self._store = store
@@ -91,7 +91,7 @@ class Journal:
             number = int(
                 result.lastrowid if self._store.is_file else result.inserted_primary_key[0]  # type: ignore[index]
             )
-        if self._confirmed.may_wait and PLAIN.issuperset(
+        if self._waiting.allowed and PLAIN.issuperset(
             {mark.membership for _, marks in some for mark in marks}
         ):
             self._plain[number] = [person for person, _ in some]
@@ -110,9 +110,9 @@ class Journal:
         """
         people = self._plain.pop(number, None)
         if people is not None and not failed:
-            self._confirmed.add(number, people, self._clock())
+            self._waiting.imported(number, people, self._clock())
             return people
-        self._confirmed.write_if_any()
+        self._waiting.write_if_any()
         with self._store.transaction(account=self._account) as db:
             posted, everyone = self._taken(db, number)
             contacts = [one for one in everyone if one[0] not in failed]
@@ -121,7 +121,7 @@ class Journal:
 
     def lost(self, number: int) -> None:
         """Note that nobody knows what became of an import: its answer was lost."""
-        self._confirmed.write_if_any()
+        self._waiting.write_if_any()
         with self._store.transaction(account=self._account) as db:
             posted, contacts = self._taken(db, number)
             write_lost(db, contacts, posted)

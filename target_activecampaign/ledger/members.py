@@ -21,8 +21,8 @@ from target_activecampaign.ledger.tables import segment as segment_table
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from target_activecampaign.ledger.confirmed import Confirmed
     from target_activecampaign.ledger.store import Store
+    from target_activecampaign.ledger.waiting import Waiting
 
 _CHUNK = 1000
 
@@ -81,10 +81,10 @@ class Missing(NamedTuple):
 class Members:
     """The people of an account's segments."""
 
-    def __init__(self, store: Store, account: int, confirmed: Confirmed) -> None:
+    def __init__(self, store: Store, account: int, waiting: Waiting) -> None:
         self._store = store
         self._account = account
-        self._confirmed = confirmed
+        self._waiting = waiting
 
     def known(
         self, segments: Collection[int], people: Collection[bytes]
@@ -97,7 +97,7 @@ class Members:
         """What is known of people as the database has it, by person."""
         found: dict[bytes, list[Row]] = {}
         if segments and people:
-            self._confirmed.write_if_among(people)
+            self._waiting.write_if_among(people)
             with self._store.transaction() as db:
                 rows = _rows(db, list(segments), list(people))
             for row in rows:
@@ -130,8 +130,12 @@ class Members:
         """
         mine = table.c.segment == segment
         sighting: dict[str, Any] = {} if seen is None else {"seen": seen}
+        if seen is not None and unchanged and self._waiting.allowed:
+            self._waiting.seen(segment, seen, unchanged)
+            unchanged = ()
         raws = list(raws)
-        if not (outdated or raws or (unchanged and sighting)):
+        lacking = [{"p": person, "a": address} for person, address in addresses]
+        if not (outdated or raws or lacking or (unchanged and sighting)):
             return
         with self._store.transaction(account=self._account) as db:
             if changed and sighting:
@@ -147,14 +151,13 @@ class Members:
                 one = table.update().where(mine, table.c.person == sa.bindparam("p"))
                 values = [{"p": person, "r": raw} for person, raw in raws]
                 db.execute(one.values(raw=sa.bindparam("r")), values)
-            lacking = [{"p": person, "a": address} for person, address in addresses]
             if lacking:
                 one = table.update().where(mine, table.c.person == sa.bindparam("p"))
                 db.execute(one.values(address=sa.bindparam("a")), lacking)
 
     def outdate(self, segments: Collection[int], people: Collection[bytes]) -> None:
         """Note that people are about to leave: what was delivered of them counts no more."""
-        self._confirmed.write_if_any()
+        self._waiting.write_if_any()
         with self._store.transaction(account=self._account) as db:
             theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(people))
             db.execute(table.update().where(theirs).values(digest=None))
@@ -163,14 +166,14 @@ class Members:
 
     def any_current(self, segment: int) -> bool:
         """Whether anybody is in a segment as far as is known."""
-        self._confirmed.write()
+        self._waiting.write()
         with self._store.transaction() as db:
             mine = sa.and_(table.c.segment == segment, table.c.membership.in_(CURRENT))
             return db.execute(sa.select(table.c.person).where(mine).limit(1)).first() is not None
 
     def sighted(self, segment: int, seen: int) -> int:
         """How many people a pass has had."""
-        self._confirmed.write()
+        self._waiting.write()
         with self._store.transaction() as db:
             mine = sa.and_(table.c.segment == segment, table.c.seen == seen)
             count = sa.select(sa.func.count()).select_from(table).where(mine)
@@ -187,7 +190,7 @@ class Members:
             seen: The pass.
             siblings: The segments that give the same: their people stay.
         """
-        self._confirmed.write()
+        self._waiting.write()
         after = b""
         other = table.alias()
         theirs = sa.and_(
@@ -247,7 +250,7 @@ class Members:
 
         Not of those whom we have taken off since: another stream's run may have done that.
         """
-        self._confirmed.write()
+        self._waiting.write()
         other = table.alias()
         by_us = (
             sa.exists()
@@ -276,13 +279,13 @@ class Members:
 
     def left(self, people: Iterable[tuple[bytes, Sequence[Mark]]], at: float) -> None:
         """Note that people have left, where no import was needed for it."""
-        self._confirmed.write_if_any()
+        self._waiting.write_if_any()
         with self._store.transaction(account=self._account) as db:
             write(db, [(people, at, at)])
 
     def surely_left(self, segments: Sequence[int], people: Collection[bytes]) -> None:
         """Note that people who have left are off the list indeed."""
-        self._confirmed.write_if_any()
+        self._waiting.write_if_any()
         with self._store.transaction(account=self._account) as db:
             change = table.update().where(
                 table.c.segment.in_(segments),
@@ -293,7 +296,7 @@ class Members:
 
     def let_stay(self, segment: int, people: Collection[bytes]) -> None:
         """Note that people are no longer in a stream and stay on the list: they are not ours."""
-        self._confirmed.write_if_any()
+        self._waiting.write_if_any()
         with self._store.transaction(account=self._account) as db:
             change = table.update().where(
                 table.c.segment == segment,
@@ -315,7 +318,7 @@ class Members:
         self._change(segment, person, membership=OURS if ours else FOUND)
 
     def _change(self, segment: int, person: bytes, **values: Any) -> None:
-        self._confirmed.write_if_any()
+        self._waiting.write_if_any()
         with self._store.transaction(account=self._account) as db:
             mine = sa.and_(table.c.segment == segment, table.c.person == person)
             db.execute(table.update().where(mine).values(**values))

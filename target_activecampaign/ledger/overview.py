@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from target_activecampaign.ledger import forms, tables
-from target_activecampaign.ledger.confirmed import decoded
 from target_activecampaign.ledger.runs import living
+from target_activecampaign.ledger.waiting import decoded
 
 if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store

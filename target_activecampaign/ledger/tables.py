@@ -126,6 +126,16 @@ member = sa.Table(
     sqlite_with_rowid=False,
 )
 
+sighting = sa.Table(
+    "sighting",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("segment", sa.Integer, nullable=False),
+    sa.Column("pass", sa.Integer, nullable=False),
+    # The hashes of people whom the pass has had, one after the other; to be written to `member`.
+    sa.Column("people", sa.LargeBinary, nullable=False),
+)
+
 existing = sa.Table(
     "existing",
     metadata,
