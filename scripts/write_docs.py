@@ -11,6 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from scale import arithmetic_table, quantities_table
+
 from target_activecampaign.activecampaign import ActiveCampaignError, Field
 from target_activecampaign.choices import Options
 from target_activecampaign.codes import CODES, Refusal
@@ -150,6 +152,7 @@ PARTS = {
     "README.md": {"settings": markdown_table, "names": names_table},
     "docs/mapping.md": {"types": types_table, "new-fields": new_fields_table},
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
+    "docs/scale.md": {"quantities": quantities_table, "arithmetic": arithmetic_table},
 }
 
 

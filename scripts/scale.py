@@ -1,0 +1,175 @@
+"""What it takes to load many people: the arithmetic of docs/scale.md.
+
+    python scripts/scale.py [--accounts 40] [--profiles 3000000] [--changed 0.02] [--hours 6]
+
+`GIVEN` is what one may ask for, `MEASURED` what was measured, each once. All else is computed by
+the formulas that the document shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LIMIT = 25_000
+"""ActiveCampaign's: 100 imports of 250 contacts a minute, for an account."""
+
+
+class Quantity(NamedTuple):
+    """A quantity that formulas name."""
+
+    symbol: str
+    value: float
+    meaning: str
+
+
+class Line(NamedTuple):
+    """A line of the arithmetic; later formulas may name its symbol."""
+
+    symbol: str
+    what: str
+    formula: str
+
+
+GIVEN = (
+    Quantity("n", 1_000_000, "profiles an account"),
+    Quantity("d", 0.01, "share of them that change in a day"),
+    Quantity("F", 24, "hours in which the first load is to be done"),
+    Quantity("H", 4, "hours in which a day's runs are to be done"),
+)
+MEASURED = (
+    Quantity("s", 6, "CPU seconds of a job's start: Meltano, tap with discovery, and target"),
+    Quantity("tap", 70, "µs of CPU a profile, of tap and Meltano"),
+    Quantity("new", 56, "µs of CPU a profile that is sent, of the target"),
+    Quantity("same", 16, "µs of CPU a profile that is unchanged, of the target"),
+    Quantity("more_new", 34, "µs more of it, as the ledger is on PostgreSQL and no file"),
+    Quantity("more_same", 3, "µs more of it, of an unchanged one"),
+    Quantity("m", 360, "MiB of memory a job: Meltano, tap and target"),
+    Quantity("pg_new", 27, "µs of CPU a profile that is sent, of PostgreSQL"),
+    Quantity("pg_same", 4, "µs of CPU a profile that is unchanged, of PostgreSQL"),
+    Quantity("row", 160, "bytes a person in the ledger"),
+    Quantity("row_m", 350, "bytes a person in the ledger, of mirrors"),
+    Quantity("wal_new", 340, "bytes of write-ahead log a profile that is sent at first"),
+    Quantity("wal_later", 710, "bytes of write-ahead log a profile that has changed"),
+    Quantity("wal_seen", 320, "bytes of write-ahead log a profile that a mirror has seen again"),
+    Quantity("sent", 435, "bytes to and from ActiveCampaign a profile that is sent"),
+    Quantity("read", 220, "bytes from the warehouse a profile"),
+    Quantity("asked", 180, "bytes to and from the ledger a profile that is unchanged"),
+)
+"""On the machine that docs/scale.md names. `new` and `same` are those of docs/performance.md."""
+
+A_PROFILE = (
+    Line("u", "µs of CPU of a job, when it is sent", "tap + new + more_new"),
+    Line("v", "µs of CPU of a job, when it is unchanged", "tap + same + more_same"),
+)
+FIRST_LOAD = (
+    Line("", "contacts", "A * n"),
+    Line("", "minutes an account, at ActiveCampaign's limit", "n / L"),
+    Line("J", "jobs at once, to be done in `F` hours", "min(A, ceil(A * n / L / 60 / F))"),
+    Line("K", "their cores", "J * L / 60 * u / 1e6"),
+    Line("G", "their memory, GiB", "J * m / 1024"),
+    Line("", "machines of 4 cores and 16 GiB", "ceil(max(K / 4, G / 16))"),
+    Line("", "CPU hours in all", "A * (s + n * u / 1e6) / 3600"),
+    Line("", "cores of PostgreSQL", "J * L / 60 * pg_new / 1e6"),
+    Line("", "its write-ahead log, MB/s", "J * L / 60 * wal_new / 1e6"),
+    Line("", "its connections", "2 * J"),
+    Line("", "the ledger, GB", "A * n * row / 1e9"),
+    Line("", "the ledger of mirrors, GB", "A * n * row_m / 1e9"),
+    Line("", "sent to ActiveCampaign, GB", "A * n * sent / 1e9"),
+)
+DAY = (
+    Line("", "contacts sent", "A * n * d"),
+    Line("", "minutes an account, at ActiveCampaign's limit", "n * d / L"),
+    Line("C", "CPU hours of the jobs", "A * (s + n * (d * u + (1 - d) * v) / 1e6) / 3600"),
+    Line("K", "cores, to be done in `H` hours", "C / H"),
+    Line("J", "jobs at once, one a core", "ceil(K)"),
+    Line("G", "their memory, GiB", "J * m / 1024"),
+    Line("", "machines of 4 cores and 16 GiB", "ceil(max(K / 4, G / 16))"),
+    Line("", "cores of PostgreSQL", "A * n * (pg_same + d * pg_new) / 1e6 / 3600 / H"),
+    Line("", "its write-ahead log, GB", "A * n * d * wal_later / 1e9"),
+    Line("", "the same of mirrors, GB", "A * n * (wal_seen + d * wal_later) / 1e9"),
+    Line("", "read from the warehouse, GB", "A * n * read / 1e9"),
+    Line("", "between jobs and ledger, GB", "A * n * asked / 1e9"),
+    Line("", "sent to ActiveCampaign, GB", "A * n * d * sent / 1e9"),
+)
+CHANGES_ONLY = (
+    Line("", "CPU hours of the jobs", "A * (s + n * d * u / 1e6) / 3600"),
+    Line("", "read from the warehouse, GB", "A * n * d * read / 1e9"),
+)
+PARTS = (
+    ("A profile", A_PROFILE),
+    ("First load", FIRST_LOAD),
+    ("Each day, where the tap reads everything", DAY),
+    ("Each day, where the tap reads what changed", CHANGES_ONLY),
+)
+ACCOUNTS = (1, 100, 1000)
+_TWO_DIGITS = 10
+
+
+def results(given: Iterable[Quantity], accounts: int) -> list[list[float]]:
+    """What the lines of each part come to; a formula may name what stands before it."""
+    known: dict[str, object] = {"ceil": math.ceil, "max": max, "min": min}
+    known |= {"A": accounts, "L": LIMIT}
+    known |= {one.symbol: one.value for one in (*given, *MEASURED)}
+    parts = []
+    for _, lines in PARTS:
+        found: list[float] = []
+        for line in lines:
+            value = float(eval(line.formula, {"__builtins__": {}}, known))  # noqa: S307 - our own
+            known[line.symbol] = value
+            found.append(value)
+        parts.append(found)
+    return parts
+
+
+def quantities_table() -> str:
+    """What the formulas name."""
+    rows = ["| symbol | value | meaning |", "| --- | --- | --- |"]
+    rows += ["| `A` | | accounts |", f"| `L` | {LIMIT:,} | contacts a minute an account |"]
+    rows += [f"| `{one.symbol}` | {one.value:,} | {one.meaning} |" for one in (*GIVEN, *MEASURED)]
+    return "\n".join(rows)
+
+
+def arithmetic_table(given: Iterable[Quantity] = GIVEN, accounts: Iterable[int] = ACCOUNTS) -> str:
+    """What it takes, for so many accounts each."""
+    given, accounts = tuple(given), tuple(accounts)
+    heads = ["", "formula", *(f"{one:,} account{'s' if one > 1 else ''}" for one in accounts)]
+    rows = [heads, ["---"] * len(heads)]
+    columns = [results(given, one) for one in accounts]
+    for (title, lines), *parts in zip(PARTS, *columns, strict=True):
+        rows.append([f"**{title}**", *[""] * (len(heads) - 1)])
+        for line, *values in zip(lines, *parts, strict=True):
+            name = f"{line.what}, `{line.symbol}`" if line.symbol else line.what
+            rows.append([name, f"`{line.formula}`", *map(_rounded, values)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _rounded(value: float) -> str:
+    """A number with its digits before the point, or two that count."""
+    return f"{value:,.0f}" if value >= _TWO_DIGITS or value.is_integer() else f"{value:.2g}"
+
+
+def main() -> int:
+    """Print the table for what is asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = dict(zip(("profiles", "changed", "first-hours", "hours"), GIVEN, strict=True))
+    parser.add_argument("--accounts", type=int, nargs="+", default=ACCOUNTS)
+    for name, one in names.items():
+        parser.add_argument(
+            f"--{name}", type=float, default=one.value, dest=one.symbol, help=one.meaning
+        )
+    options = parser.parse_args()
+    given = [one._replace(value=getattr(options, one.symbol)) for one in GIVEN]
+    print(arithmetic_table(given, options.accounts))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
