@@ -1,98 +1,118 @@
-"""What a profile costs: CPU of the target's own process a record, beside the SDK's empty target.
+"""What a profile costs: CPU of the target's own process, beside the anchor and the floor.
 
-    python benchmarks/costs.py [--profiles 200000] [--changed 1000]
-
-All is measured in this one run, on the same file. The start of a process is part of its figure.
+All runs read the same file. The start of the process is part of each figure; what it is alone
+is a figure too.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
-import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-import profiles
-from local import NO_LIMITS, Cost, configured, measured, sandbox, stats
+from figures import Figure, Goal, Results
+from processes import HERE, Cost, cost_of, sandboxed, watched
+from profiles import Profiles
 
-HERE = Path(__file__).parent
-FRESH_GOAL, UNCHANGED_GOAL = 6, 10
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FRESH_SHARE, UNCHANGED_SHARE = 6, 10
 """How many times cheaper than the anchor a record is to be."""
-MEMORY_GOAL = 160
+MAX_IMPORTS, MAX_QUESTIONS = 4, 8
+"""Calls for 1,000 changed profiles."""
 
 
-def floor(source: Path, count: int) -> float:
-    """Microseconds a record that it takes to decode its line, and to do nothing else."""
-    decoder = msgspec.json.Decoder()
-    began = time.process_time()
-    # Not all in memory: a process that is measured later begins with as much as this one has.
-    with source.open("rb") as file:
-        for line in file:
-            decoder.decode(line)
-    return (time.process_time() - began) / count * 1e6
+@dataclass(frozen=True)
+class _Pair:
+    """Microseconds a record, of a first run and of the next one with the same profiles."""
+
+    fresh: float
+    unchanged: float
 
 
-def measure(folder: Path, count: int, changed: int) -> list[tuple[str, str, str, str]]:
-    """Measure; the rows of the table."""
-    source, later = folder / "profiles.jsonl", folder / "later.jsonl"
-    with source.open("wb") as file:
-        profiles.write(file, count)
-    with later.open("wb") as file:
-        profiles.write(file, count, changed=changed)
-    anchor = measured([sys.executable, str(HERE / "empty_target.py")], source, folder)
-    rows = [
-        ("the SDK's empty target", _each(anchor, count), "the anchor", ""),
-        ("msgspec: decode the line", f"{floor(source, count):.1f} us", "the floor", ""),
-    ]
-    with sandbox(folder, "--no-limits", "--latency", "0") as url:
-        command = configured(folder, url, **NO_LIMITS)
-        fresh = measured(command, source, folder)
-        same = measured(command, source, folder)
-        before = stats(url)
-        few = measured(command, later, folder)
-        after = stats(url)
-    rows.append(_compared("fresh profiles", fresh, anchor, count, FRESH_GOAL))
-    rows.append(_compared("unchanged profiles", same, anchor, count, UNCHANGED_GOAL))
-    imports = sum(after["imports"].values()) - sum(before["imports"].values())
-    calls = after["requests"] - before["requests"]
-    rows.append(
-        (
-            f"{changed:,} of them changed",
-            _each(few, count),
-            f"{imports} imports, {calls - imports} other calls",
-            f"<= {-(-changed // 250)} imports",
-        )
-    )
-    peak = max(fresh.peak, same.peak)
-    rows.append(("memory at its most", f"{peak:.0f} MiB", "", f"<= {MEMORY_GOAL} MiB"))
-    return rows
+def measure(count: int, changed: int, repeat: int, results: Results) -> Iterator[Figure]:
+    """Measure all that has to do with the cost of a record.
 
-
-def _each(cost: Cost, count: int) -> str:
-    return f"{cost.cpu / count * 1e6:.1f} us"
-
-
-def _compared(
-    what: str, cost: Cost, anchor: Cost, count: int, goal: int
-) -> tuple[str, str, str, str]:
-    return (what, _each(cost, count), f"1/{anchor.cpu / cost.cpu:.1f}", f"1/{goal}")
-
-
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--profiles", type=int, default=200_000)
-    parser.add_argument("--changed", type=int, default=1000)
-    options = parser.parse_args()
+    Args:
+        count: Profiles in the file.
+        changed: How many of them change.
+        repeat: How often each cost is measured: the lowest counts.
+        results: Takes the confirmed people of a first run over time.
+    """
     with tempfile.TemporaryDirectory() as name:
-        rows = measure(Path(name), options.profiles, options.changed)
-    print(f"{options.profiles:,} profiles of {len(profiles.PROPERTIES)} properties, CPU a record\n")
-    for row in [("what", "measured", "of the anchor", "goal"), *rows]:
-        print("{:28}{:>12}  {:24}{}".format(*row).rstrip())
-    return 0
+        folder = Path(name)
+        source = Profiles(count).write(folder / "profiles.jsonl")
+
+        def alone(script: str) -> float:
+            command = [sys.executable, str(HERE / script)]
+            return min(_each(cost_of(command, source, folder), count) for _ in range(repeat))
+
+        def pair(path: Path, **settings: Any) -> _Pair:
+            runs = [_pair(path, count, **settings) for _ in range(repeat)]
+            return _Pair(min(run.fresh for run in runs), min(run.unchanged for run in runs))
+
+        anchor = alone("empty_target.py")
+        yield Figure("the SDK's empty target", anchor, "µs", beside="the anchor")
+        yield Figure("msgspec decodes the line", alone("floor.py"), "µs", beside="the floor")
+        stream = pair(source)
+        yield _compared("fresh profiles", stream.fresh, anchor, FRESH_SHARE)
+        yield _compared("unchanged profiles", stream.unchanged, anchor, UNCHANGED_SHARE)
+        unchecked = pair(source, validate_records=False)
+        yield _beside("fresh, validate_records: false", unchecked.fresh, stream.fresh)
+        yield _beside("unchanged, validate_records: false", unchecked.unchanged, stream.unchanged)
+        for compression in ("none", "gzip"):
+            batches = pair(Profiles(count).write_batches(folder / compression, compression))
+            form = "plain" if compression == "none" else compression
+            yield _beside(f"fresh, {form} BATCH files", batches.fresh, stream.fresh, goal=True)
+            yield _beside(
+                f"unchanged, {form} BATCH files", batches.unchanged, stream.unchanged, goal=True
+            )
+        yield from _calls(source, folder, count, changed, results)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _pair(source: Path, count: int, **settings: Any) -> _Pair:
+    with sandboxed(**settings) as target:
+        fresh, unchanged = target.load_twice(source)
+    return _Pair(_each(fresh, count), _each(unchanged, count))
+
+
+def _each(cost: Cost, count: int) -> float:
+    return cost.cpu / count * 1e6
+
+
+def _compared(what: str, each: float, anchor: float, share: int) -> Figure:
+    beside = f"1/{anchor / each:.1f} of the anchor, goal 1/{share}"
+    return Figure(what, each, "µs", Goal(anchor / share), beside)
+
+
+def _beside(what: str, each: float, stream: float, *, goal: bool = False) -> Figure:
+    beside = f"{each / stream:.2f} of the stream's"
+    return Figure(what, each, "µs", Goal(stream) if goal else None, beside)
+
+
+def _calls(
+    source: Path, folder: Path, count: int, changed: int, results: Results
+) -> Iterator[Figure]:
+    """The calls of a first run and of one with few changes; the cost of the start alone."""
+    later = Profiles(count, changed=changed).write(folder / "later.jsonl")
+    with sandboxed() as target:
+        with watched(target.url, 0.5) as seen:
+            first = target.load(source)
+        results.over_time["the target without limits"] = seen
+        imports, others = target.calls
+        yield Figure(
+            "fresh profiles confirmed by the sandbox a second",
+            count / first.wall,
+            "/s",
+            beside=f"{imports:,} imports, {others:,} other requests",
+        )
+        yield Figure("start and end alone, CPU", target.load(Profiles(0)).cpu, "s")
+        imports, others = target.calls
+        target.load(later)
+        later_imports, later_others = target.calls
+    what = f"for {changed:,} changed of {count:,}"
+    yield Figure(f"imports {what}", later_imports - imports, "", Goal(MAX_IMPORTS))
+    yield Figure(f"questions {what}", later_others - others, "", Goal(MAX_QUESTIONS))

@@ -1,8 +1,9 @@
 """Make the lock files in requirements/ anew: `python3 scripts/lock.py`.
 
 dev.txt holds what the project, its sandbox, its tests and its build need; meltano.txt holds
-Meltano, which has an environment of its own. Both fit all supported Pythons, carry hashes, and
-name no index. `--upgrade` moves to the newest releases; without it, what still fits stays.
+Meltano, and pictures.txt what draws pictures, which have environments of their own. All fit all
+supported Pythons, carry hashes, and name no index. `--upgrade` moves to the newest releases;
+without it, what still fits stays.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ LOCKS = {
         "--group=dev",
     ),
     "requirements/meltano.txt": ("requirements/meltano.in",),
+    "requirements/pictures.txt": ("requirements/pictures.in",),
 }
 
 

@@ -18,9 +18,11 @@ def main() -> int:
     """Run pytest; its exit code, or 1 when something can't be set up."""
     tests = Environment(".venv", "dev.txt", "the target and what its tests need", project=True)
     meltano = Environment(".venv-meltano", "meltano.txt", "Meltano")
+    pictures = Environment(".venv-pictures", "pictures.txt", "what draws the benchmarks' picture")
     try:
         tests.ensure()
         meltano.ensure()
+        pictures.ensure()
         install_plugins(meltano, *PLUGINS)
     except SetUpError as error:
         print(error, file=sys.stderr)

@@ -264,14 +264,25 @@ class Comparison:
             rows: What is known of people.
         """
         mirror, number, of_list = segment.mirror, segment.number, segment.of_list
+        ages = not self._skips or self._resync_seconds is not None
         found = []
         for person, raw in zip(people, raws, strict=True):
             some = rows.get(person)
             if some is None:
                 found.append(False)
                 continue
-            # Most people are of no other list of the run's.
-            all_ = known(some if len(some) == 1 else [row for row in some if row[1] in of_list])
+            if len(some) == 1 and not ages:
+                # Nearly all: someone of one segment of the list.
+                _, of, own_digest, membership, _, _, _, has_address, own_raw = some[0]
+                found.append(
+                    of == number
+                    and own_raw == raw
+                    and own_digest is not None
+                    and membership in _STAYING
+                    and bool(has_address or not mirror)
+                )
+                continue
+            all_ = known([row for row in some if row[1] in of_list])
             own = all_.get(number)
             found.append(
                 own is not None

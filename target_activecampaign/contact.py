@@ -99,6 +99,7 @@ class Contact(msgspec.Struct, gc=False):
             Refusal: A value that is not Unicode text (a lone surrogate).
         """
         fields = self.fields
+        ids = sorted(fields)
         # Sorted: the same values are the same bytes, in whatever order a tap brings them.
         wire = _Wire(
             self.email,
@@ -107,7 +108,7 @@ class Contact(msgspec.Struct, gc=False):
             self.phone,
             self.customer_account,
             sorted(self.tags) if self.tags else None,
-            [_WireField(id_, fields[id_]) for id_ in sorted(fields)] if fields else None,
+            list(map(_WireField, ids, map(fields.__getitem__, ids))) if ids else None,
             _listed(self.lists) if self.lists else None,
             _listed(self.leaves) if self.leaves else None,
         )

@@ -97,12 +97,13 @@ class _Stream:
 
     def key(self, raw: msgspec.Raw) -> str:
         """Whom a record stands for; empty if that can't be told, and so it can't be sent."""
-        text: str | None = None
-        with suppress(msgspec.DecodeError, UnicodeDecodeError):
-            if self.addresses is not None:
-                text = self.addresses.decode(raw).address
+        try:
+            text = None if self.addresses is None else self.addresses.decode(raw).address
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            text = None
         if text is not None and text.isascii():
-            return text.strip().lower()
+            key: str = text.strip().lower()
+            return key
         with suppress(*_UNREADABLE):
             record = _records.decode(raw)
             return (type(record) is dict and self.maker.mapping.person(record)) or ""

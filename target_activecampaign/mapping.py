@@ -226,7 +226,8 @@ class StreamMapping:
         return Contact(key, email, fields=fields, tags=tags, lists=self._list_ids, **standard)
 
     def _address(self, record: Mapping[str, Any]) -> str:
-        value = _at(record, *self._email)
+        first, inner = self._email
+        value = _at(record, first, inner) if inner else record.get(first)
         return valid_address(None if value is _MISSING else value)
 
     def _tags_of(self, record: Mapping[str, Any]) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ def test_meltano_is_the_version_that_the_project_asks_for() -> None:
     assert f"meltano=={_locked('meltano.txt')['meltano'][0]}" == asked
 
 
-@pytest.mark.parametrize("lock", ["dev.txt", "meltano.txt"])
+@pytest.mark.parametrize("lock", ["dev.txt", "meltano.txt", "pictures.txt"])
 def test_a_lock_has_hashes_and_names_no_index(lock: str) -> None:
     text = (ROOT / "requirements" / lock).read_text("utf-8")
 
