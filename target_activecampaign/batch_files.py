@@ -52,8 +52,8 @@ def record_lines(
             lines = rows(path) if form == "parquet" else _json_lines(path, compression)
             for line in lines:
                 number += 1
-                if line.strip():
-                    yield url, number, line
+                if text := line.strip():
+                    yield url, number, text
         except FileNotFoundError:
             raise BatchFileError(
                 f"The batch file {url} is not there. Target and tap must see the same files, and "

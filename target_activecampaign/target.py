@@ -30,7 +30,7 @@ from target_activecampaign.flattening import without_booleans
 from target_activecampaign.intake import Maker
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.opening import MissingListError
-from target_activecampaign.reader import MessageReader, is_object
+from target_activecampaign.reader import MessageReader, are_objects
 from target_activecampaign.run import GuardError, Run, StoppedError, ThresholdError
 from target_activecampaign.segment import ModeError
 from target_activecampaign.settings import SettingError
@@ -288,16 +288,16 @@ class TargetActiveCampaign(Target):
         self, stream: str, some: list[tuple[str, int, bytes]], *, start: bytes, version: Any
     ) -> None:
         """Process records of files, whose messages would begin with `start`."""
-        texts = [line.strip() for _, _, line in some]
-        if some and all(map(is_object, texts)):
+        texts = [text for _, _, text in some]
+        if some and are_objects(texts):
             raws = [msgspec.Raw(text) for text in texts]
             lines = [start + text + b"}" for text in texts]
             numbers = [self.message_reader.line_number] * len(some)
             if self.run.records(stream, version, raws, lines, numbers):
                 return
-        for (url, number, line), text in zip(some, texts, strict=True):
+        for url, number, text in some:
             place = f"Line {number} of the batch file {url}"
-            self._process_batch_line(stream, line, start + text + b"}", version, place)
+            self._process_batch_line(stream, text, start + text + b"}", version, place)
 
     def _process_batch_line(
         self, stream: str, line: bytes, whole: bytes, version: Any, place: str
