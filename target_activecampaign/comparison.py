@@ -11,20 +11,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import msgspec
-from msgspec.structs import replace
-
-from target_activecampaign.ledger import Known, Mark, digest, known
-from target_activecampaign.ledger.tables import (
-    CURRENT,
-    FOUND,
-    LEFT,
-    MAYBE,
-    OPTED_OUT,
-    OURS,
-    UNKNOWN,
-)
-from target_activecampaign.returning import Return, began_with_us
+from target_activecampaign.ledger import Known, digest, known
+from target_activecampaign.ledger.tables import CURRENT, OPTED_OUT
+from target_activecampaign.memberships import Candidate, find_members, last_left, mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,7 +21,7 @@ if TYPE_CHECKING:
 
     from target_activecampaign.codes import Refusal
     from target_activecampaign.contact import Contact
-    from target_activecampaign.ledger import Ledger, Row
+    from target_activecampaign.ledger import Ledger, Mark, Row
     from target_activecampaign.packer import Batch, Entry, Packer, Source
     from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings
@@ -47,21 +36,6 @@ _NOBODY: dict[int, Known] = {}
 _NOTHING: dict[int, Mark] = {}
 _STAYING = (*CURRENT, OPTED_OUT)
 """What someone can be to whom nothing has to be done as long as nothing changes."""
-
-
-class _Candidate(msgspec.Struct, eq=False, gc=False):
-    """A contact that waits to be compared.
-
-    Attributes:
-        asks: Whether it is to be asked if the person is on the list already.
-        maybe: What is known of them if they may be there by our doing.
-    """
-
-    entry: Entry
-    segment: Segment
-    digest: bytes = b""
-    asks: bool = False
-    maybe: Known | None = None
 
 
 @dataclass(slots=True)
@@ -101,7 +75,7 @@ class _Decisions:
         notes: What the ledger is to note before anything is settled or sent, by segment.
     """
 
-    sent: list[_Candidate] = field(default_factory=list)
+    sent: list[Candidate] = field(default_factory=list)
     settled: list[tuple[list[Source], str]] = field(default_factory=list)
     notes: dict[int, _Notes] = field(default_factory=dict)
 
@@ -148,8 +122,8 @@ class Comparison:
         self._deliver = deliver
         self._arrived = arrived
         self._stored: list[StoredValues] = []
-        self._window: list[_Candidate] = []
-        self._latest: dict[str, _Candidate] = {}
+        self._window: list[Candidate] = []
+        self._latest: dict[str, Candidate] = {}
         self._refused: list[tuple[Source, Refusal, Segment, str]] = []
         self._bytes = 0
         self._since = 0.0
@@ -201,10 +175,10 @@ class Comparison:
         self._bytes += entry.weight
         latest = self._latest.get(contact.key)
         if latest is None or not self._merged(latest, entry, segment):
-            candidate = self._latest[contact.key] = _Candidate(entry, segment)
+            candidate = self._latest[contact.key] = Candidate(entry, segment)
             self._window.append(candidate)
 
-    def _merged(self, latest: _Candidate, entry: Entry, segment: Segment) -> bool:
+    def _merged(self, latest: Candidate, entry: Entry, segment: Segment) -> bool:
         """Whether a contact could be merged into the same person's that waits."""
         if latest.segment is not segment:
             return False
@@ -323,7 +297,7 @@ class Comparison:
         marks = {**(under_way or {}), **self.under_way({one.entry.key for one in unknown})}
         rows = {**(rows or {}), **self._rows(unknown)} if unknown else rows or {}
         decisions = self._decided(window, rows, marks)
-        self._find_members(decisions.sent)
+        find_members(decisions.sent)
         self._leave_filled(decisions.sent)
         for _, _, segment, key in refused:
             decisions.noted(segment).unchanged.append(self._ledger.person(key))
@@ -349,7 +323,7 @@ class Comparison:
 
     def _decided(
         self,
-        window: list[_Candidate],
+        window: list[Candidate],
         known_rows: Mapping[bytes, list[Row]],
         under_way: dict[str, dict[int, Mark]],
     ) -> _Decisions:
@@ -373,17 +347,17 @@ class Comparison:
                     notes = decisions.noted(segment)
                     notes.outdated.append(entry.person)
                     notes.changed += own.digest not in (None, one.digest)
-                self._mark(one, rows, marks)
+                mark(one, rows, marks)
                 under_way[entry.key] = {**marks, **entry.marks} if marks else entry.marks
                 decisions.sent.append(one)
         return decisions
 
-    def _rows(self, window: list[_Candidate]) -> Mapping[bytes, list[Row]]:
+    def _rows(self, window: list[Candidate]) -> Mapping[bytes, list[Row]]:
         """What is known of people in their segments, and in all others of the same lists."""
         segments = {number for one in window for number in one.segment.of_list}
         return self._ledger.members.rows(segments, {one.entry.person for one in window})
 
-    def _existing(self, window: list[_Candidate]) -> set[bytes]:
+    def _existing(self, window: list[Candidate]) -> set[bytes]:
         """The people whom the account has, where the mode asks for that."""
         asked = {one.entry.person for one in window if one.segment.selects}
         return self._ledger.existing.among(asked) if asked else set()
@@ -393,14 +367,14 @@ class Comparison:
         """Whether the stream's mode leaves a person out."""
         return there == (segment.settings.sync_mode == "create_only")
 
-    def _unchanged(self, candidate: _Candidate, rows: Mapping[int, Known]) -> bool:
+    def _unchanged(self, candidate: Candidate, rows: Mapping[int, Known]) -> bool:
         """Whether a contact need not be sent, as it is what was delivered."""
         own = rows.get(candidate.segment.number)
         return own is not None and own.digest == candidate.digest and self._stays(own, rows)
 
     def _stays(self, own: Known, rows: Mapping[int, Known]) -> bool:
         """Whether there is no other reason to send to someone what was delivered."""
-        if own.membership not in _STAYING or _last_left(rows) is not None:
+        if own.membership not in _STAYING or last_left(rows) is not None:
             return False
         cut_off = self._ledger.cut_off
         if cut_off is not None and own.at >= int(cut_off):
@@ -411,80 +385,7 @@ class Comparison:
         )
         return self._skips and not stale
 
-    def _mark(
-        self, candidate: _Candidate, rows: Mapping[int, Known], under_way: Mapping[int, Mark]
-    ) -> None:
-        """Say what the ledger is to keep of a contact that is sent."""
-        entry, segment = candidate.entry, candidate.segment
-        number = segment.number
-        entry.known = number in rows
-        membership: int | None
-        if not under_way:
-            membership = self._membership(candidate, rows)
-        elif number in under_way:
-            # The earlier contact says what the membership is.
-            membership = None
-        elif siblings := [mark for n, mark in under_way.items() if n in segment.of_list]:
-            # As far as the earlier contact, of another stream of the list, says it.
-            membership = siblings[-1].membership
-        else:
-            membership = self._membership(candidate, rows)
-        address = entry.contact.email if segment.mirror else None
-        entry.marks[number] = Mark(
-            number, candidate.digest, membership, segment.seen or 0, address, entry.raw
-        )
-
-    @staticmethod
-    def _membership(candidate: _Candidate, rows: Mapping[int, Known]) -> int | None:
-        """What a membership will be once the import is confirmed; None for one to be asked for."""
-        segment = candidate.segment
-        own = rows.get(segment.number)
-        if not (rows or segment.unsubscribes):
-            return UNKNOWN
-        current = {row.membership for row in rows.values() if row.membership in CURRENT}
-        left = _last_left(rows)
-        if left is not None:
-            back = Return(segment.target.id, left, rows[left], segment.number)
-            candidate.entry.comes_back = (back,)
-            return OURS
-        adopts = segment.unsubscribes and segment.settings.adopt_members
-        if own is not None and own.membership in CURRENT and own.membership != MAYBE:
-            return OURS if adopts else own.membership
-        if own is not None and own.membership == OPTED_OUT:
-            # If it is confirmed, they have subscribed again by themselves.
-            return FOUND
-        if not segment.unsubscribes:
-            return UNKNOWN
-        if adopts or OURS in current:
-            return OURS
-        if current - {MAYBE}:
-            return FOUND
-        candidate.asks = True
-        candidate.maybe = next((row for row in rows.values() if row.membership == MAYBE), None)
-        return None
-
-    def _find_members(self, sent: list[_Candidate]) -> None:
-        """Tell people whom we add from those who are on the list already."""
-        asked: dict[int, list[_Candidate]] = {}
-        for one in sent:
-            if one.asks:
-                asked.setdefault(one.segment.number, []).append(one)
-        for number, some in asked.items():
-            roster = some[0].segment.roster
-            assert roster is not None  # noqa: S101 - only segments with one ask
-            new = {one.entry.person: one.entry.contact.email for one in some if not one.maybe}
-            old = {one.entry.person: one.entry.contact.email for one in some if one.maybe}
-            found, began = roster.find(new), roster.began(old)
-            for one in some:
-                person, ours = one.entry.person, True
-                if one.maybe is not None and person in began:
-                    ours = began_with_us(began[person], one.maybe.since, one.maybe.at)
-                elif person in found:
-                    ours = False
-                mark = replace(one.entry.marks[number], membership=OURS if ours else FOUND)
-                one.entry.marks[number] = mark
-
-    def _leave_filled(self, sent: list[_Candidate]) -> None:
+    def _leave_filled(self, sent: list[Candidate]) -> None:
         """Leave out values of those to be written only if empty where there is a value.
 
         The digest has been taken: a profile stays unchanged whatever of it was sent.
@@ -522,12 +423,3 @@ def _note_unchanged(notes: _Notes, entry: Entry, own: Known) -> None:
         notes.take_raw(entry.person, entry.raw, own.raw)
     if notes.segment.mirror and not own.has_address:
         notes.addresses.append((entry.person, entry.contact.email))
-
-
-def _last_left(rows: Mapping[int, Known]) -> int | None:
-    """The segment from which a person was last unsubscribed, if they are not on the list since."""
-    left = [(row.at, number) for number, row in rows.items() if row.membership == LEFT]
-    current = [row.at for row in rows.values() if row.membership in CURRENT]
-    if not left or max(left)[0] < max(current, default=0):
-        return None
-    return max(left)[1]

@@ -48,7 +48,7 @@ def are_objects(texts: list[bytes]) -> bool:
         count = len(_raws.decode(b"[" + b",".join(texts) + b"]"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    return count == len(texts) and all(text.startswith(b"{") for text in texts)
+    return count == len(texts) and {text[:1] for text in texts} == {b"{"}
 
 
 OnRecords = Callable[[str, object, Sequence[msgspec.Raw], Sequence[bytes], Sequence[int]], bool]

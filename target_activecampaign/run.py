@@ -34,6 +34,7 @@ from target_activecampaign.report import Report
 from target_activecampaign.segment import Passage, check_mode
 from target_activecampaign.settings import SettingError
 from target_activecampaign.settlement import Settlement
+from target_activecampaign.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,10 +49,6 @@ if TYPE_CHECKING:
     from target_activecampaign.settings import Settings
 
 logger = logging.getLogger("target-activecampaign")
-
-
-class ThresholdError(Exception):
-    """More records were refused than the settings allow."""
 
 
 class StoppedError(Exception):
@@ -96,6 +93,7 @@ class Run:
         self._rejects = RejectFiles(settings.rejects_path, run_id)
         self._checkpoints = Checkpoints()
         self._settlement = Settlement(self._checkpoints, self._rejects)
+        self._thresholds = Thresholds(settings, self._settlement)
         self._packer = Packer(
             settings.batch_size_rows, exclude_automations=settings.exclude_automations
         )
@@ -371,7 +369,7 @@ class Run:
             if waited > self._settings.checkpoint_seconds:
                 self._flush(self._parts)
         self._emit_state()
-        self._check_count()
+        self._thresholds.check_count()
 
     def _flush(self, parts: _Parts) -> None:
         parts.intake.flush()
@@ -411,8 +409,8 @@ class Run:
         finally:
             self._emit_state(at_once=True)
         self._warn_of_unused_overrides()
-        self._check_count()
-        self._check_share()
+        self._thresholds.check_count()
+        self._thresholds.check_share()
 
     def leave(self) -> None:
         """Let those leave whom the complete streams of mirrors no longer have.
@@ -472,24 +470,6 @@ class Run:
                 )
             if counts and stream in self.report.streams:
                 self.report.streams[stream]["dropped"] = dict(counts)
-
-    def _check_count(self) -> None:
-        limit = self._settings.max_rejects
-        if limit is not None and self._settlement.refusals > limit:
-            raise ThresholdError(
-                f"More records were refused than 'max_rejects' allows ({limit:,}): look at the "
-                "reject files, mend the source, or allow more."
-            )
-
-    def _check_share(self) -> None:
-        limit, read = self._settings.max_reject_pct, self._settlement.total["read"]
-        refused = self._settlement.refusals
-        if limit is not None and read and 100 * refused > limit * read:
-            raise ThresholdError(
-                f"{refused:,} of {read:,} records were refused ({100 * refused / read:.2f} %), "
-                f"more than 'max_reject_pct' allows ({limit:g} %): look at the reject files, mend "
-                "the source, or allow more."
-            )
 
     def end(self, outcome: str, problem: str | None = None) -> Report:
         """Close everything and write the report.

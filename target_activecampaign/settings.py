@@ -384,7 +384,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "validate_records",
         {"type": "boolean"},
-        "Check each record against its stream's schema.",
+        "Check each record against its stream's schema, which costs about a microsecond each.",
         default=True,
     ),
 )

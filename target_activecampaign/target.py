@@ -31,11 +31,12 @@ from target_activecampaign.intake import Maker
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.opening import MissingListError
 from target_activecampaign.reader import MessageReader, are_objects
-from target_activecampaign.run import GuardError, Run, StoppedError, ThresholdError
+from target_activecampaign.run import GuardError, Run, StoppedError
 from target_activecampaign.segment import ModeError
 from target_activecampaign.settings import SettingError
 from target_activecampaign.sink import ContactSink
 from target_activecampaign.stream_maps import StreamMaps
+from target_activecampaign.thresholds import ThresholdError
 from target_activecampaign.validation import check_schema
 
 if TYPE_CHECKING:
