@@ -23,6 +23,7 @@ PLUGINS = ("tap-warehouse", "target-activecampaign")
 TARGET_BIN = ROOT / ".meltano" / "loaders" / "target-activecampaign" / "venv" / "bin"
 REPORTS = ROOT / "reports"
 SANDBOX_FILE = ".activecampaign-sandbox.db"  # the target's default
+PORT = 8765
 ACTIVE = 1  # a membership's status
 
 
@@ -64,9 +65,20 @@ def _tell(new_reports: set[Path]) -> None:
     say(
         f"\nThe sandbox's account now has {len(contacts):,} contacts, {len(on_list):,} on a list, "
         f"with {sum(fields.values()):,} values in {len(fields)} custom fields.\n"
-        f"\nLook for yourself, in {ROOT}:\n"
-        f"  {TARGET_BIN.relative_to(ROOT)}/activecampaign-sandbox --port 8765\n"
-        "  curl -H 'Api-Token: sandbox-key' 'http://127.0.0.1:8765/api/3/contacts?listid=1'\n"
+        f"\n{how_to_look()}"
+    )
+
+
+def how_to_look() -> str:
+    """What to do to see the account: the run's own sandbox ended with it, its file is there."""
+    return (
+        f"Look for yourself. In {ROOT}, this serves the same file until Ctrl-C:\n"
+        f"  {TARGET_BIN.relative_to(ROOT)}/activecampaign-sandbox --path {SANDBOX_FILE} "
+        f"--port {PORT}\n"
+        "Meanwhile its page shows lists, contacts, fields, imports and requests in a browser, and "
+        "its API answers:\n"
+        f"  http://127.0.0.1:{PORT}/\n"
+        f"  curl -H 'Api-Token: sandbox-key' 'http://127.0.0.1:{PORT}/api/3/contacts?listid=1'\n"
         f"To start anew: rm {SANDBOX_FILE}*"
     )
 

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from target_activecampaign.sandbox import contacts, control, fields, imports, lists, tags, values
+from target_activecampaign.sandbox import (
+    contacts,
+    control,
+    fields,
+    imports,
+    lists,
+    tags,
+    values,
+    webpage,
+)
 from target_activecampaign.sandbox.clock import CLOCK
 from target_activecampaign.sandbox.door import Door
 from target_activecampaign.sandbox.wire import Answer, Call
@@ -113,4 +122,5 @@ def build(account: Account) -> ASGIApp:
 
     routes = [route(*entry) for entry in _ROUTES]
     routes.append(route(None, "{rest:path}", _nothing_here))
-    return _dated(Starlette(routes=[*routes, *control.routes(account)], lifespan=lifespan))
+    routes += [*control.routes(account), *webpage.routes(account)]
+    return _dated(Starlette(routes=routes, lifespan=lifespan))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Endpoint = Callable[[Account, Request], Awaitable[Response]]
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _CHUNK = 1000
 
 
@@ -249,7 +249,7 @@ def routes(account: Account) -> list[Route]:
     def route(method: str, path: str, endpoint: Endpoint) -> Route:
         async def guarded(request: Request) -> Response:
             # A web page must not reach the account's data through a name of its own.
-            if request.url.hostname not in _LOOPBACK:
+            if request.url.hostname not in LOOPBACK:
                 return JSONResponse({"error": "loopback only"}, 403)
             try:
                 return await endpoint(account, request)
