@@ -1,8 +1,9 @@
 """Make the lock files in requirements/ anew: `python3 scripts/lock.py`.
 
-dev.txt holds what the project, its sandbox, its tests and its build need; meltano.txt holds
-Meltano, and pictures.txt what draws pictures, which have environments of their own. All fit all
-supported Pythons, carry hashes, and name no index. `--upgrade` moves to the newest releases;
+dev.txt holds what the project, its sandbox, its tests and its build need, and package.txt only what
+the installed package and its sandbox need, in the same versions; meltano.txt holds Meltano, and
+pictures.txt what draws pictures. Each has an environment of its own. All fit all supported Pythons,
+carry hashes, and name no index. `--upgrade` moves to the newest releases;
 without it, what still fits stays.
 """
 
@@ -32,6 +33,11 @@ LOCKS = {
         "--extra=redis",
         "--extra=sandbox",
         "--group=dev",
+    ),
+    "requirements/package.txt": (
+        "pyproject.toml",
+        "--extra=sandbox",
+        "--constraints=requirements/dev.txt",
     ),
     "requirements/meltano.txt": ("requirements/meltano.in",),
     "requirements/pictures.txt": ("requirements/pictures.in",),

@@ -17,10 +17,12 @@ PLUGINS = ("tap-warehouse", "tap-warehouse-postgres", "tap-spreadsheets", "targe
 def main() -> int:
     """Run pytest; its exit code, or 1 when something can't be set up."""
     tests = Environment(".venv", "dev.txt", "the target and what its tests need", project=True)
+    package = Environment(".venv-package", "package.txt", "what the installed package needs")
     meltano = Environment(".venv-meltano", "meltano.txt", "Meltano")
     pictures = Environment(".venv-pictures", "pictures.txt", "what draws the benchmarks' picture")
     try:
         tests.ensure()
+        package.ensure()
         meltano.ensure()
         pictures.ensure()
         install_plugins(meltano, *PLUGINS)

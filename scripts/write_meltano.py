@@ -30,14 +30,14 @@ def settings_yaml() -> str:
 
 
 def _setting_yaml(setting: Setting) -> str:
-    lines = [f"- name: {setting.name}", f"  kind: {_kind(setting.schema['type'])}"]
+    lines = [f"- name: {setting.name}", f"  kind: {kind_of(setting.schema['type'])}"]
     lines += ["  sensitive: true"] if setting.secret else []
     lines += ["  description: >-"]
     lines += [f"    {line}" for line in textwrap.wrap(setting.text, WIDTH)]
     return "".join(f"    {line}\n" for line in lines)
 
 
-def _kind(types: str | list[str]) -> str:
+def kind_of(types: str | list[str]) -> str:
     """Meltano's word for a JSON type.
 
     Numbers that may have a fraction are of kind `integer`: Meltano 4.4 fails to hand on the kind
