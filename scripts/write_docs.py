@@ -126,10 +126,14 @@ def new_fields_table() -> str:
 
 def codes_table() -> str:
     """The codes of refused records."""
-    rows = ["| code | kind | what happened | what to do |", "| --- | --- | --- | --- |"]
+    rows = [
+        "| code | kind | sent again? | what happened | what to do |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for name, code in CODES.items():
         kind = "invalid" if code.ours else "rejected"
-        rows.append(f"| `{name}` | {kind} | {code.meaning} | {code.advice} |")
+        again = "yes" if code.sent_again else "no"
+        rows.append(f"| `{name}` | {kind} | {again} | {code.meaning} | {code.advice} |")
     return "\n".join(rows)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from dotenv import find_dotenv
 from jsonschema import Draft202012Validator
 from singer_sdk.configuration._dict_config import parse_environment_config
 
+from target_activecampaign import webhook
 from target_activecampaign.phones import phone_converter
 from target_activecampaign.settings import STREAM_SETTINGS, SettingError, Settings
 
@@ -29,6 +32,8 @@ def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
         return found
     settings = Settings.from_config(given)
     found += _connection_problems(settings) + _country_problems(settings)
+    if settings.on_complete_webhook and (wrong := webhook.problem(settings.on_complete_webhook)):
+        found.append(wrong)
     if settings.list_id is None and not any(
         (own or {}).get("list_id") is not None for own in settings.streams.values()
     ):
@@ -36,6 +41,18 @@ def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
             "The setting 'list_id' is missing: give the id, name or string id of the list that "
             "contacts are put on, for all streams or for each under 'streams'."
         )
+    return found
+
+
+def secrets_in(settings: Settings) -> list[str]:
+    """What must never be shown of the settings: the key, passwords in URLs, the webhook."""
+    found = [settings.api_key or ""]
+    for url in (settings.ledger_url, settings.rate_budget_url or ""):
+        with contextlib.suppress(ValueError):  # it is refused where it is used
+            found.append(urlsplit(url).password or "")
+    if settings.on_complete_webhook:
+        with contextlib.suppress(ValueError):
+            found += webhook.secrets_in(settings.on_complete_webhook)
     return found
 
 

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib.json import serialize_json
 
+from target_activecampaign import webhook
 from target_activecampaign.account import Account
 from target_activecampaign.checkpoints import Checkpoints
 from target_activecampaign.comparison import Comparison
-from target_activecampaign.config import did_you_mean
+from target_activecampaign.config import did_you_mean, secrets_in
 from target_activecampaign.delivery import Delivery
 from target_activecampaign.intake import Intake, Maker
 from target_activecampaign.leaving import Leaving
@@ -472,7 +473,7 @@ class Run:
                 self.report.streams[stream]["dropped"] = dict(counts)
 
     def end(self, outcome: str, problem: str | None = None) -> Report:
-        """Close everything and write the report.
+        """Close everything, write the report, tell the webhook.
 
         Returns:
             The report; its outcome is `failed` if a record was left unsettled.
@@ -504,8 +505,16 @@ class Run:
             ended = "failed" if problem else outcome
             parts.ledger.end(clean=clean, outcome=ended, counts=report.counts)
         report.outcome, report.problem = ("failed" if problem else outcome), problem
-        path = report.write(self._settings.report_path)
-        logger.info("%s Report: %s", report.line(), path)
+        try:
+            path = report.write(self._settings.report_path)
+            logger.info("%s Report: %s", report.line(), path)
+        except OSError as error:
+            report.outcome = "failed"
+            report.problem = problem or f"The report can't be written: {error.strerror}."
+            logger.info("%s", report.line())
+        if self._settings.on_complete_webhook:
+            hidden = secrets_in(self._settings)
+            webhook.tell(self._settings.on_complete_webhook, report, hidden)
         return report
 
 

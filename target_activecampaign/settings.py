@@ -315,6 +315,13 @@ SETTINGS: tuple[Setting, ...] = (
         default="reports/",
     ),
     Setting(
+        "on_complete_webhook",
+        _TEXT,
+        "Where the report of each run is POSTed as JSON, without people: an `https://` address, "
+        "such as an incoming webhook of Slack. What goes wrong there never fails a run.",
+        secret=True,
+    ),
+    Setting(
         "max_reject_pct",
         {"type": ["number", "null"], "minimum": 0, "maximum": 100},
         "More refused records than this share of those read, in per cent, fail the run.",
@@ -486,6 +493,7 @@ class Settings:
     checkpoint_seconds: float
     rejects_path: str
     report_path: str
+    on_complete_webhook: str | None = field(repr=False)
     max_reject_pct: float | None
     max_rejects: int | None
     max_in_flight: int

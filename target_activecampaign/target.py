@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 import traceback
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
-from urllib.parse import urlsplit
 
+import click
 import msgspec
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, SingerSDKError
 from singer_sdk.helpers._classproperty import classproperty
@@ -18,7 +17,7 @@ from singer_sdk.singerlib.exceptions import InvalidInputLine
 from singer_sdk.target_base import Target
 
 from target_activecampaign import config as configuration
-from target_activecampaign import privacy, settings
+from target_activecampaign import privacy, rejects_command, settings
 from target_activecampaign.account import ListError
 from target_activecampaign.activecampaign import ActiveCampaignError, parse_api_url
 from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
@@ -106,9 +105,7 @@ class TargetActiveCampaign(Target):
             message_reader=message_reader,
         )
         self.settings = settings.Settings.from_config(self.config)
-        privacy.install(
-            [self.settings.api_key or "", *_passwords(self.settings)],
-        )
+        privacy.install(configuration.secrets_in(self.settings))
         self.run = Run(self.settings)
         self.message_reader.on_tick = self.run.tick
         self.message_reader.on_records = self.run.records
@@ -341,6 +338,25 @@ class TargetActiveCampaign(Target):
     # The command
 
     @classmethod
+    def get_singer_command(cls) -> click.Command:
+        """The SDK's command with the target's own options."""
+        command = super().get_singer_command()
+        for option in command.params:
+            if isinstance(option, click.Option) and option.name == "about_format":
+                option.help = "Specify output style for --about, or json for --rejects"
+        command.params += [
+            click.Option(
+                ["--rejects"],
+                multiple=True,
+                metavar="FILE...",
+                help="Show why the records of reject files were refused, and what to do.",
+            ),
+            # So that a shell's `--rejects rejects/*.jsonl` works.
+            click.Argument(["more_files"], nargs=-1, metavar=""),
+        ]
+        return command
+
+    @classmethod
     def invoke(  # type: ignore[override] # the SDK overrides it so itself
         cls,
         *,
@@ -348,6 +364,8 @@ class TargetActiveCampaign(Target):
         about_format: str | None = None,
         config: _ConfigInput | None = None,
         file_input: IO[str] | None = None,
+        rejects: tuple[str, ...] = (),
+        more_files: tuple[str, ...] = (),
     ) -> NoReturn:
         """Run the target as a command; ends with its exit code.
 
@@ -357,6 +375,12 @@ class TargetActiveCampaign(Target):
         if about:
             cls.print_about(about_format)
             sys.exit(0)
+        if rejects and about_format not in {None, "json"}:
+            raise click.UsageError("--rejects knows --format json alone.")
+        if rejects:
+            sys.exit(rejects_command.show([*rejects, *more_files], about_format))
+        if more_files:
+            raise click.UsageError("Files are taken by --rejects and --input alone.")
         cls.print_version(print_fn=cls.logger.info)
         target = cls(
             config=config.config if config else {},
@@ -405,15 +429,6 @@ class TargetActiveCampaign(Target):
         self.logger.info("%s: reading no more, settling what is in flight.", name)
         self.run.stop()
         self.message_reader.stop()
-
-
-def _passwords(known: settings.Settings) -> list[str]:
-    """The passwords that are part of a URL in the settings."""
-    found = []
-    for url in (known.ledger_url, known.rate_budget_url or ""):
-        with contextlib.suppress(ValueError):  # it is refused where it is used
-            found.append(urlsplit(url).password or "")
-    return found
 
 
 def _failed(stream: str, why: str) -> MappingError:

@@ -115,7 +115,7 @@ def test_secrets_are_marked(about: dict[str, Any]) -> None:
     settings = about["settings"]["properties"].items()
     for mark in ("secret", "writeOnly"):
         marked = {name for name, setting in settings if setting.get(mark)}
-        assert marked == {"api_key", "ledger_url", "rate_budget_url"}
+        assert marked == {"api_key", "ledger_url", "on_complete_webhook", "rate_budget_url"}
 
 
 def test_the_text_lists_each_setting_once() -> None:
@@ -224,5 +224,13 @@ def test_the_version_is_the_one_that_is_installed() -> None:
 
 def test_help_names_every_option() -> None:
     text = told("--help")
-    for option in ("--about", "--config", "--format", "--help", "--input", "--version"):
+    for option in (
+        "--about",
+        "--config",
+        "--format",
+        "--help",
+        "--input",
+        "--rejects",
+        "--version",
+    ):
         assert f"  {option} " in text

@@ -73,7 +73,7 @@ class Connection:
                 "copy it again from Settings > Developer."
             )
         self._timeout = timeout
-        self._pool = _pool(base_url, timeout, pool_size)
+        self._pool = open_pool(base_url, timeout, pool_size)
         self._headers = {
             "Api-Token": api_key,
             "Accept": "application/json",
@@ -124,7 +124,17 @@ class Connection:
         self._pool.close()
 
 
-def _pool(base_url: str, timeout: float, size: int) -> urllib3.HTTPConnectionPool:
+def open_pool(base_url: str, timeout: float, size: int) -> urllib3.HTTPConnectionPool:
+    """Connections to one host, with the environment's proxies and certificates.
+
+    Args:
+        base_url: Scheme and host.
+        timeout: Seconds to connect, and seconds of silence until an answer is given up.
+        size: Connections kept open.
+
+    Raises:
+        CertificateRejected, ConnectionFailed: As of `Connection`.
+    """
     options: dict[str, Any] = {
         "timeout": urllib3.Timeout(connect=timeout, read=timeout),
         "retries": urllib3.Retry(total=False, redirect=False),  # who calls knows what to repeat
