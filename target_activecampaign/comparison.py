@@ -143,7 +143,12 @@ class Comparison:
             Refusal: It can't be sent.
         """
         self.take(contact, source, segment, raw)
-        if len(self._window) >= WINDOW or self._bytes >= WINDOW_BYTES:
+        self.compare_if_many()
+
+    def compare_if_many(self) -> None:
+        """Compare when enough have come."""
+        many = max(len(self._window), len(self._refused)) >= WINDOW
+        if many or self._bytes >= WINDOW_BYTES:
             self.compare()
 
     def take(
@@ -202,8 +207,6 @@ class Comparison:
         if not (self._window or self._refused):
             self._since = time.monotonic()
         self._refused.append((source, refusal, segment, key))
-        if len(self._refused) >= WINDOW:
-            self.compare()
 
     @property
     def waiting(self) -> set[str]:

@@ -13,6 +13,7 @@ fields, and the record.
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -177,15 +178,15 @@ class Intake:
         self.close(source.name)
         proves = self.settings.skip_unchanged and not self.settings.full_resync
         address, addresses, seed = maker.mapping.address, None, None
-        if address is not None:
+        if address is not None and address.isprintable() and not set('"\\') & set(address):
             reads = msgspec.defstruct(
                 "Address", [("address", str | None, None)], rename={"address": address}, gc=False
             )
             addresses = msgspec.json.Decoder(reads)
         if proves and addresses and maker.mapping.provable and segment.settings.sync_mode in MODES:
             makes = (_versions(), source.name, self.settings.validate_records, maker.mapping.makes)
-            rules = msgspec.json.encode(schema, order="sorted")
-            seed = self.ledger.seed(repr(makes).encode() + rules)
+            rules = json.dumps(schema, sort_keys=True, default=str)
+            seed = self.ledger.seed((repr(makes) + rules).encode("utf-8", "surrogatepass"))
         self._streams[source.name] = _Stream(source, segment, passage, maker, addresses, seed)
 
     def close(self, name: str) -> None:
@@ -275,7 +276,8 @@ class Intake:
         segments |= self.comparison.segments
         people = {person for run in runs for person in run.people if person}
         rows = self.ledger.members.rows(segments, people)
-        changing = self.comparison.waiting
+        # Of someone who is on the way, the ledger may know an earlier contact than the last.
+        changing = self.comparison.waiting | under_way.keys()
         for item in items:
             if isinstance(item, _State):
                 self.state(item.value)
@@ -338,9 +340,10 @@ class Intake:
                     refused.append((one, error, record))
                 taken += 1
         finally:
+            # Also when a later record ends the run.
             self._count_taken(stream, taken)
-        for one, refusal, record in refused:
-            self.refuse(one, refusal, segment, stream.maker.mapping.person(record))
+            for one, refusal, record in refused:
+                self.refuse(one, refusal, segment, stream.maker.mapping.person(record))
 
     def _record(self, run: _Run, place: int) -> dict[str, Any]:
         with suppress(*_UNREADABLE):

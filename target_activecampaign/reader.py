@@ -42,13 +42,15 @@ _raws = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def are_objects(texts: list[bytes]) -> bool:
-    """Whether texts are JSON objects as a whole, without a look at what is in them."""
+    """Whether texts, without outer space, are JSON objects, without a look at what is in them."""
+    joined = b",".join(texts)
     try:
-        # All at once: what is none by itself is none in an array, or makes it longer or shorter.
-        count = len(_raws.decode(b"[" + b",".join(texts) + b"]"))
+        joined.decode()
+        found = _raws.decode(b"[" + joined + b"]")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    return count == len(texts) and {text[:1] for text in texts} == {b"{"}
+    # Two texts that are none by themselves may be two objects together, cut elsewhere.
+    return list(map(bytes, found)) == texts and {text[:1] for text in texts} == {b"{"}
 
 
 OnRecords = Callable[[str, object, Sequence[msgspec.Raw], Sequence[bytes], Sequence[int]], bool]

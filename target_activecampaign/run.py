@@ -231,7 +231,7 @@ class Run:
             comparison,
             long_way=self._take_long_way,
             read=self.read_record,
-            refuse=self.refuse,
+            refuse=self._refuse,
             state=self._checkpoints.state,
         )
         return _Parts(account, ledger, delivery, comparison, streams, leaving, intake)
@@ -337,6 +337,10 @@ class Run:
             segment: Where it would have gone.
             key: Whom it stands for, if that can be told.
         """
+        self._refuse(source, refusal, segment, key)
+        self._compared().compare_if_many()
+
+    def _refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str | None) -> None:
         if key is not None and segment.mirror:
             self._compared().refuse(source, refusal, segment, key)
         else:

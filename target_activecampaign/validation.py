@@ -7,11 +7,11 @@ jsonschema, which also says why.
 
 from __future__ import annotations
 
+import json
 from decimal import Context, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
-import msgspec
 from jsonschema import Draft202012Validator, SchemaError, validators
 from referencing import Registry
 from referencing.exceptions import Unresolvable
@@ -105,7 +105,9 @@ class RecordValidator(BaseJSONSchemaValidator):
         self._validator = _Validator(schema, registry=Registry())
         self.quick = compiled(schema)
         # A reference is from the root, which a list of records would be.
-        several = None if b'"$ref"' in msgspec.json.encode(schema) else compiled({"items": schema})
+        several = (
+            None if '"$ref"' in json.dumps(schema, default=str) else compiled({"items": schema})
+        )
         self._quick_of_several = several if self.quick is not None else None
 
     def validate(self, record: dict[str, Any]) -> None:

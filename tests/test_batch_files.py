@@ -343,6 +343,12 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> str:
         (folder / name).write_bytes(content)
     until = pa.array([date(2026, 1, 1), 4_000_000], pa.date32())
     pq.write_table(pa.table({"email": ["a@example.com"] * 2, "until": until}), folder / "far")
+    cut_elsewhere = (
+        b'{"email": "a@example.com"},{"email": "x@example.com", "t": [1\n'
+        b'{"email": "b@example.com"}]}\n'
+    )
+    (folder / "cut-elsewhere.jsonl").write_bytes(cut_elsewhere)
+    (folder / "latin.jsonl").write_bytes(b'{"email": "a@example.com"}\n{"first_name": "\xe9"}\n')
     return str(folder)
 
 
@@ -360,6 +366,8 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> str:
         (JSONL, "{}/good.parquet", "it is Parquet, but its message calls it 'jsonl'"),
         (JSONL, "{}/cut.jsonl", "Line 300 of the batch file"),
         (JSONL, "{}/list.jsonl", "Line 1 of the batch file"),
+        (JSONL, "{}/cut-elsewhere.jsonl", "Line 1 of the batch file"),
+        (JSONL, "{}/latin.jsonl", "Line 2 of the batch file"),
         (GZIP, "{}/cut.gz", "cut.gz can't be read after record 300: it was cut off or damaged"),
         (GZIP, "{}/damaged.gz", "damaged"),
         (GZIP, "{}/empty", "calls it 'gzip', which it is not, or it was cut off"),

@@ -338,3 +338,31 @@ def test_records_of_batch_files_take_it_too(sandbox: SandboxServer, load: Target
     assert "Line 4 of the batch file" in outcome.log
     assert outcome.counts == {"read": 3, "unchanged": 3}
     assert outcome.states == []
+
+
+def test_what_was_refused_before_a_record_that_ends_the_run_is_in_the_reject_file(
+    load: TargetRunner,
+) -> None:
+    without_key = {"type": "RECORD", "stream": "profiles", "record": {"first_name": "X"}}
+    messages = [
+        {**schema(), "key_properties": ["email"]},
+        record(ADA),
+        record("nobody"),
+        record("b@example.com"),
+    ]
+    outcome = load([*messages, without_key])
+    assert outcome.code == 1
+    assert outcome.report["refused"]["EMAIL_INVALID"]["records"] == 1
+    assert outcome.report["counts"]["unsettled"] == 0
+
+
+@pytest.mark.parametrize("name", ['e"mail', "e\\mail", "e\nmail"])
+def test_the_address_may_be_in_a_property_of_any_name(
+    sandbox: SandboxServer, load: TargetRunner, name: str
+) -> None:
+    message = schema()
+    message["schema"]["properties"][name] = {"type": "string", "description": "half: \ud800"}
+    one = {"type": "RECORD", "stream": "profiles", "record": {name: ADA}}
+    outcome = load([message, one, one], field_mapping={name: "email", "email": "ignore"})
+    outcome.succeeded()
+    assert set(sandbox.contacts()) == {ADA}

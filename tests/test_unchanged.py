@@ -330,6 +330,22 @@ def test_the_value_that_came_last_stays_when_the_queue_is_slow_with_the_one_befo
     assert sandbox.contacts()[ADA]["first_name"] == "Y"
 
 
+def test_a_value_that_comes_back_while_another_is_on_its_way_stays(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    """The ledger knows the first one as delivered by then."""
+    sandbox.fault("queue_slow", seconds=1, times=2)
+    running = load.start(checkpoint_seconds=0.05, batch_size_rows=1)
+    running.feed([schema(), record("zoe@example.com")])
+    for value in ("Old", "New"):
+        running.feed([record(ADA, first_name=value)])
+        time.sleep(0.6)
+    wait_for(lambda: len(sandbox.requests(path=IMPORT, status=200)) == 3)
+    running.feed([record(ADA, first_name="Old")])
+    running.wait().succeeded()
+    assert sandbox.contacts()[ADA]["first_name"] == "Old"
+
+
 def test_the_value_that_came_last_stays_with_another_stream_between(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:

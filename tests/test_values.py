@@ -362,3 +362,15 @@ def test_every_type_of_field_has_one_form_and_an_unknown_one_is_text() -> None:
     assert len(types) == len(set(types)) == 12
     assert all(kind in form_of(kind).types for kind in types)
     assert form_of("NULL") is form_of("a type of tomorrow") is TEXT
+
+
+@pytest.mark.parametrize("zone", ["+05:60", "+05:99", "-00:60", "-00:00", "+05:30", "-03:00"])
+def test_a_zone_is_written_as_a_clock_shows_it(zone: str) -> None:
+    text = f"2018-12-31T10:00:00{zone}"
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:  # as later versions of Python say of 60 minutes
+        with pytest.raises(UnfitValueError):
+            to_datetime(text)
+    else:
+        assert to_datetime(text) == moment.isoformat()

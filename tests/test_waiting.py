@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 
+from target_activecampaign.ledger import Ledger, Mark
+from target_activecampaign.ledger.tables import OURS, UNKNOWN
 from tests.fork_server import ForkServer
 from tests.ledgers import LEDGER, ledger
 from tests.mirrors import NO_GUARDS, QUICK, activate, quick_sandbox, records, wait_for
@@ -15,6 +18,7 @@ from tests.target_runner import people, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.fork_server import ForkedTargetRunner, RunningTarget
     from tests.sandbox_server import SandboxServer
@@ -107,3 +111,34 @@ def test_someone_who_comes_again_is_compared_with_what_was_confirmed(
     outcome = running.wait().succeeded()
     assert outcome.counts == {"read": 12, "added": 6, "unchanged": 6}
     assert len(sandbox.imports()) == 3
+
+
+def test_an_import_of_an_earlier_pass_takes_nobody_back_to_it(tmp_path: Path) -> None:
+    book = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "account", "run", time.time)
+    segment = book.segments.claim("profiles", 1, mirror=True, mark=None).id
+    ada = book.person("ada@example.com")
+
+    def post(seen: int) -> int:
+        return book.journal.posting([(ada, [Mark(segment, b"digest", OURS, seen, "ada")])])
+
+    book.journal.imported(post(1), set())
+    late = post(3)
+    book.members.note(segment, 4, unchanged=[ada], outdated=())
+    assert book.members.sighted(segment, 4) == 1
+    book.journal.imported(late, set())
+    assert book.members.sighted(segment, 4) == 1
+    book.end(clean=True, outcome="completed", counts={})
+
+
+def test_of_whom_an_import_was_lost_nothing_counts_as_delivered(tmp_path: Path) -> None:
+    book = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "account", "run", time.time)
+    segment = book.segments.claim("profiles", 1, mirror=False, mark=None).id
+    ada = book.person("ada@example.com")
+    for value in (b"first", b"second"):
+        number = book.journal.posting([(ada, [Mark(segment, value, UNKNOWN)])])
+        if value == b"first":
+            book.journal.imported(number, set())
+    assert book.members.known([segment], [ada])[ada][segment].digest == b"first"
+    book.journal.lost(number)
+    assert book.members.known([segment], [ada])[ada][segment].digest is None
+    book.end(clean=True, outcome="completed", counts={})

@@ -142,7 +142,8 @@ def _upsert(dialect_name: str, *, keep_membership: bool) -> Statement:
         "digest": new.digest,
         "raw": new.raw,
         "at": sa.case((ended, table.c.at), else_=new.at),
-        "seen": new.seen,
+        # An import of an earlier pass may be confirmed late: who was seen since stays so.
+        "seen": sa.case((table.c.seen > new.seen, table.c.seen), else_=new.seen),
         "asked": sa.case((ended, table.c.asked), else_=sa.null()),
         "address": sa.func.coalesce(new.address, table.c.address),
     }
@@ -163,8 +164,10 @@ def write_lost(
     until = int(posted + _LONGEST_IMPORT_SECONDS)
     span = {"since": int(posted), "at": until}
     added: list[dict[str, Any]] = []
+    unsure: list[dict[str, Any]] = []
     for person, marks in contacts:
         for mark in marks:
+            unsure.append({"_segment": mark.segment, "_person": person})
             if mark.membership == OURS:
                 row = {**msgspec.structs.asdict(mark), "person": person, **span}
                 added.append({**row, "membership": MAYBE, "digest": None})
@@ -176,6 +179,12 @@ def write_lost(
                 )
                 gone = {"membership": LEFT, "asked": int(posted), "digest": None}
                 db.execute(change.values(**gone, **span))
+    if unsure:
+        # An earlier contact of them, confirmed in the meantime, may not be what they have now.
+        theirs = sa.and_(
+            table.c.segment == sa.bindparam("_segment"), table.c.person == sa.bindparam("_person")
+        )
+        db.execute(table.update().where(theirs).values(digest=None), unsure)
     if added:
         insert = insert_into(table, db.dialect.name)
         new = insert.excluded

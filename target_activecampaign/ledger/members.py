@@ -157,7 +157,7 @@ class Members:
 
     def outdate(self, segments: Collection[int], people: Collection[bytes]) -> None:
         """Note that people are about to leave: what was delivered of them counts no more."""
-        self._waiting.write_if_any()
+        self._waiting.write()
         with self._store.transaction(account=self._account) as db:
             theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(people))
             db.execute(table.update().where(theirs).values(digest=None))
@@ -285,7 +285,7 @@ class Members:
 
     def surely_left(self, segments: Sequence[int], people: Collection[bytes]) -> None:
         """Note that people who have left are off the list indeed."""
-        self._waiting.write_if_any()
+        self._waiting.write()
         with self._store.transaction(account=self._account) as db:
             change = table.update().where(
                 table.c.segment.in_(segments),
