@@ -21,6 +21,9 @@ COMMANDS = """\
         executable: target-activecampaign-ledger
         args: ''
         description: See what the ledger holds, and forget parts of it.
+      test:
+        args: --config=ENV --test
+        description: See whether everything is ready for a run; nothing is sent or made.
 """
 
 

@@ -22,16 +22,21 @@ logger = logging.getLogger("target-activecampaign")
 QUESTIONS_AT_ONCE = 4
 """Requests that may be out at once to ask about imports."""
 
+RETRY_SECONDS = 300.0
+"""How long a request is tried again."""
+
 
 class ListError(ValueError):
     """A list that the account does not have; the text names those that it has."""
 
 
 class Account:
-    """A checked connection.
+    """An account: `open` it, or take the steps of that one by one.
+
+    Args:
+        settings: Which one, and how to talk to it.
 
     Attributes:
-        client: What talks to the account.
         address: The API address that was understood.
         identity: What tells the account from others: its address, or the sandbox's own id.
         lists: The account's lists.
@@ -39,7 +44,16 @@ class Account:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Connect, and see that the key is good.
+        self._settings = settings
+        self._sandbox: EmbeddedSandbox | None = None
+        self._budget: RateBudget | None = None
+        self._client: Client | None = None
+        self.address = self.identity = ""
+        self.lists: Sequence[ContactList] = ()
+        self.fields: Sequence[Field] = ()
+
+    def open(self) -> None:
+        """Connect, see that the key is good, and read lists and fields.
 
         Raises:
             SettingError: A setting can't be used.
@@ -47,30 +61,69 @@ class Account:
             BudgetUnavailable: The shared rate budget can't be reached.
             ActiveCampaignError: The account did not answer, or not to this key.
         """
-        self._sandbox = EmbeddedSandbox(settings.sandbox_path) if settings.sandbox else None
+        settings = self._settings
         try:
-            url = self._sandbox.url if self._sandbox else parse_api_url(settings.api_url or "")
-            key = self._sandbox.api_key if self._sandbox else (settings.api_key or "").strip()
-            self.address = url
-            self.identity = self._sandbox.identity if self._sandbox else url
-            self.client = _client(settings, url, key)
+            self.start()
+            self.connect()
             self.client.whoami()
-            self.lists: Sequence[ContactList] = self.client.lists()
-            self.fields: Sequence[Field] = self.client.fields()
+            self.lists = self.client.lists()
+            self.fields = self.client.fields()
         except BaseException:
-            if self._sandbox:
-                self._sandbox.close()
+            self.close()
             raise
         name = f"'{settings.connection_name}' at " if settings.connection_name else ""
         kind = f" (embedded sandbox, {settings.sandbox_path})" if self._sandbox else ""
         logger.info(
             "Connected to %s%s%s: %d lists, %d custom fields.",
             name,
-            url,
+            self.address,
             kind,
             len(self.lists),
             len(self.fields),
         )
+
+    def start(self) -> None:
+        """Find out where the account is, starting the sandbox, and open the rate budget.
+
+        Raises:
+            SettingError, SandboxError, BudgetUnavailable: As of `open`.
+        """
+        if self._settings.sandbox:
+            self._sandbox = EmbeddedSandbox(self._settings.sandbox_path)
+            self.address, self.identity = self._sandbox.url, self._sandbox.identity
+        else:
+            self.address = self.identity = parse_api_url(self._settings.api_url or "")
+        self._budget = _budget(self._settings, self.address)
+
+    def connect(self, retry_seconds: float = RETRY_SECONDS) -> None:
+        """Make the client; nothing is asked yet.
+
+        Args:
+            retry_seconds: How long a request is tried again.
+
+        Raises:
+            SettingError: The key can't be one.
+            ActiveCampaignError: The environment's certificates or proxy can't be used.
+        """
+        settings = self._settings
+        key = self._sandbox.api_key if self._sandbox else (settings.api_key or "").strip()
+        try:
+            self._client = Client(
+                self.address,
+                key,
+                budget=self._budget,
+                timeout=settings.request_timeout,
+                pool_size=settings.max_in_flight + QUESTIONS_AT_ONCE,
+                retry_seconds=retry_seconds,
+            )
+        except ValueError as error:
+            raise SettingError(f"The setting 'api_key' can't be used: {error}") from None
+
+    @property
+    def client(self) -> Client:
+        """What talks to the account, once it is connected."""
+        assert self._client is not None  # noqa: S101 - nobody asks before
+        return self._client
 
     def find_list(self, wanted: int | str) -> ContactList:
         """The list of an id, an exact name or a string id.
@@ -98,22 +151,12 @@ class Account:
 
     def close(self) -> None:
         """End the connection, and the embedded sandbox with it."""
-        self.client.close()
+        if self._client:
+            self._client.close()
+        elif self._budget:
+            self._budget.close()
         if self._sandbox:
             self._sandbox.close()
-
-
-def _client(settings: Settings, url: str, key: str) -> Client:
-    try:
-        return Client(
-            url,
-            key,
-            budget=_budget(settings, url),
-            timeout=settings.request_timeout,
-            pool_size=settings.max_in_flight + QUESTIONS_AT_ONCE,
-        )
-    except ValueError as error:
-        raise SettingError(f"The setting 'api_key' can't be used: {error}") from None
 
 
 def _budget(settings: Settings, url: str) -> RateBudget:

@@ -18,12 +18,14 @@ from target_activecampaign.mapping import Member, StreamMapping
 from target_activecampaign.new_fields import FieldMaker, fitting, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from target_activecampaign.account import Account
     from target_activecampaign.activecampaign import Field
     from target_activecampaign.property_schema import Schema
     from target_activecampaign.settings import StreamSettings
+
+    _Place = Callable[[Mapping[str, Field]], Placement]
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -73,7 +75,54 @@ class Mappings:
             ActiveCampaignError: A field could not be made.
         """
         history = history or {}
+        place = self._placing(stream, properties, settings, history, lenient=lenient)
+        placement, planned, warnings = self._planned(stream, properties, settings, history, place)
+        if settings.unmapped_properties == "create":
+            place(planned)  # what can't be is refused before the first field is made
+            self._complete(placement, settings)
+            placement = place(
+                {
+                    name: self._made(stream, name, field, properties[name], list_id)
+                    for name, field in planned.items()
+                }
+            )
+            self._show(placement, settings, list_id)
+        mapping = self._mapping(
+            stream, placement, settings, list_id, member=member, warnings=warnings
+        )
+        return mapping, drift.remembered(history, placement, list(properties))
 
+    def preview(
+        self,
+        stream: str,
+        properties: Mapping[str, Schema],
+        settings: StreamSettings,
+        list_id: int,
+        *,
+        member: Member | None = None,
+        history: Mapping[str, Field] | None = None,
+        lenient: bool = False,
+    ) -> StreamMapping:
+        """The mapping as `compile` would give it; nothing is made.
+
+        Fields that would be made have negative ids. Arguments and errors are those of `compile`.
+        """
+        history = history or {}
+        place = self._placing(stream, properties, settings, history, lenient=lenient)
+        _, planned, warnings = self._planned(stream, properties, settings, history, place)
+        return self._mapping(
+            stream, place(planned), settings, list_id, member=member, warnings=warnings
+        )
+
+    def _placing(
+        self,
+        stream: str,
+        properties: Mapping[str, Schema],
+        settings: StreamSettings,
+        history: Mapping[str, Field],
+        *,
+        lenient: bool,
+    ) -> _Place:
         def place(made: Mapping[str, Field]) -> Placement:
             catalog = FieldCatalog(self._account.fields)
             placing = Placing(
@@ -87,6 +136,17 @@ class Mappings:
             )
             return placing.place()
 
+        return place
+
+    def _planned(
+        self,
+        stream: str,
+        properties: Mapping[str, Schema],
+        settings: StreamSettings,
+        history: Mapping[str, Field],
+        place: _Place,
+    ) -> tuple[Placement, dict[str, Field], list[str]]:
+        """Where properties go as the fields are, which fields are to be made, and warnings."""
         placement = place({})
         catalog = FieldCatalog(self._account.fields)
         warnings = drift.check(stream, placement, history, catalog, settings)
@@ -95,17 +155,20 @@ class Mappings:
                 f"Stream '{stream}' has properties without a place: {listed(placement.unmapped)}. "
                 "Map each in 'field_mapping' to its destination, or to 'ignore'."
             )
-        if settings.unmapped_properties == "create":
-            planned = plan(stream, placement, properties, catalog)
-            place(planned)  # what can't be is refused before the first field is made
-            self._complete(placement, settings)
-            placement = place(
-                {
-                    name: self._made(stream, name, field, properties[name], list_id)
-                    for name, field in planned.items()
-                }
-            )
-            self._show(placement, settings, list_id)
+        create = settings.unmapped_properties == "create"
+        planned = plan(stream, placement, properties, catalog) if create else {}
+        return placement, planned, warnings
+
+    def _mapping(
+        self,
+        stream: str,
+        placement: Placement,
+        settings: StreamSettings,
+        list_id: int,
+        *,
+        member: Member | None,
+        warnings: list[str],
+    ) -> StreamMapping:
         mapping = StreamMapping(
             stream,
             placement,
@@ -116,7 +179,7 @@ class Mappings:
             dropped=self.dropped.setdefault(stream, Counter()),
         )
         mapping.warnings = [*warnings, *mapping.warnings]
-        return mapping, drift.remembered(history, placement, list(properties))
+        return mapping
 
     def options(self, field: Field) -> Options:
         """What can be chosen in a field, the same object for all streams of the run."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 _ACTIVE = 1
-_MEMBERSHIP = ""
+MEMBERSHIP = ""
 """What the membership field is remembered under: no property is called so."""
 
 
@@ -101,7 +101,8 @@ class Streams:
                 lenient=known is not None or name != source,
             )
 
-        member = self._member(name, settings, history.get(_MEMBERSHIP))
+        catalog = FieldCatalog(self._account.fields)
+        member = member_of(name, settings, catalog, history.get(MEMBERSHIP))
         if settings.on_leave == "field" and member is not None and member.field is None:
             compiled(None)  # what can't be is refused before the field is made
             member = Member(self._mappings.make_field(str(settings.membership_field)), IN)
@@ -116,7 +117,7 @@ class Streams:
         for warning in mapping.warnings:
             logger.warning(warning)
         if own is not None:
-            remembered[_MEMBERSHIP] = own
+            remembered[MEMBERSHIP] = own
         self._ledger.segments.remember(segment.number, drift.dumped(remembered))
         return mapping, segment, known is None
 
@@ -175,27 +176,44 @@ class Streams:
         self, stream: str, settings: StreamSettings, own: Field | None
     ) -> StoredValues | None:
         """What contacts have at the destinations that are only written where they are empty."""
-        catalog = FieldCatalog(self._account.fields)
-        key = destinations_of(stream, settings.only_if_empty, catalog)
-        if own is not None and own.id in key:
-            raise MappingError(
-                f"Stream '{stream}': 'only_if_empty' names the 'membership_field' "
-                f"%{own.tag}%, which changes when people leave and return: leave it out."
-            )
+        key = kept_where_filled(stream, settings, FieldCatalog(self._account.fields), own)
         if key and key not in self._stored:
             self._stored[key] = StoredValues(
                 self._account.client, key, self._ledger.person, self._on_wait
             )
         return self._stored.get(key)
 
-    def _member(self, stream: str, settings: StreamSettings, before: Field | None) -> Member | None:
-        """What marks the stream's people besides the list; without a field that is to be made."""
-        if settings.sync_mode != "mirror":
-            return None
-        if settings.on_leave == "tag":
-            return Member(tag=membership_tag(settings))
-        if settings.on_leave == "field" and settings.membership_field:
-            catalog = FieldCatalog(self._account.fields)
-            field = membership_field.find(stream, settings.membership_field, catalog, before)
-            return Member(field, IN)
+
+def member_of(
+    stream: str, settings: StreamSettings, catalog: FieldCatalog, before: Field | None
+) -> Member | None:
+    """What marks a stream's people besides the list; without a field that is to be made.
+
+    Raises:
+        MappingError: The membership field can't be what it has to be.
+    """
+    if settings.sync_mode != "mirror":
         return None
+    if settings.on_leave == "tag":
+        return Member(tag=membership_tag(settings))
+    if settings.on_leave == "field" and settings.membership_field:
+        field = membership_field.find(stream, settings.membership_field, catalog, before)
+        return Member(field, IN)
+    return None
+
+
+def kept_where_filled(
+    stream: str, settings: StreamSettings, catalog: FieldCatalog, own: Field | None
+) -> tuple[str | int, ...]:
+    """The destinations of a stream that are only written where they are empty.
+
+    Raises:
+        MappingError: One is not there, or is the stream's own membership field.
+    """
+    key = destinations_of(stream, settings.only_if_empty, catalog)
+    if own is not None and own.id in key:
+        raise MappingError(
+            f"Stream '{stream}': 'only_if_empty' names the 'membership_field' "
+            f"%{own.tag}%, which changes when people leave and return: leave it out."
+        )
+    return key

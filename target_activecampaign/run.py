@@ -182,6 +182,7 @@ class Run:
             for name in ("rejects_path", "report_path"):
                 _make_folder(name, getattr(self._settings, name))
             account = Account(self._settings)
+            account.open()
             self.report.address = account.address
             try:
                 self._parts = self._assemble(account)

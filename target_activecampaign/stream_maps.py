@@ -12,7 +12,7 @@ from target_activecampaign.config import did_you_mean
 from target_activecampaign.flattening import written_as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from singer_sdk.mapper import PluginMapper
 
@@ -50,6 +50,26 @@ class StreamMaps:
                 options = self._mapper.flattening_options
                 found.update(written_as_json(one.raw_schema["properties"], options))
         return found
+
+    def results(
+        self, source: str, schema: dict[str, Any], keys: Sequence[str]
+    ) -> dict[str, dict[str, Any]]:
+        """What the tap's stream comes to: the schemas of its properties, by stream and name.
+
+        Args:
+            source: The stream as the tap names it.
+            schema: Its JSON schema.
+            keys: The properties that identify a record.
+        """
+        self._mapper.register_raw_stream_schema(source, schema, keys)
+        return {
+            one.stream_alias: {
+                **one.transformed_schema.get("properties", {}),
+                **self.written_as_json(source, one.stream_alias),
+            }
+            for one in self._mapper.stream_maps[source]
+            if not isinstance(one, RemoveRecordTransform)
+        }
 
     def leaves_alone(self, source: str) -> bool:
         """Whether the tap's stream comes as it is, and as nothing else."""

@@ -16,8 +16,15 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from singer_sdk.target_base import Target
 
+from target_activecampaign import (
+    announced,
+    checks,
+    checks_command,
+    privacy,
+    rejects_command,
+    settings,
+)
 from target_activecampaign import config as configuration
-from target_activecampaign import privacy, rejects_command, settings
 from target_activecampaign.account import ListError
 from target_activecampaign.activecampaign import ActiveCampaignError, parse_api_url
 from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
@@ -343,8 +350,18 @@ class TargetActiveCampaign(Target):
         command = super().get_singer_command()
         for option in command.params:
             if isinstance(option, click.Option) and option.name == "about_format":
-                option.help = "Specify output style for --about, or json for --rejects"
+                option.help = "Specify output style for --about, or json for --rejects and --test"
         command.params += [
+            click.Option(
+                ["--test"],
+                is_flag=True,
+                help="See whether everything is ready for a run; nothing is sent or made.",
+            ),
+            click.Option(
+                ["--catalog"],
+                metavar="FILE",
+                help="The tap's catalog, whose streams --test is to map.",
+            ),
             click.Option(
                 ["--rejects"],
                 multiple=True,
@@ -364,6 +381,8 @@ class TargetActiveCampaign(Target):
         about_format: str | None = None,
         config: _ConfigInput | None = None,
         file_input: IO[str] | None = None,
+        test: bool = False,
+        catalog: str | None = None,
         rejects: tuple[str, ...] = (),
         more_files: tuple[str, ...] = (),
     ) -> NoReturn:
@@ -379,14 +398,35 @@ class TargetActiveCampaign(Target):
             raise click.UsageError("--rejects knows --format json alone.")
         if rejects:
             sys.exit(rejects_command.show([*rejects, *more_files], about_format))
+        if catalog is not None and not test:
+            raise click.UsageError("--catalog is for --test alone.")
         if more_files:
             raise click.UsageError("Files are taken by --rejects and --input alone.")
+        if test and about_format not in {None, "json"}:
+            raise click.UsageError("--test knows --format json alone.")
+        if test:
+            found = cls._checked(config, announced.source(catalog, file_input))
+            sys.exit(checks_command.show(found, about_format))
         cls.print_version(print_fn=cls.logger.info)
         target = cls(
             config=config.config if config else {},
             parse_env_config=bool(config and config.parse_env),
         )
         sys.exit(target.load(file_input))
+
+    @classmethod
+    def _checked(cls, config: _ConfigInput | None, streams: announced.Source) -> list[checks.Check]:
+        """What `--test` finds."""
+        try:
+            target = cls(
+                config=config.config if config else {},
+                parse_env_config=bool(config and config.parse_env),
+            )
+        except ConfigValidationError as error:
+            return checks.of_invalid_settings(error.errors)
+        except SingerSDKError as error:
+            return checks.of_invalid_settings([str(error)])
+        return checks.of(target.settings, target.maps, streams, target._attempt)
 
     def load(self, file_input: IO[str] | None) -> int:
         """Read the input to its end, settle it and write the report; returns the exit code."""

@@ -226,11 +226,13 @@ def test_help_names_every_option() -> None:
     text = told("--help")
     for option in (
         "--about",
+        "--catalog",
         "--config",
         "--format",
         "--help",
         "--input",
         "--rejects",
+        "--test",
         "--version",
     ):
         assert f"  {option} " in text

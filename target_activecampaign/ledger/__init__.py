@@ -19,7 +19,7 @@ from target_activecampaign.ledger.marks import Mark
 from target_activecampaign.ledger.members import Known, Members, Missing, Row, known
 from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
-from target_activecampaign.ledger.store import LedgerError, Store
+from target_activecampaign.ledger.store import LedgerError, MissingLedgerError, Store
 from target_activecampaign.ledger.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -35,12 +35,14 @@ __all__ = [
     "Mark",
     "Members",
     "Missing",
+    "MissingLedgerError",
     "Row",
     "SegmentState",
     "Segments",
     "Store",
     "digest",
     "known",
+    "last_mapping",
     "person_hash",
 ]
 
@@ -128,6 +130,24 @@ class Ledger:
                 self._runs.abandon()
         finally:
             self._store.close()
+
+
+def last_mapping(store: Store, identity: str, stream: str, list_id: int) -> str | None:
+    """What was remembered of a stream's mapping by its last run; None if it had none.
+
+    Args:
+        store: The ledger's database.
+        identity: As of `Ledger`.
+        stream: The stream, by its name after stream maps.
+        list_id: Its list.
+
+    Raises:
+        LedgerError: The ledger can't be used.
+    """
+    table = tables.account
+    with store.transaction() as db:
+        number = db.execute(sa.select(table.c.id).where(table.c.identity == identity)).scalar()
+    return None if number is None else Segments(store, number, "").mapping(stream, list_id)
 
 
 def person_hash(key: bytes, identity: str, person: str) -> bytes:

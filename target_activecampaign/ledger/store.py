@@ -33,6 +33,10 @@ class LedgerError(Exception):
     """The ledger can't be used; the text says where it is and what to do."""
 
 
+class MissingLedgerError(LedgerError):
+    """There is no ledger, and none was to be made."""
+
+
 class Store:
     """A ledger's database. Safe between threads: one transaction at a time.
 
@@ -167,7 +171,7 @@ class Store:
             return key
 
     def _missing(self) -> LedgerError:
-        return LedgerError(
+        return MissingLedgerError(
             f"There is no ledger {self.place}: check 'ledger_url'. The target's next run makes it."
         )
 

@@ -1,0 +1,327 @@
+"""What `--test` checks: whether all is ready for a run. Nothing is sent that changes anything.
+
+Each stands alone but for what it needs of earlier ones, so that all that is wrong is found at once.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.engine import make_url
+
+from target_activecampaign import drift
+from target_activecampaign.account import Account, ListError
+from target_activecampaign.activecampaign import (
+    AuthenticationError,
+    PaymentRequired,
+    PermissionDenied,
+)
+from target_activecampaign.config import secrets_in
+from target_activecampaign.field_catalog import FieldCatalog
+from target_activecampaign.ledger import LedgerError, MissingLedgerError, Store, last_mapping
+from target_activecampaign.mappings import Mappings
+from target_activecampaign.membership_field import MembershipFields
+from target_activecampaign.opening import (
+    MEMBERSHIP,
+    MissingListError,
+    kept_where_filled,
+    member_of,
+)
+from target_activecampaign.privacy import RedactingFilter
+from target_activecampaign.segment import check_mode
+from target_activecampaign.settings import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from target_activecampaign.activecampaign import ActiveCampaignError, Field, User
+    from target_activecampaign.announced import Announced, Source
+    from target_activecampaign.destinations import MappedProperty
+    from target_activecampaign.property_schema import Schema
+    from target_activecampaign.settings import Settings
+    from target_activecampaign.stream_maps import StreamMaps
+
+OK, FAILED, NOT_CHECKED = "ok", "failed", "not checked"
+
+_RETRY_SECONDS = 10.0
+"""How long a request is tried again: someone is waiting."""
+_NO_STREAM = (
+    "No SCHEMA came: pipe a tap's output in, or name its catalog with --catalog, to see where "
+    "each property would go."
+)
+_NAMES = (
+    "settings", "rate budget", "host", "key", "list", "fields", "ledger", "rejects", "reports",
+    "mapping",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes:
+        name: What was checked.
+        result: `ok`, `failed` or `not checked`.
+        found: What was found; of a failure also what to do, else why it was not checked.
+    """
+
+    name: str
+    result: str
+    found: str
+
+
+def of_invalid_settings(problems: Sequence[str]) -> list[Check]:
+    """The checks when the settings can't be used.
+
+    Args:
+        problems: What is wrong with them, one sentence each.
+    """
+    rest = [Check(name, NOT_CHECKED, "It needs valid settings.") for name in _NAMES[1:]]
+    text = " ".join(RedactingFilter().redacted(problem) for problem in problems)
+    return [Check("settings", FAILED, text), *rest]
+
+
+def of(
+    settings: Settings,
+    maps: StreamMaps,
+    streams: Source,
+    attempt: Callable[[Callable[[], None]], str | None],
+) -> list[Check]:
+    """Check everything, with settings that are valid by themselves.
+
+    Args:
+        settings: What the operator wants.
+        maps: What stream maps do.
+        streams: Reads the streams that are to be mapped.
+        attempt: Does something, and returns what went wrong as a sentence for the operator.
+    """
+    if settings.sandbox and not Path(settings.sandbox_path).exists():
+        # The sandbox would make its file.
+        settings = replace(settings, sandbox_path=":memory:")
+    ready = _Readiness(settings, maps)
+    checks = _Checks(attempt, RedactingFilter(secrets_in(settings)))
+    try:
+        checks.take("settings", ready.settings)
+        checks.take("rate budget", ready.rate_budget)
+        checks.take("host", ready.host, "rate budget")
+        checks.take("key", ready.key, "host")
+        checks.take("list", ready.lists, "key")
+        checks.take("fields", ready.fields, "key")
+        checks.take("ledger", ready.ledger)
+        checks.take("rejects", lambda: ready.folder("rejects_path"))
+        checks.take("reports", lambda: ready.folder("report_path"))
+        _take_mappings(checks, ready, streams)
+    finally:
+        ready.close()
+    return checks.taken
+
+
+def _take_mappings(checks: _Checks, ready: _Readiness, streams: Source) -> None:
+    """One check a stream: the mapping of one says nothing of another's."""
+    announced: list[Announced] = []
+
+    def read() -> str:
+        announced.extend(streams())
+        return ""
+
+    checks.take("mapping", read, "list", "fields")
+    if checks.taken[-1].result != OK:
+        return
+    checks.taken.pop()
+    if not announced:
+        checks.taken.append(Check("mapping", NOT_CHECKED, _NO_STREAM))
+    for one in announced:
+        checks.take(f"mapping of {one.name}", lambda one=one: ready.mapping(one))  # type: ignore[misc]
+
+
+class _Checks:
+    """Takes checks, and keeps what was found."""
+
+    def __init__(
+        self,
+        attempt: Callable[[Callable[[], None]], str | None],
+        redacting: RedactingFilter,
+    ) -> None:
+        self._attempt = attempt
+        self._redacting = redacting
+        self.taken: list[Check] = []
+
+    def take(self, name: str, look: Callable[[], str], *needs: str) -> None:
+        """Take a check, unless one that it needs is not ok."""
+        lacking = [one.name for one in self.taken if one.name in needs and one.result != OK]
+        if lacking:
+            self.taken.append(Check(name, NOT_CHECKED, f"It needs '{lacking[0]}' to be ok."))
+            return
+        found = []
+        problem = self._attempt(lambda: found.append(look()))
+        result, text = (OK, found[0]) if problem is None else (FAILED, problem)
+        self.taken.append(Check(name, result, self._redacting.redacted(text)))
+
+
+class _Readiness:
+    """Looks whether a run could begin. Each method tells what it found, or raises what a run would.
+
+    Args:
+        settings: What the operator wants.
+        maps: What stream maps do.
+    """
+
+    def __init__(self, settings: Settings, maps: StreamMaps) -> None:
+        self._settings = settings
+        self._maps = maps
+        self._account = Account(settings)
+        self._mappings = Mappings(self._account)
+        self._membership_fields = MembershipFields()
+        self._store: Store | None = None
+        self._user: User | None = None
+        self._refusal: ActiveCampaignError | None = None
+
+    def close(self) -> None:
+        """Let go of the account and the ledger."""
+        self._account.close()
+        if self._store is not None:
+            self._store.close()
+
+    def settings(self) -> str:
+        """They are valid, or nobody would ask."""
+        if self._settings.sandbox:
+            return "Valid; the embedded sandbox needs no consent."
+        return "Valid; the consent to the transfer of profiles is given."
+
+    def rate_budget(self) -> str:
+        """Opening one that is shared reads and writes in its place once."""
+        self._account.start()
+        if self._settings.rate_budget_url:
+            return "Shared; its place can be reached."
+        return "Kept by each process on its own."
+
+    def host(self) -> str:
+        """Whoever says no to the key is there all the same."""
+        self._account.connect(_RETRY_SECONDS)
+        try:
+            self._user = self._account.client.whoami()
+        except (AuthenticationError, PaymentRequired, PermissionDenied) as error:
+            self._refusal = error
+        address = self._account.address
+        if address.startswith("https:"):
+            return f"{address} answers, and its certificate is trusted."
+        return f"{address} answers, on this machine and so without TLS."
+
+    def key(self) -> str:
+        """The answer to the host's question."""
+        if self._user is None:
+            assert self._refusal is not None  # noqa: S101 - one of both came
+            raise self._refusal
+        return f"Accepted; it is that of user {self._user.id} '{self._user.username}'."
+
+    def lists(self) -> str:
+        """Also those of streams that have their own."""
+        settings = self._settings
+        self._account.lists = self._account.client.lists()
+        own = [(one or {}).get("list_id") for one in settings.streams.values()]
+        found, problems = {}, []
+        for wanted in dict.fromkeys([settings.list_id, *own]):
+            try:
+                if wanted is not None:
+                    one = self._account.find_list(wanted)
+                    found[one.id] = one.name
+            except ListError as error:  # noqa: PERF203 - of a handful
+                problems.append(str(error))
+        if problems:
+            raise ListError(" ".join(problems))
+        return ", ".join(f"{number} '{name}'" for number, name in found.items()) + "."
+
+    def fields(self) -> str:
+        """Read them for the mapping."""
+        self._account.fields = self._account.client.fields()
+        return f"The account has {len(self._account.fields)} custom fields."
+
+    def ledger(self) -> str:
+        """One that is there is opened; where there is none, its place is looked at."""
+        url = self._settings.ledger_url
+        try:
+            self._store = Store(url, make=False)
+        except MissingLedgerError:
+            return _place_of_new_ledger(url)
+        return f"The ledger {self._store.place} can be read and written."
+
+    def folder(self, setting: str) -> str:
+        """One of the folders that a run writes to."""
+        path = Path(getattr(self._settings, setting))
+        if not _could_be_written(path):
+            raise SettingError(
+                f"The setting '{setting}' names {path}, which is no folder to write in: let this "
+                "user write there, or name another."
+            )
+        return f"{path} can be written." if path.exists() else f"{path} can be made by a run."
+
+    def mapping(self, announced: Announced) -> str:
+        """Where the properties of a tap's stream would go, after stream maps."""
+        results = self._maps.results(announced.name, announced.schema, announced.keys)
+        told = [self._mapped(name, announced, properties) for name, properties in results.items()]
+        return " ".join(told) or "Removed by stream maps."
+
+    def _mapped(self, name: str, announced: Announced, properties: Mapping[str, Schema]) -> str:
+        settings = self._settings.for_stream(name)
+        if settings.list_id is None:
+            raise MissingListError(
+                f"Stream '{name}' has no list: set 'list_id', or 'streams.{name}.list_id'."
+            )
+        target = self._account.find_list(settings.list_id)
+        check_mode(name, settings, announced.bookmarks)
+        catalog = FieldCatalog(self._account.fields)
+        history = self._history(name, target.id)
+        member = member_of(name, settings, catalog, history.get(MEMBERSHIP))
+        own = member.field if member else None
+        mapping = self._mappings.preview(
+            name,
+            properties,
+            settings,
+            target.id,
+            member=member,
+            history=history,
+            lenient=name != announced.name,
+        )
+        self._membership_fields.take(name, mapping, own)
+        kept_where_filled(name, settings, catalog, own)
+        places = ", ".join(map(_place_of, mapping.properties))
+        parts = [f"To list {target.id} '{target.name}': {places}."]
+        if mapping.ignored:
+            parts.append(f"No place for: {', '.join(mapping.ignored)}.")
+        if settings.on_leave == "field" and member is not None and own is None:
+            parts.append(f"The field '{settings.membership_field}' would be made.")
+        return " ".join([*parts, *mapping.warnings])
+
+    def _history(self, stream: str, list_id: int) -> dict[str, Field]:
+        """The fields of the stream's last run, if the ledger knows any."""
+        if self._store is None:
+            return {}
+        return drift.loaded(last_mapping(self._store, self._account.identity, stream, list_id))
+
+
+def _place_of(entry: MappedProperty) -> str:
+    if entry.field is not None and entry.field.id < 0:
+        return f"{entry.name} -> a new field '{entry.field.title}' of type {entry.field.type}"
+    return str(entry)
+
+
+def _place_of_new_ledger(url: str) -> str:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return "There is none yet; its server can be reached, and the first run makes it."
+    path = Path(parsed.database or "")
+    if not _could_be_written(path.parent):
+        raise LedgerError(
+            f"There is no ledger at {path}, and none can be made there: let this user write in "
+            "its folder, or name another place in 'ledger_url'."
+        )
+    return f"There is none yet; the first run makes it at {path}."
+
+
+def _could_be_written(folder: Path) -> bool:
+    """Whether a folder can be written to, or made."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
