@@ -28,6 +28,7 @@ class Report:
         left: People who have left a mirrored list.
         streams: By stream: its list, its mapping and its counts.
         rejects: By stream: the file of its refused records.
+        confirmed_over_time: Contacts that were confirmed in each so many seconds.
     """
 
     run_id: str
@@ -44,6 +45,7 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
     rejects: dict[str, str] = field(default_factory=dict)
+    confirmed_over_time: dict[str, Any] = field(default_factory=dict)
 
     def count(self, total: Counter[str], by_stream: dict[str, Counter[str]]) -> None:
         """Take over what was read and settled."""
@@ -98,6 +100,7 @@ class Report:
             "left": self.left,
             "imports": self.imports,
             "requests": self.requests,
+            "confirmed_over_time": self.confirmed_over_time,
             "streams": self.streams,
             "refused": {
                 code: {"records": count, "meaning": CODES[code].meaning, "do": CODES[code].advice}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib.json import serialize_json
 
-from target_activecampaign import webhook
+from target_activecampaign import report_page, webhook
 from target_activecampaign.account import Account
 from target_activecampaign.checkpoints import Checkpoints
 from target_activecampaign.comparison import Comparison
@@ -496,6 +496,11 @@ class Run:
             parts.account.close()
         report.finished = datetime.now(timezone.utc)
         report.count(self._settlement.total, self._settlement.counts)
+        rows, imports = self._settings.batch_size_rows, self._settings.imports_per_minute
+        report.confirmed_over_time = {
+            **self._settlement.confirmed_over_time(),
+            "limit_a_minute": round(rows * imports) or None,
+        }
         report.codes = dict(self._settlement.codes)
         report.rejects = {stream: str(path) for stream, path in self._rejects.paths.items()}
         try:
@@ -513,6 +518,8 @@ class Run:
         try:
             path = report.write(self._settings.report_path)
             logger.info("%s Report: %s", report.line(), path)
+            hidden = secrets_in(self._settings)
+            report_page.write(report.as_dict(), self._settings.report_path, hidden)
         except OSError as error:
             report.outcome = "failed"
             report.problem = problem or f"The report can't be written: {error.strerror}."

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.codes import CODES
+from target_activecampaign.throughput import Throughput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +40,7 @@ class Settlement:
         codes: Refused records by code.
         left: By segment: people who have left.
         not_left: By segment: those whom ActiveCampaign has not let go.
+        throughput: Contacts confirmed over time, leavers among them.
     """
 
     def __init__(self, checkpoints: Checkpoints, rejects: RejectFiles) -> None:
@@ -49,6 +51,7 @@ class Settlement:
         self.codes: Counter[str] = Counter()
         self.left: Counter[int] = Counter()
         self.not_left: Counter[int] = Counter()
+        self.throughput = Throughput()
 
     @property
     def epoch(self) -> int:
@@ -77,8 +80,9 @@ class Settlement:
         """Settle contacts that ActiveCampaign has imported."""
         epochs: Counter[int] = Counter()
         plain: Counter[tuple[str, bool, int]] = Counter()
+        contacts = 0
         with self._lock:
-            for entry in entries:
+            for contacts, entry in enumerate(entries, 1):  # noqa: B007 - it is their number then
                 sources = entry.sources
                 if len(sources) == 1:
                     plain[sources[0].name, entry.known, sources[0].epoch] += 1
@@ -89,6 +93,7 @@ class Settlement:
             for (name, known, epoch), count in plain.items():
                 self._count(name, "changed" if known else "added", count)
                 epochs[epoch] += count
+            self.throughput.add(contacts)
         self._checkpoints.settle(epochs)
 
     def settled(self, sources: list[Source], kind: str) -> None:
@@ -129,6 +134,15 @@ class Settlement:
         """Read and settled, all streams together."""
         with self._lock:
             return sum(self.counts.values(), Counter())
+
+    def confirmed_over_time(self) -> dict[str, Any]:
+        """Contacts confirmed in each interval until now, and how long an interval is."""
+        with self._lock:
+            self.throughput.add(0)
+            return {
+                "seconds": self.throughput.seconds,
+                "contacts": list(self.throughput.contacts),
+            }
 
     @property
     def refusals(self) -> int:

@@ -293,6 +293,7 @@ def test_the_example_of_the_documentation_is_what_is_told(load: ForkedTargetRunn
         load(
             [schema(), record("ada@example.com"), record("grace(at)example.com")],
             on_complete_webhook=hook.url + SECRET,
+            imports_per_minute=100,
         ).succeeded()
 
     shown, sent = example("operations.md", "webhook"), json.loads(hook.asked[0].body)

@@ -1,0 +1,180 @@
+"""The report as a page for people: one of each run, and one that lists the last runs.
+
+A page is one file that holds all it needs and fetches nothing. It is made of what the JSON file
+holds, so that it shows no one's data either.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from target_activecampaign.privacy import RedactingFilter
+from target_activecampaign.settlement import SETTLED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jinja2 import Environment
+
+logger = logging.getLogger("target-activecampaign")
+
+LATEST = 50
+"""Runs that the index lists."""
+
+_MEANINGS = {
+    "added": "delivered, and not known in this stream before",
+    "changed": "delivered, and known in this stream before",
+    "unchanged": "as it was delivered before, so not sent",
+    "skipped": "left out by the stream's mode",
+    "merged": "went into a later record of the same person",
+    "invalid": "refused before it was sent",
+    "rejected": "refused by ActiveCampaign",
+    "unsettled": "not settled: the run ended first, or something is wrong",
+}
+_LEAVING = {
+    "left": "The stream was complete: who was no longer in it could leave.",
+    "incomplete": "The stream did not come to its end, so nobody was to leave.",
+    "empty": "The stream was empty, so nobody was to leave.",
+    "first run": "It was the first complete run of the mirror, so nobody was to leave.",
+    "guard": "A guard kept everybody from leaving.",
+}
+_WIDTH, _HEIGHT = 720, 200
+
+
+def write(report: dict[str, Any], folder: str | Path, secrets: Iterable[str]) -> None:
+    """Write a run's page, and the index anew. It never raises: what goes wrong is a warning.
+
+    Args:
+        report: The run as its JSON file has it.
+        folder: Where the JSON files are.
+        secrets: Texts that must not be shown, such as the API key.
+    """
+    try:
+        _write(report, Path(folder), _environment(secrets))
+    except Exception as error:  # noqa: BLE001 - the run is over, and its JSON file is written
+        why = getattr(error, "strerror", None) or type(error).__name__
+        logger.warning("The report's page can't be written (%s). The run is not affected.", why)
+
+
+def _write(report: dict[str, Any], folder: Path, environment: Environment) -> None:
+    shown = {
+        "run": report,
+        "chart": _chart(report["confirmed_over_time"]),
+        "meanings": _MEANINGS,
+        "leaving": _LEAVING,
+        "kinds": SETTLED,
+    }
+    _put(
+        folder / f"run-{report['run_id']}.html",
+        environment.get_template("report.html").render(shown),
+    )
+    index = environment.get_template("index.html").render(runs=_latest(folder), most=LATEST)
+    _put(folder / "index.html", index)
+
+
+def _environment(secrets: Iterable[str]) -> Environment:
+    # Here, as it would cost every start what only the end needs.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
+    redacted = RedactingFilter(secrets).redacted
+    home = os.environ.get("HOME", "")
+
+    def clean(value: Any) -> Any:
+        # A plain text only: what a macro returns is made of texts that came through here.
+        if type(value) is not str:
+            return value
+        return redacted(value.replace(home, "~") if len(home) > 1 else value)
+
+    environment = Environment(
+        loader=PackageLoader("target_activecampaign"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=clean,
+    )
+    environment.filters.update(
+        number="{:,}".format,
+        clock=lambda seconds: str(timedelta(seconds=round(seconds))),
+        moment=lambda iso: f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S %Z}",
+    )
+    return environment
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file that only its owner can read; whoever reads it meanwhile sees the old one."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)
+
+
+def _latest(folder: Path) -> list[dict[str, Any]]:
+    """The last runs by their JSON files, newest first, with the page of each that has one."""
+    runs = []
+    # Their names begin with the time, to the second.
+    for path in sorted(folder.glob("run-*.json"), reverse=True)[:LATEST]:
+        try:
+            run = json.loads(path.read_text("utf-8"))
+            page = path.with_suffix(".html")
+            lists = {one["list"]["name"]: None for one in run["streams"].values() if "list" in one}
+            summary = {
+                "page": page.name if page.exists() else None,
+                "lists": ", ".join(lists),
+                "began": datetime.fromisoformat(run["started"]),
+                "refused": run["counts"]["invalid"] + run["counts"]["rejected"],
+                **{name: run[name] for name in _SUMMARY},
+            }
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            continue  # no report of ours
+        runs.append(summary)
+    return sorted(runs, key=lambda run: run["began"], reverse=True)
+
+
+_SUMMARY = (
+    "run_id", "started", "outcome", "connection", "address", "counts", "left", "duration_seconds",
+)  # fmt: skip
+
+
+def _chart(confirmed: dict[str, Any]) -> dict[str, Any]:
+    """What the template draws: bars, and the limit as a line, all in contacts a minute."""
+    seconds, contacts = confirmed["seconds"], confirmed["contacts"]
+    limit = confirmed["limit_a_minute"]
+    rates = [round(count * 60 / seconds) for count in contacts]
+    top = _round_up(max([limit or 0, *rates, 1]))
+    step = _WIDTH / max(len(rates), 1)
+    bars = [
+        {
+            "start": number * seconds,
+            "contacts": count,
+            "rate": rate,
+            "x": round(number * step, 2),
+            "height": round(_HEIGHT * rate / top, 2),
+        }
+        for number, (count, rate) in enumerate(zip(contacts, rates, strict=True))
+    ]
+    return {
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "bar": round(step * 0.9, 2),
+        "bars": bars,
+        "top": top,
+        "seconds": seconds,
+        "end": len(contacts) * seconds,
+        "total": sum(contacts),
+        "peak": max(rates, default=0),
+        "limit": limit,
+        "limit_y": round(_HEIGHT * (1 - limit / top), 2) if limit else None,
+    }
+
+
+def _round_up(number: float) -> int:
+    """The next number that is good at the end of an axis: 1, 2, 3, 4, 5, 6 or 8 and zeros."""
+    zeros: int = 10 ** (len(str(int(number))) - 1)
+    return next(n * zeros for n in (1, 2, 3, 4, 5, 6, 8, 10) if n * zeros >= number)
