@@ -76,7 +76,8 @@ def test_an_error_of_the_api_names_no_person(
 def test_reports_and_rejects_are_for_their_owner_alone(load: TargetRunner) -> None:
     outcome = load([schema(), record("nobody"), record("a@example.com")]).succeeded()
     files = [*outcome.reject_files, *(load.folder / "reports").iterdir()]
-    assert [path.stat().st_mode & 0o777 for path in files] == [0o600, 0o600]
+    assert {path.suffix for path in files} == {".jsonl", ".json", ".html"}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     report = json.dumps(outcome.report)
     assert "a@example.com" not in report
     assert "nobody" not in report

@@ -102,7 +102,7 @@ def test_throughput_stands_against_the_limit_in_a_chart_and_in_numbers(
     assert [one["class"] for tag, one in page.tags if tag == "line"].count("limit") == 1
     (chart,) = [one for tag, one in page.tags if tag == "svg"]
     assert (chart["role"], chart["aria-describedby"]) == ("img", "summary")
-    assert "5 contacts were confirmed in" in page.text
+    assert "5 contacts were confirmed, counted in intervals of 10 s" in page.text
     assert "limit is 25,000 a minute" in page.text
 
 
