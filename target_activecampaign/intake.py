@@ -87,6 +87,11 @@ class _Stream:
     seed: Any
     version: object = field(default_factory=object)
 
+    def took(self, count: int) -> None:
+        """Note that it has come further by some records, before any of them is settled."""
+        self.passage.took(count)
+        self.maker.tally(count)
+
     def digest(self, raw: msgspec.Raw) -> bytes | None:
         """The digest of a record and of all that makes a contact of it."""
         if self.seed is None:
@@ -341,7 +346,9 @@ class Intake:
                 taken += 1
         finally:
             # Also when a later record ends the run.
-            self._count_taken(stream, taken)
+            if taken:
+                stream.took(taken)
+                self.settlement.read(source.name, taken)
             for one, refusal, record in refused:
                 self.refuse(one, refusal, segment, stream.maker.mapping.person(record))
 
@@ -360,8 +367,7 @@ class Intake:
     def _count_taken(self, stream: _Stream, count: int) -> None:
         """Count records as read, before any of them is settled."""
         if count:
-            stream.passage.took(count)
-            stream.maker.tally(count)
+            stream.took(count)
             self.settlement.read(stream.source.name, count)
 
     def _settle(self, stream: _Stream, same: list[bytes]) -> None:
@@ -369,8 +375,7 @@ class Intake:
         segment = stream.segment
         segment.peopled = True
         segment.proved += len(same)
-        stream.passage.took(len(same))
-        stream.maker.tally(len(same))
+        stream.took(len(same))
         # Noted first: STATE may not pass someone whom a mirror has not seen.
         self.ledger.members.note(segment.number, segment.seen, unchanged=same, outdated=())
         self.settlement.unchanged(stream.source.name, len(same))

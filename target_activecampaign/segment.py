@@ -10,7 +10,7 @@ from target_activecampaign.contact import Contact, person_key
 from target_activecampaign.ledger.tables import GONE, LEFT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from target_activecampaign.activecampaign import ContactList, Field
     from target_activecampaign.leaving import Outcome

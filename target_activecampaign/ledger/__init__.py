@@ -46,7 +46,6 @@ __all__ = [
     "person_hash",
 ]
 
-_HASH_BYTES = 16
 _DIGEST_BYTES = 12
 
 
@@ -159,7 +158,7 @@ def person_hash(key: bytes, identity: str, person: str) -> bytes:
 
 def _begun(key: bytes, identity: str) -> hashlib.blake2b:
     begun = f"{identity}\n".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(begun, key=key, digest_size=_HASH_BYTES)
+    return hashlib.blake2b(begun, key=key, digest_size=tables.PERSON_BYTES)
 
 
 def digest(body: bytes) -> bytes:

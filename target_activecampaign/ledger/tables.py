@@ -7,6 +7,9 @@ import sqlalchemy as sa
 VERSION = 5
 """The form of these tables."""
 
+PERSON_BYTES = 16
+"""The length of the hash that stands for a person."""
+
 UNKNOWN = 0
 """Delivered; nobody knows whether the person was on the list before."""
 OURS = 1

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from target_activecampaign.ledger.driver import Statement
 from target_activecampaign.ledger.marks import Contacts, write
-from target_activecampaign.ledger.tables import import_, member, sighting
+from target_activecampaign.ledger.tables import PERSON_BYTES, import_, member, sighting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -29,7 +29,6 @@ _MAX_IMPORTED = 16_000
 """People of imports who wait at most: it bounds the memory that it takes to write them."""
 _MAX_SEEN = 64_000
 """Likewise of those who were seen, of whom there is less to write."""
-_HASH_BYTES = 16
 
 _decoder = msgspec.msgpack.Decoder(Contacts)
 _confirm = Statement(
@@ -122,8 +121,8 @@ def write_all(store: Store, db: sa.Connection) -> None:
 
 
 def _hashes(people: bytes) -> Iterator[bytes]:
-    for start in range(0, len(people), _HASH_BYTES):
-        yield people[start : start + _HASH_BYTES]
+    for start in range(0, len(people), PERSON_BYTES):
+        yield people[start : start + PERSON_BYTES]
 
 
 def decoded(store: Store, blob: bytes) -> Contacts:
