@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from target_activecampaign.ledger import Known, digest, known
 from target_activecampaign.ledger.tables import CURRENT, OPTED_OUT
 from target_activecampaign.memberships import Candidate, find_members, last_left, mark
+from target_activecampaign.segment import of_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -221,7 +222,7 @@ class Comparison:
     @property
     def segments(self) -> set[int]:
         """The segments for which contacts wait, and all others of the same lists."""
-        return {number for one in self._window for number in one.segment.of_list}
+        return of_lists(one.segment for one in self._window)
 
     def proved(
         self,
@@ -357,7 +358,7 @@ class Comparison:
 
     def _rows(self, window: list[Candidate]) -> Mapping[bytes, list[Row]]:
         """What is known of people in their segments, and in all others of the same lists."""
-        segments = {number for one in window for number in one.segment.of_list}
+        segments = of_lists(one.segment for one in window)
         return self._ledger.members.rows(segments, {one.entry.person for one in window})
 
     def _existing(self, window: list[Candidate]) -> set[bytes]:

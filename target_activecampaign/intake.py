@@ -27,6 +27,7 @@ import msgspec
 from target_activecampaign import comparison
 from target_activecampaign.codes import Refusal
 from target_activecampaign.packer import Source
+from target_activecampaign.segment import of_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -277,8 +278,7 @@ class Intake:
         self.comparison.recovered()
         # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
         under_way = self.comparison.under_way({key for run in runs for key in run.keys})
-        segments = {number for run in runs for number in run.stream.segment.of_list}
-        segments |= self.comparison.segments
+        segments = of_lists(run.stream.segment for run in runs) | self.comparison.segments
         people = {person for run in runs for person in run.people if person}
         rows = self.ledger.members.rows(segments, people)
         # Of someone who is on the way, the ledger may know an earlier contact than the last.

@@ -170,6 +170,11 @@ class Segment:
         return LEFT if self.settings.on_leave == "unsubscribe" else GONE
 
 
+def of_lists(segments: Iterable[Segment]) -> set[int]:
+    """The numbers of segments, and of all others that load the same lists."""
+    return {number for segment in segments for number in segment.of_list}
+
+
 def check_mode(stream: str, settings: StreamSettings, bookmarks: Sequence[str]) -> None:
     """See whether a stream can have the mode that is set for it.
 
