@@ -22,7 +22,7 @@ from target_activecampaign.activecampaign import (
 from target_activecampaign.config import secrets_in
 from target_activecampaign.field_catalog import FieldCatalog
 from target_activecampaign.ledger import LedgerError, MissingLedgerError, Store, last_mapping
-from target_activecampaign.mappings import Mappings
+from target_activecampaign.mappings import Mappings, StreamToMap
 from target_activecampaign.membership_field import MembershipFields
 from target_activecampaign.opening import (
     MEMBERSHIP,
@@ -276,14 +276,9 @@ class _Readiness:
         history = self._history(name, target.id)
         member = member_of(name, settings, catalog, history.get(MEMBERSHIP))
         own = member.field if member else None
+        lenient = name != announced.name
         mapping = self._mappings.preview(
-            name,
-            properties,
-            settings,
-            target.id,
-            member=member,
-            history=history,
-            lenient=name != announced.name,
+            StreamToMap(name, properties, settings, target.id, history, lenient, member)
         )
         self._membership_fields.take(name, mapping, own)
         kept_where_filled(name, settings, catalog, own)

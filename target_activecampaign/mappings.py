@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from target_activecampaign import drift
 from target_activecampaign.activecampaign import InvalidRequest, NotFound
@@ -18,16 +18,37 @@ from target_activecampaign.mapping import Member, StreamMapping
 from target_activecampaign.new_fields import FieldMaker, fitting, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from target_activecampaign.account import Account
     from target_activecampaign.activecampaign import Field
     from target_activecampaign.property_schema import Schema
     from target_activecampaign.settings import StreamSettings
 
-    _Place = Callable[[Mapping[str, Field]], Placement]
-
 logger = logging.getLogger("target-activecampaign")
+
+
+class StreamToMap(NamedTuple):
+    """A stream, with what its mapping depends on besides the account's fields.
+
+    Attributes:
+        name: Its name after stream maps.
+        properties: The schemas of its properties after stream maps, by name.
+        settings: What holds for it.
+        list_id: Its list.
+        history: The field that each property went to in its last run.
+        lenient: Whether it may lack what its own mapping names, as another stream of the tap,
+            or another SCHEMA of it, has that.
+        member: What marks its people besides.
+    """
+
+    name: str
+    properties: Mapping[str, Schema]
+    settings: StreamSettings
+    list_id: int
+    history: Mapping[str, Field]
+    lenient: bool
+    member: Member | None = None
 
 
 class Mappings:
@@ -46,137 +67,70 @@ class Mappings:
         self._options: dict[int, Options] = {}
         self.dropped: dict[str, Counter[str]] = {}
 
-    def compile(
-        self,
-        stream: str,
-        properties: Mapping[str, Schema],
-        settings: StreamSettings,
-        list_id: int,
-        *,
-        member: Member | None = None,
-        history: Mapping[str, Field] | None = None,
-        lenient: bool = False,
-    ) -> tuple[StreamMapping, dict[str, Field]]:
+    def compile(self, stream: StreamToMap) -> tuple[StreamMapping, dict[str, Field]]:
         """The mapping of a stream, and what the next run is to know of it.
-
-        Args:
-            stream: Its name after stream maps.
-            properties: The schemas of its properties after stream maps, by name.
-            settings: What holds for it.
-            list_id: Its list.
-            member: What marks its people besides.
-            history: The field that each property went to in its last run.
-            lenient: Whether it may lack what its own mapping names, as another stream of the tap,
-                or another SCHEMA of it, has that.
 
         Raises:
             MappingError: It can't be mapped.
             SettingError: A setting can't be used.
             ActiveCampaignError: A field could not be made.
         """
-        history = history or {}
-        place = self._placing(stream, properties, settings, history, lenient=lenient)
-        placement, planned, warnings = self._planned(stream, properties, settings, history, place)
-        if settings.unmapped_properties == "create":
-            place(planned)  # what can't be is refused before the first field is made
-            self._complete(placement, settings)
-            placement = place(
-                {
-                    name: self._made(stream, name, field, properties[name], list_id)
-                    for name, field in planned.items()
-                }
-            )
-            self._show(placement, settings, list_id)
-        mapping = self._mapping(
-            stream, placement, settings, list_id, member=member, warnings=warnings
-        )
-        return mapping, drift.remembered(history, placement, list(properties))
+        placement, planned, warnings = self._planned(stream)
+        if stream.settings.unmapped_properties == "create":
+            self._placed(stream, planned)  # what can't be is refused before a field is made
+            self._complete(placement, stream.settings)
+            made = {name: self._made(stream, name, field) for name, field in planned.items()}
+            placement = self._placed(stream, made)
+            self._show(placement, stream)
+        remembered = drift.remembered(stream.history, placement, list(stream.properties))
+        return self._mapping(stream, placement, warnings), remembered
 
-    def preview(
-        self,
-        stream: str,
-        properties: Mapping[str, Schema],
-        settings: StreamSettings,
-        list_id: int,
-        *,
-        member: Member | None = None,
-        history: Mapping[str, Field] | None = None,
-        lenient: bool = False,
-    ) -> StreamMapping:
+    def preview(self, stream: StreamToMap) -> StreamMapping:
         """The mapping as `compile` would give it; nothing is made.
 
-        Fields that would be made have negative ids. Arguments and errors are those of `compile`.
+        Fields that would be made have negative ids. Errors are those of `compile`.
         """
-        history = history or {}
-        place = self._placing(stream, properties, settings, history, lenient=lenient)
-        _, planned, warnings = self._planned(stream, properties, settings, history, place)
-        return self._mapping(
-            stream, place(planned), settings, list_id, member=member, warnings=warnings
-        )
+        _, planned, warnings = self._planned(stream)
+        return self._mapping(stream, self._placed(stream, planned), warnings)
 
-    def _placing(
-        self,
-        stream: str,
-        properties: Mapping[str, Schema],
-        settings: StreamSettings,
-        history: Mapping[str, Field],
-        *,
-        lenient: bool,
-    ) -> _Place:
-        def place(made: Mapping[str, Field]) -> Placement:
-            catalog = FieldCatalog(self._account.fields)
-            placing = Placing(
-                stream,
-                properties,
-                settings,
-                catalog,
-                made=made,
-                history=history,
-                lenient=lenient,
-            )
-            return placing.place()
+    def _placed(self, stream: StreamToMap, made: Mapping[str, Field]) -> Placement:
+        """Where properties go as the fields are, and those that are made."""
+        return Placing(
+            stream.name,
+            stream.properties,
+            stream.settings,
+            FieldCatalog(self._account.fields),
+            made=made,
+            history=stream.history,
+            lenient=stream.lenient,
+        ).place()
 
-        return place
-
-    def _planned(
-        self,
-        stream: str,
-        properties: Mapping[str, Schema],
-        settings: StreamSettings,
-        history: Mapping[str, Field],
-        place: _Place,
-    ) -> tuple[Placement, dict[str, Field], list[str]]:
+    def _planned(self, stream: StreamToMap) -> tuple[Placement, dict[str, Field], list[str]]:
         """Where properties go as the fields are, which fields are to be made, and warnings."""
-        placement = place({})
+        placement = self._placed(stream, {})
         catalog = FieldCatalog(self._account.fields)
-        warnings = drift.check(stream, placement, history, catalog, settings)
-        if placement.unmapped and settings.unmapped_properties == "fail":
+        warnings = drift.check(stream.name, placement, stream.history, catalog, stream.settings)
+        if placement.unmapped and stream.settings.unmapped_properties == "fail":
             raise MappingError(
-                f"Stream '{stream}' has properties without a place: {listed(placement.unmapped)}. "
+                f"Stream '{stream.name}' has properties without a place: "
+                f"{listed(placement.unmapped)}. "
                 "Map each in 'field_mapping' to its destination, or to 'ignore'."
             )
-        create = settings.unmapped_properties == "create"
-        planned = plan(stream, placement, properties, catalog) if create else {}
+        create = stream.settings.unmapped_properties == "create"
+        planned = plan(stream.name, placement, stream.properties, catalog) if create else {}
         return placement, planned, warnings
 
     def _mapping(
-        self,
-        stream: str,
-        placement: Placement,
-        settings: StreamSettings,
-        list_id: int,
-        *,
-        member: Member | None,
-        warnings: list[str],
+        self, stream: StreamToMap, placement: Placement, warnings: list[str]
     ) -> StreamMapping:
         mapping = StreamMapping(
-            stream,
+            stream.name,
             placement,
-            settings,
-            (list_id,),
+            stream.settings,
+            (stream.list_id,),
             options=self.options,
-            member=member,
-            dropped=self.dropped.setdefault(stream, Counter()),
+            member=stream.member,
+            dropped=self.dropped.setdefault(stream.name, Counter()),
         )
         mapping.warnings = [*warnings, *mapping.warnings]
         return mapping
@@ -194,16 +148,16 @@ class Mappings:
         """Make a text field that shows on all lists."""
         return self._maker.make(title, "text")
 
-    def _made(self, stream: str, name: str, planned: Field, schema: Schema, list_id: int) -> Field:
+    def _made(self, stream: StreamToMap, name: str, planned: Field) -> Field:
         """The field that was planned for a property, which is there already or is made now."""
-        _, options = fitting(schema)
+        _, options = fitting(stream.properties[name])
         if planned.id > 0:
             return self._maker.complete(planned, options)
         try:
-            return self._maker.make(planned.title, planned.type, options, list_id)
+            return self._maker.make(planned.title, planned.type, options, stream.list_id)
         except InvalidRequest:
             raise MappingError(
-                f"Stream '{stream}': ActiveCampaign refuses to make the custom field "
+                f"Stream '{stream.name}': ActiveCampaign refuses to make the custom field "
                 f"'{planned.title}' of type {planned.type} for property '{name}'. Map it in "
                 "'field_mapping' to another destination, or to 'ignore'."
             ) from None
@@ -214,10 +168,10 @@ class Mappings:
             _, options = fitting(entry.schema)
             self._maker.complete(field, options)
 
-    def _show(self, placement: Placement, settings: StreamSettings, list_id: int) -> None:
+    def _show(self, placement: Placement, stream: StreamToMap) -> None:
         """Show the fields that go by their properties' names on the stream's list."""
-        for _, field in _by_name(placement, settings):
-            self._maker.show(field, list_id)
+        for _, field in _by_name(placement, stream.settings):
+            self._maker.show(field, stream.list_id)
 
     def _add_option(self, field: Field, text: str) -> tuple[str, ...]:
         try:

@@ -13,7 +13,7 @@ from target_activecampaign.contact_index import bring_up_to_date
 from target_activecampaign.destinations import destinations_of
 from target_activecampaign.field_catalog import FieldCatalog, MappingError
 from target_activecampaign.mapping import Member, StreamMapping
-from target_activecampaign.mappings import Mappings
+from target_activecampaign.mappings import Mappings, StreamToMap
 from target_activecampaign.roster import Roster
 from target_activecampaign.segment import IN, Segment, check_mode, mark_of, membership_tag
 from target_activecampaign.stored_values import StoredValues
@@ -89,24 +89,14 @@ class Streams:
         check_mode(name, settings, bookmarks)
         known = self.segments.get(name)
         history = drift.loaded(self._ledger.segments.mapping(name, target.id))
-
-        def compiled(member: Member | None) -> tuple[StreamMapping, dict[str, Field]]:
-            return self._mappings.compile(
-                name,
-                properties,
-                settings,
-                target.id,
-                member=member,
-                history=history,
-                lenient=known is not None or name != source,
-            )
-
+        lenient = known is not None or name != source
+        stream = StreamToMap(name, properties, settings, target.id, history, lenient)
         catalog = FieldCatalog(self._account.fields)
         member = member_of(name, settings, catalog, history.get(MEMBERSHIP))
         if settings.on_leave == "field" and member is not None and member.field is None:
-            compiled(None)  # what can't be is refused before the field is made
+            self._mappings.compile(stream)  # what can't be is refused before the field is made
             member = Member(self._mappings.make_field(str(settings.membership_field)), IN)
-        mapping, remembered = compiled(member)
+        mapping, remembered = self._mappings.compile(stream._replace(member=member))
         own = member.field if member else None
         self._membership_fields.take(name, mapping, own)
         stored = self._stored_values(name, settings, own)
