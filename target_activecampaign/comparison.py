@@ -233,7 +233,8 @@ class Comparison:
     ) -> list[bool]:
         """Whether records are those that contacts were delivered of, which need not be sent.
 
-        What of a person is on its way is outdated in the ledger, and so proves nothing.
+        Of someone who is on the way the ledger may know an earlier contact than the last: who
+        asks leaves those out.
 
         Args:
             segment: Where they go.
@@ -249,26 +250,22 @@ class Comparison:
             if some is None:
                 found.append(False)
                 continue
-            if len(some) == 1 and not ages:
-                # Nearly all: someone of one segment of the list.
-                _, of, own_digest, membership, _, _, _, has_address, own_raw = some[0]
-                found.append(
-                    of == number
-                    and own_raw == raw
-                    and own_digest is not None
-                    and membership in _STAYING
-                    and bool(has_address or not mirror)
-                )
-                continue
-            all_ = known([row for row in some if row[1] in of_list])
-            own = all_.get(number)
-            found.append(
-                own is not None
-                and own.raw == raw
-                and own.digest is not None
-                and (own.has_address or not mirror)
-                and self._stays(own, all_)
+            alone = len(some) == 1
+            row = some[0] if alone else next((one for one in some if one[1] == number), some[0])
+            _, of, own_digest, membership, _, _, _, has_address, own_raw = row
+            same = (
+                of == number
+                and own_raw == raw
+                and own_digest is not None
+                and bool(has_address or not mirror)
             )
+            if same and alone and not ages:
+                # Nearly all: someone of one segment of the list, of whatever age.
+                same = membership in _STAYING
+            elif same:
+                all_ = known([one for one in some if one[1] in of_list])
+                same = self._stays(all_[number], all_)
+            found.append(same)
         return found
 
     def age(self) -> float:
