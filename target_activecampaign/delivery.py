@@ -1,8 +1,8 @@
 """Batches in flight: posted, confirmed, settled; tried again, taken apart, at last refused.
 
 One thread, the dispatcher, owns all batches and decides; two small pools wait for
-ActiveCampaign's answers and report back to it. So nothing here needs a lock but the count
-of contacts under way, on which the reading thread waits.
+ActiveCampaign's answers and report back to it. So nothing here needs a lock but `UnderWay`, on
+which the reading thread waits.
 
 A batch is posted (accepted?), then asked about until its import is completed (imported?).
 Posting and asking have pools of their own: an import may wait long for its turn in the
@@ -35,21 +35,20 @@ from target_activecampaign.ledger import LedgerError
 from target_activecampaign.privacy import where_it_failed
 from target_activecampaign.returning import Returns
 from target_activecampaign.suspects import IndexBase, Suspects
+from target_activecampaign.under_way import UnderWay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from collections.abc import Set as AbstractSet
 
     from target_activecampaign.activecampaign import Accepted, Client, ImportStatus
     from target_activecampaign.flights import Flight
-    from target_activecampaign.ledger import Ledger, Mark
+    from target_activecampaign.ledger import Ledger
     from target_activecampaign.packer import Batch, Entry
     from target_activecampaign.settlement import Settlement
 
 logger = logging.getLogger("target-activecampaign")
 
 _MAX_CONTACTS_UNDER_WAY = 16_000
-_MAX_BYTES_UNDER_WAY = 48 * 1024 * 1024
 _ATTEMPTS = 2
 _HOPELESS_REFUSALS = 40
 """So many imports refused with none accepted between: a bad contact in each is not the reason."""
@@ -88,7 +87,11 @@ class Delivery:
         import_timeout: Seconds from accepted to confirmed after which an import is tried again.
         max_in_flight: Imports being posted at once.
         diagnose_limit: Refused contacts whose reason is asked for.
-        max_contacts: Contacts under way, above which `submit` blocks: it bounds the memory.
+        max_contacts: Contacts under way, above which `submit` blocks.
+
+    Attributes:
+        under_way: The contacts that are not settled.
+        imports: How many imports were accepted.
     """
 
     def __init__(
@@ -110,18 +113,15 @@ class Delivery:
         self._max_in_flight = max_in_flight
         self._diagnosis = Diagnosis(client, diagnose_limit)
         self._returns = Returns(client, ledger)
-        self._max_contacts = max_contacts
         self._waiting: deque[Batch] = deque()
         self._posting = 0
         self._busy: set[str] = set()
         self._recovering: int | None = None
+        self._recovered_or_failed = threading.Event()
         self._base = IndexBase()
         self._refusals_in_vain = 0
         self._imports_in_vain = 0
-        self._room = threading.Condition()
-        self._people: dict[str, tuple[Entry, ...]] = {}
-        self._under_way = 0
-        self._bytes_under_way = 0
+        self.under_way = UnderWay(max_contacts)
         self._failure: Exception | None = None
         self.imports = 0
         self._dispatcher = Dispatcher(
@@ -147,35 +147,9 @@ class Delivery:
         Raises:
             DeliveryError: The delivery has failed.
         """
-        count, size = len(batch.entries), sum(entry.weight for entry in batch.entries)
-        with self._room:
-            self._room.wait_for(lambda: self._failure or self._has_room(count, size))
-            self.check()
-            self._enter(batch.entries)
+        self.under_way.enter_once_there_is_room(batch.entries)
+        self.check()
         self._dispatcher.do(lambda: self._waiting.append(batch))
-
-    def _enter(self, entries: list[Entry]) -> None:
-        for entry in entries:
-            key = entry.key
-            self._people[key] = (*self._people.get(key, ()), entry)
-        self._bytes_under_way += sum([entry.weight for entry in entries])
-        self._under_way += len(entries)
-
-    def marks(self, keys: AbstractSet[str]) -> dict[str, dict[int, Mark]]:
-        """What the ledger is to keep of those of some people who are under way."""
-        with self._room:
-            return {
-                key: {
-                    number: mark for one in self._people[key] for number, mark in one.marks.items()
-                }
-                for key in keys & self._people.keys()
-            }
-
-    def _has_room(self, count: int, size: int) -> bool:
-        return not self._under_way or (
-            self._under_way + count <= self._max_contacts
-            and self._bytes_under_way + size <= _MAX_BYTES_UNDER_WAY
-        )
 
     def check(self) -> None:
         """See whether all is well.
@@ -192,8 +166,7 @@ class Delivery:
         Raises:
             DeliveryError: The delivery has failed.
         """
-        with self._room:
-            self._room.wait_for(lambda: self._failure or self._recovering == 0)
+        self._recovered_or_failed.wait()
         self.check()
 
     def wait(self) -> None:
@@ -203,8 +176,7 @@ class Delivery:
             DeliveryError: The delivery has failed; what ActiveCampaign had accepted by then
                 has been asked about and settled as far as it answered.
         """
-        with self._room:
-            self._room.wait_for(lambda: self._failure or not self._under_way)
+        self.under_way.wait()
         if self._failure is not None:
             self._dispatcher.finish()
         self.check()
@@ -216,10 +188,10 @@ class Delivery:
 
     def _fail(self, error: Exception) -> None:
         """Nothing more is posted; what was accepted is still asked about."""
-        with self._room:
-            self._failure = self._failure or error
-            self._waiting.clear()
-            self._room.notify_all()
+        self._failure = self._failure or error
+        self._waiting.clear()
+        self.under_way.end()
+        self._recovered_or_failed.set()
 
     # What an earlier run left in flight
 
@@ -243,9 +215,9 @@ class Delivery:
         self._recovered(0)
 
     def _recovered(self, count: int = 1) -> None:
-        with self._room:
-            self._recovering = (self._recovering or 0) - count
-            self._room.notify_all()
+        self._recovering = (self._recovering or 0) - count
+        if not self._recovering:
+            self._recovered_or_failed.set()
 
     # Posting: is it accepted?
 
@@ -423,8 +395,7 @@ class Delivery:
     def _take_apart(self, batch: Batch, entry: Entry) -> None:
         """Send what a contact was merged from one by one: one list's refusal is not another's."""
         parts = list(entry.parts)
-        with self._room:
-            self._enter(parts)
+        self.under_way.enter(parts)
         self._release([entry])
         self._waiting.extendleft(batch.of([part]) for part in reversed(parts))
 
@@ -458,13 +429,5 @@ class Delivery:
         self._on_settled()
 
     def _release(self, entries: list[Entry]) -> None:
-        keys = [entry.key for entry in entries]
-        with self._room:
-            self._busy.difference_update(keys)
-            for key, entry in zip(keys, entries, strict=True):
-                mine = self._people.pop(key)
-                if len(mine) > 1:
-                    self._people[key] = tuple(one for one in mine if one is not entry)
-            self._bytes_under_way -= sum([entry.weight for entry in entries])
-            self._under_way -= len(entries)
-            self._room.notify_all()
+        self._busy.difference_update([entry.key for entry in entries])
+        self.under_way.release(entries)

@@ -212,7 +212,7 @@ class Run:
             self._settlement,
             packer,
             recovered=delivery.wait_until_recovered,
-            under_way=lambda keys: _joined(delivery.marks(keys), packer.marks(keys)),
+            under_way=lambda keys: _joined(delivery.under_way.marks(keys), packer.marks(keys)),
             deliver=delivery.submit,
             arrived=delivery.wait,
         )
