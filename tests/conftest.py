@@ -1,14 +1,17 @@
-"""What the tests share: a sandbox with its limits off, and the target to run against it."""
+"""What the tests share: a sandbox with its limits off, and the target to run against it.
+
+Modules marked `quick` have both in the form in which an import takes no time worth mentioning.
+"""
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.fork_server import ForkedTargetRunner, ForkServer
-from tests.sandbox_server import SandboxServer
+from tests.mirrors import QUICK, quick_sandbox
+from tests.sandbox_server import API_KEY, SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,20 +19,31 @@ if TYPE_CHECKING:
 
     from tests.target_runner import TargetRunner
 
-API_KEY = f"key-{secrets.token_hex(12)}"
-"""The key of all sandboxes of these tests: one that can't stand anywhere by chance."""
-
 
 @pytest.fixture(scope="session")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    """One sandbox for all tests that need no special one."""
+def usual_sandbox_server() -> Iterator[SandboxServer]:
+    """A sandbox whose import queue takes its time."""
     with SandboxServer(api_key=API_KEY) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def quick_sandbox_server() -> Iterator[SandboxServer]:
+    """A sandbox whose import queue takes none."""
+    with quick_sandbox() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox(request: pytest.FixtureRequest) -> SandboxServer:
+    """One sandbox for all tests of a module that need no special one."""
+    server: SandboxServer = request.getfixturevalue(f"{_pace(request)}_sandbox_server")
+    return server
+
+
 @pytest.fixture
 def sandbox(shared_sandbox: SandboxServer) -> SandboxServer:
-    """A sandbox with the sample account, no limits, and a quick queue."""
+    """A sandbox with the sample account and no limits."""
     shared_sandbox.clear_faults()
     shared_sandbox.reset()
     return shared_sandbox
@@ -50,10 +64,28 @@ def start_sandbox() -> Iterator[Callable[..., SandboxServer]]:
 
 
 @pytest.fixture(scope="session")
-def fork_server() -> Iterator[ForkServer]:
+def usual_fork_server() -> Iterator[ForkServer]:
     """What has imported the target once, and forks a child for each run."""
     with ForkServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def quick_fork_server() -> Iterator[ForkServer]:
+    """Likewise, with times that fit a quick sandbox."""
+    with ForkServer(QUICK) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def fork_server(request: pytest.FixtureRequest) -> ForkServer:
+    """What runs the target for all tests of a module."""
+    server: ForkServer = request.getfixturevalue(f"{_pace(request)}_fork_server")
+    return server
+
+
+def _pace(request: pytest.FixtureRequest) -> str:
+    return "usual" if request.node.get_closest_marker("quick") is None else "quick"
 
 
 @pytest.fixture

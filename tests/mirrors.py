@@ -9,8 +9,7 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.conftest import API_KEY
-from tests.sandbox_server import SandboxServer
+from tests.sandbox_server import API_KEY, SandboxServer
 from tests.target_runner import record, schema, state
 
 if TYPE_CHECKING:

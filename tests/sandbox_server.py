@@ -8,6 +8,7 @@ with SandboxServer(latency=0.2) as sandbox:
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
+
+API_KEY = f"key-{secrets.token_hex(12)}"
+"""The key of all sandboxes of the tests: one that can't stand anywhere by chance."""
 
 
 class SandboxServer:

@@ -19,20 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import API_KEY
 from tests.days_rules import broken
 from tests.days_run import Run, must_lose_leavers
 from tests.days_truth import learn
 from tests.days_world import Plan, World
 from tests.fork_server import ForkedTargetRunner, ForkServer
-from tests.sandbox_server import SandboxServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.days_world import Person
+    from tests.sandbox_server import SandboxServer
     from tests.target_runner import Outcome
+
+pytestmark = pytest.mark.quick
 
 DAYS = int(os.environ.get("DAYS", "400"))
 SEED = int(os.environ.get("DAYS_SEED", "42")) or random.SystemRandom().randrange(1, 10**9)
@@ -70,30 +70,17 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def quick_sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(api_key=API_KEY, latency=0.02, false_status=0) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
 @pytest.mark.parametrize(
     ("number", "mode"),
     [(number, MODES[number % len(MODES)]) for number in WORLDS],
     ids=[f"{MODES[number % len(MODES)]} {number}" for number in WORLDS],
 )
 def test_whatever_happens_the_account_ends_as_it_must(
-    quick_sandbox: SandboxServer, fork_server: ForkServer, tmp_path: Path, number: int, mode: str
+    sandbox: SandboxServer, fork_server: ForkServer, tmp_path: Path, number: int, mode: str
 ) -> None:
-    quick_sandbox.reset()
     chance = random.Random(f"{SEED} {number}")
-    world = World(Plan.drawn(chance, *mode.split()), quick_sandbox, chance)
-    load = ForkedTargetRunner(tmp_path, quick_sandbox.url, quick_sandbox.api_key, fork_server)
+    world = World(Plan.drawn(chance, *mode.split()), sandbox, chance)
+    load = ForkedTargetRunner(tmp_path, sandbox.url, sandbox.api_key, fork_server)
     days = Days(world, load)
     print(f"DAYS_SEED={SEED}, world {number}")
     try:

@@ -7,30 +7,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.custom_fields import CustomFields
-from tests.fork_server import ForkServer
-from tests.mirrors import QUICK, quick_sandbox
 from tests.target_runner import record, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import Outcome, TargetRunner
 
+pytestmark = pytest.mark.quick
+
 ADA = "ada@example.com"
 IMPORT = "/api/3/import/bulk_import"
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 @pytest.fixture

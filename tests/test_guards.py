@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fork_server import ForkServer
-from tests.mirrors import QUICK, Mirror, activate, mirrored, quick_sandbox, records, whole
+from tests.mirrors import Mirror, activate, mirrored, records, whole
 from tests.target_runner import schema
 
 if TYPE_CHECKING:
@@ -16,19 +15,9 @@ if TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import Outcome, TargetRunner
 
+pytestmark = pytest.mark.quick
+
 TEN = "ada bob cyd dan eve fay gus hal ida joe"
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
 
+pytestmark = pytest.mark.quick
+
 SMALL = {
     "target_activecampaign.comparison.WINDOW": 5,
 }
@@ -31,18 +33,6 @@ ONE_BY_ONE: dict[str, Any] = {"stream_maps": {"profiles": {"__alias__": "profile
 """A stream map that changes nothing: its stream goes the SDK's way."""
 ADA = "ada@example.com"
 PLAIN = {"format": "jsonl", "compression": "none"}
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 # Both ways

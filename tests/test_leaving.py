@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fork_server import ForkedTargetRunner, ForkServer
 from tests.mirrors import (
     IMPORT,
-    QUICK,
     UNSUBSCRIBED,
     Mirror,
     activate,
     address,
     mirrored,
-    quick_sandbox,
     records,
     wait_for,
     whole,
@@ -26,24 +23,15 @@ from tests.target_runner import schema, state
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.fork_server import ForkedTargetRunner
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
+
+pytestmark = pytest.mark.quick
 
 CONTACTS = "/api/3/contacts"
 FIELD = {"on_leave": "field", "membership_field": "In loyalty segment"}
 TAG = {"on_leave": "tag", "membership_tag": "loyal"}
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 @pytest.fixture

@@ -20,9 +20,8 @@ from target_activecampaign.ledger import person_hash
 from target_activecampaign.ledger.command import main
 from target_activecampaign.ledger.tables import VERSION
 from tests import postgres_server
-from tests.fork_server import ForkServer
 from tests.ledgers import LEDGER, SCHEMA, database, emptied, going_on, ledger
-from tests.mirrors import QUICK, Mirror, address, wait_for
+from tests.mirrors import Mirror, address, wait_for
 from tests.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
@@ -32,14 +31,10 @@ if TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
 
+pytestmark = pytest.mark.quick
+
 SCRIPT = str(Path(sys.executable).with_name("target-activecampaign-ledger"))
 LEDGER_URL = "TARGET_ACTIVECAMPAIGN_LEDGER_URL"
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

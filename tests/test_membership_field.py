@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.custom_fields import CustomFields
-from tests.fork_server import ForkServer
-from tests.mirrors import QUICK, Mirror, quick_sandbox, whole
+from tests.mirrors import Mirror, whole
 from tests.target_runner import record, schema
 
 if TYPE_CHECKING:
@@ -17,20 +16,10 @@ if TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import Outcome, TargetRunner
 
+pytestmark = pytest.mark.quick
+
 TITLE, TAG = "In segment", "MEMBER"
 """The tag is unlike the title: a field that is renamed is not found by it."""
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 @pytest.fixture

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import postgres_server
-from tests.fork_server import ForkedTargetRunner, ForkServer
 from tests.mirrors import (
     IMPORT,
-    QUICK,
     Mirror,
     activate,
     mirrored,
-    quick_sandbox,
     records,
     wait_for,
     whole,
@@ -25,23 +22,14 @@ from tests.target_runner import record, schema, state
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.fork_server import ForkedTargetRunner
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
 
+pytestmark = pytest.mark.quick
+
 ONE_SEGMENT = {"stream_maps": {"web": {"__alias__": "profiles"}, "shop": {"__alias__": "profiles"}}}
 BROKEN_END = '{"type": "RECORD", "stream": "prof'
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 @pytest.fixture

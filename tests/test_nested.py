@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.custom_fields import CustomFields
-from tests.fork_server import ForkServer
-from tests.mirrors import QUICK, quick_sandbox
 from tests.target_runner import record, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
+
+pytestmark = pytest.mark.quick
 
 ADA = "ada@example.com"
 
@@ -29,18 +27,6 @@ def thing(**properties: Any) -> dict[str, Any]:
 
 
 ADDRESS = thing(city="string", geo=thing(zone="string"))
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 def values(sandbox: SandboxServer, email: str = ADA) -> dict[str, str]:

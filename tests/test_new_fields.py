@@ -8,7 +8,7 @@ import pytest
 
 from tests.custom_fields import BULK, QUICK_RETRIES, CustomFields
 from tests.fork_server import ForkServer
-from tests.mirrors import IMPORT, QUICK, quick_sandbox, wait_for
+from tests.mirrors import IMPORT, QUICK, wait_for
 from tests.target_runner import record, schema
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.fork_server import ForkedTargetRunner
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
+
+pytestmark = pytest.mark.quick
 
 ADA = "ada@example.com"
 FIELDS = "/api/3/fields"
@@ -28,12 +30,6 @@ MOMENT = {"target_activecampaign.new_fields._MOMENT": 0.6}
 @pytest.fixture(scope="module")
 def fork_server() -> Iterator[ForkServer]:
     with ForkServer({**QUICK, **QUICK_RETRIES, **MOMENT}) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
         yield server
 
 

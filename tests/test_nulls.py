@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fork_server import ForkServer
-from tests.mirrors import QUICK, quick_sandbox
 from tests.target_runner import record, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
+
+pytestmark = pytest.mark.quick
 
 ADA = "ada@example.com"
 CLEAR = {"null_policy": "clear"}
@@ -31,18 +29,6 @@ FIELDS: dict[str, Any] = {
 }
 WHOLE = {**TEXTS, **FIELDS, "company": "Engines", "labels": "vip"}
 MAPPING = {"company": "customer_account", "labels": "tags"}
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 def profiles(*records: dict[str, Any], stream: str = "profiles") -> list[dict[str, Any]]:

@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fork_server import ForkedTargetRunner, ForkServer
 from tests.mirrors import (
     CONTACT_LISTS,
     DAY_SECONDS,
-    QUICK,
     UNSUBSCRIBED,
     Mirror,
     address,
     mirrored,
-    quick_sandbox,
     records,
     wait_for,
     whole,
@@ -25,22 +22,13 @@ from tests.target_runner import schema
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.fork_server import ForkedTargetRunner
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import Outcome, TargetRunner
 
+pytestmark = pytest.mark.quick
+
 SUBSCRIBE = {"method": "POST", "path": CONTACT_LISTS}
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 @pytest.fixture

@@ -17,19 +17,20 @@ import pytest
 import yaml
 
 from tests import postgres_server
-from tests.conftest import API_KEY
-from tests.fork_server import ForkServer
 from tests.guide import DOCS
 from tests.ledgers import ledger
 from tests.meltano_project import MELTANO, MISSING, ROOT, installed
-from tests.mirrors import QUICK, Mirror, quick_sandbox, whole
+from tests.mirrors import Mirror, whole
 from tests.postgres_server import PostgresServer
+from tests.sandbox_server import API_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
+
+pytestmark = pytest.mark.quick
 
 EXAMPLE = DOCS / "examples" / "scale"
 JOBS = sorted(path.stem for path in (EXAMPLE / "jobs").glob("*.env"))
@@ -205,18 +206,6 @@ def test_several_jobs_load_two_accounts_at_once(
 
 
 # A list in parts
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ import pytest
 from singer_sdk.target_base import Target
 
 from tests.custom_fields import CustomFields
-from tests.fork_server import ForkServer
 from tests.guide import example
-from tests.mirrors import QUICK, Mirror, activate, quick_sandbox
+from tests.mirrors import Mirror, activate
 from tests.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
@@ -21,20 +20,10 @@ if TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
 
+pytestmark = pytest.mark.quick
+
 EXAMPLE = example("mapping.md", "stream maps")
 """One source stream as two segments: people in Germany, and, anywhere, those with a gold card."""
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 def customer(name: str, country: str, tier: str | None = None) -> dict[str, Any]:

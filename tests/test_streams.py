@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fork_server import ForkServer
-from tests.mirrors import IMPORT, QUICK, quick_sandbox
+from tests.mirrors import IMPORT, QUICK
 from tests.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
+
+pytestmark = pytest.mark.quick
 
 ADA = "ada@example.com"
 WINDOW = {"target_activecampaign.comparison.WINDOW": 4}
@@ -33,12 +35,6 @@ SEGMENTS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def fork_server() -> Iterator[ForkServer]:
     with ForkServer({**QUICK, **WINDOW}) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
         yield server
 
 

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import API_KEY
 from tests.custom_fields import CustomFields
 from tests.fork_server import ForkedTargetRunner
 from tests.guide import DOCS
-from tests.sandbox_server import SandboxServer
+from tests.sandbox_server import API_KEY, SandboxServer
 from tests.target_runner import record, schema
 
 if TYPE_CHECKING:

@@ -11,31 +11,26 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import API_KEY
 from tests.fork_server import ForkedTargetRunner, ForkServer
 from tests.mirrors import DAY_SECONDS, IMPORT, QUICK, wait_for
-from tests.sandbox_server import SandboxServer
 from tests.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.fork_server import RunningTarget
+    from tests.sandbox_server import SandboxServer
 
     Contact = dict[str, Any]
     Message = dict[str, Any]
+
+pytestmark = pytest.mark.quick
 
 QUESTION = "/api/3/import/info"
 ADA = "ada@example.com"
 MORE_THAN_A_WINDOW = 1_100
 WINDOW = {"target_activecampaign.comparison.WINDOW": 4}
 """So small that even a few records are more than one."""
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
 
 
 def sent(sandbox: SandboxServer) -> int:
@@ -429,12 +424,6 @@ def test_of_two_streams_the_one_that_changed_last_stays(
 
 
 @pytest.fixture(scope="module")
-def quick_sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(api_key=API_KEY, latency=0.02, false_status=0) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def small_windows() -> Iterator[ForkServer]:
     with ForkServer({**QUICK, **WINDOW}) as server:
         yield server
@@ -486,15 +475,15 @@ class Model:
     phases=set(Phase) - {Phase.shrink, Phase.explain},  # each try of theirs costs several runs
 )
 def test_after_each_run_every_record_has_been_applied_in_its_order(
-    quick_sandbox: SandboxServer,
+    shared_sandbox: SandboxServer,
     small_windows: ForkServer,
     tmp_path_factory: pytest.TempPathFactory,
     runs: list[list[Contact]],
     batch_size: int,
 ) -> None:
-    quick_sandbox.reset()
+    shared_sandbox.reset()
     folder = tmp_path_factory.mktemp("run")
-    load = ForkedTargetRunner(folder, quick_sandbox.url, quick_sandbox.api_key, small_windows)
+    load = ForkedTargetRunner(folder, shared_sandbox.url, shared_sandbox.api_key, small_windows)
     load.config.update(batch_size_rows=batch_size, **LABELS)
     model = Model()
     head = schema(city="string", labels="string")
@@ -502,12 +491,12 @@ def test_after_each_run_every_record_has_been_applied_in_its_order(
         load([head, *(record(**profile) for profile in run)]).succeeded()
         for profile in run:
             model.apply(profile)
-        assert Model.of(quick_sandbox) == model.contacts
-    before = sent(quick_sandbox)
+        assert Model.of(shared_sandbox) == model.contacts
+    before = sent(shared_sandbox)
     load([head, *(record(**profile) for profile in runs[-1])]).succeeded()
-    assert Model.of(quick_sandbox) == model.contacts
+    assert Model.of(shared_sandbox) == model.contacts
     if not _contradict(runs[-1]):
-        assert sent(quick_sandbox) == before
+        assert sent(shared_sandbox) == before
 
 
 def _contradict(run: list[Contact]) -> bool:

@@ -7,30 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fork_server import ForkServer
-from tests.mirrors import QUICK, quick_sandbox
 from tests.target_runner import record, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import Outcome, TargetRunner
 
+pytestmark = pytest.mark.quick
+
 ADA, BEN = "ada@example.com", "ben@example.com"
 FLATTENING = {"flattening_enabled": True, "flattening_max_depth": 1}
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 def ruled(rules: dict[str, Any], **properties: Any) -> dict[str, Any]:

@@ -11,31 +11,19 @@ import sqlalchemy as sa
 
 from target_activecampaign.ledger import Ledger, Mark
 from target_activecampaign.ledger.tables import OURS, UNKNOWN
-from tests.fork_server import ForkServer
 from tests.ledgers import LEDGER, ledger
-from tests.mirrors import NO_GUARDS, QUICK, activate, quick_sandbox, records, wait_for
+from tests.mirrors import NO_GUARDS, activate, records, wait_for
 from tests.target_runner import people, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.fork_server import ForkedTargetRunner, RunningTarget
     from tests.sandbox_server import SandboxServer
 
+pytestmark = pytest.mark.quick
+
 MIRROR: dict[str, Any] = {"sync_mode": "mirror", "guards": NO_GUARDS}
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 def count(load: ForkedTargetRunner, what: str) -> int:

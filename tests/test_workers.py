@@ -12,7 +12,7 @@ import pytest
 from tests import postgres_server
 from tests.fork_server import ForkedTargetRunner, ForkServer
 from tests.ledgers import emptied, going_on
-from tests.mirrors import IMPORT, QUICK, wait_for
+from tests.mirrors import IMPORT, wait_for
 from tests.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
@@ -28,17 +28,13 @@ if TYPE_CHECKING:
     Stopped = Callable[[str], AbstractContextManager[None]]
     Worker = Callable[[str], ForkedTargetRunner]
 
+pytestmark = pytest.mark.quick
+
 WORKERS = 4
 OWN, COMMON = 60, 40
 CREATE = {"sync_mode": "create_only"}
 UPDATE = {"sync_mode": "update_only"}
 PEOPLE = [schema(), *people(10), state("end")]
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
