@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,10 @@ _HOPELESS_REFUSALS = 40
 _HOPELESS_IMPORTS = 20
 """So many imports accepted and come to nothing, with none completed between: likewise."""
 
+_SILENCE_SECONDS = 60.0
+"""How long a run that was stopped bears with an account that answers no more."""
+_SILENCE_LOOK_SECONDS = 1.0
+
 
 class DeliveryError(Exception):
     """The delivery ended before everything was settled. Its cause is the reason."""
@@ -64,9 +69,17 @@ class QueueBrokenError(Exception):
     """ActiveCampaign's import queue fails whatever it is given."""
 
 
+class SilenceError(Exception):
+    """ActiveCampaign answers no more, and the run is to end."""
+
+
+_FORESEEN = (ActiveCampaignError, BudgetUnavailable, LedgerError, QueueBrokenError, SilenceError)
+"""Errors whose text quotes no value."""
+
+
 def _told(error: Exception) -> str:
     """What may be said of an error: of an unforeseen one only where, its text may quote a value."""
-    if isinstance(error, (ActiveCampaignError, BudgetUnavailable, LedgerError, QueueBrokenError)):
+    if isinstance(error, _FORESEEN):
         return str(error)
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__} ({error.filename or 'no file'})."
@@ -180,6 +193,29 @@ class Delivery:
         if self._failure is not None:
             self._dispatcher.finish()
         self.check()
+
+    def stop(self) -> None:
+        """Bear with silence no longer than a minute. May be called from a signal handler."""
+        stopped = time.monotonic()
+        self._dispatcher.do(lambda: self._bear_with_silence(stopped))
+
+    def _bear_with_silence(self, stopped: float) -> None:
+        silence = min(self._client.silence(), time.monotonic() - stopped)
+        if silence < _SILENCE_SECONDS:
+            self._dispatcher.later(_SILENCE_LOOK_SECONDS, lambda: self._bear_with_silence(stopped))
+            return
+        logger.warning(
+            "ActiveCampaign has not answered for %.0f s since the run was stopped: asking no more.",
+            silence,
+        )
+        self._fail(
+            SilenceError(
+                "The run was stopped, and ActiveCampaign answered no more. Nothing is lost: the "
+                "next run asks first what became of the imports that were accepted; what is not "
+                "settled is sent again."
+            )
+        )
+        self._client.close()
 
     def close(self) -> None:
         """End the threads. What is not settled stays so."""

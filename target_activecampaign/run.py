@@ -451,8 +451,13 @@ class Run:
             )
 
     def stop(self) -> None:
-        """Let nobody leave from now on. May be called from a signal handler."""
+        """Let nobody leave from now on, and bear with an account that answers no more for a minute.
+
+        May be called from a signal handler.
+        """
         self._stopped = True
+        if self._parts is not None:
+            self._parts.delivery.stop()
 
     def _check_stop(self) -> None:
         if self._stopped:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_activecampaign.account import QUESTIONS_AT_ONCE
+from tests.fork_server import ForkedTargetRunner, ForkServer
 from tests.target_runner import lines, people, record, schema, state
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
 
@@ -45,6 +48,10 @@ PHASES: dict[str, dict[str, Any]] = {
     "posting, after it took effect": {"fault": {**SLOW, "takes_effect": True}},
     "asking": {"options": {"latency": 2}},
     "at the end": {"options": {"latency": 2}, "close": True},
+}
+IMPATIENT = {
+    "target_activecampaign.delivery._SILENCE_SECONDS": 0.5,
+    "target_activecampaign.delivery._SILENCE_LOOK_SECONDS": 0.1,
 }
 
 
@@ -133,6 +140,36 @@ def test_a_second_signal_ends_at_once_with_no_state_ahead(
     assert target.returncode == 128 + signal.SIGTERM
     assert out == b""
     assert b"ending at once" in err
+
+
+def test_after_a_signal_an_account_that_answers_no_more_is_left_to_the_next_run(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    sandbox.fault("reset", match={"path": "/api/3/import/info"})
+    data = lines([schema(), *people(40), state("end")])
+    with ForkServer(IMPATIENT) as server:
+        load = ForkedTargetRunner(tmp_path, sandbox.url, sandbox.api_key, server)
+        load.config.update(checkpoint_seconds=0.1, batch_size_rows=10)
+        running = load.start()
+        running.feed(data)
+        _wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
+        running.kill(signal.SIGTERM)
+        outcome = running.wait(timeout=30)
+
+        assert outcome.code == 1
+        assert outcome.states == []
+        assert outcome.report["outcome"] == "failed"
+        assert "since the run was stopped: asking no more" in outcome.log
+        assert "Nothing is lost" in outcome.log.splitlines()[-1]
+        accepted = len(sandbox.imports())
+        sandbox.clear_faults()
+
+        again = load(data).succeeded()
+
+    assert f"cut off with {accepted} imports in flight" in again.log
+    assert again.states == ["end"]
+    contacts = sandbox.export()
+    assert [one["times_imported"] for one in contacts] == [1] * 40, "nobody is sent twice"
 
 
 def test_a_signal_before_the_first_message_ends_at_once(load: TargetRunner) -> None:

@@ -40,6 +40,9 @@ PAGE_SIZE = 100
 _FIRST_CONTACT_SECONDS = 30.0
 """How long a connection is tried for while none ever stood: a wrong address shows soon."""
 
+_SERVER_AT_FAULT = 500
+"""The status from which on an answer tells no more than that there is none to be had."""
+
 _HALF_A_SECOND = 0.5
 """What a ``Date`` lacks on average, as it holds whole seconds."""
 
@@ -69,6 +72,8 @@ class Caller:
         self._retry_seconds = retry_seconds
         self._closed = threading.Event()
         self._connected = False
+        self._answered_at = time.monotonic()
+        self._asked_in_vain = False
         self._count_lock = threading.Lock()
         self._request_count = 0
         self._clock_lead = 0.0
@@ -101,6 +106,13 @@ class Caller:
             it is the local clock as it is.
         """
         return time.time() + self._clock_lead
+
+    def silence(self) -> float:
+        """Tell for how many seconds there has been no answer; 0 unless one was asked for in vain.
+
+        An answer that the server is at fault is none.
+        """
+        return time.monotonic() - self._answered_at if self._asked_in_vain else 0.0
 
     def close(self) -> None:
         """Send nothing more: calls that wait raise `ClientClosed`, those under way end."""
@@ -200,7 +212,14 @@ class Caller:
         """
         with self._count_lock:
             self._request_count += 1
-        answer = self._connection.exchange(where, query, body)
+        answered = False
+        try:
+            answer = self._connection.exchange(where, query, body)
+            answered = answer.status < _SERVER_AT_FAULT
+        finally:
+            self._asked_in_vain = not answered
+            if answered:
+                self._answered_at = time.monotonic()
         self._connected = True
         self._budget.learn(answer.headers)
         self._set_clock(answer.headers)
