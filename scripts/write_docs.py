@@ -127,12 +127,12 @@ def new_fields_table() -> str:
 def codes_table() -> str:
     """The codes of refused records."""
     rows = [
-        "| code | kind | sent again? | what happened | what to do |",
+        "| code | kind | retried | what happened | what to do |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name, code in CODES.items():
         kind = "invalid" if code.ours else "rejected"
-        again = "yes" if code.sent_again else "no"
+        again = "yes" if code.retried else "no"
         rows.append(f"| `{name}` | {kind} | {again} | {code.meaning} | {code.advice} |")
     return "\n".join(rows)
 

@@ -17,14 +17,14 @@ class Code:
         advice: What to do about it.
         ours: True for a record that we refused before sending (`invalid`), False for a
             contact that ActiveCampaign refused (`rejected`).
-        sent_again: Whether the run had sent the contact again, several times and then alone,
+        retried: Whether the run had sent the contact again, several times and then alone,
             before it was refused.
     """
 
     meaning: str
     advice: str
     ours: bool
-    sent_again: bool = False
+    retried: bool = False
 
 
 CODES: dict[str, Code] = {
@@ -89,20 +89,20 @@ CODES: dict[str, Code] = {
         "ActiveCampaign's import ended without importing the contact, alone and repeatedly.",
         "Pipe the reject file in again later; if it fails again, ask ActiveCampaign's support.",
         ours=False,
-        sent_again=True,
+        retried=True,
     ),
     "IMPORT_LOST": Code(
         "ActiveCampaign accepted the contact's import and then did not know it, repeatedly.",
         "Pipe the reject file in again later; if it fails again, ask ActiveCampaign's support.",
         ours=False,
-        sent_again=True,
+        retried=True,
     ),
     "IMPORT_TIMEOUT": Code(
         "ActiveCampaign did not confirm the contact's import in time, repeatedly.",
         "See whether ActiveCampaign's import queue is behind, raise 'import_timeout', and pipe "
         "the reject file in again.",
         ours=False,
-        sent_again=True,
+        retried=True,
     ),
 }
 

@@ -75,7 +75,7 @@ class Rejects:
                 for (stream, code), count in sorted(self.counts.items())
             ],
             "codes": {
-                code: {"meaning": meaning, "do": advice, "sent_again": again}
+                code: {"meaning": meaning, "do": advice, "retried": again}
                 for code, (meaning, advice, again) in zip(
                     self.codes, map(_explained, self.codes), strict=True
                 )
@@ -88,7 +88,7 @@ class Rejects:
         Args:
             width: Where lines are broken; None leaves them whole.
         """
-        rows = [("stream", "code", "records", "sent again?")]
+        rows = [("stream", "code", "records", "retried")]
         for (stream, code), count in sorted(self.counts.items()):
             again = "yes" if _explained(code)[2] else "no"
             rows.append((stream, code, f"{count:,}", again))
@@ -188,7 +188,7 @@ def _explained(code: str) -> tuple[str, str, bool]:
     known = CODES.get(code)
     if known is None:
         return _NEWER, "See docs/errors.md of that version.", False
-    return known.meaning, known.advice, known.sent_again
+    return known.meaning, known.advice, known.retried
 
 
 def _shown(text: str) -> str:

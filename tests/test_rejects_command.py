@@ -59,7 +59,7 @@ def test_causes_are_counted_by_stream_and_code_with_what_to_do(load: TargetRunne
     assert shown[:8] == [
         "6 refused records in 1 file.",
         "",
-        "stream    code            records  sent again?",
+        "stream    code            records  retried",
         "profiles  EMAIL_INVALID         3  no",
         "profiles  EMAIL_MISSING         1  no",
         "profiles  RECORD_INVALID        1  no",
@@ -125,7 +125,7 @@ def test_the_files_of_several_runs_are_added_up_as_json_for_programs(
     assert told["codes"]["OPTED_OUT"] == {
         "meaning": CODES["OPTED_OUT"].meaning,
         "do": CODES["OPTED_OUT"].advice,
-        "sent_again": False,
+        "retried": False,
     }
     assert "gone" not in done.stdout
 
@@ -205,7 +205,7 @@ def test_a_file_without_the_option_is_no_run(tmp_path: Path) -> None:
     assert rejects(tmp_path, "x.jsonl", "--format=markdown").returncode == 2
 
 
-def test_every_code_is_documented_with_meaning_advice_and_whether_it_was_sent_again() -> None:
+def test_every_code_is_documented_with_meaning_advice_and_whether_it_was_retried() -> None:
     text = (ROOT / "docs" / "errors.md").read_text("utf-8")
     table = text.partition("<!-- codes -->")[2].partition("<!-- /codes -->")[0]
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines() if row]
@@ -213,7 +213,7 @@ def test_every_code_is_documented_with_meaning_advice_and_whether_it_was_sent_ag
     assert documented == {
         name: [
             "invalid" if code.ours else "rejected",
-            "yes" if code.sent_again else "no",
+            "yes" if code.retried else "no",
             code.meaning,
             code.advice,
         ]
