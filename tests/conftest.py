@@ -5,11 +5,13 @@ Modules marked `quick` have both in the form in which an import takes no time wo
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.fork_server import ForkedTargetRunner, ForkServer
+from tests.installed import ROOT, built, installed
 from tests.mirrors import QUICK, quick_sandbox
 from tests.sandbox_server import API_KEY, SandboxServer
 
@@ -104,3 +106,17 @@ def load(
 ) -> TargetRunner:
     """The target's console script, configured for `sandbox`."""
     return target_for(sandbox)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that would be published."""
+    return built(tmp_path_factory.mktemp("wheel"), ROOT, "-t", "wheel")
+
+
+@pytest.fixture(scope="session")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the programs are of an environment that holds the wheel and what it needs."""
+    folder = tmp_path_factory.mktemp("empty") / "venv"
+    yield installed(wheel, folder)
+    shutil.rmtree(folder)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,29 +19,14 @@ from zipfile import ZipFile
 import pytest
 from trove_classifiers import classifiers as known_classifiers
 
+from tests.installed import built
 from tests.target_runner import lines, people, schema, state
 from tests.test_repository import ROOT, tracked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from email.message import Message
 
-EMPTY = ROOT / ".venv-package"
-MISSING = "The package's environment is not there: `python3 scripts/test.py` makes it."
 INFO = "target_activecampaign-{}.dist-info"
-
-
-def built(folder: Path, source: Path = ROOT, *targets: str) -> Path:
-    """The only file that a build of a target leaves in a folder."""
-    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
-    subprocess.run([*command, *targets], cwd=source, capture_output=True, check=True)
-    (path,) = folder.iterdir()
-    return path
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory.mktemp("wheel"), ROOT, "-t", "wheel")
 
 
 @pytest.fixture(scope="module")
@@ -110,21 +94,6 @@ def test_what_the_package_says_of_itself_is_known_and_agrees(metadata: Message) 
 
 
 # In an empty environment
-
-
-@pytest.fixture(scope="module")
-def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the programs are of an environment that holds the wheel and what it needs."""
-    uv = shutil.which("uv") or ROOT / ".venv-meltano" / "bin" / "uv"
-    if not EMPTY.is_dir() or not Path(uv).is_file():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
-    folder = tmp_path_factory.mktemp("empty") / "venv"
-    shutil.copytree(EMPTY, folder, symlinks=True)
-    python = folder / "bin" / "python"
-    install = [uv, "pip", "install", "--quiet", "--offline", "--no-config", "--no-deps"]
-    subprocess.run([*install, "--python", python, wheel], check=True)
-    yield python.parent
-    shutil.rmtree(folder)
 
 
 def ran(program: Path, *arguments: str, given: bytes = b"") -> str:
