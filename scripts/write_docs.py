@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scale import arithmetic_table, quantities_table
+from settings_reference import first_settings, reference
 
 from target_activecampaign.activecampaign import ActiveCampaignError, Field
 from target_activecampaign.choices import Options
@@ -20,7 +21,7 @@ from target_activecampaign.destinations import STANDARD_NAMES, MappedProperty, P
 from target_activecampaign.forms import FORMS
 from target_activecampaign.mapping import StreamMapping
 from target_activecampaign.new_fields import fitting
-from target_activecampaign.settings import StreamSettings, markdown_table
+from target_activecampaign.settings import StreamSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -153,8 +154,9 @@ def _leaves(kind: type[ActiveCampaignError]) -> list[type[ActiveCampaignError]]:
 
 
 PARTS = {
-    "README.md": {"settings": markdown_table, "names": names_table},
-    "docs/mapping.md": {"types": types_table, "new-fields": new_fields_table},
+    "README.md": {"settings": first_settings},
+    "docs/settings.md": {"settings": reference},
+    "docs/mapping.md": {"names": names_table, "types": types_table, "new-fields": new_fields_table},
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
     "docs/scale.md": {"quantities": quantities_table, "arithmetic": arithmetic_table},
 }

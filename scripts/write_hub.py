@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from environments import NEWEST, OLDEST
+from settings_reference import schemas
 from write_meltano import kind_of
 
 from target_activecampaign.target import TargetActiveCampaign
@@ -69,9 +70,7 @@ def entry() -> dict[str, Any]:
 
 def _settings() -> list[dict[str, Any]]:
     """The settings that `--about` tells of, in the order of their names as the Hub has them."""
-    schema = TargetActiveCampaign.config_jsonschema
-    TargetActiveCampaign.append_builtin_config(schema)
-    return [_setting(name, schema["properties"][name]) for name in sorted(schema["properties"])]
+    return [_setting(name, schema) for name, schema in sorted(schemas().items())]
 
 
 def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
-from target_activecampaign.settings import SETTINGS, Setting
+from settings_reference import schemas
 
 PATH = Path(__file__).resolve().parent.parent / "meltano.yml"
 BEGIN = "    # Written by scripts/write_meltano.py.\n"
@@ -29,14 +30,18 @@ COMMANDS = """\
 
 def settings_yaml() -> str:
     """The `settings` of the loader in meltano.yml."""
-    return "    settings:\n" + "".join(_setting_yaml(setting) for setting in SETTINGS)
+    return "    settings:\n" + "".join(_setting_yaml(*one) for one in schemas().items())
 
 
-def _setting_yaml(setting: Setting) -> str:
-    lines = [f"- name: {setting.name}", f"  kind: {kind_of(setting.schema['type'])}"]
-    lines += ["  sensitive: true"] if setting.secret else []
+def _setting_yaml(name: str, schema: dict[str, Any]) -> str:
+    lines = [f"- name: {name}", f"  kind: {kind_of(schema['type'])}"]
+    lines += ["  sensitive: true"] if schema.get("secret") else []
     lines += ["  description: >-"]
-    lines += [f"    {line}" for line in textwrap.wrap(setting.text, WIDTH)]
+    # A line of YAML that is folded ends with a space, so none may end within a word.
+    whole_words = textwrap.wrap(
+        schema["description"], WIDTH, break_on_hyphens=False, break_long_words=False
+    )
+    lines += [f"    {line}" for line in whole_words]
     return "".join(f"    {line}\n" for line in lines)
 
 

@@ -1,12 +1,11 @@
 """Every setting once: its name, JSON type, default and meaning.
 
-The JSON schema of the target (and with it `--about`), the table of settings in the
-README and the settings in `meltano.yml` are made from or tested against `SETTINGS`.
+The JSON schema of the target (and with it `--about`), the settings in the documentation, in
+`meltano.yml` and in `hub/` are made from or tested against `SETTINGS`.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -92,12 +91,6 @@ class Setting:
     text: str
     default: Any = None
     secret: bool = False
-
-    @property
-    def kind(self) -> str:
-        """Its JSON type in words, such as `integer or string`."""
-        types = self.schema["type"]
-        return types if isinstance(types, str) else " or ".join(types)
 
     def json_schema(self) -> dict[str, Any]:
         """Its JSON schema as the SDK and Meltano want it."""
@@ -544,13 +537,3 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {setting.name: setting.json_schema() for setting in SETTINGS},
     }
-
-
-def markdown_table() -> str:
-    """The table of settings for the README."""
-    rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for setting in SETTINGS:
-        default = "" if setting.default is None else f"`{json.dumps(setting.default)}`"
-        kind = f"{setting.kind}, secret" if setting.secret else setting.kind
-        rows.append(f"| `{setting.name}` | {kind} | {default} | {setting.text} |")
-    return "\n".join(rows)

@@ -106,33 +106,6 @@ def test_a_setting_that_the_sdk_has_too_is_the_targets_own(about: dict[str, Any]
     assert shown["batch_size_rows"]["maximum"] == 250
 
 
-def test_every_setting_has_a_description(about: dict[str, Any]) -> None:
-    for name, setting in about["settings"]["properties"].items():
-        assert setting["description"].strip(), name
-
-
-def test_secrets_are_marked(about: dict[str, Any]) -> None:
-    settings = about["settings"]["properties"].items()
-    for mark in ("secret", "writeOnly"):
-        marked = {name for name, setting in settings if setting.get(mark)}
-        assert marked == {"api_key", "ledger_url", "on_complete_webhook", "rate_budget_url"}
-
-
-def test_the_text_lists_each_setting_once() -> None:
-    begin = "  - Name: "
-    lines = told("--about").splitlines()
-    assert [line.removeprefix(begin) for line in lines if line.startswith(begin)] == ALL
-
-
-def test_the_markdown_table_has_each_setting_once_with_its_meaning() -> None:
-    rows = [line.split(" | ") for line in told("--about", "--format=markdown").splitlines()]
-    meanings = {row[0].removeprefix("| "): row[-1] for row in rows if len(row) > 1}
-    names = [row[0].removeprefix("| ") for row in rows if len(row) > 1]
-    assert [name for name in names[1:] if "." not in name] == ALL
-    for setting in SETTINGS:
-        assert meanings[setting.name] == f"{setting.text} |"
-
-
 def test_what_is_configured_is_not_shown() -> None:
     for form in ("json", "markdown"):
         text = told(

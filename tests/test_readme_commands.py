@@ -7,7 +7,6 @@ unlike another.
 from __future__ import annotations
 
 import importlib.util
-import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.guide import examples
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -60,9 +61,7 @@ def absent(environments: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Absent:
 
 
 def test_the_readme_begins_with_two_blocks_of_one_command_each() -> None:
-    blocks = re.findall(
-        r"^```\w*\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
+    blocks = [one.text for one in examples("../README.md")]
 
     assert blocks[:2] == ["python3 scripts/demo.py\n", "python3 scripts/test.py\n"]
 

@@ -6,11 +6,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
-
-import yaml
-
-from target_activecampaign.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,22 +25,6 @@ def test_generated_parts_of_the_documents_fit_the_code() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_meltano_knows_every_setting_as_the_target_does() -> None:
-    project = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))
-    (loader,) = project["plugins"]["loaders"]
-    known: dict[str, dict[str, Any]] = {one["name"]: one for one in loader["settings"]}
-    assert set(known) >= {setting.name for setting in SETTINGS}
-    for setting in SETTINGS:
-        stated = known[setting.name]
-        assert stated.get("sensitive", False) == setting.secret, setting.name
-        assert stated.get("value") in (None, setting.default), setting.name
-        assert stated["description"] == setting.text, setting.name
-        kinds = {"number": ("integer", "decimal"), "string": ("string",)}
-        first = setting.kind.split(" or ")[0]
-        if setting.name != "list_id":
-            assert stated["kind"] in kinds.get(first, (first,)), setting.name
-
-
 def test_no_file_names_a_host_of_a_package_registry() -> None:
     hosts = re.compile(
         rb"pypi" rb"\.org|pythonhosted" rb"\.org|registry\.npm" rb"js|deb\.deb" rb"ian"
@@ -54,18 +33,32 @@ def test_no_file_names_a_host_of_a_package_registry() -> None:
         assert not hosts.search(path.read_bytes()), path
 
 
-def test_readme_begins_with_two_blocks_of_one_command_each() -> None:
-    blocks = re.findall(r"```\w*\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    assert [len(block.strip().splitlines()) for block in blocks[:2]] == [1, 1]
-
-
 def test_links_between_documents_lead_somewhere() -> None:
-    for path in tracked():
-        if path.suffix != ".md":
-            continue
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
-            if "://" not in target:
-                assert (path.parent / target).exists(), f"{path}: {target}"
+    found = [(path, link) for path in tracked() if path.suffix == ".md" for link in links(path)]
+    assert len(found) > 30
+    for path, link in found:
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), f"{path}: {link}"
+        assert not anchor or anchor in anchors(target), f"{path}: {link}"
+
+
+def links(path: Path) -> list[str]:
+    """The links of a document, and its pictures, that lead to files or headings."""
+    text = without_blocks(path.read_text("utf-8"))
+    found = re.findall(r"\]\(([^)\s]+)\)|<(?:img|source) [^>]*src(?:set)?=\"([^\"]+)\"", text)
+    return [one for pair in found for one in pair if one and "://" not in one]
+
+
+def anchors(path: Path) -> set[str]:
+    """The names that GitHub gives to the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", without_blocks(path.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def without_blocks(text: str) -> str:
+    """A document without its examples, in which brackets and number signs are others' words."""
+    return re.sub(r"^ *(```|~~~).*?^ *\1", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_every_code_of_the_target_has_an_entry() -> None:
