@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.guide import example, schema_of
+from tests.guide import block, example, schema_of
 
 if TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
@@ -38,6 +38,13 @@ def test_a_whole_profile_arrives_as_the_guide_says(
     assert contact["lists"] == {"1": 1}
     assert outcome.report["streams"]["profiles"]["ignored"] == ["CreatedOn", "InternalScore"]
     assert not outcome.warnings
+
+
+def test_the_log_says_where_each_property_goes_as_the_guide_says(load: TargetRunner) -> None:
+    log = load(messages(PROFILE), **SETTINGS).succeeded().log
+    goes, has_none = block("mapping.md", "log").splitlines()
+    assert all(part in log for part in goes.removesuffix(", ...").split(", "))
+    assert has_none in log
 
 
 def test_what_has_no_place_stops_it_as_the_guide_says(

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import postgres_server
+from tests.guide import example
 from tests.mirrors import (
     IMPORT,
+    NO_GUARDS,
     Mirror,
     activate,
     mirrored,
@@ -394,3 +396,13 @@ def test_no_other_mode_lets_anybody_leave(mirror: Mirror, mode: str) -> None:
     outcome = mirror("ada", sync_mode=mode)
     assert mirror.members() == "ada bob"
     assert "mirror" not in outcome.report["streams"]["profiles"]
+
+
+def test_the_example_of_the_guide_is_a_mirror(load: TargetRunner, sandbox: SandboxServer) -> None:
+    settings = example("modes.md", "mirror")
+    (stream,) = settings["streams"]
+    for names in ("ada bob", "ada"):
+        messages = [schema(stream), *records(names, stream)]
+        load(messages, guards=NO_GUARDS, **settings).succeeded()
+    lists = {email: one["lists"] for email, one in sandbox.contacts().items()}
+    assert lists == {"ada@example.com": {"2": 1}, "bob@example.com": {"2": 2}}

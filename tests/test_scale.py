@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 import yaml
 
 from tests import postgres_server
-from tests.guide import DOCS
+from tests.guide import DOCS, block
 from tests.ledgers import ledger
 from tests.meltano_project import MELTANO, MISSING, ROOT, installed
 from tests.mirrors import Mirror, whole
@@ -107,7 +106,7 @@ class Orchestrator:
         path = f"{MELTANO.parent}{os.pathsep}{kept['PATH']}"
         with (self._folder / job / "log").open("wb") as log:
             return subprocess.Popen(
-                ["sh", "-c", command()],
+                ["sh", "-c", block("scale.md", "job")],
                 cwd=self._folder / job,
                 env={**kept, **self._variables, "PATH": path, "JOB": job},
                 stdout=log,
@@ -119,14 +118,6 @@ class Orchestrator:
         latest = max(reports, key=lambda path: path.stat().st_mtime_ns)
         counts = json.loads(latest.read_text("utf-8"))["counts"]
         return {name: count for name, count in counts.items() if count}
-
-
-def command() -> str:
-    """The command by which docs/scale.md starts a job."""
-    text = (DOCS / "scale.md").read_text("utf-8")
-    found = re.search(r"<!-- example: job -->\n\n```sh\n(.+?)\n```", text, re.DOTALL)
-    assert found, "docs/scale.md shows no command"
-    return found[1]
 
 
 def people_of(sandbox: SandboxServer) -> set[tuple[str, str, str]]:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,8 @@ import pytest
 
 from tests.api_stub import ApiStub, Reply, needs_openssl
 from tests.fork_server import ForkedTargetRunner, ForkServer, RunningTarget
-from tests.guide import DOCS, example
+from tests.guide import block, example
+from tests.shell import Shell
 from tests.target_runner import people, record, schema, state
 from tests.test_about import told
 
@@ -315,30 +315,30 @@ def without_figures(value: Any) -> str:
 @pytest.mark.parametrize(
     ("recipe", "told_with"),
     [
-        ("slack", ['{"text": "The segment was not loaded."}', "https://hooks.example.com/x"]),
-        ("mail", ["-s", "The segment was not loaded", "data-team@example.com"]),
+        (
+            block("operations.md", "slack"),
+            ['{"text": "The segment was not loaded."}', "https://hooks.example.com/x"],
+        ),
+        (
+            block("operations.md", "mail"),
+            ["-s", "The segment was not loaded", "data-team@example.com"],
+        ),
     ],
+    ids=["slack", "mail"],
 )
 def test_the_recipes_tell_of_a_failure_and_of_nothing_else(
     tmp_path: Path, recipe: str, told_with: list[str], code: int
 ) -> None:
-    text = (DOCS / "operations.md").read_text("utf-8")
-    found = re.search(rf"<!-- recipe: {recipe} -->\n\n```sh\n(.+?)```", text, re.DOTALL)
-    assert found
-    programs = {"meltano": f"echo the last line >&2; exit {code}"}
-    for name in ("curl", "mail"):
-        programs[name] = f'printf "%s\\n" "$@" > {name}.told; [ {name} = curl ] || cat > body'
-    for name, lines in programs.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{lines}\n", "utf-8")
-        (tmp_path / name).chmod(0o700)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    environment = {"PATH": path, "SLACK_WEBHOOK": "https://hooks.example.com/x"}
+    shell = Shell(tmp_path)
+    shell.stand_in("meltano", f"echo the last line >&2; exit {code}")
+    shell.stand_in("curl")
+    shell.stand_in("mail", "cat > body")
 
-    subprocess.run(["sh", "-c", found[1]], cwd=tmp_path, env=environment, check=True)
+    shell(recipe, SLACK_WEBHOOK="https://hooks.example.com/x")
 
-    told_by = [file.read_text("utf-8").splitlines() for file in tmp_path.glob("*.told")]
+    told_by = shell.told("curl") + shell.told("mail")
     assert [one[-len(told_with) :] for one in told_by] == ([told_with] if code else [])
-    if recipe == "mail" and code:
+    if shell.told("mail"):
         assert (tmp_path / "body").read_text("utf-8") == "the last line\n"
 
 
