@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 import yaml
+from jsonschema import Draft7Validator
 
 from target_activecampaign import config, settings
-from tests.guide import block, example, examples
+from tests.guide import DOCS, block, example, examples
 from tests.ledgers import LEDGER
 from tests.shell import Shell
 from tests.target_runner import lines, people, record, schema, state
@@ -51,6 +52,11 @@ MELTANO_YML = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))
 # All of them
 
 
+def documents() -> list[str]:
+    """Every document, by its path from docs/."""
+    return [os.path.relpath(path, DOCS) for path in tracked() if path.suffix == ".md"]
+
+
 def asked_for() -> set[tuple[str, str]]:
     """The examples that tests ask for, by document and name as they are written there."""
     found = set()
@@ -66,8 +72,7 @@ def asked_for() -> set[tuple[str, str]]:
 
 
 def test_every_example_is_run_or_it_is_said_why_not() -> None:
-    documents = [os.path.relpath(path, ROOT / "docs") for path in tracked() if path.suffix == ".md"]
-    found = [one for document in documents for one in examples(document)]
+    found = [one for document in documents() for one in examples(document)]
     nameless = [f"{one.file}, line {one.line}" for one in found if not one.name]
     assert not nameless, "write `<!-- example: NAME -->` above them, see tests/guide.py"
     names = [(one.file, one.name) for one in found]
@@ -76,6 +81,21 @@ def test_every_example_is_run_or_it_is_said_why_not() -> None:
     assert not claimed & NOT_RUN.keys()
     assert set(names) - claimed - NOT_RUN.keys() == set(), "no test asks for these"
     assert (claimed | NOT_RUN.keys()) - set(names) == set(), "no document has these"
+
+
+def test_settings_that_sentences_give_are_valid() -> None:
+    known = settings.json_schema()["properties"]
+    given = [
+        (document, *pair)
+        for document in documents()
+        for pair in re.findall(r"`(\w+): ([^`]+)`", (DOCS / document).read_text("utf-8"))
+        if pair[0] in known
+    ]
+    assert len(given) > 20
+    for document, name, value in given:
+        # A value that is left open, such as `postgresql://...`, is text to YAML as well.
+        problems = [*Draft7Validator(known[name]).iter_errors(yaml.safe_load(value))]
+        assert not problems, f"{document}: {name}: {value}"
 
 
 # The shell's
@@ -137,6 +157,14 @@ def test_settings_the_file_is_a_valid_one() -> None:
     schema = settings.json_schema()
     assert config.problems(given, schema) == []
     assert config.unknown_settings(given, schema["properties"]) == []
+
+
+def test_settings_the_extras_are_those_of_the_package() -> None:
+    pyproject = (ROOT / "pyproject.toml").read_text("utf-8")
+    part = pyproject.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    table = (DOCS / "settings.md").read_text("utf-8").partition("| extra |")[2]
+    listed = re.findall(r"^\| `(\w+)` \|", table.partition("<!-- settings -->")[0], re.MULTILINE)
+    assert listed == re.findall(r"^(\w+) = \[", part, re.MULTILINE)
 
 
 def test_settings_variables_stand_beside_a_file(

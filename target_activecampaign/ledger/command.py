@@ -143,7 +143,9 @@ def _config(path: str) -> dict[str, Any]:
     except ValueError:
         config = None
     if not isinstance(config, dict) or not isinstance(config.get("ledger_url"), str | None):
-        raise _CommandError(f"The configuration {path} is not one of the target's: see the README.")
+        raise _CommandError(
+            f"The configuration {path} is not one of the target's: see docs/settings.md."
+        )
     return config
 
 
