@@ -28,8 +28,8 @@ class Shell:
     def stand_in(self, program: str, script: str = "") -> None:
         """Let a program be a shell script that also notes the arguments of each call."""
         path = self._programs / program
-        note = f"printf '%s ' \"${{@@Q}}\" >> {shlex.quote(str(path))}.told"
-        path.write_text(f"#!/usr/bin/env bash\n{note}\necho >> '{path}.told'\n{script}\n", "utf-8")
+        note = f"(printf '%q ' \"$@\"; echo) >> {shlex.quote(f'{path}.told')}"
+        path.write_text(f"#!/usr/bin/env bash\n{note}\n{script}\n", "utf-8")
         path.chmod(0o700)
 
     def told(self, program: str) -> list[list[str]]:
