@@ -20,6 +20,7 @@ from target_activecampaign.activecampaign import (
     PermissionDenied,
 )
 from target_activecampaign.config import secrets_in
+from target_activecampaign.failures import attempt
 from target_activecampaign.field_catalog import FieldCatalog
 from target_activecampaign.ledger import LedgerError, MissingLedgerError, Store, last_mapping
 from target_activecampaign.mappings import Mappings, StreamToMap
@@ -88,7 +89,6 @@ def of(
     settings: Settings,
     maps: StreamMaps,
     streams: Source,
-    attempt: Callable[[Callable[[], None]], str | None],
 ) -> list[Check]:
     """Check everything, with settings that are valid by themselves.
 
@@ -96,13 +96,12 @@ def of(
         settings: What the operator wants.
         maps: What stream maps do.
         streams: Reads the streams that are to be mapped.
-        attempt: Does something, and returns what went wrong as a sentence for the operator.
     """
     if settings.sandbox and not Path(settings.sandbox_path).exists():
         # The sandbox would make its file.
         settings = replace(settings, sandbox_path=":memory:")
     ready = _Readiness(settings, maps)
-    checks = _Checks(attempt, RedactingFilter(secrets_in(settings)))
+    checks = _Checks(RedactingFilter(secrets_in(settings)))
     try:
         checks.take("settings", ready.settings)
         checks.take("rate budget", ready.rate_budget)
@@ -140,12 +139,7 @@ def _take_mappings(checks: _Checks, ready: _Readiness, streams: Source) -> None:
 class _Checks:
     """Takes checks, and keeps what was found."""
 
-    def __init__(
-        self,
-        attempt: Callable[[Callable[[], None]], str | None],
-        redacting: RedactingFilter,
-    ) -> None:
-        self._attempt = attempt
+    def __init__(self, redacting: RedactingFilter) -> None:
         self._redacting = redacting
         self.taken: list[Check] = []
 
@@ -156,7 +150,7 @@ class _Checks:
             self.taken.append(Check(name, NOT_CHECKED, f"It needs '{lacking[0]}' to be ok."))
             return
         found = []
-        problem = self._attempt(lambda: found.append(look()))
+        problem = attempt(lambda: found.append(look()))
         result, text = (OK, found[0]) if problem is None else (FAILED, problem)
         self.taken.append(Check(name, result, self._redacting.redacted(text)))
 

@@ -8,7 +8,6 @@ import sys
 import traceback
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
-import click
 import msgspec
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, SingerSDKError
 from singer_sdk.helpers._classproperty import classproperty
@@ -16,33 +15,18 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from singer_sdk.target_base import Target
 
-from target_activecampaign import (
-    announced,
-    checks,
-    checks_command,
-    privacy,
-    rejects_command,
-    settings,
-)
+from target_activecampaign import command, privacy, settings
 from target_activecampaign import config as configuration
-from target_activecampaign.account import ListError
-from target_activecampaign.activecampaign import ActiveCampaignError, parse_api_url
-from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
+from target_activecampaign.activecampaign import parse_api_url
 from target_activecampaign.batch_files import BatchFileError, record_lines
-from target_activecampaign.delivery import DeliveryError
-from target_activecampaign.embedded import SandboxError
+from target_activecampaign.failures import attempt
 from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.flattening import without_booleans
 from target_activecampaign.intake import Maker
-from target_activecampaign.ledger import LedgerError
-from target_activecampaign.opening import MissingListError
 from target_activecampaign.reader import MessageReader, are_objects
-from target_activecampaign.run import GuardError, Run, StoppedError
-from target_activecampaign.segment import ModeError
-from target_activecampaign.settings import SettingError
+from target_activecampaign.run import Run
 from target_activecampaign.sink import ContactSink
 from target_activecampaign.stream_maps import StreamMaps
-from target_activecampaign.thresholds import ThresholdError
 from target_activecampaign.validation import check_schema
 
 if TYPE_CHECKING:
@@ -50,31 +34,12 @@ if TYPE_CHECKING:
     from pathlib import PurePath
     from types import FrameType
 
+    import click
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
-    from singer_sdk.plugin_base import _ConfigInput
     from singer_sdk.sinks import Sink
 
 _BATCH_LINES = 200
 """Records of batch files that are handed on together."""
-
-_FORESEEN = (
-    ActiveCampaignError,
-    BatchFileError,
-    BudgetUnavailable,
-    DeliveryError,
-    GuardError,
-    InvalidInputLine,
-    LedgerError,
-    ListError,
-    MappingError,
-    MissingListError,
-    ModeError,
-    SandboxError,
-    SettingError,
-    SingerSDKError,
-    ThresholdError,
-)
-"""Errors whose text says what happened, where and what to do, and quotes no value."""
 
 
 class TargetActiveCampaign(Target):
@@ -347,115 +312,25 @@ class TargetActiveCampaign(Target):
     @classmethod
     def get_singer_command(cls) -> click.Command:
         """The SDK's command with the target's own options."""
-        command = super().get_singer_command()
-        for option in command.params:
-            if isinstance(option, click.Option) and option.name == "about_format":
-                option.help = "Specify output style for --about, or json for --rejects and --test"
-        command.params += [
-            click.Option(
-                ["--test"],
-                is_flag=True,
-                help="See whether everything is ready for a run; nothing is sent or made.",
-            ),
-            click.Option(
-                ["--catalog"],
-                metavar="FILE",
-                help="The tap's catalog, whose streams --test is to map.",
-            ),
-            click.Option(
-                ["--rejects"],
-                multiple=True,
-                metavar="FILE...",
-                help="Show why the records of reject files were refused, and what to do.",
-            ),
-            # So that a shell's `--rejects rejects/*.jsonl` works.
-            click.Argument(["more_files"], nargs=-1, metavar=""),
-        ]
-        return command
+        return command.with_options(super().get_singer_command())
 
     @classmethod
-    def invoke(  # type: ignore[override] # the SDK overrides it so itself
-        cls,
-        *,
-        about: bool = False,
-        about_format: str | None = None,
-        config: _ConfigInput | None = None,
-        file_input: IO[str] | None = None,
-        test: bool = False,
-        catalog: str | None = None,
-        rejects: tuple[str, ...] = (),
-        more_files: tuple[str, ...] = (),
-    ) -> NoReturn:
-        """Run the target as a command; ends with its exit code.
-
-        0: all settled. 1: a failure. 128 + n: stopped by signal n, with what was in flight
-        settled and its STATE written.
-        """
-        if about:
-            cls.print_about(about_format)
-            sys.exit(0)
-        if rejects and about_format not in {None, "json"}:
-            raise click.UsageError("--rejects knows --format json alone.")
-        if rejects:
-            sys.exit(rejects_command.show([*rejects, *more_files], about_format))
-        if catalog is not None and not test:
-            raise click.UsageError("--catalog is for --test alone.")
-        if more_files:
-            raise click.UsageError("Files are taken by --rejects and --input alone.")
-        if test and about_format not in {None, "json"}:
-            raise click.UsageError("--test knows --format json alone.")
-        if test:
-            found = cls._checked(config, announced.source(catalog, file_input))
-            sys.exit(checks_command.show(found, about_format))
-        cls.print_version(print_fn=cls.logger.info)
-        target = cls(
-            config=config.config if config else {},
-            parse_env_config=bool(config and config.parse_env),
-        )
-        sys.exit(target.load(file_input))
-
-    @classmethod
-    def _checked(cls, config: _ConfigInput | None, streams: announced.Source) -> list[checks.Check]:
-        """What `--test` finds."""
-        try:
-            target = cls(
-                config=config.config if config else {},
-                parse_env_config=bool(config and config.parse_env),
-            )
-        except ConfigValidationError as error:
-            return checks.of_invalid_settings(error.errors)
-        except SingerSDKError as error:
-            return checks.of_invalid_settings([str(error)])
-        return checks.of(target.settings, target.maps, streams, target._attempt)
+    def invoke(cls, **options: Any) -> NoReturn:
+        """Run the target as a command; ends with its exit code: see `command.run`."""
+        sys.exit(command.run(cls, **options))
 
     def load(self, file_input: IO[str] | None) -> int:
         """Read the input to its end, settle it and write the report; returns the exit code."""
-        problem = self._attempt(lambda: self.listen(file_input))
+        problem = attempt(lambda: self.listen(file_input))
         if self.run.report.finished is None:
             # What was read before the error is on its way or still to be sent: settle it.
-            self._attempt(self.run.settle)
-            self._attempt(lambda: self.run.end("failed" if problem else "stopped", problem))
+            attempt(self.run.settle)
+            attempt(lambda: self.run.end("failed" if problem else "stopped", problem))
         problem = problem or self.run.report.problem
         if problem is not None:
             self.logger.error(problem)
             return 1
         return 128 + self._stopped_by if self._stopped_by else 0
-
-    def _attempt(self, action: Any) -> str | None:
-        """Do something; what went wrong as a sentence for the operator, None if nothing did."""
-        try:
-            action()
-        except StoppedError:
-            return None
-        except (*_FORESEEN, OSError) as error:
-            return _explained(error)
-        except Exception as error:  # noqa: BLE001 - the message may quote a record
-            self.logger.error("%s", privacy.where_it_failed(error))  # noqa: TRY400
-            return (
-                f"An unforeseen {type(error).__name__} ended the run: please report it with the "
-                "lines above, which hold no data."
-            )
-        return None
 
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """End the input, so that what was read is settled; a second signal ends at once."""
@@ -482,10 +357,3 @@ def _raised_in(function: str, error: BaseException) -> bool:
     """Whether an error came out of a function of the SDK's."""
     frames = traceback.walk_tb(error.__traceback__)
     return any(frame.f_code.co_name == function for frame, _ in frames)
-
-
-def _explained(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        place = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror or type(error).__name__}{place}."
-    return str(error)

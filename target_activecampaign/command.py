@@ -1,0 +1,116 @@
+"""The command `target-activecampaign`: its own options, and what each of them does.
+
+What only one of them needs is imported for that one: a run starts without it.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+import click
+from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
+
+if TYPE_CHECKING:
+    from singer_sdk.plugin_base import _ConfigInput
+
+    from target_activecampaign.target import TargetActiveCampaign
+
+
+def with_options(command: click.Command) -> click.Command:
+    """The SDK's command of a target with the options that it has besides."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.name == "about_format":
+            option.help = "Specify output style for --about, or json for --rejects and --test"
+    command.params += [
+        click.Option(
+            ["--test"],
+            is_flag=True,
+            help="See whether everything is ready for a run; nothing is sent or made.",
+        ),
+        click.Option(
+            ["--catalog"],
+            metavar="FILE",
+            help="The tap's catalog, whose streams --test is to map.",
+        ),
+        click.Option(
+            ["--rejects"],
+            multiple=True,
+            metavar="FILE...",
+            help="Show why the records of reject files were refused, and what to do.",
+        ),
+        # So that a shell's `--rejects rejects/*.jsonl` works.
+        click.Argument(["more_files"], nargs=-1, metavar=""),
+    ]
+    return command
+
+
+def run(
+    target: type[TargetActiveCampaign],
+    *,
+    about: bool = False,
+    about_format: str | None = None,
+    config: _ConfigInput | None = None,
+    file_input: IO[str] | None = None,
+    test: bool = False,
+    catalog: str | None = None,
+    rejects: tuple[str, ...] = (),
+    more_files: tuple[str, ...] = (),
+) -> int:
+    """Do what the options of the command line say.
+
+    Returns:
+        The exit code. 0: all settled. 1: a failure. 128 + n: stopped by signal n, with what was
+        in flight settled and its STATE written.
+    """
+    if about:
+        target.print_about(about_format)
+        return 0
+    if rejects:
+        return _show_rejects([*rejects, *more_files], about_format)
+    if catalog is not None and not test:
+        raise click.UsageError("--catalog is for --test alone.")
+    if more_files:
+        raise click.UsageError("Files are taken by --rejects and --input alone.")
+    if test:
+        return _test(target, config, about_format, catalog, file_input)
+    target.print_version(print_fn=target.logger.info)
+    return _made(target, config).load(file_input)
+
+
+def _made(target: type[TargetActiveCampaign], config: _ConfigInput | None) -> TargetActiveCampaign:
+    return target(
+        config=config.config if config else {},
+        parse_env_config=bool(config and config.parse_env),
+    )
+
+
+def _show_rejects(files: list[str], form: str | None) -> int:
+    from target_activecampaign import rejects_command  # noqa: PLC0415
+
+    if form not in {None, "json"}:
+        raise click.UsageError("--rejects knows --format json alone.")
+    return rejects_command.show(files, form)
+
+
+def _test(
+    target: type[TargetActiveCampaign],
+    config: _ConfigInput | None,
+    form: str | None,
+    catalog: str | None,
+    file_input: IO[str] | None,
+) -> int:
+    """See whether everything is ready for a run, and show it."""
+    from target_activecampaign import announced, checks, checks_command  # noqa: PLC0415
+
+    if form not in {None, "json"}:
+        raise click.UsageError("--test knows --format json alone.")
+    streams = announced.source(catalog, file_input)
+    try:
+        made = _made(target, config)
+    except ConfigValidationError as error:
+        found = checks.of_invalid_settings(error.errors)
+    except SingerSDKError as error:
+        found = checks.of_invalid_settings([str(error)])
+    else:
+        found = checks.of(made.settings, made.maps, streams)
+    return checks_command.show(found, form)
