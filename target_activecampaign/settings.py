@@ -308,6 +308,13 @@ SETTINGS: tuple[Setting, ...] = (
         default="reports/",
     ),
     Setting(
+        "report_personal_data",
+        _SWITCH,
+        "Show personal data in the report's samples as it is. Otherwise addresses, names, phones "
+        "and texts are masked: `a•••@e•••.com`.",
+        default=False,
+    ),
+    Setting(
         "on_complete_webhook",
         _TEXT,
         "Where the report of each run is POSTed as JSON, without people: an `https://` address, "
@@ -486,6 +493,7 @@ class Settings:
     checkpoint_seconds: float
     rejects_path: str
     report_path: str
+    report_personal_data: bool
     on_complete_webhook: str | None = field(repr=False)
     max_reject_pct: float | None
     max_rejects: int | None
