@@ -22,6 +22,9 @@ COMMANDS = """\
         executable: target-activecampaign-ledger
         args: ''
         description: See what the ledger holds, and forget parts of it.
+      preview:
+        args: --config=ENV --dry-run
+        description: See what a run would do; nothing is sent, STATE and ledger stay as they are.
       test:
         args: --config=ENV --test
         description: See whether everything is ready for a run; nothing is sent or made.

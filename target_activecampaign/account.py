@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from target_activecampaign.activecampaign import Budget, Client, parse_api_url
@@ -35,6 +36,7 @@ class Account:
 
     Args:
         settings: Which one, and how to talk to it.
+        only_asks: Whether nothing is sent to it: then no sandbox's file is made either.
 
     Attributes:
         address: The API address that was understood.
@@ -43,8 +45,9 @@ class Account:
         fields: The account's custom fields.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, only_asks: bool = False) -> None:
         self._settings = settings
+        self._only_asks = only_asks or settings.dry_run
         self._sandbox: EmbeddedSandbox | None = None
         self._budget: RateBudget | None = None
         self._client: Client | None = None
@@ -89,7 +92,10 @@ class Account:
             SettingError, SandboxError, BudgetUnavailable: As of `open`.
         """
         if self._settings.sandbox:
-            self._sandbox = EmbeddedSandbox(self._settings.sandbox_path)
+            path = self._settings.sandbox_path
+            if self._only_asks and not Path(path).exists():
+                path = ":memory:"  # the sandbox would make its file
+            self._sandbox = EmbeddedSandbox(path)
             self.address, self.identity = self._sandbox.url, self._sandbox.identity
         else:
             self.address = self.identity = parse_api_url(self._settings.api_url or "")
@@ -108,7 +114,7 @@ class Account:
         settings = self._settings
         key = self._sandbox.api_key if self._sandbox else (settings.api_key or "").strip()
         try:
-            self._client = Client(
+            self._client = _client_class(settings)(
                 self.address,
                 key,
                 budget=self._budget,
@@ -157,6 +163,15 @@ class Account:
             self._budget.close()
         if self._sandbox:
             self._sandbox.close()
+
+
+def _client_class(settings: Settings) -> type[Client]:
+    """What talks to the account: in a preview, a client that sends nothing."""
+    if not settings.dry_run:
+        return Client
+    from target_activecampaign.preview_client import PreviewClient  # noqa: PLC0415
+
+    return PreviewClient
 
 
 def _budget(settings: Settings, url: str) -> RateBudget:

@@ -6,7 +6,7 @@ Each stands alone but for what it needs of earlier ones, so that all that is wro
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,9 +97,6 @@ def of(
         maps: What stream maps do.
         streams: Reads the streams that are to be mapped.
     """
-    if settings.sandbox and not Path(settings.sandbox_path).exists():
-        # The sandbox would make its file.
-        settings = replace(settings, sandbox_path=":memory:")
     ready = _Readiness(settings, maps)
     checks = _Checks(RedactingFilter(secrets_in(settings)))
     try:
@@ -166,7 +163,7 @@ class _Readiness:
     def __init__(self, settings: Settings, maps: StreamMaps) -> None:
         self._settings = settings
         self._maps = maps
-        self._account = Account(settings)
+        self._account = Account(settings, only_asks=True)
         self._mappings = Mappings(self._account)
         self._membership_fields = MembershipFields()
         self._store: Store | None = None

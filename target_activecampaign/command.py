@@ -23,6 +23,11 @@ def with_options(command: click.Command) -> click.Command:
             option.help = "Specify output style for --about, or json for --rejects and --test"
     command.params += [
         click.Option(
+            ["--dry-run"],
+            is_flag=True,
+            help="See what a run would do; nothing is sent, STATE and ledger stay as they are.",
+        ),
+        click.Option(
             ["--test"],
             is_flag=True,
             help="See whether everything is ready for a run; nothing is sent or made.",
@@ -51,6 +56,7 @@ def run(
     about_format: str | None = None,
     config: _ConfigInput | None = None,
     file_input: IO[str] | None = None,
+    dry_run: bool = False,
     test: bool = False,
     catalog: str | None = None,
     rejects: tuple[str, ...] = (),
@@ -71,14 +77,19 @@ def run(
         raise click.UsageError("--catalog is for --test alone.")
     if more_files:
         raise click.UsageError("Files are taken by --rejects and --input alone.")
+    if test and dry_run:
+        raise click.UsageError("--test and --dry-run are two things: give one of them.")
     if test:
         return _test(target, config, about_format, catalog, file_input)
     target.print_version(print_fn=target.logger.info)
-    return _made(target, config).load(file_input)
+    return _made(target, config, dry_run=dry_run).load(file_input)
 
 
-def _made(target: type[TargetActiveCampaign], config: _ConfigInput | None) -> TargetActiveCampaign:
+def _made(
+    target: type[TargetActiveCampaign], config: _ConfigInput | None, *, dry_run: bool = False
+) -> TargetActiveCampaign:
     return target(
+        dry_run=dry_run,
         config=config.config if config else {},
         parse_env_config=bool(config and config.parse_env),
     )

@@ -45,6 +45,7 @@ class Outcome:
         people: People whom the pass has had.
         left: People who have left.
         not_left: Leavers whom ActiveCampaign has not let go.
+        held_back: Leavers whom a guard has kept from leaving.
         not_ours: People who are no longer in the stream and stay, as they were not added by us.
         problem: What a guard says.
     """
@@ -53,6 +54,7 @@ class Outcome:
     people: int = 0
     left: int = 0
     not_left: int = 0
+    held_back: int = 0
     not_ours: int = 0
     problem: str | None = None
 
@@ -153,7 +155,9 @@ class Leaving:
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
             return Outcome("left", people)
         self._ledger.segments.trip(segment.number)
-        return Outcome("guard", people, problem=f"{problem[:-1]}, so nobody leaves.")
+        return Outcome(
+            "guard", people, held_back=leavers, problem=f"{problem[:-1]}, so nobody leaves."
+        )
 
     def _missing(self, segment: Segment) -> Iterator[list[Missing]]:
         number = segment.number_of_pass or 0

@@ -10,7 +10,8 @@ from __future__ import annotations
 _DOTS = "•••"
 """Always as many, so that nobody learns a length."""
 
-_PLAIN = {"checkbox", "currency", "date", "datetime", "dropdown", "listbox", "number", "radio"}
+_CHOICES = ("checkbox", "dropdown", "listbox", "multiselect", "radio")
+_PLAIN = {*_CHOICES, "currency", "date", "datetime", "number"}
 """Types of custom fields whose values are no texts that people write."""
 
 

@@ -42,10 +42,12 @@ class RejectFiles:
     Args:
         folder: Where the files go; made when it is needed.
         run_id: What tells the files of one run from those of others.
+        prefix: What the names begin with, before the stream's.
     """
 
-    def __init__(self, folder: str | Path, run_id: str) -> None:
+    def __init__(self, folder: str | Path, run_id: str, prefix: str = "") -> None:
         self._folder = Path(folder)
+        self._prefix = prefix
         self._run_id = run_id
         self._files: dict[str, BinaryIO] = {}
         self._announced: dict[str, SourceStream] = {}
@@ -76,7 +78,7 @@ class RejectFiles:
 
     def _open(self, stream: str) -> BinaryIO:
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = re.sub(r"[^\w.-]", "_", stream)[:100]
+        name = self._prefix + re.sub(r"[^\w.-]", "_", stream)[:100]
         path = self._folder / f"{name}-{self._run_id}.jsonl"
         number = 1
         while path in self.paths.values():

@@ -29,6 +29,9 @@ class Report:
         streams: By stream: its list, its mapping and its counts.
         rejects: By stream: the file of its refused records.
         confirmed_over_time: Contacts that were confirmed in each so many seconds.
+        dry_run: Whether it was a preview: then counts and leavers are what would have been.
+        preview: What else a preview has found.
+        samples: Examples that are made of records. They stay in the report's own files.
     """
 
     run_id: str
@@ -46,6 +49,9 @@ class Report:
     codes: dict[str, int] = field(default_factory=dict)
     rejects: dict[str, str] = field(default_factory=dict)
     confirmed_over_time: dict[str, Any] = field(default_factory=dict)
+    dry_run: bool = False
+    preview: dict[str, Any] | None = None
+    samples: dict[str, Any] = field(default_factory=dict)
 
     def count(self, total: Counter[str], by_stream: dict[str, Counter[str]]) -> None:
         """Take over what was read and settled."""
@@ -75,20 +81,41 @@ class Report:
         sums = " + ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "0"
         left = f"{self.left:,} left; " if self.left else ""
         missing = f" + {self.unsettled:,} NOT SETTLED" if self.unsettled else ""
+        if self.dry_run:
+            return self._preview_line(f"{sums}{missing}")
         text = (
             f"Run {self.run_id} {self.outcome}: {self.counts.get('read', 0):,} read = "
             f"{sums}{missing}; {left}{self.imports:,} imports, {self.requests:,} requests, "
             f"{self.seconds:,.1f} s."
         )
-        if self.codes:
-            causes = ", ".join(f"{count:,} {code}" for code, count in sorted(self.codes.items()))
-            text += f" Refused: {causes}; see {', '.join(self.rejects.values())}."
-        return text
+        return text + self._causes()
+
+    def _preview_line(self, sums: str) -> str:
+        left = f"{self.left:,} would leave; " if self.left else ""
+        text = (
+            f"Preview {self.run_id} {self.outcome}: {self.counts.get('read', 0):,} read, which "
+            f"would be {sums}; {left}"
+        )
+        if self.preview is not None:
+            calls = self.preview["calls"]
+            text += (
+                f"{calls['imports'] + calls['single_imports']:,} imports, about "
+                f"{calls['total']:,} requests, about {self.preview['seconds_at_limits']:,} s at "
+                "the account's limits. "
+            )
+        return f"{text}Nothing was sent.{self._causes()}"
+
+    def _causes(self) -> str:
+        if not self.codes:
+            return ""
+        causes = ", ".join(f"{count:,} {code}" for code, count in sorted(self.codes.items()))
+        return f" Refused: {causes}; see {', '.join(self.rejects.values())}."
 
     def as_dict(self) -> dict[str, Any]:
         """The run as JSON takes it."""
         return {
             "run_id": self.run_id,
+            "dry_run": self.dry_run,
             "outcome": self.outcome,
             "problem": self.problem,
             "connection": self.connection,
@@ -107,6 +134,8 @@ class Report:
                 for code, count in sorted(self.codes.items())
             },
             "reject_files": self.rejects,
+            "preview": self.preview,
+            "samples": self.samples,
         }
 
     def write(self, folder: str | Path) -> Path:

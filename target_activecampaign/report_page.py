@@ -1,7 +1,7 @@
 """The report as a page for people: one of each run, and one that lists the last runs.
 
 A page is one file that holds all it needs and fetches nothing. It is made of what the JSON file
-holds, so that it shows no one's data either.
+holds, so that it shows no one's data either, unless the setting `report_personal_data` wants that.
 """
 
 from __future__ import annotations
@@ -129,6 +129,7 @@ def _latest(folder: Path) -> list[dict[str, Any]]:
                 "lists": ", ".join(lists),
                 "began": datetime.fromisoformat(run["started"]),
                 "refused": run["counts"]["invalid"] + run["counts"]["rejected"],
+                "dry_run": run.get("dry_run", False),
                 **{name: run[name] for name in _SUMMARY},
             }
         except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from target_activecampaign.contact import Contact
     from target_activecampaign.ledger import Mark
     from target_activecampaign.mapping import StreamMapping
+    from target_activecampaign.preview import Preview
     from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings
 
@@ -91,9 +92,12 @@ class Run:
         self._settings = settings
         self._started = datetime.now(timezone.utc)
         run_id = f"{self._started:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
-        self._rejects = RejectFiles(settings.rejects_path, run_id)
+        self._preview = _preview_of(settings)
+        prefix = "preview-" if self._preview else ""
+        self._rejects = RejectFiles(settings.rejects_path, run_id, prefix)
         self._checkpoints = Checkpoints()
-        self._settlement = Settlement(self._checkpoints, self._rejects)
+        make = self._preview.settlement if self._preview else Settlement
+        self._settlement = make(self._checkpoints, self._rejects)
         self._thresholds = Thresholds(settings, self._settlement)
         self._packer = Packer(
             settings.batch_size_rows, exclude_automations=settings.exclude_automations
@@ -111,7 +115,11 @@ class Run:
         self._emitting = threading.Lock()
         self._emitted_at = time.monotonic()
         self.report = Report(
-            run_id, self._started, settings.connection_name or "", settings.api_url or "sandbox"
+            run_id,
+            self._started,
+            settings.connection_name or "",
+            settings.api_url or "sandbox",
+            dry_run=settings.dry_run,
         )
 
     # Streams
@@ -193,9 +201,8 @@ class Run:
 
     def _assemble(self, account: Account) -> _Parts:
         settings, client = self._settings, account.client
-        ledger = Ledger(
-            settings.ledger_url, account.identity, self.report.run_id, client.server_time
-        )
+        url = self._preview.ledger_url() if self._preview else settings.ledger_url
+        ledger = Ledger(url, account.identity, self.report.run_id, client.server_time)
         delivery = Delivery(
             client,
             self._settlement,
@@ -392,7 +399,7 @@ class Run:
             if self._parts is not None and not at_once:
                 self._parts.ledger.write()
             state = self._checkpoints.take()
-            if state is not None:
+            if state is not None and self._preview is None:
                 sys.stdout.write(serialize_json(state) + "\n")
                 sys.stdout.flush()
 
@@ -494,7 +501,11 @@ class Run:
         parts = self._parts
         if parts is not None:
             self._tell_of_dropped(parts.streams.dropped)
-            report.imports = parts.delivery.imports
+            if self._preview is not None:
+                segments = parts.streams.segments.values()
+                self._preview.look(parts.account, segments, ask=self._through)
+            else:
+                report.imports = parts.delivery.imports
             parts.delivery.close()
             parts.streams.close()
             report.requests = parts.account.client.request_count
@@ -519,6 +530,9 @@ class Run:
             clean = done and not report.unsettled
             ended = "failed" if problem else outcome
             parts.ledger.end(clean=clean, outcome=ended, counts=report.counts)
+        if self._preview is not None:
+            self._preview.close()
+            self._preview.tell(report)
         report.outcome, report.problem = ("failed" if problem else outcome), problem
         try:
             path = report.write(self._settings.report_path)
@@ -529,10 +543,19 @@ class Run:
             report.outcome = "failed"
             report.problem = problem or f"The report can't be written: {error.strerror}."
             logger.info("%s", report.line())
-        if self._settings.on_complete_webhook:
+        if self._settings.on_complete_webhook and not report.dry_run:
             hidden = secrets_in(self._settings)
             webhook.tell(self._settings.on_complete_webhook, report, hidden)
         return report
+
+
+def _preview_of(settings: Settings) -> Preview | None:
+    """What a preview does differently; imported only for one."""
+    if not settings.dry_run:
+        return None
+    from target_activecampaign.preview import Preview  # noqa: PLC0415
+
+    return Preview(settings)
 
 
 def _joined(

@@ -139,6 +139,13 @@ SETTINGS: tuple[Setting, ...] = (
         default=".activecampaign-sandbox.db",
     ),
     Setting(
+        "dry_run",
+        _SWITCH,
+        "A preview: the whole run, but nothing is sent. The report says what would be; STATE and "
+        "the ledger stay as they are. `--dry-run` does the same.",
+        default=False,
+    ),
+    Setting(
         "list_id",
         _LIST,
         "The list that contacts are put on: its id, its exact name or its string id. "
@@ -467,6 +474,7 @@ class Settings:
     data_privacy_consent: bool
     sandbox: bool
     sandbox_path: str
+    dry_run: bool
     list_id: int | str | None
     field_mapping: dict[str, str]
     auto_map: bool

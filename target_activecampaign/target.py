@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import msgspec
@@ -67,8 +68,12 @@ class TargetActiveCampaign(Target):
         validate_config: bool = True,
         setup_mapper: bool = True,
         message_reader: MessageReader | None = None,
+        dry_run: bool = False,
     ) -> None:
-        """See the SDK's `Target`; nothing is sent before the first SCHEMA message."""
+        """See the SDK's `Target`; nothing is sent before the first SCHEMA message.
+
+        `dry_run` makes it a preview, whatever the setting of that name says.
+        """
         super().__init__(
             config=config,
             parse_env_config=parse_env_config,
@@ -77,6 +82,8 @@ class TargetActiveCampaign(Target):
             message_reader=message_reader,
         )
         self.settings = settings.Settings.from_config(self.config)
+        if dry_run:
+            self.settings = replace(self.settings, dry_run=True)
         privacy.install(configuration.secrets_in(self.settings))
         self.run = Run(self.settings)
         self.message_reader.on_tick = self.run.tick

@@ -99,11 +99,14 @@ def tell(url: str, report: Report, secrets: Iterable[str]) -> None:
 def _payload(report: Report, redacted: Callable[[str], str]) -> bytes:
     """The report as JSON, with `text` for services that show it as a message.
 
-    Folders of reject files can hold a person's name, so that the names of the files must do.
+    Samples are made of records, and stay here. Folders of reject files can hold a person's name,
+    so that the names of the files must do.
     """
     named = replace(
         report, rejects={stream: Path(path).name for stream, path in report.rejects.items()}
     )
+    told = named.as_dict()
+    del told["samples"]
     home = os.environ.get("HOME", "")
 
     def clean(value: Any) -> Any:
@@ -115,7 +118,7 @@ def _payload(report: Report, redacted: Callable[[str], str]) -> bytes:
             return value
         return redacted(value.replace(home, "~") if len(home) > 1 else value)
 
-    return msgspec.json.encode(clean({"text": named.line(), **named.as_dict()}))
+    return msgspec.json.encode(clean({"text": named.line(), **told}))
 
 
 def _send(url: str, body: bytes) -> str | None:

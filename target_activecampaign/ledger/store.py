@@ -150,11 +150,7 @@ class Store:
                     sa.select(tables.about.c.version, tables.about.c.key)
                 ).one()
                 if version > tables.VERSION:
-                    raise LedgerError(
-                        f"The ledger {self.place} was written by a newer version of "
-                        f"target-activecampaign (form {version}, this one knows {tables.VERSION}): "
-                        "update target-activecampaign."
-                    )
+                    raise newer(self.place, version)
                 if version < tables.VERSION:
                     forms.bring_up_to_date(db, version)
                 return bytes(key)
@@ -203,13 +199,7 @@ class Store:
     @property
     def place(self) -> str:
         """Where the ledger is, in words without a password."""
-        try:
-            parsed = make_url(self._url)
-        except (sa.exc.ArgumentError, ValueError):
-            return "that 'ledger_url' names"
-        if parsed.get_backend_name() == "sqlite":
-            return f"at {parsed.database or ':memory:'}"
-        return f"at {parsed.host or ''}/{parsed.database or ''}"
+        return place_of(self._url)
 
     def _error(self, error: Exception) -> LedgerError:
         cause = getattr(error, "orig", error)
@@ -228,6 +218,25 @@ class Store:
             "and that its driver is installed (for PostgreSQL the extra "
             "target-activecampaign[postgres])."
         )
+
+
+def place_of(url: str) -> str:
+    """Where the ledger of a URL is, in words without a password."""
+    try:
+        parsed = make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        return "that 'ledger_url' names"
+    if parsed.get_backend_name() == "sqlite":
+        return f"at {parsed.database or ':memory:'}"
+    return f"at {parsed.host or ''}/{parsed.database or ''}"
+
+
+def newer(place: str, version: int) -> LedgerError:
+    """The error for a ledger of a form that this version does not know."""
+    return LedgerError(
+        f"The ledger {place} was written by a newer version of target-activecampaign (form "
+        f"{version}, this one knows {tables.VERSION}): update target-activecampaign."
+    )
 
 
 def _engine(url: str, *, make: bool) -> sa.Engine:

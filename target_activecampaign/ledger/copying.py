@@ -1,0 +1,121 @@
+"""A copy of a ledger, for a preview to write to: the ledger itself is only read."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from target_activecampaign.ledger import forms, tables
+from target_activecampaign.ledger.store import (
+    LedgerError,
+    MissingLedgerError,
+    Store,
+    newer,
+    place_of,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+_ROWS = 10_000
+
+
+def copy(url: str, folder: Path) -> str:
+    """Copy a ledger into a SQLite file of its owner's alone.
+
+    Where there is none, nothing is copied: whoever opens the copy then begins a new one.
+
+    Args:
+        url: The ledger, as of `Ledger`.
+        folder: Where the copy is made.
+
+    Returns:
+        The URL of the copy.
+
+    Raises:
+        LedgerError: The ledger can't be read, or can't be copied as it is.
+    """
+    path = folder / "ledger.db"
+    copied = f"sqlite:///{path}"
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            _copy_file(Path(parsed.database or ""), path)
+        else:
+            _copy_tables(parsed, place_of(url), copied)
+    except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError) as error:
+        raise LedgerError(
+            f"The ledger {place_of(url)} can't be read ({type(error).__name__}): check "
+            "'ledger_url', that the place is there and may be read, and that its driver is "
+            "installed (for PostgreSQL the extra target-activecampaign[postgres])."
+        ) from None
+    _check(copied, place_of(url))
+    return copied
+
+
+def _copy_file(ledger: Path, path: Path) -> None:
+    """Copy a file, also one that a run writes to."""
+    if not ledger.is_file():
+        return
+    # Where there is a log, closing would write it into the file; where there is none, a connection
+    # that may only read would leave an empty one behind.
+    mode = "ro" if Path(f"{ledger}-wal").exists() else "rw"
+    uri = f"{ledger.absolute().as_uri()}?mode={mode}"
+    reading = sqlite3.connect(uri, timeout=30, uri=True)
+    with closing(reading), closing(sqlite3.connect(path)) as writing:
+        reading.backup(writing)
+
+
+def _copy_tables(url: URL, place: str, copied: str) -> None:
+    """Copy what there is at one moment; the server lets nothing of it be changed."""
+    engine = sa.create_engine(url, hide_parameters=True)
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    translated = engine.execution_options(schema_translate_map={None: forms.SCHEMA})
+    try:
+        with translated.connect().execution_options(**options) as db:
+            if forms.is_there(db):
+                _copy_rows(db, place, copied)
+    finally:
+        engine.dispose()
+
+
+def _copy_rows(db: sa.Connection, place: str, copied: str) -> None:
+    version, key = db.execute(sa.select(tables.about.c.version, tables.about.c.key)).one()
+    if version < tables.VERSION:
+        raise LedgerError(
+            f"The ledger {place} was written by an older version of target-activecampaign (form "
+            f"{version}, this one knows {tables.VERSION}), and a preview changes nothing in it: "
+            "bring it up to date with `target-activecampaign-ledger show`, then try again."
+        )
+    if version > tables.VERSION:
+        raise newer(place, version)
+    store = Store(copied)
+    try:
+        for table in tables.metadata.sorted_tables:
+            if table is tables.about:
+                continue
+            found = db.execute(sa.select(table).execution_options(yield_per=_ROWS))
+            for rows in found.mappings().partitions():
+                with store.transaction() as writing:
+                    writing.execute(table.insert(), [dict(row) for row in rows])
+        with store.transaction() as writing:
+            writing.execute(tables.about.update().values(key=key))
+    finally:
+        store.close()
+
+
+def _check(copied: str, place: str) -> None:
+    """See whether what was copied can be a ledger; what was none is begun anew."""
+    try:
+        Store(copied, make=False).close()
+    except MissingLedgerError:
+        Path(make_url(copied).database or "").unlink()
+    except LedgerError as error:
+        raise LedgerError(str(error).replace(place_of(copied), place)) from None
