@@ -268,3 +268,9 @@ def test_a_message_of_another_form_is_a_clear_error(load: TargetRunner, message:
     assert outcome.code == 1
     assert outcome.states == [1]
     assert "message" in outcome.log.splitlines()[-1]
+
+
+def test_limits_may_have_a_fraction(sandbox: SandboxServer, load: TargetRunner) -> None:
+    limits = {"requests_per_second": 20.5, "imports_per_minute": 90.5, "request_timeout": 30.5}
+    load([schema(), *people(2)], **limits).succeeded()
+    assert len(sandbox.export()) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from contextlib import closing
@@ -13,6 +14,8 @@ from sqlalchemy.engine import make_url
 
 from target_activecampaign.ledger import forms, tables
 from target_activecampaign.ledger.store import (
+    DAMAGED,
+    DamagedLedgerError,
     LedgerError,
     MissingLedgerError,
     Store,
@@ -23,13 +26,16 @@ from target_activecampaign.ledger.store import (
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
+logger = logging.getLogger("target-activecampaign")
+
 _ROWS = 10_000
 
 
 def copy(url: str, folder: Path) -> str:
     """Copy a ledger into a SQLite file of its owner's alone.
 
-    Where there is none, nothing is copied: whoever opens the copy then begins a new one.
+    Where there is none, or a damaged one that the next run would set aside, nothing is copied:
+    whoever opens the copy then begins a new one.
 
     Args:
         url: The ledger, as of `Ledger`.
@@ -45,19 +51,35 @@ def copy(url: str, folder: Path) -> str:
     copied = f"sqlite:///{path}"
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
+        _copy(url, path)
+        _check(copied, place_of(url))
+    except MissingLedgerError:
+        path.unlink()
+    except DamagedLedgerError:
+        path.unlink()
+        logger.warning(
+            "The ledger %s is DAMAGED. The next run sets it aside and begins a new one: everything "
+            "is delivered once more, and a mirror only takes stock. So does this preview.",
+            place_of(url),
+        )
+    return copied
+
+
+def _copy(url: str, path: Path) -> None:
+    try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             _copy_file(Path(parsed.database or ""), path)
         else:
-            _copy_tables(parsed, place_of(url), copied)
+            _copy_tables(parsed, place_of(url), f"sqlite:///{path}")
     except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError) as error:
+        if any(word in str(error) for word in DAMAGED):
+            raise DamagedLedgerError from None
         raise LedgerError(
             f"The ledger {place_of(url)} can't be read ({type(error).__name__}): check "
             "'ledger_url', that the place is there and may be read, and that its driver is "
             "installed (for PostgreSQL the extra target-activecampaign[postgres])."
         ) from None
-    _check(copied, place_of(url))
-    return copied
 
 
 def _copy_file(ledger: Path, path: Path) -> None:
@@ -112,10 +134,10 @@ def _copy_rows(db: sa.Connection, place: str, copied: str) -> None:
 
 
 def _check(copied: str, place: str) -> None:
-    """See whether what was copied can be a ledger; what was none is begun anew."""
+    """See whether what was copied is a ledger, of a form that can be used."""
     try:
         Store(copied, make=False).close()
-    except MissingLedgerError:
-        Path(make_url(copied).database or "").unlink()
+    except (DamagedLedgerError, MissingLedgerError):
+        raise
     except LedgerError as error:
         raise LedgerError(str(error).replace(place_of(copied), place)) from None

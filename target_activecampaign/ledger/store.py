@@ -24,13 +24,18 @@ logger = logging.getLogger("target-activecampaign")
 
 _LOCK = 5_172_023
 """The number of PostgreSQL's advisory lock for what only one process may do at a time."""
-_DAMAGED = ("malformed", "not a database", "encrypted")
+DAMAGED = ("malformed", "not a database", "encrypted")
+"""What SQLite says of a damaged file."""
 _NOT_ALLOWED = "42501"
 """PostgreSQL's SQLSTATE for a right that a user lacks."""
 
 
 class LedgerError(Exception):
     """The ledger can't be used; the text says where it is and what to do."""
+
+
+class DamagedLedgerError(LedgerError):
+    """The ledger's file is damaged."""
 
 
 class MissingLedgerError(LedgerError):
@@ -118,7 +123,7 @@ class Store:
             if self._make
             else "The target's next run sets it aside and begins a new one."
         )
-        return LedgerError(f"The ledger {self.place} is damaged. {what}")
+        return DamagedLedgerError(f"The ledger {self.place} is damaged. {what}")
 
     def vacuum(self) -> None:
         """Give back the room of what was deleted, and let nothing of it stay in the file."""
@@ -204,7 +209,7 @@ class Store:
     def _error(self, error: Exception) -> LedgerError:
         cause = getattr(error, "orig", error)
         text = str(cause or "")
-        if any(word in text for word in _DAMAGED) and self._url.startswith("sqlite"):
+        if any(word in text for word in DAMAGED) and self._url.startswith("sqlite"):
             return self.damaged()
         if _NOT_ALLOWED in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)):
             user = make_url(self._url).username or "its user"
