@@ -97,8 +97,11 @@ class Preview:
         self._settlement = SampledSettlement(checkpoints, rejects)
         return self._settlement
 
-    def ledger_url(self) -> str:
+    def ledger_url(self, identity: str) -> str:
         """Where a copy of the ledger is; it is deleted when the preview or the process ends.
+
+        Args:
+            identity: What tells the account from others, as of `Ledger`.
 
         Raises:
             LedgerError: The ledger can't be copied.
@@ -106,7 +109,7 @@ class Preview:
         self._folder = tempfile.TemporaryDirectory(
             prefix="target-activecampaign-preview-", ignore_cleanup_errors=True
         )
-        return copying.copy(self._settings.ledger_url, Path(self._folder.name))
+        return copying.copy(self._settings.ledger_url, identity, Path(self._folder.name))
 
     def close(self) -> None:
         """Delete the copy of the ledger."""

@@ -10,13 +10,13 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_activecampaign.account import QUESTIONS_AT_ONCE
 from target_activecampaign.activecampaign import NotFound
 from target_activecampaign.choices import DELIMITER
-from target_activecampaign.forms import form_of
+from target_activecampaign.forms import DATETIME, NUMBER, form_of
 from target_activecampaign.masking import masked
 from target_activecampaign.settlement import Settlement
 
@@ -208,14 +208,13 @@ def _of_list(number: int, old: str, new: str) -> Difference:
 def _same(kind: str, old: str, new: str) -> bool:
     """Whether two texts are one value of a field, which ActiveCampaign may write in its own way."""
     old, new = old.strip(), new.strip()
-    if old == new:
-        return True
-    if kind in {"number", "currency"}:
-        with suppress(InvalidOperation):
-            return Decimal(old) == Decimal(new)
-    if kind == "datetime":
-        with suppress(ValueError, TypeError):  # one without a zone can't be compared
-            return datetime.fromisoformat(old) == datetime.fromisoformat(new)
-    if form_of(kind).several:
+    form = form_of(kind)
+    if form.several:
         return set(old.split(DELIMITER)) - {""} == set(new.split(DELIMITER)) - {""}
-    return False
+    with suppress(ValueError, ArithmeticError):  # what is none of these, such as an empty text
+        if form is NUMBER:
+            return Decimal(old) == Decimal(new)
+        if form is DATETIME:
+            return datetime.fromisoformat(old) == datetime.fromisoformat(new)
+        return form.convert(old) == form.convert(new)
+    return old == new

@@ -201,8 +201,10 @@ class Run:
 
     def _assemble(self, account: Account) -> _Parts:
         settings, client = self._settings, account.client
-        url = self._preview.ledger_url() if self._preview else settings.ledger_url
-        ledger = Ledger(url, account.identity, self.report.run_id, client.server_time)
+        identity, url = account.identity, settings.ledger_url
+        if self._preview is not None:
+            url = self._preview.ledger_url(identity)
+        ledger = Ledger(url, identity, self.report.run_id, client.server_time)
         delivery = Delivery(
             client,
             self._settlement,

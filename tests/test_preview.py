@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sqlite3
 import subprocess
+import tempfile
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ from tests.mirrors import QUICK, UNSUBSCRIBED, Mirror, mirrored, quick_sandbox, 
 from tests.target_runner import lines, people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.fork_server import ForkedTargetRunner
@@ -57,6 +59,7 @@ def postgres() -> Iterator[postgres_server.PostgresServer]:
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the target keeps what is temporary."""
+    tempfile.gettempdir()  # of this process, which remembers it, it stays
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -373,6 +376,32 @@ def test_a_value_in_another_spelling_is_no_change(preview: Preview) -> None:
     assert outcome.report["samples"]["changes"] == []
 
 
+@pytest.mark.parametrize(
+    ("tag", "kind", "old", "new"),
+    [
+        ("LAST_SEEN", "string", "2024-05-31T18:30:00+02:00", "2024-05-31T16:30:00Z"),
+        ("BIRTHDAY", "string", "1990-05-31 00:00:00", "1990-05-31"),
+        ("LIFETIME_VALUE", "number", "-3.50", -3.5),
+    ],
+)
+def test_dates_and_numbers_are_compared_by_what_they_mean(
+    preview: Preview, tag: str, kind: str, old: str, new: Any
+) -> None:
+    preview.sandbox.prepare({"email": ADA, "fields": {tag: old}})
+    messages = [schema(**{tag: kind}), record(ADA, **{tag: new})]
+    assert preview(messages).report["samples"]["changes"] == []
+    preview.sandbox.prepare({"email": ADA, "fields": {tag: ""}})
+    (change,) = preview(messages).report["samples"]["changes"]
+    assert [one["destination"] for one in change["fields"]] == [f"%{tag}%"]
+
+
+def test_what_is_only_written_where_it_is_empty_is_no_change(known: Preview) -> None:
+    outcome = known(CHANGED, only_if_empty=["first_name", "TIER"])
+    (change,) = outcome.report["samples"]["changes"]
+    assert [one["destination"] for one in change["fields"]] == ["%CITY%"]
+    known.then_run(CHANGED, only_if_empty=["first_name", "TIER"])
+
+
 def test_at_most_twenty_people_are_asked_about(preview: Preview) -> None:
     preview.load([schema(), *people(30)]).succeeded()
     changed = [record(f"person{n}@example.com", first_name="Other") for n in range(30)]
@@ -543,6 +572,36 @@ def test_a_ledger_on_postgresql_is_only_read(
 
     assert told["preview"]["counts"]["unchanged"] == 2
     assert told["preview"]["counts"]["changed"] == 1
+
+
+def copied(preview: Preview, rows: str) -> int:
+    """How many rows the copy of the ledger has while a preview goes on."""
+    for copy in preview.temporary.glob("*/ledger.db"):
+        with (
+            closing(sqlite3.connect(copy.absolute())) as db,
+            contextlib.suppress(sqlite3.OperationalError),  # as long as it is being made
+        ):
+            return int(db.execute(f"SELECT count(*) FROM {rows}").fetchone()[0])  # noqa: S608
+    return 0
+
+
+def test_of_a_shared_ledger_only_the_accounts_rows_are_copied(
+    preview: Preview,
+    postgres: postgres_server.PostgresServer,
+    start_sandbox: Callable[..., SandboxServer],
+) -> None:
+    url = emptied(postgres)
+    other = start_sandbox()
+    preview.load([schema(), *people(7)], ledger_url=url, api_url=other.url).succeeded()
+    preview.load([schema(), *people(3)], ledger_url=url).succeeded()
+
+    run = preview.load.start(dry_run=True, ledger_url=url)
+    run.feed([schema(), *people(4)])
+    wait_for(lambda: copied(preview, "run WHERE finished IS NULL") == 1)
+
+    assert copied(preview, "account") == 1
+    assert copied(preview, "member") == 3
+    assert run.wait().succeeded().counts == {"read": 4, "added": 1, "unchanged": 3}
 
 
 def test_a_ledger_of_an_older_form_on_postgresql_is_left_alone(

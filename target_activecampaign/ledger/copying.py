@@ -24,6 +24,8 @@ from target_activecampaign.ledger.store import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.engine import URL
 
 logger = logging.getLogger("target-activecampaign")
@@ -31,14 +33,15 @@ logger = logging.getLogger("target-activecampaign")
 _ROWS = 10_000
 
 
-def copy(url: str, folder: Path) -> str:
-    """Copy a ledger into a SQLite file of its owner's alone.
+def copy(url: str, identity: str, folder: Path) -> str:
+    """Copy a ledger into a SQLite file of its owner's alone; of one on a server an account's rows.
 
     Where there is none, or a damaged one that the next run would set aside, nothing is copied:
     whoever opens the copy then begins a new one.
 
     Args:
         url: The ledger, as of `Ledger`.
+        identity: What tells the account from others, likewise.
         folder: Where the copy is made.
 
     Returns:
@@ -51,7 +54,7 @@ def copy(url: str, folder: Path) -> str:
     copied = f"sqlite:///{path}"
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        _copy(url, path)
+        _copy(url, identity, path)
         _check(copied, place_of(url))
     except MissingLedgerError:
         path.unlink()
@@ -65,13 +68,13 @@ def copy(url: str, folder: Path) -> str:
     return copied
 
 
-def _copy(url: str, path: Path) -> None:
+def _copy(url: str, identity: str, path: Path) -> None:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             _copy_file(Path(parsed.database or ""), path)
         else:
-            _copy_tables(parsed, place_of(url), f"sqlite:///{path}")
+            _copy_tables(parsed, place_of(url), identity, f"sqlite:///{path}")
     except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError) as error:
         if any(word in str(error) for word in DAMAGED):
             raise DamagedLedgerError from None
@@ -95,7 +98,7 @@ def _copy_file(ledger: Path, path: Path) -> None:
         reading.backup(writing)
 
 
-def _copy_tables(url: URL, place: str, copied: str) -> None:
+def _copy_tables(url: URL, place: str, identity: str, copied: str) -> None:
     """Copy what there is at one moment; the server lets nothing of it be changed."""
     engine = sa.create_engine(url, hide_parameters=True)
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -103,12 +106,12 @@ def _copy_tables(url: URL, place: str, copied: str) -> None:
     try:
         with translated.connect().execution_options(**options) as db:
             if forms.is_there(db):
-                _copy_rows(db, place, copied)
+                _copy_rows(db, place, identity, copied)
     finally:
         engine.dispose()
 
 
-def _copy_rows(db: sa.Connection, place: str, copied: str) -> None:
+def _copy_rows(db: sa.Connection, place: str, identity: str, copied: str) -> None:
     version, key = db.execute(sa.select(tables.about.c.version, tables.about.c.key)).one()
     if version < tables.VERSION:
         raise LedgerError(
@@ -120,10 +123,8 @@ def _copy_rows(db: sa.Connection, place: str, copied: str) -> None:
         raise newer(place, version)
     store = Store(copied)
     try:
-        for table in tables.metadata.sorted_tables:
-            if table is tables.about:
-                continue
-            found = db.execute(sa.select(table).execution_options(yield_per=_ROWS))
+        for table, mine in _of_account(identity):
+            found = db.execute(sa.select(table).where(mine).execution_options(yield_per=_ROWS))
             for rows in found.mappings().partitions():
                 with store.transaction() as writing:
                     writing.execute(table.insert(), [dict(row) for row in rows])
@@ -131,6 +132,20 @@ def _copy_rows(db: sa.Connection, place: str, copied: str) -> None:
             writing.execute(tables.about.update().values(key=key))
     finally:
         store.close()
+
+
+def _of_account(identity: str) -> Iterator[tuple[sa.Table, sa.ColumnElement[bool]]]:
+    """The tables, and which of their rows are an account's."""
+    account, run, segment = tables.account, tables.run, tables.segment
+    number = sa.select(account.c.id).where(account.c.identity == identity).scalar_subquery()
+    yield account, account.c.identity == identity
+    for table in (run, segment, tables.existing):
+        yield table, table.c.account == number
+    runs = sa.select(run.c.id).where(run.c.account == number)
+    yield tables.import_, tables.import_.c.run.in_(runs)
+    segments = sa.select(segment.c.id).where(segment.c.account == number)
+    for table in (tables.member, tables.sighting):
+        yield table, table.c.segment.in_(segments)
 
 
 def _check(copied: str, place: str) -> None:
