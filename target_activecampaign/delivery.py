@@ -229,6 +229,28 @@ class Delivery:
         self.under_way.end()
         self._recovered_or_failed.set()
 
+    # How far it is, for anyone to look at
+
+    @property
+    def contacts_under_way(self) -> int:
+        """Contacts that were submitted and are not settled."""
+        return self._under_way
+
+    @property
+    def recovering(self) -> int:
+        """Imports of an earlier run of which it is not known yet what became of them."""
+        return self._recovering or 0
+
+    @property
+    def posting(self) -> int:
+        """Imports that are posted, or wait for their turn in the account's limit."""
+        return self._posting
+
+    @property
+    def unconfirmed(self) -> int:
+        """Imports that were accepted and are not confirmed yet."""
+        return self._flights.count
+
     # What an earlier run left in flight
 
     def _recover(self) -> None:

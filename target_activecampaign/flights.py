@@ -50,6 +50,9 @@ class Flights:
         imported: Called with an import that is done, and how it went.
         came_to_nothing: Called with one that did not take effect, a code, and the reason.
         failed: Called with an error that ends the delivery.
+
+    Attributes:
+        count: How many are asked about.
     """
 
     def __init__(
@@ -69,10 +72,12 @@ class Flights:
         self._came_to_nothing = came_to_nothing
         self._failed = failed
         self._latency = _FIRST_LATENCY_SECONDS
+        self.count = 0
 
     def add(self, number: int, batch_id: str, batch: Batch | None) -> None:
         """Ask about an import from now on."""
         flight = Flight(number, batch_id, batch, time.monotonic())
+        self.count += 1
         self._dispatcher.expect()
         self._dispatcher.later(self._latency, lambda: self._ask(flight))
 
@@ -91,14 +96,14 @@ class Flights:
         unknown = isinstance(error, (NotFound, InvalidRequest))
         if status is not None and status.done:
             self._learn_latency(flight, waited)
-            self._dispatcher.fulfil()
+            self._landed()
             self._imported(flight, status)
         elif status is not None and status.broken:
             self._end(flight, "IMPORT_FAILED", f"It ended as '{status.status}'.")
         elif unknown and waited > min(_UNKNOWN_GRACE_SECONDS, self._import_timeout):
             self._end(flight, "IMPORT_LOST", "ActiveCampaign knows it no more.")
         elif error is not None and not unknown:
-            self._dispatcher.fulfil()
+            self._landed()
             self._failed(error)
         elif waited > self._import_timeout:
             self._end(flight, "IMPORT_TIMEOUT", "It was not confirmed in time.")
@@ -107,8 +112,12 @@ class Flights:
             self._dispatcher.later(pause, lambda: self._ask(flight))
 
     def _end(self, flight: Flight, code: str, reason: str) -> None:
-        self._dispatcher.fulfil()
+        self._landed()
         self._came_to_nothing(flight, code, reason)
+
+    def _landed(self) -> None:
+        self.count -= 1
+        self._dispatcher.fulfil()
 
     def _learn_latency(self, flight: Flight, waited: float) -> None:
         """Find the time after which most imports are done, so that few are asked about twice."""

@@ -69,6 +69,9 @@ class Leaving:
         packer: Makes imports of them.
         delivery: Delivers these.
         on_wait: Called now and then; may raise what is to end it.
+
+    Attributes:
+        leavers: People who are to leave, of all segments that were seen to so far.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Leaving:
         self._packer = packer
         self._delivery = delivery
         self._on_wait = on_wait
+        self.leavers = 0
 
     def read_opt_outs(self, segment: Segment) -> None:
         """Read who has unsubscribed from a list, so that nobody of them is taken for ours."""
@@ -149,15 +153,14 @@ class Leaving:
         )
         changed = self._ledger.segments.changed(segment.number)
         problem = guard_trips(segment, people, leavers, changed)
-        if problem is None:
-            return Outcome("left", people)
-        if segment.settings.guards.override_once and segment.state.tripped:
+        if problem is not None:
+            if not (segment.settings.guards.override_once and segment.state.tripped):
+                self._ledger.segments.trip(segment.number)
+                text = f"{problem[:-1]}, so nobody leaves."
+                return Outcome("guard", people, held_back=leavers, problem=text)
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
-            return Outcome("left", people)
-        self._ledger.segments.trip(segment.number)
-        return Outcome(
-            "guard", people, held_back=leavers, problem=f"{problem[:-1]}, so nobody leaves."
-        )
+        self.leavers += leavers
+        return Outcome("left", people)
 
     def _missing(self, segment: Segment) -> Iterator[list[Missing]]:
         number = segment.number_of_pass or 0

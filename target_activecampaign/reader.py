@@ -11,6 +11,7 @@ import json
 import os
 import select
 import socket
+import stat
 import sys
 import time
 from collections import Counter
@@ -88,6 +89,9 @@ class MessageReader(GenericSingerReader[str]):
         on_records: Called with records that come one after the other, of one stream and version,
             before anything else is done with them: the stream, the version, the records, the
             lines and their numbers. It tells whether it takes them.
+        size: Bytes of the input, where that is a file; None where nobody knows.
+        bytes_read: How many of them were read.
+        waiting: Whether it waits for more to come.
     """
 
     def __init__(self) -> None:
@@ -96,6 +100,9 @@ class MessageReader(GenericSingerReader[str]):
         self.line_number = 0
         self.on_tick: Callable[[], None] = lambda: None
         self.on_records: OnRecords = lambda *_: False
+        self.size: int | None = None
+        self.bytes_read = 0
+        self.waiting = False
         self._stopped = False
         self._waker: tuple[socket.socket, socket.socket] | None = None
 
@@ -215,6 +222,7 @@ class MessageReader(GenericSingerReader[str]):
                 yield [text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text]
                 self.on_tick()
             return
+        self.size = _size(descriptor)
         self._waker = socket.socketpair()
         try:
             yield from self._polled_lines(descriptor)
@@ -229,11 +237,14 @@ class MessageReader(GenericSingerReader[str]):
         watched = [descriptor, self._waker[0].fileno()]
         rest: list[bytes] = []
         while not self._stopped:
+            self.waiting = True
             ready, _, _ = select.select(watched, [], [], _TICK_SECONDS)
+            self.waiting = False
             self.on_tick()
             if descriptor not in ready:
                 continue
             chunk = os.read(descriptor, _CHUNK)
+            self.bytes_read += len(chunk)
             if not chunk:
                 if any(rest):
                     yield [b"".join(rest)]
@@ -297,3 +308,11 @@ def _descriptor(source: IO[str]) -> int | None:
         return source.fileno()
     except (AttributeError, OSError, ValueError):
         return None
+
+
+def _size(descriptor: int) -> int | None:
+    """How many bytes there are to read, if a file is read and not a pipe."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return status.st_size - os.lseek(descriptor, 0, os.SEEK_CUR)

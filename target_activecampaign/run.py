@@ -30,6 +30,7 @@ from target_activecampaign.leaving import Leaving
 from target_activecampaign.ledger import Ledger
 from target_activecampaign.opening import Streams
 from target_activecampaign.packer import Packer, Source
+from target_activecampaign.progress import Progress
 from target_activecampaign.rejects import RejectFiles, SourceStream
 from target_activecampaign.report import Report
 from target_activecampaign.segment import Passage, check_mode
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger import Mark
     from target_activecampaign.mapping import StreamMapping
     from target_activecampaign.preview import Preview
+    from target_activecampaign.reader import MessageReader
     from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings
 
@@ -72,6 +74,7 @@ class _Parts:
     streams: Streams
     leaving: Leaving
     intake: Intake
+    progress: Progress
 
 
 class Run:
@@ -79,6 +82,7 @@ class Run:
 
     Args:
         settings: What the operator wants.
+        reader: What reads the input; it tells how far it has come.
 
     Attributes:
         replay: Takes the line of a record, and its number in the input, the SDK's way: through
@@ -86,10 +90,11 @@ class Run:
         read_record: Reads the record of such a line, with patience.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reader: MessageReader) -> None:
         self.replay: Callable[[bytes, int], None] = lambda _line, _number: None
         self.read_record: Callable[[bytes, int], dict[str, Any]] = lambda _line, _number: {}
         self._settings = settings
+        self._reader = reader
         self._started = datetime.now(timezone.utc)
         run_id = f"{self._started:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
         self._preview = _preview_of(settings)
@@ -244,7 +249,16 @@ class Run:
             refuse=self._refuse,
             state=self._checkpoints.state,
         )
-        return _Parts(account, ledger, delivery, comparison, streams, leaving, intake)
+        progress = Progress(
+            self._reader,
+            self._settlement,
+            client,
+            delivery,
+            leaving,
+            limit=settings.contacts_per_minute,
+        )
+        progress.start()
+        return _Parts(account, ledger, delivery, comparison, streams, leaving, intake, progress)
 
     @property
     def connected(self) -> bool:
@@ -468,6 +482,11 @@ class Run:
         if self._parts is not None:
             self._parts.delivery.stop()
 
+    def abandon(self) -> None:
+        """Leave the terminal as it was: the process ends now. For a signal handler to call."""
+        if self._parts is not None:
+            self._parts.progress.end()
+
     def _check_stop(self) -> None:
         if self._stopped:
             raise StoppedError
@@ -502,6 +521,7 @@ class Run:
             return report
         parts = self._parts
         if parts is not None:
+            parts.progress.end()
             self._tell_of_dropped(parts.streams.dropped)
             if self._preview is not None:
                 segments = parts.streams.segments.values()
@@ -514,10 +534,9 @@ class Run:
             parts.account.close()
         report.finished = datetime.now(timezone.utc)
         report.count(self._settlement.total, self._settlement.counts)
-        rows, imports = self._settings.batch_size_rows, self._settings.imports_per_minute
         report.confirmed_over_time = {
             **self._settlement.confirmed_over_time(),
-            "limit_a_minute": round(rows * imports) or None,
+            "limit_a_minute": self._settings.contacts_per_minute,
         }
         report.codes = dict(self._settlement.codes)
         report.rejects = {stream: str(path) for stream, path in self._rejects.paths.items()}

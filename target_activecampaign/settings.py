@@ -535,6 +535,11 @@ class Settings:
             values[known.name] = empty.get(known.name, default) if given is None else given
         return cls(**values)
 
+    @property
+    def contacts_per_minute(self) -> int | None:
+        """How many contacts may be imported a minute; None if there is no limit."""
+        return round(self.batch_size_rows * self.imports_per_minute) or None
+
     def for_stream(self, stream: str) -> StreamSettings:
         """The settings of one stream, by its name after stream maps."""
         given = self.streams.get(stream) or {}

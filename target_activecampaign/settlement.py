@@ -145,6 +145,18 @@ class Settlement:
             }
 
     @property
+    def confirmed_contacts(self) -> int:
+        """Contacts confirmed so far, leavers among them."""
+        with self._lock:
+            return self.throughput.total
+
+    @property
+    def leavers(self) -> int:
+        """People who have left so far, and those whom ActiveCampaign has not let go."""
+        with self._lock:
+            return self.left.total() + self.not_left.total()
+
+    @property
     def refusals(self) -> int:
         """Records refused so far."""
         with self._lock:

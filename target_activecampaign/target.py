@@ -85,7 +85,7 @@ class TargetActiveCampaign(Target):
         if dry_run:
             self.settings = replace(self.settings, dry_run=True)
         privacy.install(configuration.secrets_in(self.settings))
-        self.run = Run(self.settings)
+        self.run = Run(self.settings, self.message_reader)
         self.message_reader.on_tick = self.run.tick
         self.message_reader.on_records = self.run.records
         self.run.replay = self._replay
@@ -237,6 +237,7 @@ class TargetActiveCampaign(Target):
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Hand each record of the files on as if it had come as a message of its own."""
         self._assert_line_requires(message_dict, requires={"stream", "encoding", "manifest"})
+        self.message_reader.size = None  # of what is read now, nobody knows how much there is
         self.run.finish_records()
         stream = message_dict["stream"]
         if stream not in self.mapper.stream_maps:
@@ -306,13 +307,17 @@ class TargetActiveCampaign(Target):
 
     def process_endofpipe(self) -> None:
         """Settle everything that was read, let leavers leave, write the report."""
-        super().process_endofpipe()
         for warning in self.maps.unused():
             self.logger.warning(warning)
         self.run.settle()
         if not self._stopped_by:
             self.run.leave()
-        self.run.end("stopped" if self._stopped_by else "completed")
+        self._end("stopped" if self._stopped_by else "completed")
+
+    def _end(self, outcome: str, problem: str | None = None) -> None:
+        """Tell the metrics, once all records are counted, and end the run."""
+        self.drain_all(is_endofpipe=True)
+        self.run.end(outcome, problem)
 
     # The command
 
@@ -332,7 +337,7 @@ class TargetActiveCampaign(Target):
         if self.run.report.finished is None:
             # What was read before the error is on its way or still to be sent: settle it.
             attempt(self.run.settle)
-            attempt(lambda: self.run.end("failed" if problem else "stopped", problem))
+            attempt(lambda: self._end("failed" if problem else "stopped", problem))
         problem = problem or self.run.report.problem
         if problem is not None:
             self.logger.error(problem)
@@ -344,6 +349,7 @@ class TargetActiveCampaign(Target):
         name = signal.Signals(signum).name
         if self._stopped_by is not None:
             self.logger.warning("%s again: ending at once, with nothing settled.", name)
+            self.run.abandon()
             os._exit(128 + signum)
         self._stopped_by = signum
         if not self.run.connected:

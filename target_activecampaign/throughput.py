@@ -24,6 +24,7 @@ class Throughput:
     Attributes:
         seconds: How long an interval is.
         contacts: By interval, the first one first.
+        total: All of them together.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,6 +32,7 @@ class Throughput:
         self._begun = clock()
         self.seconds = _SECONDS
         self.contacts: list[int] = []
+        self.total = 0
 
     def add(self, count: int) -> None:
         """Count contacts as confirmed now; 0 only lets time pass."""
@@ -41,3 +43,4 @@ class Throughput:
         missing = int(passed // self.seconds) + 1 - len(self.contacts)
         self.contacts += [0] * missing
         self.contacts[-1] += count
+        self.total += count

@@ -18,6 +18,7 @@ HEAVY = {
     "psycopg": "the ledger is a file",
     "pyarrow": "there are no BATCH files",
     "redis": "no rate budget is shared",
+    "rich": "there is no terminal",
     "starlette": "the sandbox is another process",
     "sqlalchemy.dialects.postgresql": "the ledger is a file",
 }

@@ -76,6 +76,7 @@ class Caller:
         self._asked_in_vain = False
         self._count_lock = threading.Lock()
         self._request_count = 0
+        self._paused_until = 0.0
         self._clock_lead = 0.0
 
     def __repr__(self) -> str:
@@ -96,6 +97,11 @@ class Caller:
     def request_count(self) -> int:
         """HTTP requests sent so far, repeated ones included."""
         return self._request_count
+
+    @property
+    def pause(self) -> float:
+        """Seconds until a call that is to be tried again is; 0 if there is none."""
+        return max(0.0, self._paused_until - time.monotonic())
 
     def server_time(self) -> float:
         """Tell ActiveCampaign's time now, which times in its answers are to be compared with.
@@ -179,6 +185,7 @@ class Caller:
                 if next_pause is None or (once and error.effect_unknown):
                     raise
                 pause, brief = next_pause, error.brief
+                self._paused_until = max(self._paused_until, time.monotonic() + pause)
             logger.warning(
                 "%s: %s, trying again in %.1f s (attempt %d)",
                 where,
