@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
@@ -58,12 +58,22 @@ class LiveLine:
 
     def show(self, parts: Sequence[str]) -> None:
         """Show parts of a sentence, broken between them where the terminal is narrow."""
-        line = " ".join(part.replace(" ", _NO_BREAK) for part in parts)
-        width = max(1, self._console.width - _SPINNER_WIDTH)
-        self._spinner.update(text=Text(textwrap.fill(line, width).replace(_NO_BREAK, " ")))
+        self._measure()
+        width, margin = self._console.width, " " * _SPINNER_WIDTH
+        fits = _SPINNER_WIDTH + max(map(len, parts)) <= width
+        line = " ".join(part.replace(" ", _NO_BREAK) if fits else part for part in parts)
+        text = textwrap.fill(line, width, initial_indent=margin, subsequent_indent=margin)
+        self._spinner.update(text=Text(text.strip().replace(_NO_BREAK, " ")))
         # A terminal that is gone is no reason to end a run.
         with suppress(OSError):
             self._live.refresh()
+
+    def _measure(self) -> None:
+        """Take the terminal's size as it is now, whatever `COLUMNS` was when the run began."""
+        with suppress(OSError):
+            columns, rows = os.get_terminal_size(self._stderr.fileno())
+            if columns and rows:
+                self._console.size = ConsoleDimensions(columns, rows)
 
     def end(self) -> None:
         """Take the line away, and let everything be written as before."""

@@ -77,7 +77,8 @@ class Figures:
 
     def parts(self) -> list[str]:
         """The figures as a sentence's parts, each of which belongs on one line."""
-        rate = f" ({self.read_per_second:,.0f}/s)" if self.read_per_second else ""
+        reads = self.read_per_second and not self.activity
+        rate = f" ({self.read_per_second:,.0f}/s)" if reads else ""
         settled = [f"{self.counts[name]:,} {name}" for name in SETTLED if self.counts[name]]
         parts = [f"{part}," for part in (f"{self.counts['read']:,} read{rate}", *settled)]
         more = []
@@ -142,7 +143,8 @@ class _Pace:
         if now.share is None or start.share is None or seconds < _FIRST_SECONDS:
             return None
         gained = now.share - start.share
-        return (1 - now.share) / gained * seconds if gained > 0 else None
+        left = 1 - now.share
+        return left / gained * seconds if gained > 0 and left > 0 else None
 
     def still(self, now: _Sample) -> bool:
         """Whether no record was read for a while."""
@@ -236,7 +238,7 @@ class Progress:
             confirmed,
             self._limit,
             self._pace.seconds_left(now),
-            self._activity() if self._pace.still(now) else None,
+            self._activity(still=self._pace.still(now)),
         )
 
     def _sample(self, counts: Counter[str]) -> _Sample:
@@ -248,14 +250,20 @@ class Progress:
             share = min(1.0, self._reader.bytes_read / size) * (settled / read if read else 0)
         return _Sample(time.monotonic(), read, self._settlement.confirmed_contacts, share)
 
-    def _activity(self) -> str | None:
+    def _activity(self, *, still: bool) -> str | None:
+        """What the run does.
+
+        Args:
+            still: Whether no record was read for a while.
+        """
         delivery, leaving = self._delivery, self._leaving
-        pause = self._client.pause
         if delivery.recovering:
             imports = _several(delivery.recovering, "import")
             activity = f"asking what became of {imports} of an earlier run"
         elif leaving.leavers:
             activity = f"letting people leave: {self._settlement.leavers:,} of {leaving.leavers:,}"
+        elif not still:
+            return None
         elif self._reader.waiting:
             activity = "waiting for the tap"
         elif delivery.unconfirmed:
@@ -263,9 +271,10 @@ class Progress:
             activity = f"waiting for {imports} to be confirmed"
         elif delivery.posting:
             imports = _several(delivery.posting, "import")
-            activity = f"posting {imports} as the account's limit allows"
+            activity = f"posting {imports} as the limit allows"
         else:
             activity = ""
+        pause = self._client.pause
         again = f"trying again in {pause:,.0f} s" if pause >= 1 else ""
         return ", ".join(filter(None, (activity, again))) or None
 
