@@ -210,10 +210,10 @@ class Progress:
     def end(self) -> None:
         """Show it no more, and leave the terminal as it was. May be called again."""
         self._over.set()
+        # A signal handler may have interrupted what the thread waits for: so not for ever.
+        self._thread.join(timeout=1)
         line, self._line = self._line, None
         if line is not None:
-            # A signal handler may have interrupted what the thread waits for: not for ever.
-            self._thread.join(timeout=1)
             line.end()
 
     def _run(self) -> None:
