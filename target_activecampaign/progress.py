@@ -32,6 +32,8 @@ _RATE_SECONDS = 60.0
 """Rates are those of the last minute."""
 _ESTIMATE_SECONDS = 300.0
 """Time left goes by the last minutes: people who are unchanged at the start say little."""
+_SAMPLE_SECONDS = 1.0
+"""No more is kept than that needs."""
 _FIRST_SECONDS = 5.0
 """Before that nothing is said of rates."""
 _STILL_SECONDS = 2.0
@@ -121,10 +123,10 @@ class _Pace:
         self._samples: deque[_Sample] = deque()
 
     def add(self, sample: _Sample) -> None:
-        """Take in what was counted now, at most once a second."""
+        """Take in what was counted now."""
         while self._samples and self._samples[0].time < sample.time - _ESTIMATE_SECONDS:
             self._samples.popleft()
-        if not self._samples or sample.time - self._samples[-1].time >= 1:
+        if not self._samples or sample.time - self._samples[-1].time >= _SAMPLE_SECONDS:
             self._samples.append(sample)
 
     def rates(self, now: _Sample) -> tuple[float, float] | None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tests.target_runner import Outcome, TargetRunner
 
 IMPORT = "/api/3/import/bulk_import"
-SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "operations.md"
 
 
@@ -34,8 +33,9 @@ def often_server() -> Iterator[ForkServer]:
     progress = "target_activecampaign.progress"
     constants = {
         f"{progress}.LOG_SECONDS": 0.15,
-        f"{progress}._FIRST_SECONDS": 1.0,
-        f"{progress}._STILL_SECONDS": 1.0,
+        f"{progress}._SAMPLE_SECONDS": 0.1,
+        f"{progress}._FIRST_SECONDS": 0.2,
+        f"{progress}._STILL_SECONDS": 0.6,
     }
     with ForkServer(constants) as server:
         yield server
@@ -90,10 +90,14 @@ def test_a_short_run_says_nothing_of_its_progress(load: TargetRunner) -> None:
     assert "Progress" not in outcome.log
 
 
-def test_the_log_tells_now_and_then_how_far_a_run_is(slow: ForkedTargetRunner) -> None:
+def test_the_log_tells_now_and_then_how_far_a_run_is(
+    slow_sandbox: SandboxServer, slow: ForkedTargetRunner
+) -> None:
     running = slow.start(imports_per_minute=100)
     running.feed([schema(), *people(600), record("nobody"), state(1)])
-    time.sleep(4)
+    while len(slow_sandbox.export()) < 500:
+        time.sleep(0.1)
+    time.sleep(1)
     outcome = running.wait().succeeded()
     said = [line.partition("Progress: ")[2] for line in outcome.log.splitlines()]
     rate = r"[\d,]+ contacts a minute of 25,000"
@@ -119,7 +123,7 @@ def test_a_structured_log_has_the_figures_of_progress_and_metrics(
     on_the_way = next(one for one in progress if one["in_flight"] == 600)
     assert on_the_way["invalid"] == 1
     assert on_the_way["contacts_per_minute_limit"] is None
-    assert "waiting for 3 imports to be confirmed" in {one["activity"] for one in progress}
+    assert re.search(r"waiting for \d imports to be confirmed", str(progress))
     metrics = [one["metric_info"] for one in told if one["message"] == "METRIC"]
     assert [(one["metric"], one["value"]) for one in metrics] == [("record_count", 601)]
 
@@ -128,12 +132,12 @@ def test_time_left_is_told_where_the_size_of_the_input_is_known(
     sandbox: SandboxServer, often: ForkedTargetRunner
 ) -> None:
     limited: dict[str, Any] = {"batch_size_rows": 50, "requests_per_second": 7}
-    messages = [schema(), *people(1000), state(1)]
+    messages = [schema(), *people(500), state(1)]
     outcome = often(messages, **limited).succeeded()
     left = [int(text) for text in re.findall(r"about (\d+) s left", outcome.log)]
     assert left, outcome.log
     assert left[-1] == 5
-    assert len(sandbox.export()) == 1000
+    assert len(sandbox.export()) == 500
 
     running = often.start(full_resync=True, **limited)
     running.feed(messages)
@@ -180,12 +184,11 @@ def test_it_is_said_how_many_have_left(sandbox: SandboxServer, often: ForkedTarg
 def test_a_terminal_has_a_line_below_the_log_until_the_end(slow: ForkedTargetRunner) -> None:
     terminal = Terminal(slow, checkpoint_seconds=0.1)
     terminal.feed([schema(), *people(600), state(1)])
-    terminal.wait_for(lambda: re.search(r"600 read.*; 600 in flight\.", terminal.rows[-1]))
+    terminal.wait_for(lambda: re.search(r"600 read.*; 600 in flight", terminal.rows[-1]))
     assert terminal.screen.cursor.hidden
     terminal.feed([schema("others"), record("late@example.com", "others")])
     terminal.wait_for(lambda: "Stream 'others' goes to list 1 'Newsletter'" in terminal.text)
-    terminal.wait_for(lambda: "601 read" in terminal.rows[-1])
-    terminal.wait_for(lambda: "600 added" in " ".join(terminal.rows[-2:]))
+    terminal.wait_for(lambda: "601 read, 600 added" in " ".join(terminal.rows[-2:]))
     assert terminal.wait() == 0
     assert "in flight" not in terminal.text
     assert "Progress" not in terminal.text
