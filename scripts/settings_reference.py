@@ -48,6 +48,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "guards",
     ),
     "What is sent": (
+        "dry_run",
         "skip_unchanged",
         "full_resync",
         "resync_after_days",
@@ -64,6 +65,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "checkpoint_seconds",
         "ledger_url",
         "report_path",
+        "report_personal_data",
         "on_complete_webhook",
     ),
     "Limits and times": (

@@ -232,11 +232,6 @@ class Delivery:
     # How far it is, for anyone to look at
 
     @property
-    def contacts_under_way(self) -> int:
-        """Contacts that were submitted and are not settled."""
-        return self._under_way
-
-    @property
     def recovering(self) -> int:
         """Imports of an earlier run of which it is not known yet what became of them."""
         return self._recovering or 0

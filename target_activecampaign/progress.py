@@ -235,7 +235,7 @@ class Progress:
         read, confirmed = self._pace.rates(now) or (None, None)
         return Figures(
             counts,
-            self._delivery.contacts_under_way,
+            self._delivery.under_way.count,
             read,
             confirmed,
             self._limit,

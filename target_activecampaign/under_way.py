@@ -20,13 +20,16 @@ class UnderWay:
 
     Args:
         max_contacts: How many there may be: it bounds the memory.
+
+    Attributes:
+        count: How many there are.
     """
 
     def __init__(self, max_contacts: int) -> None:
         self._max_contacts = max_contacts
         self._changed = threading.Condition()
         self._people: dict[str, tuple[Entry, ...]] = {}
-        self._count = 0
+        self.count = 0
         self._bytes = 0
         self._ended = False
 
@@ -48,11 +51,11 @@ class UnderWay:
             key = entry.key
             self._people[key] = (*self._people.get(key, ()), entry)
         self._bytes += sum([entry.weight for entry in entries])
-        self._count += len(entries)
+        self.count += len(entries)
 
     def _has_room(self, count: int, size: int) -> bool:
-        return not self._count or (
-            self._count + count <= self._max_contacts and self._bytes + size <= _MAX_BYTES
+        return not self.count or (
+            self.count + count <= self._max_contacts and self._bytes + size <= _MAX_BYTES
         )
 
     def release(self, entries: Collection[Entry]) -> None:
@@ -63,7 +66,7 @@ class UnderWay:
                 if len(mine) > 1:
                     self._people[entry.key] = tuple(one for one in mine if one is not entry)
             self._bytes -= sum([entry.weight for entry in entries])
-            self._count -= len(entries)
+            self.count -= len(entries)
             self._changed.notify_all()
 
     def marks(self, keys: AbstractSet[str]) -> dict[str, dict[int, Mark]]:
@@ -79,7 +82,7 @@ class UnderWay:
     def wait(self) -> None:
         """Wait until all are settled, or the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or not self._count)
+            self._changed.wait_for(lambda: self._ended or not self.count)
 
     def end(self) -> None:
         """Let nobody wait any more, and take none whom there would have to be room for."""

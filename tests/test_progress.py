@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import API_KEY
 from tests.fork_server import ForkedTargetRunner, ForkServer
-from tests.sandbox_server import SandboxServer
+from tests.sandbox_server import API_KEY, SandboxServer
 from tests.target_runner import batch, people, record, schema, state
 from tests.terminal import Terminal
 
