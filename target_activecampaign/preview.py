@@ -20,7 +20,7 @@ from target_activecampaign.preview_changes import Changes, SampledSettlement
 from target_activecampaign.preview_client import PreviewClient
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from target_activecampaign.account import Account
     from target_activecampaign.checkpoints import Checkpoints
@@ -68,6 +68,9 @@ def seconds_at_limits(calls: Calls, settings: Settings) -> int:
     Args:
         calls: The requests.
         settings: What the limits are; 0 is none.
+
+    Returns:
+        Seconds; 0 where there are no limits.
     """
     taken = (
         (calls.total, settings.requests_per_second),
@@ -116,13 +119,21 @@ class Preview:
         if self._folder is not None:
             self._folder.cleanup()
 
-    def look(self, account: Account, segments: Collection[Segment], *, ask: bool) -> None:
+    def look(
+        self,
+        account: Account,
+        segments: Collection[Segment],
+        *,
+        ask: bool,
+        stopped: Callable[[], bool],
+    ) -> None:
         """See what a run would have sent, and what that would change for a few people.
 
         Args:
             account: Whom the preview talked to; still connected.
             segments: The streams that it has opened.
             ask: Whether people may still be asked about.
+            stopped: Whether this is to end by now.
         """
         client = account.client
         assert isinstance(client, PreviewClient)  # noqa: S101 - the account makes it so
@@ -142,13 +153,15 @@ class Preview:
             "seconds_at_limits": seconds_at_limits(calls, self._settings),
         }
         settlement = self._settlement
-        if settlement is None or not ask:
+        if settlement is None or not ask or stopped():
             return
         streams = {one.number: one.stream for one in segments}
         sampled = [one for some in settlement.samples.values() for one in some]
         try:
-            self._changes = Changes(client, account.fields, streams).of(sampled)
-            self._new_tags = [tag for tag in settlement.tags if client.find_tag(tag) is None]
+            self._changes = Changes(client, account.fields, streams, stopped).of(sampled)
+            self._new_tags = [
+                tag for tag in settlement.tags if not stopped() and client.find_tag(tag) is None
+            ]
         except ActiveCampaignError as error:
             logger.warning("What would change for people could not be asked: %s", error)
 

@@ -21,7 +21,7 @@ from target_activecampaign.masking import masked
 from target_activecampaign.settlement import Settlement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from target_activecampaign.activecampaign import Client, Field
     from target_activecampaign.activecampaign import Contact as StoredContact
@@ -143,10 +143,18 @@ class Changes:
         client: Whom to ask.
         fields: The account's custom fields, new ones among them.
         streams: The names of streams by the number of their segment.
+        stopped: Whether nobody else is to be asked about.
     """
 
-    def __init__(self, client: Client, fields: Iterable[Field], streams: Mapping[int, str]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        fields: Iterable[Field],
+        streams: Mapping[int, str],
+        stopped: Callable[[], bool],
+    ) -> None:
         self._client = client
+        self._stopped = stopped
         self._fields = {field.id: field for field in fields}
         self._streams = streams
 
@@ -157,11 +165,16 @@ class Changes:
             ActiveCampaignError: It could not be asked.
         """
         pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "changes")
+        found = []
         try:
-            found = list(pool.map(self._of, samples))
+            for change in pool.map(self._of, samples):
+                if change is not None and change.differences:
+                    found.append(change)
+                if self._stopped():
+                    break
         finally:
             pool.shutdown(cancel_futures=True)
-        return [one for one in found if one is not None and one.differences]
+        return found
 
     def _of(self, sampled: Sampled) -> Change | None:
         contact = sampled.contact

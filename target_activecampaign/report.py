@@ -97,12 +97,10 @@ class Report:
             f"would be {sums}; {left}"
         )
         if self.preview is not None:
-            calls = self.preview["calls"]
-            text += (
-                f"{calls['imports'] + calls['single_imports']:,} imports, about "
-                f"{calls['total']:,} requests, about {self.preview['seconds_at_limits']:,} s at "
-                "the account's limits. "
-            )
+            calls, seconds = self.preview["calls"], self.preview["seconds_at_limits"]
+            imports = calls["imports"] + calls["single_imports"]
+            time = f", about {seconds:,} s at the account's limits" if seconds else ""
+            text += f"{imports:,} imports, about {calls['total']:,} requests{time}. "
         return f"{text}Nothing was sent.{self._causes()}"
 
     def _causes(self) -> str:

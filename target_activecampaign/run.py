@@ -483,9 +483,14 @@ class Run:
             self._parts.delivery.stop()
 
     def abandon(self) -> None:
-        """Leave the terminal as it was: the process ends now. For a signal handler to call."""
+        """Leave the terminal as it was and no copy behind: the process ends now.
+
+        May be called from a signal handler.
+        """
         if self._parts is not None:
             self._parts.progress.end()
+        if self._preview is not None:
+            self._preview.close()
 
     def _check_stop(self) -> None:
         if self._stopped:
@@ -525,7 +530,9 @@ class Run:
             self._tell_of_dropped(parts.streams.dropped)
             if self._preview is not None:
                 segments = parts.streams.segments.values()
-                self._preview.look(parts.account, segments, ask=self._through)
+                self._preview.look(
+                    parts.account, segments, ask=self._through, stopped=lambda: self._stopped
+                )
             else:
                 report.imports = parts.delivery.imports
             parts.delivery.close()

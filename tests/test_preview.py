@@ -9,12 +9,14 @@ import signal
 import sqlite3
 import subprocess
 import tempfile
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 
+from target_activecampaign.account import QUESTIONS_AT_ONCE
 from target_activecampaign.preview import Calls, seconds_at_limits
 from target_activecampaign.preview_client import PreviewClient
 from target_activecampaign.settings import Settings
@@ -170,6 +172,7 @@ def test_a_preview_tells_what_the_run_then_does(preview: Preview, mode: str) -> 
 
 def test_a_first_preview_makes_no_ledger(preview: Preview) -> None:
     outcome = preview([schema(), *people(600)])
+    assert "3 imports, about 9 requests. Nothing was sent." in outcome.log
     assert outcome.counts == {"read": 600, "added": 600}
     assert outcome.report["preview"]["calls"]["imports"] == 3
     assert not (preview.load.folder / LEDGER).exists()
@@ -531,6 +534,24 @@ def test_a_signal_deletes_the_copy(preview: Preview) -> None:
     assert outcome.states == []
     assert list(preview.temporary.iterdir()) == []
     assert preview.sandbox.export() == []
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_signal_ends_the_questions_about_people(preview: Preview, signals: int) -> None:
+    preview.load([schema(), *people(20)]).succeeded()
+    contacts = {"method": "GET", "path": "/api/3/contacts"}
+    preview.sandbox.fault("slow", match=contacts, seconds=3 if signals == 1 else 30)
+    changed = [record(f"person{n}@example.com", first_name="Other") for n in range(20)]
+    run = preview.load.start([schema(), *changed], dry_run=True)
+    wait_for(lambda: preview.sandbox.faults()[0]["seen"] >= 1)
+    run.kill(signal.SIGTERM)
+    if signals == 2:
+        time.sleep(0.2)  # or both may come as one
+        run.kill(signal.SIGTERM)
+    outcome = run.wait(timeout=20)
+    assert outcome.code == 128 + signal.SIGTERM
+    assert preview.sandbox.faults()[0]["seen"] <= 2 * QUESTIONS_AT_ONCE
+    assert list(preview.temporary.iterdir()) == []
 
 
 def test_another_programs_database_is_told_by_its_own_place(preview: Preview) -> None:
