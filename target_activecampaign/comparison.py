@@ -314,8 +314,8 @@ class Comparison:
                 raws=notes.raws_to_note(),
                 changed=notes.changed,
             )
-        for source, refusal, _, _ in refused:
-            self._settlement.refused([source], refusal.code, refusal.reason)
+        for source, refusal, _, key in refused:
+            self._settlement.refused([source], refusal.code, refusal.reason, key)
         for sources, kind in decisions.settled:
             self._settlement.settled(sources, kind)
         for one in decisions.sent:

@@ -475,7 +475,7 @@ class Delivery:
 
     def _refuse(self, entry: Entry, code: str, reason: str) -> None:
         if entry.sources:
-            self._settlement.refused(entry.sources, code, reason)
+            self._settlement.refused(entry.sources, code, reason, entry.contact.email)
         else:
             self._settlement.kept(entry)
         self._release([entry])

@@ -79,6 +79,18 @@ class MappedProperty:
         return self.destination if self.field is None else f"%{self.field.tag}%"
 
     @property
+    def type(self) -> str:
+        """A custom field's type; of other destinations `email`, `phone`, `tags` or `text`."""
+        if self.field is not None:
+            return self.field.type
+        return self.destination if self.destination in ("email", "phone", "tags") else "text"
+
+    def as_dict(self) -> dict[str, str]:
+        """Its destination as the report has it."""
+        title = {} if self.field is None else {"title": self.field.title}
+        return {"destination": self.target, **title, "type": self.type}
+
+    @property
     def form(self) -> Form | None:
         """The form that its values take; None where they have a way of their own."""
         if self.field is not None:

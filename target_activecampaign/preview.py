@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from target_activecampaign.report import Report
     from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings
+    from target_activecampaign.samples import Samples
     from target_activecampaign.settlement import Settlement
 
 logger = logging.getLogger("target-activecampaign")
@@ -95,9 +96,11 @@ class Preview:
         self._changes: list[Change] = []
         self._new_tags: list[str] = []
 
-    def settlement(self, checkpoints: Checkpoints, rejects: RejectFiles) -> Settlement:
-        """The settlement of the run, which keeps samples."""
-        self._settlement = SampledSettlement(checkpoints, rejects)
+    def settlement(
+        self, checkpoints: Checkpoints, rejects: RejectFiles, samples: Samples
+    ) -> Settlement:
+        """The settlement of the run, which also keeps people whose changes are shown."""
+        self._settlement = SampledSettlement(checkpoints, rejects, samples)
         return self._settlement
 
     def ledger_url(self, identity: str) -> str:

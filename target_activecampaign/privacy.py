@@ -6,12 +6,13 @@ The code that logs takes care by itself; this is the net below it, for what libr
 from __future__ import annotations
 
 import logging
+import os
 import re
 import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _ADDRESS = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+\.[^\s@<>\"'(),;:]+")
 
@@ -51,6 +52,21 @@ class RedactingFilter(logging.Filter):
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         return _ADDRESS.sub("[address]", text)
+
+
+def shareable(secrets: Iterable[str]) -> Callable[[str], str]:
+    """What makes texts fit to be seen by others: no secret, no address, the home folder as `~`.
+
+    Args:
+        secrets: Texts that must never be shown, such as the API key.
+    """
+    redacted = RedactingFilter(secrets).redacted
+    home = os.environ.get("HOME", "")
+
+    def clean(text: str) -> str:
+        return redacted(text.replace(home, "~") if len(home) > 1 else text)
+
+    return clean
 
 
 def install(secrets: Iterable[str]) -> None:

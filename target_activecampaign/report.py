@@ -31,7 +31,8 @@ class Report:
         confirmed_over_time: Contacts that were confirmed in each so many seconds.
         dry_run: Whether it was a preview: then counts and leavers are what would have been.
         preview: What else a preview has found.
-        samples: Examples that are made of records. They stay in the report's own files.
+        samples: All that is made of records, masked unless the operator wants it in full. It stays
+            in the report's own files.
     """
 
     run_id: str

@@ -1,7 +1,7 @@
 """The report as a page for people: one of each run, and one that lists the last runs.
 
 A page is one file that holds all it needs and fetches nothing. It is made of what the JSON file
-holds, so that it shows no one's data either, unless the setting `report_personal_data` wants that.
+holds, so that it shows no more of anyone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.privacy import RedactingFilter
+from target_activecampaign.privacy import shareable
 from target_activecampaign.settlement import SETTLED
 
 if TYPE_CHECKING:
@@ -43,7 +43,23 @@ _LEAVING = {
     "first run": "It was the first complete run of the mirror, so nobody was to leave.",
     "guard": "A guard kept everybody from leaving.",
 }
+_STANDARD = {
+    "email": "E-mail address",
+    "first_name": "First name",
+    "last_name": "Last name",
+    "phone": "Phone",
+    "customer_account": "Account",
+    "tags": "Tags",
+}
 _WIDTH, _HEIGHT = 720, 200
+_FEWEST = 6
+"""Intervals that a chart has room for at least: one bar alone would be all of it."""
+
+
+class Sample(str):
+    """A text made of a record, masked as the operator wants: it is shown as it is."""
+
+    __slots__ = ()
 
 
 def write(report: dict[str, Any], folder: str | Path, secrets: Iterable[str]) -> None:
@@ -64,10 +80,12 @@ def write(report: dict[str, Any], folder: str | Path, secrets: Iterable[str]) ->
 def _write(report: dict[str, Any], folder: Path, environment: Environment) -> None:
     shown = {
         "run": report,
+        "verdict": _verdict(report),
         "chart": _chart(report["confirmed_over_time"]),
         "meanings": _MEANINGS,
         "leaving": _LEAVING,
         "kinds": SETTLED,
+        "standard": _STANDARD,
     }
     _put(
         folder / f"run-{report['run_id']}.html",
@@ -77,18 +95,52 @@ def _write(report: dict[str, Any], folder: Path, environment: Environment) -> No
     _put(folder / "index.html", index)
 
 
+def _verdict(report: dict[str, Any]) -> dict[str, Any]:
+    """Whether it worked, and what there is to do: texts, each with the section that says more."""
+    counts, outcome, preview = report["counts"], report["outcome"], report.get("dry_run")
+    refused = counts["invalid"] + counts["rejected"]
+    do: list[tuple[str, str | None]] = []
+    if outcome == "failed":
+        kind, says = "badly", "It failed."
+    elif outcome == "stopped":
+        kind, says = "badly", "It was stopped before it was through."
+        again = "" if preview else ": it goes on from what is settled"
+        do.append((f"Run it again{again}.", None))
+    elif preview:
+        kind, says = ("partly" if refused else "well"), "Nothing was sent. This is what a run would do."
+        do.append(("What would be added, changed and removed", "preview"))
+    elif refused:
+        kind, says = "partly", f"It worked, but for {_several(refused, 'refused record')}."
+    elif counts["read"]:
+        kind, says = "well", "It worked: all that was read is where it belongs."
+    else:
+        kind, says = "well", "It worked, but there was nothing to read."
+        do.append(("See whether the source is meant to be empty.", None))
+    if refused:
+        do.append((f"{_several(refused, 'record')} refused: why, and what to do", "refused"))
+    kept = sum(one.get("mirror", {}).get("not_left", 0) for one in report["streams"].values())
+    if kept:
+        do.append((f"{_several(kept, 'leaver')} could not leave", "left"))
+    if any(one.get("dropped") for one in report["streams"].values()):
+        do.append(("Choices were dropped, as their fields lack such options", "mapping"))
+    if kind == "well" and not do:
+        do.append(("There is nothing to do.", None))
+    return {"kind": kind, "says": says, "do": do}
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def _environment(secrets: Iterable[str]) -> Environment:
     # Here, as it would cost every start what only the end needs.
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
-    redacted = RedactingFilter(secrets).redacted
-    home = os.environ.get("HOME", "")
+    shared = shareable(secrets)
 
     def clean(value: Any) -> Any:
         # A plain text only: what a macro returns is made of texts that came through here.
-        if type(value) is not str:
-            return value
-        return redacted(value.replace(home, "~") if len(home) > 1 else value)
+        return shared(value) if type(value) is str else value
 
     environment = Environment(
         loader=PackageLoader("target_activecampaign"),
@@ -99,6 +151,7 @@ def _environment(secrets: Iterable[str]) -> Environment:
         finalize=clean,
     )
     environment.filters.update(
+        sample=Sample,
         number="{:,}".format,
         clock=lambda seconds: str(timedelta(seconds=round(seconds))),
         moment=lambda iso: f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S %Z}",
@@ -149,7 +202,8 @@ def _chart(confirmed: dict[str, Any]) -> dict[str, Any]:
     limit = confirmed["limit_a_minute"]
     rates = [round(count * 60 / seconds) for count in contacts]
     top = _round_up(max([limit or 0, *rates, 1]))
-    step = _WIDTH / max(len(rates), 1)
+    room = max(len(rates), _FEWEST)
+    step = _WIDTH / room
     bars = [
         {
             "start": number * seconds,
@@ -167,7 +221,7 @@ def _chart(confirmed: dict[str, Any]) -> dict[str, Any]:
         "bars": bars,
         "top": top,
         "seconds": seconds,
-        "end": len(contacts) * seconds,
+        "end": room * seconds,
         "total": sum(contacts),
         "peak": max(rates, default=0),
         "limit": limit,

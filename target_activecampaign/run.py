@@ -33,6 +33,7 @@ from target_activecampaign.packer import Packer, Source
 from target_activecampaign.progress import Progress
 from target_activecampaign.rejects import RejectFiles, SourceStream
 from target_activecampaign.report import Report
+from target_activecampaign.samples import Samples
 from target_activecampaign.segment import Passage, check_mode
 from target_activecampaign.settings import SettingError
 from target_activecampaign.settlement import Settlement
@@ -88,6 +89,7 @@ class Run:
         replay: Takes the line of a record, and its number in the input, the SDK's way: through
             stream maps and the sink, which hands its contact to `deliver`.
         read_record: Reads the record of such a line, with patience.
+        samples: What the report is to show of records.
     """
 
     def __init__(self, settings: Settings, reader: MessageReader) -> None:
@@ -101,8 +103,9 @@ class Run:
         prefix = "preview-" if self._preview else ""
         self._rejects = RejectFiles(settings.rejects_path, run_id, prefix)
         self._checkpoints = Checkpoints()
+        self.samples = Samples(personal=settings.report_personal_data)
         make = self._preview.settlement if self._preview else Settlement
-        self._settlement = make(self._checkpoints, self._rejects)
+        self._settlement = make(self._checkpoints, self._rejects, self.samples)
         self._thresholds = Thresholds(settings, self._settlement)
         self._packer = Packer(
             settings.batch_size_rows, exclude_automations=settings.exclude_automations
@@ -172,7 +175,7 @@ class Run:
         self.report.streams[name] = {
             "list": {"id": target.id, "name": target.name},
             "sync_mode": segment.settings.sync_mode,
-            "mapping": {e.name: str(e).rpartition(" -> ")[2] for e in mapping.properties},
+            "mapping": {entry.name: entry.as_dict() for entry in mapping.properties},
             "ignored": mapping.ignored,
         }
         if new:
@@ -368,7 +371,7 @@ class Run:
         if key is not None and segment.mirror:
             self._compared().refuse(source, refusal, segment, key)
         else:
-            self._settlement.refused([source], refusal.code, refusal.reason)
+            self._settlement.refused([source], refusal.code, refusal.reason, key)
 
     def _compared(self) -> Comparison:
         assert self._parts is not None  # noqa: S101 - there is no record before a SCHEMA message
@@ -546,6 +549,7 @@ class Run:
             "limit_a_minute": self._settings.contacts_per_minute,
         }
         report.codes = dict(self._settlement.codes)
+        report.samples.update(self.samples.as_dict())
         report.rejects = {stream: str(path) for stream, path in self._rejects.paths.items()}
         try:
             self._rejects.close()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from target_activecampaign.checkpoints import Checkpoints
     from target_activecampaign.packer import Entry, Source
     from target_activecampaign.rejects import RejectFiles
+    from target_activecampaign.samples import Samples
 
 SETTLED = ("added", "changed", "unchanged", "skipped", "merged", "invalid", "rejected")
 """The ways in which a record can be settled."""
@@ -43,10 +44,11 @@ class Settlement:
         throughput: Contacts confirmed over time, leavers among them.
     """
 
-    def __init__(self, checkpoints: Checkpoints, rejects: RejectFiles) -> None:
+    def __init__(self, checkpoints: Checkpoints, rejects: RejectFiles, samples: Samples) -> None:
         self._lock = threading.Lock()
         self._checkpoints = checkpoints
         self._rejects = rejects
+        self._samples = samples
         self.counts: dict[str, Counter[str]] = {}
         self.codes: Counter[str] = Counter()
         self.left: Counter[int] = Counter()
@@ -116,11 +118,19 @@ class Settlement:
         with self._lock:
             self.not_left[next(iter(entry.marks))] += 1
 
-    def refused(self, sources: list[Source], code: str, reason: str) -> None:
-        """Settle records that were refused, with a code out of `CODES`."""
+    def refused(self, sources: list[Source], code: str, reason: str, person: str | None) -> None:
+        """Settle records that were refused.
+
+        Args:
+            sources: The records.
+            code: A code out of `CODES`.
+            reason: Why, as a sentence.
+            person: The address of the one whom they stand for, if that can be told.
+        """
         with self._lock:
             for source in sources:
                 self._rejects.write(source, code, reason)
+                self._samples.refused(source.name, person, code, reason)
                 self._count(source.name, "invalid" if CODES[code].ours else "rejected")
                 self.codes[code] += 1
         # Only now may STATE pass them: the file holds them.

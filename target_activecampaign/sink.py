@@ -11,7 +11,7 @@ from target_activecampaign.flattening import taken_back
 from target_activecampaign.validation import RecordValidator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_activecampaign.contact import Contact
     from target_activecampaign.mapping import StreamMapping
@@ -53,6 +53,7 @@ class ContactSink(Sink):
         self._run = target.run
         self._mapping: StreamMapping
         self._segment: Segment
+        self._make: Callable[[Mapping[str, Any]], Contact]
         self._unfit: str | None = None
         checked = self._validator
         self._checked = checked if isinstance(checked, RecordValidator) else None
@@ -93,6 +94,7 @@ class ContactSink(Sink):
             return
         properties = {**self.schema.get("properties", {}), **self._written_as_json}
         self._mapping, self._segment = self._run.map_stream(self.stream_name, properties)
+        self._make = self._first_contact
 
     @property
     def mapping(self) -> StreamMapping:
@@ -138,7 +140,7 @@ class ContactSink(Sink):
         refusal = self._unfit and Refusal("RECORD_INVALID", self._unfit)
         try:
             if not refusal:
-                self._run.deliver(self._mapping.contact(record), source, self._segment)
+                self._run.deliver(self._make(record), source, self._segment)
         except Refusal as error:
             refusal = error
         if refusal:
@@ -177,7 +179,17 @@ class ContactSink(Sink):
             self._singer_validate_message(record)  # it raises
         if problem is not None:
             raise Refusal("RECORD_INVALID", problem)
-        return self._mapping.contact(record)
+        return self._make(record)
+
+    def _first_contact(self, record: Mapping[str, Any]) -> Contact:
+        """The contact of the first record that has one, which the report shows.
+
+        Those of the records after it are the mapping's alone: showing costs them nothing.
+        """
+        contact = self._mapping.contact(record)
+        self._run.samples.arrived(self.stream_name, self._mapping, contact)
+        self._make = self._mapping.contact
+        return contact
 
     def tally(self, count: int) -> None:
         """Count records that came past the SDK."""

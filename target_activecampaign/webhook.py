@@ -7,7 +7,6 @@ host of it is ever shown.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 import time
@@ -20,7 +19,7 @@ import msgspec
 
 from target_activecampaign.activecampaign.address import is_loopback
 from target_activecampaign.activecampaign.connection import open_pool
-from target_activecampaign.privacy import RedactingFilter
+from target_activecampaign.privacy import shareable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,7 +77,7 @@ def tell(url: str, report: Report, secrets: Iterable[str]) -> None:
 
     def post() -> None:
         try:
-            problems.append(_send(url, _payload(report, RedactingFilter(secrets).redacted)))
+            problems.append(_send(url, _payload(report, shareable(secrets))))
         except Exception as error:  # noqa: BLE001 - its text may hold the address
             problems.append(type(error).__name__)
 
@@ -96,27 +95,24 @@ def tell(url: str, report: Report, secrets: Iterable[str]) -> None:
         )
 
 
-def _payload(report: Report, redacted: Callable[[str], str]) -> bytes:
+def _payload(report: Report, shared: Callable[[str], str]) -> bytes:
     """The report as JSON, with `text` for services that show it as a message.
 
-    Samples are made of records, and stay here. Folders of reject files can hold a person's name,
-    so that the names of the files must do.
+    Folders of reject files can hold a person's name, so that the names of the files must do. What
+    is made of records stays here, masked or not.
     """
     named = replace(
         report, rejects={stream: Path(path).name for stream, path in report.rejects.items()}
     )
     told = named.as_dict()
     del told["samples"]
-    home = os.environ.get("HOME", "")
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
             return {clean(name): clean(one) for name, one in value.items()}
         if isinstance(value, (list, tuple)):
             return [clean(one) for one in value]
-        if not isinstance(value, str):
-            return value
-        return redacted(value.replace(home, "~") if len(home) > 1 else value)
+        return shared(value) if isinstance(value, str) else value
 
     return msgspec.json.encode(clean({"text": named.line(), **told}))
 

@@ -159,7 +159,11 @@ def test_fields_show_on_the_streams_list_and_are_made_once(
         "Made the custom field 'Shoe size' (%SHOE_SIZE%).",
         "Made the custom field 'Pets' (%PETS%).",
     ]
-    assert outcome.report["streams"]["profiles"]["mapping"]["pets"] == "%PETS%"
+    assert outcome.report["streams"]["profiles"]["mapping"]["pets"] == {
+        "destination": "%PETS%",
+        "title": "Pets",
+        "type": "number",
+    }
     assert values(sandbox) == {"SHOE_SIZE": "small", "PETS": "2"}
 
     asked = len(sandbox.requests(method="POST"))

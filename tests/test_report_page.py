@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_activecampaign.samples import Samples
 from target_activecampaign.throughput import Throughput
 from tests.mirrors import NO_GUARDS, whole
 from tests.target_runner import people, record, schema
@@ -46,8 +47,10 @@ def mixed(load: TargetRunner) -> Outcome:
 
 def test_it_tells_what_ran_and_its_numbers_add_up(mixed: Outcome) -> None:
     page, report = page_of(mixed), mixed.report
-    for said in ("Completed : 6 read, 2 refused", "Connection Shop", "into list 1, Newsletter"):
+    for said in ("It worked, but for 2 refused records.", "Records read 6 Delivered 3",
+                 "Connection Shop", "into list 1, Newsletter"):  # fmt: skip
         assert said in page.text
+    assert page.links["2 records refused: why, and what to do"] == "#refused"
     assert f"Imports {report['imports']} Requests {report['requests']}" in page.text
     rows = page.rows(RECORDS)
     told = {kind: int(row["Records"]) for kind, row in rows.items() if kind != "Settled as"}
@@ -79,11 +82,97 @@ def test_it_tells_why_records_were_refused_and_where_they_are(mixed: Outcome) ->
 
 
 def test_it_shows_where_each_property_goes(mixed: Outcome) -> None:
-    (stream,) = mixed.report["streams"].values()
     rows = page_of(mixed).rows("Mapping")
-    assert {name: row["Destination"] for name, row in rows.items()} == stream["mapping"]
-    assert list(rows) == ["email", "first_name"]
+    assert [tuple(row.values()) for row in rows.values()] == [
+        ("email", "E-mail address email", "email", "p•••@e•••.com"),
+        ("first_name", "First name first_name", "text", "P•••"),
+    ]
     assert "Not mapped: tier." in page_of(mixed).text
+
+
+EVERY_FORM: dict[str, Any] = {
+    "tier": "Gold",
+    "interests": ["Tea", "Recipes"],
+    "birthday": "1990-05-17",
+    "lifetime_value": 12.5,
+    "notes": "likes <tea>",
+    "phone": "+49 30 1234567",
+    "label": "vip customer",
+}
+
+
+@pytest.mark.parametrize("personal", [False, True])
+def test_samples_are_as_they_arrive_and_masked_unless_personal_data_may_be_shown(
+    load: TargetRunner, personal: bool
+) -> None:
+    properties: dict[str, Any] = {**dict.fromkeys(EVERY_FORM, "string"), "lifetime_value": "number"}
+    properties["interests"] = {"type": "array"}
+    ada = record("ada@example.com", first_name="Ada", **EVERY_FORM)
+    messages = [schema(**properties), ada, record("nobody"), *people(2)]
+    settings = {"field_mapping": {"label": "tags"}, "report_personal_data": personal}
+    first = load(messages, **settings).succeeded()
+    again = load(messages, **settings).succeeded()
+
+    assert again.counts["unchanged"] == 3, "a run that changes nothing has them too"
+    for outcome in (first, again):
+        (samples,) = outcome.report["samples"]["mapping"].values()
+        assert samples == {
+            "email": "ada@example.com" if personal else "a•••@e•••.com",
+            "first_name": "Ada" if personal else "A•••",
+            "phone": "+49 30 1234567" if personal else "+•••",
+            "label": "vip customer" if personal else "v•••",
+            "tier": "Gold",
+            "interests": "Tea, Recipes",
+            "birthday": "1990-05-17",
+            "lifetime_value": "12.5",
+            "notes": "likes <tea>" if personal else "l•••",
+        }
+    rows = Page(html_of(load, again.report["run_id"])).rows("Mapping")
+    assert {name: row["Sample, as it arrives"] for name, row in rows.items()} == samples
+    assert (rows["tier"]["Goes to"], rows["tier"]["Type"]) == ("Tier %TIER%", "dropdown")
+
+
+def test_streams_that_a_map_changes_have_samples_too(load: TargetRunner) -> None:
+    maps = {"profiles": {"tier": "'Silver'"}}
+    outcome = load([schema(), *people(3)], stream_maps=maps).succeeded()
+    assert outcome.report["samples"]["mapping"]["profiles"]["tier"] == "Silver"
+
+
+def test_up_to_three_refused_records_of_a_cause_are_examples(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    sandbox.prepare({"email": "gone@example.com", "lists": {"1": 2}})
+    bad = [record(f"b{n}@example.com", tier="Iron") for n in range(5)]
+    out = record("gone@example.com")
+    outcome = load([schema(tier="string"), *bad, record(None), out, *people(1)]).succeeded()
+
+    rejects = outcome.report["samples"]["rejects"]
+    assert {code: len(examples) for code, examples in rejects.items()} == {
+        "FIELD_OPTION_UNKNOWN": 3,
+        "EMAIL_MISSING": 1,
+        "OPTED_OUT": 1,
+    }
+    assert rejects["EMAIL_MISSING"][0]["person"] is None
+    rows = page_of(outcome).rows("Refused records")
+    said = rows["FIELD_OPTION_UNKNOWN"]["For example"]
+    assert said.count("profiles, b•••@e•••.com: Property 'tier' has what is none of") == 3
+    assert "Iron" not in page_of(outcome).text
+    assert rows["EMAIL_MISSING"]["For example"].startswith("profiles, no usable address: ")
+    assert rows["OPTED_OUT"]["For example"].startswith("profiles, g•••@e•••.com: ")
+
+
+def test_what_activecampaign_says_of_a_record_is_shown_when_it_quotes_nothing() -> None:
+    def example(reason: str, *, personal: bool) -> str | None:
+        samples = Samples(personal=personal)
+        samples.refused("profiles", "ada@example.com", "REFUSED_BY_IMPORT", reason)
+        return samples.rejects["REFUSED_BY_IMPORT"][0]["reason"]
+
+    plain, quoting = "Field 'email' incorrect format", "Ada Lovelace is not wanted"
+    assert example(plain, personal=False) == plain
+    assert example(quoting, personal=False) == (
+        "What ActiveCampaign said of it stands in the reject file."
+    )
+    assert example(quoting, personal=True) == quoting
 
 
 def test_throughput_stands_against_the_limit_in_a_chart_and_in_numbers(
@@ -102,7 +191,7 @@ def test_throughput_stands_against_the_limit_in_a_chart_and_in_numbers(
     assert [one["class"] for tag, one in page.tags if tag == "line"].count("limit") == 1
     (chart,) = [one for tag, one in page.tags if tag == "svg"]
     assert (chart["role"], chart["aria-describedby"]) == ("img", "summary")
-    assert "5 contacts were confirmed, counted in intervals of 10 s" in page.text
+    assert "Imports have confirmed 5 contacts, counted in intervals of 10 s" in page.text
     assert "limit is 25,000 a minute" in page.text
 
 
@@ -140,10 +229,13 @@ def test_the_index_lists_the_runs_newest_first(load: TargetRunner) -> None:
     assert [one["Run"] for one in told] == [last["run_id"], first["run_id"]]
     assert [one["Outcome"] for one in told] == ["failed", "completed"]
     assert [one["Read"] for one in told] == ["2", "2"]
-    for run_id, link in page.links.items():
-        shown = (load.folder / "reports" / link).read_text("utf-8")
-        assert f"<h1>Run {run_id}</h1>" in shown
-    assert last["problem"].split("'")[0] in Page(html_of(load, last["run_id"])).text
+    links = [one["href"] for tag, one in page.tags if tag == "a"]
+    assert links == [f"run-{one['Run']}.html" for one in told]
+    shown = Page(html_of(load, last["run_id"])).text
+    assert f"Run {last['run_id']}" in shown
+    assert last["problem"].split("'")[0] in shown
+    assert "It failed." in shown
+    assert "There is nothing to do." in Page(html_of(load, first["run_id"])).text
 
 
 def test_names_are_shown_as_they_are_and_never_taken_for_markup(

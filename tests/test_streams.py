@@ -235,8 +235,8 @@ def test_a_streams_own_mapping_takes_a_destination_from_the_general_one(
 
     streams = outcome.report["streams"]
     shown = "%NOTES%" if destination == "NOTES" else destination
-    assert streams["news"]["mapping"]["primary"] == shown
-    assert streams["vip"]["mapping"]["other"] == shown
+    assert streams["news"]["mapping"]["primary"]["destination"] == shown
+    assert streams["vip"]["mapping"]["other"]["destination"] == shown
     assert "primary" in streams["vip"]["ignored"]
     assert len(sandbox.export()) == 2
 
