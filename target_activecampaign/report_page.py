@@ -117,12 +117,12 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
         kind, says = "well", "It worked, but there was nothing to read."
         do.append(("See whether the source is meant to be empty.", None))
     if refused:
-        do.append((f"{_several(refused, 'record')} refused: why, and what to do", "refused"))
+        do.append(("See why records were refused, and what to do.", "refused"))
     kept = sum(one.get("mirror", {}).get("not_left", 0) for one in report["streams"].values())
     if kept:
-        do.append((f"{_several(kept, 'leaver')} could not leave", "left"))
+        do.append((f"{_several(kept, 'leaver')} could not leave: see which stream.", "left"))
     if any(one.get("dropped") for one in report["streams"].values()):
-        do.append(("Choices were dropped, as their fields lack such options", "mapping"))
+        do.append(("Choices were dropped, as their fields lack them: see which.", "mapping"))
     if kind == "well" and not do:
         do.append(("There is nothing to do.", None))
     return {"kind": kind, "says": says, "do": do}

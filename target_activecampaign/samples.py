@@ -37,8 +37,8 @@ class Samples:
 
     Attributes:
         mapping: By stream and property: what arrived of its first record.
-        rejects: By code: up to three refused records, each with its stream, the person's address
-            (None where there is none that can be used) and the reason.
+        rejects: By code: up to three refused records that differ, each with its stream, the
+            person's address (None where there is none that can be used) and the reason.
     """
 
     def __init__(self, *, personal: bool) -> None:
@@ -57,7 +57,7 @@ class Samples:
                 )
 
     def refused(self, stream: str, person: str | None, code: str, reason: str) -> None:
-        """Take a refused record, if there are not enough of its code.
+        """Take a refused record, if there are not enough of its code, nor one that looks the same.
 
         Args:
             stream: The stream's name after stream maps.
@@ -66,12 +66,15 @@ class Samples:
             reason: The reason as the reject file has it.
         """
         examples = self.rejects.setdefault(code, [])
-        if len(examples) < _EXAMPLES:
-            if not self._personal:
-                person = person and mask_address(person)
-                if code == _FOREIGN and not _NO_VALUE.fullmatch(reason):
-                    reason = _ELSEWHERE
-            examples.append({"stream": stream, "person": person, "reason": reason})
+        if len(examples) == _EXAMPLES:
+            return
+        if not self._personal:
+            person = person and mask_address(person)
+            if code == _FOREIGN and not _NO_VALUE.fullmatch(reason):
+                reason = _ELSEWHERE
+        example = {"stream": stream, "person": person, "reason": reason}
+        if example not in examples:
+            examples.append(example)
 
     def as_dict(self) -> dict[str, Any]:
         """What the report's JSON has as `samples`."""

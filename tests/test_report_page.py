@@ -50,7 +50,7 @@ def test_it_tells_what_ran_and_its_numbers_add_up(mixed: Outcome) -> None:
     for said in ("It worked, but for 2 refused records.", "Records read 6 Delivered 3",
                  "Connection Shop", "into list 1, Newsletter"):  # fmt: skip
         assert said in page.text
-    assert page.links["2 records refused: why, and what to do"] == "#refused"
+    assert page.links["See why records were refused, and what to do."] == "#refused"
     assert f"Imports {report['imports']} Requests {report['requests']}" in page.text
     rows = page.rows(RECORDS)
     told = {kind: int(row["Records"]) for kind, row in rows.items() if kind != "Settled as"}
@@ -142,7 +142,7 @@ def test_up_to_three_refused_records_of_a_cause_are_examples(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.prepare({"email": "gone@example.com", "lists": {"1": 2}})
-    bad = [record(f"b{n}@example.com", tier="Iron") for n in range(5)]
+    bad = [record(f"{n}@example.com", tier="Iron") for n in (1, 1, 2, 3, 4)]
     out = record("gone@example.com")
     outcome = load([schema(tier="string"), *bad, record(None), out, *people(1)]).succeeded()
 
@@ -155,7 +155,8 @@ def test_up_to_three_refused_records_of_a_cause_are_examples(
     assert rejects["EMAIL_MISSING"][0]["person"] is None
     rows = page_of(outcome).rows("Refused records")
     said = rows["FIELD_OPTION_UNKNOWN"]["For example"]
-    assert said.count("profiles, b•••@e•••.com: Property 'tier' has what is none of") == 3
+    for n in (1, 2, 3):
+        assert f"profiles, {n}•••@e•••.com: Property 'tier' has what is none of" in said
     assert "Iron" not in page_of(outcome).text
     assert rows["EMAIL_MISSING"]["For example"].startswith("profiles, no usable address: ")
     assert rows["OPTED_OUT"]["For example"].startswith("profiles, g•••@e•••.com: ")
