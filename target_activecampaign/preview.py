@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from target_activecampaign.preview_changes import Change
     from target_activecampaign.rejects import RejectFiles
     from target_activecampaign.report import Report
+    from target_activecampaign.samples import Samples
     from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings
-    from target_activecampaign.samples import Samples
     from target_activecampaign.settlement import Settlement
 
 logger = logging.getLogger("target-activecampaign")

@@ -107,7 +107,8 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
         again = "" if preview else ": it goes on from what is settled"
         do.append((f"Run it again{again}.", None))
     elif preview:
-        kind, says = ("partly" if refused else "well"), "Nothing was sent. This is what a run would do."
+        kind = "partly" if refused else "well"
+        says = "Nothing was sent. This is what a run would do."
         do.append(("What would be added, changed and removed", "preview"))
     elif refused:
         kind, says = "partly", f"It worked, but for {_several(refused, 'refused record')}."
