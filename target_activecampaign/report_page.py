@@ -56,12 +56,6 @@ _FEWEST = 6
 """Intervals that a chart has room for at least: one bar alone would be all of it."""
 
 
-class Sample(str):
-    """A text made of a record, masked as the operator wants: it is shown as it is."""
-
-    __slots__ = ()
-
-
 def write(report: dict[str, Any], folder: str | Path, secrets: Iterable[str]) -> None:
     """Write a run's page, and the index anew. It never raises: what goes wrong is a warning.
 
@@ -140,7 +134,8 @@ def _environment(secrets: Iterable[str]) -> Environment:
     shared = shareable(secrets)
 
     def clean(value: Any) -> Any:
-        # A plain text only: what a macro returns is made of texts that came through here.
+        # A plain text only: what a macro returns is made of texts that came through here, and what
+        # a template escapes itself is masked.
         return shared(value) if type(value) is str else value
 
     environment = Environment(
@@ -152,7 +147,6 @@ def _environment(secrets: Iterable[str]) -> Environment:
         finalize=clean,
     )
     environment.filters.update(
-        sample=Sample,
         number="{:,}".format,
         clock=lambda seconds: str(timedelta(seconds=round(seconds))),
         moment=lambda iso: f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S %Z}",

@@ -61,6 +61,19 @@ def without_blocks(text: str) -> str:
     return re.sub(r"^ *(```|~~~).*?^ *\1", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
+def test_every_picture_is_shown_small_and_said_in_words() -> None:
+    shown = {}
+    for path in tracked():
+        if path.suffix == ".md":
+            for words, target in re.findall(r"!\[([^]]*)\]\(([^)]+)\)", path.read_text("utf-8")):
+                shown[(path.parent / target).resolve()] = words
+    pictures = set((ROOT / "docs" / "pictures").iterdir())
+    assert pictures == set(shown)
+    assert all(len(words) > 20 for words in shown.values())
+    for picture in pictures:
+        assert picture.stat().st_size < 150_000, f"{picture}: it is slow to load"
+
+
 def test_every_code_of_the_target_has_an_entry() -> None:
     documented = (ROOT / "docs/errors.md").read_text("utf-8")
     sources = " ".join(
