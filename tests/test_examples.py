@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from target_activecampaign import config, settings
+from target_activecampaign.progress import Figures
 from tests.guide import DOCS, block, example, examples
 from tests.ledgers import LEDGER
 from tests.shell import Shell
@@ -216,6 +218,42 @@ def test_operations_the_mapping_is_tested_with_messages_or_a_catalog(shell: Shel
 
     checks = [line.split("  ")[0] for line in shown.splitlines()]
     assert checks.count("mapping of profiles") == 2
+
+
+def test_operations_a_run_is_previewed(
+    shell: Shell, load: TargetRunner, sandbox: SandboxServer
+) -> None:
+    some_tap(shell, schema(), *people(1))
+    # Meltano hands on what the tap writes, and the setting.
+    shell.stand_in("meltano", 'test "$2" != tap-csv || cat messages.jsonl')
+
+    assert shell(block("operations.md", "preview")) == "", "no STATE"
+
+    assert sandbox.export() == []
+    (report,) = (shell.folder / "reports").glob("*.json")
+    assert json.loads(report.read_text("utf-8"))["preview"]["counts"]["added"] == 1
+    piped_from, piped_into, ran = sorted(shell.told("meltano"))
+    assert piped_from == ["invoke", "tap-csv"]
+    assert piped_into == ["invoke", "target-activecampaign:preview"]
+    assert "preview" in MELTANO_YML["plugins"]["loaders"][0]["commands"]
+    assert ran == ["run", "tap-csv", "target-activecampaign"]
+
+
+def test_operations_the_log_is_structured_without_meltano(shell: Shell) -> None:
+    some_tap(shell, schema(), *people(1))
+    logging = block("operations.md", "logging")
+    (shell.folder / "logging.yaml").write_text(logging, "utf-8")
+
+    told = shell(f"({block('operations.md', 'structured')}) 2>&1 > state.json")
+
+    for line in told.splitlines():
+        assert {"level", "ts", "logger_name", "message"} <= json.loads(line).keys()
+
+
+def test_operations_progress_is_told_like_that() -> None:
+    counts = Counter(read=120_000, added=100_000, unchanged=4_000, rejected=3)
+    figures = Figures(counts, 15_997, 402, 24_000, 25_000, 38 * 60, None)
+    assert block("operations.md", "progress") == f"Progress: {figures}\n"
 
 
 def test_privacy_a_person_is_forgotten(shell: Shell, load: TargetRunner) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fork_server import ForkedTargetRunner, ForkServer
+from tests.guide import block
 from tests.sandbox_server import API_KEY, SandboxServer
 from tests.target_runner import batch, people, record, schema, state
 from tests.terminal import Terminal
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from tests.target_runner import Outcome, TargetRunner
 
 IMPORT = "/api/3/import/bulk_import"
-DOCUMENTED = Path(__file__).parents[1] / "docs" / "operations.md"
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +70,7 @@ def slow(
 @pytest.fixture
 def structured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The logging configuration that the documentation shows is in use."""
-    example = DOCUMENTED.read_text("utf-8").partition("<!-- example: logging -->")[2]
-    text = example.partition("```yaml\n")[2].partition("```")[0]
-    (tmp_path / "logging.yaml").write_text(text, "utf-8")
+    (tmp_path / "logging.yaml").write_text(block("operations.md", "logging"), "utf-8")
     monkeypatch.setenv("SINGER_SDK_LOG_CONFIG", str(tmp_path / "logging.yaml"))
 
 
