@@ -319,7 +319,7 @@ SETTINGS: tuple[Setting, ...] = (
         "report_personal_data",
         _SWITCH,
         "Show personal data in the report's samples as it is. Otherwise addresses, names, phones "
-        "and texts are masked: `a•••@e•••.com`.",
+        "and texts are masked: only their first characters are shown.",
         default=False,
     ),
     Setting(
