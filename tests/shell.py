@@ -28,7 +28,8 @@ class Shell:
     def stand_in(self, program: str, script: str = "") -> None:
         """Let a program be a shell script that also notes the arguments of each call."""
         path = self._programs / program
-        note = f"(printf '%q ' \"$@\"; echo) >> {shlex.quote(f'{path}.told')}"
+        # In one piece: two calls in a pipe note theirs at the same time.
+        note = f'told=$(printf \'%q \' "$@"); echo "$told" >> {shlex.quote(f"{path}.told")}'
         path.write_text(f"#!/usr/bin/env bash\n{note}\n{script}\n", "utf-8")
         path.chmod(0o700)
 

@@ -65,6 +65,11 @@ def pages(
         *people(1, "web"),
     ]
     keep("a report", load(messages, **settings).succeeded().report["run_id"])
+    account.prepare({"email": "eve@example.com", "first_name": "Eve"})
+    news = [schema(tier="string"), record("eve@example.com", first_name="Eva", tier="Gold")]
+    previewed = load([*news, *people(300)], dry_run=True).succeeded()
+    assert previewed.report["samples"]["changes"]
+    keep("a preview", previewed.report["run_id"])
     failed = load([schema(), record("nobody"), record("no one")], max_rejects=1)
     assert failed.code == 1
     keep("a failed run", failed.report["run_id"])
@@ -89,7 +94,9 @@ def test_what_is_wrong_with_a_page_would_be_seen(chromium: Chromium, tmp_path: P
     assert rules >= {"color-contrast", "image-alt", "html-has-lang", "document-title"}
 
 
-@pytest.mark.parametrize("name", ["a report", "a failed run", "the index", "the sandbox"])
+@pytest.mark.parametrize(
+    "name", ["a report", "a preview", "a failed run", "the index", "the sandbox"]
+)
 def test_a_page_can_be_used_by_all_in_every_look(
     chromium: Chromium, pages: dict[str, str], name: str
 ) -> None:
@@ -134,6 +141,7 @@ def test_the_first_screen_says_whether_it_worked_and_leads_to_what_to_do(
 ) -> None:
     for name, says in (
         ("a report", "It worked, but for 3 refused records."),
+        ("a preview", "Nothing was sent."),
         ("a failed run", "It failed."),
         ("a run without records", "It worked, but there was nothing to read."),
     ):
@@ -149,7 +157,7 @@ def test_the_first_screen_says_whether_it_worked_and_leads_to_what_to_do(
         page.get_by_text("The chart's numbers as a table").click()
         assert page.get_by_role("table", name="over time").is_visible()
         page.get_by_role("link", name="All runs").click()
-        assert page.get_by_role("link", name="UTC").count() == 4
+        assert page.get_by_role("link", name="UTC").count() == 5
 
 
 def test_the_sandbox_is_searched_and_paged_without_a_mouse(

@@ -285,7 +285,7 @@ def test_fields_options_and_tags_that_would_be_made_are_told(preview: Preview) -
     assert told["preview"]["new_options"] == {"Tier": 1}
     assert told["preview"]["calls"]["others"] == 4
     assert told["samples"]["new_tags"] == ["fresh"]
-    assert told["streams"]["profiles"]["mapping"]["size"] == "%SIZE%"
+    assert told["streams"]["profiles"]["mapping"]["size"]["destination"] == "%SIZE%"
 
 
 # Old and new values
