@@ -81,6 +81,15 @@ def seconds_at_limits(calls: Calls, settings: Settings) -> int:
     return math.ceil(max(count / rate if rate else 0 for count, rate in taken))
 
 
+class _Marker(logging.Filter):
+    """Marks lines of the log, which say what is done: in a preview nothing is."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let a line pass, marked."""
+        record.msg = f"Preview: {record.msg}"
+        return True
+
+
 class Preview:
     """What a run does differently when it is a preview.
 
@@ -90,6 +99,7 @@ class Preview:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._marker = _Marker()
         self._settlement: SampledSettlement | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._figures: dict[str, Any] | None = None
@@ -103,22 +113,27 @@ class Preview:
         self._settlement = SampledSettlement(checkpoints, rejects, samples)
         return self._settlement
 
-    def ledger_url(self, identity: str) -> str:
-        """Where a copy of the ledger is; it is deleted when the preview or the process ends.
+    def begin(self, identity: str) -> str:
+        """Mark the lines of the log from now on, and copy the ledger.
 
         Args:
             identity: What tells the account from others, as of `Ledger`.
 
+        Returns:
+            The URL of the copy; it is deleted when the preview or the process ends.
+
         Raises:
             LedgerError: The ledger can't be copied.
         """
+        logger.addFilter(self._marker)
         self._folder = tempfile.TemporaryDirectory(
             prefix="target-activecampaign-preview-", ignore_cleanup_errors=True
         )
         return copying.copy(self._settings.ledger_url, identity, Path(self._folder.name))
 
     def close(self) -> None:
-        """Delete the copy of the ledger."""
+        """Mark no more lines, and delete the copy of the ledger."""
+        logger.removeFilter(self._marker)
         if self._folder is not None:
             self._folder.cleanup()
 

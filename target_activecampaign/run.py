@@ -211,7 +211,7 @@ class Run:
         settings, client = self._settings, account.client
         identity, url = account.identity, settings.ledger_url
         if self._preview is not None:
-            url = self._preview.ledger_url(identity)
+            url = self._preview.begin(identity)
         ledger = Ledger(url, identity, self.report.run_id, client.server_time)
         delivery = Delivery(
             client,

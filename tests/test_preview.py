@@ -288,6 +288,13 @@ def test_fields_options_and_tags_that_would_be_made_are_told(preview: Preview) -
     assert told["streams"]["profiles"]["mapping"]["size"]["destination"] == "%SIZE%"
 
 
+def test_the_log_says_of_nothing_that_it_was_done(preview: Preview) -> None:
+    messages = [schema(size="string"), record(ADA, size="small")]
+    log = preview(messages, unmapped_properties="create").log
+    for what in ("Made the custom field 'Size'", "Stream 'profiles' goes to list 1"):
+        assert f"| Preview: {what}" in log
+
+
 # Old and new values
 
 
