@@ -56,22 +56,26 @@ _FEWEST = 6
 """Intervals that a chart has room for at least: one bar alone would be all of it."""
 
 
-def write(report: dict[str, Any], folder: str | Path, secrets: Iterable[str]) -> None:
+def write(report: dict[str, Any], folder: str | Path, secrets: Iterable[str]) -> Path | None:
     """Write a run's page, and the index anew. It never raises: what goes wrong is a warning.
 
     Args:
         report: The run as its JSON file has it.
         folder: Where the JSON files are.
         secrets: Texts that must not be shown, such as the API key.
+
+    Returns:
+        Where the run's page is; None if it can't be written.
     """
     try:
-        _write(report, Path(folder), _environment(secrets))
+        return _write(report, Path(folder), _environment(secrets))
     except Exception as error:  # noqa: BLE001 - the run is over, and its JSON file is written
         why = getattr(error, "strerror", None) or type(error).__name__
         logger.warning("The report's page can't be written (%s). The run is not affected.", why)
+        return None
 
 
-def _write(report: dict[str, Any], folder: Path, environment: Environment) -> None:
+def _write(report: dict[str, Any], folder: Path, environment: Environment) -> Path:
     shown = {
         "run": report,
         "verdict": _verdict(report),
@@ -81,12 +85,11 @@ def _write(report: dict[str, Any], folder: Path, environment: Environment) -> No
         "kinds": SETTLED,
         "standard": _STANDARD,
     }
-    _put(
-        folder / f"run-{report['run_id']}.html",
-        environment.get_template("report.html").render(shown),
-    )
+    page = folder / f"run-{report['run_id']}.html"
+    _put(page, environment.get_template("report.html").render(shown))
     index = environment.get_template("index.html").render(runs=_latest(folder), most=LATEST)
     _put(folder / "index.html", index)
+    return page
 
 
 def _verdict(report: dict[str, Any]) -> dict[str, Any]:

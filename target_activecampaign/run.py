@@ -9,21 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import sys
-import threading
-import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.singerlib.json import serialize_json
-
-from target_activecampaign import report_page, webhook
+from target_activecampaign import publishing
 from target_activecampaign.account import Account
 from target_activecampaign.checkpoints import Checkpoints
 from target_activecampaign.comparison import Comparison
-from target_activecampaign.config import did_you_mean, secrets_in
+from target_activecampaign.config import did_you_mean
 from target_activecampaign.delivery import Delivery
 from target_activecampaign.intake import Intake, Maker
 from target_activecampaign.leaving import Leaving
@@ -37,6 +32,7 @@ from target_activecampaign.samples import Samples
 from target_activecampaign.segment import Passage, check_mode
 from target_activecampaign.settings import SettingError
 from target_activecampaign.settlement import Settlement
+from target_activecampaign.state_writer import StateWriter
 from target_activecampaign.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -46,7 +42,6 @@ if TYPE_CHECKING:
 
     from target_activecampaign.codes import Refusal
     from target_activecampaign.contact import Contact
-    from target_activecampaign.ledger import Mark
     from target_activecampaign.mapping import StreamMapping
     from target_activecampaign.preview import Preview
     from target_activecampaign.reader import MessageReader
@@ -120,8 +115,9 @@ class Run:
         self._through = False
         self._leaving = False
         self._stopped = False
-        self._emitting = threading.Lock()
-        self._emitted_at = time.monotonic()
+        self._states = StateWriter(
+            self._checkpoints, settings.checkpoint_seconds, before=self._write_ledger
+        )
         self.report = Report(
             run_id,
             self._started,
@@ -229,7 +225,7 @@ class Run:
             self._settlement,
             packer,
             recovered=delivery.wait_until_recovered,
-            under_way=lambda keys: _joined(delivery.under_way.marks(keys), packer.marks(keys)),
+            under_way=lambda keys: delivery.under_way.marks(keys, packer.marks(keys)),
             deliver=delivery.submit,
             arrived=delivery.wait,
         )
@@ -410,17 +406,12 @@ class Run:
             parts.delivery.submit(batch)
 
     def _emit_state(self, *, at_once: bool = False) -> None:
-        with self._emitting:
-            now = time.monotonic()
-            if not at_once and now - self._emitted_at < self._settings.checkpoint_seconds:
-                return
-            self._emitted_at = now
-            if self._parts is not None and not at_once:
-                self._parts.ledger.write()
-            state = self._checkpoints.take()
-            if state is not None and self._preview is None:
-                sys.stdout.write(serialize_json(state) + "\n")
-                sys.stdout.flush()
+        if self._preview is None:
+            self._states.write(at_once=at_once)
+
+    def _write_ledger(self) -> None:
+        if self._parts is not None:
+            self._parts.ledger.write()
 
     # The end
 
@@ -566,18 +557,7 @@ class Run:
             self._preview.close()
             self._preview.tell(report)
         report.outcome, report.problem = ("failed" if problem else outcome), problem
-        try:
-            path = report.write(self._settings.report_path)
-            logger.info("%s Report: %s", report.line(), path)
-            hidden = secrets_in(self._settings)
-            report_page.write(report.as_dict(), self._settings.report_path, hidden)
-        except OSError as error:
-            report.outcome = "failed"
-            report.problem = problem or f"The report can't be written: {error.strerror}."
-            logger.info("%s", report.line())
-        if self._settings.on_complete_webhook and not report.dry_run:
-            hidden = secrets_in(self._settings)
-            webhook.tell(self._settings.on_complete_webhook, report, hidden)
+        publishing.publish(report, self._settings)
         return report
 
 
@@ -588,15 +568,6 @@ def _preview_of(settings: Settings) -> Preview | None:
     from target_activecampaign.preview import Preview  # noqa: PLC0415
 
     return Preview(settings)
-
-
-def _joined(
-    earlier: dict[str, dict[int, Mark]], later: dict[str, dict[int, Mark]]
-) -> dict[str, dict[int, Mark]]:
-    """What the ledger is to keep of people; of what both tell, the later."""
-    if not later:
-        return earlier
-    return {key: {**earlier.get(key, {}), **later.get(key, {})} for key in {**earlier, **later}}
 
 
 def _make_folder(setting: str, path: str) -> None:

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from collections.abc import Set as AbstractSet
 
     from target_activecampaign.ledger import Mark
@@ -69,15 +69,25 @@ class UnderWay:
             self.count -= len(entries)
             self._changed.notify_all()
 
-    def marks(self, keys: AbstractSet[str]) -> dict[str, dict[int, Mark]]:
-        """What the ledger is to keep of those of some people who are under way."""
+    def marks(
+        self, keys: AbstractSet[str], later: Mapping[str, dict[int, Mark]]
+    ) -> dict[str, dict[int, Mark]]:
+        """What the ledger is to keep of those of some people who are under way.
+
+        Args:
+            keys: The people.
+            later: What it is to keep of those who will be; of what both tell, the later holds.
+        """
         with self._changed:
-            return {
+            marks = {
                 key: {
                     number: mark for one in self._people[key] for number, mark in one.marks.items()
                 }
                 for key in keys & self._people.keys()
             }
+        for key, one in later.items():
+            marks[key] = {**marks.get(key, {}), **one}
+        return marks
 
     def wait(self) -> None:
         """Wait until all are settled, or the end."""
