@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.activecampaign import ActiveCampaignError
+from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
 from target_activecampaign.ledger import copying
+from target_activecampaign.masking import mask_text
 from target_activecampaign.preview_changes import Changes, SampledSettlement
 from target_activecampaign.preview_client import PreviewClient
+from target_activecampaign.privacy import where_it_failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -105,6 +108,7 @@ class Preview:
         self._figures: dict[str, Any] | None = None
         self._changes: list[Change] = []
         self._new_tags: list[str] = []
+        self._own_tags: set[str | None] = set()
 
     def settlement(
         self, checkpoints: Checkpoints, rejects: RejectFiles, samples: Samples
@@ -175,13 +179,21 @@ class Preview:
             return
         streams = {one.number: one.stream for one in segments}
         sampled = [one for some in settlement.samples.values() for one in some]
+        if sampled:
+            logger.info("Asking what %d people have now, to show changes.", len(sampled))
         try:
             self._changes = Changes(client, account.fields, streams, stopped).of(sampled)
             self._new_tags = [
                 tag for tag in settlement.tags if not stopped() and client.find_tag(tag) is None
             ]
-        except ActiveCampaignError as error:
+        except (ActiveCampaignError, BudgetUnavailable) as error:
             logger.warning("What would change for people could not be asked: %s", error)
+        except Exception as error:  # noqa: BLE001 - the report is worth more than a sample in it
+            where = where_it_failed(error)
+            logger.warning("What would change for people could not be told:\n%s", where)
+        self._own_tags = {
+            tag for one in segments for tag in (*one.settings.tags, one.membership_tag)
+        }
 
     def tell(self, report: Report) -> None:
         """Put what was seen into the report, and a summary into the log."""
@@ -195,7 +207,10 @@ class Preview:
         }
         in_full = self._settings.report_personal_data
         report.samples["changes"] = [one.as_dict(in_full=in_full) for one in self._changes]
-        report.samples["new_tags"] = self._new_tags
+        # Tags of the settings are the operator's; others are values of records.
+        report.samples["new_tags"] = [
+            tag if in_full or tag in self._own_tags else mask_text(tag) for tag in self._new_tags
+        ]
         for name, stream in report.streams.items():
             logger.info("Preview, stream '%s': %s.", name, _summary(stream))
         for name, counts in _destinations(self._changes).items():

@@ -201,7 +201,7 @@ class Changes:
             "phone": stored.phone,
             "customer_account": stored.organization,
         }
-        if any(number > 0 for number in contact.fields):
+        if contact.fields:
             with suppress(NotFound):  # deleted meanwhile
                 values = self._client.contact_field_values(stored.id)
                 held.update((one.field_id, one.value) for one in values)
@@ -230,4 +230,4 @@ def _same(kind: str, old: str, new: str) -> bool:
         if form is DATETIME:
             return datetime.fromisoformat(old) == datetime.fromisoformat(new)
         return form.convert(old) == form.convert(new)
-    return old == new
+    return old.splitlines() == new.splitlines()

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 _PRETENDED = "preview-"
 """What the ids of imports begin with that were not sent."""
+_FIRST_FIELD = 2**31
+"""The id of the first field that would have been made: no account has one of its own there."""
 
 
 class PreviewClient(Client):
@@ -32,7 +34,7 @@ class PreviewClient(Client):
     Attributes:
         pretended: How many requests were not sent, by kind: `import`, `single_import`,
             `import_status`, `subscribe`, `remove_tag`, `field` and `option`.
-        new_fields: The fields that would have been made, with negative ids.
+        new_fields: The fields that would have been made, with ids that no account has.
         new_options: The options that would have been added to fields of the account, by field id.
     """
 
@@ -78,7 +80,9 @@ class PreviewClient(Client):
         """Take a field as made, under a tag such as the server makes of a title."""
         tag = re.sub(r"\W+", "_", title.strip("% ")).strip("_").upper()
         with self._lock:
-            field = Field(-1 - len(self.new_fields), title, field_type, tag, lists=(list_id,))
+            field = Field(
+                _FIRST_FIELD + len(self.new_fields), title, field_type, tag, lists=(list_id,)
+            )
             self.new_fields[field.id] = field
         self._pretend("field", 2)
         return field

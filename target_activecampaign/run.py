@@ -201,6 +201,8 @@ class Run:
             except BaseException:
                 account.close()
                 raise
+            # Not before the run has it: else a signal could not take the line off the terminal.
+            self._parts.progress.start()
         return self._parts
 
     def _assemble(self, account: Account) -> _Parts:
@@ -256,7 +258,6 @@ class Run:
             leaving,
             limit=settings.contacts_per_minute,
         )
-        progress.start()
         return _Parts(account, ledger, delivery, comparison, streams, leaving, intake, progress)
 
     @property

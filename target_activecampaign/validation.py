@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from decimal import Context, Decimal, localcontext
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
-from jsonschema import Draft202012Validator, SchemaError, validators
+from jsonschema import Draft202012Validator, SchemaError, ValidationError, validators
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from singer_sdk.exceptions import InvalidJSONSchema
@@ -157,5 +158,14 @@ class RecordValidator(BaseJSONSchemaValidator):
             return "A number can't be held against the schema's rules: it is none, or too long."
         if error is None:
             return None
-        where = ".".join(str(part) for part in error.absolute_path) or "the record"
-        return f"'{where}' breaks the schema's rule '{error.validator}'."
+        return f"'{_place(error)}' breaks the schema's rule '{error.validator}'."
+
+
+def _place(error: ValidationError) -> str:
+    """Where in a record an error is; keys that no schema names are data, and stand as `*`."""
+    rules = [*error.absolute_schema_path]
+    named = {name for rule, name in pairwise(rules) if rule == "properties"}
+    parts = [
+        str(part) if isinstance(part, int) or part in named else "*" for part in error.absolute_path
+    ]
+    return ".".join(parts) or "the record"

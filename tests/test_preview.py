@@ -288,6 +288,29 @@ def test_fields_options_and_tags_that_would_be_made_are_told(preview: Preview) -
     assert told["streams"]["profiles"]["mapping"]["size"]["destination"] == "%SIZE%"
 
 
+def test_a_field_that_several_streams_share_would_be_made_once(preview: Preview) -> None:
+    told, run = preview.then_run(
+        [
+            schema("a", loyalty_club="string"),
+            record(ADA, "a", loyalty_club="gold"),
+            schema("b", loyalty_club="string", shoe_size="number"),
+            record("bob@example.com", "b", loyalty_club="none", shoe_size=41),
+        ],
+        unmapped_properties="create",
+    )
+    assert [one["title"] for one in told["preview"]["new_fields"]] == ["Loyalty club", "Shoe size"]
+    assert run.report["streams"]["b"]["mapping"].keys() == told["streams"]["b"]["mapping"].keys()
+
+
+def test_tags_of_records_are_masked_and_those_of_settings_are_not(preview: Preview) -> None:
+    settings: dict[str, Any] = {"field_mapping": {"manager": "tags"}, "tags": ["staff"]}
+    messages = [schema(manager="string"), record(ADA, manager="Herbert Miller")]
+    masked = preview(messages, **settings).report["samples"]["new_tags"]
+    assert sorted(masked) == ["H•••", "staff"]
+    in_full = preview(messages, **settings, report_personal_data=True).report["samples"]["new_tags"]
+    assert sorted(in_full) == ["Herbert Miller", "staff"]
+
+
 def test_the_log_says_of_nothing_that_it_was_done(preview: Preview) -> None:
     messages = [schema(size="string"), record(ADA, size="small")]
     log = preview(messages, unmapped_properties="create").log

@@ -255,6 +255,17 @@ def test_a_bad_line_leaves_the_terminal_as_it_was(often: ForkedTargetRunner) -> 
     assert not terminal.screen.cursor.hidden
 
 
+def test_a_signal_at_the_lines_first_sight_leaves_the_terminal_as_it_was(
+    often: ForkedTargetRunner,
+) -> None:
+    terminal = Terminal(often)
+    terminal.feed([schema()])
+    terminal.wait_for(lambda: b"\x1b[?25l" in terminal.raw)
+    terminal.kill()
+    assert terminal.wait() == 128 + signal.SIGTERM
+    assert not terminal.screen.cursor.hidden
+
+
 def test_a_second_signal_leaves_the_terminal_as_it_was(
     start_sandbox: Callable[..., SandboxServer], tmp_path: Path, often_server: ForkServer
 ) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.quick
 
 ADA, BEN = "ada@example.com", "ben@example.com"
+PHONE = {"type": "object", "properties": {"phone": {"type": "string"}}}
 FLATTENING = {"flattening_enabled": True, "flattening_max_depth": 1}
 
 
@@ -73,6 +74,18 @@ def test_multiples_are_told_from_other_numbers_by_their_digits(
     assert outcome.rejects[0]["_reject_reason"] == (
         "'lifetime_value' breaks the schema's rule 'multipleOf'."
     )
+
+
+def test_keys_that_a_schema_does_not_name_are_data_and_not_told(load: TargetRunner) -> None:
+    friends = {"type": "object", "additionalProperties": {"type": "array", "items": PHONE}}
+    calls = {"herbert.miller@corp.example": [{"phone": "1"}, {"phone": 2}]}
+
+    outcome = load([schema(friends=friends), record(BEN, friends=calls)]).succeeded()
+
+    reason = "'friends.*.1.phone' breaks the schema's rule 'type'."
+    assert outcome.rejects[0]["_reject_reason"] == reason
+    (example,) = outcome.report["samples"]["rejects"]["RECORD_INVALID"]
+    assert example["reason"] == reason
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])

@@ -76,7 +76,7 @@ def _copy(url: str, identity: str, path: Path) -> None:
         else:
             _copy_tables(parsed, place_of(url), identity, f"sqlite:///{path}")
     except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError) as error:
-        if any(word in str(error) for word in DAMAGED):
+        if url.startswith("sqlite") and any(word in str(error) for word in DAMAGED):
             raise DamagedLedgerError from None
         raise LedgerError(
             f"The ledger {place_of(url)} can't be read ({type(error).__name__}): check "
