@@ -131,8 +131,12 @@ class Account:
         assert self._client is not None  # noqa: S101 - nobody asks before
         return self._client
 
-    def find_list(self, wanted: int | str) -> ContactList:
+    def find_list(self, wanted: int | str, setting: str = "list_id") -> ContactList:
         """The list of an id, an exact name or a string id.
+
+        Args:
+            wanted: What the operator calls it.
+            setting: Where.
 
         Raises:
             ListError: There is none, or more than one of that name.
@@ -146,12 +150,13 @@ class Account:
         if found:
             ids = " and ".join(str(one.id) for one in found)
             raise ListError(
-                f"'list_id' is '{text}', which the lists {ids} are called: give the id of one."
+                f"'{setting}' is '{text}', which the lists {ids} are called: give the id of one."
             )
         names = [name for one in self.lists for name in (one.name, one.string_id)]
         known = ", ".join(f"{one.id} '{one.name}' ({one.string_id})" for one in self.lists)
+        hint = did_you_mean(text, names)
         raise ListError(
-            f"'list_id' is '{text}', but the account has no such list.{did_you_mean(text, names)} "
+            f"'{setting}' is '{text}', but the account has no such list.{hint} "
             f"Its lists are: {known or 'none; make one in ActiveCampaign first'}."
         )
 

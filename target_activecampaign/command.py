@@ -5,12 +5,16 @@ What only one of them needs is imported for that one: a run starts without it.
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+import json
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from singer_sdk.plugin_base import _ConfigInput
 
     from target_activecampaign.target import TargetActiveCampaign
@@ -19,8 +23,10 @@ if TYPE_CHECKING:
 def with_options(command: click.Command) -> click.Command:
     """The SDK's command of a target with the options that it has besides."""
     for option in command.params:
-        if isinstance(option, click.Option) and option.name == "about_format":
+        if option.name == "about_format" and isinstance(option, click.Option):
             option.help = "Specify output style for --about, or json for --rejects and --test"
+        if option.name == "config":
+            option.callback = _checked(option.callback)
     command.params += [
         click.Option(
             ["--dry-run"],
@@ -47,6 +53,38 @@ def with_options(command: click.Command) -> click.Command:
         click.Argument(["more_files"], nargs=-1, metavar=""),
     ]
     return command
+
+
+def _checked(read: Callable[..., Any] | None) -> Callable[..., Any]:
+    """The SDK's way to read configuration files, which leaves those alone that it can't read."""
+
+    def checked(context: click.Context, option: click.Parameter, paths: tuple[str, ...]) -> Any:
+        for path in paths:
+            if path != "ENV":
+                _check_file(path)
+        return read(context, option, paths) if read else paths
+
+    return checked
+
+
+def _check_file(path: str) -> None:
+    """See whether a configuration file can be read.
+
+    Raises:
+        click.ClickException: It can't; the text quotes nothing of it.
+    """
+    file = f"The configuration file '{path}'"
+    try:
+        config = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise click.ClickException(f"{file} can't be read: {error.strerror}.") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise click.ClickException(f"{file} is no valid JSON: see {where}.") from None
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file} is no text in UTF-8.") from None
+    if not isinstance(config, dict):
+        raise click.ClickException(f"{file} holds no JSON object.")
 
 
 def run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -179,6 +180,15 @@ def from_environment(schema: dict[str, Any], prefix: str) -> dict[str, Any]:
                 f"The environment variable {variable} can't be read: it must hold {form}."
             ) from None
     return found
+
+
+def variables_not_read(config: Mapping[str, Any], schema: dict[str, Any], prefix: str) -> list[str]:
+    """A hint for whoever sets variables and does not say that they are to be read."""
+    names = [f"{prefix}{name.upper()}" for name in schema["properties"] if name not in config]
+    unread = [name for name in names if name in os.environ]
+    if not unread:
+        return []
+    return [f"The environment has {', '.join(unread)}: they are read with --config=ENV alone."]
 
 
 def _numeric_type(setting: dict[str, Any]) -> type[int | float | str] | None:

@@ -154,8 +154,12 @@ class Leaving:
         changed = self._ledger.segments.changed(segment.number)
         problem = guard_trips(segment, people, leavers, changed)
         if problem is not None:
-            if not (segment.settings.guards.override_once and segment.state.tripped):
-                self._ledger.segments.trip(segment.number)
+            override = segment.settings.guards.override_once
+            if not (override and segment.state.tripped):
+                if not override:
+                    # An override that was left in the configuration must not let the next run
+                    # through, which nobody may have looked at.
+                    self._ledger.segments.trip(segment.number)
                 text = f"{problem[:-1]}, so nobody leaves."
                 return Outcome("guard", people, held_back=leavers, problem=text)
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
@@ -313,6 +317,10 @@ def _log(segment: Segment, outcome: Outcome) -> None:
     name = f"Stream '{segment.stream}'"
     if outcome.kind == "empty":
         logger.warning("%s was empty: nobody leaves, whatever the settings.", name)
+    elif outcome.kind == "incomplete" and any(one.partial for one in segment.passages.values()):
+        logger.info(
+            "%s came out of a reject file, which is not the whole of it: nobody leaves.", name
+        )
     elif outcome.kind == "incomplete":
         logger.warning(
             "%s did not say that it was complete (no ACTIVATE_VERSION after its last record): "

@@ -174,6 +174,20 @@ class Streams:
         return self._stored.get(key)
 
 
+def check_lists(settings: Settings, account: Account) -> None:
+    """See that all lists of the settings are there, whichever streams will come.
+
+    Raises:
+        ListError: One is not.
+    """
+    if settings.list_id is not None:
+        account.find_list(settings.list_id)
+    for name, own in settings.streams.items():
+        wanted = (own or {}).get("list_id")
+        if wanted is not None:
+            account.find_list(wanted, f"streams.{name}.list_id")
+
+
 def member_of(
     stream: str, settings: StreamSettings, catalog: FieldCatalog, before: Field | None
 ) -> Member | None:

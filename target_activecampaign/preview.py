@@ -214,8 +214,8 @@ class Preview:
         for name, stream in report.streams.items():
             logger.info("Preview, stream '%s': %s.", name, _summary(stream))
         for name, counts in _destinations(self._changes).items():
-            several = ", ".join(f"{place} of {count}" for place, count in counts.items())
-            logger.info("Preview, a sample of stream '%s' would change: %s.", name, several)
+            several = ", ".join(f"{place} for {count}" for place, count in counts.items())
+            logger.info("Preview, what would change of a sample of '%s': %s.", name, several)
 
 
 def _calls(client: PreviewClient) -> Calls:

@@ -64,6 +64,7 @@ _FORMS: dict[str, type] = {
     "manifest": list,
 }
 """The form in which the parts of a message must come."""
+_CALLED: dict[type, str] = {str: "text", dict: "JSON object", list: "JSON array"}
 
 _CHUNK = 1 << 16
 _SMALL = 1 << 14
@@ -212,7 +213,8 @@ class MessageReader(GenericSingerReader[str]):
         for name in requires:
             form = _FORMS.get(name, object)
             if not isinstance(line_dict[name], form):
-                raise InvalidInputLine(f"The '{name}' of a {kind} message is no {form.__name__}.")
+                what = _CALLED[form]
+                raise InvalidInputLine(f"The '{name}' of a {kind} message is no {what}.")
 
     def _lines(self, source: IO[str]) -> Iterator[list[bytes]]:
         """Lines as they come, some at a time."""

@@ -14,8 +14,10 @@ from singer_sdk.singerlib.json import deserialize_json, serialize_json
 if TYPE_CHECKING:
     from target_activecampaign.packer import Source
 
+REJECT_CODE = "_reject_code"
+"""The property that only records of reject files have."""
 _ADDED = {
-    "_reject_code": {"type": ["null", "string"]},
+    REJECT_CODE: {"type": ["null", "string"]},
     "_reject_reason": {"type": ["null", "string"]},
     "_reject_at": {"type": ["null", "string"], "format": "date-time"},
 }
@@ -42,12 +44,10 @@ class RejectFiles:
     Args:
         folder: Where the files go; made when it is needed.
         run_id: What tells the files of one run from those of others.
-        prefix: What the names begin with, before the stream's.
     """
 
-    def __init__(self, folder: str | Path, run_id: str, prefix: str = "") -> None:
+    def __init__(self, folder: str | Path, run_id: str) -> None:
         self._folder = Path(folder)
-        self._prefix = prefix
         self._run_id = run_id
         self._files: dict[str, BinaryIO] = {}
         self._announced: dict[str, SourceStream] = {}
@@ -78,7 +78,7 @@ class RejectFiles:
 
     def _open(self, stream: str) -> BinaryIO:
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = self._prefix + re.sub(r"[^\w.-]", "_", stream)[:100]
+        name = re.sub(r"[^\w.-]", "_", stream)[:100]
         path = self._folder / f"{name}-{self._run_id}.jsonl"
         number = 1
         while path in self.paths.values():

@@ -23,10 +23,10 @@ from target_activecampaign.delivery import Delivery
 from target_activecampaign.intake import Intake, Maker
 from target_activecampaign.leaving import Leaving
 from target_activecampaign.ledger import Ledger
-from target_activecampaign.opening import Streams
+from target_activecampaign.opening import Streams, check_lists
 from target_activecampaign.packer import Packer, Source
 from target_activecampaign.progress import Progress
-from target_activecampaign.rejects import RejectFiles, SourceStream
+from target_activecampaign.rejects import REJECT_CODE, RejectFiles, SourceStream
 from target_activecampaign.report import Report
 from target_activecampaign.samples import Samples
 from target_activecampaign.segment import Passage, check_mode
@@ -36,7 +36,7 @@ from target_activecampaign.state_writer import StateWriter
 from target_activecampaign.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import msgspec
 
@@ -95,8 +95,8 @@ class Run:
         self._started = datetime.now(timezone.utc)
         run_id = f"{self._started:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
         self._preview = _preview_of(settings)
-        prefix = "preview-" if self._preview else ""
-        self._rejects = RejectFiles(settings.rejects_path, run_id, prefix)
+        folder = Path(settings.rejects_path)
+        self._rejects = RejectFiles(folder / "preview" if self._preview else folder, run_id)
         self._checkpoints = Checkpoints()
         self.samples = Samples(personal=settings.report_personal_data)
         make = self._preview.settlement if self._preview else Settlement
@@ -112,6 +112,7 @@ class Run:
         self._raw: bytes | None = None
         self._parts: _Parts | None = None
         self._announced = ""
+        self._partial = False
         self._through = False
         self._leaving = False
         self._stopped = False
@@ -122,7 +123,7 @@ class Run:
             run_id,
             self._started,
             settings.connection_name or "",
-            settings.api_url or "sandbox",
+            "embedded sandbox" if settings.sandbox else settings.api_url or "",
             dry_run=settings.dry_run,
         )
 
@@ -140,7 +141,9 @@ class Run:
         known = self._sources.get(stream)
         if known is None or known.schema != schema:
             self._sources[stream] = SourceStream(stream, schema, tuple(keys or ()))
-        self._passages.setdefault(stream, Passage())
+        passage = self._passages.setdefault(stream, Passage())
+        passage.partial = REJECT_CODE in schema["properties"]
+        self._partial = self._partial or passage.partial
         self._bookmarks[stream] = bookmarks or []
         self._announced = stream
 
@@ -195,8 +198,10 @@ class Run:
                 _make_folder(name, getattr(self._settings, name))
             account = Account(self._settings)
             account.open()
-            self.report.address = account.address
+            if not self._settings.sandbox:
+                self.report.address = account.address
             try:
+                check_lists(self._settings, account)
                 self._parts = self._assemble(account)
             except BaseException:
                 account.close()
@@ -432,7 +437,6 @@ class Run:
                     self._parts.delivery.wait()
         finally:
             self._emit_state(at_once=True)
-        self._warn_of_unused_overrides()
         self._thresholds.check_count()
         self._thresholds.check_share()
 
@@ -463,10 +467,23 @@ class Run:
         self._leaving = False
         self._through = True
         if problems:
-            raise GuardError(
-                f"{' '.join(problems)} Everything else was delivered. See whether the source is "
-                "right; if it is, run once more with 'guards.override_once' set to true."
+            raise GuardError(f"{' '.join(problems)} {self._how_to_go_on(segments)}")
+
+    def _how_to_go_on(self, segments: Iterable[Segment]) -> str:
+        """What to do when a guard has tripped."""
+        if self._preview is not None:
+            return (
+                "So a run would end, with everything else delivered. See whether the source is "
+                "right; if it is, the run after that may have 'guards.override_once' set to true."
             )
+        once_more = "run once more with 'guards.override_once' set to true."
+        if any(one.settings.guards.override_once for one in segments):
+            once_more = (
+                "set 'guards.override_once' to false and run, then run once more with it set to "
+                "true. It lets the run through that follows one that was stopped without it."
+            )
+        right = "See whether the source is right; if it is,"
+        return f"Everything else was delivered. {right} {once_more}"
 
     def stop(self) -> None:
         """Let nobody leave from now on, and bear with an account that answers no more for a minute.
@@ -491,9 +508,10 @@ class Run:
         if self._stopped:
             raise StoppedError
 
-    def _warn_of_unused_overrides(self) -> None:
+    def warn_of_unused_settings(self) -> None:
+        """Name streams that have settings and did not come, once the input was read to its end."""
         for name in self._settings.streams:
-            if self.report.streams and name not in self.report.streams:
+            if self.report.streams and name not in self.report.streams and not self._partial:
                 hint = did_you_mean(name, self.report.streams)
                 logger.warning("'streams.%s' had no effect: no such stream came.%s", name, hint)
 

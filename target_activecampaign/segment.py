@@ -33,9 +33,16 @@ class Passage:
 
     An ACTIVATE_VERSION before the first record is what taps send at an initial load, and one
     for another version than the records' is not about them: neither completes anything.
+
+    Attributes:
+        records: How many have come.
+        partial: Whether it is a reject file, which holds some of a stream whatever else it says.
+        version: That of the last one.
+        ended: Whether it was said that none is to come.
     """
 
     records: int = 0
+    partial: bool = False
     version: str | None = None
     ended: bool = False
 
@@ -118,8 +125,10 @@ class Segment:
     @property
     def complete(self) -> bool:
         """Whether all of its streams were complete, provided that the input ended well."""
-        ended = bool(self.passages) and all(one.ended for one in self.passages.values())
-        return not self._mixed and (self.settings.complete_stream or ended)
+        passages = self.passages.values()
+        ended = bool(passages) and all(one.ended for one in passages)
+        whole = not self._mixed and not any(one.partial for one in passages)
+        return whole and (self.settings.complete_stream or ended)
 
     @cached_property
     def held_back(self) -> bytes:

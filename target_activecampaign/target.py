@@ -10,7 +10,12 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import msgspec
-from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, SingerSDKError
+from singer_sdk.exceptions import (
+    ConfigValidationError,
+    MapExpressionError,
+    RecordsWithoutSchemaException,
+    SingerSDKError,
+)
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.singerlib.exceptions import InvalidInputLine
@@ -128,6 +133,10 @@ class TargetActiveCampaign(Target):
                 parse_api_url(self.config["api_url"])
             except ValueError as error:
                 errors.append(f"The setting 'api_url' can't be used: {error}")
+        if errors:
+            errors += configuration.variables_not_read(
+                self.config, self.config_jsonschema, self._env_var_prefix
+            )
         if errors and raise_errors:
             raise ConfigValidationError(
                 "Config validation failed", errors=errors, schema=self.config_jsonschema
@@ -311,6 +320,7 @@ class TargetActiveCampaign(Target):
             self.logger.warning(warning)
         self.run.settle()
         if not self._stopped_by:
+            self.run.warn_of_unused_settings()
             self.run.leave()
         self._end("stopped" if self._stopped_by else "completed")
 
@@ -331,9 +341,22 @@ class TargetActiveCampaign(Target):
         """Run the target as a command; ends with its exit code: see `command.run`."""
         sys.exit(command.run(cls, **options))
 
+    def _listen(self, file_input: IO[str] | None) -> None:
+        """Read the input to its end; what is wrong with a line names it by its number."""
+        reader = self.message_reader
+        if (file_input or reader.default_input).isatty():
+            self.logger.info("Reading Singer messages from the terminal: pipe a tap into it.")
+        try:
+            self.listen(file_input)
+        except (InvalidInputLine, RecordsWithoutSchemaException) as error:
+            text = str(error)
+            if not text.startswith("Line "):
+                text = f"Line {reader.line_number} of the input: {text}"
+            raise InvalidInputLine(text) from None
+
     def load(self, file_input: IO[str] | None) -> int:
         """Read the input to its end, settle it and write the report; returns the exit code."""
-        problem = attempt(lambda: self.listen(file_input))
+        problem = attempt(lambda: self._listen(file_input))
         if self.run.report.finished is None:
             # What was read before the error is on its way or still to be sent: settle it.
             attempt(self.run.settle)

@@ -97,7 +97,7 @@ def _learn_of_ledger(world: World, run: Run) -> None:
     if run.outcome.code == 0 and whole:
         ledger.complete += 1
         ledger.sizes, ledger.override = sizes, "no"
-    elif run.tripped:
+    elif run.tripped and not run.override:
         ledger.override = "yes"
     else:
         ledger.sizes |= sizes if run.complete else set()

@@ -362,8 +362,8 @@ def test_old_and_new_values_of_a_sample_are_in_the_report(known: Preview) -> Non
             "fields": [{"destination": "first_name", "old": "Bob", "new": "Robert"}],
         },
     ]
-    sample = "%CITY% of 1, %TIER% of 1, first_name of 1"
-    assert f"Preview, a sample of stream 'profiles' would change: {sample}." in outcome.log
+    sample = "%CITY% for 1, %TIER% for 1, first_name for 1"
+    assert f"Preview, what would change of a sample of 'profiles': {sample}." in outcome.log
     for value in ("Gold", "Namur", "Robert"):
         assert value not in outcome.log
 
@@ -465,10 +465,10 @@ def test_the_webhook_is_not_told(preview: Preview) -> None:
 
 def test_reject_files_of_previews_are_not_taken_for_those_of_runs(preview: Preview) -> None:
     outcome = preview([schema(), record("nobody")])
-    (path,) = outcome.reject_files
-    assert path.name.startswith("preview-profiles-")
-    assert outcome.report["reject_files"] == {"profiles": f"rejects/{path.name}"}
-    assert outcome.codes == {"nobody": "EMAIL_INVALID"}
+    assert outcome.reject_files == [], "`rejects/*.jsonl` has those of runs alone"
+    (path,) = (outcome.folder / "rejects" / "preview").iterdir()
+    assert outcome.report["reject_files"] == {"profiles": f"rejects/preview/{path.name}"}
+    assert '"_reject_code":"EMAIL_INVALID"' in path.read_text("utf-8")
 
 
 def test_a_threshold_ends_a_preview_as_it_would_the_run(preview: Preview) -> None:
