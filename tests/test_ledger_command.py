@@ -224,6 +224,24 @@ def test_show_tells_a_run_that_goes_on_from_one_that_was_cut_off(
     assert {one["state"] for one in command.connection()["runs"]} == {"finished", "cut off"}
 
 
+def test_show_tells_what_a_run_came_to_that_ended_with_something_left(
+    load: ForkedTargetRunner, command: Command, ledger_url: str
+) -> None:
+    failed = load([schema(), *people(3), "{cut off"], ledger_url=ledger_url)
+    assert failed.report["outcome"] == "failed"
+
+    (run,) = command.connection()["runs"]
+    assert (run["state"], run["outcome"]) == ("unfinished", "failed")
+    assert run["counts"]["read"] == 3
+    line = rf"{run['id']}: failed, begun .* UTC: 3 read, 3 added; the next run {{}} on from it"
+    assert re.search(line.format("goes"), command("show").out)
+
+    load([schema(), *people(3), state(1)], ledger_url=ledger_url).succeeded()
+    latest, taken_over = command.connection()["runs"]
+    assert (latest["state"], taken_over["state"]) == ("finished", "unfinished")
+    assert re.search(line.format("went"), command("show").out)
+
+
 def test_show_tells_what_is_in_flight_a_guard_and_a_ledger_that_was_set_aside(
     mirror: Mirror, tmp_path: Path
 ) -> None:

@@ -126,7 +126,7 @@ class Ledger:
             if clean:
                 self._runs.end(self.now(), outcome, counts)
             else:
-                self._runs.abandon()
+                self._runs.abandon(outcome, counts)
         finally:
             self._store.close()
 

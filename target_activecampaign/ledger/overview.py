@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from target_activecampaign.ledger import forms, tables
-from target_activecampaign.ledger.runs import living
+from target_activecampaign.ledger.runs import CUT_OFF, living
 from target_activecampaign.ledger.waiting import decoded
 
 if TYPE_CHECKING:
@@ -34,14 +34,15 @@ class RunView:
 
     Attributes:
         id: Its name.
-        state: `going on`, `cut off` or `finished`.
+        state: `going on`, `cut off`, `unfinished` if it ended with something left to the next one,
+            or `finished`.
         host: The machine that it was started on.
         process: Its number there.
         started: When it began.
         last_seen: When it last showed that it goes on; None if it said that it doesn't.
         finished: When it ended, or another took over from it.
         outcome: What it came to.
-        counts: Its figures; empty unless it has finished.
+        counts: Its figures; empty unless it lived to tell them.
     """
 
     id: str
@@ -199,13 +200,9 @@ def _connection(store: Store, db: sa.Connection, account: sa.Row[tuple[object, .
 
 
 def _run(db: sa.Connection, run: sa.Row[tuple[object, ...]]) -> RunView:
-    if run.finished is None:
-        state = "going on" if living(db, run) else "cut off"
-    else:
-        state = "cut off" if run.outcome == "cut off" else "finished"
     return RunView(
         id=run.id,
-        state=state,
+        state=_state(db, run),
         host=run.host,
         process=int(run.process.partition(":")[0]),
         started=_time(run.started),
@@ -214,6 +211,15 @@ def _run(db: sa.Connection, run: sa.Row[tuple[object, ...]]) -> RunView:
         outcome=run.outcome,
         counts=json.loads(run.counts or "{}"),
     )
+
+
+def _state(db: sa.Connection, run: sa.Row[tuple[object, ...]]) -> str:
+    if living(db, run):
+        return "going on"
+    if run.outcome is None or run.outcome == CUT_OFF:
+        return "cut off"
+    # One that ends with something left takes its last sign of life back.
+    return "finished" if run.beat else "unfinished"
 
 
 def _segments(db: sa.Connection, account: int, going_on: set[str]) -> list[SegmentView]:

@@ -65,8 +65,13 @@ def _run(run: RunView) -> str:
         over = "taken over by the next one" if run.finished else "the next one will take over"
         return f"{run.id}: cut off, begun {_time(run.started)}, {over}"
     counts = ", ".join(f"{count:,} {name}" for name, count in run.counts.items() if count)
+    counts = counts or "nothing was read"
+    if run.state == "unfinished":
+        on = "went on" if run.finished else "goes on"
+        begun = f"begun {_time(run.started)}"
+        return f"{run.id}: {run.outcome}, {begun}: {counts}; the next run {on} from it"
     at = f" {_time(run.finished)}" if run.finished else ""
-    return f"{run.id}: {run.outcome}{at}: {counts or 'nothing was read'}"
+    return f"{run.id}: {run.outcome}{at}: {counts}"
 
 
 def _segment(segment: SegmentView) -> Iterator[str]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _STALE_SECONDS = 300.0
 _BEAT_SECONDS = 20.0
+CUT_OFF = "cut off"
+"""The outcome of a run that did not live to say what it came to."""
 _KEPT_RUNS = 100
 """Finished runs of an account that are kept to be shown."""
 
@@ -73,7 +75,9 @@ class Runs:
             import_table.update().where(import_table.c.run.in_(names)).values(run=self._run_id)
         )
         db.execute(
-            table.update().where(table.c.id.in_(names)).values(finished=now, outcome="cut off")
+            table.update()
+            .where(table.c.id.in_(names))
+            .values(finished=now, outcome=sa.func.coalesce(table.c.outcome, CUT_OFF))
         )
         return min((run.started for run in dead), default=None)
 
@@ -106,11 +110,12 @@ class Runs:
             names = [row.id for row in db.execute(old)]
             db.execute(table.delete().where(table.c.id.in_(names)))
 
-    def abandon(self) -> None:
+    def abandon(self, outcome: str, counts: Mapping[str, Any]) -> None:
         """Note that this run has ended with something left: the next one takes over from it."""
         self._still()
+        ended = {"host": "", "beat": 0.0, "outcome": outcome, "counts": json.dumps(counts)}
         with self._store.transaction() as db:
-            db.execute(table.update().where(self._mine).values(host="", beat=0.0))
+            db.execute(table.update().where(self._mine).values(ended))
 
     @property
     def _mine(self) -> sa.ColumnElement[bool]:
