@@ -17,7 +17,7 @@ from target_activecampaign.phones import phone_converter
 from target_activecampaign.settings import STREAM_SETTINGS, SettingError, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from jsonschema import ValidationError
 
@@ -125,8 +125,7 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = list(cast("dict[str, Any]", error.schema)["properties"])
         unknown = [key for key in cast("dict[str, Any]", error.instance) if key not in known]
-        hints = ", ".join(f"'{key}'{did_you_mean(key, known)}" for key in unknown)
-        return f"The setting '{name}' has what it can't have: {hints}"
+        return f"The setting '{name}' has what it can't have: {named_with_hints(unknown, known)}"
     return f"The setting '{name}' does not fit its schema ({error.validator}: {rule!r})."
 
 
@@ -147,6 +146,13 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     by_fold = {candidate.casefold(): candidate for candidate in reversed(list(candidates))}
     near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
     return f" Did you mean '{by_fold[near[0]]}'?" if near else ""
+
+
+def named_with_hints(names: Sequence[str], candidates: Sequence[str]) -> str:
+    """`'a', 'b'.`, and after it what each may have been meant to be: the end of a sentence."""
+    hints = "".join(did_you_mean(name, candidates) for name in names)
+    listed = ", ".join(f"'{name}'" for name in names)
+    return f"{listed}.{hints}"
 
 
 def from_environment(schema: dict[str, Any], prefix: str) -> dict[str, Any]:

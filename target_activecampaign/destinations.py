@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_activecampaign.config import did_you_mean
+from target_activecampaign.config import did_you_mean, named_with_hints
 from target_activecampaign.drift import hint
 from target_activecampaign.field_catalog import FieldCatalog, MappingError, normalised
 from target_activecampaign.forms import STANDARD, Form, fits, form_of
@@ -198,14 +198,14 @@ class Placing:
             if path is not None:
                 entries.append(self._resolved(name, path, destination))
                 continue
-            near = did_you_mean(name, list(paths(self._properties)))
             if name in own and not self._lenient:
+                near = did_you_mean(name, list(paths(self._properties)))
                 raise MappingError(
                     f"Stream '{self._stream}' has no property '{name}', which its "
                     f"'field_mapping' maps to '{destination}'.{near} The stream has "
                     f"{listed(self._properties)}: name one of these, or take it out."
                 )
-            lacking.append(f"'{name}'{near}")
+            lacking.append(name)
         if lacking and not entries and not settings.auto_map:
             raise MappingError(
                 f"'field_mapping' maps none of the properties of stream '{self._stream}': "
@@ -214,7 +214,7 @@ class Placing:
         if lacking:
             self._warnings.append(
                 f"Stream '{self._stream}' lacks properties that 'field_mapping' maps: "
-                f"{', '.join(lacking)}"
+                f"{named_with_hints(lacking, list(paths(self._properties)))}"
             )
         # What the stream's own mapping takes is not there for the general one.
         taken = {entry.key for entry in entries if entry.name in own}

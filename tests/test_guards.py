@@ -164,7 +164,7 @@ def test_each_guard_may_be_off_alone(mirror: Mirror) -> None:
 def test_a_guard_that_does_not_exist_is_an_error(mirror: Mirror, settings: dict[str, Any]) -> None:
     outcome = mirror.load(whole(TEN), **settings)
     assert outcome.code == 1
-    assert "'max_leave_percent'" in outcome.log
+    assert "guards' has what it can't have: 'max_leave_percent'. " in outcome.log
     assert "Did you mean 'max_leave_pct'?" in outcome.log
     assert mirror.sandbox.requests() == []
 

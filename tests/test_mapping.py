@@ -130,7 +130,7 @@ def test_two_fields_that_match_equally_are_both_named() -> None:
 def test_a_property_that_the_stream_lacks_is_a_warning() -> None:
     compiled = mapping("email", "tier", tear="TIER")
     assert compiled.warnings == [
-        "Stream 'profiles' lacks properties that 'field_mapping' maps: 'tear' Did you mean 'tier'?"
+        "Stream 'profiles' lacks properties that 'field_mapping' maps: 'tear'. Did you mean 'tier'?"
     ]
 
 

@@ -153,7 +153,7 @@ def test_and_a_warning_where_all_streams_do(load: TargetRunner) -> None:
     messages = [schema(address=ADDRESS), record(ADA)]
     outcome = load(messages, field_mapping={"address.cty": "CITY"}).succeeded()
     assert outcome.warnings == [
-        "Stream 'profiles' lacks properties that 'field_mapping' maps: 'address.cty' Did you mean "
+        "Stream 'profiles' lacks properties that 'field_mapping' maps: 'address.cty'. Did you mean "
         "'address.city'?"
     ]
 
