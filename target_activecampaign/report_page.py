@@ -25,6 +25,8 @@ logger = logging.getLogger("target-activecampaign")
 
 LATEST = 50
 """Runs that the index lists."""
+_BRIEF = 120
+"""Characters of a failed run's problem that the index shows."""
 
 _MEANINGS = {
     "added": "delivered, and not known in this stream before",
@@ -100,7 +102,7 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
     if outcome == "failed":
         kind, says = "badly", "It failed."
     elif outcome == "stopped":
-        kind, says = "badly", "It was stopped before it was through."
+        kind, says = "partly", "It was stopped before it was through."
         again = "" if preview else ": it goes on from what is settled"
         do.append((f"Run it again{again}.", None))
     elif preview:
@@ -108,7 +110,7 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
         says = "Nothing was sent. This is what a run would do."
         do.append(("What would be added, changed and removed", "preview"))
     elif refused:
-        kind, says = "partly", f"It worked, but for {_several(refused, 'refused record')}."
+        kind, says = _but_for(refused, counts["read"])
     elif counts["read"]:
         kind, says = "well", "It worked: all that was read is where it belongs."
     else:
@@ -126,6 +128,14 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "says": says, "do": do}
 
 
+def _but_for(refused: int, read: int) -> tuple[str, str]:
+    """How well a run went that came to its end and refused records, and what to say of it."""
+    if refused < read:
+        return "partly", f"It worked, but for {_several(refused, 'refused record')}."
+    which = "the only record was" if refused == 1 else f"all {refused:,} records were"
+    return "badly", f"Nothing was delivered: {which} refused."
+
+
 def _several(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
@@ -133,6 +143,7 @@ def _several(count: int, what: str) -> str:
 def _environment(secrets: Iterable[str]) -> Environment:
     # Here, as it would cost every start what only the end needs.
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+    from jinja2.filters import do_truncate  # noqa: PLC0415
 
     shared = shareable(secrets)
 
@@ -152,6 +163,8 @@ def _environment(secrets: Iterable[str]) -> Environment:
     environment.filters.update(
         number="{:,}".format,
         clock=lambda seconds: str(timedelta(seconds=round(seconds))),
+        # Cleaned while it is whole: half an address would not be known for one.
+        brief=lambda text: do_truncate(environment, shared(text), _BRIEF),
         moment=lambda iso: f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S %Z}",
     )
     return environment
@@ -180,6 +193,7 @@ def _latest(folder: Path) -> list[dict[str, Any]]:
                 "lists": ", ".join(lists),
                 "began": datetime.fromisoformat(run["started"]),
                 "refused": run["counts"]["invalid"] + run["counts"]["rejected"],
+                "problem": run.get("problem"),
                 "dry_run": run.get("dry_run", False),
                 **{name: run[name] for name in _SUMMARY},
             }

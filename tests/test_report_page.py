@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import stat
 from typing import TYPE_CHECKING, Any
@@ -229,8 +230,9 @@ def test_the_index_lists_the_runs_newest_first(load: TargetRunner) -> None:
     told = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
     ids = [one["Run"].split()[-1] for one in told]
     assert ids == [last["run_id"], first["run_id"]]
-    assert [one["Outcome"] for one in told] == ["failed", "completed"]
+    assert [one["Outcome"].split()[0] for one in told] == ["failed", "completed"]
     assert [one["Read"] for one in told] == ["2", "2"]
+    assert [one["Unchanged"] for one in told] == ["0", "0"]
     links = [one["href"] for tag, one in page.tags if tag == "a"]
     assert links == [f"run-{run_id}.html" for run_id in ids]
     shown = Page(html_of(load, last["run_id"])).text
@@ -238,6 +240,43 @@ def test_the_index_lists_the_runs_newest_first(load: TargetRunner) -> None:
     assert last["problem"].split("'")[0] in shown
     assert "It failed." in shown
     assert "There is nothing to do." in Page(html_of(load, first["run_id"])).text
+
+
+def test_the_index_gives_the_reason_of_a_failure_in_brief_and_clean(load: TargetRunner) -> None:
+    first = load([schema(), *people(1)]).succeeded().report
+    report = {**first, "run_id": "20200101T000000-0", "outcome": "failed"}
+    for before in range(90, 120, 5):
+        report["problem"] = f"{'x ' * (before // 2)}jane.doe@example.com {load.config['api_key']} y"
+        path = load.folder / "reports" / f"run-20200101T000000-{before}.json"
+        path.write_text(json.dumps(report), "utf-8")
+    load([schema(), *people(1)]).succeeded()
+
+    page = Page((load.folder / "reports" / "index.html").read_text("utf-8"))
+    (rows,) = page.tables.values()
+    told = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+    reasons = [one["Outcome"] for one in told if one["Outcome"].startswith("failed")]
+    assert len(reasons) == 6
+    assert max(map(len, reasons)) < 140
+    assert any("[address]" in reason for reason in reasons)
+    assert all(reason.endswith("...") for reason in reasons if "y" not in reason)
+    assert "jane" not in page.text
+    assert load.config["api_key"][:8] not in page.text
+    assert [one["Unchanged"] for one in told[:2]] == ["1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("records", "says"),
+    [
+        ([record("nobody")], "Nothing was delivered: the only record was refused."),
+        ([record("nobody"), record(None)], "Nothing was delivered: all 2 records were refused."),
+    ],
+)
+def test_a_run_that_delivered_nothing_does_not_say_that_it_worked(
+    load: TargetRunner, records: list[dict[str, Any]], says: str
+) -> None:
+    outcome = load([schema(), *records]).succeeded()
+    assert says in page_of(outcome).text
+    assert ("div", {"class": "verdict badly"}) in page_of(outcome).tags
 
 
 def test_names_are_shown_as_they_are_and_never_taken_for_markup(
@@ -322,7 +361,7 @@ def test_text_stands_out_from_its_ground(mixed: Outcome, media: str) -> None:
     roots = re.findall(r":root \{(.*?)\}", path.read_text("utf-8"), re.DOTALL)
     root = roots[0] if media == "light" else roots[1]
     colours = dict(re.findall(r"--(\w+): (#\w+);", root))
-    for text in ("text", "quiet", "link", "good", "bad"):
+    for text in ("text", "quiet", "link", "good", "some", "bad"):
         for ground in ("ground", "raised"):
             assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
 

@@ -38,6 +38,8 @@ def test_a_signal_while_reading_settles_what_was_read(
     assert outcome.states == [{"n": 1200}]
     assert len(sandbox.export()) == 1200
     assert outcome.report["outcome"] == "stopped"
+    (page,) = (outcome.folder / "reports").glob("run-*.html")
+    assert 'class="verdict partly"' in page.read_text("utf-8"), "it is not as bad as a failure"
 
 
 IMPORT = "/api/3/import/bulk_import"
