@@ -19,7 +19,7 @@ from target_activecampaign.activecampaign import (
     PaymentRequired,
     PermissionDenied,
 )
-from target_activecampaign.config import secrets_in
+from target_activecampaign.config import did_you_mean, secrets_in
 from target_activecampaign.failures import attempt
 from target_activecampaign.field_catalog import FieldCatalog
 from target_activecampaign.ledger import LedgerError, MissingLedgerError, Store, last_mapping
@@ -52,6 +52,10 @@ _RETRY_SECONDS = 10.0
 _NO_STREAM = (
     "No SCHEMA came: pipe a tap's output in, or name its catalog with --catalog, to see where "
     "each property would go."
+)
+_UNSEEN = (
+    "It has settings under 'streams', but no such stream was seen: name the catalog of a tap that "
+    "announces one stream after the other with --catalog, or mend the name."
 )
 _NAMES = (
     "settings", "rate budget", "host", "key", "list", "fields", "ledger", "rejects", "reports",
@@ -89,6 +93,7 @@ def of(
     settings: Settings,
     maps: StreamMaps,
     streams: Source,
+    warnings: Sequence[str],
 ) -> list[Check]:
     """Check everything, with settings that are valid by themselves.
 
@@ -96,11 +101,12 @@ def of(
         settings: What the operator wants.
         maps: What stream maps do.
         streams: Reads the streams that are to be mapped.
+        warnings: What is odd about the settings all the same, one sentence each.
     """
     ready = _Readiness(settings, maps)
     checks = _Checks(RedactingFilter(secrets_in(settings)))
     try:
-        checks.take("settings", ready.settings)
+        checks.take("settings", lambda: " ".join([ready.settings(), *warnings]))
         checks.take("rate budget", ready.rate_budget)
         checks.take("host", ready.host, "rate budget")
         checks.take("key", ready.key, "host")
@@ -131,6 +137,8 @@ def _take_mappings(checks: _Checks, ready: _Readiness, streams: Source) -> None:
         checks.taken.append(Check("mapping", NOT_CHECKED, _NO_STREAM))
     for one in announced:
         checks.take(f"mapping of {one.name}", lambda one=one: ready.mapping(one))  # type: ignore[misc]
+    for name, hint in ready.unseen_streams() if announced else ():
+        checks.taken.append(Check(f"mapping of {name}", NOT_CHECKED, f"{_UNSEEN}{hint}"))
 
 
 class _Checks:
@@ -169,6 +177,7 @@ class _Readiness:
         self._store: Store | None = None
         self._user: User | None = None
         self._refusal: ActiveCampaignError | None = None
+        self._seen: set[str] = set()
 
     def close(self) -> None:
         """Let go of the account and the ledger."""
@@ -251,9 +260,16 @@ class _Readiness:
 
     def mapping(self, announced: Announced) -> str:
         """Where the properties of a tap's stream would go, after stream maps."""
+        self._seen.add(announced.name)
         results = self._maps.results(announced.name, announced.schema, announced.keys)
+        self._seen.update(results)
         told = [self._mapped(name, announced, properties) for name, properties in results.items()]
         return " ".join(told) or "Removed by stream maps."
+
+    def unseen_streams(self) -> list[tuple[str, str]]:
+        """Streams with settings of their own that were not seen, and a hint at what each means."""
+        unseen = (name for name in self._settings.streams if name not in self._seen)
+        return [(name, did_you_mean(name, sorted(self._seen))) for name in unseen]
 
     def _mapped(self, name: str, announced: Announced, properties: Mapping[str, Schema]) -> str:
         settings = self._settings.for_stream(name)

@@ -161,5 +161,5 @@ def _test(
     except SingerSDKError as error:
         found = checks.of_invalid_settings([str(error)])
     else:
-        found = checks.of(made.settings, made.maps, streams)
+        found = checks.of(made.settings, made.maps, streams, made.warnings)
     return checks_command.show(found, form)

@@ -141,11 +141,15 @@ class TargetActiveCampaign(Target):
             raise ConfigValidationError(
                 "Config validation failed", errors=errors, schema=self.config_jsonschema
             )
-        for text in configuration.unknown_settings(
-            self.config, self.config_jsonschema["properties"]
-        ):
+        for text in self.warnings:
             self.logger.warning(text)
         return errors
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the configuration has that is not known."""
+        known = self.config_jsonschema["properties"]
+        return configuration.unknown_settings(self.config, known)
 
     @property
     def maps(self) -> StreamMaps:

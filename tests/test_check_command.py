@@ -143,6 +143,28 @@ def test_without_a_stream_the_mapping_is_not_checked_and_nothing_fails(
     assert "--catalog" in done.checks["mapping"][1]
 
 
+def test_a_stream_that_has_settings_and_was_not_seen_is_told(load: ForkedTargetRunner) -> None:
+    streams = {"profiles": {"tags": ["a"]}, "profile": {"tags": ["b"]}}
+
+    done = checked(load, messages=[schema()], streams=streams)
+
+    assert done.code == 0
+    assert done.results() == {"mapping of profile": "not checked"}
+    found = done.checks["mapping of profile"][1]
+    assert "--catalog" in found
+    assert found.endswith("mend the name. Did you mean 'profiles'?")
+
+
+def test_settings_that_are_not_known_are_named_and_nothing_fails(load: ForkedTargetRunner) -> None:
+    done = checked(load, lst_id=3, streams={"profiles": {"tgas": []}})
+
+    assert done.code == 0
+    result, found = done.checks["settings"]
+    assert result == "ok"
+    assert "'lst_id' is not known and has no effect. Did you mean 'list_id'?" in found
+    assert "'streams.profiles.tgas' is not known" in found
+
+
 def test_a_catalog_shows_the_selected_streams_and_the_fields_that_would_be_made(
     load: ForkedTargetRunner, sandbox: SandboxServer
 ) -> None:
