@@ -167,6 +167,8 @@ def filled(path: str) -> tuple[str, str]:
     text = fresh = (ROOT / path).read_text("utf-8")
     for name, make in PARTS[path].items():
         head, tail = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if (text.count(head), text.count(tail)) != (1, 1):
+            raise SystemExit(f"{path} must have the markers of '{name}' once, each on its line.")
         before, _, rest = fresh.partition(head)
         fresh = f"{before}{head}\n{make()}\n\n{tail}{rest.partition(tail)[2]}"
     return text, fresh

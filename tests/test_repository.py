@@ -25,6 +25,13 @@ def test_generated_parts_of_the_documents_fit_the_code() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_marker_stands_once_in_a_document() -> None:
+    for path in tracked():
+        if path.suffix == ".md":
+            markers = re.findall(r"^<!-- .+ -->", path.read_text("utf-8"), re.MULTILINE)
+            assert len(markers) == len(set(markers)), path
+
+
 def test_no_file_names_a_host_of_a_package_registry() -> None:
     hosts = re.compile(
         rb"pypi" rb"\.org|pythonhosted" rb"\.org|registry\.npm" rb"js|deb\.deb" rb"ian"
