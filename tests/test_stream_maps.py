@@ -209,7 +209,7 @@ def test_of_streams_that_become_one_each_may_lack_what_their_mapping_names(
     found = {name: one[2] for name, one in shown(sandbox).items()}
     assert found == {"ada": {"TIER": "Gold"}, "bob": {"CITY": "Oslo"}}
     assert outcome.warnings == [
-        f"Stream 'profiles' lacks properties that 'field_mapping' maps: '{name}'"
+        f"Stream 'profiles' lacks properties that 'field_mapping' maps: '{name}'."
         for name in ("town", "level")
     ]
 

@@ -261,7 +261,7 @@ def test_a_later_schema_of_a_stream_may_lack_what_its_own_mapping_names(
 
     outcome = load(messages, streams=own).succeeded()
 
-    assert outcome.warnings == ["Stream 'vip' lacks properties that 'field_mapping' maps: 'level'"]
+    assert outcome.warnings == ["Stream 'vip' lacks properties that 'field_mapping' maps: 'level'."]
     assert contact(sandbox)[2] == {"TIER": "Gold"}
     assert outcome.counts == {"read": 2, "added": 2}
     assert load(messages[2:], streams=own).code == 1, "the first schema must have it"
