@@ -169,13 +169,12 @@ def test_a_record_that_is_refused_in_one_segment_arrives_with_the_other(
 @pytest.mark.parametrize(
     ("own", "said"),
     [
-        ({"list_id": "No such list"}, "No such list"),
         ({"field_mapping": {"first_name": "NO_SUCH_FIELD"}}, "'NO_SUCH_FIELD'"),
         ({"field_mapping": {"frist_name": "NOTES"}}, "Did you mean 'first_name'?"),
         ({"field_mapping": {"email": "NOTES"}}, "no property for the e-mail address"),
         ({"sync_mode": "mirror", "on_leave": "field"}, "membership_field"),
     ],
-    ids=["list", "destination", "property", "address", "mode"],
+    ids=["destination", "property", "address", "mode"],
 )
 def test_a_stream_that_its_settings_do_not_fit_ends_the_run_before_its_first_record(
     sandbox: SandboxServer, load: TargetRunner, own: dict[str, Any], said: str
