@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -207,3 +208,19 @@ def _numeric_type(setting: dict[str, Any]) -> type[int | float | str] | None:
     if "number" in types:
         return float
     return int if "integer" in types else None
+
+
+def make_folder(setting: str, path: str) -> None:
+    """See that a folder that is written to at the end can be, before anything is sent.
+
+    Raises:
+        SettingError: It can't.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        raise SettingError(f"The setting '{setting}' names {path}, which is no folder to write in.")

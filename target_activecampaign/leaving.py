@@ -313,6 +313,28 @@ def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> st
     return f"Stream '{segment.stream}', list {segment.target.id}: {what}."
 
 
+def how_to_go_on(segments: Iterable[Segment], *, dry_run: bool) -> str:
+    """What to do when a guard has tripped.
+
+    Args:
+        segments: All segments of the run.
+        dry_run: Whether it was a preview.
+    """
+    if dry_run:
+        return (
+            "So a run would end, with everything else delivered. See whether the source is right; "
+            "if it is, the run after that may have 'guards.override_once' set to true."
+        )
+    once_more = "run once more with 'guards.override_once' set to true."
+    if any(one.settings.guards.override_once for one in segments):
+        once_more = (
+            "set 'guards.override_once' to false and run, then run once more with it set to true. "
+            "It lets the run through that follows one that was stopped without it."
+        )
+    right = "See whether the source is right; if it is,"
+    return f"Everything else was delivered. {right} {once_more}"
+
+
 def _log(segment: Segment, outcome: Outcome) -> None:
     name = f"Stream '{segment.stream}'"
     if outcome.kind == "empty":

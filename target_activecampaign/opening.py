@@ -149,10 +149,20 @@ class Streams:
                 other.of_list = [*other.of_list, segment.number]
         return segment
 
-    @property
-    def dropped(self) -> Mapping[str, Mapping[str, int]]:
-        """How many choices were dropped, by stream and property."""
-        return self._mappings.dropped
+    def tell_of_dropped(self) -> dict[str, dict[str, int]]:
+        """Warn of choices that were dropped; how many by stream and property."""
+        found = {name: dict(counts) for name, counts in self._mappings.dropped.items() if counts}
+        for name, counts in found.items():
+            several = ", ".join(
+                f"{count:,} of '{property_}'" for property_, count in counts.items()
+            )
+            logger.warning(
+                "Stream '%s': choices were dropped, as their fields lack such options: %s. "
+                "Add the options in ActiveCampaign, or see 'on_unknown_option'.",
+                name,
+                several,
+            )
+        return found
 
     def close(self) -> None:
         """Let go of what was read."""

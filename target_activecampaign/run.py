@@ -7,7 +7,6 @@ delivered, and STATE leaves behind what is settled.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -18,10 +17,10 @@ from target_activecampaign import publishing
 from target_activecampaign.account import Account
 from target_activecampaign.checkpoints import Checkpoints
 from target_activecampaign.comparison import Comparison
-from target_activecampaign.config import did_you_mean
+from target_activecampaign.config import did_you_mean, make_folder
 from target_activecampaign.delivery import Delivery
 from target_activecampaign.intake import Intake, Maker
-from target_activecampaign.leaving import Leaving
+from target_activecampaign.leaving import Leaving, how_to_go_on
 from target_activecampaign.ledger import Ledger
 from target_activecampaign.opening import Streams, check_lists
 from target_activecampaign.packer import Packer, Source
@@ -30,13 +29,12 @@ from target_activecampaign.rejects import REJECT_CODE, RejectFiles, SourceStream
 from target_activecampaign.report import Report
 from target_activecampaign.samples import Samples
 from target_activecampaign.segment import Passage, check_mode
-from target_activecampaign.settings import SettingError
 from target_activecampaign.settlement import Settlement
 from target_activecampaign.state_writer import StateWriter
 from target_activecampaign.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import msgspec
 
@@ -195,7 +193,7 @@ class Run:
     def _connect(self) -> _Parts:
         if self._parts is None:
             for name in ("rejects_path", "report_path"):
-                _make_folder(name, getattr(self._settings, name))
+                make_folder(name, getattr(self._settings, name))
             account = Account(self._settings)
             account.open()
             if not self._settings.sandbox:
@@ -467,23 +465,8 @@ class Run:
         self._leaving = False
         self._through = True
         if problems:
-            raise GuardError(f"{' '.join(problems)} {self._how_to_go_on(segments)}")
-
-    def _how_to_go_on(self, segments: Iterable[Segment]) -> str:
-        """What to do when a guard has tripped."""
-        if self._preview is not None:
-            return (
-                "So a run would end, with everything else delivered. See whether the source is "
-                "right; if it is, the run after that may have 'guards.override_once' set to true."
-            )
-        once_more = "run once more with 'guards.override_once' set to true."
-        if any(one.settings.guards.override_once for one in segments):
-            once_more = (
-                "set 'guards.override_once' to false and run, then run once more with it set to "
-                "true. It lets the run through that follows one that was stopped without it."
-            )
-        right = "See whether the source is right; if it is,"
-        return f"Everything else was delivered. {right} {once_more}"
+            how = how_to_go_on(segments, dry_run=self._settings.dry_run)
+            raise GuardError(f"{' '.join(problems)} {how}")
 
     def stop(self) -> None:
         """Let nobody leave from now on, and bear with an account that answers no more for a minute.
@@ -515,19 +498,6 @@ class Run:
                 hint = did_you_mean(name, self.report.streams)
                 logger.warning("'streams.%s' had no effect: no such stream came.%s", name, hint)
 
-    def _tell_of_dropped(self, dropped: Mapping[str, Mapping[str, int]]) -> None:
-        for stream, counts in dropped.items():
-            if counts:
-                several = ", ".join(f"{count:,} of '{name}'" for name, count in counts.items())
-                logger.warning(
-                    "Stream '%s': choices were dropped, as their fields lack such options: %s. "
-                    "Add the options in ActiveCampaign, or see 'on_unknown_option'.",
-                    stream,
-                    several,
-                )
-            if counts and stream in self.report.streams:
-                self.report.streams[stream]["dropped"] = dict(counts)
-
     def end(self, outcome: str, problem: str | None = None) -> Report:
         """Close everything, write the report, tell the webhook.
 
@@ -540,7 +510,8 @@ class Run:
         parts = self._parts
         if parts is not None:
             parts.progress.end()
-            self._tell_of_dropped(parts.streams.dropped)
+            for name, dropped in parts.streams.tell_of_dropped().items():
+                report.streams[name]["dropped"] = dropped
             if self._preview is not None:
                 segments = parts.streams.segments.values()
                 self._preview.look(
@@ -587,15 +558,3 @@ def _preview_of(settings: Settings) -> Preview | None:
     from target_activecampaign.preview import Preview  # noqa: PLC0415
 
     return Preview(settings)
-
-
-def _make_folder(setting: str, path: str) -> None:
-    """See that a folder that is written to at the end can be, before anything is sent."""
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        usable = os.access(folder, os.W_OK)
-    except OSError:
-        usable = False
-    if not usable:
-        raise SettingError(f"The setting '{setting}' names {path}, which is no folder to write in.")

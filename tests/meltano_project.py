@@ -54,13 +54,19 @@ class MeltanoProject:
         (folder / "sample_data").symlink_to(ROOT / "sample_data")
         (folder / "meltano.yml").write_bytes((ROOT / "meltano.yml").read_bytes())
 
-    def __call__(self, *arguments: str) -> Outcome:
-        """Run `meltano` with arguments; no output of any command may hold an address."""
+    def __call__(self, *arguments: str, given: str = "") -> Outcome:
+        """Run `meltano` with arguments; no output of any command may hold an address.
+
+        Args:
+            arguments: The arguments.
+            given: What it reads from standard input.
+        """
         kept = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
         done = subprocess.run(
             [MELTANO, *arguments],
             cwd=self.folder,
             env={**kept, **self.variables},
+            input=given,
             capture_output=True,
             text=True,
             timeout=300,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.meltano_project import MISSING, MeltanoProject, installed
 from tests.sample_profiles import arrived, expected, json_lines, profiles, usable_address
 from tests.sandbox_server import SandboxServer
+from tests.target_runner import lines, record, schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,6 +128,33 @@ def test_prod_sends_nothing_without_consent(
     assert "data_privacy_consent" in refused.log
     assert sandbox.api_key not in refused.out + refused.log
     assert len(sandbox.requests()) == already
+
+
+def test_prod_is_tested_and_previewed_first(
+    project: MeltanoProject, sandbox: SandboxServer, small_export: list[dict[str, Any]]
+) -> None:
+    _env_file(project, sandbox, consent="true")
+    good = sum(usable_address(profile) is not None for profile in small_export)
+    messages = [schema("unified_profiles"), record("ada@mail.test", "unified_profiles")]
+
+    tested = project("--environment=prod", "invoke", "target-activecampaign:test")
+    piped = project(
+        "--environment=prod",
+        "invoke",
+        "target-activecampaign:preview",
+        given=lines(messages).decode(),
+    )
+    project.variables["TARGET_ACTIVECAMPAIGN_DRY_RUN"] = "true"
+    previewed = project.run("--environment=prod", *RUN)
+
+    assert tested.code == 0, tested.log
+    assert re.search(r"^list +ok +2 'VIP customers'", tested.out, re.MULTILINE)
+    assert piped.code == 0, piped.log
+    assert "1 read, which would be 1 added" in piped.log
+    assert previewed["counts"]["added"] + previewed["counts"]["merged"] == good
+    assert {one["method"] for one in sandbox.requests()} == {"GET"}
+    assert sandbox.export() == []
+    assert "tap-warehouse" not in project("--environment=prod", "state", "list").out
 
 
 def test_the_schedule_runs_the_job_daily(project: MeltanoProject) -> None:
