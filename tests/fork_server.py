@@ -28,6 +28,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
+from jinja2 import BytecodeCache
+
+from target_activecampaign import report_page
 from target_activecampaign.__main__ import main
 from tests.target_runner import Outcome, TargetRunner, lines
 
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    from jinja2 import Environment
+    from jinja2.bccache import Bucket
     from typing_extensions import Self
 
 _TARGET = "target_activecampaign.target"
@@ -233,6 +238,7 @@ def _serve(door: socket.socket, constants: Mapping[str, Any]) -> None:
     """Answer requests until the other side goes; returns in a child that shall run the target."""
     target = importlib.import_module(_TARGET).TargetActiveCampaign
     _ = target.plugin_version  # imports what each run would import for it
+    _keep_pages()
     for name, value in constants.items():
         module, _, constant = name.rpartition(".")
         getattr(sys.modules[module], constant)  # a constant that is there no more is an error
@@ -259,6 +265,34 @@ def _serve(door: socket.socket, constants: Mapping[str, Any]) -> None:
         for number in files:
             os.close(number)
         door.sendall(f"{answer}\n".encode())
+
+
+class _Compiled(BytecodeCache):
+    """Compiled templates, kept in memory."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._code:
+            bucket.bytecode_from_string(self._code[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+def _keep_pages() -> None:
+    """Compile the templates of the report's pages, which each run would do at its end."""
+    make, compiled = report_page._environment, _Compiled()
+
+    def made(secrets: Iterable[str]) -> Environment:
+        environment = make(secrets)
+        environment.bytecode_cache = compiled
+        return environment
+
+    for name in made(()).list_templates():
+        made(()).get_template(name)
+    report_page._environment = made
 
 
 def _become_script(request: Mapping[str, Any], files: list[int]) -> None:
