@@ -135,7 +135,7 @@ def test_prod_is_tested_and_previewed_first(
 ) -> None:
     _env_file(project, sandbox, consent="true")
     good = sum(usable_address(profile) is not None for profile in small_export)
-    messages = [schema("unified_profiles"), record("ada@mail.test", "unified_profiles")]
+    messages = [schema("unified_profiles"), record("ada@example.com", "unified_profiles")]
 
     tested = project("--environment=prod", "invoke", "target-activecampaign:test")
     piped = project(
