@@ -27,8 +27,8 @@ from target_activecampaign.mappings import Mappings, StreamToMap
 from target_activecampaign.membership_field import MembershipFields
 from target_activecampaign.opening import (
     MEMBERSHIP,
-    MissingListError,
     kept_where_filled,
+    list_of,
     member_of,
 )
 from target_activecampaign.privacy import RedactingFilter
@@ -219,15 +219,12 @@ class _Readiness:
 
     def lists(self) -> str:
         """Also those of streams that have their own."""
-        settings = self._settings
         self._account.lists = self._account.client.lists()
-        own = [(one or {}).get("list_id") for one in settings.streams.values()]
         found, problems = {}, []
-        for wanted in dict.fromkeys([settings.list_id, *own]):
+        for setting, wanted in self._settings.lists.items():
             try:
-                if wanted is not None:
-                    one = self._account.find_list(wanted)
-                    found[one.id] = one.name
+                one = self._account.find_list(wanted, setting)
+                found[one.id] = one.name
             except ListError as error:  # noqa: PERF203 - of a handful
                 problems.append(str(error))
         if problems:
@@ -273,11 +270,7 @@ class _Readiness:
 
     def _mapped(self, name: str, announced: Announced, properties: Mapping[str, Schema]) -> str:
         settings = self._settings.for_stream(name)
-        if settings.list_id is None:
-            raise MissingListError(
-                f"Stream '{name}' has no list: set 'list_id', or 'streams.{name}.list_id'."
-            )
-        target = self._account.find_list(settings.list_id)
+        target = list_of(name, settings, self._account)
         check_mode(name, settings, announced.bookmarks)
         catalog = FieldCatalog(self._account.fields)
         history = self._history(name, target.id)

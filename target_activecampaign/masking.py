@@ -7,11 +7,12 @@ numbers and dates are shown in full.
 
 from __future__ import annotations
 
+from target_activecampaign.forms import FORMS, TEXT
+
 _DOTS = "•••"
 """Always as many, so that nobody learns a length."""
 
-_CHOICES = ("checkbox", "dropdown", "listbox", "multiselect", "radio")
-_PLAIN = {*_CHOICES, "currency", "date", "datetime", "number"}
+_PLAIN = {kind for form in FORMS if form is not TEXT for kind in form.types}
 """Types of custom fields whose values are no texts that people write."""
 
 

@@ -81,11 +81,7 @@ class Streams:
             ActiveCampaignError: What must be known beforehand can't be asked.
         """
         settings = self._settings.for_stream(name)
-        if settings.list_id is None:
-            raise MissingListError(
-                f"Stream '{name}' has no list: set 'list_id', or 'streams.{name}.list_id'."
-            )
-        target = self._account.find_list(settings.list_id)
+        target = list_of(name, settings, self._account)
         check_mode(name, settings, bookmarks)
         known = self.segments.get(name)
         history = drift.loaded(self._ledger.segments.mapping(name, target.id))
@@ -190,12 +186,21 @@ def check_lists(settings: Settings, account: Account) -> None:
     Raises:
         ListError: One is not.
     """
-    if settings.list_id is not None:
-        account.find_list(settings.list_id)
-    for name, own in settings.streams.items():
-        wanted = (own or {}).get("list_id")
-        if wanted is not None:
-            account.find_list(wanted, f"streams.{name}.list_id")
+    for setting, wanted in settings.lists.items():
+        account.find_list(wanted, setting)
+
+
+def list_of(stream: str, settings: StreamSettings, account: Account) -> ContactList:
+    """The list that a stream goes to.
+
+    Raises:
+        MissingListError, ListError: It has none, or one that is not there.
+    """
+    if settings.list_id is None:
+        raise MissingListError(
+            f"Stream '{stream}' has no list: set 'list_id', or 'streams.{stream}.list_id'."
+        )
+    return account.find_list(settings.list_id)
 
 
 def member_of(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_activecampaign.settlement import SETTLED
+from target_activecampaign.words import several
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -260,7 +261,7 @@ class Progress:
         """
         delivery, leaving = self._delivery, self._leaving
         if delivery.recovering:
-            imports = _several(delivery.recovering, "import")
+            imports = several(delivery.recovering, "import")
             activity = f"asking what became of {imports} of an earlier run"
         elif leaving.leavers:
             activity = f"letting people leave: {self._settlement.leavers:,} of {leaving.leavers:,}"
@@ -269,10 +270,10 @@ class Progress:
         elif self._reader.waiting:
             activity = "waiting for the tap"
         elif delivery.unconfirmed:
-            imports = _several(delivery.unconfirmed, "import")
+            imports = several(delivery.unconfirmed, "import")
             activity = f"waiting for {imports} to be confirmed"
         elif delivery.posting:
-            imports = _several(delivery.posting, "import")
+            imports = several(delivery.posting, "import")
             activity = f"posting {imports} as the limit allows"
         else:
             activity = ""
@@ -284,10 +285,6 @@ class Progress:
 def _can_show_a_line() -> bool:
     dumb = os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
     return sys.stderr.isatty() and not dumb
-
-
-def _several(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _rounded(value: float | None) -> int | None:

@@ -20,6 +20,7 @@ from singer_sdk.singerlib.json import deserialize_json
 
 from target_activecampaign.codes import CODES
 from target_activecampaign.privacy import RedactingFilter
+from target_activecampaign.words import several
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,8 +93,8 @@ class Rejects:
         for (stream, code), count in sorted(self.counts.items()):
             again = "yes" if _explained(code)[2] else "no"
             rows.append((stream, code, f"{count:,}", again))
-        records = _several(self.counts.total(), "refused record")
-        parts = [f"{records} in {_several(len(self.files), 'file')}.", _table(rows)]
+        records = several(self.counts.total(), "refused record")
+        parts = [f"{records} in {several(len(self.files), 'file')}.", _table(rows)]
         parts += [self._about(code, width) for code in self.codes]
         parts.append(
             "When they are corrected, in the file itself or in a copy, send them again:\n"
@@ -107,7 +108,7 @@ class Rejects:
         for stream, other in sorted(self.counts):
             if other == code:
                 lines += [
-                    f"  {stream}, {_several(count, 'record')}: {reason}"
+                    f"  {stream}, {several(count, 'record')}: {reason}"
                     for reason, count in self._most_frequent(stream, code)
                 ]
         if code in _REASONS_STAY:
@@ -195,10 +196,6 @@ def _shown(text: str) -> str:
     """A text out of a file, without addresses and without what would steer a terminal."""
     printable = "".join(one if one.isprintable() else "?" for one in text)
     return RedactingFilter().redacted(printable)
-
-
-def _several(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
 def _table(rows: Iterable[tuple[str, str, str, str]]) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.privacy import shareable
 from target_activecampaign.settlement import SETTLED
+from target_activecampaign.words import several
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,7 +121,7 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
         do.append(("See why records were refused, and what to do.", "refused"))
     kept = sum(one.get("mirror", {}).get("not_left", 0) for one in report["streams"].values())
     if kept:
-        do.append((f"{_several(kept, 'leaver')} could not leave: see which stream.", "left"))
+        do.append((f"{several(kept, 'leaver')} could not leave: see which stream.", "left"))
     if any(one.get("dropped") for one in report["streams"].values()):
         do.append(("Choices were dropped, as their fields lack them: see which.", "mapping"))
     if kind == "well" and not do:
@@ -131,13 +132,9 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
 def _but_for(refused: int, read: int) -> tuple[str, str]:
     """How well a run went that came to its end and refused records, and what to say of it."""
     if refused < read:
-        return "partly", f"It worked, but for {_several(refused, 'refused record')}."
+        return "partly", f"It worked, but for {several(refused, 'refused record')}."
     which = "the only record was" if refused == 1 else f"all {refused:,} records were"
     return "badly", f"Nothing was delivered: {which} refused."
-
-
-def _several(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _environment(secrets: Iterable[str]) -> Environment:

@@ -110,7 +110,6 @@ class Run:
         self._raw: bytes | None = None
         self._parts: _Parts | None = None
         self._announced = ""
-        self._partial = False
         self._through = False
         self._leaving = False
         self._stopped = False
@@ -141,7 +140,6 @@ class Run:
             self._sources[stream] = SourceStream(stream, schema, tuple(keys or ()))
         passage = self._passages.setdefault(stream, Passage())
         passage.partial = REJECT_CODE in schema["properties"]
-        self._partial = self._partial or passage.partial
         self._bookmarks[stream] = bookmarks or []
         self._announced = stream
 
@@ -493,8 +491,10 @@ class Run:
 
     def warn_of_unused_settings(self) -> None:
         """Name streams that have settings and did not come, once the input was read to its end."""
+        if any(one.partial for one in self._passages.values()):
+            return
         for name in self._settings.streams:
-            if self.report.streams and name not in self.report.streams and not self._partial:
+            if self.report.streams and name not in self.report.streams:
                 hint = did_you_mean(name, self.report.streams)
                 logger.warning("'streams.%s' had no effect: no such stream came.%s", name, hint)
 

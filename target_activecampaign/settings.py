@@ -540,6 +540,14 @@ class Settings:
         """How many contacts may be imported a minute; None if there is no limit."""
         return round(self.batch_size_rows * self.imports_per_minute) or None
 
+    @property
+    def lists(self) -> dict[str, int | str]:
+        """What lists are called, by the setting that names each."""
+        named = {"list_id": self.list_id}
+        for stream, own in self.streams.items():
+            named[f"streams.{stream}.list_id"] = (own or {}).get("list_id")
+        return {setting: wanted for setting, wanted in named.items() if wanted is not None}
+
     def for_stream(self, stream: str) -> StreamSettings:
         """The settings of one stream, by its name after stream maps."""
         given = self.streams.get(stream) or {}

@@ -17,15 +17,15 @@ from singer_sdk.helpers.capabilities import FLATTENING_CONFIG, STREAM_MAPS_CONFI
 
 from target_activecampaign.settings import SETTINGS
 from tests import test_batch_files, test_refusals, test_stream_maps
-from tests.fork_server import ForkServer
-from tests.mirrors import QUICK, quick_sandbox
 from tests.target_runner import SCRIPT, people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import TargetRunner
+
+pytestmark = pytest.mark.quick
 
 ALL = [*(setting.name for setting in SETTINGS), *STREAM_MAPS_CONFIG["properties"]]
 ALL += FLATTENING_CONFIG["properties"]
@@ -76,18 +76,6 @@ def about() -> dict[str, Any]:
     text = told("--about", "--format=json")
     loaded: dict[str, Any] = json.loads(text, object_pairs_hook=without_duplicates)
     return loaded
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 # Settings

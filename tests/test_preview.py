@@ -22,9 +22,8 @@ from target_activecampaign.preview_client import PreviewClient
 from target_activecampaign.settings import Settings
 from tests import postgres_server
 from tests.api_stub import ApiStub, Reply
-from tests.fork_server import ForkServer
 from tests.ledgers import LEDGER, SCHEMA, database, emptied, going_on
-from tests.mirrors import QUICK, UNSUBSCRIBED, Mirror, mirrored, quick_sandbox, wait_for, whole
+from tests.mirrors import UNSUBSCRIBED, Mirror, mirrored, wait_for, whole
 from tests.target_runner import lines, people, record, schema, state
 
 if TYPE_CHECKING:
@@ -35,20 +34,10 @@ if TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import Outcome
 
+pytestmark = pytest.mark.quick
+
 ADA = "ada@example.com"
 FIELDS = {"tier": "string", "city": "string", "birthday": "string"}
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_sandbox() -> Iterator[SandboxServer]:
-    with quick_sandbox() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
