@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 10)
-NEWEST = (3, 13)
+NEWEST = (3, 15)
 
 
 class SetUpError(Exception):
@@ -49,9 +49,9 @@ def supported_python() -> str:
             return found
     running = "{}.{}".format(*sys.version_info)
     raise SetUpError(
-        f"This needs Python 3.10, 3.11, 3.12 or 3.13. The Python that runs it is {running}, and "
-        "there is no python3.10 to python3.13 on the PATH. Install one of them, from your "
-        "system's packages or with `uv python install 3.13`, and start this with it."
+        f"This needs Python 3.10 to 3.{NEWEST[1]}. The Python that runs it is {running}, and the "
+        f"PATH has no python3.10 to python3.{NEWEST[1]}. Install one of them, from your system's "
+        "packages or with `uv python install 3.13`, and start this with it."
     )
 
 

@@ -185,16 +185,16 @@ class Store:
 
     def one(self, sql: str, *values: Any) -> sqlite3.Row | None:
         """The first row of a query, or None."""
-        row: sqlite3.Row | None = self.db.execute(sql, values).fetchone()
+        row: sqlite3.Row | None = self.db.execute(sql, _bound(sql, values)).fetchone()
         return row
 
     def all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         """All rows of a query."""
-        return self.db.execute(sql, values).fetchall()
+        return self.db.execute(sql, _bound(sql, values)).fetchall()
 
     def number(self, sql: str, *values: Any) -> int:
         """The single number that a query gives (0 for none)."""
-        row = self.db.execute(sql, values).fetchone()
+        row = self.db.execute(sql, _bound(sql, values)).fetchone()
         return int(row[0]) if row and row[0] is not None else 0
 
     def insert(self, sql: str, *values: Any) -> int:
@@ -227,6 +227,16 @@ class Store:
         )  # fmt: skip
         if number % 1000 == 0:
             self.db.execute("DELETE FROM request WHERE id <= ?", (number - _KEPT_REQUESTS,))
+
+
+def _bound(sql: str, values: tuple[Any, ...]) -> tuple[Any, ...] | dict[str, Any]:
+    """Values as SQLite's module takes them: by name where the query numbers them.
+
+    The first releases of Python 3.12 warn of a sequence there.
+    """
+    if "?1" not in sql:
+        return values
+    return {str(number): value for number, value in enumerate(values, start=1)}
 
 
 def _check_marks(db: sqlite3.Connection, file: Path) -> None:
