@@ -110,9 +110,13 @@ def test_meltano_loads_with_nothing_but_the_definition(tmp_path: Path) -> None:
     plugins = project.folder / "plugins" / "loaders"
     plugins.mkdir(parents=True)
     (plugins / LOCK.name).write_bytes(LOCK.read_bytes())
-    given = example("../hub/README.md", "loader")
+    (loader,) = example("../hub/README.md", "loader")["plugins"]["loaders"]
+    given = example("unreleased.md", "loader")
+    (until_then,) = given["plugins"]["loaders"]
+    assert {**loader, "pip_url": until_then["pip_url"]} == until_then
     # As in the repository's own project, where it is installed already.
-    given["plugins"]["loaders"][0]["pip_url"] = "-e .[sandbox]"
+    until_then["pip_url"] = until_then["pip_url"].replace("/path/to/target-activecampaign", ".")
+    assert until_then["pip_url"] == "-e .[sandbox]"
     (project.folder / "meltano.yml").write_text(
         yaml.safe_dump({**given, "send_anonymous_usage_stats": False})
     )

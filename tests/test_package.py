@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -17,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
 import pytest
+import yaml
 from trove_classifiers import classifiers as known_classifiers
 
+from tests.guide import block
 from tests.installed import built
 from tests.target_runner import lines, people, schema, state
 from tests.test_repository import ROOT, tracked
@@ -88,11 +92,25 @@ def test_what_the_package_says_of_itself_is_known_and_agrees(metadata: Message) 
     said = metadata.get_all("Classifier", [])
     assert set(said) <= known_classifiers
     pythons = [one.rpartition(" ")[2] for one in said if " :: Python :: 3." in one]
-    assert pythons == ["3.10", "3.11", "3.12", "3.13"]
-    assert metadata["Requires-Python"] == f"<3.14,>={pythons[0]}"
+    assert pythons == [f"3.{minor}" for minor in range(10, 16)]
+    assert metadata["Requires-Python"] == f">={pythons[0]}"
+    ci = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    assert ci["jobs"]["everything"]["strategy"]["matrix"]["python"] == pythons
+    told = f"Python {pythons[0]} to {pythons[-1]}"
+    for document in ("README.md", "CONTRIBUTING.md", "docs/tutorial.md"):
+        assert told in (ROOT / document).read_text("utf-8")
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata.get_payload() == (ROOT / "README.md").read_text("utf-8")
+
+
+def test_until_the_release_a_clone_can_be_installed(metadata: Message) -> None:
+    command, option, clone = shlex.split(block("unreleased.md", "pip"))
+    assert (command, option) == ("pip", "install")
+    path, extra = re.fullmatch(r"(.+)\[(.+)\]", clone).groups()  # type: ignore[union-attr]
+    assert path == f"/path/to/{metadata['Name']}"
+    assert extra in metadata.get_all("Provides-Extra", [])
+    assert "unreleased.md" in (ROOT / "README.md").read_text("utf-8")
 
 
 # In an empty environment
