@@ -51,14 +51,12 @@ def _setting_yaml(name: str, schema: dict[str, Any]) -> str:
 def kind_of(types: str | list[str]) -> str:
     """Meltano's word for a JSON type.
 
-    Numbers that may have a fraction are of kind `integer`: Meltano 4.4 fails to hand on the kind
-    `decimal`, and leaves a fraction that stands in meltano.yml as it is. Only in a variable does
-    such a setting have to be a whole number.
+    All but objects and arrays are of kind `string`, and the target reads them. Meltano takes a
+    boolean that it does not understand for false, takes no fraction for an `integer`, and fails
+    to hand on a `decimal`.
     """
-    if "string" in types:
-        return "string"
     first = types if isinstance(types, str) else types[0]
-    return "integer" if first == "number" else first
+    return first if first in {"array", "object"} else "string"
 
 
 def written() -> str:
