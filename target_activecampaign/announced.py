@@ -93,7 +93,7 @@ def _of_messages(lines: Iterable[str]) -> list[Announced]:
 def _of_catalog(path: str) -> list[Announced]:
     """The streams that a catalog selects."""
     wrong = f"The catalog {path} is none of a Singer tap's."
-    content = _object(Path(path).read_text("utf-8", "replace"), wrong)
+    content = _object(Path(path).read_text("utf-8-sig", "replace"), wrong)
     try:
         entries = list(Catalog.from_dict(content).streams)
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -5,17 +5,16 @@ What only one of them needs is imported for that one: a run starts without it.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
+from singer_sdk.plugin_base import _ConfigInput
+
+from target_activecampaign.config_files import ConfigFileError, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from singer_sdk.plugin_base import _ConfigInput
+    import logging
 
     from target_activecampaign.target import TargetActiveCampaign
 
@@ -26,7 +25,7 @@ def with_options(command: click.Command) -> click.Command:
         if option.name == "about_format" and isinstance(option, click.Option):
             option.help = "Specify output style for --about, or json for --rejects and --test"
         if option.name == "config":
-            option.callback = _checked(option.callback)
+            option.callback = _read_config
     command.params += [
         click.Option(
             ["--dry-run"],
@@ -55,36 +54,16 @@ def with_options(command: click.Command) -> click.Command:
     return command
 
 
-def _checked(read: Callable[..., Any] | None) -> Callable[..., Any]:
-    """The SDK's way to read configuration files, which leaves those alone that it can't read."""
-
-    def checked(context: click.Context, option: click.Parameter, paths: tuple[str, ...]) -> Any:
+def _read_config(_context: click.Context, _option: click.Parameter, paths: Any) -> _ConfigInput:
+    """Read configuration files, of which the later win; the SDK's own way opens each twice."""
+    config: dict[str, Any] = {}
+    try:
         for path in paths:
             if path != "ENV":
-                _check_file(path)
-        return read(context, option, paths) if read else paths
-
-    return checked
-
-
-def _check_file(path: str) -> None:
-    """See whether a configuration file can be read.
-
-    Raises:
-        click.ClickException: It can't; the text quotes nothing of it.
-    """
-    file = f"The configuration file '{path}'"
-    try:
-        config = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise click.ClickException(f"{file} can't be read: {error.strerror}.") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise click.ClickException(f"{file} is no valid JSON: see {where}.") from None
-    except UnicodeDecodeError:
-        raise click.ClickException(f"{file} is no text in UTF-8.") from None
-    if not isinstance(config, dict):
-        raise click.ClickException(f"{file} holds no JSON object.")
+                config.update(read_config(path))
+    except ConfigFileError as error:
+        raise click.ClickException(str(error)) from None
+    return _ConfigInput(config=config, parse_env="ENV" in paths)
 
 
 def run(
@@ -120,7 +99,14 @@ def run(
     if test:
         return _test(target, config, about_format, catalog, file_input)
     target.print_version(print_fn=target.logger.info)
-    return _made(target, config, dry_run=dry_run).load(file_input)
+    try:
+        made = _made(target, config, dry_run=dry_run)
+    except ConfigValidationError as error:
+        # Not left to the SDK, whose last line says only that something is wrong.
+        for problem in error.errors:
+            target.logger.error(problem)  # noqa: TRY400 - a traceback tells nothing more
+        return 1
+    return made.load(file_input)
 
 
 def _made(
@@ -131,6 +117,11 @@ def _made(
         config=config.config if config else {},
         parse_env_config=bool(config and config.parse_env),
     )
+
+
+def _is_no_parsing(record: logging.LogRecord) -> bool:
+    """Keep out what the SDK logs of each start, which is no part of what `--test` shows."""
+    return "env var" not in str(record.msg)
 
 
 def _show_rejects(files: list[str], form: str | None) -> int:
@@ -154,6 +145,7 @@ def _test(
     if form not in {None, "json"}:
         raise click.UsageError("--test knows --format json alone.")
     streams = announced.source(catalog, file_input)
+    target.logger.addFilter(_is_no_parsing)
     try:
         made = _made(target, config)
     except ConfigValidationError as error:

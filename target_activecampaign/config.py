@@ -5,22 +5,31 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from dotenv import find_dotenv
 from jsonschema import Draft202012Validator
-from singer_sdk.configuration._dict_config import parse_environment_config
 
 from target_activecampaign import webhook
+from target_activecampaign.config_values import Converter
 from target_activecampaign.phones import phone_converter
 from target_activecampaign.settings import STREAM_SETTINGS, SettingError, Settings
+from target_activecampaign.variables import read_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from jsonschema import ValidationError
+
+
+def convert(
+    config: Mapping[str, Any], schema: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return a configuration in the types of its schema, and what of it can't be read."""
+    converter = Converter()
+    return converter.convert(dict(config), schema), converter.problems
 
 
 def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
@@ -36,7 +45,7 @@ def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
     found += _connection_problems(settings) + _country_problems(settings)
     if settings.on_complete_webhook and (wrong := webhook.problem(settings.on_complete_webhook)):
         found.append(wrong)
-    if settings.list_id is None and not any(
+    if settings.list_id in {None, ""} and not any(
         (own or {}).get("list_id") is not None for own in settings.streams.values()
     ):
         found.append(
@@ -156,58 +165,70 @@ def named_with_hints(names: Sequence[str], candidates: Sequence[str]) -> str:
     return f"{listed}.{hints}"
 
 
-def from_environment(schema: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The settings that environment variables and a `.env` file give.
+@dataclass(frozen=True)
+class Environment:
+    """The settings that variables give.
 
-    The SDK's own parser is asked for one setting at a time, with numbers disguised as
-    strings: by itself it leaves `number` a string, which the schema then refuses, takes
-    any type that admits an integer for one (a list's name would end in a traceback), and
-    does not say which variable it could not read. It also looks for `.env` from its own
-    place upwards, which only finds one if it is installed below the project; here the
-    search begins in the current folder.
+    Attributes:
+        values: The settings.
+        told: Where they come from, as far as a reader may not expect it, one sentence each.
+        warnings: A sentence for each variable that names no setting.
+    """
+
+    values: dict[str, Any]
+    told: list[str]
+    warnings: list[str]
+
+
+def from_environment(schema: Mapping[str, Any], prefix: str) -> Environment:
+    """Read the settings that environment variables and `./.env` give.
+
+    The SDK's own parser is not asked: to it, each text that is not `true` is false.
 
     Raises:
-        ValueError: A variable that can't be read; the message names it, not its value.
+        SettingError: Variables that can't be read; each argument names one, not its value.
     """
-    dotenv = find_dotenv(usecwd=True)
-    found: dict[str, Any] = {}
-    for name, setting in schema["properties"].items():
-        numeric = _numeric_type(setting)
-        asked = {"type": "string"} if numeric else setting
-        variable = f"{prefix}{name.upper()}"
-        try:
-            given = parse_environment_config({"properties": {name: asked}}, prefix, dotenv)
-            if name in given:
-                found[name] = numeric(given[name]) if numeric else given[name]
-        except ValueError:
-            kinds = setting.get("type", "object")
-            wanted = kinds if isinstance(kinds, str) else kinds[0]
-            form = "JSON" if wanted in {"object", "array"} else f"a value of type {wanted}"
-            raise ValueError(
-                f"The environment variable {variable} can't be read: it must hold {form}."
-            ) from None
-    return found
+    given = read_variables(prefix)
+    known = {f"{prefix}{name.upper()}": name for name in schema["properties"]}
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for variable in known.keys() & given.values.keys():
+        name = known[variable]
+        converter = Converter(variable)
+        values[name] = converter.convert(given.values[variable], schema["properties"][name], name)
+        problems += converter.problems
+    if problems:
+        raise SettingError(*sorted(problems))
+    told = []
+    if names := [name for name in given.of_file if name in known]:
+        told.append(f"Read from .env in the current folder: {', '.join(names)}.")
+    if names := [name for name in given.overridden if name in known]:
+        told.append(f"The environment wins over .env in {', '.join(names)}.")
+    return Environment(values, told, _unknown_variables(given.values, schema, prefix))
 
 
-def variables_not_read(config: Mapping[str, Any], schema: dict[str, Any], prefix: str) -> list[str]:
+def _unknown_variables(names: Iterable[str], schema: Mapping[str, Any], prefix: str) -> list[str]:
+    """A warning for each variable that names no setting, with the nearest that does."""
+    known = [f"{prefix}{name.upper()}" for name in schema["properties"]]
+    # Meltano adds variables for what is inside of objects, and those of its own.
+    inside = (*(f"{name}_" for name in known), f"{prefix}_", f"{prefix}LOGLEVEL")
+    return [
+        f"The environment variable {name} names no setting and has no effect."
+        f"{did_you_mean(name, known)}"
+        for name in names
+        if name not in known and not name.startswith(inside)
+    ]
+
+
+def variables_not_read(
+    config: Mapping[str, Any], schema: Mapping[str, Any], prefix: str
+) -> list[str]:
     """A hint for whoever sets variables and does not say that they are to be read."""
     names = [f"{prefix}{name.upper()}" for name in schema["properties"] if name not in config]
     unread = [name for name in names if name in os.environ]
     if not unread:
         return []
     return [f"The environment has {', '.join(unread)}: they are read with --config=ENV alone."]
-
-
-def _numeric_type(setting: dict[str, Any]) -> type[int | float | str] | None:
-    types = setting.get("type")
-    if types is None:
-        return None
-    types = {types} if isinstance(types, str) else set(types)
-    if "string" in types:
-        return str
-    if "number" in types:
-        return float
-    return int if "integer" in types else None
 
 
 def make_folder(setting: str, path: str) -> None:

@@ -7,7 +7,6 @@ The JSON schema of the target (and with it `--about`), the settings in the docum
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -529,8 +528,6 @@ class Settings:
         values: dict[str, Any] = {}
         for known in fields(cls):
             given = config.get(known.name)
-            if isinstance(given, Decimal):
-                given = float(given)  # the SDK reads fractions to the digit
             default = _BY_NAME[known.name].default
             values[known.name] = empty.get(known.name, default) if given is None else given
         return cls(**values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -30,7 +31,7 @@ from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.flattening import without_booleans
 from target_activecampaign.intake import Maker
 from target_activecampaign.reader import MessageReader, are_objects
-from target_activecampaign.run import Run
+from target_activecampaign.run import Run, StoppedError
 from target_activecampaign.sink import ContactSink
 from target_activecampaign.stream_maps import StreamMaps
 from target_activecampaign.validation import check_schema
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     import click
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.sinks import Sink
+
+MELTANO_TEST_STREAM = "meltano_test_stream"
+"""The stream that `meltano config test` pipes into every loader, to see whether it works."""
 
 _BATCH_LINES = 200
 """Records of batch files that are handed on together."""
@@ -79,6 +83,7 @@ class TargetActiveCampaign(Target):
 
         `dry_run` makes it a preview, whatever the setting of that name says.
         """
+        self._reads_variables = parse_env_config
         super().__init__(
             config=config,
             parse_env_config=parse_env_config,
@@ -97,6 +102,7 @@ class TargetActiveCampaign(Target):
         self.run.read_record = self._read_record
         self.max_parallelism = 1
         self._stopped_by: int | None = None
+        self._is_meltano_test = False
         # The stream of the current message, as the tap names it.
         self.source = ""
         self._sinks: dict[tuple[str, str], Sink] = {}
@@ -118,23 +124,28 @@ class TargetActiveCampaign(Target):
         """The settings that `TARGET_ACTIVECAMPAIGN_*` variables give."""
         cls.append_builtin_config(cls.config_jsonschema)
         try:
-            return configuration.from_environment(cls.config_jsonschema, cls._env_var_prefix)
-        except ValueError as error:
+            given = configuration.from_environment(cls.config_jsonschema, cls._env_var_prefix)
+        except settings.SettingError as error:
             raise ConfigValidationError(
-                "Config validation failed", errors=[str(error)], schema=cls.config_jsonschema
+                "Config validation failed", errors=list(error.args), schema=cls.config_jsonschema
             ) from None
+        for text in given.told:
+            cls.logger.info(text)
+        return given.values
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         """Check the configuration; the SDK's own messages would quote the key."""
         self.append_builtin_config(self.config_jsonschema)
-        errors = configuration.problems(self.config, self.config_jsonschema)
+        self._config, errors = configuration.convert(self.config, self.config_jsonschema)
+        errors = errors or configuration.problems(self.config, self.config_jsonschema)
         if not errors and not self.config.get("sandbox"):
             try:
                 parse_api_url(self.config["api_url"])
             except ValueError as error:
                 errors.append(f"The setting 'api_url' can't be used: {error}")
         if errors:
-            errors += configuration.variables_not_read(
+            # First, as the last line of the log is to be a cause.
+            errors[:0] = configuration.variables_not_read(
                 self.config, self.config_jsonschema, self._env_var_prefix
             )
         if errors and raise_errors:
@@ -149,7 +160,12 @@ class TargetActiveCampaign(Target):
     def warnings(self) -> list[str]:
         """What the configuration has that is not known."""
         known = self.config_jsonschema["properties"]
-        return configuration.unknown_settings(self.config, known)
+        found = configuration.unknown_settings(self.config, known)
+        if self._reads_variables:
+            found += configuration.from_environment(
+                self.config_jsonschema, self._env_var_prefix
+            ).warnings
+        return found
 
     @property
     def maps(self) -> StreamMaps:
@@ -161,6 +177,9 @@ class TargetActiveCampaign(Target):
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
         stream, schema = message_dict["stream"], message_dict["schema"]
+        if stream == MELTANO_TEST_STREAM and not self.run.connected:
+            self._is_meltano_test = True
+            raise StoppedError
         check_schema(schema, stream)
         schema["properties"] = without_booleans(schema["properties"])
         self.run.announce(
@@ -361,6 +380,8 @@ class TargetActiveCampaign(Target):
     def load(self, file_input: IO[str] | None) -> int:
         """Read the input to its end, settle it and write the report; returns the exit code."""
         problem = attempt(lambda: self._listen(file_input))
+        if self._is_meltano_test:
+            return self._answer_meltano(file_input)
         if self.run.report.finished is None:
             # What was read before the error is on its way or still to be sent: settle it.
             attempt(self.run.settle)
@@ -370,6 +391,17 @@ class TargetActiveCampaign(Target):
             self.logger.error(problem)
             return 1
         return 128 + self._stopped_by if self._stopped_by else 0
+
+    def _answer_meltano(self, file_input: IO[str] | None) -> int:
+        """Do what `--test` does instead of a load; returns the exit code."""
+        from target_activecampaign import checks, checks_command  # noqa: PLC0415
+
+        # Meltano takes it for a failure when its messages are not read to their end.
+        with contextlib.suppress(OSError, ValueError):
+            for _ in file_input or self.message_reader.default_input:
+                pass
+        found = checks.of(self.settings, self.maps, list, self.warnings)
+        return checks_command.tell_meltano(found, self.logger)
 
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """End the input, so that what was read is settled; a second signal ends at once."""

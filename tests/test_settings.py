@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from singer_sdk.configuration._dict_config import parse_environment_config
 
 from target_activecampaign import config, settings
 from target_activecampaign.target import TargetActiveCampaign
@@ -107,13 +106,3 @@ def test_a_variable_that_cannot_be_read_is_named(
     monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(ValueError, match=f"{PREFIX}{name} .*{wanted}"):
         config.from_environment(settings.json_schema(), PREFIX)
-
-
-def test_the_sdk_still_needs_our_parser_of_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When this fails, the SDK reads numbers itself and `from_environment` can be simpler."""
-    monkeypatch.setenv(PREFIX + "CHECKPOINT_SECONDS", "0.5")
-    given = parse_environment_config(settings.json_schema(), PREFIX)
-    assert given["checkpoint_seconds"] == "0.5"
-    monkeypatch.setenv(PREFIX + "LIST_ID", "VIP customers")
-    with pytest.raises(ValueError, match="invalid literal for int"):
-        parse_environment_config(settings.json_schema(), PREFIX)

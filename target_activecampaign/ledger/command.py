@@ -8,10 +8,10 @@ import dataclasses
 import json
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.config import from_environment
+from target_activecampaign.config import convert, from_environment
+from target_activecampaign.config_files import ConfigFileError, read_config
 from target_activecampaign.contact import Refusal, person_key, valid_address
 from target_activecampaign.ledger.forgetting import (
     Choice,
@@ -23,7 +23,7 @@ from target_activecampaign.ledger.forgetting import (
 from target_activecampaign.ledger.overview import overview, set_aside, size
 from target_activecampaign.ledger.overview_text import in_bytes, in_words
 from target_activecampaign.ledger.store import LedgerError, Store
-from target_activecampaign.settings import Settings
+from target_activecampaign.settings import SettingError, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,10 @@ _MEANING_OF_A_PERSON = (
     "If the source still has the person, the next run enters and delivers them again: take them "
     "out there first. Nothing changes in ActiveCampaign."
 )
+
+
+_SCHEMA = {"properties": {"ledger_url": {"type": "string"}}}
+"""The one setting that matters here."""
 
 
 class _CommandError(Exception):
@@ -105,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
             action(store, args)
         finally:
             store.close()
-    except (_CommandError, ChoiceError, LedgerError) as error:
+    except (_CommandError, ChoiceError, LedgerError, SettingError) as error:
         print(f"{_NAME}: {error}", file=sys.stderr)  # noqa: T201 - a command's output
         return 1
     except KeyboardInterrupt:
@@ -130,19 +134,17 @@ def _url(args: argparse.Namespace) -> str:
         return str(args.ledger_url)
     config = _config(args.config) if args.config is not None else {}
     if config.get("ledger_url") is None:
-        schema = {"properties": {"ledger_url": {"type": "string"}}}
-        config = from_environment(schema, _PREFIX)
+        config = from_environment(_SCHEMA, _PREFIX).values
     return Settings.from_config(config).ledger_url
 
 
 def _config(path: str) -> dict[str, Any]:
     try:
-        config = json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise _CommandError(f"The configuration {path} can't be read: {error.strerror}.") from None
-    except ValueError:
-        config = None
-    if not isinstance(config, dict) or not isinstance(config.get("ledger_url"), str | None):
+        config = read_config(path)
+    except ConfigFileError as error:
+        raise _CommandError(str(error)) from None
+    config, _ = convert(config, _SCHEMA)
+    if not isinstance(config.get("ledger_url"), str | None):
         raise _CommandError(
             f"The configuration {path} is not one of the target's: see docs/settings.md."
         )
