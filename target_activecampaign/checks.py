@@ -101,12 +101,12 @@ def of(
         settings: What the operator wants.
         maps: What stream maps do.
         streams: Reads the streams that are to be mapped.
-        warnings: What is odd about the settings all the same, one sentence each.
+        warnings: Settings that are not known, one sentence each.
     """
     ready = _Readiness(settings, maps)
     checks = _Checks(RedactingFilter(secrets_in(settings)))
     try:
-        checks.take("settings", lambda: " ".join([ready.settings(), *warnings]))
+        checks.take("settings", lambda: ready.settings(warnings))
         checks.take("rate budget", ready.rate_budget)
         checks.take("host", ready.host, "rate budget")
         checks.take("key", ready.key, "host")
@@ -185,8 +185,10 @@ class _Readiness:
         if self._store is not None:
             self._store.close()
 
-    def settings(self) -> str:
-        """They are valid, or nobody would ask."""
+    def settings(self, warnings: Sequence[str]) -> str:
+        """They are valid, or nobody would ask; one that is not known may be a slip of the pen."""
+        if warnings:
+            raise SettingError(" ".join([*warnings, "Correct the name, or remove the setting."]))
         if self._settings.sandbox:
             return "Valid; the embedded sandbox needs no consent."
         return "Valid; the consent to the transfer of profiles is given."

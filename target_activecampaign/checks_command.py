@@ -9,9 +9,10 @@ import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from target_activecampaign.checks import FAILED
+from target_activecampaign.checks import FAILED, OK
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Sequence
 
     from target_activecampaign.checks import Check
@@ -35,6 +36,21 @@ def show(checks: Sequence[Check], form: str | None) -> int:
     else:
         text = _table(checks, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
     print(text)  # noqa: T201 - a command's output
+    return 1 if failed else 0
+
+
+def tell_meltano(checks: Sequence[Check], logger: logging.Logger) -> int:
+    """Tell `meltano config test` what was checked; returns the exit code, 1 if something failed.
+
+    Meltano looks for the words "error" and "exception" in what is printed, and shows the last
+    line. So if all is well, nothing that comes from the account or the settings is printed.
+    """
+    failed = [one for one in checks if one.result == FAILED]
+    for one in failed:
+        logger.error("The check '%s' failed: %s", one.name, _printable(one.found))
+    if not failed:
+        fine = ", ".join(one.name for one in checks if one.result == OK)
+        logger.info("Meltano's test: nothing was sent. Ready for a run; ok are: %s.", fine)
     return 1 if failed else 0
 
 

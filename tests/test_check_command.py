@@ -155,12 +155,12 @@ def test_a_stream_that_has_settings_and_was_not_seen_is_told(load: ForkedTargetR
     assert found.endswith("mend the name. Did you mean 'profiles'?")
 
 
-def test_settings_that_are_not_known_are_named_and_nothing_fails(load: ForkedTargetRunner) -> None:
+def test_settings_that_are_not_known_fail_and_all_else_is_checked(load: ForkedTargetRunner) -> None:
     done = checked(load, lst_id=3, streams={"profiles": {"tgas": []}})
 
-    assert done.code == 0
-    result, found = done.checks["settings"]
-    assert result == "ok"
+    assert done.code == 1
+    assert done.results() == {"settings": "failed", "mapping": "not checked"}
+    found = done.checks["settings"][1]
     assert "'lst_id' is not known and has no effect. Did you mean 'list_id'?" in found
     assert "'streams.profiles.tgas' is not known" in found
 
@@ -169,7 +169,8 @@ def test_a_catalog_shows_the_selected_streams_and_the_fields_that_would_be_made(
     load: ForkedTargetRunner, sandbox: SandboxServer
 ) -> None:
     path = load.folder / "catalog.json"
-    path.write_text(json.dumps({"streams": [entry("profiles"), entry("orders", selected=False)]}))
+    catalog = {"streams": [entry("profiles"), entry("orders", selected=False)]}
+    path.write_text(json.dumps(catalog), "utf-8-sig")
 
     done = checked(load, "--catalog", "catalog.json", unmapped_properties="create")
 

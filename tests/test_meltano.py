@@ -148,6 +148,9 @@ def test_prod_is_tested_and_previewed_first(
     previewed = project.run("--environment=prod", *RUN)
 
     assert tested.code == 0, tested.log
+    assert next(line.split("  ")[0] for line in tested.out.splitlines()) == "settings"
+    assert "env var" not in tested.out + tested.log
+    assert "target-activecampaign  " not in tested.log, "nothing but the table"
     assert re.search(r"^list +ok +2 'VIP customers'", tested.out, re.MULTILINE)
     assert piped.code == 0, piped.log
     assert "1 read, which would be 1 added" in piped.log
@@ -155,6 +158,52 @@ def test_prod_is_tested_and_previewed_first(
     assert {one["method"] for one in sandbox.requests()} == {"GET"}
     assert sandbox.export() == []
     assert "tap-warehouse" not in project("--environment=prod", "state", "list").out
+
+
+def test_meltanos_own_test_of_a_loader_passes_or_fails_and_sends_nothing(
+    project: MeltanoProject, sandbox: SandboxServer
+) -> None:
+    _env_file(project, sandbox, consent="true")
+    test = ("--environment=prod", "config", "test", "target-activecampaign")
+
+    fine = project(*test)
+    project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"] = "No such list"
+    wrong = project(*test)
+
+    # Meltano 4.4 says so once it has judged, and then most often fails in ending a process that
+    # has ended by itself: with any loader.
+    assert "Test data was written to your target system" in fine.log
+    assert fine.code == 0 or "ProcessLookupError" in fine.log
+    assert "Test data was written to your target system" not in wrong.log
+    assert wrong.code != 0
+    assert {one["method"] for one in sandbox.requests()} == {"GET"}
+    assert sandbox.export() == []
+
+
+def test_meltano_hands_on_booleans_fractions_and_what_is_inside_as_they_were_set(
+    project: MeltanoProject, small_export: list[dict[str, Any]]
+) -> None:
+    config = ("--environment=sandbox", "config", "set", "target-activecampaign")
+    for name, value in {
+        "request_timeout": "20.5",
+        "guards.max_leave_pct": "2.5",
+        "streams.unified_profiles.complete_stream": "yes",
+        "streams.unified_profiles.tags": '["from Meltano"]',
+    }.items():
+        assert project(*config, name, value).code == 0
+
+    project.variables["TARGET_ACTIVECAMPAIGN_CHECKPOINT_SECONDS"] = "0.5"
+    project.variables["TARGET_ACTIVECAMPAIGN_DRY_RUN"] = " Y\n"
+    tested = project("invoke", "target-activecampaign:test")
+    previewed = project.run(*RUN)
+    project.variables["TARGET_ACTIVECAMPAIGN_DRY_RUN"] = "enabled"
+    refused = project(*RUN)
+
+    assert tested.code == 0, tested.out + tested.log
+    assert previewed["dry_run"] is True
+    assert refused.code != 0
+    assert "The setting 'dry_run' can't be read" in refused.log
+    assert _account(project) == []
 
 
 def test_the_schedule_runs_the_job_daily(project: MeltanoProject) -> None:
