@@ -29,7 +29,7 @@ def convert(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return a configuration in the types of its schema, and what of it can't be read."""
     converter = Converter()
-    return converter.convert(dict(config), schema), converter.problems
+    return converter.convert(dict(config), schema) or {}, converter.problems
 
 
 def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:

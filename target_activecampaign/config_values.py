@@ -57,6 +57,15 @@ class Converter:
             schema: Its JSON schema.
             path: Its name in the configuration, such as `guards.max_leave`.
         """
+        try:
+            return self._convert(value, schema, path)
+        except RecursionError:
+            self.problems.append("The configuration is nested too deeply.")
+            return None
+
+    def _convert(self, value: Any, schema: Mapping[str, Any], path: str) -> Any:
+        if not schema:
+            return value
         types = _types(schema)
         if isinstance(value, str):
             value = self._convert_text(value, types, schema, path)
@@ -65,7 +74,7 @@ class Converter:
         if isinstance(value, dict):
             return self._convert_object(value, schema, path)
         if isinstance(value, list) and isinstance(items := schema.get("items"), dict):
-            return [self.convert(one, items, f"{path}.{n}") for n, one in enumerate(value)]
+            return [self._convert(one, items, f"{path}.{n}") for n, one in enumerate(value)]
         return value
 
     def _convert_text(
@@ -132,7 +141,7 @@ class Converter:
             place = f"{path}.{name}" if path else name
             if name in found:
                 self.problems.append(f"{self._subject(place)} is given twice: remove one of them.")
-            found[name] = self.convert(one, known.get(name, other), place)
+            found[name] = self._convert(one, known.get(name, other), place)
         return found
 
     def _refuse(self, path: str, kind: str) -> None:

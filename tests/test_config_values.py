@@ -187,5 +187,14 @@ def test_stream_maps_count_in_every_form_of_meltano(
     assert "TIER" not in contact["fields"]
 
 
+def test_what_is_nested_too_deeply_stops_the_run(load: TargetRunner) -> None:
+    streams: Any = {}
+    for _ in range(600):
+        streams = {"a": streams}
+    outcome = load(MESSAGES, streams=streams)
+    assert outcome.code == 1
+    assert outcome.log.splitlines()[-1].endswith("The configuration is nested too deeply.")
+
+
 def test_a_setting_that_stands_there_twice_stops_the_run(load: TargetRunner) -> None:
     refused(load(MESSAGES, **{"dry_run": True, " dry_run": False}), "dry_run")
