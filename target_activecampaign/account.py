@@ -10,6 +10,7 @@ from target_activecampaign.activecampaign import Budget, Client, parse_api_url
 from target_activecampaign.activecampaign.shared_budget import shared_budget
 from target_activecampaign.config import did_you_mean
 from target_activecampaign.embedded import EmbeddedSandbox
+from target_activecampaign.names import exact
 from target_activecampaign.settings import SettingError
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ logger = logging.getLogger("target-activecampaign")
 
 QUESTIONS_AT_ONCE = 4
 """Requests that may be out at once to ask about imports."""
+
+_DIGITS = 19
+"""No id has as many."""
 
 RETRY_SECONDS = 300.0
 """How long a request is tried again."""
@@ -141,9 +145,10 @@ class Account:
         Raises:
             ListError: There is none, or more than one of that name.
         """
-        text = str(wanted).strip()
-        by_id = [one for one in self.lists if text.isdecimal() and one.id == int(text)]
-        by_name = [one for one in self.lists if text in (one.name, one.string_id)]
+        text = exact(str(wanted))
+        number = int(text) if text.isdecimal() and len(text) < _DIGITS else None
+        by_id = [one for one in self.lists if one.id == number]
+        by_name = [one for one in self.lists if text in (exact(one.name), exact(one.string_id))]
         found = by_id or by_name
         if len(found) == 1:
             return found[0]

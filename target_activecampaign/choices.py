@@ -1,7 +1,8 @@
 """The options of fields that hold choices, and values matched to them.
 
 An option is what ActiveCampaign shows and segments by, so a value goes in the option's own
-spelling: as it is, or else without regard to case, and with `_` for a space.
+spelling: as it is, or else without regard to case, or else with `_` for a space. Other
+punctuation counts, as `C+` and `C-` are two choices.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_activecampaign.names import caseless, exact, nfc, visible
 from target_activecampaign.values import UnfitValueError, to_text, whole
 
 if TYPE_CHECKING:
@@ -60,23 +62,43 @@ class Options:
 
     def _take(self, options: tuple[str, ...]) -> None:
         self.values = options
-        self._exact = dict(zip(options, options, strict=True))
         self.plain = {one for one in options if _choices_in(one) == [one]}
-        self._alike: dict[str, str | None] = {}
-        for option in self._exact:
-            key = _folded(option)
-            # Of two that nothing else tells apart, neither is meant.
-            self._alike[key] = None if key in self._alike else option
+        self._by_form: list[dict[str, str | None]] = []
+        for form in _FORMS:
+            alike: dict[str, str | None] = {}
+            for option in dict.fromkeys(options):
+                key = form(option)
+                # Of two that nothing else tells apart, neither is meant.
+                alike[key] = None if key in alike else option
+            self._by_form.append(alike)
 
     def find(self, choice: Any) -> str | None:
-        """The option that a scalar value stands for; None if there is none."""
+        """The option that a scalar value stands for; None if there is none.
+
+        Raises:
+            UnknownOptionError: Several options match it equally.
+        """
         words = [to_text(choice) or "", to_text(whole(choice)) or ""]
         if isinstance(choice, bool):
             words += _TRUE if choice else _FALSE
         return next((option for word in words if (option := self._like(word))), None)
 
+    def has(self, choice: Any) -> bool:
+        """Whether a scalar value stands for one option."""
+        try:
+            return self.find(choice) is not None
+        except UnknownOptionError:
+            return False
+
     def _like(self, word: str) -> str | None:
-        return self._exact.get(word) or self._alike.get(_folded(word))
+        for form, alike in zip(_FORMS, self._by_form, strict=True):
+            key = form(word)
+            if key in alike:
+                found = alike[key]
+                if found is None:
+                    raise UnknownOptionError("several of them match it equally")
+                return found
+        return None
 
     def add(self, choice: Any) -> str:
         """Add an option to the field.
@@ -85,7 +107,7 @@ class Options:
             UnknownOptionError: This run has added too many to it.
             ActiveCampaignError: It could not be added.
         """
-        text = (to_text(whole(choice)) or "").strip()
+        text = exact(visible(to_text(whole(choice)) or ""))
         if self._added >= MAX_ADDED:
             raise UnknownOptionError(f"this run has added {MAX_ADDED} options to it already")
         self._added += 1
@@ -132,7 +154,12 @@ class ChoiceConverter:
             raise UnfitValueError("a choice is one text, number or boolean")
         if isinstance(choice, str) and DELIMITER in choice:
             raise UnfitValueError(f"a choice holds {DELIMITER}, which parts choices")
-        found = self._options.find(choice)
+        try:
+            found = self._options.find(choice)
+        except UnknownOptionError:
+            if self._policy != "drop":
+                raise
+            found = None
         if found is not None or self._policy == "add":
             return found or self._options.add(choice)
         if self._policy == "reject":
@@ -188,5 +215,9 @@ def _choices_in(value: Any) -> list[Any]:
     return [one for one in items if (to_text(one) or "").strip()]
 
 
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().replace("_", " ").split())
+def _worded(text: str) -> str:
+    return nfc(" ".join(visible(caseless(text)).replace("_", " ").split()))
+
+
+_FORMS: tuple[Callable[[str], str], ...] = (str, exact, caseless, _worded)
+"""The forms in which a choice is looked for among the options, one after the other."""

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import os
 from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from jsonschema import Draft202012Validator
 
 from target_activecampaign import webhook
 from target_activecampaign.config_values import Converter
+from target_activecampaign.names import caseless, exact
 from target_activecampaign.phones import phone_converter
 from target_activecampaign.settings import STREAM_SETTINGS, SettingError, Settings
 from target_activecampaign.variables import read_variables
@@ -42,6 +44,12 @@ def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
     if found:
         return found
     settings = Settings.from_config(given)
+    found += [
+        f"The setting 'streams' names the stream '{name}' twice, in two Unicode forms that look "
+        "the same (NFC and NFD): keep one of them."
+        for name, count in Counter(map(exact, settings.streams)).items()
+        if count > 1
+    ]
     found += _connection_problems(settings) + _country_problems(settings)
     if settings.on_complete_webhook and (wrong := webhook.problem(settings.on_complete_webhook)):
         found.append(wrong)
@@ -153,8 +161,8 @@ def unknown_settings(config: Mapping[str, Any], known: Iterable[str]) -> list[st
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the candidate nearest to a name, or nothing."""
-    by_fold = {candidate.casefold(): candidate for candidate in reversed(list(candidates))}
-    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
+    by_fold = {caseless(candidate): candidate for candidate in reversed(list(candidates))}
+    near = difflib.get_close_matches(caseless(name), by_fold, n=1, cutoff=0.6)
     return f" Did you mean '{by_fold[near[0]]}'?" if near else ""
 
 

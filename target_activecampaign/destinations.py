@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.config import did_you_mean, named_with_hints
 from target_activecampaign.drift import hint
-from target_activecampaign.field_catalog import FieldCatalog, MappingError, normalised
+from target_activecampaign.field_catalog import FieldCatalog, MappingError
 from target_activecampaign.forms import STANDARD, Form, fits, form_of
-from target_activecampaign.property_schema import Schema, below, kinds, paths
+from target_activecampaign.names import caseless, exact, nfc, normalised, rank, spelled
+from target_activecampaign.property_schema import Schema, below, kinds, paths, spelled_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +41,10 @@ STANDARD_NAMES: dict[str, tuple[str, ...]] = {
         "primaryphone",
     ),
 }
-"""Names that map by themselves, in their normalised form; of two in one stream the first wins."""
+"""Names that map by themselves, in their normalised form.
+
+Of two in one stream the first wins; of two spellings of one name, the one that matches it best.
+"""
 
 IGNORE = "ignore"
 DESTINATIONS = ("email", "first_name", "last_name", "phone", "customer_account", "tags", IGNORE)
@@ -127,6 +131,12 @@ class Placement:
     warnings: list[str]
 
 
+_Quality = tuple[int, ...]
+"""How well a property's name matches a destination; the lower the better."""
+
+_Match = tuple[_Quality, MappedProperty]
+
+
 class Placing:
     """Finds the place of each property of a stream.
 
@@ -136,7 +146,7 @@ class Placing:
         settings: What holds for the stream.
         catalog: The account's custom fields.
         made: Fields that were made for properties that had no place.
-        history: The field that each property last went to.
+        history: The field that each property last went to, by its name in NFC.
         lenient: Whether the stream may lack what its own mapping names.
     """
 
@@ -190,13 +200,14 @@ class Placing:
     def _explicit(self) -> list[MappedProperty]:
         """The properties that the settings map; a warning of those that the stream lacks."""
         settings = self._settings
-        entries: list[MappedProperty] = []
         lacking: list[str] = []
         own = settings.own_field_mapping
-        for name, destination in {**settings.field_mapping, **own}.items():
+        named: dict[tuple[str, ...], str] = {}
+        given = {**settings.field_mapping, **own}
+        for name, destination in given.items():
             path = self._path(name)
             if path is not None:
-                entries.append(self._resolved(name, path, destination))
+                named[path] = self._preferred(named.get(path), name)
                 continue
             if name in own and not self._lenient:
                 near = did_you_mean(name, list(paths(self._properties)))
@@ -206,6 +217,7 @@ class Placing:
                     f"{listed(self._properties)}: name one of these, or take it out."
                 )
             lacking.append(name)
+        entries = [self._resolved(name, path, given[name]) for path, name in named.items()]
         if lacking and not entries and not settings.auto_map:
             raise MappingError(
                 f"'field_mapping' maps none of the properties of stream '{self._stream}': "
@@ -222,19 +234,37 @@ class Placing:
 
     def _path(self, name: str) -> tuple[str, ...] | None:
         """Where a property stands: one of this name, or what a path of names leads to."""
-        if name in self._properties:
-            return (name,)
+        whole = spelled(name, self._properties)
+        if whole is not None:
+            return (whole,)
         parts = name.split(".")
         for number in range(len(parts) - 1, 0, -1):  # a property's own name may have dots too
-            first, inner = ".".join(parts[:number]), parts[number:]
-            if first in self._properties and below(self._properties[first], inner) is not None:
-                return (first, *inner)
+            first = spelled(".".join(parts[:number]), self._properties)
+            if first is not None:
+                inner = spelled_path(self._properties[first], parts[number:])
+                if inner is not None:
+                    return (first, *inner)
         return None
+
+    def _preferred(self, first: str | None, second: str) -> str:
+        """The one of two names in `field_mapping` that counts, when both name one property.
+
+        They differ in Unicode's normal form. What the stream's own mapping names counts more.
+        """
+        own = self._settings.own_field_mapping
+        if first is None or (first in own) < (second in own):
+            return second
+        if (first in own) > (second in own):
+            return first
+        raise MappingError(
+            f"Stream '{self._stream}': 'field_mapping' names the property '{second}' twice, in "
+            "two Unicode forms that look the same (NFC and NFD): keep one of them."
+        )
 
     def _resolved(self, name: str, path: tuple[str, ...], destination: str) -> MappedProperty:
         schema = below(self._properties[path[0]], path[1:])
-        standard = destination.strip().lower()
-        if standard in DESTINATIONS:
+        standard = standard_of(destination, self._catalog)
+        if standard is not None:
             entry = MappedProperty(name, standard, None, path, schema)
         else:
             found = self._named(name, destination)
@@ -243,7 +273,7 @@ class Placing:
 
     def _fitting(self, entry: MappedProperty) -> MappedProperty:
         if not entry.fits(self._settings.on_object):
-            became = hint(self._history.get(entry.name), self._catalog)
+            became = hint(self._history.get(nfc(entry.name)), self._catalog)
             inside = ", what is inside of it by its path" if _is_object(entry) else ""
             raise MappingError(
                 f"Stream '{self._stream}': {misfit(entry, self._settings.on_object)}.{became} Map "
@@ -261,7 +291,7 @@ class Placing:
             raise MappingError(
                 f"Stream '{self._stream}': property '{name}' is mapped to '{destination}', which "
                 f"is neither one of {', '.join(DESTINATIONS)} nor a custom field of the account."
-                f"{hint(self._history.get(name), self._catalog, near)} "
+                f"{hint(self._history.get(nfc(name)), self._catalog, near)} "
                 f"The custom fields are: {self._catalog}. Map it to one of these, or to '{IGNORE}'."
             )
         return found
@@ -279,16 +309,29 @@ class Placing:
         """The properties that map by their names, unless the place is taken or can't hold them."""
         taken = {entry.key for entry in explicit}
         entries: dict[str, MappedProperty] = {}
+        best: dict[tuple[str, Field | None], tuple[_Quality, str]] = {}
         for find in (self._standard, self._custom):
-            for entry in find([name for name in names if name not in entries]):
-                if entry.name in entries or entry.key in taken:
+            for quality, entry in find([name for name in names if name not in entries]):
+                if entry.name in entries:
                     continue
-                if entry.fits(self._settings.on_object):
+                fits = entry.fits(self._settings.on_object)
+                if entry.key in taken:
+                    if fits and entry.key in best and best[entry.key][0] == quality:
+                        raise self._tie(best[entry.key][1], entry)
+                elif fits:
                     entries[entry.name] = entry
                     taken.add(entry.key)
+                    best[entry.key] = quality, entry.name
                 else:
                     self._warnings.append(self._no_place(entry))
         return list(entries.values())
+
+    def _tie(self, first: str, second: MappedProperty) -> MappingError:
+        return MappingError(
+            f"Stream '{self._stream}': the properties '{first}' and '{second.name}' match "
+            f"{second.target} equally well. Map one of them to it in 'field_mapping', and the "
+            f"other elsewhere or to '{IGNORE}'."
+        )
 
     def _no_place(self, entry: MappedProperty) -> str:
         return (
@@ -296,24 +339,37 @@ class Placing:
             f"place. Map it elsewhere in 'field_mapping', or to '{IGNORE}'."
         )
 
-    def _standard(self, names: Sequence[str]) -> Iterable[MappedProperty]:
+    def _standard(self, names: Sequence[str]) -> Iterable[_Match]:
         """What properties are called after, the best name of each destination first."""
-        by_name: dict[str, str] = {}
+        by_name: dict[str, list[str]] = {}
         for name in names:
-            by_name.setdefault(normalised(name), name)
+            by_name.setdefault(normalised(name), []).append(name)
         for destination, aliases in STANDARD_NAMES.items():
-            for name in (by_name[alias] for alias in aliases if alias in by_name):
-                yield MappedProperty(name, destination, None, (name,), self._properties[name])
+            for number, alias in enumerate(aliases):
+                spellings = (destination, alias) if number == 0 else (alias,)
+                yield from sorted(
+                    (
+                        ((number, *_nearness(name, spellings)), self._by_itself(name, destination))
+                        for name in by_name.get(alias, ())
+                    ),
+                    key=_quality,
+                )
 
-    def _custom(self, names: Sequence[str]) -> Iterable[MappedProperty]:
-        """The custom fields that properties are called like."""
+    def _custom(self, names: Sequence[str]) -> Iterable[_Match]:
+        """The custom fields that properties are called like, the best matches first."""
+        matches: list[_Match] = []
         for name in names:
             try:
-                found = self._catalog.like(name)
+                found = self._catalog.match(name)
             except MappingError as error:
                 raise self._about(name, error) from None
             if found is not None:
-                yield MappedProperty(name, "field", found, (name,), self._properties[name])
+                entry = self._by_itself(name, "field", found.field)
+                matches.append((found.quality, entry))
+        return sorted(matches, key=_quality)
+
+    def _by_itself(self, name: str, destination: str, field: Field | None = None) -> MappedProperty:
+        return MappedProperty(name, destination, field, (name,), self._properties[name])
 
     def _refuse_twice(self, entries: Iterable[MappedProperty]) -> None:
         seen: dict[tuple[str, Field | None], str] = {}
@@ -328,6 +384,28 @@ class Placing:
 
     def _about(self, name: str, error: MappingError) -> MappingError:
         return MappingError(f"Stream '{self._stream}', property '{name}': {error}")
+
+
+def _quality(match: _Match) -> _Quality:
+    return match[0]
+
+
+def _nearness(name: str, spellings: Sequence[str]) -> tuple[int, int]:
+    """How well a name matches the best of some spellings, and which that is."""
+    ranks = ((rank(name, one), number) for number, one in enumerate(spellings))
+    return min((one, number) for one, number in ranks if one is not None)
+
+
+def standard_of(destination: str, catalog: FieldCatalog) -> str | None:
+    """The one of `DESTINATIONS` that a setting names; None for a custom field.
+
+    A custom field that is called exactly so comes before one that is but for case.
+    """
+    text = exact(destination)
+    if text in DESTINATIONS:
+        return text
+    standard = caseless(destination)
+    return standard if standard in DESTINATIONS and not catalog.has(text) else None
 
 
 def _shared(entry: MappedProperty) -> bool:
@@ -345,12 +423,12 @@ def destinations_of(
     """
     found: list[str | int] = []
     for name in names:
-        standard = name.strip().lower()
+        standard = standard_of(name, catalog)
         if standard in _ONE_LINE:
             found.append(standard)
             continue
         try:
-            named = None if standard in DESTINATIONS else catalog.named(name)
+            named = catalog.named(name) if standard is None else None
         except MappingError as error:
             raise MappingError(f"Stream '{stream}', 'only_if_empty': {error}") from None
         if named is None:

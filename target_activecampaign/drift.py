@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from target_activecampaign.activecampaign import Field
-from target_activecampaign.field_catalog import FieldCatalog, MappingError, normalised
+from target_activecampaign.field_catalog import FieldCatalog, MappingError
+from target_activecampaign.names import nfc, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +67,7 @@ def check(
     Args:
         stream: Its name, for messages.
         placement: Where its properties go now.
-        history: The custom field that each went to then.
+        history: The custom field that each went to then, by its name in NFC.
         catalog: The account's fields as they are now.
         settings: What holds for the stream.
 
@@ -77,10 +78,11 @@ def check(
         MappingError: A property would go nowhere because its field was renamed, deleted or
             given another type.
     """
-    lost = {name: hint(history[name], catalog) for name in placement.unmapped if name in history}
+    last = {name: history[nfc(name)] for name in placement.unmapped if nfc(name) in history}
+    lost = {name: hint(field, catalog) for name, field in last.items()}
     if settings.unmapped_properties == "create":
         # In place of one that was deleted, another is made.
-        lost = {name: text for name, text in lost.items() if catalog.by_id(history[name].id)}
+        lost = {name: text for name, text in lost.items() if catalog.by_id(last[name].id)}
     elif not settings.auto_map:
         lost = {}  # it is the settings that no longer map them
     if problems := [
@@ -95,8 +97,8 @@ def check(
         "elsewhere in 'field_mapping', or to 'ignore'."
         for entry in placement.mapped
         if entry.field is not None
-        and entry.name in history
-        and (text := _change(entry.field, history[entry.name], catalog))
+        and nfc(entry.name) in history
+        and (text := _change(entry.field, history[nfc(entry.name)], catalog))
     ]
 
 
@@ -104,12 +106,13 @@ def remembered(
     history: Mapping[str, Field], placement: Placement, names: Sequence[str]
 ) -> dict[str, Field]:
     """What the next run is to compare with: the fields of now, and of properties not seen now."""
+    present = list(map(nfc, names))
     kept = {
         name: field
         for name, field in history.items()
-        if not any(name == one or name.startswith(f"{one}.") for one in names)
+        if not any(name == one or name.startswith(f"{one}.") for one in present)
     }
-    now = {entry.name: entry.field for entry in placement.mapped if entry.field is not None}
+    now = {nfc(entry.name): entry.field for entry in placement.mapped if entry.field is not None}
     return {**kept, **now}
 
 
@@ -121,9 +124,9 @@ def dumped(fields: Mapping[str, Field]) -> str:
 
 
 def loaded(text: str | None) -> dict[str, Field]:
-    """What `dumped` has made; without their options."""
+    """What `dumped` has made, by the names of properties in NFC; without their options."""
     values = msgspec.json.decode(text or "{}", type=dict[str, tuple[int, str, str, str]])
-    return {name: Field(*value) for name, value in values.items()}
+    return {nfc(name): Field(*value) for name, value in values.items()}
 
 
 def _change(now: Field, before: Field, catalog: FieldCatalog) -> str:

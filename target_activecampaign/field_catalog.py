@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from target_activecampaign.config import did_you_mean
+from target_activecampaign.names import Rank, caseless, contradict, exact, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +20,20 @@ class MappingError(ValueError):
     """A mapping that can't be: the text says which stream, which property, and what to do."""
 
 
-def normalised(name: str) -> str:
-    """A name without case, spaces and punctuation: `E-Mail Address 1` is `emailaddress1`."""
-    return re.sub(r"[\W_]+", "", name.casefold())
+class FieldMatch(NamedTuple):
+    """A field that a name stands for.
+
+    Attributes:
+        field: The field.
+        quality: How well the name matches, the lower the better: its rank, and 0 for the
+            field's tag or 1 for its title.
+    """
+
+    field: Field
+    quality: tuple[Rank, int]
+
+
+_FORMS = {Rank.EXACT: exact, Rank.CASELESS: caseless, Rank.SIMILAR: normalised}
 
 
 class FieldCatalog:
@@ -35,32 +49,61 @@ class FieldCatalog:
             MappingError: Two fields match equally.
         """
         text = destination.strip()
-        if match := re.fullmatch(r"id:\s*(\d+)", text, re.IGNORECASE):
+        if match := re.fullmatch(r"id:\s*(\d{1,18})", text, re.IGNORECASE):
             return self.by_id(int(match[1]))
         if match := re.fullmatch(r"%(.+)%", text):
-            return self._only(text, [f for f in self._fields if f.tag == match[1].upper()])
-        return self._only(text, [f for f in self._fields if f.tag == text]) or self.called(text)
-
-    def called(self, title: str) -> Field | None:
-        """The field of a title, or else one that is `like` it.
-
-        Raises:
-            MappingError: Two fields match equally.
-        """
-        return self._only(title, [f for f in self._fields if f.title == title]) or self.like(title)
-
-    def like(self, name: str) -> Field | None:
-        """The field whose tag, or else whose title, is a name but for case and spaces.
-
-        Raises:
-            MappingError: Two fields match equally.
-        """
-        wanted = normalised(name)
-        if not wanted:
+            for form in (exact, caseless):
+                tagged = [f for f in self._fields if form(f.tag) == form(match[1])]
+                if found := self._only(text, tagged):
+                    return found
             return None
-        return self._only(
-            name, [f for f in self._fields if normalised(f.tag) == wanted]
-        ) or self._only(name, [f for f in self._fields if normalised(f.title) == wanted])
+        return self.called(text)
+
+    def called(self, name: str) -> Field | None:
+        """The field that a name stands for, as in `match`.
+
+        Raises:
+            MappingError: Two fields match equally.
+        """
+        found = self.match(name)
+        return found.field if found else None
+
+    def match(self, name: str) -> FieldMatch | None:
+        """The field whose tag, or else whose title, matches a name best.
+
+        Exactly, or else but for case, or else but for punctuation and blanks.
+
+        Raises:
+            MappingError: Two fields match equally.
+        """
+        if not exact(name):
+            return None
+        for rank, form in _FORMS.items():
+            key = form(name)
+            for place, fields in enumerate(self._by_name[rank]):
+                found = fields.get(key, [])
+                if rank is Rank.SIMILAR:
+                    # Servers make tags of titles and drop their symbols, so the title judges.
+                    found = [one for one in found if not contradict(name, one.title)]
+                if only := self._only(name, found):
+                    return FieldMatch(only, (rank, place))
+        return None
+
+    def has(self, name: str) -> bool:
+        """Whether a field has exactly this tag or title."""
+        return any(exact(name) in fields for fields in self._by_name[Rank.EXACT])
+
+    @cached_property
+    def _by_name(self) -> dict[Rank, tuple[dict[str, list[Field]], dict[str, list[Field]]]]:
+        """The fields by the forms of their tags, and by those of their titles."""
+        found: dict[Rank, tuple[dict[str, list[Field]], dict[str, list[Field]]]] = {}
+        for rank, form in _FORMS.items():
+            tags, titles = defaultdict(list), defaultdict(list)
+            for field in self._fields:
+                tags[form(field.tag)].append(field)
+                titles[form(field.title)].append(field)
+            found[rank] = (dict(tags), dict(titles))
+        return found
 
     def by_id(self, number: int) -> Field | None:
         """The field with this id."""

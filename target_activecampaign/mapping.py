@@ -18,6 +18,7 @@ from target_activecampaign.contact import Contact
 from target_activecampaign.destinations import MappedProperty, Placement, listed
 from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.forms import STANDARD, TEXT, converter
+from target_activecampaign.names import caseless, exact, spelled
 from target_activecampaign.phones import phone_converter
 from target_activecampaign.property_schema import choices
 from target_activecampaign.values import UnfitValueError, to_text
@@ -149,7 +150,8 @@ class StreamMapping:
     def _take_member(self, member: Member) -> None:
         self._tags = self._settings.tags
         self._constants: dict[int, str] = {}
-        if member.tag is not None and member.tag not in self._tags:
+        known = {caseless(tag) for tag in self._tags}
+        if member.tag is not None and caseless(member.tag) not in known:
             self._tags = (*self._tags, member.tag)
         if member.field is None:
             return
@@ -192,7 +194,7 @@ class StreamMapping:
             lacking = [
                 text
                 for one in choices(entry.schema)
-                if (text := to_text(one)) and options.find(one) is None
+                if (text := to_text(one)) and not options.has(one)
             ]
             if lacking:
                 yield (
@@ -241,9 +243,7 @@ class StreamMapping:
                 parts = _TAG_SEPARATORS.split(value)
             if any(isinstance(part, (dict, list)) for part in parts):
                 raise Refusal("VALUE_INVALID", f"Property '{name}' has a tag that is no text.")
-            tags.update(
-                dict.fromkeys(tag for part in parts if (tag := (to_text(part) or "").strip()))
-            )
+            tags.update(dict.fromkeys(tag for part in parts if (tag := exact(to_text(part) or ""))))
         return tuple(tags)
 
 
@@ -253,7 +253,10 @@ def _at(record: Mapping[str, Any], first: str, inner: tuple[str, ...]) -> Any:
     for name in inner:
         if not isinstance(value, dict):
             return None if value is None else _MISSING
-        value = value.get(name, _MISSING)
+        found = value.get(name, _MISSING)
+        if found is _MISSING and not name.isascii():  # a schema may leave open what is inside
+            found = value.get(spelled(name, value), _MISSING)
+        value = found
     return value
 
 

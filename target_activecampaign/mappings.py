@@ -15,6 +15,7 @@ from target_activecampaign.choices import Options
 from target_activecampaign.destinations import MappedProperty, Placement, Placing, listed
 from target_activecampaign.field_catalog import FieldCatalog, MappingError
 from target_activecampaign.mapping import Member, StreamMapping
+from target_activecampaign.names import exact, visible
 from target_activecampaign.new_fields import FieldMaker, fitting, plan
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Mappings:
 
     def make_field(self, title: str) -> Field:
         """Make a text field that shows on all lists."""
-        return self._maker.make(title, "text")
+        return self._maker.make(exact(visible(title)), "text")
 
     def _made(self, stream: StreamToMap, name: str, planned: Field) -> Field:
         """The field that was planned for a property, which is there already or is made now."""

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.activecampaign import Field, InvalidRequest
 from target_activecampaign.choices import MAX_ADDED, blurs
-from target_activecampaign.field_catalog import FieldCatalog, MappingError, normalised
+from target_activecampaign.field_catalog import FieldCatalog, MappingError
 from target_activecampaign.forms import form_of
+from target_activecampaign.names import caseless, exact, nfc, normalised, rank, visible
 from target_activecampaign.property_schema import Schema, choices, formats, kinds, longest
 from target_activecampaign.values import to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from target_activecampaign.account import Account
     from target_activecampaign.destinations import Placement
@@ -33,7 +34,12 @@ _MOMENT = 2.0
 def fitting(schema: Schema) -> tuple[str, tuple[str, ...]]:
     """The type of the custom field that a property's values fit, and its options."""
     types = kinds(schema)
-    listed = tuple(dict.fromkeys(text for one in choices(schema) if (text := to_text(one))))
+    options: dict[str, str] = {}
+    for one in choices(schema):
+        if text := exact(visible(to_text(one) or "")):
+            # Of two that differ in case alone, one is made: both values find it.
+            options.setdefault(caseless(text), text)
+    listed = tuple(options.values())
     if 0 < len(listed) <= MAX_ADDED and not any(map(blurs, listed)):
         if types == {"array"}:
             return "listbox", listed
@@ -59,6 +65,7 @@ def _for_texts(schema: Schema) -> str:
 
 def title_of(name: str) -> str:
     """The title of a property's field: `loyaltyTier` and `loyalty_tier` give `Loyalty tier`."""
+    name = nfc(visible(name))
     parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s_]+", " ", name).split()
     words = [part if part.isupper() else part.lower() for part in parts]
     text = " ".join(words)
@@ -83,13 +90,17 @@ def plan(
         MappingError: A field of a property's name is there, but taken by another property.
     """
     planned: dict[str, Field] = {}
+    by_form: dict[str, list[Field]] = {}
     taken = {entry.field.id: entry.name for entry in placement.mapped if entry.field}
     for name in placement.unmapped:
         title = title_of(name)
-        field = _called(stream, name, title, catalog) or _alike(title, planned.values())
+        field = _called(stream, name, title, catalog)
+        similar = by_form.setdefault(normalised(title), [])
+        field = field or next((one for one in similar if rank(title, one.title) is not None), None)
         if field is None:
             kind, options = fitting(properties[name])
             field = Field(-1 - len(planned), title, kind, "", options)
+            similar.append(field)
         if field.id in taken:
             raise MappingError(
                 f"Stream '{stream}': no field can be made for property '{name}', as "
@@ -106,11 +117,6 @@ def _called(stream: str, name: str, title: str, catalog: FieldCatalog) -> Field 
         return catalog.called(title)
     except MappingError as error:
         raise MappingError(f"Stream '{stream}', property '{name}': {error}") from None
-
-
-def _alike(title: str, planned: Iterable[Field]) -> Field | None:
-    wanted = normalised(title) or title
-    return next((f for f in planned if (normalised(f.title) or f.title) == wanted), None)
 
 
 class FieldMaker:

@@ -6,6 +6,7 @@ All that can't be is refused here, before the stream's first record.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from target_activecampaign import drift, membership_field
@@ -59,6 +60,8 @@ class Streams:
         self._mappings = Mappings(account)
         self._membership_fields = membership_field.MembershipFields()
         self._stored: dict[tuple[str | int, ...], StoredValues] = {}
+        self._tags: dict[str, str] = {}
+        self._names: dict[str, str] = {}
         self.segments: dict[str, Segment] = {}
 
     def open(
@@ -80,11 +83,12 @@ class Streams:
             LedgerError: Another run is loading it, or the ledger can't be used.
             ActiveCampaignError: What must be known beforehand can't be asked.
         """
-        settings = self._settings.for_stream(name)
+        settings = self._as_spelled(self._settings.for_stream(name))
         target = list_of(name, settings, self._account)
         check_mode(name, settings, bookmarks)
         known = self.segments.get(name)
-        history = drift.loaded(self._ledger.segments.mapping(name, target.id))
+        known_as = self._known_as(name, target)
+        history = drift.loaded(self._ledger.segments.mapping(known_as, target.id))
         lenient = known is not None or name != source
         stream = StreamToMap(name, properties, settings, target.id, history, lenient)
         catalog = FieldCatalog(self._account.fields)
@@ -107,6 +111,31 @@ class Streams:
         self._ledger.segments.remember(segment.number, drift.dumped(remembered))
         return mapping, segment, known is None
 
+    def _known_as(self, name: str, target: ContactList) -> str:
+        """The name of a stream in the ledger: one that an earlier run spelled in NFC or NFD."""
+        if name not in self._names:
+            found = self._ledger.segments.known_as(name, target.id)
+            # Two streams of one run are two, however much their names look the same.
+            self._names[name] = name if found in self._names.values() else found
+        return self._names[name]
+
+    def _as_spelled(self, settings: StreamSettings) -> StreamSettings:
+        """Settings with their tags as the account spells them.
+
+        ActiveCampaign finds a tag without regard to case. Whether it does so beyond ASCII, or
+        takes NFC and NFD for the same, is not documented, so such tags are asked for.
+        """
+        member = settings.membership_tag
+        for tag in (*settings.tags, *([member] if member else [])):
+            if not tag.isascii() and tag not in self._tags:
+                found = self._account.client.tag_called(tag)
+                self._tags[tag] = found.name if found else tag
+        if not self._tags:
+            return settings
+        tags = tuple(self._tags.get(tag, tag) for tag in settings.tags)
+        membership_tag = self._tags.get(member, member) if member else None
+        return replace(settings, tags=tags, membership_tag=membership_tag)
+
     def _claimed(
         self,
         name: str,
@@ -118,9 +147,9 @@ class Streams:
         """A stream's segment, for this run alone."""
         ledger = self._ledger
         mark = mark_of(settings, member.field.id if member and member.field else None)
-        state = ledger.segments.claim(
-            name, target.id, mirror=settings.sync_mode == "mirror", mark=mark
-        )
+        mirror = settings.sync_mode == "mirror"
+        known_as = self._known_as(name, target)
+        state = ledger.segments.claim(known_as, target.id, mirror=mirror, mark=mark)
         of_list = ledger.segments.siblings(state.id, target.id, None)
         segment = Segment(
             name,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.names import spelled
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -79,6 +81,18 @@ def below(schema: Schema, path: Sequence[str]) -> Schema | None:
             return None
         schema = found[0] if len(found) == 1 else {"anyOf": found}
     return schema
+
+
+def spelled_path(schema: Schema, path: Sequence[str]) -> tuple[str, ...] | None:
+    """A path inside a value as the schema spells its names; None when nothing can be there."""
+    found: list[str] = []
+    for name in path:
+        names = {one for branch in _branches(schema) for one in branch.get("properties") or {}}
+        found.append(spelled(name, names) or name)
+        schema = below(schema, found[-1:])
+        if schema is None:
+            return None
+    return tuple(found)
 
 
 def _member(branch: Mapping[str, Any], name: str) -> Schema | None:

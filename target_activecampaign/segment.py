@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.contact import Contact, person_key
 from target_activecampaign.ledger.tables import GONE, LEFT
+from target_activecampaign.names import caseless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -231,4 +232,4 @@ def mark_of(settings: StreamSettings, field_id: int | None) -> str | None:
         return f"field:{field_id}"
     # ActiveCampaign tells tags apart without regard to case [rep].
     tag = membership_tag(settings) or ""
-    return f"tag:{tag.casefold()}" if settings.on_leave == "tag" else None
+    return f"tag:{caseless(tag)}" if settings.on_leave == "tag" else None

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.names import nfc, spelled
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -547,14 +549,15 @@ class Settings:
 
     def for_stream(self, stream: str) -> StreamSettings:
         """The settings of one stream, by its name after stream maps."""
-        given = self.streams.get(stream) or {}
+        given = self.streams.get(spelled(stream, self.streams) or stream) or {}
         own = {name: value for name, value in given.items() if value is not None}
         values = {name: own.get(name, getattr(self, name)) for name in STREAM_SETTINGS}
         special = {
             "field_mapping": self.field_mapping,
             "own_field_mapping": own.get("field_mapping", {}),
             "only_if_empty": tuple(values["only_if_empty"]),
-            "tags": tuple(values["tags"]),
+            "tags": tuple(dict.fromkeys(map(nfc, values["tags"]))),
+            "membership_tag": nfc(values["membership_tag"] or "") or None,
             "guards": Guards(**{**_GUARDS_DEFAULT, **self.guards, **own.get("guards", {})}),
         }
         return StreamSettings(auto_map=self.auto_map, **{**values, **special})

@@ -10,6 +10,7 @@ from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
 from target_activecampaign.config import did_you_mean
 from target_activecampaign.flattening import written_as_json
+from target_activecampaign.names import nfc, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ class StreamMaps:
     def computed(self, source: str, name: str) -> set[str]:
         """The properties that are computed for the stream `name` out of the tap's `source`."""
         found = set()
-        for key, rules in self._config.items():
+        for key, rules in self._mapper.stream_maps_dict.items():  # names as the tap spells them
             if isinstance(rules, dict) and _makes(key, rules, source, name):
                 found |= {one for one, rule in rules.items() if not _is_a_name(rule)}
         return {one for one in found if not one.startswith("__")}
@@ -61,6 +62,7 @@ class StreamMaps:
             schema: Its JSON schema.
             keys: The properties that identify a record.
         """
+        self.spell(source, schema)
         self._mapper.register_raw_stream_schema(source, schema, keys)
         return {
             one.stream_alias: {
@@ -70,6 +72,18 @@ class StreamMaps:
             for one in self._mapper.stream_maps[source]
             if not isinstance(one, RemoveRecordTransform)
         }
+
+    def spell(self, source: str, schema: Mapping[str, Any]) -> None:
+        """Have the stream maps name a stream and its properties as the tap spells them.
+
+        The SDK takes NFC and NFD for two names, and would hand on what a map is to remove.
+        """
+        properties = schema.get("properties", {})
+        self._mapper.stream_maps_dict = dict(
+            _spelled(key, rules, source, properties)
+            for key, rules in self._config.items()
+            if not key.startswith("__")
+        )
 
     def leaves_alone(self, source: str) -> bool:
         """Whether the tap's stream comes as it is, and as nothing else."""
@@ -99,7 +113,20 @@ def _source_of(name: str, rules: Any) -> str:
 
 
 def _is_for(name: str, rules: Any, stream: str) -> bool:
-    return fnmatch.fnmatch(stream, _source_of(name, rules))
+    return fnmatch.fnmatch(nfc(stream), nfc(_source_of(name, rules)))
+
+
+def _spelled(key: str, rules: Any, source: str, properties: Mapping[str, Any]) -> tuple[str, Any]:
+    """A stream map's key and rules, spelled as a stream and its properties are if it is for it."""
+    if not _is_for(key, rules, source):
+        return key, rules
+    if isinstance(rules, dict):
+        rules = {spelled(name, properties) or name: rule for name, rule in rules.items()}
+    if fnmatch.fnmatch(source, _source_of(key, rules)):
+        return key, rules
+    if isinstance(rules, dict) and "__source__" in rules:
+        return key, {**rules, "__source__": source}
+    return source, rules
 
 
 def _makes(key: str, rules: dict[str, Any], source: str, name: str) -> bool:

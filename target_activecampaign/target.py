@@ -189,6 +189,7 @@ class TargetActiveCampaign(Target):
             message_dict.get("bookmark_properties"),
         )
         self.source = stream
+        self.maps.spell(stream, schema)
         try:
             super()._process_schema_message(message_dict)
         except (KeyError, TypeError, ValueError) as error:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from target_activecampaign.activecampaign import Field
 from target_activecampaign.contact import Contact, Refusal
 from target_activecampaign.destinations import STANDARD_NAMES
-from target_activecampaign.field_catalog import MappingError, normalised
+from target_activecampaign.field_catalog import MappingError
+from target_activecampaign.names import normalised
 from target_activecampaign.settings import StreamSettings
 from tests.compiled import compile_mapping
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from target_activecampaign.activecampaign import answers
 from target_activecampaign.activecampaign.calls import PAGE_SIZE, json_body, nothing
-from target_activecampaign.activecampaign.decoding import page_of
+from target_activecampaign.activecampaign.decoding import composed, page_of
 from target_activecampaign.activecampaign.errors import NotFound
 from target_activecampaign.activecampaign.fields import FieldCalls
 from target_activecampaign.activecampaign.models import (
@@ -164,16 +165,25 @@ class Client(FieldCalls):
         self._call("POST", "/contactLists", nothing, body=body, once=True)
 
     def find_tag(self, name: str) -> int | None:
-        """Return the id of the tag with this name, None if there is none.
+        """Return the id of the tag with this name, None if there is none."""
+        found = self.tag_called(name)
+        return found.id if found else None
+
+    def tag_called(self, name: str) -> Tag | None:
+        """Return the tag with this name, None if there is none.
 
         Tags are to be treated as case-insensitive [doc]; if names differ in nothing but case
         all the same, the one spelt as given is meant. ``search`` finds parts of names [rep].
+        Whether it finds NFD by NFC is not documented, so it is asked for both.
         """
         wanted = name.strip()
-        found = self._all_pages("/tags", page_of("tags", Tag.from_item), search=wanted)
-        matches = [tag for tag in found if tag.name.strip().casefold() == wanted.casefold()]
-        matches.sort(key=lambda tag: tag.name.strip() != wanted)
-        return matches[0].id if matches else None
+        forms = (wanted, composed(wanted), unicodedata.normalize("NFD", wanted))
+        for form in dict.fromkeys(forms):
+            found = self._all_pages("/tags", page_of("tags", Tag.from_item), search=form)
+            matches = [tag for tag in found if _caseless(tag.name) == _caseless(wanted)]
+            if matches:
+                return min(matches, key=lambda tag: composed(tag.name) != composed(wanted))
+        return None
 
     def contact_tags(self, contact_id: int) -> dict[int, int]:
         """Return a contact's tags: the tag's id, and the id to remove it from the contact by."""
@@ -185,6 +195,10 @@ class Client(FieldCalls):
         """Take a tag from a contact, by an id from `contact_tags`; one that is gone is fine."""
         with suppress(NotFound):  # also if the answer to an earlier attempt was lost
             self._call("DELETE", f"/contactTags/{contact_tag_id}", nothing)
+
+
+def _caseless(name: str) -> str:
+    return composed(unicodedata.normalize("NFD", name).casefold())
 
 
 def _filters(list_id: int | None, status: int | None) -> dict[str, str | int]:

@@ -7,6 +7,7 @@ else is missing or of another shape raises `ShapeError`.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -21,6 +22,11 @@ T = TypeVar("T")
 
 class ShapeError(ValueError):
     """An answer lacks something or holds it in another type; the text names the place."""
+
+
+def composed(text: str) -> str:
+    """Return a text in NFC, without outer blanks: whether the API stores NFC is not documented."""
+    return unicodedata.normalize("NFC", text.strip())
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.activecampaign.calls import PAGE_SIZE, Caller, json_body, nothing
-from target_activecampaign.activecampaign.decoding import Page, ShapeError, page_of
+from target_activecampaign.activecampaign.decoding import Page, ShapeError, composed, page_of
 from target_activecampaign.activecampaign.errors import InvalidRequest
 from target_activecampaign.activecampaign.models import Field, FieldValue, fields_page
 
@@ -124,7 +124,7 @@ class FieldCalls(Caller):
 
     def _find_field(self, title: str, field_type: str) -> Field | None:
         for field in self.fields():
-            if field.title.strip() == title.strip() and field.type == field_type:
+            if composed(field.title) == composed(title) and field.type == field_type:
                 return field
         return None
 
@@ -141,8 +141,8 @@ class FieldCalls(Caller):
 
     def _missing_options(self, field_id: int, values: tuple[str, ...]) -> tuple[str, ...] | None:
         """Those of some options that a field lacks; None if it has none of them."""
-        there = {option.strip() for option in self.field(field_id).options}
-        missing = tuple(one for one in values if one.strip() not in there)
+        there = {composed(option) for option in self.field(field_id).options}
+        missing = tuple(one for one in values if composed(one) not in there)
         return missing if len(missing) < len(values) else None
 
 

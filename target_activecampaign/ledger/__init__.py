@@ -146,7 +146,10 @@ def last_mapping(store: Store, identity: str, stream: str, list_id: int) -> str 
     table = tables.account
     with store.transaction() as db:
         number = db.execute(sa.select(table.c.id).where(table.c.identity == identity)).scalar()
-    return None if number is None else Segments(store, number, "").mapping(stream, list_id)
+    if number is None:
+        return None
+    segments = Segments(store, number, "")
+    return segments.mapping(segments.known_as(stream, list_id), list_id)
 
 
 def person_hash(key: bytes, identity: str, person: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
@@ -139,7 +140,8 @@ def _chosen(db: sa.Connection, choice: Choice) -> Chosen:
     if choice.list_id is not None:
         meant = meant.where(segment.c.list == choice.list_id)
     if choice.stream is not None:
-        meant = meant.where(segment.c.stream == choice.stream)
+        forms = {unicodedata.normalize(form, choice.stream) for form in ("NFC", "NFD")}
+        meant = meant.where(segment.c.stream.in_({choice.stream, *forms}))
     found = []
     for account in _accounts(db, choice.connection):
         rows = db.execute(meant.where(segment.c.account == account.id)).all()

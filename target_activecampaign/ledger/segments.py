@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
@@ -88,6 +89,22 @@ class Segments:
             bool(found.tripped),
             found.changed,
         )
+
+    def known_as(self, stream: str, list_id: int) -> str:
+        """The name under which a stream is in the ledger: its own, or one that is it in NFC.
+
+        Args:
+            stream: The stream, by its name after stream maps.
+            list_id: Its list.
+        """
+        if stream.isascii():
+            return stream
+        mine = sa.and_(table.c.account == self._account, table.c.list == list_id)
+        with self._store.transaction() as db:
+            names = db.execute(sa.select(table.c.stream).where(mine)).scalars().all()
+        wanted = unicodedata.normalize("NFC", stream)
+        same = [one for one in names if unicodedata.normalize("NFC", one) == wanted]
+        return stream if stream in same or not same else min(same)
 
     def mapping(self, stream: str, list_id: int) -> str | None:
         """What was remembered of a segment's mapping."""
