@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from functools import cached_property
+from string import digits
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_activecampaign.config import did_you_mean
-from target_activecampaign.names import Rank, caseless, contradict, exact, normalised
+from target_activecampaign.names import Rank, caseless, contradict, exact, normalised, symbols
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +27,8 @@ class FieldMatch(NamedTuple):
 
     Attributes:
         field: The field.
-        quality: How well the name matches, the lower the better: its rank, and 0 for the
-            field's tag or 1 for its title.
+        quality: How well the name matches, the lower the better: its rank, and 1 where it is
+            the field's title that matches, unlike the tag.
     """
 
     field: Field
@@ -34,6 +36,18 @@ class FieldMatch(NamedTuple):
 
 
 _FORMS = {Rank.EXACT: exact, Rank.CASELESS: caseless, Rank.SIMILAR: normalised}
+
+
+def _has_cut_tag(field: Field) -> bool:
+    """Whether the server has left vowel marks or symbols of a field's title out of its tag.
+
+    Then the tag says less than the title, and may be another word.
+    """
+    title = normalised(field.title)
+    cut = "".join(one for one in title if unicodedata.category(one)[0] != "M")
+    is_less = cut != title or bool(symbols(field.title))
+    # Where a tag is taken, the server puts a number after it.
+    return is_less and cut.rstrip(digits) == normalised(field.tag).rstrip(digits)
 
 
 class FieldCatalog:
@@ -71,7 +85,8 @@ class FieldCatalog:
     def match(self, name: str) -> FieldMatch | None:
         """The field whose tag, or else whose title, matches a name best.
 
-        Exactly, or else but for case, or else but for punctuation and blanks.
+        Exactly, or else but for case, or else but for punctuation and blanks, where titles count
+        as much as tags.
 
         Raises:
             MappingError: Two fields match equally.
@@ -79,12 +94,12 @@ class FieldCatalog:
         if not exact(name):
             return None
         for rank, form in _FORMS.items():
-            key = form(name)
-            for place, fields in enumerate(self._by_name[rank]):
-                found = fields.get(key, [])
-                if rank is Rank.SIMILAR:
-                    # Servers make tags of titles and drop their symbols, so the title judges.
-                    found = [one for one in found if not contradict(name, one.title)]
+            tagged, titled = (fields.get(form(name), []) for fields in self._by_name[rank])
+            if rank is Rank.SIMILAR:
+                similar = {one.id: one for one in (*tagged, *titled)}.values()
+                tagged = [one for one in similar if not contradict(name, one.title)]
+                titled = []
+            for place, found in enumerate((tagged, titled)):
                 if only := self._only(name, found):
                     return FieldMatch(only, (rank, place))
         return None
@@ -97,10 +112,12 @@ class FieldCatalog:
     def _by_name(self) -> dict[Rank, tuple[dict[str, list[Field]], dict[str, list[Field]]]]:
         """The fields by the forms of their tags, and by those of their titles."""
         found: dict[Rank, tuple[dict[str, list[Field]], dict[str, list[Field]]]] = {}
+        tagged = [field for field in self._fields if not _has_cut_tag(field)]
         for rank, form in _FORMS.items():
             tags, titles = defaultdict(list), defaultdict(list)
-            for field in self._fields:
+            for field in tagged:
                 tags[form(field.tag)].append(field)
+            for field in self._fields:
                 titles[form(field.title)].append(field)
             found[rank] = (dict(tags), dict(titles))
         return found

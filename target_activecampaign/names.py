@@ -87,11 +87,11 @@ def contradict(name: str, other: str) -> bool:
     So do `Score +` and `Score -`, or prices in two currencies. A symbol that only one of them
     has is no contradiction: `$email` is `email`.
     """
-    one, two = _symbols(name), _symbols(other)
+    one, two = symbols(name), symbols(other)
     return one != two and bool(one) and bool(two)
 
 
-def _symbols(name: str) -> str:
+def symbols(name: str) -> str:
     """The symbols of a name, with `#`, `%`, and dashes that don't join two words."""
     text = _JOINING_DASH.sub("", _DASHES.sub("-", " ".join(name.split())))
     return "".join(one for one in text if one in "-#%" or unicodedata.category(one)[0] == "S")

@@ -49,6 +49,10 @@ class CustomFields:
         """A field's id."""
         return int(self._all()[title]["id"])
 
+    def tag(self, title: str) -> str:
+        """A field's personalisation tag."""
+        return str(self._all()[title]["perstag"])
+
     def type(self, title: str) -> str:
         """A field's type."""
         return str(self._all()[title]["type"])

@@ -130,6 +130,26 @@ def test_names_that_only_symbols_tell_apart_are_not_alike(
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        ("Score +", "Score -", "score"),
+        ("Shoe.Size", "Shoe-Size", "shoe size"),
+        ("Price €", "Price $", "PRICE"),
+    ],
+)
+def test_a_tag_that_the_server_made_does_not_decide_between_two_titles(
+    load: TargetRunner, fields: CustomFields, first: str, second: str, name: str
+) -> None:
+    fields.add(first, tag="")
+    load(one(**{name: "x"})).succeeded()
+    assert fields.held(first) == ["x"]
+    fields.add(second, tag="")
+    problem = refused(load(one(**{name: "x"})))
+    assert f"'{first}'" in problem
+    assert f"'{second}'" in problem
+
+
+@pytest.mark.parametrize(
     ("title", "name"),
     [
         ("Loyalty level", "loyalty-level"),
@@ -252,6 +272,16 @@ def test_vowel_marks_tell_names_apart(load: TargetRunner, fields: CustomFields) 
     assert places(outcome) == {"ปี": "%YEAR%"}
     assert ignored(outcome) == ["ปู", "ชือ", "नाम"]
     assert fields.held("ปี") == ["2024"]
+
+
+@pytest.mark.parametrize(("title", "name"), [("गली", "गल"), ("नीम", "नम"), ("ชือ", "ช อ")])
+def test_a_tag_that_the_server_made_without_vowel_marks_is_no_name(
+    load: TargetRunner, fields: CustomFields, title: str, name: str
+) -> None:
+    fields.add(title, tag="")
+    assert ignored(load(one(**{name: "x"}))) == [name]
+    tag = fields.tag(title)
+    assert places(load(one(**{name: "x"}), field_mapping={name: f"%{tag}%"})) == {name: f"%{tag}%"}
 
 
 def test_vowel_marks_tell_properties_apart_that_get_a_field(
