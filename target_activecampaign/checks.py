@@ -25,7 +25,7 @@ from target_activecampaign.field_catalog import FieldCatalog
 from target_activecampaign.ledger import LedgerError, MissingLedgerError, Store, last_mapping
 from target_activecampaign.mappings import Mappings, StreamToMap
 from target_activecampaign.membership_field import MembershipFields
-from target_activecampaign.names import exact
+from target_activecampaign.names import nfc
 from target_activecampaign.opening import (
     MEMBERSHIP,
     kept_where_filled,
@@ -268,8 +268,8 @@ class _Readiness:
 
     def unseen_streams(self) -> list[tuple[str, str]]:
         """Streams with settings of their own that were not seen, and a hint at what each means."""
-        seen = set(map(exact, self._seen))
-        unseen = (name for name in self._settings.streams if exact(name) not in seen)
+        seen = set(map(nfc, self._seen))
+        unseen = (name for name in self._settings.streams if nfc(name) not in seen)
         return [(name, did_you_mean(name, sorted(self._seen))) for name in unseen]
 
     def _mapped(self, name: str, announced: Announced, properties: Mapping[str, Schema]) -> str:

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from target_activecampaign import webhook
 from target_activecampaign.config_values import Converter
-from target_activecampaign.names import caseless, exact
+from target_activecampaign.names import caseless, nfc
 from target_activecampaign.phones import phone_converter
 from target_activecampaign.settings import STREAM_SETTINGS, SettingError, Settings
 from target_activecampaign.variables import read_variables
@@ -47,7 +47,7 @@ def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
     found += [
         f"The setting 'streams' names the stream '{name}' twice, in two Unicode forms that look "
         "the same (NFC and NFD): keep one of them."
-        for name, count in Counter(map(exact, settings.streams)).items()
+        for name, count in Counter(map(nfc, settings.streams)).items()
         if count > 1
     ]
     found += _connection_problems(settings) + _country_problems(settings)

@@ -102,6 +102,6 @@ def spelled(name: str, names: Iterable[str]) -> str | None:
     known = list(names)
     if name in known:
         return name
-    wanted = exact(name)
-    found = [one for one in known if exact(one) == wanted]
+    wanted = nfc(name)
+    found = [one for one in known if nfc(one) == wanted]
     return found[0] if len(found) == 1 else None

@@ -22,7 +22,7 @@ from target_activecampaign.delivery import Delivery
 from target_activecampaign.intake import Intake, Maker
 from target_activecampaign.leaving import Leaving, how_to_go_on
 from target_activecampaign.ledger import Ledger
-from target_activecampaign.names import exact
+from target_activecampaign.names import nfc
 from target_activecampaign.opening import Streams, check_lists
 from target_activecampaign.packer import Packer, Source
 from target_activecampaign.progress import Progress
@@ -494,9 +494,9 @@ class Run:
         """Name streams that have settings and did not come, once the input was read to its end."""
         if any(one.partial for one in self._passages.values()):
             return
-        came = set(map(exact, self.report.streams))
+        came = set(map(nfc, self.report.streams))
         for name in self._settings.streams:
-            if came and exact(name) not in came:
+            if came and nfc(name) not in came:
                 hint = did_you_mean(name, self.report.streams)
                 logger.warning("'streams.%s' had no effect: no such stream came.%s", name, hint)
 

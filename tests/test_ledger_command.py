@@ -9,6 +9,7 @@ import pty
 import re
 import subprocess
 import sys
+import unicodedata
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -381,6 +382,15 @@ def test_a_stream_that_is_no_more_lets_its_people_go_once_it_is_forgotten(
 
     mirror("ada")
     assert mirror.members() == "ada"
+
+
+def test_a_stream_is_forgotten_by_its_name_in_the_other_unicode_form(
+    mirror: Mirror, command: Command
+) -> None:
+    stream = "Clientèle"
+    mirror("ada", unicodedata.normalize("NFD", stream))
+    assert command("forget", "--stream", stream, "--yes").code == 0
+    assert command.people() == {}
 
 
 def test_a_connection_is_forgotten_with_all_that_is_known_of_it(

@@ -543,3 +543,15 @@ def test_an_option_is_not_added_again_in_another_form_by_a_later_run(
     for value in (nfd("Café"), "Café"):
         load(one(grade=value), on_unknown_option="add").succeeded()
     assert fields.options("Grade") == ["Gold", "Café"]
+
+
+def test_a_preview_finds_names_as_a_run_does(
+    load: TargetRunner, fields: CustomFields, sandbox: SandboxServer
+) -> None:
+    fields.add("Étage", "dropdown", "Café", tag="FLOOR")
+    before = fields.titles()
+    settings = {"unmapped_properties": "create", "on_unknown_option": "add"}
+    outcome = load(one(**{nfd("étage"): nfd("café")}), dry_run=True, **settings)
+    assert list(places(outcome).values()) == ["%FLOOR%"]
+    assert fields.titles() == before
+    assert not sandbox.requests(method="POST", path="/api/3/import/bulk_import")
