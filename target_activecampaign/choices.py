@@ -26,6 +26,9 @@ DELIMITER = "||"
 MAX_ADDED = 100
 """Options that a run adds to one field at most: free text is not to end up as options."""
 
+_REMEMBERED = 1000
+"""Words for which it is remembered which option they stand for; most values repeat."""
+
 _TRUE = ("true", "yes", "1", "on", "y", "t")
 _FALSE = ("false", "no", "0", "off", "n", "f")
 
@@ -63,6 +66,7 @@ class Options:
     def _take(self, options: tuple[str, ...]) -> None:
         self.values = options
         self.plain = {one for one in options if _choices_in(one) == [one]}
+        self._found: dict[str, str | None] = {}
         self._by_form: list[dict[str, str | None]] = []
         for form in _FORMS:
             alike: dict[str, str | None] = {}
@@ -91,6 +95,14 @@ class Options:
             return False
 
     def _like(self, word: str) -> str | None:
+        if word in self._found:
+            return self._found[word]
+        found = self._look_for(word)
+        if len(self._found) < _REMEMBERED:
+            self._found[word] = found
+        return found
+
+    def _look_for(self, word: str) -> str | None:
         for form, alike in zip(_FORMS, self._by_form, strict=True):
             key = form(word)
             if key in alike:
