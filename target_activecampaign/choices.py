@@ -8,12 +8,13 @@ punctuation counts, as `C+` and `C-` are two choices.
 from __future__ import annotations
 
 from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from target_activecampaign.names import caseless, exact, nfc, visible
-from target_activecampaign.values import UnfitValueError, to_text, whole
+from target_activecampaign.values import UnfitValueError, to_text, whole, without_nul
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +76,8 @@ class Options:
                 # Of two that nothing else tells apart, neither is meant.
                 alike[key] = None if key in alike else option
             self._by_form.append(alike)
+        meanings = [(caseless(one) in _TRUE, caseless(one) in _FALSE) for one in options]
+        self._is_yes_or_no = sorted(meanings) == [(False, True), (True, False)]
 
     def find(self, choice: Any) -> str | None:
         """The option that a scalar value stands for; None if there is none.
@@ -83,9 +86,26 @@ class Options:
             UnknownOptionError: Several options match it equally.
         """
         words = [to_text(choice) or "", to_text(whole(choice)) or ""]
+        if isinstance(choice, (float, Decimal)):
+            words.insert(0, str(choice))  # `3.0` is 3, unless there is an option '3.0'
+        found = next((option for word in words if (option := self._like(word))), None)
+        if found is None and (meant := self._boolean(choice)) is not None:
+            words = list(_TRUE if meant else _FALSE)
+            found = next((option for word in words if (option := self._like(word))), None)
+        return found
+
+    def _boolean(self, choice: Any) -> bool | None:
+        """Return the yes or no that a value stands for; None if it stands for neither.
+
+        A text or number does so only where the field has two options, a yes and a no: files
+        without booleans have `true` or `1`.
+        """
         if isinstance(choice, bool):
-            words += _TRUE if choice else _FALSE
-        return next((option for word in words if (option := self._like(word))), None)
+            return choice
+        if not self._is_yes_or_no:
+            return None
+        word = caseless(to_text(choice) or "")
+        return True if word in _TRUE else False if word in _FALSE else None
 
     def has(self, choice: Any) -> bool:
         """Whether a scalar value stands for one option."""
@@ -216,7 +236,8 @@ def items_of(value: Any) -> list[Any]:
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-            return msgspec.json.decode(value, type=list)
+            items = msgspec.json.decode(value, type=list)
+            return without_nul(items) if "\\u0000" in value else items
     return value if isinstance(value, list) else [value]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 import phonenumbers
-from phonenumbers import PhoneNumber, PhoneNumberFormat, ValidationResult
+from phonenumbers import CountryCodeSource, PhoneNumber, PhoneNumberFormat, ValidationResult
 
 REGIONS = phonenumbers.SUPPORTED_REGIONS
 """The countries whose numbers are known, by the two letters of ISO 3166."""
@@ -20,9 +20,16 @@ _NUMBER = re.compile(r"(?:\(?0\d{1,5}\)?\s?/\s?)?[+\uff0b]?[\d\s().\-\u2010-\u20
 
 _CALLING_CODE = re.compile(r"[+0]*(\d{1,3})", re.ASCII)
 
+# Ofcom keeps these for films and examples. They have the form of British numbers, but
+# `phonenumbers` does not count them as valid.
+_EXAMPLES = re.compile(r"\+44(?:7700900|1632960|3069990)\d{3}")
+
 
 def to_e164(text: str, region: str) -> str:
-    """A phone number in the international form; a text that is not clearly one, as it is.
+    """Return a phone number in the international form; a text that is not clearly one, as it is.
+
+    A number without a plus is only taken for one of the country if it is valid there, and if
+    the same digits behind a plus are no valid number of another country.
 
     Args:
         text: Any text.
@@ -31,9 +38,9 @@ def to_e164(text: str, region: str) -> str:
     if not _NUMBER.fullmatch(text.strip()):
         return text
     number = _parsed(text, region)
-    if number is None or _may_lack_its_plus(text, number):
+    if number is None or not _is_certain(text, number, region):
         return text
-    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    return _format(number)
 
 
 def likely_region(text: str) -> str | None:
@@ -48,7 +55,7 @@ def likely_region(text: str) -> str | None:
 def _parsed(text: str, region: str | None) -> PhoneNumber | None:
     """A number that could be dialled from abroad, as far as its length tells."""
     try:
-        number = phonenumbers.parse(text, region)
+        number = phonenumbers.parse(text, region, keep_raw_input=True)
     except phonenumbers.NumberParseException:
         return None
     length = phonenumbers.is_possible_number_with_reason(number)
@@ -57,10 +64,27 @@ def _parsed(text: str, region: str | None) -> PhoneNumber | None:
     return number
 
 
-def _may_lack_its_plus(text: str, number: PhoneNumber) -> bool:
-    """Whether a number may as well be another in the international form: 49 151 12345678."""
-    digits = re.sub(r"\D", "", text)
-    if not digits.startswith(str(number.country_code)):
+def _is_certain(text: str, number: PhoneNumber, region: str) -> bool:
+    """Return whether a text can mean this number only."""
+    source = number.country_code_source
+    if source == CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN:
+        return True
+    if source == CountryCodeSource.FROM_NUMBER_WITH_IDD:
+        return _is_valid(number)
+    if not (phonenumbers.is_valid_number_for_region(number, region) or _is_example(number)):
         return False
-    other = _parsed(f"+{digits}", None)
-    return other is not None and other != number and phonenumbers.is_valid_number(other)
+    digits = re.sub(r"\D", "", text)
+    foreign = _parsed(f"+{digits}", None)
+    return foreign is None or _format(foreign) == _format(number) or not _is_valid(foreign)
+
+
+def _is_valid(number: PhoneNumber) -> bool:
+    return phonenumbers.is_valid_number(number) or _is_example(number)
+
+
+def _is_example(number: PhoneNumber) -> bool:
+    return _EXAMPLES.fullmatch(_format(number)) is not None
+
+
+def _format(number: PhoneNumber) -> str:
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)

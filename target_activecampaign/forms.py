@@ -59,8 +59,8 @@ CHOICE = Form("one choice", ("dropdown", "radio"), _SCALARS | {"array"}, several
 CHOICES = Form(
     "choices", ("checkbox", "listbox", "multiselect"), _SCALARS | {"array"}, several=True
 )
-STANDARD = Form("line", (), _SCALARS, to_line)
-"""What names and phone take: one line of text, which no array or object is."""
+STANDARD = Form("line", (), _SCALARS - {"boolean"}, to_line)
+"""What names, phone and account take: one line of text, which no array, object or boolean is."""
 
 FORMS = (TEXT, NUMBER, DATE, DATETIME, CHOICE, CHOICES)
 _BY_TYPE = {kind: form for form in FORMS for kind in form.types}

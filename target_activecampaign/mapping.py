@@ -21,7 +21,7 @@ from target_activecampaign.forms import STANDARD, TEXT, converter
 from target_activecampaign.names import caseless, exact, spelled
 from target_activecampaign.phones import phone_converter
 from target_activecampaign.property_schema import choices
-from target_activecampaign.values import UnfitValueError, to_text
+from target_activecampaign.values import UnfitValueError, to_text, without_nul
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -209,6 +209,17 @@ class StreamMapping:
         except Refusal:
             return None
 
+    def without_nul(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return a record without U+0000 in its values.
+
+        One whose address has it stays as it is, to be refused: the address may be another's.
+        """
+        first, inner = self._email
+        address = _at(record, first, inner)
+        if isinstance(address, str) and "\0" in address:
+            return record
+        return {name: without_nul(value) for name, value in record.items()}
+
     def contact(self, record: Mapping[str, Any]) -> Contact:
         """The contact that a record stands for.
 
@@ -243,7 +254,12 @@ class StreamMapping:
                 parts = _TAG_SEPARATORS.split(value)
             if any(isinstance(part, (dict, list)) for part in parts):
                 raise Refusal("VALUE_INVALID", f"Property '{name}' has a tag that is no text.")
-            tags.update(dict.fromkeys(tag for part in parts if (tag := exact(to_text(part) or ""))))
+            try:
+                texts = [exact(to_text(part) or "") for part in parts]
+            except UnfitValueError as error:
+                reason = f"Property '{name}' has a tag that is no text: {error}."
+                raise Refusal("VALUE_INVALID", reason) from None
+            tags.update(dict.fromkeys(filter(None, texts)))
         return tuple(tags)
 
 

@@ -66,7 +66,7 @@ def _for_texts(schema: Schema) -> str:
 def title_of(name: str) -> str:
     """The title of a property's field: `loyaltyTier` and `loyalty_tier` give `Loyalty tier`."""
     name = nfc(visible(name))
-    parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s_]+", " ", name).split()
+    parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s_\0]+", " ", name).split()
     words = [part if part.isupper() else part.lower() for part in parts]
     text = " ".join(words)
     return text[:1].upper() + text[1:] if text else name

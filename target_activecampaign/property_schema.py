@@ -6,9 +6,11 @@ answer is that anything may come, and each value is judged when it does.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.names import spelled
+from target_activecampaign.values import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +53,7 @@ def formats(schema: Schema) -> frozenset[str]:
 def choices(schema: Schema) -> tuple[Any, ...]:
     """All values that there can be besides null, for one value or the items of an array.
 
-    Empty when they are not counted up, and when there is one that is no scalar.
+    Empty when they are not counted up, and when there is one that is no scalar, or is NaN.
     """
     found: list[Any] = []
     for branch in _branches(schema):
@@ -62,8 +64,13 @@ def choices(schema: Schema) -> tuple[Any, ...]:
             found += [value for value in values if value is not None]
         else:
             return ()
-    scalars = all(value is not None and not isinstance(value, (dict, list)) for value in found)
-    return tuple(dict.fromkeys(found)) if scalars else ()
+    return tuple(dict.fromkeys(found)) if all(map(_is_scalar, found)) else ()
+
+
+def _is_scalar(value: Any) -> bool:
+    if isinstance(value, (float, Decimal)):
+        return is_finite(value)
+    return value is not None and not isinstance(value, (dict, list))
 
 
 def longest(schema: Schema) -> int | None:

@@ -111,6 +111,7 @@ class Run:
         self._raw: bytes | None = None
         self._parts: _Parts | None = None
         self._announced = ""
+        self._warned_of_nul: set[str] = set()
         self._through = False
         self._leaving = False
         self._stopped = False
@@ -143,6 +144,15 @@ class Run:
         passage.partial = REJECT_CODE in schema["properties"]
         self._bookmarks[stream] = bookmarks or []
         self._announced = stream
+
+    def warn_of_nul(self, stream: str) -> None:
+        """Warn once that U+0000 was taken out of a stream's values."""
+        if stream not in self._warned_of_nul:
+            self._warned_of_nul.add(stream)
+            logger.warning(
+                "Stream '%s': the character U+0000 was removed from values.",
+                stream,
+            )
 
     def map_stream(self, name: str, properties: Mapping[str, Any]) -> tuple[StreamMapping, Segment]:
         """The mapping and the segment of the stream that was announced; the first one connects.

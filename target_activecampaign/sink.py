@@ -9,6 +9,7 @@ from singer_sdk.sinks import Sink
 from target_activecampaign.codes import Refusal
 from target_activecampaign.flattening import taken_back
 from target_activecampaign.validation import RecordValidator
+from target_activecampaign.values import without_nul
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -124,11 +125,23 @@ class ContactSink(Sink):
         The SDK's own method logs an invalid record whole and then loads it or ends the run.
         It also turns dates into objects, which the mapping would turn back into text.
         """
+        # In place: the SDK goes on with the record that it gave.
+        record.update(self.clean(record))
         self._unfit = self._problem(record)
         for name in self._taken_back:
             if name in record:
-                record[name] = taken_back(record[name])
+                record[name] = without_nul(taken_back(record[name]))
         return record
+
+    def clean(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return a record without U+0000 in its values; warn of the stream's first."""
+        try:
+            cleaned = self._mapping.without_nul(record)
+            if cleaned != record:
+                self._run.warn_of_nul(self.stream_name)
+        except RecursionError:
+            return record  # nested too deeply: it is refused for that
+        return cleaned
 
     def _problem(self, record: dict[str, Any]) -> str | None:
         """What is wrong with a record; None if it is valid, or if nothing checks that."""

@@ -204,7 +204,9 @@ class TargetActiveCampaign(Target):
         sink = self._sinks.get((stream, stream))
         if isinstance(sink, ContactSink) and self.maps.leaves_alone(stream):
             self.run.open(
-                stream, Maker(sink.mapping, sink.problems, sink.contact, sink.tally), schema
+                stream,
+                Maker(sink.mapping, sink.clean, sink.problems, sink.contact, sink.tally),
+                schema,
             )
         else:
             self.run.close(stream)

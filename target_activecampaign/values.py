@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import date, datetime, timezone
+from datetime import date, datetime, time, timezone
 from decimal import Context, Decimal
 from typing import Any
 
@@ -18,28 +18,57 @@ import msgspec
 
 _MAX_DIGITS = 100
 _PLAIN = frozenset("0123456789.-")
+_LONGEST_WHOLE = 1000
+"""Digits to which a number of a schema of whole numbers is spelt out."""
 _DATE_LENGTH = len("2018-12-31")
 _CERTAIN = 15
 """Decimal digits that a binary fraction of 64 bits holds for certain."""
 _SHORTEST = 17
 """Decimal digits that tell any two of them apart."""
 _MEANT = 12
+_NO_NUMBER = "it is not a number"
 _certain = Context(prec=_CERTAIN)
 _json = msgspec.json.Encoder(decimal_format="number")
 
 
+_NUL = "\0"
+
+# Every zone from UTC-12 to UTC+14 can hold a date-time between these. Which one the account has is
+# not known here.
+_EARLIEST = datetime(1, 1, 1, 12, tzinfo=timezone.utc)
+_LATEST = datetime(9999, 12, 31, 9, 59, 59, 999_999, tzinfo=timezone.utc)
+
 _USUAL = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
+    r"(?!0001|9999)[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
     r"(?:\+[0-9]{2}:[0-5][0-9]|-(?!00:00)[0-9]{2}:[0-5][0-9])"
 )
+
+
+# The hour 24 is the next day's first: later versions of Python read it, earlier ones don't.
+_HOUR_24 = re.compile(r"[T ]24")
 
 
 class UnfitValueError(ValueError):
     """A value that the field's form can't hold; its text does not hold the value."""
 
 
+def without_nul(value: Any) -> Any:
+    """Return a JSON value without U+0000, which texts have no use for and many systems refuse."""
+    if isinstance(value, str):
+        return value.replace(_NUL, "") if _NUL in value else value
+    if isinstance(value, list):
+        return [without_nul(one) for one in value]
+    if isinstance(value, dict):
+        return {without_nul(name): without_nul(one) for name, one in value.items()}
+    return value
+
+
 def to_text(value: Any) -> str | None:
-    """Any JSON value as plain text; None for null, not-a-number and an empty array."""
+    """Return any JSON value as plain text; None for null and an empty array.
+
+    Raises:
+        UnfitValueError: It holds what no text can be made of, such as NaN.
+    """
     if isinstance(value, str):
         return value
     if value is None:
@@ -48,17 +77,36 @@ def to_text(value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, (int, Decimal, float)):
         return _number_text(value)
-    if isinstance(value, (datetime, date)):
+    if isinstance(value, (datetime, date, time)):
         return value.isoformat()
     if isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
         texts = [text for text in map(to_text, value) if text is not None]
         return ", ".join(texts) if texts else None
+    return _json_text(value)
+
+
+def _json_text(value: Any) -> str:
     try:
-        return _json.encode(value).decode()
+        text = _json.encode(value).decode()
+        # JSON has no such numbers: the encoder writes null, or what nothing can read.
+        if ("null" in text or "N" in text or "I" in text) and _holds_no_number(value):
+            raise UnfitValueError(_NO_NUMBER)
     except UnicodeEncodeError:
         raise UnfitValueError("it holds half of a surrogate pair, which is not text") from None
     except RecursionError:
         raise UnfitValueError("it is nested too deeply") from None
+    except (TypeError, OverflowError):
+        raise UnfitValueError("it can't be written as JSON") from None
+    return text
+
+
+def _holds_no_number(value: Any) -> bool:
+    """Return whether NaN or an infinity is in a value."""
+    if isinstance(value, (float, Decimal)):
+        return not is_finite(value)
+    if isinstance(value, dict):
+        return any(map(_holds_no_number, value.values()))
+    return isinstance(value, list) and any(map(_holds_no_number, value))
 
 
 def to_any_text(value: Any) -> str | None:
@@ -67,11 +115,13 @@ def to_any_text(value: Any) -> str | None:
 
 
 def to_line(value: Any) -> str | None:
-    """A text, number or boolean as plain text: what a name or a phone can be, and not blank.
+    """Return a text or number as plain text: what a name or a phone can be, and not blank.
 
     Raises:
-        UnfitValueError: It is an array or object that is not empty.
+        UnfitValueError: It is a boolean, or an array or object that is not empty.
     """
+    if isinstance(value, bool):
+        raise UnfitValueError("it is true or false")
     if value and isinstance(value, (dict, list)):
         raise UnfitValueError("it is no single value")
     return _unless_blank(to_text(value)) if value not in ([], {}) else None
@@ -81,18 +131,33 @@ def _unless_blank(text: str | None) -> str | None:
     return text if text and not text.isspace() else None
 
 
-def _number_text(value: float | Decimal) -> str | None:
+def _number_text(value: float | Decimal) -> str:
     if isinstance(value, int):
-        return str(value)
+        return _integer_text(value)
     if type(value) is Decimal and len(text := str(value)) <= _CERTAIN and _PLAIN.issuperset(text):
-        return text  # It is spelt out, and too short to hold noise.
+        return _without_zeros(text)  # It is spelt out, and too short to hold noise.
     # repr of a float is its shortest text, which Decimal then spells without exponent.
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
     if not exact.is_finite():
-        return None
+        raise UnfitValueError(_NO_NUMBER)
     exact = _without_noise(exact)
     # Spelt out, a number of twelve characters could be a hundred million digits long.
-    return f"{exact:f}" if abs(exact.adjusted()) <= _MAX_DIGITS else str(exact)
+    return _without_zeros(f"{exact:f}") if abs(exact.adjusted()) <= _MAX_DIGITS else str(exact)
+
+
+def _integer_text(value: int) -> str:
+    try:
+        return str(value)
+    except ValueError:  # beyond the digits that Python writes
+        raise UnfitValueError("it has too many digits") from None
+
+
+def _without_zeros(text: str) -> str:
+    """Return a whole number without its fraction: `3.0` is 3, and `-0.0` is 0."""
+    whole_part, point, fraction = text.partition(".")
+    if point and fraction.strip("0"):
+        return text
+    return "0" if whole_part == "-0" else whole_part
 
 
 def _without_noise(exact: Decimal) -> Decimal:
@@ -117,11 +182,18 @@ def _without_noise(exact: Decimal) -> Decimal:
     return meant if len(meant.as_tuple().digits) <= _MEANT else exact
 
 
+def is_finite(value: float | Decimal) -> bool:
+    """Return whether a number is one: neither NaN nor an infinity."""
+    return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+
+
 def whole(value: Any) -> Any:
-    """A value whose schema has whole numbers only: `3.0` is 3."""
-    if isinstance(value, (Decimal, float)) and math.isfinite(value) and value == int(value):
-        return int(value)
-    return value
+    """Return a value whose schema has whole numbers only: `3.0` is 3."""
+    if not isinstance(value, (Decimal, float)) or not is_finite(value):
+        return value
+    # Spelt out, a number of twelve characters could be a hundred million digits long.
+    short = not isinstance(value, Decimal) or value.adjusted() < _LONGEST_WHOLE
+    return int(value) if short and value == int(value) else value
 
 
 def to_date(value: Any) -> str | None:
@@ -141,10 +213,11 @@ def to_date(value: Any) -> str | None:
 
 
 def to_datetime(value: Any) -> str | None:
-    """A date-time as ISO 8601 to the second; without a zone it is taken as UTC.
+    """Return a date-time as ISO 8601 to the second; without a zone it is taken as UTC.
 
     Raises:
-        UnfitValueError: It is neither a date nor a date-time.
+        UnfitValueError: It is neither a date nor a date-time, or at an end of the calendar, where
+            an account's zone may not be able to hold it.
     """
     if type(value) is str and _USUAL.fullmatch(value):
         try:
@@ -157,6 +230,8 @@ def to_datetime(value: Any) -> str | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
+    if not _EARLIEST <= moment <= _LATEST:
+        raise UnfitValueError("it is too near to an end of the calendar to be in every time zone")
     return moment.isoformat(timespec="seconds")
 
 
@@ -167,12 +242,12 @@ def _moment(value: Any) -> datetime | None:
         return value
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - a date has no zone
-    if not isinstance(value, str):
+    if not isinstance(value, str) or _HOUR_24.search(text := value.strip().upper()):
         raise UnfitValueError("it is not a date in ISO 8601")
     try:
         # Python 3.10's own parser knows neither "Z" nor fractions of other lengths, but
         # the SDK brings a backport there that patches this very method.
-        return datetime.fromisoformat(value.strip().upper())
+        return datetime.fromisoformat(text)
     except ValueError:
         raise UnfitValueError("it is not a date in ISO 8601") from None
 
@@ -186,7 +261,7 @@ def to_number(value: Any) -> str | None:
         UnfitValueError: It is none of these.
     """
     if type(value) is int:
-        return str(value)
+        return _integer_text(value)
     if isinstance(value, bool):
         return "1" if value else "0"
     if type(value) is not Decimal and _holds_nothing(value):
@@ -194,7 +269,7 @@ def to_number(value: Any) -> str | None:
     if isinstance(value, str):
         value = _number_in(value)
     if not isinstance(value, (int, float, Decimal)):
-        raise UnfitValueError("it is not a number")
+        raise UnfitValueError(_NO_NUMBER)
     return _number_text(value)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +67,77 @@ def test_a_national_number_takes_the_form_of_its_country(
     country: str, written: Any, form: str
 ) -> None:
     assert sent(written, default_country=country) == form
+
+
+@pytest.mark.parametrize(
+    ("country", "written"),
+    [
+        # Numbers of other countries that lack their plus
+        ("DE", "447700900123"),
+        ("DE", 919876543210),
+        ("DE", "91 98765 43210"),
+        ("DE", "(91) 98765-43210"),
+        ("DE", "12125550123"),
+        ("DE", "1-212-555-0123"),
+        ("DE", "33612345678"),
+        ("DE", "5511912345678"),
+        ("US", "919876543210"),
+        ("US", "4915112345678"),
+        ("GB", "12125550123"),
+        ("IN", "447700900123"),
+        ("IT", "919876543210"),
+        # It may be one of New York, or one of New Zealand
+        ("US", "6465550100"),
+        # Of the right length, but of no one in the country
+        ("GB", "0123456789"),
+        ("US", "1234567890"),
+        ("US", "416 555 0100"),  # of Canada
+        ("BR", "00 0000-0000"),
+    ],
+)
+def test_a_number_that_is_not_surely_of_the_country_stays_as_it_is(
+    country: str, written: Any
+) -> None:
+    assert sent(written, default_country=country) == str(written)
+
+
+@pytest.mark.parametrize(
+    ("country", "written", "form"),
+    [
+        ("GB", "447700900123", "+447700900123"),
+        ("IN", "919876543210", "+919876543210"),
+        ("IN", 9876543210, "+919876543210"),
+        ("IN", 9876543210.0, "+919876543210"),
+        ("IN", "09876543210", "+919876543210"),
+        ("BR", "11 91234-5678", "+5511912345678"),
+        ("BR", "5511912345678", "+5511912345678"),
+        ("DE", 301234567, "+49301234567"),
+        ("DE", "00 1 212 555 0123", "+12125550123"),
+        ("DE", "0044 7700 900123", "+447700900123"),
+    ],
+)
+def test_a_number_that_can_only_be_of_the_country_becomes_one(
+    country: str, written: Any, form: str
+) -> None:
+    assert sent(written, default_country=country) == form
+
+
+@given(
+    st.integers(1, 10**14).map(str) | st.integers(1, 10**12).map(lambda number: f"0{number}"),
+    st.sampled_from(["DE", "US", "GB", "IN", "BR", "IT"]),
+)
+def test_digits_alone_become_a_valid_number_of_the_country_or_stay(
+    digits: str, country: str
+) -> None:
+    form = sent(digits, default_country=country)
+    assert form is not None
+    if form == digits:
+        return
+    number = phonenumbers.parse(form)
+    assert phonenumbers.is_valid_number(number) or form.startswith("+44")
+    with suppress(phonenumbers.NumberParseException):
+        other = phonenumbers.parse(f"+{digits}")
+        assert other == number or not phonenumbers.is_valid_number(other)
 
 
 @pytest.mark.parametrize("country", ["DE", "US", "IT"])
