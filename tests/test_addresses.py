@@ -82,13 +82,34 @@ UNUSUAL = {
 }
 """Good addresses that only the library tells."""
 
+DOCUMENTED = {
+    # ActiveCampaign documents no rule for dots before the @: some of these are real mailboxes
+    **{
+        f"{local}@docomo.ne.jp": f"{local}@docomo.ne.jp"
+        for local in words("abc. .abc a..b a...b a.b. ..a..b.. . ..")
+    },
+    "Abc.@DOCOMO.ne.jp": "Abc.@docomo.ne.jp",
+    "o'hara.@example.com": "o'hara.@example.com",
+    "j\u00f6rg.@m\u00fcnchen.example": "j\u00f6rg.@xn--mnchen-3ya.example",
+    "jo\u0308rg..x@example.com": "j\u00f6rg..x@example.com",
+    "\u7528\u6237.@\u4f8b\u3048.jp": "\u7528\u6237.@xn--r8jz45g.jp",
+    # Nor one for what DNS can hold, though no host has such a name
+    **{
+        f"ada@{domain}": f"ada@{domain.lower()}"
+        for domain in words(
+            "ex_ample.com _mail.example.com -example.com example-.com a.-b.com a-.b.com",
+            "ab--c.com AB--C.com a---b.com",
+        )
+    },
+}
+"""Addresses that only ActiveCampaign's documented rule allows, and how they are sent."""
+
 BAD_LOCAL_PARTS = words(
-    '. .a a. a..b a...b .. a(b) a,b a:b a;b a<b a>b a[b a\\b a]b a"b "a" "a.b" "" \'\'"\'\'',
+    'a(b) a,b a:b a;b a<b a>b a[b a\\b a]b a"b "a" "a.b" "" \'\'"\'\'',
     '"a@b" a@b @ a\u200db \u0301a a\u00a0b a\u202eb \ud800 a\x00b a\x7fb a\u2028b',
 )
 BAD_DOMAINS = words(
-    "example com localhost . .com example. example..com .example.com example.com. -example.com",
-    "example-.com a.-b.com a-.b.com ab--c.com AB--C.com a---b.com ex_ample.com exa+mple.com",
+    "example com localhost . .com example. example..com .example.com example.com. exa+mple.com",
     "exam%ple.com example.c example.1 example.12 example.c0m example.c-m example.com- example.123",
     "exa!mple.com 127.0.0.1 1.2.3.4 [127.0.0.1] [IPv6:::1] xn--.com xn--a.com xn--zzzzzz.com",
     "xn--mnchen-3ya-.com ex\u2014ample.com a·b.com ½.com 💌.com \u0661\u0662.com x\u200d.com",
@@ -133,6 +154,11 @@ INVALID = [
     "a@" + "d.e." * 64 + "com",
     "ada@" + "ü" * 60 + ".com",
     "ö" * 130 + "@example.com",
+    "ada@" + "_" * 64 + ".example.com",
+    # What dots don't change
+    *(f"{local}@example.com" for local in ("a. b", "a.(b).", 'a.".', ".\u200d.", "a.\x00")),
+    *("a.@example..com", "a.@localhost", "a.@mail.test", "a.@127.0.0.1", "a.@xn--a.com"),
+    *("a.@b.@example.com", "Ada. <ada.@example.com>", "a.@ex_ample.c0m", "a.@_.", ".@", "@_.com"),
 ]
 
 
@@ -148,6 +174,13 @@ def test_the_pattern_tells_ordinary_addresses_as_the_library_does(
 def test_unusual_addresses_are_left_to_the_library(address: str, sent: str | None) -> None:
     assert by_pattern(address) is None
     assert valid_address(address) == (sent or address)
+
+
+@pytest.mark.parametrize(("address", "sent"), DOCUMENTED.items())
+def test_what_activecampaign_documents_as_fine_is_sent(address: str, sent: str) -> None:
+    assert by_pattern(address) is None
+    assert valid_address(address) == valid_address(sent) == sent
+    assert person_key(address) == person_key(sent)
 
 
 @pytest.mark.parametrize("address", INVALID, ids=ascii)
@@ -255,6 +288,33 @@ def test_an_address_has_a_form_that_stays_or_is_refused(address: str) -> None:
 )
 def test_two_spellings_are_one_person(one: str, other: str) -> None:
     assert person_key(one) == person_key(other)
+
+
+def test_an_address_of_the_documented_rule_arrives_and_its_import_judges(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    sandbox.prepare(malformed=("a..b@docomo.ne.jp",))
+    messages = [
+        schema(),
+        record("abc.@docomo.ne.jp", first_name="Earlier"),
+        record("ABC.@docomo.ne.jp", first_name="Later"),
+        record(".abc@docomo.ne.jp"),
+        record("a..b@docomo.ne.jp"),
+        record("a b@docomo.ne.jp"),
+        record("a.@docomo..jp"),
+        record("ada@example.com"),
+    ]
+    outcome = load(messages).succeeded()
+    assert {one["email"].lower(): one["first_name"] for one in sandbox.export()} == {
+        "abc.@docomo.ne.jp": "Later",
+        ".abc@docomo.ne.jp": "",
+        "ada@example.com": "",
+    }
+    assert outcome.codes == {
+        "a..b@docomo.ne.jp": "REFUSED_BY_IMPORT",
+        "a b@docomo.ne.jp": "EMAIL_INVALID",
+        "a.@docomo..jp": "EMAIL_INVALID",
+    }
 
 
 def test_an_internationalised_domain_is_one_contact_in_ascii(

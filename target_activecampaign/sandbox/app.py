@@ -8,6 +8,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 
 from target_activecampaign.sandbox import (
@@ -22,7 +23,7 @@ from target_activecampaign.sandbox import (
 )
 from target_activecampaign.sandbox.clock import CLOCK
 from target_activecampaign.sandbox.door import Door
-from target_activecampaign.sandbox.wire import Answer, Call
+from target_activecampaign.sandbox.wire import Answer, Call, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,47 +39,63 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "users/me", lists.me),
     ("GET", "lists", lists.index),
     ("POST", "lists", lists.create),
-    ("GET", "lists/{id:int}", lists.read),
-    ("PUT", "lists/{id:int}", lists.update),
-    ("DELETE", "lists/{id:int}", lists.delete),
+    ("GET", "lists/{id:number}", lists.read),
+    ("PUT", "lists/{id:number}", lists.update),
+    ("DELETE", "lists/{id:number}", lists.delete),
     ("GET", "contactLists", lists.memberships),
     ("POST", "contactLists", lists.subscribe),
     ("GET", "fields", fields.index),
     ("POST", "fields", fields.create),
-    ("GET", "fields/{id:int}", fields.read),
-    ("PUT", "fields/{id:int}", fields.update),
-    ("DELETE", "fields/{id:int}", fields.delete),
+    ("GET", "fields/{id:number}", fields.read),
+    ("PUT", "fields/{id:number}", fields.update),
+    ("DELETE", "fields/{id:number}", fields.delete),
     ("GET", "fieldRels", fields.relations),
     ("POST", "fieldRels", fields.relate),
     ("POST", "fieldOption/bulk", fields.create_options),
-    ("GET", "fieldOptions/{id:int}", fields.read_option),
-    ("DELETE", "fieldOptions/{id:int}", fields.delete_option),
+    ("GET", "fieldOptions/{id:number}", fields.read_option),
+    ("DELETE", "fieldOptions/{id:number}", fields.delete_option),
     ("GET", "fieldValues", values.index),
     ("POST", "fieldValues", values.create),
-    ("GET", "fieldValues/{id:int}", values.read),
-    ("PUT", "fieldValues/{id:int}", values.update),
-    ("DELETE", "fieldValues/{id:int}", values.delete),
+    ("GET", "fieldValues/{id:number}", values.read),
+    ("PUT", "fieldValues/{id:number}", values.update),
+    ("DELETE", "fieldValues/{id:number}", values.delete),
     ("GET", "contacts", contacts.index),
     ("POST", "contacts", contacts.create),
-    ("GET", "contacts/{id:int}", contacts.read),
-    ("PUT", "contacts/{id:int}", contacts.update),
-    ("DELETE", "contacts/{id:int}", contacts.delete),
-    ("GET", "contacts/{id:int}/contactLists", contacts.memberships),
-    ("GET", "contacts/{id:int}/contactTags", contacts.tags),
-    ("GET", "contacts/{id:int}/fieldValues", contacts.values),
+    ("GET", "contacts/{id:number}", contacts.read),
+    ("PUT", "contacts/{id:number}", contacts.update),
+    ("DELETE", "contacts/{id:number}", contacts.delete),
+    ("GET", "contacts/{id:number}/contactLists", contacts.memberships),
+    ("GET", "contacts/{id:number}/contactTags", contacts.tags),
+    ("GET", "contacts/{id:number}/fieldValues", contacts.values),
     ("POST", "contact/sync", contacts.sync),
     ("GET", "tags", tags.index),
     ("POST", "tags", tags.create),
-    ("GET", "tags/{id:int}", tags.read),
-    ("PUT", "tags/{id:int}", tags.update),
-    ("DELETE", "tags/{id:int}", tags.delete),
+    ("GET", "tags/{id:number}", tags.read),
+    ("PUT", "tags/{id:number}", tags.update),
+    ("DELETE", "tags/{id:number}", tags.delete),
     ("POST", "contactTags", tags.give),
-    ("GET", "contactTags/{id:int}", tags.read_given),
-    ("DELETE", "contactTags/{id:int}", tags.take_away),
+    ("GET", "contactTags/{id:number}", tags.read_given),
+    ("DELETE", "contactTags/{id:number}", tags.take_away),
     ("POST", "import/bulk_import", imports.create),
     ("GET", "import/bulk_import", imports.index),
     ("GET", "import/info", imports.info),
 )
+
+
+class _Number(Convertor[int]):
+    """A number in a path, of any length."""
+
+    regex = "[0-9]+"
+
+    def convert(self, value: str) -> int:
+        return whole_number(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("number", _Number())
+
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 

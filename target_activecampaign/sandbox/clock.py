@@ -77,13 +77,13 @@ def day(moment: float) -> str:
 def to_account_zone(value: str) -> str:
     """A datetime field's value as it is saved: converted to the account's zone [doc].
 
-    A value without an offset is taken as the account's own time, and one that is no datetime is
-    kept as it is (both unverified).
+    A value without an offset is taken as the account's own time, and one that is no datetime, or
+    that the zone can't hold, is kept as it is (all unverified).
     """
     try:
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=ZONE)
+        return moment.astimezone(ZONE).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):  # the first or last day of the calendar
         return value
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=ZONE)
-    return moment.astimezone(ZONE).isoformat(timespec="seconds")

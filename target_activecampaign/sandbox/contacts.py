@@ -12,6 +12,7 @@ from target_activecampaign.sandbox.wire import (
     Answer,
     Call,
     fail,
+    invalid,
     not_found,
     page,
     reference,
@@ -108,7 +109,10 @@ def _duplicate() -> NoReturn:
 def _save_values(account: Account, contact: int, item: dict[str, Any]) -> list[Row]:
     """Save ``fieldValues`` of a request; unknown fields are ignored [rep]."""
     saved = []
-    for value in item.get("fieldValues") or []:
+    values = item.get("fieldValues") or []
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        invalid("The fieldValues are not valid.", "/data/attributes/fieldValues")
+    for value in values:
         field = account.store.one(
             "SELECT * FROM field WHERE id = ?", reference(value.get("field")) or 0
         )

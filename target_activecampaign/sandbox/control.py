@@ -6,6 +6,7 @@ It needs no key, counts for no limit, is in no log, and answers only to a loopba
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _CHUNK = 1000
+_UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
 
 async def _requests(account: Account, request: Request) -> Response:
@@ -255,7 +257,7 @@ def routes(account: Account) -> list[Route]:
                 return await endpoint(account, request)
             except FaultError as error:
                 return JSONResponse({"error": str(error)}, 400)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (*_UNUSABLE, sqlite3.Error) as error:
                 text = f"The request can't be used ({type(error).__name__})."
                 return JSONResponse({"error": text}, 400)
 

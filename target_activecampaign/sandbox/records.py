@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 ACTIVE, UNSUBSCRIBED, BOUNCED = 1, 2, 3
 
 # The documented rules: something before the @, none of the special characters, and in the domain
-# a dot with at least two letters after it.
-_BARRED = r'\s"(),:;<>@\[\\\]'
+# a dot with at least two letters after it. Control characters are barred besides (unverified):
+# SQLite ends a text at U+0000 when it compares.
+_BARRED = r'\s\x00-\x1f\x7f"(),:;<>@\[\\\]'
 _EMAIL = re.compile(rf"[^{_BARRED}]+@[^{_BARRED}]+\.[^\W\d_]{{2}}[^{_BARRED}.]*")
 
 _LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}

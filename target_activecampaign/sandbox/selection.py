@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.sandbox.wire import whole_number
+
 if TYPE_CHECKING:
     from target_activecampaign.sandbox.wire import Call
 
@@ -80,8 +82,9 @@ def _member_terms(list_id: int, status: int) -> Terms:
 def _id_terms(call: Call, number: str) -> Terms:
     """What is asked of a contact's id, which stands in the column ``number``."""
     terms: Terms = []
-    ids = [int(value) for key, value in call.query if key == "ids[]" and value.isdecimal()]
-    ids += [int(value) for value in (call.arg("ids") or "").split(",") if value.isdecimal()]
+    wanted = [value for key, value in call.query if key == "ids[]"]
+    wanted += (call.arg("ids") or "").split(",")
+    ids = list({whole_number(value) for value in wanted if value.isdecimal()})
     if ids:
         terms.append((f"{number} IN ({', '.join('?' * len(ids))})", ids))
     for name, sign in (("id_greater", ">"), ("id_less", "<"), ("exclude", "<>")):
@@ -99,7 +102,7 @@ def _text_terms(call: Call) -> Terms:
     for name, term in (
         ("email", "contact.email = ?"),
         ("email_like", "instr(lower(contact.email), lower(?)) > 0"),
-        ("phone", "contact.phone LIKE ? || '%'"),
+        ("phone", "instr(contact.phone, ?) = 1"),
     ):
         if call.arg(name):
             terms.append((term, [call.arg(name)]))

@@ -51,14 +51,19 @@ class Call:
         return values[-1] if values and values[-1] else None
 
     def number(self, name: str, default: int) -> int:
-        """A query parameter as a number; anything else is the default."""
+        """A query parameter as a number that SQLite can hold; anything else is the default."""
         value = self.arg(name) or ""
-        return int(value) if value.lstrip("-").isdecimal() else default
+        digits = value.removeprefix("-")
+        if not digits.isdecimal():
+            return default
+        number = whole_number(digits)
+        return number if digits == value else -number
 
     @property
     def id(self) -> int:
         """The number in the path, within what SQLite can hold."""
-        return min(int(self.params["id"]), _LARGEST_ID)
+        number: int = self.params["id"]
+        return number
 
     def item(self, key: str) -> dict[str, Any]:
         """The object that a request's JSON holds under its key.
@@ -105,12 +110,25 @@ def parse(body: bytes) -> Any:
     """A body's JSON.
 
     Raises:
-        ValueError: It is none, or holds half a surrogate pair, which PHP refuses too.
+        ValueError: It is none, or holds half a surrogate pair, NaN, or too many levels, which
+            PHP refuses too.
     """
-    document = json.loads(body)
-    if b"\\ud" in body.lower():
-        json.dumps(document, ensure_ascii=False).encode()
+    try:
+        document = json.loads(body, parse_constant=_refuse_constant)
+        if b"\\ud" in body.lower():
+            json.dumps(document, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     return document
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def whole_number(digits: str) -> int:
+    """A number of any length, within what SQLite can hold."""
+    return int(digits) if len(digits) < _LARGEST_DIGITS else _LARGEST_ID
 
 
 def fail(status: int, **body: Any) -> NoReturn:
