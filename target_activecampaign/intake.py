@@ -331,10 +331,6 @@ class Intake:
         source, segment, make = stream.source, stream.segment, stream.maker.contact
         refused: list[tuple[Source, Refusal, dict[str, Any]]] = []
         records = _decoded([run.raws[place] for place in places])
-        for number, place in enumerate(places if records else ()):
-            line = run.lines[place]
-            if b"\\" in line and _NUL in line:  # the first costs next to nothing
-                records[number] = stream.maker.clean(records[number])
         problems = stream.maker.problems(records) if records else []
         epoch, taken = self.settlement.epoch, 0
         try:
@@ -342,9 +338,12 @@ class Intake:
                 if records:
                     record, problem = records[number], problems[number]
                 else:
-                    record = stream.maker.clean(self._record(run, place))
+                    record = self._record(run, place)
                     (problem,) = stream.maker.problems([record])
-                one = Source(source.name, source, run.lines[place], epoch)
+                line = run.lines[place]
+                if b"\\" in line and _NUL in line:  # the first costs next to nothing
+                    record = stream.maker.clean(record)
+                one = Source(source.name, source, line, epoch)
                 try:
                     contact = make(record, problem)
                     # Whom it is of was told at a glance.

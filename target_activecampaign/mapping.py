@@ -193,7 +193,7 @@ class StreamMapping:
             options = self._options(held)
             lacking = [
                 text
-                for one in choices(entry.schema)
+                for one in map(without_nul, choices(entry.schema))
                 if (text := to_text(one)) and not options.has(one)
             ]
             if lacking:

@@ -14,7 +14,7 @@ from target_activecampaign.field_catalog import FieldCatalog, MappingError
 from target_activecampaign.forms import form_of
 from target_activecampaign.names import caseless, exact, nfc, normalised, rank, visible
 from target_activecampaign.property_schema import Schema, choices, formats, kinds, longest
-from target_activecampaign.values import to_text
+from target_activecampaign.values import to_text, without_nul
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,7 @@ def fitting(schema: Schema) -> tuple[str, tuple[str, ...]]:
     """The type of the custom field that a property's values fit, and its options."""
     types = kinds(schema)
     options: dict[str, str] = {}
-    for one in choices(schema):
+    for one in map(without_nul, choices(schema)):
         if text := exact(visible(to_text(one) or "")):
             # Of two that differ in case alone, one is made: both values find it.
             options.setdefault(caseless(text), text)

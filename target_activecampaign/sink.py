@@ -9,7 +9,6 @@ from singer_sdk.sinks import Sink
 from target_activecampaign.codes import Refusal
 from target_activecampaign.flattening import taken_back
 from target_activecampaign.validation import RecordValidator
-from target_activecampaign.values import without_nul
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -125,12 +124,12 @@ class ContactSink(Sink):
         The SDK's own method logs an invalid record whole and then loads it or ends the run.
         It also turns dates into objects, which the mapping would turn back into text.
         """
-        # In place: the SDK goes on with the record that it gave.
-        record.update(self.clean(record))
         self._unfit = self._problem(record)
         for name in self._taken_back:
             if name in record:
-                record[name] = without_nul(taken_back(record[name]))
+                record[name] = taken_back(record[name])
+        # In place: the SDK goes on with the record that it gave.
+        record.update(self.clean(record))
         return record
 
     def clean(self, record: dict[str, Any]) -> dict[str, Any]:

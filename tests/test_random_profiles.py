@@ -215,6 +215,7 @@ def key(name: str) -> str:
 
 def holds(kind: str, text: str | None, value: Any) -> bool:
     """Whether a field of some type holds a value; a field that isn't there, nothing."""
+    value = without_nul(value)
     if text is None:
         return value in (None, "", []) or (isinstance(value, list) and not any(map(spelt, value)))
     if kind == "listbox":
@@ -233,6 +234,17 @@ def holds(kind: str, text: str | None, value: Any) -> bool:
         shown = text.split(", ")
         return len(shown) == len(items) and all(map(equal, shown, items))
     return text == ", ".join(map(spelt, items))
+
+
+def without_nul(value: Any) -> Any:
+    """A value without U+0000, as it is sent."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [without_nul(one) for one in value]
+    if isinstance(value, dict):
+        return {name: without_nul(one) for name, one in value.items()}
+    return value
 
 
 def spelt(value: Any) -> str:
