@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from target_activecampaign.addresses import by_library, by_pattern, person_key, valid_address
 from target_activecampaign.codes import Refusal
+from tests.guide import DOCS
 from tests.target_runner import record, schema
 
 if TYPE_CHECKING:
@@ -288,6 +290,20 @@ def test_an_address_has_a_form_that_stays_or_is_refused(address: str) -> None:
 )
 def test_two_spellings_are_one_person(one: str, other: str) -> None:
     assert person_key(one) == person_key(other)
+
+
+def test_the_guide_says_which_addresses_are_sent() -> None:
+    text = (DOCS / "mapping.md").read_text("utf-8").partition("Which addresses are sent:")[2]
+    rows = [line.split("|")[2:4] for line in text.partition("\n## ")[0].splitlines()[3:] if line]
+    samples = [(one, verdict) for cell, verdict in rows for one in re.findall("`(.+?)`", cell)]
+    assert len(samples) == 13
+    for address, verdict in samples:
+        if "EMAIL_INVALID" in verdict:
+            with pytest.raises(Refusal):
+                valid_address(address)
+        else:
+            assert verdict.strip().startswith("sent")
+            assert person_key(valid_address(address)) == person_key(address)
 
 
 def test_an_address_of_the_documented_rule_arrives_and_its_import_judges(

@@ -92,6 +92,7 @@ def test_any_text_can_be_any_other_value(sandbox: SandboxServer) -> None:
     sandbox.settle()
     assert [one["status"] for one in sandbox.imports()] == ["completed"]
     assert len(sandbox.export()) == len(TEXTS) * len(keys)
+    assert sandbox.call("GET", "/").ok, "the page shows them"
 
 
 def test_addresses_with_control_characters_are_refused(sandbox: SandboxServer) -> None:

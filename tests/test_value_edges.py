@@ -76,7 +76,7 @@ def test_numbers_that_spelt_out_fill_the_memory_are_not_spelt_out(
         f'"{name}": 1E+999999999}}}}'
         for name in names
     ]
-    whole = {"type": ["null", "integer"]}
+    whole: Any = {"type": ["null", "integer"]}
     outcome = load([schema(**dict.fromkeys(names, whole)), *huge]).succeeded()
     assert outcome.codes == {"tier@example.com": "FIELD_OPTION_UNKNOWN"}
     assert sandbox.contacts()["phone@example.com"]["phone"] == "1E+999999999"
@@ -114,12 +114,11 @@ def test_a_property_of_booleans_that_is_mapped_to_one_line_is_an_error(
 def test_a_boolean_is_no_phone_no_name_and_no_account(
     sandbox: SandboxServer, load: TargetRunner, name: str, country: str | None
 ) -> None:
-    several = {"type": ["null", "boolean", "string", "integer"]}
+    several: Any = {"type": ["null", "boolean", "string", "integer"]}
+    values: list[tuple[str, Any]] = [("true", True), ("false", False), ("zero", 0)]
     messages = [
         schema(**{name: several}),
-        record("true@example.com", **{name: True}),
-        record("false@example.com", **{name: False}),
-        record("zero@example.com", **{name: 0}),
+        *(record(f"{who}@example.com", **{name: value}) for who, value in values),
     ]
     outcome = load(messages, default_country=country, field_mapping={"company": "customer_account"})
     assert outcome.codes == dict.fromkeys(
