@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_activecampaign.names import caseless, exact, nfc, visible
-from target_activecampaign.values import UnfitValueError, to_text, whole, without_nul
+from target_activecampaign.values import UnfitValueError, is_unicode, to_text, whole, without_nul
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,9 +137,12 @@ class Options:
 
         Raises:
             UnknownOptionError: This run has added too many to it.
+            UnfitValueError: It is no text.
             ActiveCampaignError: It could not be added.
         """
         text = exact(visible(to_text(whole(choice)) or ""))
+        if not is_unicode(text):
+            raise UnfitValueError("it holds half of a surrogate pair, which is not text")
         if self._added >= MAX_ADDED:
             raise UnknownOptionError(f"this run has added {MAX_ADDED} options to it already")
         self._added += 1

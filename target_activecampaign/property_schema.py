@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.names import spelled
-from target_activecampaign.values import is_finite
+from target_activecampaign.values import is_finite, is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +53,8 @@ def formats(schema: Schema) -> frozenset[str]:
 def choices(schema: Schema) -> tuple[Any, ...]:
     """All values that there can be besides null, for one value or the items of an array.
 
-    Empty when they are not counted up, and when there is one that is no scalar, or is NaN.
+    Empty when they are not counted up, and when there is one that is no scalar, or can't be
+    sent: NaN, or half of a surrogate pair.
     """
     found: list[Any] = []
     for branch in _branches(schema):
@@ -70,6 +71,8 @@ def choices(schema: Schema) -> tuple[Any, ...]:
 def _is_scalar(value: Any) -> bool:
     if isinstance(value, (float, Decimal)):
         return is_finite(value)
+    if isinstance(value, str):
+        return is_unicode(value)
     return value is not None and not isinstance(value, (dict, list))
 
 

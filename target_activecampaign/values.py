@@ -52,6 +52,15 @@ class UnfitValueError(ValueError):
     """A value that the field's form can't hold; its text does not hold the value."""
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be sent: one with half of a surrogate pair can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def without_nul(value: Any) -> Any:
     """Return a JSON value without U+0000, which texts have no use for and many systems refuse."""
     if isinstance(value, str):
@@ -154,8 +163,10 @@ def _integer_text(value: int) -> str:
 
 def _without_zeros(text: str) -> str:
     """Return a whole number without its fraction: `3.0` is 3, and `-0.0` is 0."""
-    whole_part, point, fraction = text.partition(".")
-    if point and fraction.strip("0"):
+    if text[-1] != "0":
+        return text
+    whole_part, _, fraction = text.partition(".")
+    if fraction.strip("0"):
         return text
     return "0" if whole_part == "-0" else whole_part
 
