@@ -65,6 +65,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "checkpoint_seconds",
         "ledger_url",
         "report_path",
+        "keep_reports",
         "report_personal_data",
         "on_complete_webhook",
     ),

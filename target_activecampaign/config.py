@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from dataclasses import dataclass
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from jsonschema import Draft202012Validator
 
-from target_activecampaign import webhook
+from target_activecampaign import private_files, webhook
 from target_activecampaign.config_values import Converter
 from target_activecampaign.names import caseless, nfc
 from target_activecampaign.phones import phone_converter
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from jsonschema import ValidationError
+
+
+_PROXY_VARIABLES = {"http_proxy", "https_proxy", "all_proxy"}
 
 
 def convert(
@@ -67,12 +70,25 @@ def secrets_in(settings: Settings) -> list[str]:
     """What must never be shown of the settings: the key, passwords in URLs, the webhook."""
     found = [settings.api_key or ""]
     for url in (settings.ledger_url, settings.rate_budget_url or ""):
-        with contextlib.suppress(ValueError):  # it is refused where it is used
-            found.append(urlsplit(url).password or "")
+        found += _passwords_in(url)
+    # Proxies come from the environment; a library may name one when it can't be used.
+    for name, url in os.environ.items():
+        if name.lower() in _PROXY_VARIABLES:
+            found += _passwords_in(url if "://" in url else f"http://{url}")
     if settings.on_complete_webhook:
         with contextlib.suppress(ValueError):
             found += webhook.secrets_in(settings.on_complete_webhook)
     return found
+
+
+def _passwords_in(url: str) -> list[str]:
+    """The passwords in a URL: before its host, and in its query, where drivers take one too."""
+    with contextlib.suppress(ValueError):  # it is refused where it is used
+        parts = urlsplit(url)
+        query = parse_qsl(parts.query)
+        named = [value for name, value in query if "password" in name.lower()]
+        return [parts.password or "", *named]
+    return []
 
 
 def mended(schema: Any) -> Any:
@@ -247,9 +263,11 @@ def make_folder(setting: str, path: str) -> None:
     """
     folder = Path(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        usable = os.access(folder, os.W_OK)
-    except OSError:
-        usable = False
+        private_files.make_folder(folder)
+        usable, why = os.access(folder, os.W_OK | os.X_OK), "this user may not write there"
+    except OSError as error:
+        usable, why = False, private_files.reason(error)
     if not usable:
-        raise SettingError(f"The setting '{setting}' names {path}, which is no folder to write in.")
+        raise SettingError(
+            f"The setting '{setting}' names {path}, which is no folder to write in: {why}."
+        )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from target_activecampaign import private_files
 from target_activecampaign.account import QUESTIONS_AT_ONCE
 from target_activecampaign.activecampaign import (
     ActiveCampaignError,
@@ -35,6 +36,7 @@ from target_activecampaign.flights import Flights
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.privacy import where_it_failed
 from target_activecampaign.returning import Returns
+from target_activecampaign.state_writer import StateError
 from target_activecampaign.suspects import IndexBase, Suspects
 from target_activecampaign.under_way import UnderWay
 
@@ -73,7 +75,14 @@ class SilenceError(Exception):
     """ActiveCampaign answers no more, and the run is to end."""
 
 
-_FORESEEN = (ActiveCampaignError, BudgetUnavailable, LedgerError, QueueBrokenError, SilenceError)
+_FORESEEN = (
+    ActiveCampaignError,
+    BudgetUnavailable,
+    LedgerError,
+    QueueBrokenError,
+    SilenceError,
+    StateError,
+)
 """Errors whose text quotes no value."""
 
 
@@ -82,7 +91,7 @@ def _told(error: Exception) -> str:
     if isinstance(error, _FORESEEN):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error.strerror or type(error).__name__} ({error.filename or 'no file'})."
+        return private_files.explained(error)
     return f"An unforeseen {type(error).__name__} ended the delivery:\n{where_it_failed(error)}"
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import subprocess
 import sys
 from typing import IO, cast
 
 _LATENCY_SECONDS = "1"
+_KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
 
 
 class SandboxError(Exception):
@@ -22,7 +25,7 @@ class EmbeddedSandbox:
     Attributes:
         url: Its address.
         identity: What tells its account from others, also from earlier ones in the same file.
-        api_key: The key that it takes.
+        api_key: The key that it takes: a new one each time, which no other process knows.
 
     Args:
         path: The file that keeps its data; made when it is not there.
@@ -31,15 +34,17 @@ class EmbeddedSandbox:
         SandboxError: It did not start.
     """
 
-    api_key = "sandbox-key"
-
     def __init__(self, path: str) -> None:
+        # Other processes of this machine can reach its port: they must not know its key.
+        self.api_key = secrets.token_hex(32)
         command = [sys.executable, "-m", "target_activecampaign.sandbox"]
         options = ["--path", path, "--port", "0", "--latency", _LATENCY_SECONDS]
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [*command, *options, "--api-key", self.api_key, "--exit-with-stdin"],
+            [*command, *options, "--exit-with-stdin"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # The list of processes shows arguments to everyone.
+            env={**os.environ, _KEY_VARIABLE: self.api_key},
             # A Ctrl-C is for the target, which still needs the sandbox to settle what is out.
             start_new_session=True,
         )
@@ -47,11 +52,10 @@ class EmbeddedSandbox:
         try:
             said = json.loads(ready)
             self.url, self.identity = str(said["url"]), f"sandbox:{said['id']}"
-        except ValueError:
+        except (ValueError, LookupError):
             self.close()
             raise SandboxError(
-                f"The embedded sandbox with its data in {path} did not start; why stands above. "
-                "It needs the packages of the extra: pip install 'target-activecampaign[sandbox]'."
+                f"The embedded sandbox with its data in {path} did not start: {_reason(ready)}"
             ) from None
 
     def close(self) -> None:
@@ -63,3 +67,11 @@ class EmbeddedSandbox:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _reason(said: bytes) -> str:
+    """Why it did not start, as a sentence: what it said, or that it said nothing."""
+    try:
+        return f"{str(json.loads(said)['error']).rstrip('.')}."
+    except (ValueError, LookupError):
+        return "it ended without a word of its own; see the lines above."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from singer_sdk.exceptions import SingerSDKError
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
-from target_activecampaign import privacy
+from target_activecampaign import privacy, private_files
 from target_activecampaign.account import ListError
 from target_activecampaign.activecampaign import ActiveCampaignError
 from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
@@ -21,6 +21,7 @@ from target_activecampaign.opening import MissingListError
 from target_activecampaign.run import GuardError, StoppedError
 from target_activecampaign.segment import ModeError
 from target_activecampaign.settings import SettingError
+from target_activecampaign.state_writer import StateError
 from target_activecampaign.thresholds import ThresholdError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ _FORESEEN = (
     SandboxError,
     SettingError,
     SingerSDKError,
+    StateError,
     ThresholdError,
 )
 """Errors whose text says what happened, where and what to do, and quotes no value."""
@@ -67,6 +69,5 @@ def attempt(action: Callable[[], object]) -> str | None:
 
 def _explained(error: BaseException) -> str:
     if isinstance(error, OSError):
-        place = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror or type(error).__name__}{place}."
+        return private_files.explained(error)
     return str(error)

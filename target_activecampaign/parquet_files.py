@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_activecampaign.extras import how_to_install
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -67,9 +69,8 @@ def _pyarrow() -> tuple[Any, Any]:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise FormatError(
-            "Parquet needs pyarrow, which is not installed. Install "
-            "target-activecampaign[parquet], with Meltano as the loader's 'pip_url', or have the "
-            "tap write 'jsonl'"
+            "Parquet needs pyarrow, which is not installed. "
+            f"{how_to_install('parquet')} Or have the tap write 'jsonl'"
         ) from None
 
 

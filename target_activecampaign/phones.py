@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.extras import how_to_install
 from target_activecampaign.settings import SettingError
 from target_activecampaign.values import to_line
 
@@ -30,8 +31,8 @@ def phone_converter(country: str, setting: str = "default_country") -> Callable[
         from target_activecampaign import e164  # noqa: PLC0415 - an extra's package
     except ImportError:
         raise SettingError(
-            f"The setting '{setting}' needs a package that is not installed: "
-            "pip install 'target-activecampaign[phone]'."
+            f"The setting '{setting}' needs phonenumbers, which is not installed. "
+            f"{how_to_install('phone')}"
         ) from None
     region = country.strip().upper()
     if region not in e164.REGIONS:

@@ -5,15 +5,20 @@ The code that logs takes care by itself; this is the net below it, for what libr
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import os
 import re
 import traceback
 from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus, unquote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+_SHORT = 8
+"""Characters below which a secret is masked as a whole word alone."""
 _ADDRESS = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+\.[^\s@<>\"'(),;:]+")
 
 
@@ -26,7 +31,7 @@ class RedactingFilter(logging.Filter):
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__()
-        self._secrets = [secret for secret in secrets if secret]
+        self._secrets = _pattern(secrets)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let records pass, redacted; a traceback keeps places but not messages.
@@ -49,9 +54,42 @@ class RedactingFilter(logging.Filter):
 
     def redacted(self, text: str) -> str:
         """A text without secrets and addresses."""
-        for secret in self._secrets:
-            text = text.replace(secret, "[secret]")
+        if self._secrets is not None:
+            text = self._secrets.sub("[secret]", text)
         return _ADDRESS.sub("[address]", text)
+
+
+def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
+    """What finds secrets in a text; None if there are none."""
+    forms = {form for secret in secrets for form in _forms(secret.strip())}
+    # The longest first: a part of one may be another.
+    ordered = sorted(forms, key=lambda form: (-len(form), form))
+    return re.compile("|".join(map(_bounded, ordered))) if ordered else None
+
+
+def _bounded(form: str) -> str:
+    """The pattern of one form of a secret: a short one may be a part of any word."""
+    found = re.escape(form)
+    return found if len(form) >= _SHORT else rf"(?<!\w){found}(?!\w)"
+
+
+def _forms(secret: str) -> set[str]:
+    """A secret as it is, and as a URL, JSON or a header would have it."""
+    if not secret:
+        return set()
+    plain = {secret, unquote(secret)}
+    raw = [one.encode("utf-8", "surrogatepass") for one in plain]
+    encoded = {
+        *(quote(one, safe="") for one in raw),
+        *(quote_plus(one) for one in raw),
+        *(
+            json.dumps(one, ensure_ascii=plain_only)[1:-1]
+            for one in plain
+            for plain_only in (True, False)
+        ),
+        *(base64.b64encode(one).decode() for one in raw),
+    }
+    return {form for form in plain | encoded if form.strip()}
 
 
 def shareable(secrets: Iterable[str]) -> Callable[[str], str]:

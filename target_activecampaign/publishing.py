@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from target_activecampaign import report_page, webhook
+from target_activecampaign import private_files, report_page, webhook
 from target_activecampaign.config import secrets_in
+from target_activecampaign.report import prune
 
 if TYPE_CHECKING:
     from target_activecampaign.report import Report
@@ -27,9 +29,12 @@ def publish(report: Report, settings: Settings) -> None:
         path = report.write(settings.report_path)
     except OSError as error:
         report.outcome = "failed"
-        report.problem = report.problem or f"The report can't be written: {error.strerror}."
+        wrong = f"The report can't be written: {private_files.explained(error)}"
+        report.problem = report.problem or wrong
         logger.info("%s", report.line())
     else:
+        with suppress(OSError):
+            prune(settings.report_path, settings.keep_reports, report.run_id)
         page = report_page.write(report.as_dict(), settings.report_path, hidden)
         logger.info("%s Report: %s", report.line(), page or path)
     if settings.on_complete_webhook and not report.dry_run:

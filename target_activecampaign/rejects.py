@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from singer_sdk.singerlib.json import deserialize_json, serialize_json
 
+from target_activecampaign import private_files
+
 if TYPE_CHECKING:
     from target_activecampaign.packer import Source
 
 REJECT_CODE = "_reject_code"
 """The property that only records of reject files have."""
+_MOST_ALIKE = 1_000
+"""Streams of a run whose files would have one name."""
 _ADDED = {
     REJECT_CODE: {"type": ["null", "string"]},
     "_reject_reason": {"type": ["null", "string"]},
@@ -60,31 +64,43 @@ class RejectFiles:
         STATE may pass it.
 
         Raises:
-            OSError: The file can't be written.
+            OSError: The file can't be written; the error names it.
         """
         stream = source.stream
         file = self._files.get(stream.name) or self._open(stream.name)
-        if self._announced.get(stream.name) is not stream:
-            file.write(_schema_line(stream))
-            self._announced[stream.name] = stream
-        file.write(_record_line(source, code, reason))
-        file.flush()
+        with private_files.naming(self.paths[stream.name]):
+            if self._announced.get(stream.name) is not stream:
+                file.write(_schema_line(stream))
+                self._announced[stream.name] = stream
+            file.write(_record_line(source, code, reason))
+            file.flush()
 
     def close(self) -> None:
-        """Close the files. None exists when nothing was refused."""
-        for file in self._files.values():
-            file.close()
-        self._files = {}
+        """Close the files. None exists when nothing was refused.
+
+        Raises:
+            OSError: What was left can't be written; the error names the file.
+        """
+        files, self._files = self._files, {}
+        for stream, file in files.items():
+            with private_files.naming(self.paths[stream]):
+                file.close()
 
     def _open(self, stream: str) -> BinaryIO:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_files.make_folder(self._folder)
         name = re.sub(r"[^\w.-]", "_", stream)[:100]
         path = self._folder / f"{name}-{self._run_id}.jsonl"
         number = 1
-        while path in self.paths.values():
-            number += 1
-            path = self._folder / f"{name}-{number}-{self._run_id}.jsonl"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        while True:
+            try:
+                # The run's id is random, so that nobody can have put a link there before.
+                descriptor = private_files.create(path)
+                break
+            except FileExistsError:  # of another stream, perhaps one that differs in case alone
+                number += 1
+                if number > _MOST_ALIKE:
+                    raise
+                path = self._folder / f"{name}-{number}-{self._run_id}.jsonl"
         self.paths[stream] = path
         self._files[stream] = os.fdopen(descriptor, "wb")
         return self._files[stream]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign import private_files
 from target_activecampaign.codes import CODES
 from target_activecampaign.settlement import SETTLED
+
+_NAME = re.compile(r"run-([0-9]{8}T[0-9]{6}-[0-9a-f]{12})\.(?:json|html)")
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -141,13 +145,35 @@ class Report:
         """Write the JSON file; returns its path.
 
         Raises:
-            OSError: It can't be written.
+            OSError: It can't be written; the error names the file.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_files.make_folder(folder)
         path = folder / f"run-{self.run_id}.json"
         text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        private_files.replace(path, text)
         return path
+
+
+def prune(folder: str | Path, keep: int, current: str) -> None:
+    """Delete the reports of the oldest runs; what has not the name of a report stays.
+
+    A report that can't be deleted stays too: the next run tries again.
+
+    Args:
+        folder: Where the reports are.
+        keep: How many runs keep theirs; 0 for all.
+        current: The id of the run whose report is there by now. It stays, whatever the clock says.
+    """
+    if not keep:
+        return
+    runs: dict[str, list[Path]] = {}
+    for path in Path(folder).iterdir():
+        name = _NAME.fullmatch(path.name)
+        if name is not None and name[1] != current:
+            runs.setdefault(name[1], []).append(path)
+    # An id begins with the time at which its run began.
+    for run_id in sorted(runs, reverse=True)[keep - 1 :]:
+        for path in runs[run_id]:
+            with suppress(OSError):
+                path.unlink()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign import private_files
 from target_activecampaign.privacy import shareable
 from target_activecampaign.settlement import SETTLED
 from target_activecampaign.words import several
@@ -73,8 +73,11 @@ def write(report: dict[str, Any], folder: str | Path, secrets: Iterable[str]) ->
     try:
         return _write(report, Path(folder), _environment(secrets))
     except Exception as error:  # noqa: BLE001 - the run is over, and its JSON file is written
-        why = getattr(error, "strerror", None) or type(error).__name__
-        logger.warning("The report's page can't be written (%s). The run is not affected.", why)
+        if isinstance(error, OSError):
+            why = private_files.explained(error)
+        else:
+            why = f"{type(error).__name__}."
+        logger.warning("The report's page can't be written: %s The run is not affected.", why)
         return None
 
 
@@ -89,9 +92,9 @@ def _write(report: dict[str, Any], folder: Path, environment: Environment) -> Pa
         "standard": _STANDARD,
     }
     page = folder / f"run-{report['run_id']}.html"
-    _put(page, environment.get_template("report.html").render(shown))
+    private_files.replace(page, environment.get_template("report.html").render(shown))
     index = environment.get_template("index.html").render(runs=_latest(folder), most=LATEST)
-    _put(folder / "index.html", index)
+    private_files.replace(folder / "index.html", index)
     return page
 
 
@@ -165,15 +168,6 @@ def _environment(secrets: Iterable[str]) -> Environment:
         moment=lambda iso: f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S %Z}",
     )
     return environment
-
-
-def _put(path: Path, text: str) -> None:
-    """Write a file that only its owner can read; whoever reads it meanwhile sees the old one."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    new.replace(path)
 
 
 def _latest(folder: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign import publishing
+from target_activecampaign import private_files, publishing
 from target_activecampaign.account import Account
 from target_activecampaign.checkpoints import Checkpoints
 from target_activecampaign.comparison import Comparison
@@ -21,7 +21,7 @@ from target_activecampaign.config import did_you_mean, make_folder
 from target_activecampaign.delivery import Delivery
 from target_activecampaign.intake import Intake, Maker
 from target_activecampaign.leaving import Leaving, how_to_go_on
-from target_activecampaign.ledger import Ledger
+from target_activecampaign.ledger import Ledger, LedgerError
 from target_activecampaign.names import nfc
 from target_activecampaign.opening import Streams, check_lists
 from target_activecampaign.packer import Packer, Source
@@ -547,14 +547,19 @@ class Run:
         try:
             self._rejects.close()
         except OSError as error:
-            problem = problem or f"A reject file can't be written: {error.strerror}."
+            wrong = f"A reject file can't be written: {private_files.explained(error)}"
+            problem = problem or wrong
         if report.unsettled and problem is None and outcome != "stopped":
             problem = "Not every record that was read has been settled: this is a fault of ours."
         if parts is not None:
             done = self._through or (self._checkpoints.complete and not self._leaving)
             clean = done and not report.unsettled
             ended = "failed" if problem else outcome
-            parts.ledger.end(clean=clean, outcome=ended, counts=report.counts)
+            try:
+                parts.ledger.end(clean=clean, outcome=ended, counts=report.counts)
+            except LedgerError as error:
+                # The report is still to be written: it tells what the ledger can't.
+                problem = problem or str(error)
         if self._preview is not None:
             self._preview.close()
             self._preview.tell(report)

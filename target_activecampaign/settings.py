@@ -317,6 +317,13 @@ SETTINGS: tuple[Setting, ...] = (
         default="reports/",
     ),
     Setting(
+        "keep_reports",
+        {"type": "integer", "minimum": 0},
+        "Runs whose reports are kept: the reports of older runs are deleted at a run's end. 0 keeps "
+        "all. Reject files are never deleted.",
+        default=100,
+    ),
+    Setting(
         "report_personal_data",
         _SWITCH,
         "Show personal data in the report's samples as it is. Otherwise addresses, names, phones "
@@ -503,6 +510,7 @@ class Settings:
     checkpoint_seconds: float
     rejects_path: str
     report_path: str
+    keep_reports: int
     report_personal_data: bool
     on_complete_webhook: str | None = field(repr=False)
     max_reject_pct: float | None

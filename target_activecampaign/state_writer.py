@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from singer_sdk.singerlib.json import serialize_json
+
+from target_activecampaign.private_files import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_activecampaign.checkpoints import Checkpoints
+
+_NOT_WRITTEN = (
+    "STATE could not be written to standard output: {}. What was delivered is in the ledger. See "
+    "to it that something reads or stores the output, then run again: records after the last STATE "
+    "that arrived are read once more."
+)
+
+
+class StateError(Exception):
+    """STATE can't be written; the text says why and what that means."""
 
 
 class StateWriter:
@@ -38,6 +53,9 @@ class StateWriter:
 
         Args:
             at_once: Whether it is time whenever the last one was written.
+
+        Raises:
+            StateError: It can't be written.
         """
         with self._lock:
             now = time.monotonic()
@@ -48,5 +66,24 @@ class StateWriter:
                 self._before()
             state = self._checkpoints.take()
             if state is not None:
-                sys.stdout.write(serialize_json(state) + "\n")
-                sys.stdout.flush()
+                _print(serialize_json(state) + "\n")
+
+
+def _print(text: str) -> None:
+    """Write to standard output.
+
+    Raises:
+        StateError: It is closed, or what it leads to can't be written.
+    """
+    if sys.stdout is None:
+        raise StateError(_NOT_WRITTEN.format("standard output is closed"))
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        # At the process's end, Python would try again to write what is still held.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        gone = not isinstance(error, OSError) or error.errno in {errno.EPIPE, errno.EBADF}
+        why = "whatever read standard output has closed it" if gone else reason(error)
+        raise StateError(_NOT_WRITTEN.format(why)) from None

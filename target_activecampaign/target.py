@@ -370,6 +370,8 @@ class TargetActiveCampaign(Target):
     def _listen(self, file_input: IO[str] | None) -> None:
         """Read the input to its end; what is wrong with a line names it by its number."""
         reader = self.message_reader
+        if file_input is None and sys.stdin is None:
+            raise InvalidInputLine("Standard input is closed: pipe a tap's output in.")
         if (file_input or reader.default_input).isatty():
             self.logger.info("Reading Singer messages from the terminal: pipe a tap into it.")
         try:

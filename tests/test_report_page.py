@@ -384,5 +384,5 @@ def test_a_page_that_cannot_be_written_is_a_warning(load: TargetRunner) -> None:
     outcome = load([schema(), *people(2)]).succeeded()
     assert outcome.counts == {"read": 2, "added": 2}
     (warning,) = outcome.warnings
-    assert "page can't be written (Is a directory). The run is not affected." in warning
+    assert "page can't be written: reports/index.html can't be used: it is a folder." in warning
     assert outcome.report["outcome"] == "completed"

@@ -107,7 +107,8 @@ class TestCommand:
         names = command(code=code).stdout.split()
         assert "target_activecampaign.sandbox.server" in names
         beside = [name for name in names if not name.startswith("target_activecampaign.sandbox")]
-        assert beside == ["target_activecampaign"]
+        shared = [f"target_activecampaign.{one}" for one in ("extras", "private_files")]
+        assert beside == ["target_activecampaign", *shared, "target_activecampaign.sqlite_files"]
 
     def test_every_switch_and_fault_is_documented(self) -> None:
         text = DOCS.read_text()

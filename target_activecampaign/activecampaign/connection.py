@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _USER_AGENT = "target-activecampaign"
 _KEY = re.compile(r"[\x21-\x7e]+")
+_PROXY_HOST = re.compile(r"[A-Za-z0-9._:-]+")
+_TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
+_PROXY_AUTHENTICATION = "407"
 _LOGGERS_WITH_URLS = ("urllib3.connectionpool", "urllib3.util.retry")
 
 _NEVER_CONNECTED = (
@@ -74,6 +77,7 @@ class Connection:
             )
         self._timeout = timeout
         self._pool = open_pool(base_url, timeout, pool_size)
+        self._proxy = _proxy_of(base_url)
         self._headers = {
             "Api-Token": api_key,
             "Accept": "application/json",
@@ -101,7 +105,7 @@ class Connection:
         try:
             return self._send(method, target, body)
         except (OSError, urllib3.exceptions.HTTPError) as error:
-            failure = _failure_of(where, error, self._timeout)
+            failure = _failure_of(where, error, self._timeout, self._proxy)
         raise failure
 
     def _send(self, method: str, target: str, body: bytes | None) -> Answer:
@@ -143,11 +147,9 @@ def open_pool(base_url: str, timeout: float, size: int) -> urllib3.HTTPConnectio
         return urllib3.connection_from_url(base_url, maxsize=size, **options)
     # One for all connections: reading the certificates takes 20 ms.
     options["ssl_context"] = _trusted_certificates()
-    proxy = select_proxy(base_url, get_environ_proxies(base_url))
+    proxy = _chosen_proxy(base_url)
     if not proxy:
         return urllib3.connection_from_url(base_url, maxsize=size, **options)
-    if "://" not in proxy:
-        proxy = f"http://{proxy}"
     if proxy.startswith("https://"):
         options["proxy_ssl_context"] = options["ssl_context"]
     try:
@@ -157,7 +159,7 @@ def open_pool(base_url: str, timeout: float, size: int) -> urllib3.HTTPConnectio
     except ValueError:  # its text holds the proxy's address, and perhaps a password
         manager = None
     if manager is None:
-        raise errors.ConnectionFailed(detail="the environment names a proxy that can't be used")
+        raise errors.ConnectionFailed(detail=f"{_proxy_of(base_url)} can't be used")
     pool: urllib3.HTTPConnectionPool = manager.connection_from_url(base_url)
     return pool
 
@@ -178,8 +180,34 @@ def _trusted_certificates() -> ssl.SSLContext:
     return context
 
 
+def _chosen_proxy(base_url: str) -> str | None:
+    """The proxy that the environment names for an address, as a URL."""
+    proxy = select_proxy(base_url, get_environ_proxies(base_url))
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def _proxy_of(base_url: str) -> str:
+    """What to call the proxy of an address, without its password; empty if there is none."""
+    proxy = _chosen_proxy(base_url) if base_url.startswith("https://") else None
+    if not proxy:
+        return ""
+    try:
+        parts = urlsplit(proxy)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or not _PROXY_HOST.fullmatch(host):
+        name = ""
+    else:
+        host = f"[{host}]" if ":" in host else host
+        name = f" {parts.scheme}://{host}{f':{port}' if port else ''}"
+    variables = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+    named = next((one for one in variables if os.environ.get(one)), None)
+    return f"the proxy{name}" + (f" (from {named})" if named else "")
+
+
 def _failure_of(
-    where: str, error: OSError | urllib3.exceptions.HTTPError, timeout: float
+    where: str, error: OSError | urllib3.exceptions.HTTPError, timeout: float, proxy: str
 ) -> errors.ActiveCampaignError:
     """Name a failure to get a whole answer; its own text holds URLs, so nothing of it is used."""
     causes = list(_causes(error))
@@ -190,9 +218,10 @@ def _failure_of(
     if caused_by(urllib3.exceptions.ClosedPoolError):
         return errors.ClientClosed(where)
     if caused_by(ssl.SSLCertVerificationError):
-        return errors.CertificateRejected(where)
+        of_proxy = f"that of {proxy}" if caused_by(urllib3.exceptions.ProxyError) else ""
+        return errors.CertificateRejected(where, detail=of_proxy)
     if caused_by(*_NEVER_CONNECTED):
-        failure = errors.ConnectionFailed(where, detail=_why_no_connection(causes))
+        failure = errors.ConnectionFailed(where, detail=_why_no_connection(causes, proxy))
         failure.effect_unknown = False
         return failure
     if caused_by(urllib3.exceptions.ReadTimeoutError, TimeoutError):
@@ -202,16 +231,37 @@ def _failure_of(
     return errors.ConnectionFailed(where, detail="it was lost before the answer came")
 
 
-def _why_no_connection(causes: list[BaseException]) -> str:
+def _why_no_connection(causes: list[BaseException], proxy: str) -> str:
+    if proxy and any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
+        return _why_no_proxy(causes, proxy)
     for kind, reason in (
         (socket.gaierror, "the host name is not known"),
         (ConnectionRefusedError, "nothing listens at that address"),
         (urllib3.exceptions.ConnectTimeoutError, "the server could not be reached in time"),
-        (urllib3.exceptions.ProxyError, "the proxy did not let it through"),
     ):
         if any(isinstance(cause, kind) for cause in causes):
             return reason
     return "the server could not be reached"
+
+
+def _why_no_proxy(causes: list[BaseException], proxy: str) -> str:
+    """Why a proxy gave no connection; of what it said, only the status is told."""
+    for cause in causes:
+        match = _TUNNEL_FAILED.search(str(cause))
+        if match is not None:
+            if match[1] == _PROXY_AUTHENTICATION:
+                return f"{proxy} wants a user name and password, or others (status {match[1]})"
+            return f"{proxy} did not let it through (status {match[1]})"
+    for kind, reason in (
+        (socket.gaierror, "the host name of {} is not known"),
+        (ConnectionRefusedError, "nothing listens at {}"),
+        (urllib3.exceptions.TimeoutError, "{} did not answer in time"),
+        (TimeoutError, "{} did not answer in time"),
+        (OSError, "{} could not be reached"),
+    ):
+        if any(isinstance(cause, kind) for cause in causes):
+            return reason.format(proxy)
+    return f"{proxy} did not let it through"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from target_activecampaign.activecampaign.shared_budget_sqlite import SqliteStore
+from target_activecampaign.extras import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +44,7 @@ def open_store(url: str, account: str) -> Store:
     except ImportError:
         extra = "redis" if scheme.startswith("redis") else "postgres"
         raise ValueError(
-            "rate_budget_url needs a driver that is not installed: "
-            f"pip install 'target-activecampaign[{extra}]'."
+            f"rate_budget_url needs a driver that is not installed. {how_to_install(extra)}"
         ) from None
 
 

@@ -19,7 +19,12 @@ from target_activecampaign.ledger.marks import Mark
 from target_activecampaign.ledger.members import Known, Members, Missing, Row, known
 from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
-from target_activecampaign.ledger.store import LedgerError, MissingLedgerError, Store
+from target_activecampaign.ledger.store import (
+    DamagedLedgerError,
+    LedgerError,
+    MissingLedgerError,
+    Store,
+)
 from target_activecampaign.ledger.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -72,15 +77,35 @@ class Ledger:
     """
 
     def __init__(self, url: str, identity: str, run_id: str, clock: Callable[[], float]) -> None:
-        self._store = Store(url)
         self._identity = identity
         self.now = clock
-        account = _account(self._store, identity)
-        self._runs = Runs(self._store, account, run_id, clock())
-        self.cut_off = self._runs.cut_off
+        try:
+            self._begin(url, run_id)
+        except DamagedLedgerError:
+            # Nothing has been read yet. The damaged one is set aside by now.
+            self._begin(url, run_id)
+
+    def _begin(self, url: str, run_id: str) -> None:
+        """Open the ledger, enter this run, and write what an earlier one has left.
+
+        Raises:
+            LedgerError: It can't be used; it is closed again, and set aside if it is damaged.
+        """
+        self._store = Store(url)
+        try:
+            self._enter(run_id)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def _enter(self, run_id: str) -> None:
+        clock = self.now
+        account = _account(self._store, self._identity)
         self._waiting = Waiting(self._store, account)
         # What a run that was cut off has left to be written.
         self._waiting.write()
+        self._runs = Runs(self._store, account, run_id, clock())
+        self.cut_off = self._runs.cut_off
         self.journal = Journal(self._store, account, run_id, clock, self._waiting)
         self.members = Members(self._store, account, self._waiting)
         self.segments = Segments(self._store, account, run_id)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,16 +14,19 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
+from target_activecampaign import private_files, sqlite_files
 from target_activecampaign.ledger import forms, tables
 from target_activecampaign.ledger.store import (
-    DAMAGED,
     DamagedLedgerError,
     LedgerError,
     MissingLedgerError,
     Store,
+    check_file,
     newer,
     place_of,
+    why_not,
 )
+from target_activecampaign.sqlite_files import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +57,7 @@ def copy(url: str, identity: str, folder: Path) -> str:
     """
     path = folder / "ledger.db"
     copied = f"sqlite:///{path}"
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    os.close(private_files.create(path))
     try:
         _copy(url, identity, path)
         _check(copied, place_of(url))
@@ -76,19 +81,21 @@ def _copy(url: str, identity: str, path: Path) -> None:
         else:
             _copy_tables(parsed, place_of(url), identity, f"sqlite:///{path}")
     except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError) as error:
-        if url.startswith("sqlite") and any(word in str(error) for word in DAMAGED):
+        if url.startswith("sqlite") and any(
+            word in str(error) for word in sqlite_files.DAMAGED_TEXTS
+        ):
             raise DamagedLedgerError from None
-        raise LedgerError(
-            f"The ledger {place_of(url)} can't be read ({type(error).__name__}): check "
-            "'ledger_url', that the place is there and may be read, and that its driver is "
-            "installed (for PostgreSQL the extra target-activecampaign[postgres])."
-        ) from None
+        raise LedgerError(why_not(url, error, "read")) from None
 
 
 def _copy_file(ledger: Path, path: Path) -> None:
     """Copy a file, also one that a run writes to."""
-    if not ledger.is_file():
+    if not os.path.lexists(ledger):
         return
+    if not stat.S_ISREG(ledger.lstat().st_mode):
+        raise private_files.UnsafeFileError(errno.EINVAL, "it is no plain file", str(ledger))
+    if check_file(ledger) is State.DAMAGED:
+        raise DamagedLedgerError
     # Where there is a log, closing would write it into the file; where there is none, a connection
     # that may only read would leave an empty one behind.
     mode = "ro" if Path(f"{ledger}-wal").exists() else "rw"

@@ -7,9 +7,12 @@ PostgreSQL it has a schema to itself: the database may be a warehouse, with a `r
 
 from __future__ import annotations
 
+import re
+
 import sqlalchemy as sa
 
 from target_activecampaign.ledger import tables
+from target_activecampaign.sqlite_files import Kind
 
 SCHEMA = "activecampaign_ledger"
 """The ledger's schema on PostgreSQL; made when it is missing."""
@@ -28,6 +31,18 @@ _FIRST_FORM = {
     "delivered": {"account", "person", "digest"},
 }
 """The tables of the first form and their columns; on PostgreSQL, where new tables go."""
+
+FILE = Kind(
+    _APPLICATION_ID,
+    frozenset(tables.metadata.tables),
+    (frozenset(_FIRST_FORM),),
+    name=".activecampaign-ledger.db",
+    content=(
+        re.compile(rb"CREATE TABLE sighting\b"),
+        re.compile(rb"\d{8}T\d{6}-[0-9a-f]{12}"),  # a run's id
+    ),
+)
+"""What tells a ledger's SQLite file from others."""
 
 
 def is_there(db: sa.Connection) -> bool:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import sqlite3
 import threading
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
+from target_activecampaign import private_files, sqlite_files
+from target_activecampaign.extras import how_to_install
 from target_activecampaign.ledger import forms, tables
+from target_activecampaign.sqlite_files import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +25,10 @@ logger = logging.getLogger("target-activecampaign")
 
 _LOCK = 5_172_023
 """The number of PostgreSQL's advisory lock for what only one process may do at a time."""
-DAMAGED = ("malformed", "not a database", "encrypted")
-"""What SQLite says of a damaged file."""
+_DAMAGED_LEDGER = ("no such table", "no such column")
+"""What SQLite says of a ledger, beside what it says of any file, when a part of it is gone."""
+_POSTGRES = "postgresql+psycopg://"
+_SEE = "Its place is the setting 'ledger_url'."
 _NOT_ALLOWED = "42501"
 """PostgreSQL's SQLSTATE for a right that a user lacks."""
 
@@ -62,21 +65,30 @@ class Store:
         self._url = url
         self._make = make
         self._damaged = False
-        self._open()
+        self._file: int | None = None
         try:
-            self.key = self._prepare()
+            self.key = self._begin()
         except LedgerError:
-            self.engine.dispose()
             if not (make and self._damaged):
                 raise
             self._set_aside()
-            self._open()
-            self.key = self._prepare()
+            self.key = self._begin()
+
+    def _begin(self) -> bytes:
+        """Open the database and see that the tables are there; returns the key."""
+        self._open()
+        try:
+            return self._prepare()
+        except BaseException:
+            self.engine.dispose()
+            raise
 
     def _open(self) -> None:
         try:
+            path = file_of(self._url)
+            if path is not None:
+                self._see_to(path)
             self.engine = _engine(self._url, make=self._make)
-            self._file = _file_number(self.engine)
         except FileNotFoundError as error:
             if self._make:
                 raise self._error(error) from None
@@ -84,6 +96,22 @@ class Store:
         except (sa.exc.SQLAlchemyError, OSError, ImportError, ValueError) as error:
             # ValueError: a port that is no number.
             raise self._error(error) from None
+
+    def _see_to(self, path: Path) -> None:
+        """See that the ledger's file is a plain one and its owner's alone, and is a ledger."""
+        if self._make:
+            private_files.make_folder(path.parent)
+        mode = private_files.open_database(path, make=self._make)
+        if mode is not None:
+            logger.warning(
+                "The ledger %s could be used by others on this machine (file mode %04o). Its mode "
+                "is now 0600.",
+                self.place,
+                mode,
+            )
+        self._file = sqlite_files.file_number(path)
+        if check_file(path) is State.DAMAGED:
+            raise self.damaged()
 
     @contextmanager
     def transaction(
@@ -109,7 +137,11 @@ class Store:
             raise self._error(error) from None
 
     def close(self) -> None:
-        """Close it; a file that turned out to be damaged is set aside for the next run."""
+        """Close it; a file that turned out to be damaged is set aside for the next run.
+
+        Raises:
+            LedgerError: It can't be set aside.
+        """
         self.engine.dispose()
         if self._make and self._damaged:
             self._set_aside()
@@ -151,25 +183,26 @@ class Store:
         # Alone: processes that start together would else make the tables twice.
         with self.transaction(alone=True) as db:
             if forms.is_there(db):
-                version, key = db.execute(
-                    sa.select(tables.about.c.version, tables.about.c.key)
-                ).one()
+                version, key = self._form_and_key(db)
                 if version > tables.VERSION:
                     raise newer(self.place, version)
                 if version < tables.VERSION:
                     forms.bring_up_to_date(db, version)
-                return bytes(key)
+                return key
             first = forms.is_first(db)
             if not first and forms.is_anothers(db):
-                raise LedgerError(
-                    f"The database {self.place} belongs to another program: give the ledger a "
-                    "file of its own in 'ledger_url'."
-                )
+                raise _anothers(self.place)
             if not self._make:
                 raise self._missing()
             key = (forms.drop_first(db) if first else None) or secrets.token_bytes(32)
             forms.make(db, key)
             return key
+
+    def _form_and_key(self, db: sa.Connection) -> tuple[int, bytes]:
+        rows = db.execute(sa.select(tables.about.c.version, tables.about.c.key)).all()
+        if len(rows) != 1 or not isinstance(rows[0].version, int) or not rows[0].key:
+            raise self.damaged()
+        return rows[0].version, bytes(rows[0].key)
 
     def _missing(self) -> LedgerError:
         return MissingLedgerError(
@@ -177,18 +210,18 @@ class Store:
         )
 
     def _set_aside(self) -> None:
-        path = Path(make_url(self._url).database or "")
-        self.engine.dispose()
-        if _file_number(self.engine) != self._file:
-            # Another process has done so, and begun a new one there, which is not damaged.
-            self._damaged = False
-            return
-        aside = f"{path}.damaged-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}"
-        for ending in ("", "-wal", "-shm"):
-            file = Path(f"{path}{ending}")
-            if file.exists():
-                file.rename(f"{aside}{ending}")
         self._damaged = False
+        path = file_of(self._url)
+        if path is None or sqlite_files.file_number(path) != self._file:
+            # Another process has done so, and begun a new one there, which is not damaged.
+            return
+        try:
+            aside = sqlite_files.set_aside(path)
+        except OSError as error:
+            raise LedgerError(
+                f"The ledger {self.place} is damaged and can't be set aside: "
+                f"{private_files.reason(error)}. Move it away, then run again."
+            ) from None
         logger.warning(
             "The ledger %s is DAMAGED. It is set aside as %s, and a new one is begun: everything "
             "is delivered once more, and the next run of a mirror only takes stock.",
@@ -207,22 +240,114 @@ class Store:
         return place_of(self._url)
 
     def _error(self, error: Exception) -> LedgerError:
-        cause = getattr(error, "orig", error)
+        cause = getattr(error, "orig", None) or error
         text = str(cause or "")
-        if any(word in text for word in DAMAGED) and self._url.startswith("sqlite"):
-            return self.damaged()
-        if _NOT_ALLOWED in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)):
+        if self._url.startswith("sqlite"):
+            if any(word in text for word in (*sqlite_files.DAMAGED_TEXTS, *_DAMAGED_LEDGER)):
+                return self.damaged()
+        elif _NOT_ALLOWED in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)):
             user = make_url(self._url).username or "its user"
             return LedgerError(
                 f"The user of 'ledger_url' may not make or use the ledger {self.place}: have an "
                 f"administrator run `CREATE SCHEMA {forms.SCHEMA} AUTHORIZATION {user}` there."
             )
-        return LedgerError(
-            f"The ledger {self.place} can't be used ({type(error).__name__}): check 'ledger_url', "
-            "that the place is there and may be written to, that no other program has it locked, "
-            "and that its driver is installed (for PostgreSQL the extra "
-            "target-activecampaign[postgres])."
+        return LedgerError(why_not(self._url, error, "used"))
+
+
+def why_not(url: str, error: Exception, done: str) -> str:
+    """Why a ledger can't be used, and what to do: the one cause that is known, or all there are.
+
+    Args:
+        url: The ledger.
+        error: What SQLAlchemy, the driver or the system said.
+        done: What was to be done with it, such as `used`.
+    """
+    place = place_of(url)
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, ImportError) and "psycopg" in (cause.name, *str(cause).split()):
+        return (
+            f"The ledger {place} needs psycopg, which is not installed or can't be loaded. "
+            f"{how_to_install('postgres')}"
         )
+    if isinstance(cause, (ImportError, sa.exc.NoSuchModuleError, sa.exc.ArgumentError)):
+        return (
+            f"The ledger {place} can't be {done}: 'ledger_url' must begin with sqlite:/// or "
+            f"{_POSTGRES}."
+        )
+    if isinstance(cause, OSError):
+        file = f" ({cause.filename})" if cause.filename else ""
+        why, what = private_files.reason(cause), private_files.remedy(cause)
+        return " ".join(
+            one for one in (f"The ledger {place} can't be {done}{file}: {why}.", what, _SEE) if one
+        )
+    why = _sqlite_reason(file_of(url), str(cause)) if url.startswith("sqlite") else None
+    if why is not None:
+        return f"The ledger {place} can't be {done}: {why}"
+    return (
+        f"The ledger {place} can't be {done} ({type(error).__name__}): check 'ledger_url', "
+        "that the place is there and may be written to, and that no other program has it locked."
+    )
+
+
+def _sqlite_reason(path: Path | None, text: str) -> str | None:
+    """What SQLite's words for a failure mean, and what to do; None if they are not known."""
+    full = path is not None and private_files.nearly_full(path)
+    if "disk is full" in text or ("disk I/O" in text and full):
+        return "the disk is full. Make room there, then run again."
+    if "disk I/O" in text:
+        return (
+            "the disk can't be written or read. Check it, its quota and `ulimit -f`, then run "
+            "again."
+        )
+    if "readonly" in text or "unable to open" in text:
+        return (
+            "this user may not write to it or to its folder. Change that, or name another place "
+            "in 'ledger_url'."
+        )
+    if "locked" in text:
+        return (
+            "another program has it locked. Run again when that has ended; on a network drive, "
+            "name a place on a disk of this machine in 'ledger_url'."
+        )
+    return None
+
+
+def check_file(path: Path) -> State:
+    """Tell what stands where a ledger is to be; it is only read.
+
+    Raises:
+        LedgerError: It is a file that never was a ledger.
+        OSError: It can't be read.
+    """
+    state = sqlite_files.look(path, forms.FILE)
+    if state is State.ANOTHERS:
+        raise _anothers(f"at {path}")
+    if state is State.NO_DATABASE:
+        raise LedgerError(
+            f"The file at {path} is no ledger, so it stays as it is: give the ledger a file of its "
+            "own in 'ledger_url'. If it was a ledger and is damaged, move it away: the next run "
+            "begins a new one."
+        )
+    return state
+
+
+def _anothers(place: str) -> LedgerError:
+    return LedgerError(
+        f"The database {place} belongs to another program: give the ledger a file of its own in "
+        "'ledger_url'."
+    )
+
+
+def file_of(url: str) -> Path | None:
+    """The file of a ledger; None if it is on a server or in memory.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError, ValueError: It is no URL.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
+        return None
+    return Path(str(parsed.database))
 
 
 def place_of(url: str) -> str:
@@ -245,20 +370,11 @@ def newer(place: str, version: int) -> LedgerError:
 
 
 def _engine(url: str, *, make: bool) -> sa.Engine:
-    """An engine; a SQLite file is made for its owner alone, with a log that survives a kill.
-
-    Raises:
-        OSError: The file can't be opened; FileNotFoundError where it is missing and not made.
-    """
+    """An engine; a SQLite file has a log that survives a kill."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         return engine.execution_options(schema_translate_map={None: forms.SCHEMA})
-    if parsed.database:
-        path = Path(parsed.database)
-        if make:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o600))
     engine = sa.create_engine(parsed, connect_args={"timeout": 30}, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
@@ -282,13 +398,3 @@ def _engine(url: str, *, make: bool) -> sa.Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
-
-
-def _file_number(engine: sa.Engine) -> int | None:
-    """What tells the file that stands where the ledger is from one that stood there before."""
-    if engine.dialect.name != "sqlite" or not engine.url.database:
-        return None
-    try:
-        return Path(engine.url.database).stat().st_ino
-    except FileNotFoundError:
-        return None

@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import ipaddress
+import json
 import logging
+import os
 import sys
 from typing import Any
 
+from target_activecampaign.extras import how_to_install
 from target_activecampaign.sandbox.options import Options
 from target_activecampaign.sandbox.store import Store, StoreError
 
 _EPILOG = "Ready when it prints one JSON line with its url. See docs/sandbox.md."
+_KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
+"""Gives the key where an argument, which other users of the machine can see, does not."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,12 +42,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-limits", action="store_true", help="all limits off")
     for option in dataclasses.fields(Options):
         kind = type(option.default)
+        default = option.default
+        if option.name == "api_key":
+            default = os.environ.get(_KEY_VARIABLE) or default
         parser.add_argument(
             f"--{option.name.replace('_', '-')}",
             type=kind if kind is str else _amount(kind),
-            default=option.default,
+            default=default,
             choices=option.metadata["choices"],
-            help=f"{option.metadata['help']} (default %(default)s)",
+            help=f"{option.metadata['help']} (default {option.default})",
         )
     return parser
 
@@ -78,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         from target_activecampaign.sandbox import server  # noqa: PLC0415 - an extra's packages
     except ModuleNotFoundError as error:
-        return _give_up(f"{error.name} is missing: pip install 'target-activecampaign[sandbox]'")
+        return _give_up(args, f"{error.name} is not installed. {how_to_install('sandbox')}")
     from target_activecampaign.sandbox.account import Account  # noqa: PLC0415 - as above
 
     names = [option.name for option in dataclasses.fields(Options)]
@@ -86,12 +94,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         sock = server.bind(args.host, args.port)
     except (OSError, OverflowError) as error:
-        return _give_up(f"can't listen on {args.host}:{args.port}: {error}")
+        return _give_up(args, f"can't listen on {args.host}:{args.port}: {error}")
     with sock:
         try:
             store = Store(args.path)
         except StoreError as error:
-            return _give_up(str(error))
+            return _give_up(args, str(error))
         try:
             account = Account(
                 store,
@@ -104,6 +112,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _give_up(reason: str) -> int:
+def _give_up(args: argparse.Namespace, reason: str) -> int:
     print(f"activecampaign-sandbox: {reason}", file=sys.stderr)  # noqa: T201 - a command's output
+    if args.exit_with_stdin:
+        # Whoever started it waits for a line, and has words of its own for what happened.
+        print(json.dumps({"error": reason}), flush=True)  # noqa: T201 - likewise
     return 1

@@ -5,7 +5,9 @@ It needs no key, counts for no limit, is in no log, and answers only to a loopba
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     Endpoint = Callable[[Account, Request], Awaitable[Response]]
 
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+))(?::[0-9]*)?")
 _CHUNK = 1000
 _UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
@@ -245,13 +247,35 @@ _ENDPOINTS: tuple[tuple[str, str, Endpoint], ...] = (
 )
 
 
+def is_local(request: Request) -> bool:
+    """Whether a request names a loopback host, so that no web page's own name leads here.
+
+    A page of another site can have its name lead to 127.0.0.1 once it is open. The browser then
+    takes the sandbox for that site, and lets the page read all that it answers.
+    """
+    hosts = request.headers.getlist("Host")
+    return bool(hosts) and all(map(_is_loopback, hosts))
+
+
+def _is_loopback(host: str) -> bool:
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    name = (match[1] or match[2]).lower()
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 def routes(account: Account) -> list[Route]:
     """The control API's routes."""
 
     def route(method: str, path: str, endpoint: Endpoint) -> Route:
         async def guarded(request: Request) -> Response:
-            # A web page must not reach the account's data through a name of its own.
-            if request.url.hostname not in LOOPBACK:
+            if not is_local(request):
                 return JSONResponse({"error": "loopback only"}, 403)
             try:
                 return await endpoint(account, request)

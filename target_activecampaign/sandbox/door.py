@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from target_activecampaign.sandbox import faults
+from target_activecampaign.sandbox.control import is_local
 from target_activecampaign.sandbox.wire import Answer, ApiError, Call
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _HEADERS = {
     "Pragma": "no-cache",
     "Expires": "Thu, 19 Nov 1981 08:52:00 GMT",
 }
+_NOT_LOCAL = "The sandbox answers only to a loopback name in Host, such as 127.0.0.1 or localhost."
 _IMPORT_PATH = "/api/3/import/bulk_import"
 
 
@@ -69,6 +71,8 @@ class Door:
 
     async def serve(self, request: Request, handler: Handler) -> Response:
         """Carry one request through and log it."""
+        if not is_local(request):  # it is no request to the account: no fault, no limit, no log
+            return self._response(Answer(403, {"message": _NOT_LOCAL}), None)
         started, moment = time.time(), time.perf_counter()
         try:
             body = await request.body()

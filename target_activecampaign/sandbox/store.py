@@ -6,7 +6,7 @@ needed and a statement never waits for another thread.
 
 from __future__ import annotations
 
-import os
+import logging
 import secrets
 import sqlite3
 import tempfile
@@ -14,8 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign import private_files, sqlite_files
+from target_activecampaign.sqlite_files import Kind, State
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_LOG = logging.getLogger(__name__)
 
 _APPLICATION_ID = 0x41435342  # "ACSB" marks the file as a sandbox's
 _VERSION = 2
@@ -82,6 +87,10 @@ CREATE TABLE request (
     contacts INTEGER, batch TEXT, refusal TEXT, fault TEXT);
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
+
+_KIND = Kind(
+    _APPLICATION_ID, frozenset({"list", "contact", "membership", "import_body", "counter"})
+)
 
 # What makes a file of each older format one of the next.
 _MIGRATIONS = {
@@ -241,7 +250,7 @@ def _bound(sql: str, values: tuple[Any, ...]) -> tuple[Any, ...] | dict[str, Any
 
 def _check_marks(db: sqlite3.Connection, file: Path) -> None:
     if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-        raise StoreError(f"{file} is not a sandbox's file: it is left as it is")
+        raise StoreError(_not_ours(file))
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != _VERSION and version not in _MIGRATIONS:
         raise StoreError(f"{file} was made by another version of the sandbox (format {version})")
@@ -250,12 +259,17 @@ def _check_marks(db: sqlite3.Connection, file: Path) -> None:
 def _open(file: Path) -> tuple[sqlite3.Connection, bool]:
     """Open the file for this process alone; True beside it says that it is new."""
     try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
-        fresh = file.stat().st_size == 0
+        mode = private_files.open_database(file, make=True)
+        fresh = _is_fresh(file)
         db = sqlite3.connect(file, isolation_level=None, timeout=2)
         db.row_factory = sqlite3.Row
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
+        why = f"{private_files.reason(error)}. {private_files.remedy(error)}".strip()
+        raise StoreError(f"can't open {error.filename or file}: {why}") from None
+    except sqlite3.Error as error:
         raise StoreError(f"can't open {file}: {error}") from None
+    if mode is not None:
+        _LOG.warning("others could use %s (file mode %04o). Its mode is now 0600.", file, mode)
     try:
         if not fresh:
             _check_marks(db, file)
@@ -271,13 +285,36 @@ def _open(file: Path) -> tuple[sqlite3.Connection, bool]:
         db.execute("COMMIT")
     except sqlite3.OperationalError as error:
         db.close()
-        reason = "in use by another sandbox" if "locked" in str(error) else str(error)
-        raise StoreError(f"can't open {file}: {reason}") from None
+        raise StoreError(f"can't open {file}: {_reason(file, str(error))}") from None
     except sqlite3.DatabaseError:
         db.close()
-        raise StoreError(f"{file} is not a sandbox's file: it is left as it is") from None
+        raise StoreError(_not_ours(file)) from None
     except StoreError:
         db.close()
         raise
-    file.chmod(0o600)
     return db, fresh
+
+
+def _is_fresh(file: Path) -> bool:
+    """Whether a file is empty; what another program has made is not opened at all."""
+    state = sqlite_files.look(file, _KIND)
+    if state in {State.ANOTHERS, State.NO_DATABASE}:
+        raise StoreError(_not_ours(file))
+    if state is State.DAMAGED:
+        raise StoreError(f"{file} is damaged: delete it, or name another file")
+    return file.stat().st_size == 0
+
+
+def _not_ours(file: Path) -> str:
+    return f"{file} is not a sandbox's file: it is left as it is"
+
+
+def _reason(file: Path, text: str) -> str:
+    """What SQLite's words for a failure mean."""
+    if "locked" in text:
+        return "it is in use by another sandbox; end that one, or name another file"
+    if "full" in text or ("I/O" in text and private_files.nearly_full(file)):
+        return "the disk is full; make room there"
+    if "readonly" in text:
+        return "this user may not write to it or to its folder"
+    return text

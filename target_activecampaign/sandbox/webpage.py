@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from target_activecampaign.sandbox import clock, records
-from target_activecampaign.sandbox.control import LOOPBACK
+from target_activecampaign.sandbox.control import is_local
 
 if TYPE_CHECKING:
     from sqlite3 import Row
@@ -62,8 +62,7 @@ def routes(account: Account) -> list[Route]:
     template = environment.get_template("webpage.html")
 
     async def show(request: Request) -> Response:
-        # As with the control API: no name of another page's own leads here.
-        if request.url.hostname not in LOOPBACK:
+        if not is_local(request):
             return PlainTextResponse("loopback only", 403)
         search = request.query_params.get("search", "").strip()
         page = _page_number(request.query_params.get("page", ""))

@@ -1,0 +1,230 @@
+"""Files and folders for their owner alone, and why one of them can't be written.
+
+What holds data of people, or where it is, is made under a name that nobody can have taken before,
+or opened without following a link that someone else has put there. Whoever wants the files
+elsewhere links the folder: only the last part of a path must not be a link.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
+# A pipe or a terminal must neither block nor take control.
+_QUIET = _SAFE | os.O_NONBLOCK | os.O_NOCTTY
+_OTHERS = 0o077
+"""What others may do with a file."""
+_NEARLY_FULL = 64 * 1024
+"""Bytes that are left of a disk on which a write has just failed."""
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "this user has no permission",
+    errno.EPERM: "this user has no permission",
+    errno.EFBIG: "it would be larger than this process may write (see `ulimit -f`)",
+    errno.ENOTDIR: "a part of its path is no folder",
+    errno.EISDIR: "it is a folder",
+    errno.ELOOP: "it is a symbolic link, which is not followed",
+    errno.ENAMETOOLONG: "its name is too long",
+}
+_REMEDIES = {
+    errno.ENOSPC: "Make room there, then run again.",
+    errno.EDQUOT: "Make room there, then run again.",
+    errno.EROFS: "Name a place that can be written.",
+    errno.EACCES: "Let this user write there, or name another place.",
+    errno.EPERM: "Let this user write there, or name another place.",
+    errno.EFBIG: "Raise that limit, then run again.",
+    errno.ELOOP: "Remove the link, or name the file that it points to.",
+}
+
+
+class UnsafeFileError(OSError):
+    """A file that is not opened, as someone else may have put it there."""
+
+
+def reason(error: OSError) -> str:
+    """Why a file can't be used, as a clause that names no file."""
+    if isinstance(error, UnsafeFileError):
+        return str(error.strerror)
+    return _REASONS.get(error.errno or 0) or error.strerror or type(error).__name__
+
+
+def remedy(error: OSError) -> str:
+    """What to do about it, as a sentence; empty when there is nothing to say."""
+    return _REMEDIES.get(error.errno or 0, "")
+
+
+def explained(error: OSError) -> str:
+    """What happened to which file and what to do about it, as sentences."""
+    where = f"{os.fsdecode(error.filename)} can't be used: " if error.filename else ""
+    why = reason(error)
+    text = where + why if where else why[:1].upper() + why[1:]
+    return f"{text}. {remedy(error)}".rstrip()
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Give an error the name of the file that is written: a full disk does not tell it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def nearly_full(path: Path) -> bool:
+    """Whether the disk of a file has next to no room left."""
+    try:
+        return shutil.disk_usage(path.parent).free < _NEARLY_FULL
+    except OSError:
+        return False
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone.
+
+    Those that are there stay as they are.
+
+    Raises:
+        OSError: It can't be made.
+    """
+    missing = []
+    folder = path
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for one in reversed(missing):
+        try:
+            one.mkdir(FOLDER_MODE)
+        except FileExistsError:
+            continue  # another process was quicker; what is no folder shows below
+        if stat.S_IMODE(one.stat().st_mode) & 0o777 != FOLDER_MODE:
+            one.chmod(FOLDER_MODE)  # the umask had taken something from its owner
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+
+
+def create(path: Path) -> int:
+    """Make a file for its owner alone; returns its descriptor, for writing.
+
+    Raises:
+        FileExistsError: There is something of that name, be it a link.
+        OSError: It can't be made.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, FILE_MODE)
+    _set_mode(descriptor)
+    return descriptor
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a whole file for its owner alone; whoever reads it meanwhile sees the old one.
+
+    A link of that name is replaced, not followed. A lone surrogate is written as its escape.
+
+    Raises:
+        OSError: It can't be written; the error names the file.
+    """
+    new = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
+    try:
+        with naming(path):
+            with os.fdopen(create(new), "wb") as file:
+                file.write(text.encode("utf-8", "backslashreplace"))
+            new.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            new.unlink()
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def open_database(path: Path, *, make: bool) -> int | None:
+    """See that a database's file is a plain one, and for its owner alone; make it if need be.
+
+    SQLite opens files by name and follows links, so that this comes first.
+
+    Args:
+        path: The file. SQLite gives its mode to the files that it keeps beside it.
+        make: Whether to make it when it is missing.
+
+    Returns:
+        The mode that let others use it until now; None if they could not.
+
+    Raises:
+        FileNotFoundError: It is missing, and was not to be made.
+        UnsafeFileError: It, or a file of SQLite's beside it, is a link, no plain file, or
+            another user's.
+        OSError: It can't be opened.
+    """
+    for beside in (Path(f"{path}{ending}") for ending in ("-wal", "-shm", "-journal")):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if not stat.S_ISREG(beside.lstat().st_mode):
+                raise UnsafeFileError(errno.EINVAL, "it is no plain file", str(beside))
+    descriptor = _open_or_create(path, make=make)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafeFileError(errno.EINVAL, "it is no plain file", str(path))
+        # Nobody else can have put it there but root and whoever owns the folder.
+        if found.st_uid not in {os.geteuid(), 0, path.parent.stat().st_uid}:
+            raise UnsafeFileError(errno.EPERM, "it belongs to another user", str(path))
+        if not found.st_mode & _OTHERS:
+            return None
+        with suppress(PermissionError):  # it belongs to the owner of the folder
+            os.fchmod(descriptor, FILE_MODE)
+        for ending in ("-wal", "-shm"):
+            _tighten(Path(f"{path}{ending}"))
+        # There are file systems that have no modes: nothing is told of what can't be changed.
+        still = os.fstat(descriptor).st_mode & _OTHERS
+        return None if still else stat.S_IMODE(found.st_mode)
+    finally:
+        os.close(descriptor)
+
+
+def _open_or_create(path: Path, *, make: bool) -> int:
+    while True:
+        try:
+            return os.open(path, os.O_RDWR | _QUIET)
+        except FileNotFoundError:
+            if not make:
+                raise
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFE, FILE_MODE)
+        except FileExistsError:
+            if path.is_symlink():
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
+            continue  # another process was quicker
+        _set_mode(descriptor)
+        return descriptor
+
+
+def _set_mode(descriptor: int) -> None:
+    """See that its owner can use a new file, whatever the umask is."""
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != FILE_MODE:
+        with suppress(PermissionError):  # a file system that has no modes
+            os.fchmod(descriptor, FILE_MODE)
+
+
+def _tighten(path: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | _QUIET)
+        try:
+            os.fchmod(descriptor, FILE_MODE)
+        finally:
+            os.close(descriptor)
