@@ -319,7 +319,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "keep_reports",
         {"type": "integer", "minimum": 0},
-        "Runs whose reports are kept: the reports of older runs are deleted at a run's end. 0 keeps "
+        "How many runs keep their reports: those of older runs are deleted at a run's end. 0 keeps "
         "all. Reject files are never deleted.",
         default=100,
     ),

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import enum
 import glob
-import re
 import sqlite3
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import re
 
 DAMAGED_TEXTS = ("malformed", "not a database", "encrypted", "unsupported file format")
 """What SQLite says of a damaged file."""
@@ -146,7 +149,7 @@ def _contents(path: Path) -> tuple[int, set[str]] | None:
                 (number,) = db.execute("PRAGMA application_id").fetchone()
                 names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
                 return number, {str(name) for (name,) in names} - {"sqlite_sequence"}
-        except sqlite3.Error as error:
+        except sqlite3.Error as error:  # noqa: PERF203 - of five at most
             if "locked" in str(error):
                 raise
             time.sleep(_PAUSE_SECONDS)  # another process may just be making it

@@ -84,6 +84,7 @@ def _print(text: str) -> None:
         # At the process's end, Python would try again to write what is still held.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        gone = not isinstance(error, OSError) or error.errno in {errno.EPIPE, errno.EBADF}
-        why = "whatever read standard output has closed it" if gone else reason(error)
+        why = "whatever read it has closed it"
+        if isinstance(error, OSError) and error.errno not in {errno.EPIPE, errno.EBADF}:
+            why = reason(error)
         raise StateError(_NOT_WRITTEN.format(why)) from None

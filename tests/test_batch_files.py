@@ -455,6 +455,6 @@ def test_without_pyarrow_the_extra_is_named_and_lines_are_read(
     outcome: Outcome = load.outcome(done.returncode, done.stdout, done.stderr, data)
 
     assert outcome.code == 1
-    assert "Install target-activecampaign[parquet]" in outcome.log.splitlines()[-1]
+    assert "target-activecampaign[parquet]" in outcome.log.splitlines()[-1]
     assert outcome.states == [1]
     assert [one["email"] for one in sandbox.export()] == ["a@example.com"]

@@ -159,7 +159,10 @@ def open_pool(base_url: str, timeout: float, size: int) -> urllib3.HTTPConnectio
     except ValueError:  # its text holds the proxy's address, and perhaps a password
         manager = None
     if manager is None:
-        raise errors.ConnectionFailed(detail=f"{_proxy_of(base_url)} can't be used")
+        which = _proxy_of(base_url).removeprefix("the proxy")
+        raise errors.ConnectionFailed(
+            detail=f"the environment names a proxy that can't be used{f':{which}' if which else ''}"
+        )
     pool: urllib3.HTTPConnectionPool = manager.connection_from_url(base_url)
     return pool
 

@@ -42,9 +42,9 @@ def open_store(url: str, account: str) -> Store:
     try:
         return connect(url, account)
     except ImportError:
-        extra = "redis" if scheme.startswith("redis") else "postgres"
+        driver, extra = ("redis",) * 2 if scheme.startswith("redis") else ("psycopg", "postgres")
         raise ValueError(
-            f"rate_budget_url needs a driver that is not installed. {how_to_install(extra)}"
+            f"rate_budget_url needs {driver}, which is not installed. {how_to_install(extra)}"
         ) from None
 
 

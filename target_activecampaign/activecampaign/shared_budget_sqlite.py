@@ -117,8 +117,8 @@ class SqliteStore:
         state = sqlite_files.look(self._path, _FILE)
         if state in {State.ANOTHERS, State.NO_DATABASE}:
             raise StoreFailure(
-                "it is not a rate budget's file, so it stays as it is; give the budget a file of "
-                "its own, or move that one away"
+                "it is not a database of a rate budget, so it stays as it is; give the budget a "
+                "file of its own, or move that one away"
             )
         if state is State.DAMAGED:
             self._set_aside()

@@ -280,9 +280,9 @@ def why_not(url: str, error: Exception, done: str) -> str:
         return " ".join(
             one for one in (f"The ledger {place} can't be {done}{file}: {why}.", what, _SEE) if one
         )
-    why = _sqlite_reason(file_of(url), str(cause)) if url.startswith("sqlite") else None
-    if why is not None:
-        return f"The ledger {place} can't be {done}: {why}"
+    said = _sqlite_reason(file_of(url), str(cause)) if url.startswith("sqlite") else None
+    if said is not None:
+        return f"The ledger {place} can't be {done}: {said}"
     return (
         f"The ledger {place} can't be {done} ({type(error).__name__}): check 'ledger_url', "
         "that the place is there and may be written to, and that no other program has it locked."
