@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from tests.sandbox_server import SandboxServer
 from tests.target_runner import SCRIPT, people, record, schema, state
@@ -132,6 +135,45 @@ def test_the_embedded_sandbox_never_outlives_the_target(load: TargetRunner) -> N
             return
         time.sleep(0.05)
     pytest.fail("the sandbox is still there")
+
+
+def test_no_other_process_can_use_the_embedded_sandbox(load: TargetRunner) -> None:
+    keys = set()
+    for _ in range(2):
+        with subprocess.Popen(
+            load.command(**embedded(load)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=load.folder,
+        ) as target:
+            assert target.stdin is not None
+            assert target.stderr is not None
+            target.stdin.write(json.dumps(schema()).encode() + b"\n")
+            target.stdin.flush()
+            url = ""
+            for line in target.stderr:
+                if match := re.search(rb"Connected to (http://\S+)", line):
+                    url = match[1].decode()
+                    break
+            (child,) = _children(target.pid)
+            arguments = Path(f"/proc/{child}/cmdline").read_bytes()
+            environment = Path(f"/proc/{child}/environ").read_bytes()
+            key = re.search(rb"SANDBOX_API_KEY=([0-9a-f]+)", environment)
+            assert key is not None
+            keys.add(key[1])
+            found = [
+                requests.get(f"{url}{path}", headers={"Api-Token": token}, timeout=10).status_code
+                for path in ("/api/3/contacts", "/_sandbox/export", "/")
+                for token in ("sandbox-key", "")
+            ]
+            target.communicate()
+        assert url
+        assert found == [403, 403, 404, 404, 404, 404]
+        assert b"api-key" not in arguments
+        assert key[1] not in arguments
+    assert len(keys) == 2
+    assert {len(key) for key in keys} == {64}
 
 
 def _children(pid: int) -> list[int]:

@@ -6,9 +6,11 @@ in which something could slip out.
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 
@@ -90,6 +92,57 @@ def test_the_net_below_takes_addresses_and_secrets_out_of_any_log_line() -> None
     )
     assert net.filter(entry)
     assert entry.getMessage() == "key [secret] of <[address]> and [address];"
+
+
+@pytest.mark.parametrize("password", ["x", "1", "o", "e.", "in", "a+b", "(", "[a", "read", "\\d"])
+def test_a_short_password_does_not_shred_the_log(load: TargetRunner, password: str) -> None:
+    url = f"postgresql://u:{quote(password, safe='')}@127.0.0.1:1/db"
+    plain = load([schema(), *people(1)], rate_budget_url=None).succeeded()
+    assert "completed processing" in plain.log
+    outcome = load([schema(), *people(1)], ledger_url=url.replace(":", "+psycopg:", 1))
+    assert outcome.code == 1
+    assert "WARNING" in outcome.log or "INFO" in outcome.log
+    assert "custom fields" in outcome.log
+    assert "ledger_url" in outcome.log.splitlines()[-1]
+
+
+@pytest.mark.parametrize("secret", ["x", "read", "p.w", "1"])
+def test_a_short_secret_is_masked_as_a_whole_word_alone(secret: str) -> None:
+    net = RedactingFilter([secret])
+    text = f"around {secret}: 'y{secret}z' {secret}{secret} {secret}_ pp.wq 11 <{secret}>"
+    said = net.redacted(text)
+    assert said == f"around [secret]: 'y{secret}z' {secret}{secret} {secret}_ pp.wq 11 <[secret]>"
+
+
+@pytest.mark.parametrize("secret", ["", " ", "\n", "\t "])
+def test_a_blank_secret_masks_nothing(secret: str) -> None:
+    text = "a b\nc\t d"
+    assert RedactingFilter([secret]).redacted(text) == text
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["p@ss w/rd+100%", 'quo"te\\d back', "schlüssel-ß", ".*.*.*.*", "$^()[]{}|", "a%2Fbc%40de"],
+)
+def test_a_secret_is_masked_in_each_form_that_libraries_print(secret: str) -> None:
+    net = RedactingFilter([f"{secret}\n", "unrelated"])
+    forms = {
+        secret,
+        unquote(secret),
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        base64.b64encode(secret.encode()).decode(),
+    }
+    for form in forms:
+        assert net.redacted(f"a={form}&b") == "a=[secret]&b"
+    assert net.redacted("nothing of it") == "nothing of it"
+
+
+def test_a_longer_secret_is_masked_before_one_that_is_a_part_of_it() -> None:
+    net = RedactingFilter(["password", "password-and-more"])
+    assert net.redacted("password-and-more, password") == "[secret], [secret]"
 
 
 def test_a_traceback_keeps_its_places_and_loses_its_messages() -> None:

@@ -44,6 +44,69 @@ def command(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]
     )  # fmt: skip
 
 
+FOREIGN = [
+    "evil.example",
+    "evil.example:80",
+    "127.0.0.1.evil.example",
+    "localhost.evil.example",
+    "127.0.0.1@evil.example",
+    "evil.example:1@127.0.0.1",
+    "192.168.0.1",
+    "0.0.0.0",
+    "[2001:db8::1]",
+    "127.0.0.1/x",
+    "",
+]
+
+
+class TestHost:
+    """A web page whose name leads here must learn nothing and do nothing (DNS rebinding)."""
+
+    @pytest.mark.parametrize("host", FOREIGN)
+    @pytest.mark.parametrize("path", ["/api/3/contacts", "/api/3/none", "/_sandbox/export", "/"])
+    def test_a_foreign_host_is_refused(self, sandbox: SandboxServer, host: str, path: str) -> None:
+        sandbox.fault("server_error", times=1)
+        answer = sandbox.call("GET", path, headers={"Host": host})
+        assert answer.status_code in ({400, 403} if host == "" else {403})
+        assert sandbox.faults()[0]["seen"] == 0
+        assert sandbox.requests() == []
+        if path.startswith("/api/3") and host:
+            assert "loopback name" in answer.json()["message"]
+
+    def test_a_foreign_host_writes_nothing(self, sandbox: SandboxServer) -> None:
+        body = {"contacts": [{"email": "a@example.com"}]}
+        answer = sandbox.call("POST", IMPORT, json=body, headers={"Host": "evil.example"})
+        assert answer.status_code == 403
+        assert sandbox.imports() == []
+
+    @pytest.mark.parametrize(
+        "host",
+        ["127.0.0.1", "localhost", "LOCALHOST:1", "[::1]:80", "127.0.0.2:8000", "localhost:"],
+    )
+    def test_a_loopback_name_is_answered(self, sandbox: SandboxServer, host: str) -> None:
+        for path in ("/api/3/lists", "/_sandbox/stats", "/"):
+            assert sandbox.call("GET", path, headers={"Host": host}).status_code == 200
+
+    def test_with_a_key_from_the_environment_nothing_goes_without_it(self) -> None:
+        with subprocess.Popen(
+            [sys.executable, "-m", "target_activecampaign.sandbox", "--path=:memory:"],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "ACTIVECAMPAIGN_SANDBOX_API_KEY": "k3y"},
+        ) as process:
+            assert process.stdout is not None
+            url = json.loads(process.stdout.readline())["url"]
+
+            def status(path: str, key: str) -> int:
+                headers = {"Api-Token": key}
+                return requests.get(f"{url}{path}", headers=headers, timeout=10).status_code
+
+            found = [status("/api/3/lists", key) for key in ("k3y", "sandbox-key", "")]
+            doors = [status(path, "k3y") for path in ("/", "/_sandbox/export")]
+            process.terminate()
+        assert found == [200, 403, 403]
+        assert doors == [404, 404]
+
+
 class TestCommand:
     def test_a_signal_ends_it_with_0(self, start_sandbox: Callable[..., SandboxServer]) -> None:
         assert start_sandbox().stop() == 0

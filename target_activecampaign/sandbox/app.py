@@ -119,8 +119,13 @@ def _dated(app: ASGIApp) -> ASGIApp:
     return dated
 
 
-def build(account: Account) -> ASGIApp:
-    """The ASGI application that serves one account and applies its import queue."""
+def build(account: Account, *, api_only: bool = False) -> ASGIApp:
+    """The ASGI application that serves one account and applies its import queue.
+
+    Args:
+        account: The account.
+        api_only: Whether there is neither the page nor the control API, which need no key.
+    """
     door = Door(account)
 
     def route(method: str | None, path: str, handler: Handler) -> Route:
@@ -139,5 +144,6 @@ def build(account: Account) -> ASGIApp:
 
     routes = [route(*entry) for entry in _ROUTES]
     routes.append(route(None, "{rest:path}", _nothing_here))
-    routes += [*control.routes(account), *webpage.routes(account)]
+    if not api_only:
+        routes += [*control.routes(account), *webpage.routes(account)]
     return _dated(Starlette(routes=routes, lifespan=lifespan))

@@ -17,7 +17,7 @@ from target_activecampaign.sandbox.store import Store, StoreError
 
 _EPILOG = "Ready when it prints one JSON line with its url. See docs/sandbox.md."
 _KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
-"""Gives the key where an argument, which other users of the machine can see, does not."""
+"""Gives a key that no list of processes shows; then all that is served needs it."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,7 +106,13 @@ def main(arguments: list[str] | None = None) -> int:
                 options.without_limits() if args.no_limits else options,
                 empty=args.empty,
             )
-            server.serve(account, sock, exit_with_stdin=args.exit_with_stdin)
+            server.serve(
+                account,
+                sock,
+                exit_with_stdin=args.exit_with_stdin,
+                # Whoever keeps the key from other processes wants no door that needs none.
+                api_only=bool(os.environ.get(_KEY_VARIABLE)),
+            )
         finally:
             store.close()
     return 0

@@ -76,12 +76,14 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def serve(account: Account, sock: socket.socket, *, exit_with_stdin: bool) -> None:
+def serve(
+    account: Account, sock: socket.socket, *, exit_with_stdin: bool, api_only: bool = False
+) -> None:
     """Serve until SIGTERM, SIGINT or, when wished, the end of stdin."""
     host, port = sock.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     config = uvicorn.Config(
-        build(account),
+        build(account, api_only=api_only),
         http=_Protocol,
         ws="none",
         loop="asyncio",
