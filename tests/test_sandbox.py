@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import socket
 import sqlite3
 import stat
@@ -52,7 +54,7 @@ FOREIGN = [
     "127.0.0.1@evil.example",
     "evil.example:1@127.0.0.1",
     "192.168.0.1",
-    "0.0.0.0",
+    "10.0.0.1",
     "[2001:db8::1]",
     "127.0.0.1/x",
     "",
