@@ -400,8 +400,8 @@ def test_fields_come_with_their_options_in_order() -> None:
     [
         (QUEUED, 2),
         (QUEUED | {"Success": 5, "queued_contacts": "1"}, 1),
+        (QUEUED | {"queued_contacts": 2.0}, 2),
         (QUEUED | {"success": 0, "queued_contacts": 0}, 0),
-        ({"Success": 1, "batchId": "b-1", "queued_contacts": None}, 3),
     ],
 )
 def test_an_import_is_accepted(body: dict[str, Any], queued: int) -> None:
@@ -412,6 +412,41 @@ def test_an_import_is_accepted(body: dict[str, Any], queued: int) -> None:
     assert (asked.method, asked.path) == ("POST", "/api/3/import/bulk_import")
     assert asked.body == b'{"contacts":[]}'
     assert asked.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Success": 1, "batchId": "b-1"},
+        *(QUEUED | {"queued_contacts": odd} for odd in (None, True, -1, 4, "", "two", 1.5, [2])),
+        QUEUED | {"queued_contacts": 10**400},
+        QUEUED | {"queued_contacts": "9" * 5000},
+        QUEUED | {"Success": 0},
+        QUEUED | {"Success": False},
+        QUEUED | {"failureReasons": [{"contact": 1, "failureReason": "bad"}]},
+    ],
+)
+def test_an_accepted_import_whose_answer_is_odd_has_no_count(body: dict[str, Any]) -> None:
+    with ApiStub(Reply(body)) as stub, client_of(stub) as client:
+        accepted = client.import_contacts(b'{"contacts":[]}', 3)
+    assert (accepted.batch_id, accepted.queued) == ("b-1", None)
+    assert len(accepted.doubts) == 1
+
+
+@pytest.mark.parametrize("odd", [None, "", " ", True, 1.5, ["b"], {"id": "b"}, "b" * 5000, "b\n1"])
+@pytest.mark.usefixtures("no_pauses")
+def test_what_can_not_be_a_batch_id_is_an_error(odd: Any) -> None:
+    reply = Reply(QUEUED | {"batchId": odd})
+    with ApiStub(reply) as stub, client_of(stub) as client, pytest.raises(MalformedAnswer):
+        client.import_contacts(b"{}", 3)
+
+
+@pytest.mark.parametrize("odd", ["a b", "a&b=c#d?e/f%20", "ü", 17])
+def test_a_batch_id_of_any_characters_is_asked_for_as_it_is(odd: Any) -> None:
+    replies = [Reply(QUEUED | {"batchId": odd}), Reply({"status": "active"})]
+    with ApiStub(*replies) as stub, client_of(stub) as client:
+        client.import_status(client.import_contacts(b"{}", 2).batch_id)
+    assert stub.asked[1].query == {"batchId": str(odd)}
 
 
 def test_imports_of_one_contact_have_a_limit_of_their_own() -> None:

@@ -19,6 +19,7 @@ from target_activecampaign.activecampaign.decoding import (
     ShapeError,
     as_list,
     as_object,
+    as_whole_number,
     lower_keys,
 )
 from target_activecampaign.activecampaign.models import Accepted
@@ -38,6 +39,8 @@ _PLAIN_KINDS: dict[int, type[errors.ActiveCampaignError]] = {
     HTTPStatus.NOT_FOUND: errors.NotFound,
     HTTPStatus.REQUEST_TIMEOUT: errors.RequestTimeout,
 }
+_LONGEST_BATCH_ID = 200
+_LARGEST_FIGURE = 10**9
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -108,15 +111,49 @@ def accepted(where: str, count: int) -> Callable[[Any], Accepted]:
 
     def decode(answer: Any) -> Accepted:
         values = lower_keys(as_object(answer, "answer"))
-        batch_id = values.get("batchid")
-        if isinstance(batch_id, str) and batch_id:
-            queued = values.get("queued_contacts", count)
-            return Accepted(batch_id, int(queued) if str(queued).isdecimal() else count)
-        if _is_about_imports(values):
-            raise _import_failure(where, None, values, None)
-        raise ShapeError("no batchId")
+        batch_id = _batch_id(values.get("batchid"))
+        if batch_id is None:
+            if _is_about_imports(values):
+                raise _import_failure(where, None, values, None)
+            raise ShapeError("no batchId")
+        queued, doubts = _queued(values, count)
+        success = values.get("success")
+        failed = success is False or as_whole_number(success) == 0
+        if (failed and queued) or values.get("failurereasons"):
+            # It says both that the import was queued and that it was not.
+            queued = None
+            doubts = (*doubts, "has a batchId and says that the import failed")
+        return Accepted(batch_id, queued, doubts)
 
     return decode
+
+
+def _batch_id(value: Any) -> str | None:
+    """Return the batch id that a value is; None if it can't be one."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return None
+    text = str(value).strip()
+    return text if 0 < len(text) <= _LONGEST_BATCH_ID and text.isprintable() else None
+
+
+def _queued(values: dict[str, Any], count: int) -> tuple[int | None, tuple[str, ...]]:
+    """Return how many contacts were queued, None unless that is certain, and what is odd in it."""
+    given = values.get("queued_contacts")
+    queued = as_whole_number(given)
+    if given is None:
+        return None, ("has no queued_contacts",)
+    if queued is None:
+        return None, ("has queued_contacts that are no whole number",)
+    if not 0 <= queued <= count:
+        return None, (f"says that {_figure(queued)} of {count} contacts were queued",)
+    return queued, ()
+
+
+def _figure(number: int) -> str:
+    """Return a number for a log line, however long it is."""
+    if abs(number) < _LARGEST_FIGURE:
+        return f"{number:,}"
+    return "far too many" if number > 0 else "far below 0"
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
@@ -165,9 +202,9 @@ def _import_failure(
     contacts: list[tuple[int, str]] = []
     reasons: list[str] = []
     for item in _failure_reasons(values):
-        position = str(item.get("contact")) if isinstance(item, dict) else ""
-        if position.isdecimal():
-            contacts.append((int(position), str(item.get("failureReason", ""))))
+        position = as_whole_number(item.get("contact")) if isinstance(item, dict) else None
+        if position is not None:
+            contacts.append((position, str(item.get("failureReason", ""))))
         else:
             reasons.append(item if isinstance(item, str) else msgspec.json.encode(item).decode())
     named = f"{len(contacts)} {'contact' if len(contacts) == 1 else 'contacts'} named as at fault"

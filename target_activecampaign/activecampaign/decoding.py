@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MOST_DIGITS = 18
+
 
 class ShapeError(ValueError):
     """An answer lacks something or holds it in another type; the text names the place."""
@@ -99,6 +101,20 @@ def as_number(value: Any, place: str) -> int:
         return int(value)
     except (TypeError, ValueError, OverflowError):
         raise ShapeError(f"{place} is not a number") from None
+
+
+def as_whole_number(value: Any) -> int | None:
+    """Return the whole number that `value` is or spells, such as 8, 8.0 or "8"; None if none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str):
+        digits = value.strip()
+        plain = digits.removeprefix("-")
+        whole = plain.isascii() and plain.isdecimal() and len(plain) <= _MOST_DIGITS
+        return int(digits) if whole else None
+    return value if isinstance(value, int) else None
 
 
 def as_text(value: Any, place: str) -> str:

@@ -200,11 +200,14 @@ class Accepted:
 
     Attributes:
         batch_id: Id to ask for its status with.
-        queued: Contacts queued. Fewer than sent when some are on the exclusion list [doc].
+        queued: Contacts queued. Fewer than sent when some are on the exclusion list [doc];
+            None when the answer does not say, or contradicts itself.
+        doubts: What is odd in the answer, each as the end of a sentence.
     """
 
     batch_id: str
-    queued: int
+    queued: int | None
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +220,13 @@ class ImportStatus:
         failed: E-mail addresses of the contacts that were dropped; no reason is given [doc].
         succeeded: Contact ids "of any newly created contacts" [doc], perhaps also of updated
             ones [rep]: not to be counted on.
+        batch_id: The id of the import, should the answer name it.
     """
 
     status: str
     failed: tuple[str, ...] = field(default=(), repr=False)
     succeeded: tuple[str, ...] = field(default=(), repr=False)
+    batch_id: str = field(default="", repr=False)
 
     @property
     def done(self) -> bool:
@@ -243,9 +248,10 @@ class ImportStatus:
         if "status" not in values:
             raise ShapeError("no status")
         return cls(
-            status=as_text(values["status"] or WAITING, "status").lower(),
+            status=as_text(values["status"] or WAITING, "status").strip().lower(),
             failed=as_texts(values.get("failure"), "failure"),
             succeeded=as_texts(values.get("success"), "success"),
+            batch_id=as_text_or_empty(values.get("batchid")).strip(),
         )
 
 
@@ -263,6 +269,8 @@ class Contact:
         last_name: Its last name.
         phone: Its phone number, as it was written.
         organization: Name of its account, which imports call ``customer_acct_name``.
+        updated_at: When it was last changed, in seconds since the epoch; None if the answer
+            doesn't say.
     """
 
     id: int
@@ -274,6 +282,7 @@ class Contact:
     last_name: str = field(default="", repr=False)
     phone: str = field(default="", repr=False)
     organization: str = field(default="", repr=False)
+    updated_at: float | None = None
 
     @classmethod
     def from_item(cls, item: Any) -> Contact:
@@ -292,6 +301,7 @@ class Contact:
             last_name=as_text_or_empty(values.get("lastName")),
             phone=as_text_or_empty(values.get("phone")),
             organization=as_text_or_empty(values.get("orgname")),
+            updated_at=as_moment(values.get("udate")),
         )
 
 
