@@ -85,6 +85,13 @@ CODES: dict[str, Code] = {
         "Compare the contacts in the account with its plan, and raise the plan or make room.",
         ours=False,
     ),
+    "NOT_IMPORTED": Code(
+        "ActiveCampaign's answers do not show that it imported the contact, and it was not found "
+        "to be as it was sent.",
+        "Look the person up in ActiveCampaign, and pipe the reject file in again. More than "
+        "'diagnose_limit' in a run are not looked for.",
+        ours=False,
+    ),
     "IMPORT_FAILED": Code(
         "ActiveCampaign's import ended without importing the contact, alone and repeatedly.",
         "Pipe the reject file in again later; if it fails again, ask ActiveCampaign's support.",

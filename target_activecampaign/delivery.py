@@ -14,8 +14,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -37,7 +37,7 @@ from target_activecampaign.ledger import LedgerError
 from target_activecampaign.privacy import where_it_failed
 from target_activecampaign.returning import Returns
 from target_activecampaign.state_writer import StateError
-from target_activecampaign.suspects import IndexBase, Suspects
+from target_activecampaign.suspects import IndexBase, examine
 from target_activecampaign.under_way import UnderWay
 
 if TYPE_CHECKING:
@@ -54,9 +54,17 @@ logger = logging.getLogger("target-activecampaign")
 _MAX_CONTACTS_UNDER_WAY = 16_000
 _ATTEMPTS = 2
 _HOPELESS_REFUSALS = 40
-"""So many imports refused with none accepted between: a bad contact in each is not the reason."""
+"""So many imports refused with none accepted between: a bad contact in each is not the reason.
+Nor is it when more contacts than these were refused in a row and the run ends with none imported
+after them."""
 _HOPELESS_IMPORTS = 20
 """So many imports accepted and come to nothing, with none completed between: likewise."""
+_MAX_HELD = 10_000
+"""Refused contacts that are kept in memory until it is known whether anything is imported."""
+_BATCH_IDS_KNOWN = 10_000
+"""Latest batch ids that are remembered, to see when one is given twice."""
+_TOLD_OF_A_KIND = 5
+"""How many contradictions of a kind the log has; the report counts all."""
 
 _SILENCE_SECONDS = 60.0
 """How long a run that was stopped bears with an account that answers no more."""
@@ -93,6 +101,22 @@ def _told(error: Exception) -> str:
     if isinstance(error, OSError):
         return private_files.explained(error)
     return f"An unforeseen {type(error).__name__} ended the delivery:\n{where_it_failed(error)}"
+
+
+class _Held(NamedTuple):
+    """A refused contact that is not rejected until it is known that imports work at all.
+
+    Attributes:
+        entry: The contact.
+        code: Why it was refused, a code out of `CODES`.
+        reason: The same as a sentence.
+        listed: Whether ActiveCampaign has listed it in an import's `failure`.
+    """
+
+    entry: Entry
+    code: str
+    reason: str
+    listed: bool
 
 
 class Delivery:
@@ -143,6 +167,12 @@ class Delivery:
         self._base = IndexBase()
         self._refusals_in_vain = 0
         self._imports_in_vain = 0
+        self._held: list[_Held] = []
+        self._asking_why = 0
+        self._failures_proven = False
+        self._batch_ids: dict[str, None] = {}
+        self._contradictions: Counter[str] = Counter()
+        self._first_contradictions: dict[str, str] = {}
         self.under_way = UnderWay(max_contacts)
         self._failure: Exception | None = None
         self.imports = 0
@@ -158,6 +188,7 @@ class Delivery:
             imported=self._imported,
             came_to_nothing=self._came_to_nothing,
             failed=self._fail,
+            contradiction=self._contradiction,
         )
         self._dispatcher.do(self._recover)
 
@@ -191,6 +222,15 @@ class Delivery:
         self._recovered_or_failed.wait()
         self.check()
 
+    def wait_until_idle(self) -> None:
+        """Wait until nothing is under way. Contacts that were refused may still be held.
+
+        Raises:
+            DeliveryError: The delivery has failed.
+        """
+        self.under_way.wait()
+        self.check()
+
     def wait(self) -> None:
         """Wait until all batches are settled.
 
@@ -199,6 +239,10 @@ class Delivery:
                 has been asked about and settled as far as it answered.
         """
         self.under_way.wait()
+        if self._failure is None:
+            decided = threading.Event()
+            self._dispatcher.do(lambda: self._decide_on_held(decided))
+            decided.wait()
         if self._failure is not None:
             self._dispatcher.finish()
         self.check()
@@ -251,6 +295,14 @@ class Delivery:
         return self._posting
 
     @property
+    def told_contradictions(self) -> list[dict[str, Any]]:
+        """Contradictions in ActiveCampaign's answers by kind, as the report has them."""
+        return [
+            {"kind": kind, "times": times, "first": self._first_contradictions[kind]}
+            for kind, times in sorted(self._contradictions.items())
+        ]
+
+    @property
     def unconfirmed(self) -> int:
         """Imports that were accepted and are not confirmed yet."""
         return self._flights.count
@@ -267,6 +319,7 @@ class Delivery:
                 # It may have been accepted; as nobody can tell, its contacts are sent again.
                 self._ledger.journal.lost(leftover.id)
             else:
+                self._remember(leftover.batch_id)
                 self._flights.add(leftover.id, leftover.batch_id, None)
         if asked:
             logger.info(
@@ -354,8 +407,7 @@ class Delivery:
             if accepted is not None:
                 self.imports += 1
                 self._refusals_in_vain = 0
-                self._ledger.journal.accepted(number, accepted.batch_id)
-                self._flights.add(number, accepted.batch_id, batch)
+                self._accepted(number, batch, accepted)
             elif isinstance(error, LimitReached):
                 # Others use the account's limit up; nothing was queued, so wait on.
                 self._ledger.journal.dropped(number)
@@ -368,36 +420,108 @@ class Delivery:
 
         self._dispatcher.call("post", lambda: self._client.import_contacts(body, count), done)
 
+    def _accepted(self, number: int, batch: Batch, accepted: Accepted) -> None:
+        """An import was accepted: ask about it, and refuse those it had to do without."""
+        accused, batch.accused = batch.accused, []
+        for entry, reason in accused:
+            self._refuse(entry, "REFUSED_BY_IMPORT", reason)
+        count = len(batch.entries)
+        for doubt in accepted.doubts:
+            self._contradiction(
+                "COUNT_UNCLEAR", f"The answer to an import of {count} contacts {doubt}."
+            )
+        batch_id = accepted.batch_id
+        if batch_id in self._batch_ids:
+            self._contradiction(
+                "BATCH_ID_AGAIN",
+                f"The answer to an import of {count} contacts has the batchId of an earlier one.",
+            )
+            earlier = self._flights.pending(batch_id)
+            if earlier is not None:
+                # Which of the two is answered about by this id, nobody can tell.
+                earlier.doubtful = True
+                self._ledger.journal.accepted(earlier.number, None)
+            self._ledger.journal.lost(number)
+            self._try_again(batch, "IMPORT_LOST", "ActiveCampaign gave it an earlier import's id.")
+            return
+        self._remember(batch_id)
+        # Of an import that was not queued whole, the id alone would not tell a later run whom.
+        whole = accepted.queued == count
+        self._ledger.journal.accepted(number, batch_id if whole else None)
+        self._flights.add(number, batch_id, batch, accepted.queued)
+
+    def _remember(self, batch_id: str) -> None:
+        self._batch_ids[batch_id] = None
+        if len(self._batch_ids) > _BATCH_IDS_KNOWN:
+            del self._batch_ids[next(iter(self._batch_ids))]
+
     def _refused(self, batch: Batch, refusal: ImportRefused | InvalidRequest) -> None:
         """An import was refused whole: find the contacts that are meant, and send the others."""
-        named = refusal.contacts if isinstance(refusal, ImportRefused) else []
-        suspects = Suspects(batch.entries, named, self._base)
-        if suspects.guilty:
-            for entry, reason in suspects.guilty:
-                self._refuse(entry, "REFUSED_BY_IMPORT", reason)
-            if suspects.others:
-                self._send(batch.of(suspects.others))
-        elif suspects.reordered is not None and not batch.reordered:
-            # Which of two was meant is not known yet: ask again with the two far apart.
-            again = batch.of(suspects.reordered)
-            again.reordered = True
-            self._send(again)
-        else:
+        if batch.suspected is None:  # else it was counted before it was asked about again
             self._refusals_in_vain += 1
-            self._halve(batch, "REFUSED_BY_IMPORT", "The import was refused whole.")
+        if self._is_hopeless("REFUSED_BY_IMPORT"):
+            return
+        named = refusal.contacts if isinstance(refusal, ImportRefused) else []
+        finding = examine(
+            batch.entries,
+            named,
+            self._base,
+            suspected=batch.suspected,
+            doubtful=bool(batch.accused) and not batch.checked,
+        )
+        everybody = [*(entry for entry, _ in batch.accused), *batch.entries]
+        if finding.contradicted:
+            self._contradiction(
+                "POSITIONS",
+                f"The refusal of an import of {len(batch.entries)} contacts contradicts how "
+                "earlier ones have named contacts, so nobody is refused by it.",
+            )
+            if batch.accused and not batch.restarted:
+                again = batch.of(everybody)
+                again.restarted = True
+                self._send(again)
+                return
+            if batch.accused:
+                finding.again, finding.guilty = [], []
+        if finding.again:
+            again = batch.of(finding.again)
+            again.accused, again.checked = batch.accused, batch.checked
+            again.restarted, again.suspected = batch.restarted, finding.readings
+            self._send(again)
+        elif finding.guilty:
+            accused = batch.accused + finding.guilty
+            if not finding.others:
+                for entry, reason in accused:
+                    self._refuse(entry, "REFUSED_BY_IMPORT", reason)
+                return
+            rest = batch.of(finding.others)
+            rest.accused, rest.restarted = accused, batch.restarted
+            rest.checked = batch.checked or batch.suspected is not None
+            self._send(rest)
+        else:
+            self._halve(batch.of(everybody), "REFUSED_BY_IMPORT", "The import was refused whole.")
+
+    def _is_hopeless(self, code: str) -> bool:
+        """Whether so much was refused in a row that contacts are not the reason: ends the run."""
+        in_vain = max(self._refusals_in_vain, self._imports_in_vain)
+        # As many as are posted at once may each have a contact at fault, before one is accepted.
+        refusals = max(_HOPELESS_REFUSALS, 2 * self._max_in_flight)
+        if self._refusals_in_vain <= refusals and self._imports_in_vain <= _HOPELESS_IMPORTS:
+            return False
+        self._fail(
+            QueueBrokenError(
+                f"ActiveCampaign has let {in_vain} imports in a row come to nothing ({code}). "
+                "That is not for their contacts, so none of them is refused: see "
+                "status.activecampaign.com, then run again; what is not settled is sent again."
+            )
+        )
+        return True
 
     def _halve(self, batch: Batch, code: str, reason: str) -> None:
         """An import can't be had as a whole: try its halves, refuse what fails alone."""
-        in_vain = max(self._refusals_in_vain, self._imports_in_vain)
-        if self._refusals_in_vain > _HOPELESS_REFUSALS or self._imports_in_vain > _HOPELESS_IMPORTS:
-            self._fail(
-                QueueBrokenError(
-                    f"ActiveCampaign has let {in_vain} imports in a row come to nothing ({code}). "
-                    "That is not for their contacts, so none of them is refused: see "
-                    "status.activecampaign.com, then run again; what is not settled is sent again."
-                )
-            )
-        elif len(batch.entries) == 1:
+        if self._is_hopeless(code):
+            return
+        if len(batch.entries) == 1:
             self._refuse(batch.entries[0], code, reason)
         else:
             middle = len(batch.entries) // 2
@@ -409,10 +533,12 @@ class Delivery:
     def _came_to_nothing(self, flight: Flight, code: str, reason: str) -> None:
         """An import ended without importing: to import the same again is harmless, so do."""
         self._ledger.journal.dropped(flight.number)
-        batch = flight.batch
-        if batch is None:
+        if flight.batch is None:
             self._recovered()
-            return
+        else:
+            self._try_again(flight.batch, code, reason)
+
+    def _try_again(self, batch: Batch, code: str, reason: str) -> None:
         self._imports_in_vain += 1
         batch.attempts += 1
         if batch.attempts < _ATTEMPTS:
@@ -422,37 +548,179 @@ class Delivery:
             self._halve(batch, code, reason)
 
     def _imported(self, flight: Flight, status: ImportStatus) -> None:
+        """An import is completed: settle its contacts, those that it does not account for last."""
         failed = {person_key(address) for address in status.failed}
-        dropped_people = {self._ledger.person(key) for key in failed}
-        arrived = self._ledger.journal.imported(flight.number, dropped_people)
-        self._ledger.existing.made(arrived)
         batch = flight.batch
         if batch is None:
-            self._recovered()
+            self._settle_leftover(flight, failed)
             return
-        self._imports_in_vain = 0
         dropped = [entry for entry in batch.entries if entry.key in failed] if failed else []
-        confirmed = [entry for entry in batch.entries if entry not in dropped]
-        self._confirm(confirmed if dropped else batch.entries)
-        if len(dropped) < len(failed):
-            logger.warning(
-                "ActiveCampaign named %d addresses as failed that its import did not have.",
-                len(failed) - len(dropped),
+        whole = self._accounts_for_all(flight, batch, status, len(dropped), len(failed))
+        rest = [entry for entry in batch.entries if entry.key not in failed]
+        if whole or not rest:
+            self._settle(flight, batch, status, dropped, {})
+        elif self._diagnosis.reserve(len(rest)):
+            self._ask_for_each(flight, batch, status, dropped, rest)
+        else:
+            # What its parts are answered will tell more.
+            self._ledger.journal.lost(flight.number)
+            self._settle_dropped(batch, status, dropped, credible=False)
+            self._imports_in_vain += 1
+            self._halve(
+                batch.of(rest), "NOT_IMPORTED", "ActiveCampaign queued fewer contacts than sent."
             )
+
+    def _accounts_for_all(
+        self, flight: Flight, batch: Batch, status: ImportStatus, dropped: int, failed: int
+    ) -> bool:
+        """Whether the answers to an import say of each contact what became of it."""
+        count, queued = len(batch.entries), flight.queued
+        whole = queued is not None and not flight.doubtful
+        if queued is not None and count - queued > dropped:
+            self._contradiction(
+                "QUEUED_FEWER",
+                f"Of an import of {count} contacts {queued} were queued, and {dropped} are listed "
+                "as failed.",
+            )
+            whole = False
+        if failed > dropped:
+            self._contradiction(
+                "FAILURE_UNKNOWN",
+                f"ActiveCampaign named {failed - dropped} addresses as failed that their import "
+                f"of {count} contacts did not have.",
+            )
+            whole = False
+        ids = status.succeeded
+        if len(ids) > count:
+            self._contradiction(
+                "SUCCESS_MORE", f"An import of {count} contacts lists {len(ids)} as made."
+            )
+            whole = False
+        elif len(set(ids)) < len(ids) or not all(map(str.isdecimal, ids)):
+            self._contradiction(
+                "SUCCESS_ODD", f"An import of {count} contacts lists ids as made that can't be."
+            )
+        return whole
+
+    def _ask_for_each(
+        self,
+        flight: Flight,
+        batch: Batch,
+        status: ImportStatus,
+        dropped: list[Entry],
+        rest: list[Entry],
+    ) -> None:
+        """Ask for each contact of an import whether it has arrived, then settle it."""
+        left = len(rest)
+        unanswered = False
+        missing: dict[str, tuple[str, str]] = {}
+
+        def asked(entry: Entry, reason: tuple[str, str] | None, error: Exception | None) -> None:
+            nonlocal left, unanswered
+            left -= 1
+            if error is not None:
+                unanswered = True
+                self._fail(error)
+            elif reason is not None:
+                missing[entry.key] = reason
+            if not left and not unanswered:
+                self._settle(flight, batch, status, dropped, missing)
+
+        for one in rest:
+            self._dispatcher.call(
+                "ask",
+                lambda one=one: self._diagnosis.why_missing(one, flight.posted),  # type: ignore[misc]
+                lambda reason, error, one=one: asked(one, reason, error),  # type: ignore[misc]
+            )
+
+    def _settle(
+        self,
+        flight: Flight,
+        batch: Batch,
+        status: ImportStatus,
+        dropped: list[Entry],
+        missing: dict[str, tuple[str, str]],
+    ) -> None:
+        """Settle an import of which it is known who has arrived.
+
+        Args:
+            flight: The import.
+            batch: Its contacts.
+            status: What was answered about it.
+            dropped: Contacts that it lists as failed.
+            missing: Contacts that were not found, with the code and the reason.
+        """
+        others = {entry.key for entry in dropped} | missing.keys()
+        confirmed = batch.entries
+        if others:
+            confirmed = [entry for entry in batch.entries if entry.key not in others]
+        people = {self._ledger.person(key) for key in others}
+        self._ledger.existing.made(self._ledger.journal.imported(flight.number, people))
+        if confirmed:
+            self._imports_in_vain = 0
+            self._confirm(confirmed)
+            self._settle_held()
+        else:
+            self._imports_in_vain += 1
+        self._settle_dropped(batch, status, dropped, credible=bool(confirmed))
+        for entry in batch.entries if missing else ():
+            if entry.key in missing:
+                code, reason = missing[entry.key]
+                proven = bool(confirmed) or self._diagnosis.proves(code)
+                self._refuse_part(batch, entry, code, reason, proven=proven)
+        self._on_settled()
+        self._check_failures()
+
+    def _settle_leftover(self, flight: Flight, failed: set[str]) -> None:
+        """Settle an import of an earlier run, of which only hashes are known."""
+        people = {self._ledger.person(key) for key in failed}
+        if flight.doubtful:
+            self._ledger.journal.lost(flight.number)
+        elif people <= self._ledger.journal.people(flight.number):
+            arrived = self._ledger.journal.imported(flight.number, people)
+            self._ledger.existing.made(arrived)
+        else:
+            self._contradiction(
+                "FAILURE_UNKNOWN",
+                "ActiveCampaign named addresses as failed that an earlier run's import did not "
+                "have. Its contacts are sent again.",
+            )
+            self._ledger.journal.lost(flight.number)
+        self._recovered()
+
+    def _settle_dropped(
+        self, batch: Batch, status: ImportStatus, dropped: list[Entry], *, credible: bool
+    ) -> None:
+        """Refuse contacts that an import lists as failed.
+
+        Args:
+            batch: The import.
+            status: What was answered about it.
+            dropped: The contacts.
+            credible: Whether others of the import have arrived.
+        """
         full = self._diagnosis.seems_full(len(dropped), len(status.succeeded))
         for entry in dropped:
             if entry.parts:
                 self._take_apart(batch, entry)
             else:
-                self._look_into(entry, full=full)
-        self._on_settled()
+                self._look_into(entry, full=full, credible=credible)
 
-    def _refuse_part(self, batch: Batch, entry: Entry, code: str, reason: str) -> None:
+    def _contradiction(self, kind: str, text: str) -> None:
+        """Tell of an answer that can't be right; nobody counts as delivered or refused by it."""
+        self._contradictions[kind] += 1
+        self._first_contradictions.setdefault(kind, text)
+        if self._contradictions[kind] <= _TOLD_OF_A_KIND:
+            logger.warning("%s", text)
+
+    def _refuse_part(
+        self, batch: Batch, entry: Entry, code: str, reason: str, *, proven: bool = False
+    ) -> None:
         """Refuse a contact, or if it goes to several lists, find out for which of them."""
         if entry.parts:
             self._take_apart(batch, entry)
         else:
-            self._refuse(entry, code, reason)
+            self._refuse(entry, code, reason, proven=proven)
 
     def _take_apart(self, batch: Batch, entry: Entry) -> None:
         """Send what a contact was merged from one by one: one list's refusal is not another's."""
@@ -461,20 +729,34 @@ class Delivery:
         self._release([entry])
         self._waiting.extendleft(batch.of([part]) for part in reversed(parts))
 
-    def _look_into(self, entry: Entry, *, full: bool) -> None:
+    def _look_into(self, entry: Entry, *, full: bool, credible: bool) -> None:
         """Refuse a contact that the queue has dropped, with the reason if it can be had."""
         if not entry.sources or not self._diagnosis.may_ask():
-            self._refuse(entry, *self._diagnosis.unknown)
+            self._refuse(entry, *self._diagnosis.unknown, proven=credible, listed=True)
             return
 
         def found(reason: tuple[str, str] | None, error: Exception | None) -> None:
             self._dispatcher.fulfil()
+            self._asking_why -= 1
             if error is not None:
                 logger.warning("Could not ask why a contact was refused: %s", error)
-            self._refuse(entry, *(reason or self._diagnosis.unknown))
+            code, text = reason or self._diagnosis.unknown
+            proven = self._diagnosis.proves(code)
+            if not credible:
+                self._failures_proven = proven
+                if proven:
+                    self._imports_in_vain = 0
+            self._refuse(entry, code, text, proven=proven or credible, listed=True)
+            self._check_failures()
 
+        self._asking_why += 1
         self._dispatcher.expect()
         self._dispatcher.call("ask", lambda: self._diagnosis.ask(entry, full=full), found)
+
+    def _check_failures(self) -> None:
+        """See whether imports list all their contacts as failed, for no reason that shows."""
+        if not self._asking_why and not self._failures_proven and self._held:
+            self._is_hopeless(self._held[-1].code)
 
     # Settling
 
@@ -482,13 +764,64 @@ class Delivery:
         self._settlement.confirmed(entries)
         self._release(entries)
 
-    def _refuse(self, entry: Entry, code: str, reason: str) -> None:
+    def _refuse(
+        self, entry: Entry, code: str, reason: str, *, proven: bool = False, listed: bool = False
+    ) -> None:
+        """Refuse a contact: at once if that is proven, else when an import has worked.
+
+        Args:
+            entry: The contact.
+            code: A code out of `CODES`.
+            reason: Why, as a sentence.
+            proven: Whether it is known that it is for the contact.
+            listed: Whether ActiveCampaign has listed it in an import's `failure`.
+        """
+        if proven:
+            self._reject(entry, code, reason)
+            self._release([entry])
+            self._on_settled()
+            return
+        self._held.append(_Held(entry, code, reason, listed))
+        self._release([entry])
+        if len(self._held) > _MAX_HELD:
+            self._fail_for_held(len(self._held))
+
+    def _reject(self, entry: Entry, code: str, reason: str) -> None:
         if entry.sources:
             self._settlement.refused(entry.sources, code, reason, entry.contact.email)
         else:
             self._settlement.kept(entry)
-        self._release([entry])
-        self._on_settled()
+
+    def _settle_held(self) -> None:
+        """Reject those who were refused, as imports work."""
+        held, self._held = self._held, []
+        for one in held:
+            self._reject(one.entry, one.code, one.reason)
+
+    def _decide_on_held(self, decided: threading.Event) -> None:
+        """Reject those who were refused at the end, unless that is how all contacts fare."""
+        try:
+            unproven = [one for one in self._held if not (one.listed and self._failures_proven)]
+            if len(unproven) > _HOPELESS_REFUSALS:
+                self._fail_for_held(len(unproven))
+            else:
+                self._settle_held()
+                self._on_settled()
+        except Exception as error:  # noqa: BLE001 - must reach the thread that waits
+            self._fail(error)
+        finally:
+            decided.set()
+
+    def _fail_for_held(self, count: int) -> None:
+        codes = ", ".join(sorted({one.code for one in self._held}))
+        self._fail(
+            QueueBrokenError(
+                f"ActiveCampaign refused {count:,} contacts in a row ({codes}) and imported none "
+                "after them. That points to the account or an outage, not to their values, so none "
+                "of them is rejected. Check the account's contact limit and exclusion list and "
+                "status.activecampaign.com, then run again; what is not settled is sent again."
+            )
+        )
 
     def _release(self, entries: list[Entry]) -> None:
         self._busy.difference_update([entry.key for entry in entries])

@@ -9,8 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from target_activecampaign.activecampaign import Client
+    from target_activecampaign.activecampaign import Client, Contact
     from target_activecampaign.packer import Entry
+
+_PROVEN = frozenset({"OPTED_OUT", "BOUNCED"})
+"""Codes of refusals for which the account itself shows the reason."""
+
+_ROUNDING_SECONDS = 2
+"""ActiveCampaign's times are whole seconds, in its answers and on its clock."""
 
 _FULL = 10
 """So many new contacts dropped and none made: that is no longer a matter of single addresses."""
@@ -35,6 +41,18 @@ class Diagnosis:
         """Whether one contact more may be asked about; counts it as asked about."""
         self._left -= 1
         return self._left >= 0
+
+    def reserve(self, count: int) -> bool:
+        """Whether so many contacts more may be asked about; if so, counts them as asked about."""
+        if count > self._left:
+            return False
+        self._left -= count
+        return True
+
+    @staticmethod
+    def proves(code: str) -> bool:
+        """Whether a code that `ask` gave is one for which the account shows the reason."""
+        return code in _PROVEN
 
     @staticmethod
     def seems_full(dropped: int, created: int) -> bool:
@@ -64,3 +82,57 @@ class Diagnosis:
             names = ", ".join(str(number) for number in opted_out)
             return "OPTED_OUT", f"The person has unsubscribed from list {names}."
         return self.unknown
+
+    def why_missing(self, entry: Entry, posted: float) -> tuple[str, str] | None:
+        """Ask whether a contact has arrived, in two to four requests.
+
+        Args:
+            entry: The contact.
+            posted: When its import was posted, on ActiveCampaign's clock.
+
+        Returns:
+            None if it is as it was sent; otherwise a code and the reason.
+        """
+        sent = entry.contact
+        contact = self._client.find_contact(entry.key)
+        if contact is None:
+            return "NOT_CREATED", "ActiveCampaign did not make a contact of this address."
+        if contact.bounced_hard:
+            return "BOUNCED", "Mail to this address has bounced."
+        places = {one.list_id: one for one in self._client.memberships(contact.id)}
+        left = sorted(n for n, one in places.items() if one.opted_out and n in sent.lists)
+        if left:
+            names = ", ".join(str(number) for number in left)
+            return "OPTED_OUT", f"The person has unsubscribed from list {names}."
+        on_lists = all(n in places and places[n].subscribed for n in sent.lists)
+        off_lists = all(n not in places or not places[n].subscribed for n in sent.leaves)
+        stored = {
+            "first_name": contact.first_name,
+            "last_name": contact.last_name,
+            "phone": contact.phone,
+            "customer_account": contact.organization,
+        }
+        values = sent.values
+        same = all(values.get(name, has).strip() == has.strip() for name, has in stored.items())
+        if on_lists and off_lists and same and self._is_current(entry, contact, posted):
+            return None
+        return "NOT_IMPORTED", "The contact is not as the import would have made it."
+
+    def _is_current(self, entry: Entry, contact: Contact, posted: float) -> bool:
+        """Whether a contact has the custom values and the tags of an import, as far as it shows.
+
+        Times are converted to the account's zone [doc] and tags are not asked for: where there
+        are any, the contact has to have been changed since the import was posted.
+        """
+        sent = entry.contact
+        changed = contact.updated_at is not None and (
+            contact.updated_at >= posted - _ROUNDING_SECONDS
+        )
+        if not sent.fields:
+            return changed or not sent.tags
+        found = self._client.contact_field_values(contact.id)
+        stored = {one.field_id: one.value.strip() for one in found}
+        differing = {n for n, value in sent.fields.items() if stored.get(n, "") != value.strip()}
+        if any(":" not in sent.fields[n] or ":" not in stored.get(n, "") for n in differing):
+            return False
+        return changed or not (differing or sent.tags)

@@ -7,7 +7,7 @@ one person the later is known to be the later, whichever streams or schemas they
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -129,13 +129,20 @@ class Batch:
             whole import, its example has it in a contact. As automations that run against
             the user's will can't be undone, it is sent in both places.
         attempts: How often it was accepted in vain.
-        reordered: Whether its contacts were reordered to tell whom a refusal means.
+        accused: Contacts that were in it and that a refusal has named, with the reasons. They are
+            at fault if it is accepted without them.
+        suspected: Who was meant by the refusal before, if it was reordered to tell.
+        checked: Whether the reading of positions was proven since someone was accused.
+        restarted: Whether the accused were put back once, as the reading was wrong.
     """
 
     entries: list[Entry]
     exclude_automations: bool = False
     attempts: int = 0
-    reordered: bool = False
+    accused: list[tuple[Entry, str]] = field(default_factory=list)
+    suspected: dict[int, frozenset[int]] | None = None
+    checked: bool = False
+    restarted: bool = False
 
     @property
     def keys(self) -> set[str]:

@@ -33,6 +33,7 @@ class Report:
         streams: By stream: its list, its mapping and its counts.
         rejects: By stream: the file of its refused records.
         confirmed_over_time: Contacts that were confirmed in each so many seconds.
+        contradictions: What ActiveCampaign's answers have contradicted, by kind.
         dry_run: Whether it was a preview: then counts and leavers are what would have been.
         preview: What else a preview has found.
         samples: All that is made of records, masked unless the operator wants it in full. It stays
@@ -54,6 +55,7 @@ class Report:
     codes: dict[str, int] = field(default_factory=dict)
     rejects: dict[str, str] = field(default_factory=dict)
     confirmed_over_time: dict[str, Any] = field(default_factory=dict)
+    contradictions: list[dict[str, Any]] = field(default_factory=list)
     dry_run: bool = False
     preview: dict[str, Any] | None = None
     samples: dict[str, Any] = field(default_factory=dict)
@@ -137,6 +139,7 @@ class Report:
                 for code, count in sorted(self.codes.items())
             },
             "reject_files": self.rejects,
+            "contradictions": self.contradictions,
             "preview": self.preview,
             "samples": self.samples,
         }

@@ -241,7 +241,7 @@ class Run:
             recovered=delivery.wait_until_recovered,
             under_way=lambda keys: delivery.under_way.marks(keys, packer.marks(keys)),
             deliver=delivery.submit,
-            arrived=delivery.wait,
+            arrived=delivery.wait_until_idle,
         )
         streams = Streams(settings, account, ledger, self._check_stop)
         leaving = Leaving(
@@ -531,6 +531,7 @@ class Run:
                 )
             else:
                 report.imports = parts.delivery.imports
+                report.contradictions = parts.delivery.told_contradictions
             parts.delivery.close()
             parts.streams.close()
             report.requests = parts.account.client.request_count

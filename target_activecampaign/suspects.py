@@ -1,14 +1,18 @@
 """Who is meant when ActiveCampaign refuses an import for some of its contacts.
 
-The refusal names contacts by position, and it is not known whether positions count from 0
-or from 1: the documentation does not say, a third party saw 1. So a position stands for two
-contacts until the account itself has told. It tells in one more request: with one reading's
-contacts at the front and the other's at the end of the import, the next refusal can only be
-read one way. From then on every refusal of the run is clear at once.
+The refusal names contacts by position. Whether positions count from 0 or from 1 is not
+documented; a third party saw 1 [rep]. So a position stands for two contacts until the account
+has told. One answer is not enough to know: the import is sent again in another order, and only
+if the second answer names the same contacts by one reading is that reading believed.
+
+Even then nobody is refused at once. The other contacts are sent without those that were named;
+only when that import is accepted are the named ones known to be at fault. If it is refused too,
+the reading may be wrong, and it is proven anew before it is used.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,9 +20,14 @@ if TYPE_CHECKING:
 
     from target_activecampaign.packer import Entry
 
+Readings = dict[int, frozenset[int]]
+"""The contacts (by `id`) that a refusal means, by the number that positions may count from."""
+
+_BASES = (0, 1)
+
 
 class IndexBase:
-    """The number from which an account counts contacts, once it is known.
+    """The number from which an account counts contacts, once it is proven.
 
     Attributes:
         value: 0, 1, or None while it is not known.
@@ -27,56 +36,106 @@ class IndexBase:
     def __init__(self) -> None:
         self.value: int | None = None
 
-    def learn(self, positions: Sequence[int], count: int) -> None:
-        """See whether the positions of a refusal of `count` contacts can be read only one way."""
-        if self.value is None:
-            if 0 in positions:
-                self.value = 0
-            elif count in positions:
-                self.value = 1
 
-
-class Suspects:
-    """A refused import, taken apart.
+@dataclass
+class Finding:
+    """What a refusal says of an import's contacts.
 
     Attributes:
-        guilty: The contacts meant, each with ActiveCampaign's reason; None while not clear.
+        guilty: The contacts meant, each with ActiveCampaign's reason; empty while not clear.
         others: All other contacts, when it is clear.
-        reordered: When it is not clear, the import in an order that will tell; None when
-            the positions make no sense.
+        again: When one more question will tell, the contacts in the order to ask in.
+        readings: Who would be meant by the refusal, to compare the next answer with.
+        contradicted: Whether what was known of the account's counting turned out to be wrong.
     """
 
-    def __init__(
-        self, entries: list[Entry], named: Sequence[tuple[int, str]], base: IndexBase
-    ) -> None:
-        count = len(entries)
-        reasons = dict(named)
-        base.learn(list(reasons), count)
-        self.guilty: list[tuple[Entry, str]] | None = None
-        self.others: list[Entry] = []
-        self.reordered: list[Entry] | None = None
-        if base.value is not None:
-            places = {position - base.value: reason for position, reason in reasons.items()}
-            if all(0 <= place < count for place in places):
-                self.guilty = [(entries[place], reason) for place, reason in places.items()]
-                self.others = [entry for i, entry in enumerate(entries) if i not in places]
-            return
-        if all(1 <= position < count for position in reasons):
-            self.reordered = _reordered(entries, set(reasons))
+    guilty: list[tuple[Entry, str]] = field(default_factory=list)
+    others: list[Entry] = field(default_factory=list)
+    again: list[Entry] = field(default_factory=list)
+    readings: Readings = field(default_factory=dict)
+    contradicted: bool = False
 
 
-def _reordered(entries: list[Entry], positions: set[int]) -> list[Entry]:
-    """Those meant if counted from 0 first, those meant if counted from 1 last.
+def examine(
+    entries: list[Entry],
+    named: Sequence[tuple[int, str]],
+    base: IndexBase,
+    *,
+    suspected: Readings | None = None,
+    doubtful: bool = False,
+) -> Finding:
+    """Find who is meant by a refusal.
 
-    If a run of positions meets itself (5 and 6 mean 5, 6 or 4, 5) only the ends differ:
-    whoever is meant only if counted from 0 leads, whoever only if counted from 1 closes.
+    Args:
+        entries: The contacts of the import, in its order.
+        named: Positions with the reasons for them.
+        base: What is known of the account's counting; it is learnt here, and taken back.
+        suspected: Who was meant by the refusal before, if this is the answer to that question.
+        doubtful: Whether the reading that is known is to be proven once more.
     """
-    from_zero = positions - {position - 1 for position in positions}
-    from_one = {position - 1 for position in positions} - positions
-    ends = from_zero | from_one
-    middle = [entry for i, entry in enumerate(entries) if i not in ends]
-    return [
-        *(entries[i] for i in sorted(from_zero)),
-        *middle,
-        *(entries[i] for i in sorted(from_one)),
-    ]
+    places = {one: _places(named, one, len(entries)) for one in _BASES}
+    readings = {
+        one: frozenset(id(entries[place]) for place in found)
+        for one, found in places.items()
+        if found
+    }
+    if len(entries) == 1:
+        # Alone it needs no position.
+        return _clear(entries, {0: named[0][1] if named else ""}) if readings else Finding()
+    known = base.value
+    if suspected is not None:
+        proven = [one for one, some in readings.items() if suspected.get(one) == some]
+        if len(proven) != 1:
+            base.value = None
+            return Finding(contradicted=known is not None)
+        # That all are meant tells nothing of how they are counted.
+        if len(readings[proven[0]]) < len(entries):
+            base.value = proven[0]
+        finding = _clear(entries, places[proven[0]])
+        finding.contradicted = known not in (None, proven[0])
+        return finding
+    if not readings:
+        base.value = None if named else known
+        return Finding(contradicted=base.value != known)
+    everybody = any(len(some) == len(entries) for some in readings.values())
+    if known in readings and not doubtful and not everybody:
+        return _clear(entries, places[known])
+    finding = Finding(again=_reordered(entries, readings), readings=readings)
+    if known is not None and known not in readings:
+        base.value = None
+        finding.contradicted = True
+    return finding
+
+
+def _places(named: Sequence[tuple[int, str]], base: int, count: int) -> dict[int, str]:
+    """The places that positions mean if they count from `base`; none if one makes no sense."""
+    places = {position - base: reason for position, reason in named}
+    return places if all(0 <= place < count for place in places) else {}
+
+
+def _clear(entries: list[Entry], places: dict[int, str]) -> Finding:
+    guilty = [(entries[place], reason) for place, reason in places.items()]
+    others = [entry for place, entry in enumerate(entries) if place not in places]
+    return Finding(guilty, others)
+
+
+def _reordered(entries: list[Entry], readings: Readings) -> list[Entry]:
+    """The same contacts in an order in which the next refusal can be read one way only.
+
+    Those come first that are meant only if counted from 0, then those meant only if counted
+    from 1, then those meant either way. They stay near the front, as a refusal may name but
+    the first contact that is at fault. The first of the others leads, so that nobody has the
+    place in which they were named, unless nobody is left to lead.
+    """
+    from_zero, from_one = (readings.get(one, frozenset()) for one in _BASES)
+
+    def rank(entry: Entry) -> int:
+        zero, one = id(entry) in from_zero, id(entry) in from_one
+        return {(True, False): 0, (False, True): 1, (True, True): 2}.get((zero, one), 3)
+
+    ordered = sorted(entries, key=rank)
+    if len(readings) == 1:
+        leader = next((place for place, one in enumerate(ordered) if rank(one) == 3), None)  # noqa: PLR2004
+        if leader is not None:
+            ordered.insert(0, ordered.pop(leader))
+    return ordered

@@ -72,7 +72,10 @@ QUEUE: list[Fault] = [
     {"kind": "queue_false", "seconds": 1},
     {"kind": "queue_slow", "seconds": 1},
 ]
-ELSEWHERE = {"cut", "success_key", "queue_drop", "import_rate_limit"}
+ELSEWHERE = {
+    "cut", "success_key", "queue_drop", "import_rate_limit", "altered", "import_batch_again",
+    "import_refused_all", "queue_partial",
+}  # fmt: skip
 """Kinds that other tests are about, or that are others' variants."""
 
 ENDS_THE_RUN = {"payment", "redirect", "not_found"}

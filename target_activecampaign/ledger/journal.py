@@ -97,8 +97,12 @@ class Journal:
             self._plain[number] = [person for person, _ in some]
         return number
 
-    def accepted(self, number: int, batch_id: str) -> None:
-        """Note ActiveCampaign's id for an import."""
+    def accepted(self, number: int, batch_id: str | None) -> None:
+        """Note ActiveCampaign's id for an import; None takes back one that can't be trusted.
+
+        An import without an id is one of which nobody can tell what became: should the run be
+        cut off, its contacts are sent again.
+        """
         with self._store.transaction() as db:
             _accept.execute(db, [(batch_id, number)])
 
@@ -119,8 +123,15 @@ class Journal:
             write(db, [(contacts, posted, self._clock())])
         return [person for person, _ in contacts]
 
+    def people(self, number: int) -> set[bytes]:
+        """Return the people of an import that is in flight."""
+        with self._store.transaction() as db:
+            blob = db.execute(sa.select(table.c.contacts).where(table.c.id == number)).scalar_one()
+        return {person for person, _ in decoded(self._store, blob)}
+
     def lost(self, number: int) -> None:
         """Note that nobody knows what became of an import: its answer was lost."""
+        self._plain.pop(number, None)
         self._waiting.write_if_any()
         with self._store.transaction(account=self._account) as db:
             posted, contacts = self._taken(db, number)

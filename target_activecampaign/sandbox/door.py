@@ -104,7 +104,7 @@ class Door:
     ) -> Answer:
         if fault is None:
             return self._answer(request, call, handler, None)
-        instead = fault.answer()
+        instead = fault.answer(call)
         if fault.kind == "slow" and not fault.takes_effect:
             faults_then = self._account.faults
             await asyncio.sleep(fault.seconds)
@@ -115,7 +115,17 @@ class Door:
         answer = self._answer(request, call, handler, fault)
         if fault.kind == "slow" and fault.takes_effect:
             await asyncio.sleep(fault.seconds)
+        if instead is None:
+            fault.alter(answer, call, self._batch_before(call))
         return instead or answer
+
+    def _batch_before(self, call: Call) -> str | None:
+        """The batchId of the import before the one that the call queued."""
+        if call.batch is None:
+            return None
+        query = "SELECT batch FROM import WHERE batch != ? ORDER BY id DESC LIMIT 1"
+        row = self._account.store.one(query, call.batch)
+        return None if row is None else str(row["batch"])
 
     def _answer(
         self, request: Request, call: Call, handler: Handler, fault: Fault | None

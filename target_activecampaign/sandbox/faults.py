@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,16 @@ def _import_refused(fault: Fault) -> Answer:
     return Answer(400, body, content_type=HTML)
 
 
+def _import_refused_all(fault: Fault, call: Call) -> Answer:
+    """A refused import that names each of its contacts, counted from `base`."""
+    contacts = json.loads(call.body)["contacts"]
+    reasons = [
+        {"contact": number, "failureReason": "Field 'email' incorrect format"}
+        for number in range(fault.base, fault.base + len(contacts))
+    ]
+    return _import_refused(replace(fault, reasons=reasons))
+
+
 def _invalid(_: Fault) -> Answer:
     title = "The request could not be processed, usually due to a missing or invalid parameter."
     return Answer(422, {"errors": [{"title": title, "detail": ""}]})
@@ -107,18 +117,18 @@ _ANSWERS: dict[str, Callable[[Fault], Answer]] = {
     "import_rate_limit": _import_rate,
     "import_refused": _import_refused,
 }
-_CONNECTION = {"reset", "cut", "slow", "success_key"}
+_CONNECTION = {"reset", "cut", "slow", "success_key", "altered", "import_batch_again"}
 _QUEUE = {
     "queue_failed", "queue_interrupted", "queue_forgotten", "queue_drop", "queue_stuck",
-    "queue_false", "queue_slow",
+    "queue_false", "queue_slow", "queue_partial",
 }  # fmt: skip
 
-KINDS = sorted({*_ANSWERS, *_CONNECTION, *_QUEUE})
+KINDS = sorted({*_ANSWERS, *_CONNECTION, *_QUEUE, "import_refused_all"})
 
 _MATCH_KEYS = {"method", "path", "contains"}
 _KEYS = {
     "kind", "match", "times", "probability", "seed", "from", "to", "takes_effect", "seconds",
-    "retry_after", "location", "reasons", "applied", "contacts",
+    "retry_after", "location", "reasons", "applied", "contacts", "base", "values", "without",
 }  # fmt: skip
 
 
@@ -146,6 +156,9 @@ class Fault:
     reasons: list[Any] = field(default_factory=lambda: ["The import could not be validated."])
     applied: bool | None = None
     contacts: int | list[str] = 1
+    base: int = 1
+    values: dict[str, Any] = field(default_factory=dict)
+    without: list[str] = field(default_factory=list)
     seen: int = 0
     fired: int = 0
     chance: random.Random = field(default_factory=random.Random, repr=False)
@@ -166,8 +179,10 @@ class Fault:
             and (self.probability >= 1 or self.chance.random() < self.probability)
         )
 
-    def answer(self) -> Answer | None:
+    def answer(self, call: Call) -> Answer | None:
         """The answer that stands in place of the true one; None for faults of another sort."""
+        if self.kind == "import_refused_all":
+            return _import_refused_all(self, call)
         make = _ANSWERS.get(self.kind)
         return make(self) if make else None
 
@@ -179,11 +194,34 @@ class Fault:
             return {"status": status, "applied": bool(applied)}
         if self.kind == "queue_drop":
             return {"drop": self._dropped(call)}
+        if self.kind == "queue_partial":
+            return {"drop": self._dropped(call), "silent": True}
         if self.kind == "queue_stuck":
             return {"latency": None}
         if self.kind == "queue_false":
             return {"false_status": self.seconds, "latency": self.seconds}
         return {"latency": self.seconds} if self.kind == "queue_slow" else None
+
+    def alter(self, answer: Answer, call: Call, earlier: str | None) -> None:
+        """Change what the true answer says, for faults of that sort.
+
+        Args:
+            answer: The answer.
+            call: What is answered.
+            earlier: The batchId of the import before, if there is one.
+        """
+        body = answer.body
+        if not isinstance(body, dict):
+            return
+        if self.kind == "altered":
+            kept = {key: value for key, value in body.items() if key not in self.without}
+            answer.body = {**kept, **self.values}
+        elif self.kind == "queue_partial" and "queued_contacts" in body:
+            sent = {one["email"].strip() for one in json.loads(call.body)["contacts"]}
+            missing = len(sent.intersection(self._dropped(call)))
+            answer.body = {**body, "queued_contacts": body["queued_contacts"] - missing}
+        elif self.kind == "import_batch_again" and "batchId" in body and earlier:
+            answer.body = {**body, "batchId": earlier}
 
     def _dropped(self, call: Call) -> list[str]:
         if isinstance(self.contacts, list):

@@ -85,18 +85,21 @@ class ImportQueue:
         if fault.get("applied", True):
             body = self._store.all("SELECT body FROM import_body WHERE import = ?", row["id"])
             contacts = json.loads(body[0]["body"])["contacts"]
+            dropped = {records.email_key(email) for email in fault.get("drop", ())}
             plan = Plan(
                 self._store,
                 self._options,
                 excluded=self.excluded(),
                 tags=self._tags,
                 contacts=contacts,
-                dropped={records.email_key(email) for email in fault.get("drop", ())},
+                dropped=dropped,
             )
             plan.write()
             self._count(plan, automations=not row["exclude_automations"])
             success = plan.created + (plan.updated if self._options.success_lists == "all" else [])
             failure = plan.failure
+            if fault.get("silent"):
+                failure = [one for one in failure if records.email_key(one) not in dropped]
             if plan.beyond_limit and self._options.account_limit_as == "failed":
                 status = "failed"
         self._end(row["id"], fault.get("status", status), success, failure)
@@ -121,7 +124,8 @@ class ImportQueue:
 
         Args:
             batch: The import's batchId.
-            fault: ``status`` it ends with, whether it is ``applied``, addresses to ``drop``,
+            fault: ``status`` it ends with, whether it is ``applied``, addresses to ``drop``
+                and whether that is ``silent`` (in no ``failure``),
                 ``latency`` in seconds (None: it never ends), ``false_status`` in seconds.
         """
         latency = fault.get("latency", self._options.latency)
