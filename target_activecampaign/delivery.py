@@ -110,12 +110,14 @@ class _Held(NamedTuple):
         entry: The contact.
         code: Why it was refused, a code out of `CODES`.
         reason: The same as a sentence.
+        since: The number of the import that was refused: a later one that works proves it.
         listed: Whether ActiveCampaign has listed it in an import's `failure`.
     """
 
     entry: Entry
     code: str
     reason: str
+    since: int
     listed: bool
 
 
@@ -168,6 +170,8 @@ class Delivery:
         self._refusals_in_vain = 0
         self._imports_in_vain = 0
         self._held: list[_Held] = []
+        self._sent = 0
+        self._last_that_worked = 0
         self._asking_why = 0
         self._failures_proven = False
         self._batch_ids: dict[str, None] = {}
@@ -369,7 +373,10 @@ class Delivery:
             left -= 1
             if isinstance(error, Refusal):
                 held_back.add(entry.key)
-                self._refuse_part(batch, entry, error.code, error.reason)
+                ours = error.code == "OPTED_OUT"
+                self._refuse_part(
+                    batch, entry, error.code, error.reason, since=self._sent, proven=ours
+                )
             elif error is not None:
                 self._fail(error)
             for number, membership in (found or {}).items():
@@ -400,6 +407,8 @@ class Delivery:
             [(entry.person, list(entry.marks.values())) for entry in batch.entries]
         )
         self._posting += 1
+        self._sent += 1
+        batch.sent = self._sent
         body, count = batch.body(), len(batch.entries)
 
         def done(accepted: Accepted | None, error: Exception | None) -> None:
@@ -424,7 +433,7 @@ class Delivery:
         """An import was accepted: ask about it, and refuse those it had to do without."""
         accused, batch.accused = batch.accused, []
         for entry, reason in accused:
-            self._refuse(entry, "REFUSED_BY_IMPORT", reason)
+            self._refuse(entry, "REFUSED_BY_IMPORT", reason, since=batch.sent - 1)
         count = len(batch.entries)
         for doubt in accepted.doubts:
             self._contradiction(
@@ -492,7 +501,7 @@ class Delivery:
             accused = batch.accused + finding.guilty
             if not finding.others:
                 for entry, reason in accused:
-                    self._refuse(entry, "REFUSED_BY_IMPORT", reason)
+                    self._refuse(entry, "REFUSED_BY_IMPORT", reason, since=batch.sent)
                 return
             rest = batch.of(finding.others)
             rest.accused, rest.restarted = accused, batch.restarted
@@ -522,7 +531,7 @@ class Delivery:
         if self._is_hopeless(code):
             return
         if len(batch.entries) == 1:
-            self._refuse(batch.entries[0], code, reason)
+            self._refuse(batch.entries[0], code, reason, since=batch.sent)
         else:
             middle = len(batch.entries) // 2
             self._send(batch.of(batch.entries[:middle]))
@@ -659,7 +668,8 @@ class Delivery:
         if confirmed:
             self._imports_in_vain = 0
             self._confirm(confirmed)
-            self._settle_held()
+            self._last_that_worked = max(self._last_that_worked, batch.sent)
+            self._settle_held(self._last_that_worked)
         else:
             self._imports_in_vain += 1
         self._settle_dropped(batch, status, dropped, credible=bool(confirmed))
@@ -667,7 +677,7 @@ class Delivery:
             if entry.key in missing:
                 code, reason = missing[entry.key]
                 proven = bool(confirmed) or self._diagnosis.proves(code)
-                self._refuse_part(batch, entry, code, reason, proven=proven)
+                self._refuse_part(batch, entry, code, reason, since=batch.sent, proven=proven)
         self._on_settled()
         self._check_failures()
 
@@ -704,7 +714,7 @@ class Delivery:
             if entry.parts:
                 self._take_apart(batch, entry)
             else:
-                self._look_into(entry, full=full, credible=credible)
+                self._look_into(entry, batch.sent, full=full, credible=credible)
 
     def _contradiction(self, kind: str, text: str) -> None:
         """Tell of an answer that can't be right; nobody counts as delivered or refused by it."""
@@ -714,13 +724,13 @@ class Delivery:
             logger.warning("%s", text)
 
     def _refuse_part(
-        self, batch: Batch, entry: Entry, code: str, reason: str, *, proven: bool = False
+        self, batch: Batch, entry: Entry, code: str, reason: str, *, since: int, proven: bool
     ) -> None:
         """Refuse a contact, or if it goes to several lists, find out for which of them."""
         if entry.parts:
             self._take_apart(batch, entry)
         else:
-            self._refuse(entry, code, reason, proven=proven)
+            self._refuse(entry, code, reason, since=since, proven=proven)
 
     def _take_apart(self, batch: Batch, entry: Entry) -> None:
         """Send what a contact was merged from one by one: one list's refusal is not another's."""
@@ -729,10 +739,11 @@ class Delivery:
         self._release([entry])
         self._waiting.extendleft(batch.of([part]) for part in reversed(parts))
 
-    def _look_into(self, entry: Entry, *, full: bool, credible: bool) -> None:
+    def _look_into(self, entry: Entry, since: int, *, full: bool, credible: bool) -> None:
         """Refuse a contact that the queue has dropped, with the reason if it can be had."""
         if not entry.sources or not self._diagnosis.may_ask():
-            self._refuse(entry, *self._diagnosis.unknown, proven=credible, listed=True)
+            code, reason = self._diagnosis.unknown
+            self._refuse(entry, code, reason, since=since, proven=credible, listed=True)
             return
 
         def found(reason: tuple[str, str] | None, error: Exception | None) -> None:
@@ -746,7 +757,8 @@ class Delivery:
                 self._failures_proven = proven
                 if proven:
                     self._imports_in_vain = 0
-            self._refuse(entry, code, text, proven=proven or credible, listed=True)
+            proven = proven or credible
+            self._refuse(entry, code, text, since=since, proven=proven, listed=True)
             self._check_failures()
 
         self._asking_why += 1
@@ -765,23 +777,31 @@ class Delivery:
         self._release(entries)
 
     def _refuse(
-        self, entry: Entry, code: str, reason: str, *, proven: bool = False, listed: bool = False
+        self,
+        entry: Entry,
+        code: str,
+        reason: str,
+        *,
+        since: int,
+        proven: bool = False,
+        listed: bool = False,
     ) -> None:
-        """Refuse a contact: at once if that is proven, else when an import has worked.
+        """Refuse a contact: at once if that is proven, else when a later import has worked.
 
         Args:
             entry: The contact.
             code: A code out of `CODES`.
             reason: Why, as a sentence.
+            since: The number of the import that was refused.
             proven: Whether it is known that it is for the contact.
             listed: Whether ActiveCampaign has listed it in an import's `failure`.
         """
-        if proven:
+        if proven or since < self._last_that_worked:
             self._reject(entry, code, reason)
             self._release([entry])
             self._on_settled()
             return
-        self._held.append(_Held(entry, code, reason, listed))
+        self._held.append(_Held(entry, code, reason, since, listed))
         self._release([entry])
         if len(self._held) > _MAX_HELD:
             self._fail_for_held(len(self._held))
@@ -792,11 +812,14 @@ class Delivery:
         else:
             self._settlement.kept(entry)
 
-    def _settle_held(self) -> None:
-        """Reject those who were refused, as imports work."""
+    def _settle_held(self, before: int) -> None:
+        """Reject those who were refused before an import that has worked."""
         held, self._held = self._held, []
         for one in held:
-            self._reject(one.entry, one.code, one.reason)
+            if one.since < before:
+                self._reject(one.entry, one.code, one.reason)
+            else:
+                self._held.append(one)
 
     def _decide_on_held(self, decided: threading.Event) -> None:
         """Reject those who were refused at the end, unless that is how all contacts fare."""
@@ -805,7 +828,7 @@ class Delivery:
             if len(unproven) > _HOPELESS_REFUSALS:
                 self._fail_for_held(len(unproven))
             else:
-                self._settle_held()
+                self._settle_held(self._sent + 1)
                 self._on_settled()
         except Exception as error:  # noqa: BLE001 - must reach the thread that waits
             self._fail(error)

@@ -129,6 +129,8 @@ class Batch:
             whole import, its example has it in a contact. As automations that run against
             the user's will can't be undone, it is sent in both places.
         attempts: How often it was accepted in vain.
+        sent: Its number in the order in which imports were posted, or that of the import that it
+            was part of; 0 before.
         accused: Contacts that were in it and that a refusal has named, with the reasons. They are
             at fault if it is accepted without them.
         suspected: Who was meant by the refusal before, if it was reordered to tell.
@@ -139,6 +141,7 @@ class Batch:
     entries: list[Entry]
     exclude_automations: bool = False
     attempts: int = 0
+    sent: int = 0
     accused: list[tuple[Entry, str]] = field(default_factory=list)
     suspected: dict[int, frozenset[int]] | None = None
     checked: bool = False
@@ -158,7 +161,7 @@ class Batch:
 
     def of(self, entries: list[Entry]) -> Batch:
         """Some of its contacts as an import of their own, not yet tried."""
-        return Batch(entries, self.exclude_automations)
+        return Batch(entries, self.exclude_automations, sent=self.sent)
 
 
 class Packer:

@@ -116,16 +116,9 @@ class Door:
         if fault.kind == "slow" and fault.takes_effect:
             await asyncio.sleep(fault.seconds)
         if instead is None:
-            fault.alter(answer, call, self._batch_before(call))
+            first = self._account.store.one("SELECT batch FROM import ORDER BY id LIMIT 1")
+            fault.alter(answer, call, first["batch"] if first else None)
         return instead or answer
-
-    def _batch_before(self, call: Call) -> str | None:
-        """The batchId of the import before the one that the call queued."""
-        if call.batch is None:
-            return None
-        query = "SELECT batch FROM import WHERE batch != ? ORDER BY id DESC LIMIT 1"
-        row = self._account.store.one(query, call.batch)
-        return None if row is None else str(row["batch"])
 
     def _answer(
         self, request: Request, call: Call, handler: Handler, fault: Fault | None

@@ -202,13 +202,13 @@ class Fault:
             return {"false_status": self.seconds, "latency": self.seconds}
         return {"latency": self.seconds} if self.kind == "queue_slow" else None
 
-    def alter(self, answer: Answer, call: Call, earlier: str | None) -> None:
+    def alter(self, answer: Answer, call: Call, first: str | None) -> None:
         """Change what the true answer says, for faults of that sort.
 
         Args:
             answer: The answer.
             call: What is answered.
-            earlier: The batchId of the import before, if there is one.
+            first: The batchId of the account's first import, if there is one.
         """
         body = answer.body
         if not isinstance(body, dict):
@@ -220,8 +220,8 @@ class Fault:
             sent = {one["email"].strip() for one in json.loads(call.body)["contacts"]}
             missing = len(sent.intersection(self._dropped(call)))
             answer.body = {**body, "queued_contacts": body["queued_contacts"] - missing}
-        elif self.kind == "import_batch_again" and "batchId" in body and earlier:
-            answer.body = {**body, "batchId": earlier}
+        elif self.kind == "import_batch_again" and "batchId" in body:
+            answer.body = {**body, "batchId": first}
 
     def _dropped(self, call: Call) -> list[str]:
         if isinstance(self.contacts, list):
