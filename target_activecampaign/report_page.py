@@ -120,16 +120,25 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
     else:
         kind, says = "well", "It worked, but there was nothing to read."
         do.append(("See whether the source is meant to be empty.", None))
-    if refused:
+    do += _to_look_at(report)
+    if kind == "well" and not do:
+        do.append(("There is nothing to do.", None))
+    return {"kind": kind, "says": says, "do": do}
+
+
+def _to_look_at(report: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """Return what to look at, whatever the run came to: texts, each with its section."""
+    do: list[tuple[str, str | None]] = []
+    if report["counts"]["invalid"] + report["counts"]["rejected"]:
         do.append(("See why records were refused, and what to do.", "refused"))
+    if report["contradictions"]:
+        do.append(("Answers of ActiveCampaign contradict themselves: see which.", "contradictions"))
     kept = sum(one.get("mirror", {}).get("not_left", 0) for one in report["streams"].values())
     if kept:
         do.append((f"{several(kept, 'leaver')} could not leave: see which stream.", "left"))
     if any(one.get("dropped") for one in report["streams"].values()):
         do.append(("Choices were dropped, as their fields lack them: see which.", "mapping"))
-    if kind == "well" and not do:
-        do.append(("There is nothing to do.", None))
-    return {"kind": kind, "says": says, "do": do}
+    return do
 
 
 def _but_for(refused: int, read: int) -> tuple[str, str]:
