@@ -319,7 +319,7 @@ class Delivery:
         asked = [one for one in leftovers if one.batch_id is not None]
         self._recovering = len(asked)
         for leftover in leftovers:
-            if leftover.batch_id is None:
+            if leftover.batch_id is None or leftover.batch_id in self._batch_ids:
                 # It may have been accepted; as nobody can tell, its contacts are sent again.
                 self._ledger.journal.lost(leftover.id)
             else:
@@ -435,6 +435,13 @@ class Delivery:
         for entry, reason in accused:
             self._refuse(entry, "REFUSED_BY_IMPORT", reason, since=batch.sent - 1)
         count = len(batch.entries)
+        if batch.suspected is not None:
+            batch.suspected = None
+            self._contradiction(
+                "POSITIONS",
+                f"An import of {count} contacts was refused for some of them, and accepted when it "
+                "was sent again.",
+            )
         for doubt in accepted.doubts:
             self._contradiction(
                 "COUNT_UNCLEAR", f"The answer to an import of {count} contacts {doubt}."
@@ -517,11 +524,13 @@ class Delivery:
         refusals = max(_HOPELESS_REFUSALS, 2 * self._max_in_flight)
         if self._refusals_in_vain <= refusals and self._imports_in_vain <= _HOPELESS_IMPORTS:
             return False
+        codes = ", ".join(sorted({code, *(one.code for one in self._held)}))
         self._fail(
             QueueBrokenError(
-                f"ActiveCampaign has let {in_vain} imports in a row come to nothing ({code}). "
+                f"ActiveCampaign has let {in_vain} imports in a row come to nothing ({codes}). "
                 "That is not for their contacts, so none of them is refused: see "
-                "status.activecampaign.com, then run again; what is not settled is sent again."
+                "status.activecampaign.com and the account's contact limit, then run again; what "
+                "is not settled is sent again."
             )
         )
         return True
@@ -561,7 +570,7 @@ class Delivery:
         failed = {person_key(address) for address in status.failed}
         batch = flight.batch
         if batch is None:
-            self._settle_leftover(flight, failed)
+            self._settle_leftover(flight, status, failed)
             return
         dropped = [entry for entry in batch.entries if entry.key in failed] if failed else []
         whole = self._accounts_for_all(flight, batch, status, len(dropped), len(failed))
@@ -681,20 +690,29 @@ class Delivery:
         self._on_settled()
         self._check_failures()
 
-    def _settle_leftover(self, flight: Flight, failed: set[str]) -> None:
+    def _settle_leftover(self, flight: Flight, status: ImportStatus, failed: set[str]) -> None:
         """Settle an import of an earlier run, of which only hashes are known."""
-        people = {self._ledger.person(key) for key in failed}
-        if flight.doubtful:
-            self._ledger.journal.lost(flight.number)
-        elif people <= self._ledger.journal.people(flight.number):
-            arrived = self._ledger.journal.imported(flight.number, people)
-            self._ledger.existing.made(arrived)
-        else:
+        dropped = {self._ledger.person(key) for key in failed}
+        people = self._ledger.journal.people(flight.number)
+        certain = not flight.doubtful
+        if not dropped <= people:
+            certain = False
             self._contradiction(
                 "FAILURE_UNKNOWN",
                 "ActiveCampaign named addresses as failed that an earlier run's import did not "
                 "have. Its contacts are sent again.",
             )
+        if len(status.succeeded) > len(people):
+            certain = False
+            self._contradiction(
+                "SUCCESS_MORE",
+                f"An earlier run's import of {len(people)} contacts lists "
+                f"{len(status.succeeded)} as made. Its contacts are sent again.",
+            )
+        if certain:
+            arrived = self._ledger.journal.imported(flight.number, dropped)
+            self._ledger.existing.made(arrived)
+        else:
             self._ledger.journal.lost(flight.number)
         self._recovered()
 

@@ -93,6 +93,8 @@ ANSWERS: list[tuple[str, Reply, type[ActiveCampaignError]]] = [
         ImportRefused,
     ),
     ("an import at fault", import_400(FAULTY, "Invalid or unparsable json"), ImportRefused),
+    ("a 200 that says no", Reply({"success": 0, "message": "Not queued."}), ImportRefused),
+    ("a 200 that says false", Reply({"Success": False, "batchId": None}), ImportRefused),
     ("a redirect", Reply(b"", 302, {"Location": "https://login.example.com/"}), Redirected),
     ("a full second", Reply(b"", 429, {"Retry-After": "30"}), RateLimited),
     ("a full minute", import_400("Rate limit exceeded.", LIMIT), ImportRateLimited),

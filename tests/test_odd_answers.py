@@ -355,3 +355,24 @@ def test_a_run_that_dies_after_a_partial_import_leaves_nobody_as_delivered(
     sandbox.clear_faults()
     load([schema(), *people(10), state("end")]).succeeded()
     assert arrived(sandbox) == {person(n) for n in range(10)}
+
+
+def test_the_page_shows_what_was_contradicted(sandbox: SandboxServer, load: TargetRunner) -> None:
+    sandbox.fault("queue_partial", contacts=[person(3)])
+    outcome = load([schema(), *people(10)]).succeeded()
+    (page,) = outcome.folder.glob("reports/run-*.html")
+    text = page.read_text("utf-8")
+    assert "Answers that contradict themselves" in text
+    assert "QUEUED_FEWER" in text
+
+
+def test_an_earlier_runs_import_is_not_believed_either(start_sandbox: Any, target_for: Any) -> None:
+    sandbox = start_sandbox(latency=1.5)
+    load = target_for(sandbox)
+    sandbox.fault("payment", match=INFO)
+    assert load([schema(), *people(5), state("end")]).code == 1
+    sandbox.clear_faults()
+    sandbox.fault("altered", match=INFO, times=3, values={"failure": ["who@example.org"]})
+    outcome = load([schema(), *people(5), state("end")]).succeeded()
+    assert kinds(outcome) == {"FAILURE_UNKNOWN"}
+    assert {one["times_imported"] for one in sandbox.export()} == {2}, "they were sent again"

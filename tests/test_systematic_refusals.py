@@ -33,6 +33,11 @@ SYSTEMATIC: dict[str, dict[str, Any]] = {
     },
     "invalid": {"kind": "invalid"},
     "too large": {"kind": "too_large"},
+    "200 that says no": {
+        "kind": "altered",
+        "values": {"success": 0, "message": "The import was not queued."},
+        "without": ["batchId", "queued_contacts"],
+    },
     "failed": {"kind": "queue_failed"},
     "interrupted": {"kind": "queue_interrupted"},
     "all dropped": {"kind": "queue_drop", "contacts": 250},
@@ -80,6 +85,7 @@ def test_one_odd_refusal_that_names_everybody_costs_nobody(
     sandbox.fault("import_refused_all", first=2, times=1)
     outcome = load([schema(), *people(100), state("end")], batch_size_rows=20).succeeded()
     assert outcome.counts == {"read": 100, "added": 100}
+    assert [one["kind"] for one in outcome.report["contradictions"]] == ["POSITIONS"]
 
 
 @pytest.mark.parametrize(

@@ -112,13 +112,13 @@ def accepted(where: str, count: int) -> Callable[[Any], Accepted]:
     def decode(answer: Any) -> Accepted:
         values = lower_keys(as_object(answer, "answer"))
         batch_id = _batch_id(values.get("batchid"))
+        success = values.get("success")
+        failed = success is False or as_whole_number(success) == 0
         if batch_id is None:
-            if _is_about_imports(values):
+            if _is_about_imports(values) or (failed and not values.get("batchid")):
                 raise _import_failure(where, None, values, None)
             raise ShapeError("no batchId")
         queued, doubts = _queued(values, count)
-        success = values.get("success")
-        failed = success is False or as_whole_number(success) == 0
         if (failed and queued) or values.get("failurereasons"):
             # It says both that the import was queued and that it was not.
             queued = None
