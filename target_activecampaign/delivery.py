@@ -110,13 +110,15 @@ class _Held(NamedTuple):
         entry: The contact.
         code: Why it was refused, a code out of `CODES`.
         reason: The same as a sentence.
-        since: The number of the import that was refused: a later one that works proves it.
+        batch: The import that was refused.
+        since: Its number: that a later one works shows that imports work at all.
         listed: Whether ActiveCampaign has listed it in an import's `failure`.
     """
 
     entry: Entry
     code: str
     reason: str
+    batch: Batch
     since: int
     listed: bool
 
@@ -170,6 +172,8 @@ class Delivery:
         self._refusals_in_vain = 0
         self._imports_in_vain = 0
         self._held: list[_Held] = []
+        self._overtaken: set[str] = set()
+        self._tried_again: dict[str, tuple[str, str]] = {}
         self._sent = 0
         self._last_that_worked = 0
         self._asking_why = 0
@@ -243,10 +247,13 @@ class Delivery:
                 has been asked about and settled as far as it answered.
         """
         self.under_way.wait()
-        if self._failure is None:
+        while self._failure is None:
             decided = threading.Event()
-            self._dispatcher.do(lambda: self._decide_on_held(decided))
+            self._dispatcher.do(lambda: self._decide_on_held(decided))  # noqa: B023 - waited for
             decided.wait()
+            if not self.under_way.count:
+                break
+            self.under_way.wait()
         if self._failure is not None:
             self._dispatcher.finish()
         self.check()
@@ -322,6 +329,8 @@ class Delivery:
             if leftover.batch_id is None or leftover.batch_id in self._batch_ids:
                 # It may have been accepted; as nobody can tell, its contacts are sent again.
                 self._ledger.journal.lost(leftover.id)
+                if leftover.batch_id is not None:
+                    self._recovered()
             else:
                 self._remember(leftover.batch_id)
                 self._flights.add(leftover.id, leftover.batch_id, None)
@@ -374,9 +383,8 @@ class Delivery:
             if isinstance(error, Refusal):
                 held_back.add(entry.key)
                 ours = error.code == "OPTED_OUT"
-                self._refuse_part(
-                    batch, entry, error.code, error.reason, since=self._sent, proven=ours
-                )
+                batch.sent = self._sent
+                self._refuse_part(batch, entry, error.code, error.reason, proven=ours)
             elif error is not None:
                 self._fail(error)
             for number, membership in (found or {}).items():
@@ -433,7 +441,7 @@ class Delivery:
         """An import was accepted: ask about it, and refuse those it had to do without."""
         accused, batch.accused = batch.accused, []
         for entry, reason in accused:
-            self._refuse(entry, "REFUSED_BY_IMPORT", reason, since=batch.sent - 1)
+            self._refuse(batch, entry, "REFUSED_BY_IMPORT", reason, since=batch.sent - 1)
         count = len(batch.entries)
         if batch.suspected is not None:
             batch.suspected = None
@@ -508,7 +516,7 @@ class Delivery:
             accused = batch.accused + finding.guilty
             if not finding.others:
                 for entry, reason in accused:
-                    self._refuse(entry, "REFUSED_BY_IMPORT", reason, since=batch.sent)
+                    self._refuse(batch, entry, "REFUSED_BY_IMPORT", reason)
                 return
             rest = batch.of(finding.others)
             rest.accused, rest.restarted = accused, batch.restarted
@@ -540,7 +548,7 @@ class Delivery:
         if self._is_hopeless(code):
             return
         if len(batch.entries) == 1:
-            self._refuse(batch.entries[0], code, reason, since=batch.sent)
+            self._refuse(batch, batch.entries[0], code, reason)
         else:
             middle = len(batch.entries) // 2
             self._send(batch.of(batch.entries[:middle]))
@@ -678,7 +686,7 @@ class Delivery:
             self._imports_in_vain = 0
             self._confirm(confirmed)
             self._last_that_worked = max(self._last_that_worked, batch.sent)
-            self._settle_held(self._last_that_worked)
+            self._settle_held()
         else:
             self._imports_in_vain += 1
         self._settle_dropped(batch, status, dropped, credible=bool(confirmed))
@@ -686,7 +694,7 @@ class Delivery:
             if entry.key in missing:
                 code, reason = missing[entry.key]
                 proven = bool(confirmed) or self._diagnosis.proves(code)
-                self._refuse_part(batch, entry, code, reason, since=batch.sent, proven=proven)
+                self._refuse_part(batch, entry, code, reason, proven=proven)
         self._on_settled()
         self._check_failures()
 
@@ -732,7 +740,7 @@ class Delivery:
             if entry.parts:
                 self._take_apart(batch, entry)
             else:
-                self._look_into(entry, batch.sent, full=full, credible=credible)
+                self._look_into(batch, entry, full=full, credible=credible)
 
     def _contradiction(self, kind: str, text: str) -> None:
         """Tell of an answer that can't be right; nobody counts as delivered or refused by it."""
@@ -742,13 +750,13 @@ class Delivery:
             logger.warning("%s", text)
 
     def _refuse_part(
-        self, batch: Batch, entry: Entry, code: str, reason: str, *, since: int, proven: bool
+        self, batch: Batch, entry: Entry, code: str, reason: str, *, proven: bool
     ) -> None:
         """Refuse a contact, or if it goes to several lists, find out for which of them."""
         if entry.parts:
             self._take_apart(batch, entry)
         else:
-            self._refuse(entry, code, reason, since=since, proven=proven)
+            self._refuse(batch, entry, code, reason, proven=proven)
 
     def _take_apart(self, batch: Batch, entry: Entry) -> None:
         """Send what a contact was merged from one by one: one list's refusal is not another's."""
@@ -757,11 +765,11 @@ class Delivery:
         self._release([entry])
         self._waiting.extendleft(batch.of([part]) for part in reversed(parts))
 
-    def _look_into(self, entry: Entry, since: int, *, full: bool, credible: bool) -> None:
+    def _look_into(self, batch: Batch, entry: Entry, *, full: bool, credible: bool) -> None:
         """Refuse a contact that the queue has dropped, with the reason if it can be had."""
         if not entry.sources or not self._diagnosis.may_ask():
             code, reason = self._diagnosis.unknown
-            self._refuse(entry, code, reason, since=since, proven=credible, listed=True)
+            self._refuse(batch, entry, code, reason, proven=credible, listed=True)
             return
 
         def found(reason: tuple[str, str] | None, error: Exception | None) -> None:
@@ -776,7 +784,7 @@ class Delivery:
                 if proven:
                     self._imports_in_vain = 0
             proven = proven or credible
-            self._refuse(entry, code, text, since=since, proven=proven, listed=True)
+            self._refuse(batch, entry, code, text, proven=proven, listed=True)
             self._check_failures()
 
         self._asking_why += 1
@@ -791,35 +799,46 @@ class Delivery:
     # Settling
 
     def _confirm(self, entries: list[Entry]) -> None:
+        if self._held:
+            held = {one.entry.key for one in self._held}
+            self._overtaken |= held.intersection([entry.key for entry in entries])
+        for entry in entries if self._tried_again else ():
+            self._tried_again.pop(entry.key, None)
         self._settlement.confirmed(entries)
         self._release(entries)
 
     def _refuse(
         self,
+        batch: Batch,
         entry: Entry,
         code: str,
         reason: str,
         *,
-        since: int,
+        since: int | None = None,
         proven: bool = False,
         listed: bool = False,
     ) -> None:
         """Refuse a contact: at once if that is proven, else when a later import has worked.
 
         Args:
+            batch: The import that was refused.
             entry: The contact.
             code: A code out of `CODES`.
             reason: Why, as a sentence.
-            since: The number of the import that was refused.
+            since: The number of that import, unless it is the batch's.
             proven: Whether it is known that it is for the contact.
             listed: Whether ActiveCampaign has listed it in an import's `failure`.
         """
-        if proven or since < self._last_that_worked:
+        earlier = self._tried_again.pop(entry.key, None)
+        if proven or earlier is not None:
+            if earlier is not None and code == "REFUSED_BY_IMPORT":
+                code, reason = earlier
             self._reject(entry, code, reason)
             self._release([entry])
             self._on_settled()
             return
-        self._held.append(_Held(entry, code, reason, since, listed))
+        number = batch.sent if since is None else since
+        self._held.append(_Held(entry, code, reason, batch, number, listed))
         self._release([entry])
         if len(self._held) > _MAX_HELD:
             self._fail_for_held(len(self._held))
@@ -830,23 +849,62 @@ class Delivery:
         else:
             self._settlement.kept(entry)
 
-    def _settle_held(self, before: int) -> None:
-        """Reject those who were refused before an import that has worked."""
-        held, self._held = self._held, []
+    def _settle_held(self) -> None:
+        """Reject those who were refused before an import that has worked.
+
+        If they are many, it may have been an outage that is over: they are sent once more first.
+        """
+        ready, kept = list[_Held](), list[_Held]()
+        for one in self._held:
+            # Of an import that lists all as failed, wait for all answers: are they many?
+            waits = one.since >= self._last_that_worked or (one.listed and self._asking_why)
+            (kept if waits else ready).append(one)
+        if not ready:
+            return
+        self._held = kept
+        again = [one for one in ready if self._may_go_again(one)]
+        if len(again) > _HOPELESS_REFUSALS:
+            logger.warning(
+                "%d contacts were refused in a row before an import worked: sending them again.",
+                len(again),
+            )
+            self._send_again(again)
+            chosen = {id(one) for one in again}
+            ready = [one for one in ready if id(one) not in chosen]
+        for one in ready:
+            self._reject(one.entry, one.code, one.reason)
+        self._overtaken.intersection_update([one.entry.key for one in self._held])
+
+    def _may_go_again(self, one: _Held) -> bool:
+        """Whether a contact may be sent again: not if a later record of the person was."""
+        entry = one.entry
+        believed = one.listed and self._failures_proven
+        later = entry.key in self._overtaken or self.under_way.has(entry.key)
+        return not (believed or later or entry.comes_back)
+
+    def _send_again(self, held: list[_Held]) -> None:
+        """Send contacts again, together with those they were sent with."""
+        imports: dict[int, tuple[Batch, list[Entry]]] = {}
         for one in held:
-            if one.since < before:
-                self._reject(one.entry, one.code, one.reason)
-            else:
-                self._held.append(one)
+            imports.setdefault(id(one.batch), (one.batch, []))[1].append(one.entry)
+            self._tried_again[one.entry.key] = (one.code, one.reason)
+        for batch, entries in imports.values():
+            self.under_way.enter(entries)
+            self._waiting.append(batch.of(entries))
 
     def _decide_on_held(self, decided: threading.Event) -> None:
         """Reject those who were refused at the end, unless that is how all contacts fare."""
         try:
+            self._settle_held()
             unproven = [one for one in self._held if not (one.listed and self._failures_proven)]
-            if len(unproven) > _HOPELESS_REFUSALS:
+            if self.under_way.count:
+                pass  # some are sent again: what they come to will tell
+            elif len(unproven) > _HOPELESS_REFUSALS:
                 self._fail_for_held(len(unproven))
             else:
-                self._settle_held(self._sent + 1)
+                for one in self._held:
+                    self._reject(one.entry, one.code, one.reason)
+                self._held = []
                 self._on_settled()
         except Exception as error:  # noqa: BLE001 - must reach the thread that waits
             self._fail(error)

@@ -58,6 +58,11 @@ class UnderWay:
             self.count + count <= self._max_contacts and self._bytes + size <= _MAX_BYTES
         )
 
+    def has(self, key: str) -> bool:
+        """Whether a contact of a person is under way."""
+        with self._changed:
+            return key in self._people
+
     def release(self, entries: Collection[Entry]) -> None:
         """Let go of contacts that are settled."""
         with self._changed:

@@ -150,6 +150,38 @@ def test_a_contact_that_was_refused_does_not_hold_up_its_later_record(
     assert outcome.states == ["end"]
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "import_refused_all", "times": 8},
+        {"kind": "queue_drop", "contacts": 250, "times": 4},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("first", [1, 3])
+def test_an_outage_that_passes_costs_nobody(
+    sandbox: SandboxServer, load: TargetRunner, fault: dict[str, Any], first: int
+) -> None:
+    sandbox.fault(**{"match": IMPORT, **fault}, first=first)
+    messages = [schema(), *people(600), state("end")]
+    outcome = load(messages, batch_size_rows=50, max_in_flight=1).succeeded()
+    assert outcome.counts == {"read": 600, "added": 600}
+    assert outcome.states == ["end"]
+
+
+def test_many_contacts_that_are_refused_again_after_others_worked_are_rejected(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    bad = {f"person{n}@example.com" for n in range(100, 200)}
+    sandbox.prepare(excluded=tuple(bad))
+    messages = [schema(), *people(400), state("end")]
+    outcome = load(messages, batch_size_rows=50).succeeded()
+    assert outcome.counts == {"read": 400, "added": 300, "rejected": 100}
+    assert set(outcome.codes) == bad
+    assert "REFUSED_BY_IMPORT" not in outcome.codes.values(), "the reason found first is kept"
+    assert outcome.states == ["end"]
+
+
 # Positions
 
 
