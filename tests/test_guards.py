@@ -171,7 +171,7 @@ def test_a_guard_that_does_not_exist_is_an_error(mirror: Mirror, settings: dict[
 
 @pytest.mark.parametrize(
     "guards",
-    [{"max_leave_pct": 101}, {"min_source_pct": -1}, {"max_leave": 0.5}, {"max_leave": "1"}],
+    [{"max_leave_pct": 101}, {"min_source_pct": -1}, {"max_leave": 0.5}, {"max_leave": "one"}],
 )
 def test_a_guard_out_of_its_range_is_an_error(mirror: Mirror, guards: dict[str, Any]) -> None:
     outcome = mirror.load(whole(TEN), guards=guards)

@@ -200,7 +200,7 @@ def test_a_stream_that_its_settings_do_not_fit_ends_the_run_before_its_first_rec
 @pytest.mark.parametrize(
     ("own", "said"),
     [
-        ({"tags": "vip"}, "'streams.vip.tags' has the wrong type"),
+        ({"tags": "vip"}, "'streams.vip.tags' can't be read"),
         ({"sync_mode": "delete"}, "'streams.vip.sync_mode' must be one of"),
         ({"list_id": [2]}, "'streams.vip.list_id' has the wrong type"),
     ],
