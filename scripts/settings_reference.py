@@ -78,6 +78,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "rate_budget_url",
         "request_timeout",
         "import_timeout",
+        "max_line_bytes",
     ),
 }
 """The target's own settings under the headings of docs/settings.md."""

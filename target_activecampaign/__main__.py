@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
+import sys
 
 _YOUNG = 10_000
 """Objects after which garbage is looked for: a few batches of contacts, which end together."""
@@ -15,6 +17,9 @@ def main() -> None:
     # What is imported stays: garbage is not looked for among it, neither while it comes, nor in
     # the run, nor at its end. With `_YOUNG`, this saves a tenth of a long run.
     gc.disable()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What can't be written, such as half a surrogate pair in a name, is shown escaped.
+        sys.stdout.reconfigure(errors="backslashreplace")
     from target_activecampaign.target import TargetActiveCampaign  # noqa: PLC0415
 
     gc.freeze()

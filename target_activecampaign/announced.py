@@ -17,10 +17,13 @@ from singer_sdk.singerlib import Catalog
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_activecampaign.flattening import without_booleans
+from target_activecampaign.key_properties import check_names
+from target_activecampaign.reader import MAX_LINE_BYTES, line_too_long, place_text
+from target_activecampaign.unreadable import unreadable_record
 from target_activecampaign.validation import check_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from singer_sdk.singerlib import CatalogEntry
 
@@ -65,22 +68,38 @@ def source(catalog: str | None, messages: IO[str] | None) -> Source:
     return lambda: _of_messages(_piped() if messages is None else messages)
 
 
-def _piped() -> Iterable[str]:
+def _piped() -> IO[str] | None:
     if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
-        return ()
+        return None
     ready, _, _ = select.select([sys.stdin], [], [], _WAIT_SECONDS)
-    return sys.stdin if ready else ()
+    return sys.stdin if ready else None
 
 
-def _of_messages(lines: Iterable[str]) -> list[Announced]:
+def _lines(messages: IO[str] | None) -> Iterator[str | bytes]:
+    """Lines as they are written, as far as they are needed.
+
+    Raises:
+        InvalidInputLine: One is longer than a line may be.
+    """
+    source = getattr(messages, "buffer", messages)
+    number = 0
+    while source is not None and (line := source.readline(MAX_LINE_BYTES + 1)):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            raise InvalidInputLine(f"{line_too_long(place_text(number), MAX_LINE_BYTES)}.")
+        yield line
+
+
+def _of_messages(messages: IO[str] | None) -> list[Announced]:
     """The streams before the first message that is no SCHEMA: nobody waits for all records."""
     found: dict[str, Announced] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_lines(messages), start=1):
         if not line.strip():
             continue
         message = _object(line, f"Line {number} of the input is no Singer message.")
         if message.get("type") == "SCHEMA":
             one = _stream(message.get("stream"), message.get("schema"))
+            check_names(message, one.name, one.schema["properties"])
             keys, bookmarks = message.get("key_properties"), message.get("bookmark_properties")
             found[one.name] = Announced(
                 one.name, one.schema, tuple(keys or ()), tuple(bookmarks or ())
@@ -127,11 +146,11 @@ def _stream(name: Any, schema: Any) -> Announced:
     return Announced(str(name), {**schema, "properties": without_booleans(schema["properties"])})
 
 
-def _object(text: str, wrong: str) -> dict[str, Any]:
+def _object(text: str | bytes, wrong: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        found = None
+        found = unreadable_record(text) if isinstance(text, bytes) else None
     if not isinstance(found, dict):
         raise InvalidInputLine(wrong)
     return found

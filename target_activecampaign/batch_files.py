@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import re
+import stat
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from target_activecampaign.parquet_files import FormatError, rows
+from target_activecampaign.reader import MAX_LINE_BYTES, line_too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,15 +33,17 @@ class BatchFileError(ValueError):
 
 
 def record_lines(
-    encoding: Mapping[str, Any], manifest: Sequence[str]
+    encoding: Mapping[str, Any], manifest: Sequence[str], max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[str, int, bytes]]:
     """The records of a BATCH message's files: the file, the record's number, its line of JSON.
 
-    Files are read as a stream, never whole, and are left where they are.
+    Blank lines come too, so that whoever reads has a turn between them. Files are read as a
+    stream, never whole, and are left where they are.
 
     Args:
         encoding: The message's `encoding`: `format` and `compression`.
         manifest: The message's `manifest`: the files' URLs or paths.
+        max_line_bytes: Bytes that a line may have.
 
     Raises:
         BatchFileError: A form that can't be read, or a file that is not there or not whole.
@@ -53,11 +59,16 @@ def record_lines(
         number = 0
         try:
             path = _path(url)
-            lines = rows(path) if form == "parquet" else _json_lines(path, compression)
-            for line in lines:
-                number += 1
-                if text := line.strip():
-                    yield url, number, text
+            with _opened(path) as file:
+                lines = (
+                    rows(path)
+                    if form == "parquet"
+                    else _json_lines(file, compression, max_line_bytes)
+                )
+                for line in lines:
+                    number += 1
+                    _check_length(line, number, max_line_bytes)
+                    yield url, number, line.strip()
         except FileNotFoundError:
             raise BatchFileError(
                 f"The batch file {url} is not there. Target and tap must see the same files, and "
@@ -68,21 +79,58 @@ def record_lines(
             raise BatchFileError(
                 f"The batch file {url} can't be read{where}: {_reason(error)}."
             ) from None
+        except BatchFileError:
+            raise
+        except ValueError:  # a NUL, or half a surrogate pair
+            raise BatchFileError(
+                "The manifest of a BATCH message holds what can't be the name of a file."
+            ) from None
 
 
-def _json_lines(path: Path, compression: str) -> Iterator[bytes]:
-    with io.BufferedReader(io.FileIO(path), _BUFFER) as file:
-        start = file.peek(len(_PARQUET))
-        if start.startswith(_PARQUET):
-            raise FormatError("it is Parquet, but its message calls it 'jsonl'")
-        if compression == "gzip" and not start.startswith(_GZIP):
-            raise FormatError("its message calls it 'gzip', which it is not, or it was cut off")
-        # Taps of the Meltano SDK write gzip whatever they are told, and say what they were told.
-        if start.startswith(_GZIP):
-            with gzip.open(file) as unpacked:
-                yield from unpacked
-        else:
-            yield from file
+def _check_length(line: bytes, number: int, limit: int) -> None:
+    if len(line) > limit:
+        raise FormatError(line_too_long(f"its line {number:,}", limit))
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    """A regular file, opened.
+
+    Raises:
+        FormatError: It is something else, which may never end, or hold the run before it begins.
+        OSError: It can't be opened.
+    """
+    _check_regular(os.stat(path).st_mode)  # noqa: PTH116 - beside fstat
+    # Whatever stands there by now, a pipe that nobody writes to must not hold the run.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = io.FileIO(os.open(path, flags))
+    try:
+        _check_regular(os.fstat(file.fileno()).st_mode)
+    except FormatError:
+        file.close()
+        raise
+    return io.BufferedReader(file, _BUFFER)
+
+
+def _check_regular(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise FormatError("it is a folder, and the manifest must name the files in it")
+    if not stat.S_ISREG(mode):
+        raise FormatError("it is a pipe, a socket or a device, and no regular file")
+
+
+def _json_lines(file: io.BufferedReader, compression: str, max_line_bytes: int) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long, no more than shows that it is."""
+    start = file.peek(len(_PARQUET))
+    if start.startswith(_PARQUET):
+        raise FormatError("it is Parquet, but its message calls it 'jsonl'")
+    if compression == "gzip" and not start.startswith(_GZIP):
+        raise FormatError("its message calls it 'gzip', which it is not, or it was cut off")
+    # Taps of the Meltano SDK write gzip whatever they are told, and say what they were told.
+    if start.startswith(_GZIP):
+        with gzip.open(file) as unpacked:
+            yield from iter(partial(unpacked.readline, max_line_bytes + 1), b"")
+    else:
+        yield from iter(partial(file.readline, max_line_bytes + 1), b"")
 
 
 def _path(url: object) -> Path:
@@ -115,8 +163,6 @@ def _reason(error: Exception) -> str:
     """What is wrong with a file, without anything that may stand in it."""
     if isinstance(error, FormatError):
         return str(error)
-    if isinstance(error, IsADirectoryError):
-        return "it is a folder, and the manifest must name the files in it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return "it was cut off or damaged"

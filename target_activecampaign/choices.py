@@ -7,6 +7,7 @@ punctuation counts, as `C+` and `C-` are two choices.
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_activecampaign.names import caseless, exact, nfc, visible
-from target_activecampaign.values import UnfitValueError, is_unicode, to_text, whole, without_nul
+from target_activecampaign.values import UnfitValueError, to_text, whole, without_nul
+from target_activecampaign.words import is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +139,7 @@ class Options:
 
         Raises:
             UnknownOptionError: This run has added too many to it.
-            UnfitValueError: It is no text.
+            UnfitValueError: It is no text that can be sent.
             ActiveCampaignError: It could not be added.
         """
         text = exact(visible(to_text(whole(choice)) or ""))
@@ -241,6 +243,10 @@ def items_of(value: Any) -> list[Any]:
         with suppress(msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             items = msgspec.json.decode(value, type=list)
             return without_nul(items) if "\\u0000" in value else items
+        # Half of a surrogate pair is to be refused, not taken for a text that has brackets.
+        with suppress(ValueError, RecursionError):
+            found = json.loads(value) if "\\ud" in value.lower() else None
+            return found if isinstance(found, list) else [value]
     return value if isinstance(value, list) else [value]
 
 

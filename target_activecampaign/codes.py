@@ -39,8 +39,10 @@ CODES: dict[str, Code] = {
         ours=True,
     ),
     "RECORD_INVALID": Code(
-        "The record does not fit the schema that its stream announced.",
-        "Mend the tap or its catalog, or set 'validate_records' to false.",
+        "The record does not fit the schema or the key properties that its stream announced, or "
+        "can't be read.",
+        "Mend the tap or its catalog. If it only breaks a rule of the schema, you can set "
+        "'validate_records' to false.",
         ours=True,
     ),
     "VALUE_INVALID": Code(
@@ -120,9 +122,15 @@ class Refusal(Exception):  # noqa: N818 - it is an outcome of a record, not a fa
     Attributes:
         code: A stable code out of `CODES`.
         reason: A sentence for the reject file. It may name properties, never in a log.
+        placed: Whether the reason has to say where the record stands, as it may be hard to find.
     """
 
-    def __init__(self, code: str, reason: str) -> None:
+    def __init__(self, code: str, reason: str, *, placed: bool = False) -> None:
         super().__init__(code)
         self.code = code
         self.reason = reason
+        self.placed = placed
+
+    def at(self, place: str) -> Refusal:
+        """The refusal with the place of the record, where that has to be said."""
+        return Refusal(self.code, f"{place} {self.reason}") if self.placed else self

@@ -267,6 +267,8 @@ def make_folder(setting: str, path: str) -> None:
         usable, why = os.access(folder, os.W_OK | os.X_OK), "this user may not write there"
     except OSError as error:
         usable, why = False, private_files.reason(error)
+    except ValueError:  # what no file can be called, such as a NUL
+        usable, why = False, "no file can have that name"
     if not usable:
         raise SettingError(
             f"The setting '{setting}' names {path}, which is no folder to write in: {why}."

@@ -6,9 +6,8 @@ its effects: values that go nowhere, or that are refused one by one.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from target_activecampaign.activecampaign import Field
 from target_activecampaign.field_catalog import FieldCatalog, MappingError
@@ -118,14 +117,16 @@ def remembered(
 
 def dumped(fields: Mapping[str, Field]) -> str:
     """Fields by property, as text for the ledger."""
-    return msgspec.json.encode(
-        {name: (one.id, one.title, one.type, one.tag) for name, one in fields.items()}
-    ).decode()
+    # Python's own JSON takes half a surrogate pair, which a property's name may hold.
+    return json.dumps(
+        {name: (one.id, one.title, one.type, one.tag) for name, one in fields.items()},
+        separators=(",", ":"),
+    )
 
 
 def loaded(text: str | None) -> dict[str, Field]:
     """What `dumped` has made, by the names of properties in NFC; without their options."""
-    values = msgspec.json.decode(text or "{}", type=dict[str, tuple[int, str, str, str]])
+    values: dict[str, tuple[int, str, str, str]] = json.loads(text or "{}")
     return {nfc(name): Field(*value) for name, value in values.items()}
 
 

@@ -7,13 +7,12 @@ letters but ASCII's escaped, and calls them strings: a list of choices would be 
 from __future__ import annotations
 
 from contextlib import suppress
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from singer_sdk.helpers._flattening import flatten_key
 
 from target_activecampaign.property_schema import Schema, kinds
+from target_activecampaign.reader import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 _BOOLEAN: dict[bool, dict[str, Any]] = {True: {}, False: {"not": {}}}
 """What the JSON schemas true and false are as objects."""
-
-_decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
 def without_booleans(properties: Mapping[str, Schema]) -> dict[str, Schema]:
@@ -57,6 +54,6 @@ def written_as_json(
 def taken_back(value: Any) -> Any:
     """The array or object that a JSON text holds; any other value as it is."""
     if isinstance(value, str) and value[:1] in ("[", "{"):
-        with suppress(msgspec.DecodeError, UnicodeEncodeError, RecursionError, ArithmeticError):
-            return _decoder.decode(value)
+        with suppress(ValueError, RecursionError):
+            return read_json(value)
     return value

@@ -27,6 +27,7 @@ import msgspec
 from target_activecampaign import comparison
 from target_activecampaign.codes import Refusal
 from target_activecampaign.packer import Source
+from target_activecampaign.reader import place_text
 from target_activecampaign.segment import of_lists
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from target_activecampaign.contact import Contact
     from target_activecampaign.ledger import Ledger, Row
     from target_activecampaign.mapping import StreamMapping
+    from target_activecampaign.reader import Place
     from target_activecampaign.rejects import SourceStream
     from target_activecampaign.segment import Passage, Segment
     from target_activecampaign.settings import Settings
@@ -111,7 +113,7 @@ class _Stream:
         """Whom a record stands for; empty if that can't be told, and so it can't be sent."""
         try:
             text = None if self.addresses is None else self.addresses.decode(raw).address
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             text = None
         if text is not None and text.isascii():
             key: str = text.strip().lower()
@@ -129,7 +131,7 @@ class _Run:
     stream: _Stream
     raws: Sequence[msgspec.Raw]
     lines: Sequence[bytes]
-    numbers: Sequence[int]
+    places: Sequence[Place]
     keys: list[str] = field(default_factory=list)
     people: list[bytes] = field(default_factory=list)
     digests: list[bytes | None] = field(default_factory=list)
@@ -148,9 +150,9 @@ class Intake:
         ledger: What was delivered.
         settlement: What is told of records that are unchanged.
         comparison: Where contacts go, and what says whether a record's contact was delivered.
-        long_way: Takes the line of a record that goes the SDK's way, its number in the input,
-            and the digest.
-        read: Reads a record, with patience, out of its line, whose number is given too.
+        long_way: Takes the line of a record that goes the SDK's way, its place, and the digest.
+        read: Reads a record, with patience, out of its line, whose place is given too; it tells
+            the record, and why it can't be read whole, if it can't.
         refuse: Takes a record that is refused, and whom it stands for, if that can be told.
         state: Takes a STATE's value when its turn comes.
     """
@@ -159,8 +161,8 @@ class Intake:
     ledger: Ledger
     settlement: Settlement
     comparison: comparison.Comparison
-    long_way: Callable[[bytes, int, bytes | None], None]
-    read: Callable[[bytes, int], dict[str, Any]]
+    long_way: Callable[[bytes, Place, bytes | None], None]
+    read: Callable[[bytes, Place], tuple[dict[str, Any], Refusal | None]]
     refuse: Callable[[Source, Refusal, Segment, str | None], None]
     state: Callable[[Any], None]
     _streams: dict[str, _Stream] = field(default_factory=dict)
@@ -210,7 +212,7 @@ class Intake:
         version: object,
         raws: Sequence[msgspec.Raw],
         lines: Sequence[bytes],
-        numbers: Sequence[int],
+        places: Sequence[Place],
     ) -> bool:
         """Take records of one stream and version; False if they have to go the SDK's way at once.
 
@@ -219,7 +221,7 @@ class Intake:
             version: The version of their messages.
             raws: The records as JSON.
             lines: The whole messages.
-            numbers: The numbers of their lines.
+            places: Where they stand.
 
         Raises:
             What the SDK's way raises, and the comparison.
@@ -232,12 +234,12 @@ class Intake:
             # The SDK's way sees to what a new version means; the records after it are as any.
             self.flush()
             stream.version = version
-            self.long_way(lines[0], numbers[0], stream.digest(raws[0]))
-            raws, lines, numbers = raws[1:], lines[1:], numbers[1:]
+            self.long_way(lines[0], places[0], stream.digest(raws[0]))
+            raws, lines, places = raws[1:], lines[1:], places[1:]
         while raws:
             room = max(1, comparison.WINDOW - self._waiting)
-            self._put(_Run(stream, raws[:room], lines[:room], numbers[:room]))
-            raws, lines, numbers = raws[room:], lines[room:], numbers[room:]
+            self._put(_Run(stream, raws[:room], lines[:room], places[:room]))
+            raws, lines, places = raws[room:], lines[room:], places[room:]
         return True
 
     def _put(self, run: _Run) -> None:
@@ -335,22 +337,26 @@ class Intake:
         epoch, taken = self.settlement.epoch, 0
         try:
             for number, place in enumerate(places):
+                unread, problem = None, None
                 if records:
                     record, problem = records[number], problems[number]
                 else:
-                    record = self._record(run, place)
-                    (problem,) = stream.maker.problems([record])
+                    record, unread = self._record(run, place)
+                    if unread is None:
+                        (problem,) = stream.maker.problems([record])
                 line = run.lines[place]
                 if b"\\" in line and _NUL in line:  # the first costs next to nothing
                     record = stream.maker.clean(record)
                 one = Source(source.name, source, line, epoch)
                 try:
+                    if unread is not None:
+                        raise unread
                     contact = make(record, problem)
                     # Whom it is of was told at a glance.
                     known = run.people[place] if contact.key == run.keys[place] else None
                     self.comparison.take(contact, one, segment, run.digests[place], known)
                 except Refusal as error:
-                    refused.append((one, error, record))
+                    refused.append((one, error.at(place_text(run.places[place])), record))
                 taken += 1
         finally:
             # Also when a later record ends the run.
@@ -360,12 +366,13 @@ class Intake:
             for one, refusal, record in refused:
                 self.refuse(one, refusal, segment, stream.maker.mapping.person(record))
 
-    def _record(self, run: _Run, place: int) -> dict[str, Any]:
+    def _record(self, run: _Run, place: int) -> tuple[dict[str, Any], Refusal | None]:
+        """A record, and why it can't be read whole, if it can't."""
         with suppress(*_UNREADABLE):
             record = _records.decode(run.raws[place])
             if type(record) is dict:
-                return record
-        return self.read(run.lines[place], run.numbers[place])
+                return record, None
+        return self.read(run.lines[place], run.places[place])
 
     def _proved(self, run: _Run, rows: Mapping[bytes, list[Row]]) -> Sequence[bool]:
         if run.stream.seed is None:

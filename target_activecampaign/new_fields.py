@@ -15,6 +15,7 @@ from target_activecampaign.forms import form_of
 from target_activecampaign.names import caseless, exact, nfc, normalised, rank, visible
 from target_activecampaign.property_schema import Schema, choices, formats, kinds, longest
 from target_activecampaign.values import to_text, without_nul
+from target_activecampaign.words import as_unicode, is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,9 @@ def fitting(schema: Schema) -> tuple[str, tuple[str, ...]]:
     types = kinds(schema)
     options: dict[str, str] = {}
     for one in map(without_nul, choices(schema)):
-        if text := exact(visible(to_text(one) or "")):
+        text = exact(visible(to_text(one) or ""))
+        # A value with half of a surrogate pair is refused, so no option is needed for it.
+        if text and is_unicode(text):
             # Of two that differ in case alone, one is made: both values find it.
             options.setdefault(caseless(text), text)
     listed = tuple(options.values())
@@ -68,8 +71,8 @@ def title_of(name: str) -> str:
     name = nfc(visible(name))
     parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s_\0]+", " ", name).split()
     words = [part if part.isupper() else part.lower() for part in parts]
-    text = " ".join(words)
-    return text[:1].upper() + text[1:] if text else name
+    text = as_unicode(" ".join(words))
+    return text[:1].upper() + text[1:] if text else as_unicode(name)
 
 
 def plan(

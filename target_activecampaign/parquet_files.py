@@ -37,14 +37,11 @@ def rows(path: Path) -> Iterator[bytes]:
     maps are objects; bytes are base64. A row has all the columns: what a record lacked is null.
 
     Args:
-        path: The file.
+        path: The file, which is there and can be opened.
 
     Raises:
         FormatError: It is no such file, was cut off or damaged; or there is no pyarrow.
-        OSError: It can't be read.
     """
-    with path.open("rb"):
-        pass  # what can't be opened is an OSError of Python's own, not one of pyarrow's
     arrow, parquet = _pyarrow()
     failures = (arrow.ArrowException, OSError)
     try:

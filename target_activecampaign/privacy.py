@@ -53,10 +53,15 @@ class RedactingFilter(logging.Filter):
         return True
 
     def redacted(self, text: str) -> str:
-        """A text without secrets and addresses."""
+        """A text without secrets and addresses, which can be written in UTF-8."""
         if self._secrets is not None:
             text = self._secrets.sub("[secret]", text)
-        return _ADDRESS.sub("[address]", text)
+        return encodable(_ADDRESS.sub("[address]", text))
+
+
+def encodable(text: str) -> str:
+    """A text that can be written in UTF-8, with halves of surrogate pairs escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:

@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.names import spelled
-from target_activecampaign.values import is_finite, is_unicode
+from target_activecampaign.values import is_finite
+from target_activecampaign.words import is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

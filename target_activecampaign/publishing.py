@@ -27,10 +27,10 @@ def publish(report: Report, settings: Settings) -> None:
     hidden = secrets_in(settings)
     try:
         path = report.write(settings.report_path)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
         report.outcome = "failed"
-        wrong = f"The report can't be written: {private_files.explained(error)}"
-        report.problem = report.problem or wrong
+        why = private_files.explained(error) if isinstance(error, OSError) else type(error).__name__
+        report.problem = report.problem or f"The report can't be written: {why}"
         logger.info("%s", report.line())
     else:
         with suppress(OSError):

@@ -23,6 +23,13 @@ import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
+from target_activecampaign.unreadable import (
+    decimal_or_text,
+    members,
+    partly_read,
+    unreadable_record,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,7 +61,19 @@ def are_objects(texts: list[bytes]) -> bool:
     return list(map(bytes, found)) == texts and {text[:1] for text in texts} == {b"{"}
 
 
-OnRecords = Callable[[str, object, Sequence[msgspec.Raw], Sequence[bytes], Sequence[int]], bool]
+Place = int | tuple[str, int]
+"""Where a record stands: the number of its line in the input, or a batch file and a line of it."""
+
+OnRecords = Callable[[str, object, Sequence[msgspec.Raw], Sequence[bytes], Sequence[Place]], bool]
+
+
+def place_text(place: Place) -> str:
+    """Name the place of a record, as the beginning of a sentence."""
+    if isinstance(place, int):
+        return f"Line {place} of the input"
+    url, number = place
+    return f"Line {number} of the batch file {url}"
+
 
 _FORMS: dict[str, type] = {
     "stream": str,
@@ -66,18 +85,11 @@ _FORMS: dict[str, type] = {
 """The form in which the parts of a message must come."""
 _CALLED: dict[type, str] = {str: "text", dict: "JSON object", list: "JSON array"}
 
+MAX_LINE_BYTES = 1 << 26
 _CHUNK = 1 << 16
 _SMALL = 1 << 14
 _BREATH_SECONDS = 0.002
 _TICK_SECONDS = 0.5
-
-
-def _decimal_or_text(text: str) -> Decimal | str:
-    """A number; its text where the exponent is beyond all reason, which no schema takes."""
-    try:
-        return Decimal(text)
-    except ArithmeticError:
-        return text
 
 
 class MessageReader(GenericSingerReader[str]):
@@ -93,6 +105,7 @@ class MessageReader(GenericSingerReader[str]):
         size: Bytes of the input, where that is a file; None where nobody knows.
         bytes_read: How many of them were read.
         waiting: Whether it waits for more to come.
+        max_line_bytes: Bytes that a line may have.
     """
 
     def __init__(self) -> None:
@@ -104,6 +117,7 @@ class MessageReader(GenericSingerReader[str]):
         self.size: int | None = None
         self.bytes_read = 0
         self.waiting = False
+        self.max_line_bytes = MAX_LINE_BYTES
         self._stopped = False
         self._waker: tuple[socket.socket, socket.socket] | None = None
 
@@ -142,6 +156,9 @@ class MessageReader(GenericSingerReader[str]):
         """
         counts: Counter[str] = Counter()
         for lines in self._lines(file_input or self.default_input):
+            if not any(map(bytes.strip, lines)):
+                self.line_number += len(lines)  # there may be millions of blank ones
+                continue
             for some, envelopes in _runs(lines):
                 if envelopes and self._taken(some, envelopes):
                     counts["RECORD"] += len(some)
@@ -181,17 +198,19 @@ class MessageReader(GenericSingerReader[str]):
     def deserialize_json(self, line: str | bytes) -> dict[str, Any]:
         """A message as Python objects, numbers with a fraction as Decimal.
 
+        A record that can't be read whole makes an `UnreadableRecord`; the value of such a STATE
+        stays as it is written.
+
         Raises:
             InvalidInputLine: The line is not JSON; the error does not quote it.
         """
         try:
-            return _decoder.decode(line)  # type: ignore[no-any-return]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
-            pass
-        try:
-            # Takes what JSON does not allow and taps write all the same: NaN, lone surrogates.
-            return json.loads(line, parse_float=_decimal_or_text)  # type: ignore[no-any-return]
+            return read_json(line)  # type: ignore[no-any-return]
         except (ValueError, RecursionError) as error:
+            raw = line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line
+            message = unreadable_record(raw) or _unread_state(raw)
+            if message is not None:
+                return message
             where = f" (column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
             raise InvalidInputLine(
                 f"Line {self.line_number} of the input is not valid JSON{where}: the tap wrote "
@@ -220,7 +239,9 @@ class MessageReader(GenericSingerReader[str]):
         """Lines as they come, some at a time."""
         descriptor = _descriptor(source)
         if descriptor is None:
-            for text in source:
+            while text := source.readline(self.max_line_bytes + 1):
+                if len(text) > self.max_line_bytes:
+                    raise self._too_long()
                 yield [text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text]
                 self.on_tick()
             return
@@ -233,11 +254,16 @@ class MessageReader(GenericSingerReader[str]):
                 end.close()
             self._waker = None
 
+    def _too_long(self) -> InvalidInputLine:
+        place = place_text(self.line_number + 1)
+        return InvalidInputLine(f"{line_too_long(place, self.max_line_bytes)}.")
+
     def _polled_lines(self, descriptor: int) -> Iterator[list[bytes]]:
         """Lines of a pipe or file; a wait for the next can be ended by `stop`."""
         assert self._waker is not None  # noqa: S101 - set by the only caller
         watched = [descriptor, self._waker[0].fileno()]
         rest: list[bytes] = []
+        length = 0
         while not self._stopped:
             self.waiting = True
             ready, _, _ = select.select(watched, [], [], _TICK_SECONDS)
@@ -253,14 +279,65 @@ class MessageReader(GenericSingerReader[str]):
                 return
             head, *lines = chunk.split(b"\n")
             rest.append(head)
+            length += len(head)
+            if length > self.max_line_bytes:
+                raise self._too_long()
             if lines:
                 last = lines.pop()
                 yield [b"".join(rest), *lines]
-                rest = [last]
+                rest, length = [last], len(last)
             if len(chunk) < _SMALL and not self._stopped:
                 # A tap that is slower than we are would be read line by line, and each look costs
                 # more than a line does: let some lines come.
                 time.sleep(_BREATH_SECONDS)
+
+
+def line_too_long(place: str, limit: int) -> str:
+    """The sentence that tells of a line that is longer than the limit."""
+    return (
+        f"{place} is longer than {limit:,} bytes: see whether it is one record, and raise "
+        "'max_line_bytes' if it is"
+    )
+
+
+def read_record(text: bytes) -> Any:
+    """A record as Python objects; an `UnreadableRecord` if only a part can be read.
+
+    Raises:
+        ValueError, RecursionError: It is not JSON.
+    """
+    try:
+        return read_json(text)
+    except (ValueError, RecursionError):
+        record = partly_read(text)
+        if record is None:
+            raise
+        return record
+
+
+def read_json(text: str | bytes) -> Any:
+    """JSON as Python objects, numbers with a fraction as Decimal.
+
+    Raises:
+        ValueError, RecursionError: It can't be read.
+    """
+    try:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
+        # Takes what JSON does not allow and taps write all the same: NaN, lone surrogates.
+        return json.loads(text, parse_float=decimal_or_text)
+
+
+def _unread_state(line: bytes) -> dict[str, Any] | None:
+    """A STATE message with its value as it is written: it is the tap's own, whatever it holds."""
+    parts = members(line.strip())
+    if parts.get("type") != b'"STATE"' or "value" not in parts:
+        return None
+    try:
+        parts["value"].decode()
+    except UnicodeDecodeError:
+        return None
+    return {"type": "STATE", "value": msgspec.Raw(parts["value"])}
 
 
 def _runs(lines: list[bytes]) -> Iterator[tuple[list[bytes], list[Envelope]]]:

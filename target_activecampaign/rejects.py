@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from singer_sdk.singerlib.json import deserialize_json, serialize_json
 
 from target_activecampaign import private_files
+from target_activecampaign.unreadable import members
 
 if TYPE_CHECKING:
     from target_activecampaign.packer import Source
@@ -88,7 +90,8 @@ class RejectFiles:
 
     def _open(self, stream: str) -> BinaryIO:
         private_files.make_folder(self._folder)
-        name = re.sub(r"[^\w.-]", "_", stream)[:100]
+        # 100 bytes, as a file's name may have 255; a letter cut through is left out.
+        name = re.sub(r"[^\w.-]", "_", stream).encode()[:100].decode("utf-8", "ignore")
         path = self._folder / f"{name}-{self._run_id}.jsonl"
         number = 1
         while True:
@@ -118,11 +121,25 @@ def _schema_line(stream: SourceStream) -> bytes:
 
 
 def _record_line(source: Source, code: str, reason: str) -> bytes:
-    # The SDK's own JSON keeps numbers to the digit: they must go as they came.
-    message = deserialize_json(source.line)
-    message["record"].update(
-        _reject_code=code,
-        _reject_reason=reason,
-        _reject_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    added = {
+        REJECT_CODE: code,
+        "_reject_reason": reason,
+        "_reject_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    try:
+        # The SDK's own JSON keeps numbers to the digit: they must go as they came.
+        message = deserialize_json(source.line)
+        message["record"].update(added)
+        return serialize_json(message).encode() + b"\n"
+    except (ValueError, RecursionError, ArithmeticError):
+        return _with_added(source.line, serialize_json(added).encode())
+
+
+def _with_added(line: bytes, added: bytes) -> bytes:
+    """The line of a record that can't be read, with more properties at the record's end."""
+    parts = members(line.strip())
+    record = parts["record"][:-1].rstrip()
+    parts["record"] = record + (b"" if record == b"{" else b",") + added[1:]
+    return (
+        b"{" + b",".join(json.dumps(n).encode() + b":" + text for n, text in parts.items()) + b"}\n"
     )
-    return serialize_json(message).encode() + b"\n"

@@ -14,12 +14,15 @@ import sys
 import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib.json import deserialize_json
 
 from target_activecampaign.codes import CODES
 from target_activecampaign.privacy import RedactingFilter
+from target_activecampaign.reader import MAX_LINE_BYTES
+from target_activecampaign.unreadable import unreadable_record
 from target_activecampaign.words import several
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ _REASONS_STAY = frozenset({"RECORD_INVALID", "REFUSED_BY_IMPORT"})
 schema is open; the other repeats what ActiveCampaign says, which may quote a value."""
 _REASONS = 5
 """Reasons shown of a stream and code, the most frequent first."""
+_LONGEST_LINE = 2 * MAX_LINE_BYTES
+"""Bytes of a line, which holds more than the record's own line did."""
 _CODE = re.compile(r"[A-Z][A-Z_]{0,49}")
 _NEWER = "This version of the target does not know the code: a newer one has written it."
 
@@ -152,7 +157,12 @@ def read(files: Sequence[str]) -> Rejects:
         before = rejects.counts.total()
         try:
             with open(path, "rb") as file:  # noqa: PTH123 - the name is shown as it was given
-                for number, line in enumerate(file, start=1):
+                limited = iter(partial(file.readline, _LONGEST_LINE + 1), b"")
+                for number, line in enumerate(limited, start=1):
+                    if len(line) > _LONGEST_LINE:
+                        raise RejectFileError(
+                            f"{path} is no reject file: line {number} never ends."
+                        )
                     if line.strip():
                         _take(rejects, line, f"{path} is no reject file: line {number}")
         except OSError as error:
@@ -165,9 +175,13 @@ def read(files: Sequence[str]) -> Rejects:
 def _take(rejects: Rejects, line: bytes, place: str) -> None:
     try:
         # The SDK's own JSON takes all that the target could read and has written.
-        message = deserialize_json(line.decode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError):
-        raise RejectFileError(f"{place} is no JSON: it is cut off, or of another format.") from None
+        message: Any = deserialize_json(line.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError, ArithmeticError):
+        message = unreadable_record(line)
+        if message is None:
+            raise RejectFileError(
+                f"{place} is no JSON: it is cut off, or of another format."
+            ) from None
     if not isinstance(message, dict) or "type" not in message:
         raise RejectFileError(f"{place} is no Singer message.")
     if message["type"] != "RECORD":

@@ -154,6 +154,7 @@ class Report:
         private_files.make_folder(folder)
         path = folder / f"run-{self.run_id}.json"
         text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        # Half a surrogate pair is no text in UTF-8; escaped so, it is what JSON writes for it.
         private_files.replace(path, text)
         return path
 

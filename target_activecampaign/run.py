@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from target_activecampaign.contact import Contact
     from target_activecampaign.mapping import StreamMapping
     from target_activecampaign.preview import Preview
-    from target_activecampaign.reader import MessageReader
+    from target_activecampaign.reader import MessageReader, Place
     from target_activecampaign.segment import Segment
     from target_activecampaign.settings import Settings
 
@@ -80,15 +80,18 @@ class Run:
         reader: What reads the input; it tells how far it has come.
 
     Attributes:
-        replay: Takes the line of a record, and its number in the input, the SDK's way: through
-            stream maps and the sink, which hands its contact to `deliver`.
-        read_record: Reads the record of such a line, with patience.
+        replay: Takes the line of a record, and its place, the SDK's way: through stream maps
+            and the sink, which hands its contact to `deliver`.
+        read_record: Reads the record of such a line, with patience; it tells the record, and why
+            it can't be read whole, if it can't.
         samples: What the report is to show of records.
     """
 
     def __init__(self, settings: Settings, reader: MessageReader) -> None:
-        self.replay: Callable[[bytes, int], None] = lambda _line, _number: None
-        self.read_record: Callable[[bytes, int], dict[str, Any]] = lambda _line, _number: {}
+        self.replay: Callable[[bytes, Place], None] = lambda _line, _place: None
+        self.read_record: Callable[[bytes, Place], tuple[dict[str, Any], Refusal | None]] = (
+            lambda _line, _place: ({}, None)
+        )
         self._settings = settings
         self._reader = reader
         self._started = datetime.now(timezone.utc)
@@ -304,7 +307,7 @@ class Run:
         version: object,
         raws: Sequence[msgspec.Raw],
         lines: Sequence[bytes],
-        numbers: Sequence[int],
+        places: Sequence[Place],
     ) -> bool:
         """Take records that came one after the other; False if they have to go the SDK's way.
 
@@ -313,15 +316,15 @@ class Run:
             version: The messages' version.
             raws: The records as JSON.
             lines: The whole messages.
-            numbers: The numbers of their lines.
+            places: Where they stand.
         """
         parts = self._parts
-        return parts is not None and parts.intake.take(stream, version, raws, lines, numbers)
+        return parts is not None and parts.intake.take(stream, version, raws, lines, places)
 
-    def _take_long_way(self, line: bytes, number: int, raw: bytes | None) -> None:
+    def _take_long_way(self, line: bytes, place: Place, raw: bytes | None) -> None:
         self._raw = raw
         try:
-            self.replay(line, number)
+            self.replay(line, place)
         finally:
             self._raw = None
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from target_activecampaign.contact import Contact, person_key
+from target_activecampaign.ledger.segments import plain
 from target_activecampaign.ledger.tables import GONE, LEFT
 from target_activecampaign.names import caseless
 
@@ -150,7 +151,7 @@ class Segment:
     def begin_pass(self, stream: str, passage: Passage) -> None:
         """Begin a pass, or go on with one that an earlier run was cut off in."""
         state = self.state
-        key = None if passage.version is None else f"{stream} {passage.version}"
+        key = None if passage.version is None else plain(f"{stream} {passage.version}")
         cut_off = state.last_pass > state.complete_pass and key is not None
         if self.number_of_pass is None and cut_off and state.version == key:
             # The tap goes on in the middle of the version that it began then.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.names import nfc, spelled
+from target_activecampaign.words import as_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -410,6 +411,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Check each record against its stream's schema, which costs about a microsecond each.",
         default=True,
     ),
+    Setting(
+        "max_line_bytes",
+        {"type": "integer", "minimum": 65536},
+        "Bytes that one line of the input or of a batch file may have. A longer line ends the run "
+        "with an error before it fills the memory.",
+        default=64 * 1024 * 1024,
+    ),
 )
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -525,6 +533,7 @@ class Settings:
     request_timeout: float
     import_timeout: float
     validate_records: bool
+    max_line_bytes: int
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -564,11 +573,17 @@ class Settings:
             "field_mapping": self.field_mapping,
             "own_field_mapping": own.get("field_mapping", {}),
             "only_if_empty": tuple(values["only_if_empty"]),
-            "tags": tuple(dict.fromkeys(map(nfc, values["tags"]))),
-            "membership_tag": nfc(values["membership_tag"] or "") or None,
+            "tags": tuple(dict.fromkeys(_sendable(one) for one in values["tags"])),
+            "membership_tag": _sendable(values["membership_tag"] or "") or None,
+            "membership_field": _sendable(values["membership_field"] or "") or None,
             "guards": Guards(**{**_GUARDS_DEFAULT, **self.guards, **own.get("guards", {})}),
         }
         return StreamSettings(auto_map=self.auto_map, **{**values, **special})
+
+
+def _sendable(text: str) -> str:
+    """A text that goes to the account, where half of a surrogate pair would refuse everybody."""
+    return nfc(as_unicode(text))
 
 
 def json_schema() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from singer_sdk.sinks import Sink
 
 from target_activecampaign.codes import Refusal
 from target_activecampaign.flattening import taken_back
+from target_activecampaign.reader import place_text
 from target_activecampaign.validation import RecordValidator
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from target_activecampaign.contact import Contact
     from target_activecampaign.mapping import StreamMapping
+    from target_activecampaign.packer import Source
     from target_activecampaign.segment import Segment
     from target_activecampaign.target import TargetActiveCampaign
 
@@ -54,10 +56,11 @@ class ContactSink(Sink):
         self._mapping: StreamMapping
         self._segment: Segment
         self._make: Callable[[Mapping[str, Any]], Contact]
-        self._unfit: str | None = None
+        self._unfit: Refusal | None = None
         checked = self._validator
         self._checked = checked if isinstance(checked, RecordValidator) else None
-        self._keys = frozenset(key_properties or ())
+        # Those that flattening takes apart are no properties any more.
+        self._keys = frozenset(key_properties or ()) & self.schema.get("properties", {}).keys()
         # Whether a record that is valid with the SDK's metadata is so without: then nobody need
         # look whether it has any.
         required = self.schema.get("required", ())
@@ -124,7 +127,8 @@ class ContactSink(Sink):
         The SDK's own method logs an invalid record whole and then loads it or ends the run.
         It also turns dates into objects, which the mapping would turn back into text.
         """
-        self._unfit = self._problem(record)
+        problem = self._problem(record)
+        self._unfit = Refusal("RECORD_INVALID", problem) if problem else None
         for name in self._taken_back:
             if name in record:
                 record[name] = taken_back(record[name])
@@ -146,18 +150,43 @@ class ContactSink(Sink):
         """What is wrong with a record; None if it is valid, or if nothing checks that."""
         return self._checked.problem(record) if self._checked else None
 
+    def _singer_validate_message(self, record: dict[str, Any]) -> None:
+        """Find a record that lacks what identifies it; the SDK's own method ends the run."""
+        self._unfit = self._lacks(record) or self._unfit
+
+    def _lacks(self, record: Mapping[str, Any]) -> Refusal | None:
+        """The refusal of a record that lacks what identifies it."""
+        if self._keys <= record.keys():
+            return None
+        names = ", ".join(f"'{name}'" for name in sorted(self._keys - record.keys()))
+        return Refusal("RECORD_INVALID", f"lacks the key property {names}.", placed=True)
+
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Hand the record's contact to the run, or have the record refused."""
+        self._owner.taken_by.add(self.stream_name)
         source = self._run.read(self.stream_name, self._segment)
-        refusal = self._unfit and Refusal("RECORD_INVALID", self._unfit)
+        refusal = self._unfit
         try:
             if not refusal:
                 self._run.deliver(self._make(record), source, self._segment)
         except Refusal as error:
             refusal = error
         if refusal:
-            key = self._mapping.person(record)
-            self._run.refuse(source, refusal, self._segment, key)
+            self._refuse(record, source, refusal)
+
+    def refuse_unreadable(self, record: dict[str, Any], refusal: Refusal) -> None:
+        """Have a record refused that can't be read whole.
+
+        Args:
+            record: What can be read of it.
+            refusal: Why.
+        """
+        self._refuse(record, self._run.read(self.stream_name, self._segment), refusal)
+        self.tally(1)
+
+    def _refuse(self, record: dict[str, Any], source: Source, refusal: Refusal) -> None:
+        placed = refusal.at(place_text(self._owner.place))
+        self._run.refuse(source, placed, self._segment, self._mapping.person(record))
 
     def problems(self, records: list[dict[str, Any]]) -> list[str | None]:
         """What is wrong with records that no stream map changes; None of each that is valid."""
@@ -185,10 +214,9 @@ class ContactSink(Sink):
 
         Raises:
             Refusal: It can't be sent.
-            MissingKeyPropertiesError: It lacks what identifies it.
         """
-        if not self._keys <= record.keys():
-            self._singer_validate_message(record)  # it raises
+        if not self._keys <= record.keys() and (lacking := self._lacks(record)):
+            raise lacking
         if problem is not None:
             raise Refusal("RECORD_INVALID", problem)
         return self._make(record)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from singer_sdk.singerlib.json import serialize_json
 
 from target_activecampaign.private_files import reason
@@ -66,7 +69,7 @@ class StateWriter:
                 self._before()
             state = self._checkpoints.take()
             if state is not None:
-                _print(serialize_json(state) + "\n")
+                _print(_text(state) + "\n")
 
 
 def _print(text: str) -> None:
@@ -88,3 +91,10 @@ def _print(text: str) -> None:
         if isinstance(error, OSError) and error.errno not in {errno.EPIPE, errno.EBADF}:
             why = reason(error)
         raise StateError(_NOT_WRITTEN.format(why)) from None
+
+
+def _text(state: Any) -> str:
+    """A STATE's value as JSON in ASCII; one that can't be read goes as the tap has written it."""
+    if not isinstance(state, msgspec.Raw):
+        return serialize_json(state)
+    return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], bytes(state).decode())

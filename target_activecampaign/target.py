@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -26,14 +30,18 @@ from target_activecampaign import command, privacy, settings
 from target_activecampaign import config as configuration
 from target_activecampaign.activecampaign import parse_api_url
 from target_activecampaign.batch_files import BatchFileError, record_lines
+from target_activecampaign.codes import Refusal
+from target_activecampaign.comparison import WINDOW_BYTES
 from target_activecampaign.failures import attempt
 from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.flattening import without_booleans
 from target_activecampaign.intake import Maker
-from target_activecampaign.reader import MessageReader, are_objects
+from target_activecampaign.key_properties import check_names
+from target_activecampaign.reader import MessageReader, are_objects, place_text, read_record
 from target_activecampaign.run import Run, StoppedError
 from target_activecampaign.sink import ContactSink
 from target_activecampaign.stream_maps import StreamMaps
+from target_activecampaign.unreadable import UnreadableRecord
 from target_activecampaign.validation import check_schema
 
 if TYPE_CHECKING:
@@ -45,8 +53,13 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.sinks import Sink
 
+    from target_activecampaign.reader import Place
+
 MELTANO_TEST_STREAM = "meltano_test_stream"
 """The stream that `meltano config test` pipes into every loader, to see whether it works."""
+
+_ONE_SIGNAL_SECONDS = 2.0
+"""Signals that come within this time are one: more than one program may tell the same."""
 
 _BATCH_LINES = 200
 """Records of batch files that are handed on together."""
@@ -60,6 +73,9 @@ class TargetActiveCampaign(Target):
     default_sink_class: type[Sink] = ContactSink
     message_reader_class = MessageReader
     message_reader: MessageReader
+    # Here, as a signal may come before the target is made.
+    _stopped_by: int | None = None
+    _stopped_at = 0.0
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         PluginCapabilities.ABOUT,
         PluginCapabilities.BATCH,
@@ -96,16 +112,19 @@ class TargetActiveCampaign(Target):
             self.settings = replace(self.settings, dry_run=True)
         privacy.install(configuration.secrets_in(self.settings))
         self.run = Run(self.settings, self.message_reader)
+        self.message_reader.max_line_bytes = self.settings.max_line_bytes
         self.message_reader.on_tick = self.run.tick
         self.message_reader.on_records = self.run.records
         self.run.replay = self._replay
         self.run.read_record = self._read_record
         self.max_parallelism = 1
-        self._stopped_by: int | None = None
         self._is_meltano_test = False
         # The stream of the current message, as the tap names it.
         self.source = ""
         self._sinks: dict[tuple[str, str], Sink] = {}
+        # Of the current record: where it stands, and the streams after stream maps that have it.
+        self.place: Place = 0
+        self.taken_by: set[str] = set()
 
     # Configuration
 
@@ -181,6 +200,7 @@ class TargetActiveCampaign(Target):
             self._is_meltano_test = True
             raise StoppedError
         check_schema(schema, stream)
+        check_names(message_dict, stream, schema["properties"])
         schema["properties"] = without_booleans(schema["properties"])
         self.run.announce(
             stream,
@@ -211,23 +231,29 @@ class TargetActiveCampaign(Target):
         else:
             self.run.close(stream)
 
-    def _replay(self, line: bytes, number: int) -> None:
+    def _replay(self, line: bytes, place: Place) -> None:
         """Process a record that has waited, as if it were read now."""
-        reader = self.message_reader
-        now = reader.line, reader.line_number
-        reader.line, reader.line_number = line, number
-        self._process_record_message(reader.deserialize_json(line))
-        reader.line, reader.line_number = now
+        self._process_waiting(self._message(line, place), line, place)
 
-    def _read_record(self, line: bytes, number: int) -> dict[str, Any]:
-        """The record of a line that has waited."""
+    def _read_record(self, line: bytes, place: Place) -> tuple[dict[str, Any], Refusal | None]:
+        """The record of a line that has waited, and why it can't be read whole, if it can't."""
+        message = self._message(line, place)
+        return message["record"], _unreadable(message)
+
+    def _message(self, line: bytes, place: Place) -> dict[str, Any]:
+        """The RECORD message of a line that has waited.
+
+        Raises:
+            InvalidInputLine: It is none; the text says where it stands.
+        """
         reader = self.message_reader
-        now, reader.line_number = reader.line_number, number
+        now = reader.line_number
+        if isinstance(place, int):
+            reader.line_number = place
         message = reader.deserialize_json(line)
         self._assert_line_requires(message, requires={"stream", "record"})
         reader.line_number = now
-        record: dict[str, Any] = message["record"]
-        return record
+        return message
 
     def get_sink(
         self,
@@ -250,16 +276,33 @@ class TargetActiveCampaign(Target):
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "record"})
+        reader = self.message_reader
+        self._process_waiting(message_dict, reader.line, reader.line_number)
+
+    def _process_waiting(self, message: dict[str, Any], line: bytes, place: Place) -> None:
+        """Process a record once those before it are seen to."""
         self.run.finish_records()
-        stream, line = message_dict["stream"], self.message_reader.line
-        self.run.message(stream, line, message_dict.get("version"))
-        self._process_record(message_dict)
+        version = message.get("version")
+        if isinstance(version, (dict, list)):
+            raise InvalidInputLine(
+                f"{place_text(place)}: the 'version' of a RECORD message is no number or text."
+            )
+        self.run.message(message["stream"], line, version)
+        self.place = place
+        self._process_record(message)
 
     def _process_record(self, message: dict[str, Any]) -> None:
         """Hand a record to the SDK; what a stream map can't do with it is the operator's error."""
         self.source = message["stream"]
+        self.taken_by.clear()
+        refusal = _unreadable(message)
+        if refusal is not None:
+            self._refuse(message, refusal)
+            return
         try:
             super()._process_record_message(message)
+        except RecursionError:
+            self._refuse(message, _NESTED)
         except MapExpressionError as error:
             raise _failed(message["stream"], str(error).rstrip(".")) from None
         except SingerSDKError:
@@ -268,6 +311,22 @@ class TargetActiveCampaign(Target):
             if not _raised_in("_eval", error):
                 raise
             raise _failed(message["stream"], type(error).__name__) from None
+
+    def _refuse(self, message: dict[str, Any], refusal: Refusal) -> None:
+        """Have a record refused that can't be read whole, in each stream that it comes to."""
+        stream = message["stream"]
+        if stream not in self.mapper.stream_maps:
+            self._assert_sink_exists(stream)
+        for stream_map in self.mapper.stream_maps[stream]:
+            if stream_map.stream_alias in self.taken_by:
+                continue
+            record = message["record"]
+            # Whom it stands for may only be told after stream maps, which may miss what is null.
+            with suppress(Exception):
+                record = stream_map.transform(dict(record))
+            sink = self.get_sink(stream_map.stream_alias)
+            if record is not None and isinstance(sink, ContactSink):
+                sink.refuse_unreadable(record, refusal)
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Hand each record of the files on as if it had come as a message of its own."""
@@ -281,13 +340,19 @@ class TargetActiveCampaign(Target):
         head = {"type": "RECORD", "stream": stream}
         if version is not None:
             head["version"] = version
-        start = msgspec.json.encode(head)[:-1] + b',"record":'
+        start = json.dumps(head).encode()[:-1] + b',"record":'
         some: list[tuple[str, int, bytes]] = []
+        encoding, manifest = message_dict["encoding"], message_dict["manifest"]
+        lines = record_lines(encoding, manifest, self.settings.max_line_bytes)
+        size = 0
         try:
-            for one in record_lines(message_dict["encoding"], message_dict["manifest"]):
-                some.append(one)
-                if len(some) == _BATCH_LINES:
-                    taken, some = some, []
+            for count, one in enumerate(lines, 1):
+                if one[2]:
+                    some.append(one)
+                    size += len(one[2])
+                # Also between blank lines, of which there may be millions.
+                if count % _BATCH_LINES == 0 or size >= WINDOW_BYTES:
+                    taken, some, size = some, [], 0
                     self._process_batch_lines(stream, taken, start=start, version=version)
                     self.run.tick()
                     if self.message_reader.stopped:
@@ -305,28 +370,15 @@ class TargetActiveCampaign(Target):
         if some and are_objects(texts):
             raws = [msgspec.Raw(text) for text in texts]
             lines = [start + text + b"}" for text in texts]
-            numbers = [self.message_reader.line_number] * len(some)
-            if self.run.records(stream, version, raws, lines, numbers):
+            places = [(url, number) for url, number, _ in some]
+            if self.run.records(stream, version, raws, lines, places):
                 return
         for url, number, text in some:
-            place = f"Line {number} of the batch file {url}"
-            self._process_batch_line(stream, text, start + text + b"}", version, place)
-
-    def _process_batch_line(
-        self, stream: str, line: bytes, whole: bytes, version: Any, place: str
-    ) -> None:
-        """Process a record of a file, as if it had come as the message `whole`."""
-        try:
-            record = self.message_reader.deserialize_json(line)
-            self._assert_line_requires({"record": record}, requires={"record"})
-        except InvalidInputLine:
-            raise BatchFileError(
-                f"{place} is no JSON object: the file was cut off, damaged, or is of another "
-                "format."
-            ) from None
-        self.run.finish_records()
-        self.run.message(stream, whole, version)
-        self._process_record({"type": "RECORD", "stream": stream, "record": record})
+            record = _batch_record(text, (url, number))
+            message = {"type": "RECORD", "stream": stream, "version": version, "record": record}
+            if isinstance(record, UnreadableRecord):
+                message = UnreadableRecord(message, record.reason)
+            self._process_waiting(message, start + text + b"}", (url, number))
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         self._assert_line_requires(message_dict, requires={"value"})
@@ -408,19 +460,59 @@ class TargetActiveCampaign(Target):
         found = checks.of(self.settings, self.maps, list, self.warnings)
         return checks_command.tell_meltano(found, self.logger)
 
+    def _setup_signal_handlers(self) -> None:
+        """Also hear SIGHUP, unless whoever started the run wants it to outlive the terminal."""
+        super()._setup_signal_handlers()
+        hangup = getattr(signal, "SIGHUP", None)
+        if hangup is None or threading.current_thread() is not threading.main_thread():
+            return
+        if signal.getsignal(hangup) is not signal.SIG_IGN:
+            signal.signal(hangup, self._handle_termination)
+
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """End the input, so that what was read is settled; a second signal ends at once."""
         name = signal.Signals(signum).name
+        now = time.monotonic()
         if self._stopped_by is not None:
+            if now - self._stopped_at < _ONE_SIGNAL_SECONDS:
+                return  # Meltano hands on a Ctrl-C that the terminal has sent to us as well.
             self.logger.warning("%s again: ending at once, with nothing settled.", name)
             self.run.abandon()
             os._exit(128 + signum)
-        self._stopped_by = signum
-        if not self.run.connected:
+        self._stopped_by, self._stopped_at = signum, now
+        run: Run | None = getattr(self, "run", None)
+        if run is None or not run.connected:
             sys.exit(128 + signum)
         self.logger.info("%s: reading no more, settling what is in flight.", name)
-        self.run.stop()
+        run.stop()
         self.message_reader.stop()
+
+
+_NESTED = Refusal("RECORD_INVALID", "is nested too deeply to be read.", placed=True)
+
+
+def _unreadable(message: dict[str, Any]) -> Refusal | None:
+    """The refusal of a record that can't be read whole."""
+    if isinstance(message, UnreadableRecord):
+        return Refusal("RECORD_INVALID", f"{message.reason}.", placed=True)
+    return None
+
+
+def _batch_record(text: bytes, place: Place) -> dict[str, Any]:
+    """The record of a line of a batch file.
+
+    Raises:
+        BatchFileError: It is none.
+    """
+    record = None
+    with suppress(ValueError, RecursionError):
+        record = read_record(text)
+    if not isinstance(record, dict):
+        raise BatchFileError(
+            f"{place_text(place)} is no JSON object: the file was cut off, damaged, or is of "
+            "another format."
+        )
+    return record
 
 
 def _failed(stream: str, why: str) -> MappingError:

@@ -52,15 +52,6 @@ class UnfitValueError(ValueError):
     """A value that the field's form can't hold; its text does not hold the value."""
 
 
-def is_unicode(text: str) -> bool:
-    """Return whether a text can be sent: one with half of a surrogate pair can't."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def without_nul(value: Any) -> Any:
     """Return a JSON value without U+0000, which texts have no use for and many systems refuse."""
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Words that change with a number."""
+"""Words that change with a number, and texts that can't be written."""
 
 from __future__ import annotations
 
@@ -6,3 +6,13 @@ from __future__ import annotations
 def several(count: int, what: str) -> str:
     """So many of something, such as `1 record` and `1,200 records`."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be sent: it holds no half of a surrogate pair."""
+    return text.isascii() or text == as_unicode(text)
+
+
+def as_unicode(text: str) -> str:
+    """A text with a replacement character for each half of a surrogate pair."""
+    return "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in text)

@@ -333,14 +333,9 @@ def test_records_of_batch_files_take_it_too(sandbox: SandboxServer, load: Target
 def test_what_was_refused_before_a_record_that_ends_the_run_is_in_the_reject_file(
     load: TargetRunner,
 ) -> None:
-    without_key = {"type": "RECORD", "stream": "profiles", "record": {"first_name": "X"}}
-    messages = [
-        {**schema(), "key_properties": ["email"]},
-        record(ADA),
-        record("nobody"),
-        record("b@example.com"),
-    ]
-    outcome = load([*messages, without_key])
+    no_record = {"type": "RECORD", "stream": "profiles", "record": None}
+    messages = [schema(), record(ADA), record("nobody"), record("b@example.com")]
+    outcome = load([*messages, no_record])
     assert outcome.code == 1
     assert outcome.report["refused"]["EMAIL_INVALID"]["records"] == 1
     assert outcome.report["counts"]["unsettled"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from target_activecampaign.account import QUESTIONS_AT_ONCE
 from tests.fork_server import ForkedTargetRunner, ForkServer
-from tests.target_runner import lines, people, record, schema, state
+from tests.target_runner import batch, lines, people, record, schema, state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tests.target_runner import TargetRunner
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_while_reading_settles_what_was_read(
     sandbox: SandboxServer, load: TargetRunner, signum: signal.Signals
 ) -> None:
@@ -135,13 +136,105 @@ def test_a_second_signal_ends_at_once_with_no_state_ahead(
         target.stdin.flush()
         _wait_for(lambda: bool(sandbox.requests(path="/api/3/import/bulk_import")))
         target.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        time.sleep(2.2)
         assert target.poll() is None, "it waits for what is in flight"
         target.send_signal(signal.SIGTERM)
         out, err = target.communicate(timeout=10)
     assert target.returncode == 128 + signal.SIGTERM
     assert out == b""
     assert b"ending at once" in err
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (signal.SIGINT, signal.SIGTERM),
+        (signal.SIGTERM, signal.SIGINT),
+        (signal.SIGHUP, signal.SIGTERM),
+        (signal.SIGINT, signal.SIGINT),
+    ],
+)
+def test_two_signals_within_two_seconds_are_one(
+    start_sandbox: Any, target_for: Any, first: signal.Signals, second: signal.Signals
+) -> None:
+    sandbox = start_sandbox(latency=2)
+    load = target_for(sandbox)
+    data = lines([schema(), *people(3), state(1)])
+    with _started(load, checkpoint_seconds=0.1) as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.flush()
+        _wait_for(lambda: bool(sandbox.requests(path=IMPORT)))
+        target.send_signal(first)
+        time.sleep(0.2)
+        target.send_signal(second)
+        out, err = target.communicate(timeout=30)
+    outcome = load.outcome(target.returncode, out, err, data)
+    assert outcome.code == 128 + first
+    assert outcome.states == [1]
+    assert outcome.counts == {"read": 3, "added": 3}
+
+
+def test_sighup_is_not_heard_under_nohup(sandbox: SandboxServer, load: TargetRunner) -> None:
+    data = lines([schema(), *people(3), state(1)])
+    with _started(load, "nohup") as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.flush()
+        _wait_for(lambda: bool(sandbox.requests(path="/api/3/fields")))
+        target.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        target.stdin.write(lines([record("late@example.com"), state(2)]))
+        out, err = target.communicate(timeout=30)
+    outcome = load.outcome(target.returncode, out, err, data).succeeded()
+    assert outcome.states[-1] == 2
+    assert len(sandbox.export()) == 4
+
+
+BLANKS = {
+    "lines": lambda path: path.write_bytes(b"\n" * 60_000_000),
+    "blanks": lambda path: path.write_bytes((b" " * 60 + b"\n") * 1_000_000),
+    "gzip": lambda path: path.write_bytes(gzip.compress(b"\n" * 60_000_000)),
+}
+
+
+@pytest.mark.parametrize("kind", BLANKS)
+def test_a_signal_is_heard_inside_a_batch_file_of_blank_lines(
+    sandbox: SandboxServer, load: TargetRunner, kind: str
+) -> None:
+    path = load.folder / "blank"
+    BLANKS[kind](path)
+    encoding = {"format": "jsonl", "compression": "gzip" if kind == "gzip" else "none"}
+    # Its file comes often enough to take longer than the test waits.
+    messages = [schema(), *people(3), state(1), batch(encoding, *[path] * 20), state(2)]
+    with _started(load, checkpoint_seconds=0.1) as target:
+        assert target.stdin is not None
+        target.stdin.write(lines(messages))
+        target.stdin.close()
+        target.stdin = None
+        _wait_for(lambda: bool(sandbox.imports()))
+        target.send_signal(signal.SIGTERM)
+        out, err = target.communicate(timeout=20)
+    outcome = load.outcome(target.returncode, out, err, lines(messages))
+    assert outcome.code == 128 + signal.SIGTERM
+    assert outcome.states[-1] == 1, "the STATE after the file does not leave"
+    assert len(sandbox.export()) == 3
+
+
+def test_a_signal_is_heard_while_blank_lines_come(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    with _started(load, checkpoint_seconds=0.1) as target:
+        assert target.stdin is not None
+        target.stdin.write(lines([schema(), *people(3), state(1)]))
+        feeder = subprocess.Popen(["yes", ""], stdout=target.stdin)
+        _wait_for(lambda: len(sandbox.export()) == 3, seconds=60)
+        target.send_signal(signal.SIGTERM)
+        try:
+            assert target.wait(timeout=20) == 128 + signal.SIGTERM
+        finally:
+            feeder.kill()
+            feeder.wait()
 
 
 def test_after_a_signal_an_account_that_answers_no_more_is_left_to_the_next_run(
@@ -209,9 +302,9 @@ def test_state_leaves_while_the_input_goes_on(sandbox: SandboxServer, load: Targ
         assert target.wait(timeout=30) == 0
 
 
-def _started(load: TargetRunner, **settings: Any) -> subprocess.Popen[bytes]:
+def _started(load: TargetRunner, *before: str, **settings: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        load.command(**settings),
+        [*before, *load.command(**settings)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

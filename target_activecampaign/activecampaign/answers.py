@@ -6,6 +6,7 @@ ActiveCampaign answers an accepted import as ``text/html`` [rec], the import's r
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
@@ -262,7 +263,11 @@ def _is_page(body: bytes) -> bool:
 
 def _json(body: bytes) -> Any:
     """Parse JSON; anything that isn't raises ValueError."""
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
-        return msgspec.json.decode(body.removeprefix(_BYTE_ORDER_MARK))
+        if b"\\ud" in body.lower():
+            # A name that was cut through may end in half a surrogate pair, which is no text.
+            body = json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
+        return msgspec.json.decode(body)
     except RecursionError:
         raise ValueError("nested too deep") from None

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store
 
 
+def plain(text: str) -> str:
+    """A text that any database keeps: no half of a surrogate pair, and no NUL."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
 class SegmentState(NamedTuple):
     """A segment as the ledger has it.
 
@@ -58,10 +63,11 @@ class Segments:
         Raises:
             LedgerError: Another run that goes on is loading it.
         """
+        stream = plain(stream)
         mine = sa.and_(
             table.c.account == self._account, table.c.stream == stream, table.c.list == list_id
         )
-        now = {"mirror": mirror, "mark": mark, "run": self._run_id}
+        now = {"mirror": mirror, "mark": mark and plain(mark), "run": self._run_id}
         with self._store.transaction(alone=True) as db:
             found = db.execute(sa.select(table).where(mine)).first()
             if found is None:
@@ -109,7 +115,9 @@ class Segments:
     def mapping(self, stream: str, list_id: int) -> str | None:
         """What was remembered of a segment's mapping."""
         mine = sa.and_(
-            table.c.account == self._account, table.c.stream == stream, table.c.list == list_id
+            table.c.account == self._account,
+            table.c.stream == plain(stream),
+            table.c.list == list_id,
         )
         with self._store.transaction() as db:
             return db.execute(sa.select(table.c.mapping).where(mine)).scalar()
@@ -120,7 +128,7 @@ class Segments:
 
     def siblings(self, segment: int, list_id: int, mark: str | None) -> list[int]:
         """The other segments that give the same mark, or without one, the same list."""
-        same = table.c.list == list_id if mark is None else table.c.mark == mark
+        same = table.c.list == list_id if mark is None else table.c.mark == plain(mark)
         with self._store.transaction() as db:
             rows = db.execute(
                 sa.select(table.c.id).where(
@@ -131,7 +139,7 @@ class Segments:
 
     def begin_pass(self, segment: int, number: int, version: str | None) -> None:
         """Note that a pass has begun."""
-        self._change(segment, {"pass": number, "version": version})
+        self._change(segment, {"pass": number, "version": version and plain(version)})
 
     def complete(self, segment: int, number: int, size: int) -> None:
         """Note that a pass is complete, with so many people."""

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from target_activecampaign.sandbox import records
 from target_activecampaign.sandbox.clock import CLOCK
 from target_activecampaign.sandbox.faults import FaultError
+from target_activecampaign.sandbox.wire import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -153,7 +154,7 @@ def _export_lines(account: Account, rows: list[Row]) -> Iterator[bytes]:
 
 async def _prepare(account: Account, request: Request) -> Response:
     """POST contacts: set up people in any state, exclusions, and addresses to be refused."""
-    body = json.loads(await request.body())
+    body = parse(await request.body())
     with account.store.transaction():
         for person in body.get("contacts", []):
             _prepare_contact(account, person)
@@ -198,7 +199,7 @@ async def _read_clock(account: Account, request: Request) -> Response:  # noqa: 
 
 async def _advance_clock(account: Account, request: Request) -> Response:  # noqa: ARG001
     """POST clock: ``{"advance": seconds}`` moves the account's time forward."""
-    CLOCK.advance(json.loads(await request.body())["advance"])
+    CLOCK.advance(parse(await request.body())["advance"])
     return JSONResponse({"now": CLOCK.now()})
 
 
@@ -209,7 +210,7 @@ async def _settle(account: Account, request: Request) -> Response:  # noqa: ARG0
 
 async def _reset(account: Account, request: Request) -> Response:
     """POST reset: start anew, with the sample account or ``{"empty": true}``."""
-    body = json.loads(await request.body() or b"{}")
+    body = parse(await request.body() or b"{}")
     account.reset(empty=bool(body.get("empty")))
     return JSONResponse({})
 
@@ -221,7 +222,7 @@ async def _list_faults(account: Account, request: Request) -> Response:  # noqa:
 
 async def _add_fault(account: Account, request: Request) -> Response:
     """POST faults: one fault, switched on."""
-    fault = account.faults.add(json.loads(await request.body()))
+    fault = account.faults.add(parse(await request.body()))
     return JSONResponse({"fault": fault.summary()}, 201)
 
 
