@@ -77,6 +77,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "single_imports_per_minute",
         "rate_budget_url",
         "request_timeout",
+        "max_retry_after",
         "import_timeout",
         "max_line_bytes",
     ),

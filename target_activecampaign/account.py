@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from target_activecampaign.activecampaign import Budget, Client, parse_api_url
+from target_activecampaign.activecampaign import (
+    ActiveCampaignError,
+    Budget,
+    Client,
+    ConnectionFailed,
+    ServerError,
+    parse_api_url,
+)
 from target_activecampaign.activecampaign.shared_budget import shared_budget
 from target_activecampaign.config import did_you_mean
-from target_activecampaign.embedded import EmbeddedSandbox
+from target_activecampaign.embedded import EmbeddedSandbox, SandboxError
 from target_activecampaign.names import exact
 from target_activecampaign.settings import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from target_activecampaign.activecampaign import ContactList, Field, RateBudget
     from target_activecampaign.settings import Settings
@@ -55,6 +63,7 @@ class Account:
         self._sandbox: EmbeddedSandbox | None = None
         self._budget: RateBudget | None = None
         self._client: Client | None = None
+        self._opening = False
         self.address = self.identity = ""
         self.lists: Sequence[ContactList] = ()
         self.fields: Sequence[Field] = ()
@@ -72,9 +81,10 @@ class Account:
         try:
             self.start()
             self.connect()
-            self.client.whoami()
-            self.lists = self.client.lists()
-            self.fields = self.client.fields()
+            with self.opening():
+                self.client.whoami()
+                self.lists = self.client.lists()
+                self.fields = self.client.fields()
         except BaseException:
             self.close()
             raise
@@ -125,9 +135,42 @@ class Account:
                 timeout=settings.request_timeout,
                 pool_size=settings.max_in_flight + QUESTIONS_AT_ONCE,
                 retry_seconds=retry_seconds,
+                max_retry_after=min(settings.max_retry_after, max(retry_seconds, 1.0)),
             )
         except ValueError as error:
             raise SettingError(f"The setting 'api_key' can't be used: {error}") from None
+        if self._sandbox is not None:
+            self._client.is_hopeless = self._is_hopeless
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Ask the first questions inside: what an embedded sandbox fails at now stays so.
+
+        Raises:
+            SandboxError: It does not work.
+        """
+        self._opening = True
+        try:
+            yield
+        except (ServerError, ConnectionFailed) as error:
+            if self._sandbox is None:
+                raise
+            status = f"it answers with status {error.status}" if error.status else "no answer came"
+            place = self._settings.sandbox_path
+            raise SandboxError(
+                f"The embedded sandbox with its data in {place} does not work "
+                f"({self._sandbox.why_gone() or status}); more stands above. See that there is "
+                "room on the disk and that the file may be written, or name another in "
+                "'sandbox_path'."
+            ) from None
+        finally:
+            self._opening = False
+
+    def _is_hopeless(self, error: ActiveCampaignError) -> str | None:
+        """Why it makes no sense to ask the embedded sandbox again; None if it may."""
+        if self._sandbox is not None and (gone := self._sandbox.why_gone()):
+            return gone
+        return "it fails" if self._opening and isinstance(error, ServerError) else None
 
     @property
     def client(self) -> Client:
@@ -200,6 +243,7 @@ def _budget(settings: Settings, url: str) -> RateBudget:
             imports_per_minute=settings.imports_per_minute,
             single_imports_per_minute=settings.single_imports_per_minute,
             lease=max(120.0, 2 * settings.request_timeout),
+            max_retry_after=settings.max_retry_after,
         )
     except ValueError as error:
         raise SettingError(f"The setting 'rate_budget_url' can't be used: {error}") from None

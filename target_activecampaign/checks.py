@@ -205,7 +205,8 @@ class _Readiness:
         """Whoever says no to the key is there all the same."""
         self._account.connect(_RETRY_SECONDS)
         try:
-            self._user = self._account.client.whoami()
+            with self._account.opening():
+                self._user = self._account.client.whoami()
         except (AuthenticationError, PaymentRequired, PermissionDenied) as error:
             self._refusal = error
         address = self._account.address
@@ -222,7 +223,8 @@ class _Readiness:
 
     def lists(self) -> str:
         """Also those of streams that have their own."""
-        self._account.lists = self._account.client.lists()
+        with self._account.opening():
+            self._account.lists = self._account.client.lists()
         found, problems = {}, []
         for setting, wanted in self._settings.lists.items():
             try:
@@ -236,7 +238,8 @@ class _Readiness:
 
     def fields(self) -> str:
         """Read them for the mapping."""
-        self._account.fields = self._account.client.fields()
+        with self._account.opening():
+            self._account.fields = self._account.client.fields()
         return f"The account has {len(self._account.fields)} custom fields."
 
     def ledger(self) -> str:

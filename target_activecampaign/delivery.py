@@ -66,8 +66,12 @@ _BATCH_IDS_KNOWN = 10_000
 _TOLD_OF_A_KIND = 5
 """How many contradictions of a kind the log has; the report counts all."""
 
-_SILENCE_SECONDS = 60.0
-"""How long a run that was stopped bears with an account that answers no more."""
+_SILENCE_SECONDS = 30.0
+"""How long a run that was stopped goes on without an answer."""
+_STOP_SECONDS = 60.0
+"""A run that was stopped does not wait beyond this because ActiveCampaign asks for it."""
+_LONG_WAIT_SECONDS = 10.0
+"""Shorter waits are waited all the same."""
 _SILENCE_LOOK_SECONDS = 1.0
 
 
@@ -259,27 +263,38 @@ class Delivery:
         self.check()
 
     def stop(self) -> None:
-        """Bear with silence no longer than a minute. May be called from a signal handler."""
+        """Wait no more than a minute for what is no answer. May be called from a signal handler."""
         stopped = time.monotonic()
         self._dispatcher.do(lambda: self._bear_with_silence(stopped))
 
     def _bear_with_silence(self, stopped: float) -> None:
-        silence = min(self._client.silence(), time.monotonic() - stopped)
-        if silence < _SILENCE_SECONDS:
+        since_stop = time.monotonic() - stopped
+        silence, wait = min(self._client.silence(), since_stop), self._client.asked_pause
+        too_long = wait >= _LONG_WAIT_SECONDS and since_stop + wait >= _STOP_SECONDS
+        if silence < _SILENCE_SECONDS and not too_long:
             self._dispatcher.later(_SILENCE_LOOK_SECONDS, lambda: self._bear_with_silence(stopped))
             return
-        logger.warning(
-            "ActiveCampaign has not answered for %.0f s since the run was stopped: asking no more.",
-            silence,
-        )
+        if too_long:
+            logger.warning(
+                "The run was stopped, and ActiveCampaign asked to wait %.0f s more: ending now.",
+                wait,
+            )
+            what = "ActiveCampaign asked for a long wait"
+        else:
+            logger.warning(
+                "ActiveCampaign has not answered for %.0f s since the run was stopped: asking no "
+                "more.",
+                silence,
+            )
+            what = "ActiveCampaign answered no more"
         self._fail(
             SilenceError(
-                "The run was stopped, and ActiveCampaign answered no more. Nothing is lost: the "
+                f"The run was stopped, and {what}. Nothing is lost: the "
                 "next run asks first what became of the imports that were accepted; what is not "
                 "settled is sent again."
             )
         )
-        self._client.close()
+        self._client.close(at_once=True)
 
     def close(self) -> None:
         """End the threads. What is not settled stays so."""

@@ -58,6 +58,11 @@ class EmbeddedSandbox:
                 f"The embedded sandbox with its data in {path} did not start: {_reason(ready)}"
             ) from None
 
+    def why_gone(self) -> str | None:
+        """Tell why it answers no more; None while its process lives."""
+        code = self._process.poll()
+        return None if code is None else f"the embedded sandbox has ended (exit code {code})"
+
     def close(self) -> None:
         """End the sandbox; its data stays in the file."""
         for pipe in (self._process.stdin, self._process.stdout):

@@ -277,8 +277,11 @@ class Progress:
             activity = f"posting {imports} as the limit allows"
         else:
             activity = ""
-        pause = self._client.pause
-        again = f"trying again in {pause:,.0f} s" if pause >= 1 else ""
+        pause, asked = self._client.pause, self._client.asked_pause
+        if asked >= 1:
+            again = f"waiting {asked:,.0f} s: ActiveCampaign asked for it"
+        else:
+            again = f"trying again in {pause:,.0f} s" if pause >= 1 else ""
         return ", ".join(filter(None, (activity, again))) or None
 
 

@@ -481,7 +481,7 @@ class Run:
             raise GuardError(f"{' '.join(problems)} {how}")
 
     def stop(self) -> None:
-        """Let nobody leave from now on, and bear with an account that answers no more for a minute.
+        """Remove nobody from now on, and wait no more than a minute for what is no answer.
 
         May be called from a signal handler.
         """

@@ -396,8 +396,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "request_timeout",
         {"type": "number", "exclusiveMinimum": 0},
-        "Seconds that one request may take.",
+        "Seconds that one request may take, from connecting to the last byte of its answer.",
         default=60,
+    ),
+    Setting(
+        "max_retry_after",
+        {"type": "number", "exclusiveMinimum": 0},
+        "Seconds that a run waits at most when ActiveCampaign asks for a wait (`Retry-After`).",
+        default=300,
     ),
     Setting(
         "import_timeout",
@@ -531,6 +537,7 @@ class Settings:
     imports_per_minute: float
     single_imports_per_minute: float
     request_timeout: float
+    max_retry_after: float
     import_timeout: float
     validate_records: bool
     max_line_bytes: int

@@ -71,11 +71,12 @@ class PostgresServer:
         """The database's address."""
         return self._url("warehouse")
 
-    def start(self) -> None:
-        """Start it (again, after a `stop`: on another port)."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+    def start(self, *, same_port: bool = False) -> None:
+        """Start it (again, after a `stop`: on another port, unless told otherwise)."""
+        if not same_port:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self._port = probe.getsockname()[1]
         options = {
             "listen_addresses": "127.0.0.1",
             "port": self._port,

@@ -619,11 +619,31 @@ def test_a_wait_that_can_not_be_read_is_not_one(text: str) -> None:
         assert client.whoami()
 
 
-def test_a_wait_longer_than_the_time_left_is_an_error_at_once() -> None:
-    reply = Reply(b"", 429, {"Retry-After": "3600"})
-    with ApiStub(reply) as stub, client_of(stub) as client, pytest.raises(RateLimited) as caught:
+@pytest.mark.parametrize(
+    "asked", ["3600", "9" * 5000, "1e9, 3600", "Fri, 31 Dec 9999 23:59:59 GMT"]
+)
+def test_a_long_wait_is_cut_and_told(asked: str, caplog: pytest.LogCaptureFixture) -> None:
+    budget = Budget(5)
+    with (
+        ApiStub(Reply(b"", 429, {"Retry-After": asked}), USER) as stub,
+        client_of(stub, budget=budget, retry_seconds=0.2, max_retry_after=0.5) as client,
+    ):
+        client.whoami()
+    first, second = (one.moment for one in stub.asked)
+    assert 0.5 <= second - first < 1.5
+    assert "ActiveCampaign asked to wait" in caplog.text
+    assert "'max_retry_after'" in caplog.text
+
+
+def test_waits_without_end_are_an_error_in_the_end() -> None:
+    with (
+        ApiStub(Reply(b"", 429, {"Retry-After": "3600"})) as stub,
+        client_of(stub, retry_seconds=0.5, max_retry_after=0.3) as client,
+        pytest.raises(RateLimited) as caught,
+    ):
         client.whoami()
     assert caught.value.retry_after == 3600
+    assert len(stub.asked) == 3
 
 
 def test_a_full_minute_is_sat_out_by_all_imports_and_by_nothing_else() -> None:
@@ -656,11 +676,11 @@ def test_a_minute_that_stays_full_is_an_error_in_the_end() -> None:
 
 def test_a_503_holds_everybody_back() -> None:
     budget = Budget(5)
-    reply = Reply(b"", 503, {"Retry-After": "600"})
-    with ApiStub(reply) as stub, client_of(stub, budget=budget) as client:
+    reply = Reply(b"", 503, {"Retry-After": "200"})
+    with ApiStub(reply) as stub, client_of(stub, budget=budget, retry_seconds=0) as client:
         with pytest.raises(ServerError):
             client.whoami()
-        assert budget.wait("request") > 500
+        assert 100 < budget.wait("request") <= 200
 
 
 @pytest.mark.usefixtures("no_pauses")

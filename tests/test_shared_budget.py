@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import psycopg
 import pytest
 from hypothesis import given
@@ -26,7 +27,6 @@ from target_activecampaign.activecampaign.shared_budget_state import (
     LESSON_SECONDS,
     UNANSWERED,
     SharedState,
-    StoreFailure,
     limiting_rules,
 )
 from tests import postgres_server, redis_server
@@ -45,6 +45,7 @@ KINDS: tuple[Kind, ...] = ("request", "import", "single_import")
 WINDOWS = {"request": 1.0, "import": 60.0, "single_import": 60.0}
 LEASE = 120.0
 TICK = 1e-6
+RULES = limiting_rules(5, 100, 20, 60.0, LEASE)
 
 
 # What the shared document allows, on a clock of its own.
@@ -304,10 +305,47 @@ def test_that_we_used_up_the_second_ourselves_costs_nothing() -> None:
     assert account.wait("request") == before < 0.95
 
 
-@pytest.mark.parametrize("document", [b"{}", b"not ours", b'{"at": "noon"}'])
-def test_what_somebody_else_keeps_in_the_place_is_not_touched(document: bytes) -> None:
-    with pytest.raises(StoreFailure, match="something else"):
-        SharedState(document, 0.0, {})
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"{}",
+        b"garbage",
+        b"\xff\x00",
+        b'{"at": "noon"}',
+        b'{"at": NaN, "origin": "a"}',
+        b'{"at": null, "origin": "a"}',
+        b'{"at": 1, "origin": "a", "held_until": {"request": 1e999}}',
+    ],
+)
+def test_a_damaged_document_is_begun_anew_after_a_window(document: bytes) -> None:
+    state = SharedState(document, 50.0, RULES)
+    assert 0 < state.own_wait("request") <= 1.1
+    kept = state.document()
+    assert kept is not None
+    assert SharedState(kept, 52.0, RULES).own_wait("request") == 0
+
+
+@pytest.mark.parametrize("at", [50.0, 1e12, 1e300, -1e300])
+def test_a_document_with_absurd_times_heals(at: float) -> None:
+    far = max(at, 50.0) + 1e11
+    slots = [[f"{n}", far, far] for n in range(9)]
+    document = {
+        "at": at,
+        "origin": "a",
+        "slots": {"request": slots, "import": slots},
+        "held_until": {"request": far, "import": far, "unheard of": far},
+        "limit": -1,
+        "arrival": 1e9,
+        "lessons_until": far,
+    }
+    state = SharedState(json.dumps(document).encode(), 50.0, RULES, 30.0)
+    kept = state.document()
+    assert kept is not None
+    assert max(state.holds().values(), default=0) <= 30
+    later = SharedState(kept, 50.0 + 121, RULES, 30.0)
+    assert later.own_wait("request") == 0
+    assert later.limit("request") == 5
+    assert max(msgspec.json.decode(kept).get("held_until", {}).values(), default=0) <= 50 + 30
 
 
 # The places: files and real servers.

@@ -7,7 +7,9 @@ ActiveCampaign answers an accepted import as ``text/html`` [rec], the import's r
 from __future__ import annotations
 
 import json
+import re
 import time
+from contextlib import suppress
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -18,10 +20,9 @@ import msgspec
 from target_activecampaign.activecampaign import errors
 from target_activecampaign.activecampaign.decoding import (
     ShapeError,
-    as_list,
     as_object,
-    as_whole_number,
     lower_keys,
+    whole_number,
 )
 from target_activecampaign.activecampaign.models import Accepted
 
@@ -42,6 +43,9 @@ _PLAIN_KINDS: dict[int, type[errors.ActiveCampaignError]] = {
 }
 _LONGEST_BATCH_ID = 200
 _LARGEST_FIGURE = 10**9
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
+_PLAUSIBLE = (946_684_800.0, 4_102_444_800.0)
+"""The years 2000 to 2099: a time beyond is a fault, and no database has room for its seconds."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -88,6 +92,9 @@ def failure(where: str, answer: Answer) -> errors.ActiveCampaignError:
     except ValueError:
         values = {}
 
+    if not _OK.start <= status < _SERVER_ERROR.stop:
+        # 100 to 199 are no answers, and 600 and above are none of HTTP's.
+        return errors.MalformedAnswer(where, status=status, detail="its status is none of HTTP's")
     if status in _REDIRECT:
         return errors.Redirected(where, status=status)
     if status in _SERVER_ERROR:
@@ -114,7 +121,7 @@ def accepted(where: str, count: int) -> Callable[[Any], Accepted]:
         values = lower_keys(as_object(answer, "answer"))
         batch_id = _batch_id(values.get("batchid"))
         success = values.get("success")
-        failed = success is False or as_whole_number(success) == 0
+        failed = success is False or whole_number(success) == 0
         if batch_id is None:
             if _is_about_imports(values) or (failed and not values.get("batchid")):
                 raise _import_failure(where, None, values, None)
@@ -140,7 +147,7 @@ def _batch_id(value: Any) -> str | None:
 def _queued(values: dict[str, Any], count: int) -> tuple[int | None, tuple[str, ...]]:
     """Return how many contacts were queued, None unless that is certain, and what is odd in it."""
     given = values.get("queued_contacts")
-    queued = as_whole_number(given)
+    queued = whole_number(given)
     if given is None:
         return None, ("has no queued_contacts",)
     if queued is None:
@@ -164,13 +171,13 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     either side does not matter.
 
     Returns:
-        Seconds, at least 0. None without the header, or if it can't be read.
+        Seconds, at least 0; infinitely many for more digits than a number has. None without the
+        header, or if it can't be read: negative, no number, no date. Of several the longest.
     """
     text = headers.get("Retry-After", "").strip()
-    if not text:
-        return None
-    if text.isascii() and text.isdecimal():
-        return float(text)
+    numbers = [float(part) for part in map(str.strip, text.split(",")) if _SECONDS.fullmatch(part)]
+    if numbers:
+        return max(numbers)
     until = _timestamp(text)
     if until is None:
         return None
@@ -179,16 +186,21 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:
-    """Read ``Date`` in seconds since the epoch; None without the header, or an unreadable one."""
-    return _timestamp(headers.get("Date", ""))
+    """Read ``Date`` in seconds since the epoch; None without the header, or an unreadable one.
+
+    A date before 2000 or after 2099 is taken for an unreadable one.
+    """
+    moment = _timestamp(headers.get("Date", ""))
+    earliest, latest = _PLAUSIBLE
+    return None if moment is None or not earliest <= moment < latest else moment
 
 
 def _timestamp(text: str) -> float | None:
-    try:
+    # Depending on the text and on Python's version, the parser raises any of these.
+    with suppress(ValueError, OverflowError, TypeError, IndexError, AttributeError):
         moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    return None
 
 
 def _import_failure(
@@ -203,7 +215,7 @@ def _import_failure(
     contacts: list[tuple[int, str]] = []
     reasons: list[str] = []
     for item in _failure_reasons(values):
-        position = as_whole_number(item.get("contact")) if isinstance(item, dict) else None
+        position = whole_number(item.get("contact")) if isinstance(item, dict) else None
         if position is not None:
             contacts.append((position, str(item.get("failureReason", ""))))
         else:
@@ -224,7 +236,11 @@ def _is_about_imports(values: dict[str, Any]) -> bool:
 
 def _failure_reasons(values: dict[str, Any]) -> list[Any]:
     reasons = values.get("failurereasons")
-    return as_list([reasons] if isinstance(reasons, str) else reasons, "failureReasons")
+    if isinstance(reasons, dict):
+        return list(reasons.values())  # PHP writes an array with gaps that way
+    if isinstance(reasons, list):
+        return reasons
+    return [reasons] if reasons else []
 
 
 def _says_rate_limit(values: dict[str, Any]) -> bool:

@@ -68,6 +68,9 @@ class RateBudget(Protocol):
     def learn(self, headers: Mapping[str, str]) -> None:
         """Take in what an answer's headers say about the limits."""
 
+    def held(self) -> float:
+        """Return the seconds that someone has to wait because the server refused; 0 for nobody."""
+
     def close(self) -> None:
         """Wake all who wait, with `BudgetClosed`."""
 
@@ -223,6 +226,11 @@ class Budget:
                     self._held_until.get("request", now), now + window.seconds
                 )
 
+    def held(self) -> float:
+        """Return the seconds that someone has to wait because the server refused; 0 for nobody."""
+        with self._changed:
+            return longest_hold(self._waiting, self._held_until, self._clock())
+
     def close(self) -> None:
         """Give no more slots: whoever waits, or asks later, gets `BudgetClosed`."""
         with self._changed:
@@ -276,6 +284,14 @@ def whole_window(limit: float | None, seconds: float) -> tuple[float, float]:
     return whole, seconds * whole / limit * _CLOCK_DRIFT
 
 
+def longest_hold(
+    waiting: Mapping[Kind, int], held_until: Mapping[Kind, float], now: float
+) -> float:
+    """Return the longest that anyone who waits has to wait for the end of a hold."""
+    rules = {rule for kind, count in waiting.items() if count for rule in RULES[kind]}
+    return max([0.0, *(held_until.get(rule, now) - now for rule in rules)])
+
+
 def default_holds(minute: float) -> dict[Kind, float]:
     """Seconds nobody sends after a refusal that names none: the length of its window."""
     return {"request": 1.0, "import": minute, "single_import": minute}
@@ -290,4 +306,6 @@ def limit_and_remaining(headers: Mapping[str, str]) -> tuple[int | None, int | N
 
 
 def _whole_number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() else None
+    digits = (text or "").strip()
+    # More digits than these are no limit of anybody's, and `int` refuses more than 4,300.
+    return int(digits) if len(digits) <= 9 and digits.isascii() and digits.isdigit() else None  # noqa: PLR2004

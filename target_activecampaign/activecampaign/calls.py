@@ -18,7 +18,7 @@ from target_activecampaign.activecampaign import answers, errors
 from target_activecampaign.activecampaign.address import parse_api_url
 from target_activecampaign.activecampaign.budget import Budget, BudgetClosed
 from target_activecampaign.activecampaign.connection import Connection
-from target_activecampaign.activecampaign.retries import Attempts
+from target_activecampaign.activecampaign.retries import MAX_RETRY_AFTER, Attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,17 +40,27 @@ PAGE_SIZE = 100
 _FIRST_CONTACT_SECONDS = 30.0
 """How long a connection is tried for while none ever stood: a wrong address shows soon."""
 
-_SERVER_AT_FAULT = 500
-"""The status from which on an answer tells no more than that there is none to be had."""
-
 _HALF_A_SECOND = 0.5
 """What a ``Date`` lacks on average, as it holds whole seconds."""
+
+_CLOCK_LEAP = 3600.0
+"""A ``Date`` that is so many seconds from what was known is believed once a second one agrees."""
+
+_LONG_WAIT = 10.0
+"""Seconds from which on it is said that the server asked for a wait."""
+
+_COUNTLESS = 1e9
+"""Seconds that are not told to the second any more."""
 
 
 class Caller:
     """A connection to one account, for use by any number of threads: `Client` without its calls.
 
     Args and errors are those of `Client`.
+
+    Attributes:
+        is_hopeless: Tells why nobody will answer, however often it is tried after an error; None
+            as long as someone may.
     """
 
     def __init__(
@@ -61,6 +71,7 @@ class Caller:
         budget: RateBudget | None = None,
         timeout: float = 30.0,
         retry_seconds: float = 300.0,
+        max_retry_after: float = MAX_RETRY_AFTER,
         pool_size: int = 8,
         user_agent: str | None = None,
     ) -> None:
@@ -70,14 +81,18 @@ class Caller:
         )
         self._budget: RateBudget = Budget() if budget is None else budget
         self._retry_seconds = retry_seconds
+        self._max_retry_after = max_retry_after
         self._closed = threading.Event()
         self._connected = False
-        self._answered_at = time.monotonic()
-        self._asked_in_vain = False
         self._count_lock = threading.Lock()
         self._request_count = 0
+        self._under_way = 0
+        self._unanswered_since: float | None = None
         self._paused_until = 0.0
+        self._asked_until = 0.0
         self._clock_lead = 0.0
+        self._other_lead = 0.0
+        self.is_hopeless: Callable[[errors.ActiveCampaignError], str | None] = lambda _: None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -103,28 +118,40 @@ class Caller:
         """Seconds until a call that is to be tried again is; 0 if there is none."""
         return max(0.0, self._paused_until - time.monotonic())
 
+    @property
+    def asked_pause(self) -> float:
+        """Seconds that a call still waits because the server asked for it; 0 if none does."""
+        return max(0.0, self._asked_until - time.monotonic(), self._budget.held())
+
     def server_time(self) -> float:
         """Tell ActiveCampaign's time now, which times in its answers are to be compared with.
 
         Returns:
             Seconds since the epoch, to half a second and the time the latest answer took: the
             local clock, put right by that answer's ``Date``. Before any answer with a ``Date``
-            it is the local clock as it is.
+            it is the local clock as it is. One ``Date`` that is an hour or more from what the
+            others said is not believed.
         """
         return time.time() + self._clock_lead
 
     def silence(self) -> float:
-        """Tell for how many seconds there has been no answer; 0 unless one was asked for in vain.
+        """Tell for how many seconds requests have been out without a whole answer; 0 if none is.
 
-        An answer that the server is at fault is none.
+        An answer that the server is at fault or that a limit is used up is none, and neither is
+        one that can't be understood.
         """
-        return time.monotonic() - self._answered_at if self._asked_in_vain else 0.0
+        since = self._unanswered_since
+        return 0.0 if since is None else time.monotonic() - since
 
-    def close(self) -> None:
-        """Send nothing more: calls that wait raise `ClientClosed`, those under way end."""
+    def close(self, *, at_once: bool = False) -> None:
+        """Send nothing more: calls that wait raise `ClientClosed`.
+
+        Args:
+            at_once: Whether those under way do so, too; else their answers are waited for.
+        """
         self._closed.set()
+        self._connection.close(at_once=at_once)
         self._budget.close()
-        self._connection.close()
 
     def _all_pages(
         self, path: str, decode: Callable[[Any], Page[T]], **filters: str | int
@@ -138,7 +165,9 @@ class Caller:
             known = len(found)
             found.update(dict.fromkeys(page.items))
             offset += len(page.items)
-            last = len(page.items) < PAGE_SIZE if page.total is None else offset >= page.total
+            # A total of fewer than have come is none.
+            told = page.total is not None and page.total >= offset
+            last = offset == page.total if told else len(page.items) < PAGE_SIZE
             if last or len(found) == known:
                 return list(found)
 
@@ -169,14 +198,16 @@ class Caller:
             once: Whether an error is raised at once if the request may have taken effect.
         """
         where = f"{method} {path}"
-        attempts = Attempts(kind, self._budget)
+        attempts = Attempts(kind, self._budget, self._max_retry_after)
         pause = 0.0
         while True:
             try:
                 with self._turn(where, kind, pause):
                     attempts.begin()
-                    answer = self._exchange(where, query, body)
-                return answers.read(where, answer, decode)
+                    # In the slot still: until it is read, nobody knows whether it is an answer.
+                    with self._asking():
+                        answer = self._exchange(where, query, body)
+                        return answers.read(where, answer, decode)
             except errors.ActiveCampaignError as error:
                 next_pause = attempts.pause_after(error, self._patience(error))
                 done = look() if look is not None and error.effect_unknown else None
@@ -186,13 +217,44 @@ class Caller:
                     raise
                 pause, brief = next_pause, error.brief
                 self._paused_until = max(self._paused_until, time.monotonic() + pause)
+                if attempts.wait_asked_for(error) is not None:
+                    self._asked_until = max(self._asked_until, time.monotonic() + pause)
+                asked = _told_wait(error.retry_after, pause)
             logger.warning(
-                "%s: %s, trying again in %.1f s (attempt %d)",
+                "%s: %s, trying again in %.1f s (attempt %d)%s",
                 where,
                 brief,
                 pause,
                 attempts.number + 1,
+                asked,
             )
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Send a request and read its answer inside; notes whether it is one."""
+        self._begin()
+        answered = False
+        try:
+            yield
+            answered = True
+        except errors.RequestRefused as refusal:
+            answered = not isinstance(refusal, errors.LimitReached)
+            raise
+        finally:
+            self._finish(answered=answered)
+
+    def _begin(self) -> None:
+        with self._count_lock:
+            self._request_count += 1
+            self._under_way += 1
+            if self._unanswered_since is None:
+                self._unanswered_since = time.monotonic()
+
+    def _finish(self, *, answered: bool) -> None:
+        with self._count_lock:
+            self._under_way -= 1
+            if answered:
+                self._unanswered_since = time.monotonic() if self._under_way else None
 
     @contextmanager
     def _turn(self, where: str, kind: Kind, pause: float) -> Iterator[None]:
@@ -207,6 +269,8 @@ class Caller:
 
     def _patience(self, error: errors.ActiveCampaignError) -> float:
         """Seconds a call may take in all, should it end in this error."""
+        if self.is_hopeless(error) is not None:
+            return -1.0
         if self._connected or not isinstance(error, errors.ConnectionFailed):
             return self._retry_seconds
         return min(self._retry_seconds, _FIRST_CONTACT_SECONDS)
@@ -217,16 +281,15 @@ class Caller:
         Raises:
             OutcomeUnknown, ClientClosed: As `Connection.exchange` does.
         """
-        with self._count_lock:
-            self._request_count += 1
-        answered = False
         try:
             answer = self._connection.exchange(where, query, body)
-            answered = answer.status < _SERVER_AT_FAULT
-        finally:
-            self._asked_in_vain = not answered
-            if answered:
-                self._answered_at = time.monotonic()
+        except errors.ConnectionFailed as error:
+            why = self.is_hopeless(error)
+            if why is None:
+                raise
+            gone = errors.ConnectionFailed(where, detail=why)
+            gone.effect_unknown = error.effect_unknown
+            raise gone from None
         self._connected = True
         self._budget.learn(answer.headers)
         self._set_clock(answer.headers)
@@ -234,12 +297,26 @@ class Caller:
 
     def _set_clock(self, headers: Mapping[str, str]) -> None:
         date = answers.date_of(headers)
-        if date is not None:
-            self._clock_lead = date + _HALF_A_SECOND - time.time()
+        if date is None:
+            return
+        lead = date + _HALF_A_SECOND - time.time()
+        # A single answer with another time is a fault; a clock that is off is off twice.
+        if min(abs(lead - self._clock_lead), abs(lead - self._other_lead)) < _CLOCK_LEAP:
+            self._clock_lead = lead
+        self._other_lead = lead
 
 
 def nothing(answer: Any) -> None:
     """Read an answer that tells no more than that it was done, with any status 2xx."""
+
+
+def _told_wait(asked: float | None, pause: float) -> str:
+    """Return what a log line says of a wait that the server asked for, if it is a long one."""
+    if asked is None or (asked < _LONG_WAIT and asked <= pause):
+        return ""
+    seconds = f"{asked:,.0f} s" if asked < _COUNTLESS else f"more than {_COUNTLESS:,.0f} s"
+    cut = ", which is more than 'max_retry_after' allows" if asked > pause else ""
+    return f": ActiveCampaign asked to wait {seconds}{cut}"
 
 
 def json_body(name: str, item: Any) -> bytes:

@@ -35,9 +35,11 @@ class Client(FieldCalls):
         api_key: The key, sent as ``Api-Token`` and shown nowhere.
         budget: The account's limits; ActiveCampaign's own by default. The client closes it
             with itself.
-        timeout: Seconds to connect, and seconds of silence until an answer is given up.
+        timeout: Seconds for a request, from connecting to the last byte of its answer.
         retry_seconds: How long one call is tried again, from its first request on. Time
-            spent waiting for the account's limits after a refusal is part of it.
+            spent waiting for the account's limits after a refusal is part of it; a wait that the
+            server asks for within it is waited to its end.
+        max_retry_after: Seconds to wait at most because the server asks for it.
         pool_size: Connections kept open: as many as threads use the client at once.
         user_agent: Value of the header ``User-Agent``.
 

@@ -7,6 +7,9 @@ else is missing or of another shape raises `ShapeError`.
 
 from __future__ import annotations
 
+import logging
+import math
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +22,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MOST_DIGITS = 18
+logger = logging.getLogger("target_activecampaign.activecampaign")
+
+_GREATEST = 2**63 - 1
+"""More than any database holds, and so no id or count."""
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 
 
 class ShapeError(ValueError):
@@ -64,8 +71,14 @@ def collection(answer: Any, name: str) -> dict[str, Any]:
 
 def total_in(values: dict[str, Any]) -> int | None:
     """Return ``meta.total`` of a collection's answer, None if it doesn't say."""
-    total = as_object(values.get("meta") or {}, "meta").get("total")
-    return None if total is None else as_number(total, "meta.total")
+    meta = values.get("meta")
+    total = meta.get("total") if isinstance(meta, dict) else None
+    number = whole_number(total)
+    if number is not None and number >= 0:
+        return number
+    if total is not None:
+        logger.warning("An answer's 'meta.total' is no number of items: it is ignored.")
+    return None
 
 
 def as_object(value: Any, place: str) -> dict[str, Any]:
@@ -95,26 +108,36 @@ def lower_keys(values: dict[str, Any]) -> dict[str, Any]:
     return {key.lower(): value for key, value in values.items()}
 
 
+def whole_number(value: Any) -> int | None:
+    """Return the whole number that `value` is or spells, None if it is or spells none.
+
+    Digits are counted before they are read: `int` refuses more than 4,300, and no id or count has
+    more than 19.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        value = int(text) if _WHOLE.fullmatch(text) else None
+    elif isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if abs(value) <= _GREATEST else None
+
+
 def as_number(value: Any, place: str) -> int:
     """Return the number that `value` is or spells."""
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ShapeError(f"{place} is not a number") from None
+    number = whole_number(value)
+    if number is None:
+        raise ShapeError(f"{place} is not a number")
+    return number
 
 
-def as_whole_number(value: Any) -> int | None:
-    """Return the whole number that `value` is or spells, such as 8, 8.0 or "8"; None if none."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    if isinstance(value, str):
-        digits = value.strip()
-        plain = digits.removeprefix("-")
-        whole = plain.isascii() and plain.isdecimal() and len(plain) <= _MOST_DIGITS
-        return int(digits) if whole else None
-    return value if isinstance(value, int) else None
+def as_id(value: Any, place: str) -> int:
+    """Return the id that `value` is or spells: a number that is not negative."""
+    number = whole_number(value)
+    if number is None or number < 0:
+        raise ShapeError(f"{place} is not an id")
+    return number
 
 
 def as_text(value: Any, place: str) -> str:
@@ -126,6 +149,8 @@ def as_text(value: Any, place: str) -> str:
 
 def as_text_or_empty(value: Any) -> str:
     """Return a text or the digits of a number, and '' for anything else."""
+    if isinstance(value, float):
+        return str(int(value) if value.is_integer() else value)
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
 
 
@@ -153,6 +178,6 @@ def as_moment(value: Any) -> float | None:
     """
     try:
         moment = msgspec.convert(value, datetime)
-    except msgspec.ValidationError:
+        return None if moment.tzinfo is None else moment.timestamp()
+    except (msgspec.ValidationError, ValueError, OverflowError):
         return None
-    return None if moment.tzinfo is None else moment.timestamp()

@@ -101,7 +101,8 @@ class FieldCalls(Caller):
             )
             yield from (one for one in page.items if one.field_id == field_id)
             offset += len(page.items)
-            last = len(page.items) < PAGE_SIZE if page.total is None else offset >= page.total
+            told = page.total is not None and page.total >= offset
+            last = offset == page.total if told else len(page.items) < PAGE_SIZE
             if last or not page.items:
                 return
             earlier = page.items

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from target_activecampaign.activecampaign.decoding import (
     Page,
     ShapeError,
+    as_id,
     as_list,
     as_moment,
     as_number,
@@ -26,6 +27,7 @@ from target_activecampaign.activecampaign.decoding import (
     lower_keys,
     page_of,
     total_in,
+    whole_number,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ WAITING = "waiting"
 _DONE = frozenset({"completed"})
 _BROKEN = frozenset({"failed", "interrupted"})
 
+_NOT_DELETED = (None, False, 0, "", "0", "false")
 _SUBSCRIBED = 1
 _UNSUBSCRIBED = 2
 
@@ -78,7 +81,7 @@ class ContactList:
         """Read one of ``lists``, as GET /lists gives them [rec]."""
         values = as_object(item, "list")
         return cls(
-            id=as_number(values.get("id"), "list.id"),
+            id=as_id(values.get("id"), "list.id"),
             name=as_text_or_empty(values.get("name")),
             string_id=as_text_or_empty(values.get("stringid")),
         )
@@ -129,7 +132,7 @@ class Field:
         cls, item: Any, options: dict[int, tuple[str, ...]], lists: dict[int, tuple[int, ...]]
     ) -> Field:
         values = as_object(item, "field")
-        number = as_number(values.get("id"), "field.id")
+        number = as_id(values.get("id"), "field.id")
         return cls(
             id=number,
             title=as_text_or_empty(values.get("title")),
@@ -146,11 +149,11 @@ def _options_by_field(answer: dict[str, Any]) -> dict[int, tuple[str, ...]]:
     for item in as_list(answer.get("fieldOptions"), "fieldOptions"):
         option = as_object(item, "fieldOption")
         entry = (
-            as_number(option.get("orderid") or 0, "fieldOption.orderid"),
-            as_number(option.get("id") or 0, "fieldOption.id"),
+            whole_number(option.get("orderid")) or 0,
+            whole_number(option.get("id")) or 0,
             as_text_or_empty(option.get("value")) or as_text_or_empty(option.get("label")),
         )
-        found.setdefault(as_number(option.get("field"), "fieldOption.field"), []).append(entry)
+        found.setdefault(as_id(option.get("field"), "fieldOption.field"), []).append(entry)
     return {number: tuple(value for *_, value in sorted(some)) for number, some in found.items()}
 
 
@@ -188,8 +191,8 @@ class FieldValue:
         """Read one of ``fieldValues``, as GET /fieldValues gives them [rec]."""
         values = as_object(item, "fieldValue")
         return cls(
-            contact_id=as_number(values.get("contact"), "fieldValue.contact"),
-            field_id=as_number(values.get("field"), "fieldValue.field"),
+            contact_id=as_id(values.get("contact"), "fieldValue.contact"),
+            field_id=as_id(values.get("field"), "fieldValue.field"),
             value=as_text_or_empty(values.get("value")),
         )
 
@@ -292,11 +295,11 @@ class Contact:
         """
         values = as_object(item, "contact")
         return cls(
-            id=as_number(values.get("id"), "contact.id"),
+            id=as_id(values.get("id"), "contact.id"),
             email=as_text_or_empty(values.get("email")),
-            bounced_hard=as_number(values.get("bounced_hard") or 0, "contact.bounced_hard"),
-            bounced_soft=as_number(values.get("bounced_soft") or 0, "contact.bounced_soft"),
-            deleted=as_number(values.get("deleted") or 0, "contact.deleted") != 0,
+            bounced_hard=whole_number(values.get("bounced_hard")) or 0,
+            bounced_soft=whole_number(values.get("bounced_soft")) or 0,
+            deleted=values.get("deleted") not in _NOT_DELETED,
             first_name=as_text_or_empty(values.get("firstName")),
             last_name=as_text_or_empty(values.get("lastName")),
             phone=as_text_or_empty(values.get("phone")),
@@ -375,7 +378,7 @@ class Membership:
         """
         values = as_object(item, "contactList")
         return cls(
-            list_id=as_number(values.get("list"), "contactList.list"),
+            list_id=as_id(values.get("list"), "contactList.list"),
             status=as_number(values.get("status"), "contactList.status"),
             subscribed_at=as_moment(values.get("sdate")),
             ended_at=as_moment(values.get("udate")),
@@ -400,7 +403,7 @@ class Tag:
         """Read one of ``tags``, as GET /tags gives them [rec]."""
         values = as_object(item, "tag")
         return cls(
-            id=as_number(values.get("id"), "tag.id"),
+            id=as_id(values.get("id"), "tag.id"),
             name=as_text_or_empty(values.get("tag")),
         )
 
@@ -422,8 +425,8 @@ class ContactTag:
         """Read one of ``contactTags``, as GET /contacts/:id/contactTags gives them [rec]."""
         values = as_object(item, "contactTag")
         return cls(
-            id=as_number(values.get("id"), "contactTag.id"),
-            tag_id=as_number(values.get("tag"), "contactTag.tag"),
+            id=as_id(values.get("id"), "contactTag.id"),
+            tag_id=as_id(values.get("tag"), "contactTag.tag"),
         )
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from target_activecampaign.activecampaign.budget import Kind, RateBudget
 
 _LONGEST_PAUSE = 30.0
+MAX_RETRY_AFTER = 300.0
+"""Seconds to wait at most because a server asks for it, unless the client is told otherwise."""
 
 
 class Attempts:
@@ -29,13 +31,17 @@ class Attempts:
     Args:
         kind: What the call counts as in the budget.
         budget: Is told when the server refuses for a limit.
+        max_retry_after: Seconds to wait at most because the server asks for it.
 
     Attributes:
         number: How often the request was sent.
     """
 
-    def __init__(self, kind: Kind, budget: RateBudget) -> None:
+    def __init__(
+        self, kind: Kind, budget: RateBudget, max_retry_after: float = MAX_RETRY_AFTER
+    ) -> None:
         self.number = 0
+        self._max_retry_after = max_retry_after
         self._kind = kind
         self._budget = budget
         self._started: float | None = None
@@ -63,19 +69,29 @@ class Attempts:
         self._failures[error.code] += 1
         if not error.retried or self._failures[error.code] == error.max_attempts:
             return None
-        pause = self._pause(error)
+        asked = self.wait_asked_for(error)
+        pause = self._pause(error, asked)
         elapsed = 0.0 if self._started is None else time.monotonic() - self._started
+        if asked is not None and elapsed <= patience:
+            return pause  # the end of the wait is known, so it is worth one more attempt
         return pause if elapsed + pause <= patience else None
 
-    def _pause(self, error: ActiveCampaignError) -> float:
+    def wait_asked_for(self, error: ActiveCampaignError) -> float | None:
+        """Return the seconds to wait because the server asks for it, None if it does not.
+
+        To ask for none at all is not to ask: nobody may knock as fast as the network allows.
+        """
+        return min(error.retry_after, self._max_retry_after) if error.retry_after else None
+
+    def _pause(self, error: ActiveCampaignError, asked: float | None) -> float:
         if isinstance(error, ImportRateLimited):
-            return self._budget.refused(self._kind, error.retry_after)
+            return self._budget.refused(self._kind, asked)
         if isinstance(error, LimitReached):
-            return self._budget.refused("request", error.retry_after)
+            return self._budget.refused("request", asked)
         if isinstance(error, ServerError) and error.status == 503:  # noqa: PLR2004
-            held = self._budget.refused("request", error.retry_after)
-            return error.retry_after or max(held, next(self._pauses))
-        return error.retry_after or next(self._pauses)
+            held = self._budget.refused("request", asked)
+            return asked or max(held, next(self._pauses))
+        return asked or next(self._pauses)
 
 
 def _pauses() -> Iterator[float]:

@@ -39,7 +39,9 @@ from target_activecampaign.activecampaign.budget import (
     BudgetClosed,
     default_holds,
     limit_and_remaining,
+    longest_hold,
 )
+from target_activecampaign.activecampaign.retries import MAX_RETRY_AFTER
 from target_activecampaign.activecampaign.shared_budget_places import open_store
 from target_activecampaign.activecampaign.shared_budget_state import (
     SharedState,
@@ -58,6 +60,9 @@ T = TypeVar("T")
 logger = logging.getLogger("target_activecampaign.activecampaign")
 
 _LONGEST_PAUSE = 2.0
+
+START_SECONDS = 30.0
+"""How long a place that is away, and may come back, is tried at the start."""
 
 _LONGEST_COURTESY = 0.05
 """Seconds that a process lets pass for others at most."""
@@ -84,6 +89,7 @@ def shared_budget(
     minute: float = 60.0,
     lease: float = 120.0,
     patience: float = 60.0,
+    max_retry_after: float = MAX_RETRY_AFTER,
 ) -> RateBudget:
     """Make a budget that all processes which are given the same place and account share.
 
@@ -104,6 +110,8 @@ def shared_budget(
             it, and which an import certainly needs less to reach the server: more than the
             client's timeout.
         patience: Seconds for which requests wait for the place when it can't be reached.
+        max_retry_after: Seconds to wait at most because the server asks for it. Longer waits are
+            neither kept in the place nor believed of it.
 
     Raises:
         ValueError: The URL is none of these, its driver is not installed, or the address is
@@ -114,7 +122,7 @@ def shared_budget(
         requests_per_second, imports_per_minute, single_imports_per_minute, minute, lease
     )
     store = open_store(url, parse_api_url(account))
-    budget = SharedBudget(store, rules, default_holds(minute), patience)
+    budget = SharedBudget(store, rules, default_holds(minute), patience, max_retry_after)
     try:
         budget.check()
     except BudgetUnavailable:
@@ -133,6 +141,7 @@ class SharedBudget:
         rules: The limits there are.
         default_hold: Seconds nobody sends after a refusal that names none.
         patience: Seconds for which the store may fail.
+        max_retry_after: Seconds to wait at most because the server asks for it.
     """
 
     def __init__(
@@ -141,8 +150,12 @@ class SharedBudget:
         rules: Mapping[Kind, Rule],
         default_hold: Mapping[Kind, float],
         patience: float,
+        max_retry_after: float = MAX_RETRY_AFTER,
     ) -> None:
         self._store = store
+        self._longest_hold = max(
+            max_retry_after, *default_hold.values(), *(rule.seconds for rule in rules.values())
+        )
         self._rules = rules
         self._default_hold = default_hold
         self._patience = patience
@@ -196,6 +209,7 @@ class SharedBudget:
             The seconds the kind is held.
         """
         seconds = self._default_hold[kind] if retry_after is None else retry_after
+        seconds = min(seconds, self._longest_hold)
         until = time.monotonic() + seconds
         with self._changed:  # noted here as well, should the kind or the store be out of reach
             self._held_until[kind] = max(self._held_until.get(kind, until), until)
@@ -216,6 +230,11 @@ class SharedBudget:
         if remaining == 0 or (limit and limit < self._known_limit):
             self._tell(lambda state: state.learn(limit, remaining))
 
+    def held(self) -> float:
+        """Return the seconds that someone has to wait because the server refused; 0 for nobody."""
+        # Without the lock, which is held while the shared place is asked.
+        return longest_hold(self._waiting.copy(), self._held_until.copy(), time.monotonic())
+
     def close(self) -> None:
         """Give no more slots: whoever waits, or asks later, gets `BudgetClosed`.
 
@@ -228,15 +247,21 @@ class SharedBudget:
             self._close_store_if_unused()
 
     def check(self) -> None:
-        """Read and write in the shared place once.
+        """Read and write in the shared place once; one that starts anew gets some time for it.
 
         Raises:
             BudgetUnavailable: It can't be done.
         """
-        try:
-            self._update(lambda _: None)
-        except StoreFailure as failure:
-            raise BudgetUnavailable(self._store.place, failure) from None
+        deadline = time.monotonic() + min(START_SECONDS, self._patience)
+        while True:
+            try:
+                self._update(lambda _: None)
+            except StoreFailure as failure:
+                if not failure.may_pass or time.monotonic() >= deadline:
+                    raise BudgetUnavailable(self._store.place, failure) from None
+            else:
+                return
+            time.sleep(max(0.0, self._down_until - time.monotonic()))
 
     @contextmanager
     def _in_use(self) -> Iterator[None]:
@@ -297,8 +322,8 @@ class SharedBudget:
             BudgetUnavailable: The store has failed for too long.
         """
         try:
-            wait, own_wait = self._update(
-                lambda state: (state.take(kind, slot), state.own_wait(kind))
+            wait, own_wait, holds = self._update(
+                lambda state: (state.take(kind, slot), state.own_wait(kind), state.holds())
             )
         except StoreFailure as failure:
             failing_since = self._failing_since or 0.0
@@ -310,6 +335,8 @@ class SharedBudget:
             courtesy = self._courtesy[kind]
             pause = wait + random.uniform(0, courtesy) if wait > 0 else courtesy  # noqa: S311
             now = time.monotonic()
+            for name, seconds in holds.items():
+                self._held_until[name] = max(self._held_until.get(name, now), now + seconds)
             self._next_ask[kind], self._own_rule_until[kind] = now + pause, now + own_wait
             taken = wait <= 0
         self._changed.notify_all()
@@ -329,7 +356,7 @@ class SharedBudget:
         def change_document(
             document: bytes | None, now: float
         ) -> tuple[bytes | None, tuple[SharedState, T]]:
-            state = SharedState(document, now, self._rules)
+            state = SharedState(document, now, self._rules, self._longest_hold)
             if self._known_origin not in {None, state.origin}:
                 state.begin_anew()
             result = change(state)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from target_activecampaign.activecampaign.postgres_errors import may_pass
 from target_activecampaign.activecampaign.shared_budget_state import StoreFailure
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class PostgresStore:
                     self._connection.execute(_WRITE, (new, self._account))
         except psycopg.Error as error:
             self.close()
-            raise StoreFailure(error) from None
+            raise StoreFailure(error, may_pass=may_pass(error)) from None
         return result
 
     def close(self) -> None:

@@ -73,7 +73,7 @@ class RedisStore:
                 if new is None or self._replace([self._key], [old or b"", new, _KEPT_SECONDS]):
                     return result
         except redis.RedisError as error:
-            raise StoreFailure(error) from None
+            raise StoreFailure(error, may_pass=_may_pass(error)) from None
 
     def close(self) -> None:
         """Close the connection."""
@@ -85,3 +85,11 @@ class RedisStore:
             pipeline.time()
             document, (seconds, microseconds) = pipeline.execute()
         return document, seconds + microseconds / 1e6
+
+
+def _may_pass(error: redis.RedisError) -> bool:
+    """Whether the server may just be starting anew, or handing over to another."""
+    if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)):
+        return False
+    away = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)
+    return isinstance(error, away) or str(error).startswith(("MASTERDOWN", "CLUSTERDOWN"))

@@ -71,7 +71,7 @@ class SqliteStore:
         except OSError as error:
             raise StoreFailure(private_files.explained(error)) from None
         except sqlite3.Error as error:
-            raise StoreFailure(self._reason(error)) from None
+            raise StoreFailure(self._reason(error), may_pass="locked" in str(error)) from None
 
     def close(self) -> None:
         """Close the file."""

@@ -13,6 +13,7 @@ seconds; as a process may be held up between taking a slot and sending, that is 
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 
 from target_activecampaign.activecampaign.budget import ARRIVAL, RULES, whole_window
+from target_activecampaign.activecampaign.retries import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from target_activecampaign.activecampaign.budget import Kind
 
 T = TypeVar("T")
+
+logger = logging.getLogger("target_activecampaign.activecampaign")
 
 UNANSWERED = 0.5
 """Seconds after a slot was given out in which a request that is no import reaches the server."""
@@ -44,9 +48,11 @@ class StoreFailure(Exception):  # noqa: N818 - becomes a `BudgetUnavailable` if 
 
     Args:
         reason: Why: a clause, or the error, whose first line says it.
+        may_pass: Whether the place may just be starting anew.
     """
 
-    def __init__(self, reason: str | Exception) -> None:
+    def __init__(self, reason: str | Exception, *, may_pass: bool = False) -> None:
+        self.may_pass = may_pass
         lines = str(reason).strip().splitlines() or [type(reason).__name__]
         super().__init__(lines[0].rstrip("."))
 
@@ -129,25 +135,34 @@ class SharedState:
     """A document at one moment.
 
     Args:
-        document: As `document` gave it; None to begin with.
+        document: As `document` gave it; None to begin with. What no such document can hold, a
+            hold or a slot in a far future or a limit of none, is put right.
         now: The time in seconds. Should it be earlier than when the document was written (the
             clock was set back, or the machine started anew and counts from there), all goes on
             as if no time had passed.
         rules: The reader's own limits, only those that limit anything.
-
-    Raises:
-        StoreFailure: It is no such document.
+        longest_hold: Seconds that a hold lasts at most.
     """
 
-    def __init__(self, document: bytes | None, now: float, rules: Mapping[Kind, Rule]) -> None:
+    def __init__(
+        self,
+        document: bytes | None,
+        now: float,
+        rules: Mapping[Kind, Rule],
+        longest_hold: float = MAX_RETRY_AFTER,
+    ) -> None:
         self._now = now
         self._rules = rules
-        self._changed = document is None
-        self._kept = (
-            _Document(now, secrets.token_hex(4)) if document is None else _decoded(document)
-        )
+        self._longest_hold = longest_hold
+        kept = None if document is None else _decoded(document)
+        self._changed = kept is None
+        self._kept = _Document(now, secrets.token_hex(4)) if kept is None else kept
+        if document is not None and kept is None:
+            logger.warning("The rate budget that is shared was damaged: it is begun anew.")
+            self.begin_anew()
         if now < self._kept.at:
             self._move(now - self._kept.at)
+        self._put_right()
         if now >= self._kept.lessons_until:
             self._kept.limit = self._kept.arrival = None
 
@@ -194,6 +209,15 @@ class SharedState:
             seen_by = self._now + (lease if math.isinf(arrival) else max(arrival, lease))
             self._put(name, _Slot(slot, self._now, seen_by))
         return 0.0
+
+    def holds(self) -> dict[Kind, float]:
+        """Seconds that nobody may send because the server refused, by kind."""
+        held_until = self._kept.held_until
+        return {
+            kind: held_until[kind] - self._now
+            for kind in RULES
+            if held_until.get(kind, self._now) > self._now
+        }
 
     def own_wait(self, name: Kind) -> float:
         """Seconds until a rule may let a request through, whatever the others do; 0 if now."""
@@ -271,8 +295,29 @@ class SharedState:
 
     def _hold(self, name: Kind, seconds: float) -> None:
         held_until = self._kept.held_until.get(name, self._now)
-        self._kept.held_until[name] = max(held_until, self._now + seconds)
+        until = self._now + min(seconds, self._longest_hold)
+        self._kept.held_until[name] = max(held_until, until)
         self._changed = True
+
+    def _put_right(self) -> None:
+        """Bound what is kept by what can have been written at this time."""
+        kept, now = self._kept, self._now
+        latest = now + self._longest_hold
+        if any(until > latest for until in kept.held_until.values()):
+            kept.held_until = {name: min(until, latest) for name, until in kept.held_until.items()}
+            self._changed = True
+        for name, rule in self._rules.items():
+            last = now + max(rule.lease, rule.seconds, self._longest_hold)
+            for slot in self._slots(name):
+                if slot.sent > now or slot.seen_by > last:
+                    slot.sent, slot.seen_by = min(slot.sent, now), min(slot.seen_by, last)
+                    self._changed = True
+        if kept.limit is not None and kept.limit < 1:
+            kept.limit, self._changed = None, True
+        if kept.arrival is not None and not 0 <= kept.arrival <= self._longest_hold:
+            kept.arrival, self._changed = None, True
+        if kept.lessons_until > now + LESSON_SECONDS:
+            kept.lessons_until, self._changed = now + LESSON_SECONDS, True
 
     def _move(self, seconds: float) -> None:
         kept = self._kept
@@ -285,8 +330,9 @@ class SharedState:
         self._changed = True
 
 
-def _decoded(document: bytes) -> _Document:
+def _decoded(document: bytes) -> _Document | None:
+    """Read a document; None if it is none, or has a time that is no number."""
     try:
         return msgspec.json.decode(document, type=_Document)
-    except msgspec.MsgspecError:
-        raise StoreFailure("something else is kept in the budget's place") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
+        return None

@@ -100,12 +100,12 @@ class Ledger:
 
     def _enter(self, run_id: str) -> None:
         clock = self.now
-        account = _account(self._store, self._identity)
+        account = self._store.repeat(lambda: _account(self._store, self._identity))
+        self._runs = Runs(self._store, account, run_id, clock())
+        self.cut_off = self._runs.cut_off
         self._waiting = Waiting(self._store, account)
         # What a run that was cut off has left to be written.
         self._waiting.write()
-        self._runs = Runs(self._store, account, run_id, clock())
-        self.cut_off = self._runs.cut_off
         self.journal = Journal(self._store, account, run_id, clock, self._waiting)
         self.members = Members(self._store, account, self._waiting)
         self.segments = Segments(self._store, account, run_id)
@@ -169,8 +169,12 @@ def last_mapping(store: Store, identity: str, stream: str, list_id: int) -> str 
         LedgerError: The ledger can't be used.
     """
     table = tables.account
-    with store.transaction() as db:
-        number = db.execute(sa.select(table.c.id).where(table.c.identity == identity)).scalar()
+
+    def number_of() -> int | None:
+        with store.transaction() as db:
+            return db.execute(sa.select(table.c.id).where(table.c.identity == identity)).scalar()
+
+    number = store.repeat(number_of)
     if number is None:
         return None
     segments = Segments(store, number, "")

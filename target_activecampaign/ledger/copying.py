@@ -15,8 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from target_activecampaign import private_files, sqlite_files
+from target_activecampaign.activecampaign.postgres_errors import may_pass
 from target_activecampaign.ledger import forms, tables
 from target_activecampaign.ledger.store import (
+    AwayLedgerError,
     DamagedLedgerError,
     LedgerError,
     MissingLedgerError,
@@ -24,6 +26,7 @@ from target_activecampaign.ledger.store import (
     check_file,
     newer,
     place_of,
+    repeat,
     why_not,
 )
 from target_activecampaign.sqlite_files import State
@@ -59,7 +62,7 @@ def copy(url: str, identity: str, folder: Path) -> str:
     copied = f"sqlite:///{path}"
     os.close(private_files.create(path))
     try:
-        _copy(url, identity, path)
+        repeat(lambda: _copy(url, identity, path), place_of(url), lambda: _empty(path))
         _check(copied, place_of(url))
     except MissingLedgerError:
         path.unlink()
@@ -71,6 +74,13 @@ def copy(url: str, identity: str, folder: Path) -> str:
             place_of(url),
         )
     return copied
+
+
+def _empty(path: Path) -> None:
+    """Take what an attempt has copied out of a copy."""
+    path.write_bytes(b"")
+    for ending in ("-wal", "-shm"):
+        Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
 def _copy(url: str, identity: str, path: Path) -> None:
@@ -85,7 +95,9 @@ def _copy(url: str, identity: str, path: Path) -> None:
             word in str(error) for word in sqlite_files.DAMAGED_TEXTS
         ):
             raise DamagedLedgerError from None
-        raise LedgerError(why_not(url, error, "read")) from None
+        cause = getattr(error, "orig", None) or error
+        kind = AwayLedgerError if not url.startswith("sqlite") and may_pass(cause) else LedgerError
+        raise kind(why_not(url, error, "read")) from None
 
 
 def _copy_file(ledger: Path, path: Path) -> None:

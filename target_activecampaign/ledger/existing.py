@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 
 from target_activecampaign.ledger.driver import insert_into
+from target_activecampaign.ledger.store import repeatable
 from target_activecampaign.ledger.tables import account as account_table
 from target_activecampaign.ledger.tables import existing as table
 
@@ -43,6 +44,7 @@ class ExistingContacts:
         self.in_use = False
         self._reading = 0
 
+    @repeatable
     def progress(self) -> Progress:
         """How far the index goes."""
         with self._store.transaction() as db:
@@ -54,6 +56,7 @@ class ExistingContacts:
             row = db.execute(sa.select(*columns).where(account_table.c.id == self._account)).one()
             return Progress(row[0] or 0, row[1], row[2])
 
+    @repeatable
     def add(self, people: Collection[bytes], reading: int, after: int | None = None) -> None:
         """Add people.
 
@@ -77,6 +80,7 @@ class ExistingContacts:
             if after is not None:
                 db.execute(self._mine().values(index_after=after))
 
+    @repeatable
     def read_through(self, after: int, total: int | None, reading: int) -> None:
         """Note that a reading has had all contacts, so that those of older ones are no more."""
         with self._store.transaction(account=self._account) as db:
@@ -91,6 +95,7 @@ class ExistingContacts:
         if self.in_use:
             self.add(people, self._reading)
 
+    @repeatable
     def among(self, people: Collection[bytes]) -> set[bytes]:
         """Those of some people whom the account has."""
         with self._store.transaction() as db:

@@ -75,9 +75,13 @@ def choose(store: Store, choice: Choice) -> Chosen:
         ChoiceError: The ledger has no such thing, or more than one, or a run goes on with it.
         LedgerError: The ledger can't be used.
     """
-    with store.transaction() as db:
-        write_all(store, db)
-        return _chosen(db, choice)
+
+    def choose_now() -> Chosen:
+        with store.transaction() as db:
+            write_all(store, db)
+            return _chosen(db, choice)
+
+    return store.repeat(choose_now)
 
 
 def forget(store: Store, choice: Choice) -> Chosen:
@@ -86,10 +90,21 @@ def forget(store: Store, choice: Choice) -> Chosen:
     Raises:
         ChoiceError, LedgerError: As `choose`.
     """
+    found: list[Chosen] = []
+    return store.repeat(lambda: _forget(store, choice, found))
+
+
+def _forget(store: Store, choice: Choice, found: list[Chosen]) -> Chosen:
     member, segment = tables.member, tables.segment
     with store.transaction(alone=True) as db:
         write_all(store, db)
-        chosen = _chosen(db, choice)
+        try:
+            chosen = _chosen(db, choice)
+        except ChoiceError:
+            if found:
+                return found[0]  # that was committed, and only the answer to it was lost
+            raise
+        found[:] = [chosen]
         numbers = list(chosen.segments)
         db.execute(member.delete().where(member.c.segment.in_(numbers)))
         db.execute(segment.delete().where(segment.c.id.in_(numbers)))
@@ -113,6 +128,14 @@ def forget_person(store: Store, keys: Collection[str], connection: str | None = 
         ChoiceError: There is no such account, or a run goes on that may hold the person.
         LedgerError: The ledger can't be used.
     """
+    most = [0, 0, 0]
+    store.repeat(lambda: _forget_person(store, keys, connection, most))
+    return PersonRows(*most)
+
+
+def _forget_person(
+    store: Store, keys: Collection[str], connection: str | None, most: list[int]
+) -> None:
     member, segment, existing = tables.member, tables.segment, tables.existing
     counts = [0, 0, 0]
     with store.transaction(alone=True) as db:
@@ -131,7 +154,8 @@ def forget_person(store: Store, keys: Collection[str], connection: str | None = 
             counts[0] += db.execute(in_members).rowcount
             counts[1] += db.execute(in_existing).rowcount
             counts[2] += strip(store, db, runs, people=people)
-    return PersonRows(*counts)
+        # After a commit whose answer was lost, another attempt finds none.
+        most[:] = map(max, most, counts)
 
 
 def _chosen(db: sa.Connection, choice: Choice) -> Chosen:

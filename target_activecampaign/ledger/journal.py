@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from target_activecampaign.ledger.driver import Statement
 from target_activecampaign.ledger.marks import PLAIN, Contacts, write, write_lost
+from target_activecampaign.ledger.store import repeatable
 from target_activecampaign.ledger.tables import import_ as table
 from target_activecampaign.ledger.waiting import decoded
 
@@ -73,6 +74,7 @@ class Journal:
         self._run_id = run_id
         self._clock = clock
 
+    @repeatable
     def leftovers(self) -> list[Leftover]:
         """The imports that dead runs left in flight; to be asked for before the first post."""
         with self._store.transaction() as db:
@@ -86,17 +88,33 @@ class Journal:
     def posting(self, contacts: Iterable[tuple[bytes, Sequence[Mark]]]) -> int:
         """Write down contacts that are about to be posted; returns the import's number."""
         some = list(contacts)
-        with self._store.transaction() as db:
-            result = _post.execute(db, [(self._run_id, self._clock(), _encoder.encode(some))])
-            number = int(
-                result.lastrowid if self._store.is_file else result.inserted_primary_key[0]  # type: ignore[index]
-            )
+        row = (self._run_id, self._clock(), _encoder.encode(some))
+        sent: list[bool] = []
+        number = self._store.repeat(lambda: self._enter(row, sent))
         if self._waiting.allowed and PLAIN.issuperset(
             {mark.membership for _, marks in some for mark in marks}
         ):
             self._plain[number] = [person for person, _ in some]
         return number
 
+    def _enter(self, row: tuple[str, float, bytes], sent: list[bool]) -> int:
+        """Write an import down, unless that was done and only the answer was lost."""
+        with self._store.transaction() as db:
+            if sent:
+                run, posted, contacts = row
+                there = sa.select(table.c.id).where(
+                    table.c.run == run, table.c.posted == posted, table.c.contacts == contacts
+                )
+                number = db.execute(there).scalar()
+                if number is not None:
+                    return int(number)
+            sent.append(True)
+            result = _post.execute(db, [row])
+            return int(
+                result.lastrowid if self._store.is_file else result.inserted_primary_key[0]  # type: ignore[index]
+            )
+
+    @repeatable
     def accepted(self, number: int, batch_id: str | None) -> None:
         """Note ActiveCampaign's id for an import; None takes back one that can't be trusted.
 
@@ -117,11 +135,18 @@ class Journal:
             self._waiting.imported(number, people, self._clock())
             return people
         self._waiting.write_if_any()
+        found: list[tuple[float, Contacts]] = []
+        self._store.repeat(lambda: self._write_imported(number, failed, found))
+        return [person for person, _ in found[0][1] if person not in failed]
+
+    def _write_imported(
+        self, number: int, failed: set[bytes], found: list[tuple[float, Contacts]]
+    ) -> None:
         with self._store.transaction(account=self._account) as db:
-            posted, everyone = self._taken(db, number)
-            contacts = [one for one in everyone if one[0] not in failed]
-            write(db, [(contacts, posted, self._clock())])
-        return [person for person, _ in contacts]
+            if self._take(db, number, found):
+                posted, everyone = found[0]
+                contacts = [one for one in everyone if one[0] not in failed]
+                write(db, [(contacts, posted, self._clock())])
 
     def people(self, number: int) -> set[bytes]:
         """Return the people of an import that is in flight."""
@@ -133,17 +158,33 @@ class Journal:
         """Note that nobody knows what became of an import: its answer was lost."""
         self._plain.pop(number, None)
         self._waiting.write_if_any()
+        found: list[tuple[float, Contacts]] = []
+        self._store.repeat(lambda: self._write_lost(number, found))
+
+    def _write_lost(self, number: int, found: list[tuple[float, Contacts]]) -> None:
         with self._store.transaction(account=self._account) as db:
-            posted, contacts = self._taken(db, number)
-            write_lost(db, contacts, posted)
+            if self._take(db, number, found):
+                posted, contacts = found[0]
+                write_lost(db, contacts, posted)
 
-    def _taken(self, db: sa.Connection, number: int) -> tuple[float, Contacts]:
+    def _take(self, db: sa.Connection, number: int, found: list[tuple[float, Contacts]]) -> bool:
+        """Take an import out of the table; False if an earlier attempt has done so.
+
+        Args:
+            db: The transaction.
+            number: The import's number.
+            found: When it was posted, and its contacts: what the first attempt has found.
+        """
         mine = table.c.id == number
-        posted, blob = db.execute(sa.select(table.c.posted, table.c.contacts).where(mine)).one()
-        contacts = decoded(self._store, blob)
+        result = db.execute(sa.select(table.c.posted, table.c.contacts).where(mine))
+        row = result.first() if found else result.one()
+        if row is None:
+            return False  # that was committed, and only the answer to it was lost
+        found[:] = [(row.posted, decoded(self._store, row.contacts))]
         db.execute(table.delete().where(mine))
-        return posted, contacts
+        return True
 
+    @repeatable
     def dropped(self, number: int) -> None:
         """Forget an import of which nothing came."""
         self._plain.pop(number, None)

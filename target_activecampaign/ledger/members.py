@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from target_activecampaign.ledger.marks import Mark, write
+from target_activecampaign.ledger.store import repeatable
 from target_activecampaign.ledger.tables import (
     CURRENT,
     FOUND,
@@ -93,6 +94,7 @@ class Members:
         rows = self.rows(segments, people)
         return {person: known(some) for person, some in rows.items()}
 
+    @repeatable
     def rows(self, segments: Collection[int], people: Collection[bytes]) -> dict[bytes, list[Row]]:
         """What is known of people as the database has it, by person."""
         found: dict[bytes, list[Row]] = {}
@@ -137,24 +139,33 @@ class Members:
         lacking = [{"p": person, "a": address} for person, address in addresses]
         if not (outdated or raws or lacking or (unchanged and sighting)):
             return
-        with self._store.transaction(account=self._account) as db:
-            if changed and sighting:
-                count = segment_table.update().where(segment_table.c.id == segment)
-                db.execute(count.values(changed=segment_table.c.changed + changed))
-            if outdated:
-                change = table.update().where(mine, table.c.person.in_(outdated))
-                db.execute(change.values(digest=None, **sighting))
-            if unchanged and sighting:
-                change = table.update().where(mine, table.c.person.in_(unchanged))
-                db.execute(change.values(**sighting))
-            if raws:
-                one = table.update().where(mine, table.c.person == sa.bindparam("p"))
-                values = [{"p": person, "r": raw} for person, raw in raws]
-                db.execute(one.values(raw=sa.bindparam("r")), values)
-            if lacking:
-                one = table.update().where(mine, table.c.person == sa.bindparam("p"))
-                db.execute(one.values(address=sa.bindparam("a")), lacking)
+        counted: list[int] = []  # what it comes to in the end, however often it is written
 
+        def write_note() -> None:
+            with self._store.transaction(account=self._account) as db:
+                if changed and sighting:
+                    one_segment = segment_table.c.id == segment
+                    if not counted:
+                        before = sa.select(segment_table.c.changed).where(one_segment)
+                        counted.append(int(db.execute(before).scalar_one()) + changed)
+                    db.execute(segment_table.update().where(one_segment).values(changed=counted[0]))
+                if outdated:
+                    change = table.update().where(mine, table.c.person.in_(outdated))
+                    db.execute(change.values(digest=None, **sighting))
+                if unchanged and sighting:
+                    change = table.update().where(mine, table.c.person.in_(unchanged))
+                    db.execute(change.values(**sighting))
+                if raws:
+                    one = table.update().where(mine, table.c.person == sa.bindparam("p"))
+                    values = [{"p": person, "r": raw} for person, raw in raws]
+                    db.execute(one.values(raw=sa.bindparam("r")), values)
+                if lacking:
+                    one = table.update().where(mine, table.c.person == sa.bindparam("p"))
+                    db.execute(one.values(address=sa.bindparam("a")), lacking)
+
+        self._store.repeat(write_note)
+
+    @repeatable
     def outdate(self, segments: Collection[int], people: Collection[bytes]) -> None:
         """Note that people are about to leave: what was delivered of them counts no more."""
         self._waiting.write()
@@ -164,6 +175,7 @@ class Members:
 
     # A mirror's questions
 
+    @repeatable
     def any_current(self, segment: int) -> bool:
         """Whether anybody is in a segment as far as is known."""
         self._waiting.write()
@@ -171,6 +183,7 @@ class Members:
             mine = sa.and_(table.c.segment == segment, table.c.membership.in_(CURRENT))
             return db.execute(sa.select(table.c.person).where(mine).limit(1)).first() is not None
 
+    @repeatable
     def sighted(self, segment: int, seen: int) -> int:
         """How many people a pass has had."""
         self._waiting.write()
@@ -213,23 +226,23 @@ class Members:
         owned = sa.exists().where(theirs, other.c.membership == OURS).correlate(table)
         columns = (table.c.person, table.c.address, table.c.membership, table.c.since, table.c.at)
         while True:
-            with self._store.transaction() as db:
-                rows = db.execute(
-                    sa.select(*columns, owned.label("owns"))
-                    .where(
-                        table.c.segment == segment,
-                        table.c.person > after,
-                        table.c.seen != seen,
-                        table.c.address.is_not(None),
-                        sa.or_(
-                            table.c.membership.in_(CURRENT),
-                            sa.and_(table.c.membership == LEFT, table.c.asked.is_not(None)),
-                        ),
-                        sa.not_(holds),
-                    )
-                    .order_by(table.c.person)
-                    .limit(_CHUNK)
-                ).all()
+            question = (
+                sa.select(*columns, owned.label("owns"))
+                .where(
+                    table.c.segment == segment,
+                    table.c.person > after,
+                    table.c.seen != seen,
+                    table.c.address.is_not(None),
+                    sa.or_(
+                        table.c.membership.in_(CURRENT),
+                        sa.and_(table.c.membership == LEFT, table.c.asked.is_not(None)),
+                    ),
+                    sa.not_(holds),
+                )
+                .order_by(table.c.person)
+                .limit(_CHUNK)
+            )
+            rows = self._store.repeat(lambda question=question: self._all(question))  # type: ignore[misc]
             if not rows:
                 return
             yield [
@@ -245,6 +258,11 @@ class Members:
             ]
             after = rows[-1].person
 
+    def _all(self, question: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        with self._store.transaction() as db:
+            return db.execute(question).all()
+
+    @repeatable
     def opted_out(self, segments: Sequence[int], people: Collection[bytes]) -> int:
         """Note that people are off the list by their own doing; returns how many were known.
 
@@ -280,9 +298,14 @@ class Members:
     def left(self, people: Iterable[tuple[bytes, Sequence[Mark]]], at: float) -> None:
         """Note that people have left, where no import was needed for it."""
         self._waiting.write_if_any()
+        some = list(people)
+        self._store.repeat(lambda: self._left(some, at))
+
+    def _left(self, people: list[tuple[bytes, Sequence[Mark]]], at: float) -> None:
         with self._store.transaction(account=self._account) as db:
             write(db, [(people, at, at)])
 
+    @repeatable
     def surely_left(self, segments: Sequence[int], people: Collection[bytes]) -> None:
         """Note that people who have left are off the list indeed."""
         self._waiting.write()
@@ -294,6 +317,7 @@ class Members:
             )
             db.execute(change.values(asked=None, address=None))
 
+    @repeatable
     def let_stay(self, segment: int, people: Collection[bytes]) -> None:
         """Note that people are no longer in a stream and stay on the list: they are not ours."""
         self._waiting.write_if_any()
@@ -317,7 +341,8 @@ class Members:
         """Note what someone turned out to be of whom it was not known who put them on the list."""
         self._change(segment, person, membership=OURS if ours else FOUND)
 
-    def _change(self, segment: int, person: bytes, **values: Any) -> None:
+    @repeatable
+    def _change(self, segment: int, person: bytes, /, **values: Any) -> None:
         self._waiting.write_if_any()
         with self._store.transaction(account=self._account) as db:
             mine = sa.and_(table.c.segment == segment, table.c.person == person)

@@ -149,6 +149,10 @@ def overview(store: Store) -> Overview:
     Raises:
         LedgerError: It can't be used.
     """
+    return store.repeat(lambda: _overview(store))
+
+
+def _overview(store: Store) -> Overview:
     with store.transaction() as db:
         accounts = db.execute(sa.select(tables.account).order_by(tables.account.c.id)).all()
         return Overview(
@@ -166,8 +170,12 @@ def size(store: Store) -> int:
     Raises:
         LedgerError: It can't be used.
     """
-    with store.transaction() as db:
-        return _size(db)
+
+    def look() -> int:
+        with store.transaction() as db:
+            return _size(db)
+
+    return store.repeat(look)
 
 
 def set_aside(store: Store) -> list[str]:

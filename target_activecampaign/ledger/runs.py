@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from target_activecampaign.ledger.store import LedgerError
+from target_activecampaign.ledger.store import LedgerError, repeatable
 from target_activecampaign.ledger.tables import import_ as import_table
 from target_activecampaign.ledger.tables import run as table
 
@@ -48,8 +48,16 @@ class Runs:
         self._store = store
         self._account = account
         self._run_id = run_id
-        with store.transaction(alone=True) as db:
-            self.cut_off = self._take_over(db, now)
+        found: list[float | None] = []
+
+        def take_over() -> None:
+            with store.transaction(alone=True) as db:
+                # Was it committed already, and only the answer to that lost?
+                if not found or db.execute(sa.select(table.c.id).where(self._mine)).first() is None:
+                    found[:] = [self._take_over(db, now)]
+
+        store.repeat(take_over)
+        self.cut_off = found[0]
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="ledger", daemon=True)
         self._heart.start()
@@ -92,6 +100,7 @@ class Runs:
         self._ended.set()
         self._heart.join()
 
+    @repeatable
     def end(self, now: float, outcome: str, counts: Mapping[str, Any]) -> None:
         """Note that this run has ended, with all that it read settled and its STATE out."""
         self._still()
@@ -110,6 +119,7 @@ class Runs:
             names = [row.id for row in db.execute(old)]
             db.execute(table.delete().where(table.c.id.in_(names)))
 
+    @repeatable
     def abandon(self, outcome: str, counts: Mapping[str, Any]) -> None:
         """Note that this run has ended with something left: the next one takes over from it."""
         self._still()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 
 from target_activecampaign.ledger.runs import living
-from target_activecampaign.ledger.store import LedgerError
+from target_activecampaign.ledger.store import LedgerError, repeatable
 from target_activecampaign.ledger.tables import run as run_table
 from target_activecampaign.ledger.tables import segment as table
 
@@ -51,6 +51,7 @@ class Segments:
         self._account = account
         self._run_id = run_id
 
+    @repeatable
     def claim(self, stream: str, list_id: int, *, mirror: bool, mark: str | None) -> SegmentState:
         """Take a segment for this run alone; made where there is none.
 
@@ -96,6 +97,7 @@ class Segments:
             found.changed,
         )
 
+    @repeatable
     def known_as(self, stream: str, list_id: int) -> str:
         """The name under which a stream is in the ledger: its own, or one that is it in NFC.
 
@@ -112,6 +114,7 @@ class Segments:
         same = [one for one in names if unicodedata.normalize("NFC", one) == wanted]
         return stream if stream in same or not same else min(same)
 
+    @repeatable
     def mapping(self, stream: str, list_id: int) -> str | None:
         """What was remembered of a segment's mapping."""
         mine = sa.and_(
@@ -126,6 +129,7 @@ class Segments:
         """Remember a segment's mapping, as text of the caller's own form."""
         self._change(segment, {"mapping": mapping})
 
+    @repeatable
     def siblings(self, segment: int, list_id: int, mark: str | None) -> list[int]:
         """The other segments that give the same mark, or without one, the same list."""
         same = table.c.list == list_id if mark is None else table.c.mark == plain(mark)
@@ -151,6 +155,7 @@ class Segments:
         """Note that a guard has stopped a pass."""
         self._change(segment, {"tripped": True})
 
+    @repeatable
     def changed(self, segment: int) -> int:
         """How many profiles have changed since the latest complete pass."""
         with self._store.transaction() as db:
@@ -161,6 +166,7 @@ class Segments:
         """Count changed profiles anew."""
         self._change(segment, {"changed": 0})
 
+    @repeatable
     def _change(self, segment: int, values: dict[str, object]) -> None:
         with self._store.transaction(account=self._account) as db:
             db.execute(table.update().where(table.c.id == segment).values(values))

@@ -6,22 +6,38 @@ import logging
 import secrets
 import sqlite3
 import threading
+import time
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from target_activecampaign import private_files, sqlite_files
+from target_activecampaign.activecampaign.postgres_errors import may_pass
 from target_activecampaign.extras import how_to_install
 from target_activecampaign.ledger import forms, tables
 from target_activecampaign.sqlite_files import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Concatenate
+
+    from typing_extensions import ParamSpec
+
+    P = ParamSpec("P")
+
+T = TypeVar("T")
 
 logger = logging.getLogger("target-activecampaign")
+
+PATIENCE_SECONDS = 30.0
+"""How long a ledger is tried again that is away, as a server that restarts is."""
+_LONGEST_PAUSE = 3.0
+_CONNECTING = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
+"""For PostgreSQL, unless the URL says otherwise: a network that is gone says nothing."""
 
 _LOCK = 5_172_023
 """The number of PostgreSQL's advisory lock for what only one process may do at a time."""
@@ -43,6 +59,37 @@ class DamagedLedgerError(LedgerError):
 
 class MissingLedgerError(LedgerError):
     """There is no ledger, and none was to be made."""
+
+
+class AwayLedgerError(LedgerError):
+    """The ledger can't be reached now; it may be in a while.
+
+    Attributes:
+        given_up: Whether it was waited for already.
+    """
+
+    given_up = False
+
+
+class _HasStore(Protocol):
+    _store: Store
+
+
+S = TypeVar("S", bound=_HasStore)
+
+
+def repeatable(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Let a method start anew for a while when the ledger is away.
+
+    It must be right to call it twice, also when its transaction was committed and only the answer
+    to that was lost.
+    """
+
+    @wraps(method)
+    def repeated(self: S, /, *args: P.args, **how: P.kwargs) -> T:
+        return self._store.repeat(lambda: method(self, *args, **how))
+
+    return repeated
 
 
 class Store:
@@ -78,10 +125,19 @@ class Store:
         """Open the database and see that the tables are there; returns the key."""
         self._open()
         try:
-            return self._prepare()
+            return self.repeat(self._prepare)
         except BaseException:
             self.engine.dispose()
             raise
+
+    def repeat(self, action: Callable[[], T]) -> T:
+        """Do something that may be done twice, again and again while the ledger is away.
+
+        Raises:
+            LedgerError: It is away for too long, or can't be used.
+        """
+        # All connections: that to a server that is a standby now would stay as it is.
+        return repeat(action, self.place, self.engine.dispose)
 
     def _open(self) -> None:
         try:
@@ -251,7 +307,15 @@ class Store:
                 f"The user of 'ledger_url' may not make or use the ledger {self.place}: have an "
                 f"administrator run `CREATE SCHEMA {forms.SCHEMA} AUTHORIZATION {user}` there."
             )
-        return LedgerError(why_not(self._url, error, "used"))
+        kind = AwayLedgerError if self._is_away(error, cause) else LedgerError
+        return kind(why_not(self._url, error, "used"))
+
+    def _is_away(self, error: Exception, cause: Any) -> bool:
+        """Whether the same may succeed in a while."""
+        if self._url.startswith("sqlite"):
+            return any(word in str(cause) for word in ("database is locked", "database is busy"))
+        lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+        return lost or (cause is not None and may_pass(cause))
 
 
 def why_not(url: str, error: Exception, done: str) -> str:
@@ -350,6 +414,40 @@ def file_of(url: str) -> Path | None:
     return Path(str(parsed.database))
 
 
+def repeat(action: Callable[[], T], place: str, let_go: Callable[[], None]) -> T:
+    """Do something that may be done twice, again and again while a ledger is away.
+
+    Args:
+        action: What to do.
+        place: Where the ledger is, in words.
+        let_go: Called before each further attempt.
+
+    Raises:
+        LedgerError: It is away for too long, or can't be used.
+    """
+    deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.1
+    told = False
+    while True:
+        try:
+            result = action()
+        except AwayLedgerError as error:
+            if error.given_up or time.monotonic() + pause > deadline:
+                error.given_up = True
+                raise
+        else:
+            if told:
+                logger.warning("The ledger %s is back.", place)
+            return result
+        if not told:
+            logger.warning(
+                "The ledger %s can't be reached, trying again for %.0f s.", place, PATIENCE_SECONDS
+            )
+            told = True
+        let_go()
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
 def place_of(url: str) -> str:
     """Where the ledger of a URL is, in words without a password."""
     try:
@@ -373,7 +471,13 @@ def _engine(url: str, *, make: bool) -> sa.Engine:
     """An engine; a SQLite file has a log that survives a kill."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+        connecting = {
+            name: value for name, value in _CONNECTING.items() if name not in parsed.query
+        }
+        ours = connecting if parsed.get_driver_name().startswith("psycopg") else {}
+        engine = sa.create_engine(
+            parsed, pool_pre_ping=True, hide_parameters=True, connect_args=ours
+        )
         return engine.execution_options(schema_translate_map={None: forms.SCHEMA})
     engine = sa.create_engine(parsed, connect_args={"timeout": 30}, hide_parameters=True)
 

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from target_activecampaign.ledger.driver import Statement
 from target_activecampaign.ledger.marks import Contacts, write
+from target_activecampaign.ledger.store import repeatable
 from target_activecampaign.ledger.tables import PERSON_BYTES, import_, member, sighting
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Waiting:
         self._seen = 0
         self.allowed = store.is_file
 
+    @repeatable
     def imported(self, number: int, people: Collection[bytes], time: float) -> None:
         """Note that an import is confirmed, all of whose marks are `PLAIN`."""
         with self._store.transaction(account=self._account) as db:
@@ -77,6 +79,7 @@ class Waiting:
         if len(self._imported) >= _MAX_IMPORTED:
             self.write()
 
+    @repeatable
     def seen(self, segment: int, number_of_pass: int, people: Collection[bytes]) -> None:
         """Note that a mirror's pass has had people."""
         with self._store.transaction(account=self._account) as db:
@@ -95,6 +98,7 @@ class Waiting:
         if self._imported or self._seen:
             self.write()
 
+    @repeatable
     def write(self) -> None:
         """Write all who wait, of whatever run."""
         with self._store.transaction(account=self._account) as db:
