@@ -434,6 +434,10 @@ class Delivery:
         batch.sent = self._sent
         body, count = batch.body(), len(batch.entries)
 
+        def post() -> Accepted:
+            batch.posted = self._client.server_time()
+            return self._client.import_contacts(body, count)
+
         def done(accepted: Accepted | None, error: Exception | None) -> None:
             self._posting -= 1
             if accepted is not None:
@@ -450,7 +454,7 @@ class Delivery:
             elif error is not None:
                 self._fail(error)
 
-        self._dispatcher.call("post", lambda: self._client.import_contacts(body, count), done)
+        self._dispatcher.call("post", post, done)
 
     def _accepted(self, number: int, batch: Batch, accepted: Accepted) -> None:
         """An import was accepted: ask about it, and refuse those it had to do without."""
@@ -670,7 +674,7 @@ class Delivery:
         for one in rest:
             self._dispatcher.call(
                 "ask",
-                lambda one=one: self._diagnosis.why_missing(one, flight.posted),  # type: ignore[misc]
+                lambda one=one: self._diagnosis.why_missing(one, batch.posted),  # type: ignore[misc]
                 lambda reason, error, one=one: asked(one, reason, error),  # type: ignore[misc]
             )
 

@@ -35,7 +35,6 @@ class Flight:
         batch_id: ActiveCampaign's id for it.
         batch: Its contacts; None for one that an earlier run left behind.
         since: When it was accepted.
-        posted: The same on ActiveCampaign's clock.
         queued: How many contacts were queued; None where that is not known.
         doubtful: Whether what is answered about it may be about another import.
         questions: How often it was asked about.
@@ -46,7 +45,6 @@ class Flight:
     batch_id: str
     batch: Batch | None
     since: float
-    posted: float = 0.0
     queued: int | None = None
     doubtful: bool = False
     questions: int = 0
@@ -99,9 +97,7 @@ class Flights:
         self, number: int, batch_id: str, batch: Batch | None, queued: int | None = None
     ) -> None:
         """Ask about an import from now on."""
-        flight = Flight(
-            number, batch_id, batch, time.monotonic(), self._client.server_time(), queued
-        )
+        flight = Flight(number, batch_id, batch, time.monotonic(), queued)
         self._pending[batch_id] = flight
         self.count += 1
         self._dispatcher.expect()

@@ -131,6 +131,7 @@ class Batch:
         attempts: How often it was accepted in vain.
         sent: Its number in the order in which imports were posted, or that of the import that it
             was part of; 0 before.
+        posted: When it was, on ActiveCampaign's clock.
         accused: Contacts that were in it and that a refusal has named, with the reasons. They are
             at fault if it is accepted without them.
         suspected: Who was meant by the refusal before, if it was reordered to tell.
@@ -142,6 +143,7 @@ class Batch:
     exclude_automations: bool = False
     attempts: int = 0
     sent: int = 0
+    posted: float = 0.0
     accused: list[tuple[Entry, str]] = field(default_factory=list)
     suspected: dict[int, frozenset[int]] | None = None
     checked: bool = False
