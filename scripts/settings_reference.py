@@ -46,6 +46,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "complete_stream",
         "adopt_members",
         "guards",
+        "deleted_properties",
     ),
     "What is sent": (
         "dry_run",
@@ -55,6 +56,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "exclude_automations",
     ),
     "Refused records": (
+        "fail_on_empty",
         "rejects_path",
         "max_rejects",
         "max_reject_pct",

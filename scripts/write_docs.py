@@ -126,15 +126,14 @@ def new_fields_table() -> str:
 
 
 def codes_table() -> str:
-    """The codes of refused records."""
+    """The codes of refused and skipped records."""
     rows = [
         "| code | kind | retried | what happened | what to do |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name, code in CODES.items():
-        kind = "invalid" if code.ours else "rejected"
         again = "yes" if code.retried else "no"
-        rows.append(f"| `{name}` | {kind} | {again} | {code.meaning} | {code.advice} |")
+        rows.append(f"| `{name}` | {code.kind} | {again} | {code.meaning} | {code.advice} |")
     return "\n".join(rows)
 
 

@@ -33,6 +33,7 @@ from target_activecampaign.opening import (
     member_of,
 )
 from target_activecampaign.privacy import RedactingFilter
+from target_activecampaign.property_schema import says_more
 from target_activecampaign.segment import check_mode
 from target_activecampaign.settings import SettingError
 
@@ -278,14 +279,23 @@ class _Readiness:
     def _mapped(self, name: str, announced: Announced, properties: Mapping[str, Schema]) -> str:
         settings = self._settings.for_stream(name)
         target = list_of(name, settings, self._account)
-        check_mode(name, settings, announced.bookmarks)
+        warnings = check_mode(name, settings, announced.bookmarks, announced.schema["properties"])
         catalog = FieldCatalog(self._account.fields)
         history = self._history(name, target.id)
         member = member_of(name, settings, catalog, history.get(MEMBERSHIP))
         own = member.field if member else None
         lenient = name != announced.name
         mapping = self._mappings.preview(
-            StreamToMap(name, properties, settings, target.id, history, lenient, member)
+            StreamToMap(
+                name,
+                properties,
+                settings,
+                target.id,
+                history,
+                lenient,
+                member,
+                is_open=says_more(announced.schema),
+            )
         )
         self._membership_fields.take(name, mapping, own)
         kept_where_filled(name, settings, catalog, own)
@@ -295,7 +305,7 @@ class _Readiness:
             parts.append(f"No place for: {', '.join(mapping.ignored)}.")
         if settings.on_leave == "field" and member is not None and own is None:
             parts.append(f"The field '{settings.membership_field}' would be made.")
-        return " ".join([*parts, *mapping.warnings])
+        return " ".join([*parts, *warnings, *mapping.warnings])
 
     def _history(self, stream: str, list_id: int) -> dict[str, Field]:
         """The fields of the stream's last run, if the ledger knows any."""

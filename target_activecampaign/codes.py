@@ -1,4 +1,4 @@
-"""The codes that a refused record can have, each with its meaning and what to do.
+"""The codes that a refused or skipped record can have, each with its meaning and what to do.
 
 Codes are stable: they stand in reject files and reports, and other tools may rely on them.
 """
@@ -19,12 +19,21 @@ class Code:
             contact that ActiveCampaign refused (`rejected`).
         retried: Whether the run had sent the contact again, several times and then alone,
             before it was refused.
+        skips: True for a record that is `skipped`, not refused: it is in no reject file.
     """
 
     meaning: str
     advice: str
     ours: bool
     retried: bool = False
+    skips: bool = False
+
+    @property
+    def kind(self) -> str:
+        """How records with this code are counted."""
+        if self.skips:
+            return "skipped"
+        return "invalid" if self.ours else "rejected"
 
 
 CODES: dict[str, Code] = {
@@ -112,6 +121,12 @@ CODES: dict[str, Code] = {
         "the reject file in again.",
         ours=False,
         retried=True,
+    ),
+    "DELETED": Code(
+        "The source marks the record as deleted, so it adds and changes nobody.",
+        "Nothing, if the source is right. 'deleted_properties' names the markers.",
+        ours=True,
+        skips=True,
     ),
 }
 

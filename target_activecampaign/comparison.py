@@ -11,13 +11,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from target_activecampaign.chunks import chunks
 from target_activecampaign.ledger import Known, digest, known
 from target_activecampaign.ledger.tables import CURRENT, OPTED_OUT
 from target_activecampaign.memberships import Candidate, find_members, last_left, mark
 from target_activecampaign.segment import of_lists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from target_activecampaign.codes import Refusal
@@ -126,6 +127,13 @@ class Comparison:
         self._window: list[Candidate] = []
         self._latest: dict[str, Candidate] = {}
         self._refused: list[tuple[Source, Refusal, Segment, str]] = []
+        self._deleted: list[tuple[list[Source], Segment]] = []
+        # Of whom a deletion is the last word so far, by segment.
+        self._gone: dict[int, dict[bytes, str]] = {}
+        # People of whom nothing is in the open batch any more, whatever was said before.
+        self._unpacked: set[str] = set()
+        # People whose record came back after a deletion in the same window.
+        self._back: set[tuple[int, bytes]] = set()
         self._bytes = 0
         self._since = 0.0
 
@@ -148,7 +156,7 @@ class Comparison:
 
     def compare_if_many(self) -> None:
         """Compare when enough have come."""
-        many = max(len(self._window), len(self._refused)) >= WINDOW
+        many = max(len(self._window), len(self._refused), len(self._deleted)) >= WINDOW
         if many or self._bytes >= WINDOW_BYTES:
             self.compare()
 
@@ -175,9 +183,10 @@ class Comparison:
         entry = self._packer.entry(contact, [source])
         entry.raw = raw
         entry.person = person or self._ledger.person(contact.key)
-        segment.peopled = True
-        if not (self._window or self._refused):
-            self._since = time.monotonic()
+        if not self._window:
+            self._begin()
+        if self._gone or segment.deleted:
+            self._is_there(segment, entry.person)
         self._bytes += entry.weight
         latest = self._latest.get(contact.key)
         if latest is None or not self._merged(latest, entry, segment):
@@ -205,14 +214,72 @@ class Comparison:
         In a mirror the person has not left; that is noted before the record is settled.
         """
         segment.peopled = True
-        if not (self._window or self._refused):
-            self._since = time.monotonic()
+        self._begin()
+        self._is_there(segment, self._ledger.person(key))
         self._refused.append((source, refusal, segment, key))
+
+    def delete(
+        self, source: Source, segment: Segment, key: str | None, person: bytes | None = None
+    ) -> None:
+        """Take a record that is marked as deleted: of what waits of the person, nothing is sent.
+
+        What was posted, or is about to be, is not undone.
+
+        Args:
+            source: The record.
+            segment: Where it would have gone.
+            key: Whom it stands for, if that can be told.
+            person: The hash that stands for the person, where it is known.
+        """
+        self._begin()
+        earlier: list[Source] = []
+        if key:
+            person = person or self._ledger.person(key)
+            earlier = self._packer.drop(key, segment.number)
+            if earlier:
+                self._unpacked.add(key)
+                for stored in self._stored:
+                    stored.forget(person)
+            earlier += self._drop(key, segment)
+            self._gone.setdefault(segment.number, {})[person] = key
+        segment.has_deletions = True
+        self._bytes += len(source.line)
+        self._deleted.append(([*earlier, source], segment))
+
+    def _drop(self, key: str, segment: Segment) -> list[Source]:
+        """Take a person's contacts of a segment out of the window; returns their records."""
+        if key not in self._latest:
+            return []
+        theirs = [one for one in self._window if one.entry.key == key]
+        gone = [one for one in theirs if one.segment is segment]
+        for one in gone:
+            self._window.remove(one)
+            self._bytes -= one.entry.weight
+        rest = [one for one in theirs if one.segment is not segment]
+        if rest:
+            self._latest[key] = rest[-1]
+        else:
+            del self._latest[key]
+        return [source for one in gone for source in one.entry.sources]
+
+    def _is_there(self, segment: Segment, person: bytes) -> None:
+        """Note that a person is in the stream, whatever a record before said."""
+        if self._gone.get(segment.number, {}).pop(person, None) is not None:
+            self._back.add((segment.number, person))
+        segment.deleted.discard(person)
+
+    def _begin(self) -> None:
+        if not self._waits:
+            self._since = time.monotonic()
+
+    @property
+    def _waits(self) -> bool:
+        return bool(self._window or self._refused or self._deleted)
 
     @property
     def waiting(self) -> set[str]:
-        """The people of whom contacts wait to be compared."""
-        return set(self._latest)
+        """The people of whom contacts, or deletions, wait to be compared."""
+        return set(self._latest).union(*(people.values() for people in self._gone.values()))
 
     @property
     def count(self) -> int:
@@ -270,7 +337,7 @@ class Comparison:
 
     def age(self) -> float:
         """Seconds since the first contact of those that wait came; 0 when there is none."""
-        return time.monotonic() - self._since if self._window or self._refused else 0.0
+        return time.monotonic() - self._since if self._waits else 0.0
 
     def compare(
         self,
@@ -285,25 +352,45 @@ class Comparison:
             rows: What the ledger knows of them in all `segments`, asked for after `under_way`.
             under_way: Their marks, of those who are in a batch that is not settled.
         """
-        if not (self._window or self._refused):
+        if not self._waits:
             return
         self.recovered()
         window, self._window, self._latest, self._bytes = self._window, [], {}, 0
         refused, self._refused = self._refused, []
+        deleted, self._deleted = self._deleted, []
+        gone, self._gone = self._gone, {}
         for one in window:
+            one.segment.peopled = True
             held_back = one.segment.held_back
             one.digest = digest(one.entry.body + held_back if held_back else one.entry.body)
         unknown = [one for one in window if one.entry.person not in people]
         # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
         marks = {**(under_way or {}), **self.under_way({one.entry.key for one in unknown})}
+        unpacked, self._unpacked = self._unpacked, set()
+        marks |= {**dict.fromkeys(unpacked, _NOTHING), **self.under_way(unpacked)}
         rows = {**(rows or {}), **self._rows(unknown)} if unknown else rows or {}
         decisions = self._decided(window, rows, marks)
+        self._back.clear()
         find_members(decisions.sent)
         self._leave_filled(decisions.sent)
         for _, _, segment, key in refused:
             decisions.noted(segment).unchanged.append(self._ledger.person(key))
         # Noted first: were the run cut off in between, STATE could have passed someone whom a
         # mirror has not seen.
+        self._note(decisions)
+        self._note_deleted({segment.number: segment for _, segment in deleted}, gone)
+        for source, refusal, _, key in refused:
+            self._settlement.refused([source], refusal.code, refusal.reason, key)
+        for sources, kind in decisions.settled:
+            self._settlement.settled(sources, kind)
+        for sources, _ in deleted:
+            self._settlement.settled(sources, "skipped", "DELETED")
+        for one in decisions.sent:
+            for batch in self._packer.add(one.entry):
+                self._deliver(batch)
+
+    def _note(self, decisions: _Decisions) -> None:
+        """Have the ledger note what the window has of people."""
         for notes in decisions.notes.values():
             self._ledger.members.note(
                 notes.segment.number,
@@ -314,13 +401,40 @@ class Comparison:
                 raws=notes.raws_to_note(),
                 changed=notes.changed,
             )
-        for source, refusal, _, key in refused:
-            self._settlement.refused([source], refusal.code, refusal.reason, key)
-        for sources, kind in decisions.settled:
-            self._settlement.settled(sources, kind)
-        for one in decisions.sent:
-            for batch in self._packer.add(one.entry):
-                self._deliver(batch)
+
+    def _note_deleted(
+        self, segments: Mapping[int, Segment], gone: Mapping[int, Mapping[bytes, str]]
+    ) -> None:
+        """Have the ledger forget what it knows of the contacts of people who are deleted.
+
+        A later record of theirs is then sent, even if it is the same; and a mirror's pass does not
+        have them.
+        """
+        for number, people in gone.items():
+            if not people:
+                continue
+            segment = segments[number]
+            # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
+            marks = self.under_way(set(people.values()))
+            segment.deleted.update(
+                person for person, key in people.items() if number in marks.get(key, ())
+            )
+            self._ledger.members.deleted(number, list(people), segment.seen)
+
+    def finish(self, segments: Iterable[Segment]) -> None:
+        """Do the same for those who were under way then, once all is settled."""
+        for segment in segments:
+            for some in chunks(segment.deleted, WINDOW):
+                self._ledger.members.deleted(segment.number, some, segment.seen)
+            segment.deleted.clear()
+
+    def discard(self) -> None:
+        """Drop all that waits, unsettled: the run fails, and is to send none of it."""
+        self._window, self._latest, self._bytes = [], {}, 0
+        self._refused, self._deleted, self._gone = [], [], {}
+        self._back.clear()
+        self._unpacked.clear()
+        self._packer.flush()
 
     def _decided(
         self,
@@ -370,7 +484,10 @@ class Comparison:
 
     def _unchanged(self, candidate: Candidate, rows: Mapping[int, Known]) -> bool:
         """Whether a contact need not be sent, as it is what was delivered."""
-        own = rows.get(candidate.segment.number)
+        number = candidate.segment.number
+        own = rows.get(number)
+        if self._back and (number, candidate.entry.person) in self._back:
+            return False
         return own is not None and own.digest == candidate.digest and self._stays(own, rows)
 
     def _stays(self, own: Known, rows: Mapping[int, Known]) -> bool:

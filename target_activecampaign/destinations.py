@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from target_activecampaign.config import did_you_mean, named_with_hints
@@ -123,12 +123,15 @@ class Placement:
         unmapped: Those that the settings leave open and that have no place by their names.
         ignored: Those that the settings say to ignore.
         warnings: What the operator should know, one sentence each.
+        undeclared: Where properties go that the settings name and the schema lacks, should a
+            record have them.
     """
 
     mapped: list[MappedProperty]
     unmapped: list[str]
     ignored: list[str]
     warnings: list[str]
+    undeclared: list[MappedProperty] = field(default_factory=list)
 
 
 _Quality = tuple[int, ...]
@@ -148,6 +151,7 @@ class Placing:
         made: Fields that were made for properties that had no place.
         history: The field that each property last went to, by its name in NFC.
         lenient: Whether the stream may lack what its own mapping names.
+        is_open: Whether its schema says that records may have more properties.
     """
 
     def __init__(
@@ -160,6 +164,7 @@ class Placing:
         made: Mapping[str, Field],
         history: Mapping[str, Field],
         lenient: bool = False,
+        is_open: bool = False,
     ) -> None:
         self._stream = stream
         self._properties = properties
@@ -168,6 +173,8 @@ class Placing:
         self._made = made
         self._history = history
         self._lenient = lenient
+        self._is_open = is_open
+        self._undeclared: list[MappedProperty] = []
         self._warnings: list[str] = []
 
     def place(self) -> Placement:
@@ -177,30 +184,41 @@ class Placing:
             MappingError: No property for the e-mail address, or a destination that is not
                 there, not clear, taken twice, or can't hold what the property has.
         """
-        usable = [name for name in self._properties if not name.startswith(IGNORED_PREFIXES)]
+        markers = {name.casefold() for name in self._settings.deleted_properties}
+        usable = [
+            name
+            for name in self._properties
+            if not name.startswith(IGNORED_PREFIXES) and name.casefold() not in markers
+        ]
         explicit = [*self._explicit(), *self._for_made_fields()]
         self._refuse_twice(explicit)
         said = {entry.path[0] for entry in explicit}
         mapped = [entry for entry in explicit if entry.destination != IGNORE]
         if self._settings.auto_map:
             mapped += self._automatic([name for name in usable if name not in said], mapped)
+        undeclared = self._without_taken({entry.key for entry in mapped})
+        if not any(entry.destination == "email" for entry in mapped) and self._is_open:
+            mapped += [entry for entry in undeclared if entry.destination == "email"][:1]
         if not any(entry.destination == "email" for entry in mapped):
             raise MappingError(
                 f"Stream '{self._stream}' has no property for the e-mail address, without which "
                 "there is no contact: name it in 'field_mapping', such as "
-                f'{{"property": "email"}}. The stream has {listed(self._properties)}.'
+                f'{{"property": "email"}}. The stream has {listed(self._properties)}. If it is not '
+                f"to be loaded, deselect it in the tap, or leave it out with 'stream_maps': "
+                f'{{"{self._stream}": "__NULL__"}}.'
             )
         order = {name: number for number, name in enumerate(self._properties)}
-        mapped.sort(key=lambda entry: order[entry.path[0]])
+        mapped.sort(key=lambda entry: order.get(entry.path[0], len(order)))
         placed = {entry.path[0] for entry in mapped}
         ignored = [name for name in usable if name in said - placed]
         unmapped = [name for name in usable if name not in said | placed]
-        return Placement(mapped, unmapped, ignored, self._warnings)
+        return Placement(mapped, unmapped, ignored, self._warnings, undeclared)
 
     def _explicit(self) -> list[MappedProperty]:
         """The properties that the settings map; a warning of those that the stream lacks."""
         settings = self._settings
         lacking: list[str] = []
+        may_come: list[str] = []
         own = settings.own_field_mapping
         named: dict[tuple[str, ...], str] = {}
         given = {**settings.field_mapping, **own}
@@ -208,6 +226,16 @@ class Placing:
             path = self._path(name)
             if path is not None:
                 named[path] = self._preferred(named.get(path), name)
+                continue
+            undeclared = self._resolved_undeclared(name, destination)
+            self._undeclared += undeclared
+            first = name.partition(".")[0]
+            # The SDK's metadata may come with each record, whatever the schema says.
+            may = (self._is_open or first.startswith("_sdc_")) and first not in self._properties
+            if may and name in own and not undeclared:
+                self._named(name, destination)  # it raises
+            if may and undeclared:
+                may_come.append(name)
                 continue
             if name in own and not self._lenient:
                 near = did_you_mean(name, list(paths(self._properties)))
@@ -218,10 +246,16 @@ class Placing:
                 )
             lacking.append(name)
         entries = [self._resolved(name, path, given[name]) for path, name in named.items()]
-        if lacking and not entries and not settings.auto_map:
+        if lacking and not (entries or may_come) and not settings.auto_map:
             raise MappingError(
                 f"'field_mapping' maps none of the properties of stream '{self._stream}': "
                 f"it has {listed(self._properties)}."
+            )
+        if may_come:
+            self._warnings.append(
+                f"The schema of stream '{self._stream}' does not list properties that "
+                f"'field_mapping' maps: {listed(may_come)}. They are taken from records that have "
+                "them."
             )
         if lacking:
             self._warnings.append(
@@ -231,6 +265,36 @@ class Placing:
         # What the stream's own mapping takes is not there for the general one.
         taken = {entry.key for entry in entries if entry.name in own}
         return [one for one in entries if one.name in own or one.key not in taken or _shared(one)]
+
+    def _resolved_undeclared(self, name: str, destination: str) -> list[MappedProperty]:
+        """Where a property goes that the schema lacks: records may have it all the same."""
+        standard = standard_of(destination, self._catalog)
+        found = None
+        if standard is None:
+            try:
+                found = self._catalog.named(destination)
+            except MappingError:
+                return []
+            if found is None:
+                return []
+            standard = "field"
+        parts = name.split(".")
+        starts = [".".join(parts[:number]) for number in range(len(parts) - 1, 0, -1)]
+        first = next((one for one in starts if one in self._properties), parts[0])
+        inside = (first, *name[len(first) + 1 :].split(".")) if len(parts) > 1 else None
+        # Of two that come, the later is taken: a property's own name may have dots too.
+        places = [path for path in (inside, (name,)) if path is not None]
+        return [MappedProperty(name, standard, found, path, True) for path in places]
+
+    def _without_taken(self, taken: set[tuple[str, Field | None]]) -> list[MappedProperty]:
+        """The properties that the schema lacks, as far as nothing else goes where they would."""
+        found: list[MappedProperty] = []
+        names: dict[tuple[str, Field | None], str] = {}
+        for entry in self._undeclared:
+            mine = _shared(entry) or names.setdefault(entry.key, entry.name) == entry.name
+            if mine and (_shared(entry) or entry.key not in taken):
+                found.append(entry)
+        return found
 
     def _path(self, name: str) -> tuple[str, ...] | None:
         """Where a property stands: one of this name, or what a path of names leads to."""

@@ -18,7 +18,7 @@ from target_activecampaign.embedded import SandboxError
 from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.opening import MissingListError
-from target_activecampaign.run import GuardError, StoppedError
+from target_activecampaign.run import EmptyInputError, GuardError, StoppedError
 from target_activecampaign.segment import ModeError
 from target_activecampaign.settings import SettingError
 from target_activecampaign.state_writer import StateError
@@ -34,6 +34,7 @@ _FORESEEN = (
     BatchFileError,
     BudgetUnavailable,
     DeliveryError,
+    EmptyInputError,
     GuardError,
     InvalidInputLine,
     LedgerError,

@@ -26,6 +26,7 @@ import msgspec
 
 from target_activecampaign import comparison
 from target_activecampaign.codes import Refusal
+from target_activecampaign.deletions import DELETED
 from target_activecampaign.packer import Source
 from target_activecampaign.reader import place_text
 from target_activecampaign.segment import of_lists
@@ -61,7 +62,8 @@ class Maker(NamedTuple):
     Attributes:
         mapping: The stream's mapping.
         clean: Takes U+0000 out of a record.
-        problems: Says of records what is wrong with each, if anything is.
+        problems: Says of records what is wrong with each, if anything is; `DELETED` of those that
+            are marked as deleted.
         contact: Makes the contact of a record, given what is wrong with it, or raises `Refusal`.
         tally: Is told how many records were taken.
     """
@@ -342,12 +344,15 @@ class Intake:
                     record, problem = records[number], problems[number]
                 else:
                     record, unread = self._record(run, place)
-                    if unread is None:
-                        (problem,) = stream.maker.problems([record])
+                    (problem,) = stream.maker.problems([record])
                 line = run.lines[place]
                 if b"\\" in line and _NUL in line:  # the first costs next to nothing
                     record = stream.maker.clean(record)
                 one = Source(source.name, source, line, epoch)
+                if problem is DELETED:
+                    self.comparison.delete(one, segment, run.keys[place], run.people[place])
+                    taken += 1
+                    continue
                 try:
                     if unread is not None:
                         raise unread
@@ -390,6 +395,7 @@ class Intake:
         segment = stream.segment
         segment.peopled = True
         segment.proved += len(same)
+        segment.deleted.difference_update(same)
         stream.took(len(same))
         # Noted first: STATE may not pass someone whom a mirror has not seen.
         self.ledger.members.note(segment.number, segment.seen, unchanged=same, outdated=())

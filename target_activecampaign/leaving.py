@@ -142,8 +142,9 @@ class Leaving:
         """Whether anybody may leave."""
         number = segment.number_of_pass
         people = self._ledger.members.sighted(segment.number, number) if number else 0
-        if not (people or segment.peopled):
-            return Outcome("empty")
+        # Records that are refused stand for people who are there; those that were deleted don't.
+        if not people and (segment.has_deletions or not segment.peopled):
+            return Outcome("empty", problem=self._problem_of_empty(segment))
         if not segment.complete:
             return Outcome("incomplete", people)
         if not segment.state.complete_pass:
@@ -165,6 +166,23 @@ class Leaving:
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
         self.leavers += leavers
         return Outcome("left", people)
+
+    def _problem_of_empty(self, segment: Segment) -> str | None:
+        """What a guard says to a stream of nobody: whatever it says, nobody leaves.
+
+        It need not be complete: one without a record has no way to say so.
+        """
+        if any(one.partial for one in segment.passages.values()):
+            return None
+        text = source_shrank(segment, 0)
+        if text is None:
+            return None
+        if segment.settings.guards.override_once:
+            if segment.state.tripped:
+                return None
+        else:
+            self._ledger.segments.trip(segment.number)
+        return f"{_place_of(segment)}: {text}, so nobody leaves."
 
     def _missing(self, segment: Segment) -> Iterator[list[Missing]]:
         number = segment.number_of_pass or 0
@@ -291,11 +309,8 @@ def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> st
         changed: Profiles that have changed since the last complete pass.
     """
     guards, last = segment.settings.guards, segment.state.size or 0
-    if guards.min_source_pct is not None and 100 * people < guards.min_source_pct * last:
-        what = (
-            f"the source has shrunk from {last:,} people to {people:,} "
-            f"(guards.min_source_pct: {guards.min_source_pct:g})"
-        )
+    if (text := source_shrank(segment, people)) is not None:
+        what = text
     elif guards.max_leave is not None and leavers > guards.max_leave:
         what = f"{leavers:,} people would leave (guards.max_leave: {guards.max_leave:,})"
     elif guards.max_leave_pct is not None and 100 * leavers > guards.max_leave_pct * last:
@@ -310,7 +325,27 @@ def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> st
         )
     else:
         return None
-    return f"Stream '{segment.stream}', list {segment.target.id}: {what}."
+    return f"{_place_of(segment)}: {what}."
+
+
+def source_shrank(segment: Segment, people: int) -> str | None:
+    """What the guard `min_source_pct` has to say; None when it lets the pass through.
+
+    Args:
+        segment: What is mirrored.
+        people: People whom the pass has had.
+    """
+    least, last = segment.settings.guards.min_source_pct, segment.state.size or 0
+    if least is None or 100 * people >= least * last:
+        return None
+    return (
+        f"the source has shrunk from {last:,} people to {people:,} "
+        f"(guards.min_source_pct: {least:g})"
+    )
+
+
+def _place_of(segment: Segment) -> str:
+    return f"Stream '{segment.stream}', list {segment.target.id}"
 
 
 def how_to_go_on(segments: Iterable[Segment], *, dry_run: bool) -> str:

@@ -15,7 +15,7 @@ from target_activecampaign.addresses import person_key, valid_address
 from target_activecampaign.choices import DroppedError, Options, UnknownOptionError, items_of
 from target_activecampaign.codes import Refusal
 from target_activecampaign.contact import Contact
-from target_activecampaign.destinations import MappedProperty, Placement, listed
+from target_activecampaign.destinations import IGNORE, MappedProperty, Placement, listed
 from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.forms import STANDARD, TEXT, converter
 from target_activecampaign.names import caseless, exact, spelled
@@ -85,6 +85,7 @@ class StreamMapping:
 
     Attributes:
         properties: The properties that are mapped, the e-mail address first.
+        named: The names of all that are mapped or ignored, also of those that the schema lacks.
         ignored: The properties that go nowhere.
         warnings: What the operator should know, one sentence each.
 
@@ -112,15 +113,27 @@ class StreamMapping:
         self._dropped: Counter[str] = Counter() if dropped is None else dropped
         self.properties = emails + [one for one in placement.mapped if one not in emails]
         self.ignored = [*placement.ignored, *placement.unmapped]
+        # Steps for what the schema lacks: mostly it does not come, so nobody is told of them.
+        own = member.field.id if member is not None and member.field is not None else None
+        undeclared = [
+            one for one in placement.undeclared if one.field is None or one.field.id != own
+        ]
+        self._undeclared = [
+            one
+            for one in undeclared
+            if one.destination not in ("email", IGNORE) and one not in self.properties
+        ]
+        self.named = {one.path[0] for one in (*self.properties, *undeclared)}
         self.warnings = [*placement.warnings, *self._unknown_choices()]
         self._email = (emails[0].path[0], emails[0].path[1:])
         self._take_member(member or Member())
         self._tags_at = [
             (entry.path[0], entry.path[1:], entry.name)
-            for entry in self.properties
+            for entry in (*self.properties, *self._undeclared)
             if entry.destination == "tags"
         ]
-        steps = [self._step(entry) for entry in self.properties if entry.form is not None]
+        placed = (*self.properties, *self._undeclared)
+        steps = [self._step(entry) for entry in placed if entry.form is not None]
         standard = [step for step in steps if step.entry.field is None]
         fields = [step for step in steps if step.entry.field is not None]
         self._plain_standard = [_plain(step) for step in standard if _is_plain(step)]
@@ -138,13 +151,15 @@ class StreamMapping:
     def provable(self) -> bool:
         """Whether an unchanged record needs no look: not where dropped choices are counted."""
         return self._settings.on_unknown_option != "drop" or not any(
-            entry.form is not None and entry.form.several is not None for entry in self.properties
+            entry.form is not None and entry.form.several is not None
+            for entry in (*self.properties, *self._undeclared)
         )
 
     @property
     def makes(self) -> tuple[Any, ...]:
         """All but the schema that makes a contact of a record; the same text if it is the same."""
-        placed = [(one.name, one.path, one.destination, one.field) for one in self.properties]
+        entries = (*self.properties, *self._undeclared)
+        placed = [(one.name, one.path, one.destination, one.field) for one in entries]
         return (placed, self._settings, self._list_ids, self._constants, self._tags)
 
     def _take_member(self, member: Member) -> None:

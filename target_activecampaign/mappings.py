@@ -41,6 +41,7 @@ class StreamToMap(NamedTuple):
         lenient: Whether it may lack what its own mapping names, as another stream of the tap,
             or another SCHEMA of it, has that.
         member: What marks its people besides.
+        is_open: Whether its schema says that records may have more properties.
     """
 
     name: str
@@ -50,6 +51,7 @@ class StreamToMap(NamedTuple):
     history: Mapping[str, Field]
     lenient: bool
     member: Member | None = None
+    is_open: bool = False
 
 
 class Mappings:
@@ -104,6 +106,7 @@ class Mappings:
             made=made,
             history=stream.history,
             lenient=stream.lenient,
+            is_open=stream.is_open,
         ).place()
 
     def _planned(self, stream: StreamToMap) -> tuple[Placement, dict[str, Field], list[str]]:

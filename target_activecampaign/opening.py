@@ -20,7 +20,7 @@ from target_activecampaign.segment import IN, Segment, check_mode, mark_of, memb
 from target_activecampaign.stored_values import StoredValues
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from target_activecampaign.account import Account
     from target_activecampaign.activecampaign import ContactList, Field
@@ -62,10 +62,18 @@ class Streams:
         self._stored: dict[tuple[str | int, ...], StoredValues] = {}
         self._tags: dict[str, str] = {}
         self._names: dict[str, str] = {}
+        self._told: set[str] = set()
         self.segments: dict[str, Segment] = {}
 
     def open(
-        self, name: str, source: str, properties: Mapping[str, Schema], bookmarks: Sequence[str]
+        self,
+        name: str,
+        source: str,
+        properties: Mapping[str, Schema],
+        bookmarks: Sequence[str],
+        *,
+        announced: Iterable[str],
+        is_open: bool,
     ) -> tuple[StreamMapping, Segment, bool]:
         """A stream's mapping and its segment.
 
@@ -74,6 +82,8 @@ class Streams:
             source: Its name as the tap has it.
             properties: The schemas of its properties after stream maps, by name.
             bookmarks: The bookmark properties of its SCHEMA message.
+            announced: The properties of that message.
+            is_open: Whether its schema says that records may have more properties.
 
         Returns:
             The mapping, the segment, and whether it is the run's first sight of it.
@@ -85,12 +95,14 @@ class Streams:
         """
         settings = self._as_spelled(self._settings.for_stream(name))
         target = list_of(name, settings, self._account)
-        check_mode(name, settings, bookmarks)
+        warnings = check_mode(name, settings, bookmarks, announced)
         known = self.segments.get(name)
         known_as = self._known_as(name, target)
         history = drift.loaded(self._ledger.segments.mapping(known_as, target.id))
         lenient = known is not None or name != source
-        stream = StreamToMap(name, properties, settings, target.id, history, lenient)
+        stream = StreamToMap(
+            name, properties, settings, target.id, history, lenient, is_open=is_open
+        )
         catalog = FieldCatalog(self._account.fields)
         member = member_of(name, settings, catalog, history.get(MEMBERSHIP))
         if settings.on_leave == "field" and member is not None and member.field is None:
@@ -104,8 +116,10 @@ class Streams:
         if settings.sync_mode in ("update_only", "create_only") and not self._index_read:
             bring_up_to_date(self._account.client, self._ledger, self._on_wait)
             self._index_read = True
-        for warning in mapping.warnings:
-            logger.warning(warning)
+        for warning in (*warnings, *mapping.warnings):
+            if warning not in self._told:
+                logger.warning(warning)
+        self._told.update(warnings, mapping.warnings)
         if own is not None:
             remembered[MEMBERSHIP] = own
         self._ledger.segments.remember(segment.number, drift.dumped(remembered))

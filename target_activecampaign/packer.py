@@ -236,6 +236,37 @@ class Packer:
             full += self._cut()
         return full
 
+    def drop(self, key: str, segment: int) -> list[Source]:
+        """Take a person's contact of a segment out of the open batch.
+
+        What other streams bring of the person stays. Where both go to the same list they are one
+        contact that can't be taken apart: then all of it stays.
+
+        Returns:
+            The records that the contact was made of; none if nothing was taken out.
+        """
+        entry = self._open.get(key)
+        if entry is None or segment not in entry.marks:
+            return []
+        parts = entry.parts or (entry,)
+        gone = [part for part in parts if segment in part.marks]
+        stays = [part for part in parts if segment not in part.marks]
+        if any(len(part.marks) > 1 for part in gone):
+            return []
+        rest: Entry | None = None
+        for part in stays:
+            rest = part if rest is None else rest.followed_by(part)
+        size = self._size - self._size_of(entry)
+        if rest is None:
+            del self._open[key]
+            self._size = size - 1 if self._open else 0
+        elif size + self._size_of(rest) <= self._max_size:
+            self._open[key] = rest
+            self._size = size + self._size_of(rest)
+        else:
+            return []
+        return [source for part in gone for source in part.sources]
+
     def flush(self) -> list[Batch]:
         """The open batch, however small; nothing when there is none."""
         return self._cut()

@@ -116,6 +116,12 @@ def _member(branch: Mapping[str, Any], name: str) -> Schema | None:
     return None if more is False else more
 
 
+def says_more(schema: Mapping[str, Any]) -> bool:
+    """Return whether the schema of an object says that it can have more than is listed."""
+    more = schema.get("additionalProperties", False)
+    return more is not False or bool(schema.get("patternProperties"))
+
+
 def paths(properties: Mapping[str, Schema], depth: int = 5) -> Iterator[str]:
     """The paths of all properties, those inside of objects too: `address`, `address.city`."""
     for name, schema in properties.items():

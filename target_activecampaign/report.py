@@ -31,6 +31,7 @@ class Report:
         outcome: `completed`, `stopped` by a signal, or `failed`.
         left: People who have left a mirrored list.
         streams: By stream: its list, its mapping and its counts.
+        skipped: Records skipped for a reason of their own, by code.
         rejects: By stream: the file of its refused records.
         confirmed_over_time: Contacts that were confirmed in each so many seconds.
         contradictions: What ActiveCampaign's answers have contradicted, by kind.
@@ -53,6 +54,7 @@ class Report:
     streams: dict[str, dict[str, Any]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
     rejects: dict[str, str] = field(default_factory=dict)
     confirmed_over_time: dict[str, Any] = field(default_factory=dict)
     contradictions: list[dict[str, Any]] = field(default_factory=list)
@@ -111,10 +113,11 @@ class Report:
         return f"{text}Nothing was sent.{self._causes()}"
 
     def _causes(self) -> str:
+        skipped = f" Skipped: {_counted(self.skipped)}." if self.skipped else ""
         if not self.codes:
-            return ""
-        causes = ", ".join(f"{count:,} {code}" for code, count in sorted(self.codes.items()))
-        return f" Refused: {causes}; see {', '.join(self.rejects.values())}."
+            return skipped
+        files = ", ".join(self.rejects.values())
+        return f"{skipped} Refused: {_counted(self.codes)}; see {files}."
 
     def as_dict(self) -> dict[str, Any]:
         """The run as JSON takes it."""
@@ -134,10 +137,8 @@ class Report:
             "requests": self.requests,
             "confirmed_over_time": self.confirmed_over_time,
             "streams": self.streams,
-            "refused": {
-                code: {"records": count, "meaning": CODES[code].meaning, "do": CODES[code].advice}
-                for code, count in sorted(self.codes.items())
-            },
+            "refused": _explained(self.codes),
+            "skipped": _explained(self.skipped),
             "reject_files": self.rejects,
             "contradictions": self.contradictions,
             "preview": self.preview,
@@ -181,3 +182,14 @@ def prune(folder: str | Path, keep: int, current: str) -> None:
         for path in runs[run_id]:
             with suppress(OSError):
                 path.unlink()
+
+
+def _counted(codes: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {code}" for code, count in sorted(codes.items()))
+
+
+def _explained(codes: dict[str, int]) -> dict[str, dict[str, Any]]:
+    return {
+        code: {"records": count, "meaning": CODES[code].meaning, "do": CODES[code].advice}
+        for code, count in sorted(codes.items())
+    }

@@ -33,7 +33,7 @@ _MEANINGS = {
     "added": "delivered, and not known in this stream before",
     "changed": "delivered, and known in this stream before",
     "unchanged": "as it was delivered before, so not sent",
-    "skipped": "left out by the stream's mode",
+    "skipped": "left out by the stream's mode, or marked as deleted",
     "merged": "went into a later record of the same person",
     "invalid": "refused before it was sent",
     "rejected": "refused by ActiveCampaign",

@@ -7,6 +7,7 @@ delivered, and STATE leaves behind what is settled.
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -19,6 +20,8 @@ from target_activecampaign.checkpoints import Checkpoints
 from target_activecampaign.comparison import Comparison
 from target_activecampaign.config import did_you_mean, make_folder
 from target_activecampaign.delivery import Delivery
+from target_activecampaign.destinations import listed
+from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.intake import Intake, Maker
 from target_activecampaign.leaving import Leaving, how_to_go_on
 from target_activecampaign.ledger import Ledger, LedgerError
@@ -35,7 +38,7 @@ from target_activecampaign.state_writer import StateWriter
 from target_activecampaign.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import msgspec
 
@@ -49,6 +52,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("target-activecampaign")
 
+_MOST_UNDECLARED = 1000
+"""Properties that are remembered of a stream whose schema lacks them."""
+_MOST_SHOWN = 20
+_PLAIN_NAME = re.compile(r"[^\W\d][\w .:/-]{0,63}")
+
 
 class StoppedError(Exception):
     """The run is to end in the middle of something that takes long."""
@@ -56,6 +64,10 @@ class StoppedError(Exception):
 
 class GuardError(Exception):
     """A guard has kept a mirror from removing anyone; all else is done."""
+
+
+class EmptyInputError(Exception):
+    """Nothing came, which the settings say is an error."""
 
 
 @dataclass
@@ -115,6 +127,8 @@ class Run:
         self._parts: _Parts | None = None
         self._announced = ""
         self._warned_of_nul: set[str] = set()
+        self._told: set[tuple[str, ...]] = set()
+        self._undeclared: dict[str, dict[str, None]] = {}
         self._through = False
         self._leaving = False
         self._stopped = False
@@ -157,12 +171,15 @@ class Run:
                 stream,
             )
 
-    def map_stream(self, name: str, properties: Mapping[str, Any]) -> tuple[StreamMapping, Segment]:
+    def map_stream(
+        self, name: str, properties: Mapping[str, Any], *, is_open: bool
+    ) -> tuple[StreamMapping, Segment]:
         """The mapping and the segment of the stream that was announced; the first one connects.
 
         Args:
             name: The stream's name after stream maps.
             properties: The schemas of its properties after stream maps.
+            is_open: Whether its schema says that records may have more properties.
 
         Raises:
             MappingError, MissingListError, ListError, ModeError: The stream can't be loaded.
@@ -175,12 +192,18 @@ class Run:
             self._announced,
             properties,
             self._bookmarks[self._announced],
+            announced=self._sources[self._announced].schema["properties"],
+            is_open=is_open,
         )
         mapped = ", ".join(str(entry) for entry in mapping.properties)
         target = segment.target
-        logger.info("Stream '%s' goes to list %d '%s': %s.", name, target.id, target.name, mapped)
+        told = [f"Stream '{name}' goes to list {target.id} '{target.name}': {mapped}."]
         if mapping.ignored:
-            logger.info("Stream '%s' has no place for: %s.", name, ", ".join(mapping.ignored))
+            told.append(f"Stream '{name}' has no place for: {', '.join(mapping.ignored)}.")
+        if (name, *told) not in self._told:
+            self._told.add((name, *told))
+            for text in told:
+                logger.info("%s", text)
         self.report.streams[name] = {
             "list": {"id": target.id, "name": target.name},
             "sync_mode": segment.settings.sync_mode,
@@ -199,7 +222,8 @@ class Run:
         """
         segment = self._parts.streams.segments.get(name) if self._parts else None
         if segment is not None:
-            check_mode(name, segment.settings, self._bookmarks[stream])
+            properties = self._sources[stream].schema["properties"]
+            check_mode(name, segment.settings, self._bookmarks[stream], properties)
             segment.passages[stream] = self._passages[stream]
 
     def _connect(self) -> _Parts:
@@ -379,6 +403,44 @@ class Run:
         self._refuse(source, refusal, segment, key)
         self._compared().compare_if_many()
 
+    def take_undeclared(self, stream: str, names: Collection[str]) -> None:
+        """Take properties of records that the schema of their stream lacks and that go nowhere.
+
+        Raises:
+            MappingError: The settings want them to have a place. Of what waits, nothing is sent.
+        """
+        if self._settings.for_stream(stream).unmapped_properties == "fail":
+            self._compared().discard()
+            raise MappingError(
+                f"Stream '{stream}': records have properties that its schema lacks and that have "
+                f"no place: {_shown(names)}. Map each in 'field_mapping' to its destination, or to "
+                "'ignore'."
+            )
+        known = self._undeclared.setdefault(stream, {})
+        if len(known) < _MOST_UNDECLARED:
+            known.update(dict.fromkeys(names))
+
+    def _warn_of_undeclared(self) -> None:
+        for stream, names in self._undeclared.items():
+            logger.warning(
+                "Stream '%s': records have properties that its schema lacks: %s. Their values go "
+                "nowhere. Have the tap announce them, or map each in 'field_mapping' to its "
+                "destination, or to 'ignore'.",
+                stream,
+                _shown(names),
+            )
+
+    def delete(self, source: Source, segment: Segment, key: str | None) -> None:
+        """Skip a record that is marked as deleted.
+
+        Args:
+            source: The record.
+            segment: Where it would have gone.
+            key: Whom it stands for, if that can be told.
+        """
+        self._compared().delete(source, segment, key)
+        self._compared().compare_if_many()
+
     def _refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str | None) -> None:
         if key is not None and segment.mirror:
             self._compared().refuse(source, refusal, segment, key)
@@ -445,6 +507,7 @@ class Run:
                 finally:
                     # Also when the delivery has failed: what was accepted is asked about.
                     self._parts.delivery.wait()
+                self._parts.comparison.finish(self._parts.streams.segments.values())
         finally:
             self._emit_state(at_once=True)
         self._thresholds.check_count()
@@ -503,6 +566,26 @@ class Run:
         if self._stopped:
             raise StoppedError
 
+    def check_empty(self) -> None:
+        """See whether anything came, once the input was read to its end.
+
+        Raises:
+            EmptyInputError: Nothing did, and the settings say that this is an error.
+        """
+        if any(one.records for one in self._passages.values()):
+            return
+        if not self._sources:
+            text = (
+                "No stream came: the input has no SCHEMA message. Is a stream selected in the tap, "
+                "and did the tap end well?"
+            )
+            if not self._settings.fail_on_empty:
+                logger.warning("%s Nothing was sent.", text)
+        else:
+            text = "No record came. See whether the source is meant to be empty."
+        if self._settings.fail_on_empty:
+            raise EmptyInputError(f"{text} ('fail_on_empty' makes this an error.)")
+
     def warn_of_unused_settings(self) -> None:
         """Name streams that have settings and did not come, once the input was read to its end."""
         if any(one.partial for one in self._passages.values()):
@@ -525,6 +608,7 @@ class Run:
         parts = self._parts
         if parts is not None:
             parts.progress.end()
+            self._warn_of_undeclared()
             for name, dropped in parts.streams.tell_of_dropped().items():
                 report.streams[name]["dropped"] = dropped
             if self._preview is not None:
@@ -546,6 +630,7 @@ class Run:
             "limit_a_minute": self._settings.contacts_per_minute,
         }
         report.codes = dict(self._settlement.codes)
+        report.skipped = dict(self._settlement.skipped)
         report.samples.update(self.samples.as_dict())
         report.rejects = {stream: str(path) for stream, path in self._rejects.paths.items()}
         try:
@@ -570,6 +655,18 @@ class Run:
         report.outcome, report.problem = ("failed" if problem else outcome), problem
         publishing.publish(report, self._settings)
         return report
+
+
+def _shown(names: Collection[str]) -> str:
+    """Names of undeclared properties as a message quotes them.
+
+    Those that look like data, such as an address that is a key, are only counted.
+    """
+    plain = sorted(name for name in names if _PLAIN_NAME.fullmatch(name))[:_MOST_SHOWN]
+    others = len(names) - len(plain)
+    if not plain:
+        return f"{others:,}, whose names are not shown, as they look like data"
+    return listed(plain) + (f" and {others:,} more" if others else "")
 
 
 def _preview_of(settings: Settings) -> Preview | None:

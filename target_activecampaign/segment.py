@@ -25,6 +25,10 @@ IN, OUT = "true", "false"
 """What the membership field holds."""
 
 
+_CHANGE_LOG = "_sdc_lsn"
+"""The property that taps add to a stream that they read from a database's log."""
+
+
 class ModeError(ValueError):
     """A mode that a stream can't have; the text says which, why, and what to do."""
 
@@ -86,6 +90,8 @@ class Segment:
         proved: How many records were proved unchanged since contacts were last compared.
         mark: What marks its members in the ledger besides the list.
         outcome: What became of its leavers.
+        has_deletions: Whether a record of this run was marked as deleted.
+        deleted: People whose record was marked as deleted while an earlier one was under way.
         number: Its number in the ledger.
         mirror: Whether people leave who are no longer in the stream.
         unsubscribes: Whether people leave by being unsubscribed.
@@ -109,6 +115,8 @@ class Segment:
     proved: int = 0
     mark: str | None = None
     outcome: Outcome | None = None
+    has_deletions: bool = False
+    deleted: set[bytes] = field(default_factory=set)
     _versions: dict[str, str | None] = field(default_factory=dict)
     _mixed: bool = False
 
@@ -186,19 +194,25 @@ def of_lists(segments: Iterable[Segment]) -> set[int]:
     return {number for segment in segments for number in segment.of_list}
 
 
-def check_mode(stream: str, settings: StreamSettings, bookmarks: Sequence[str]) -> None:
+def check_mode(
+    stream: str, settings: StreamSettings, bookmarks: Sequence[str], properties: Iterable[str]
+) -> list[str]:
     """See whether a stream can have the mode that is set for it.
 
     Args:
         stream: Its name after stream maps.
         settings: What holds for it.
         bookmarks: The bookmark properties of its SCHEMA message.
+        properties: The properties of its SCHEMA message.
+
+    Returns:
+        Warnings, one sentence each.
 
     Raises:
         ModeError: It can't.
     """
     if settings.sync_mode != "mirror":
-        return
+        return []
     if bookmarks and not settings.complete_stream:
         names = ", ".join(f"'{name}'" for name in bookmarks)
         raise ModeError(
@@ -206,6 +220,14 @@ def check_mode(stream: str, settings: StreamSettings, bookmarks: Sequence[str]) 
             f"{names}), so a run may bring only what changed, and all others would leave. Have "
             "the tap replicate the full table; if it does so already, say so with "
             "'complete_stream': true; or take another 'sync_mode'."
+        )
+    log = next((name for name in properties if name.casefold() == _CHANGE_LOG), None)
+    if log is not None and not settings.complete_stream:
+        raise ModeError(
+            f"Stream '{stream}' can't be mirrored: it is a change log (its SCHEMA has '{log}'), so "
+            "a run brings only what changed, and all others would leave. Have the tap replicate "
+            "the full table; if it does so already, say so with 'complete_stream': true; or take "
+            "another 'sync_mode'."
         )
     if settings.on_leave == "field" and not settings.membership_field:
         raise ModeError(
@@ -216,6 +238,13 @@ def check_mode(stream: str, settings: StreamSettings, bookmarks: Sequence[str]) 
             f"Stream '{stream}' is to take a tag off who left: name it in 'membership_tag'. (Its "
             f"'tags' hold {len(settings.tags)}; were there just one, that would be it.)"
         )
+    if log is None:
+        return []
+    return [
+        f"Stream '{stream}' is a change log (its SCHEMA has '{log}'), and 'complete_stream' claims "
+        "that each run brings every row all the same. A run that brings only what changed would "
+        "make all others leave: only the guards stand between it and the list."
+    ]
 
 
 def membership_tag(settings: StreamSettings) -> str | None:

@@ -34,6 +34,12 @@ _ON_OBJECT = {"type": "string", "enum": ["json", "refuse"]}
 _ON_UNKNOWN_OPTION = {"type": "string", "enum": ["reject", "drop", "add"]}
 _NULL_POLICY = {"type": "string", "enum": ["keep", "clear"]}
 _DESTINATIONS = {"type": "array", "items": {"type": "string", "minLength": 1}}
+_DELETED_PROPERTIES = [
+    "_sdc_deleted_at",
+    "_sdc_lsn_deleted_at",
+    "_ab_cdc_deleted_at",
+    "_fivetran_deleted",
+]
 _GUARDS = {
     "type": "object",
     "properties": {
@@ -69,6 +75,7 @@ _OWN = {
     "complete_stream": _SWITCH,
     "adopt_members": _SWITCH,
     "guards": _GUARDS,
+    "deleted_properties": _DESTINATIONS,
 }
 """What a stream can have of its own."""
 
@@ -271,6 +278,14 @@ SETTINGS: tuple[Setting, ...] = (
         default=_GUARDS_DEFAULT,
     ),
     Setting(
+        "deleted_properties",
+        _DESTINATIONS,
+        "Properties that mark a record as deleted in its source. A record in which one of them is "
+        "neither null, empty nor false adds and changes nobody: it is skipped. A property inside "
+        "an object is named by its path: `meta.deleted`. `[]` switches this off.",
+        default=_DELETED_PROPERTIES,
+    ),
+    Setting(
         "skip_unchanged",
         _SWITCH,
         "Send no profile that is as it was delivered.",
@@ -337,6 +352,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Where the report of each run is POSTed as JSON, without people: an `https://` address, "
         "such as an incoming webhook of Slack. What goes wrong there never fails a run.",
         secret=True,
+    ),
+    Setting(
+        "fail_on_empty",
+        _SWITCH,
+        "Fail a run whose input has no record. Without it, a run without any stream warns. Leave "
+        "it off for taps that bring only what changed.",
+        default=False,
     ),
     Setting(
         "max_reject_pct",
@@ -465,6 +487,7 @@ class StreamSettings:
         complete_stream: Whether the stream is complete without saying so.
         adopt_members: Whether those found on the list count as ours.
         guards: What stops a mirror.
+        deleted_properties: Properties that mark a record as deleted.
     """
 
     list_id: int | str | None
@@ -485,6 +508,7 @@ class StreamSettings:
     complete_stream: bool = False
     adopt_members: bool = False
     guards: Guards = Guards(**_GUARDS_DEFAULT)  # type: ignore[arg-type]
+    deleted_properties: tuple[str, ...] = tuple(_DELETED_PROPERTIES)
 
 
 @dataclass(frozen=True)
@@ -516,6 +540,7 @@ class Settings:
     complete_stream: bool
     adopt_members: bool
     guards: dict[str, Any]
+    deleted_properties: list[str]
     skip_unchanged: bool
     full_resync: bool
     resync_after_days: float | None
@@ -527,6 +552,7 @@ class Settings:
     keep_reports: int
     report_personal_data: bool
     on_complete_webhook: str | None = field(repr=False)
+    fail_on_empty: bool
     max_reject_pct: float | None
     max_rejects: int | None
     max_in_flight: int
@@ -580,6 +606,7 @@ class Settings:
             "field_mapping": self.field_mapping,
             "own_field_mapping": own.get("field_mapping", {}),
             "only_if_empty": tuple(values["only_if_empty"]),
+            "deleted_properties": tuple(values["deleted_properties"]),
             "tags": tuple(dict.fromkeys(_sendable(one) for one in values["tags"])),
             "membership_tag": _sendable(values["membership_tag"] or "") or None,
             "membership_field": _sendable(values["membership_field"] or "") or None,

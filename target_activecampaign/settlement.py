@@ -2,10 +2,10 @@
 
 A record is settled as *added* (ActiveCampaign confirmed it, and the ledger had not known the
 person in this stream), *changed* (confirmed, of someone known), *unchanged* (as it was
-delivered, so not sent), *skipped* (left out by the stream's mode), *merged* (into a later
-record of the same person), *invalid* (refused by us before sending) or *rejected* (refused by
-ActiveCampaign). All records that a refused contact was made of are refused with it, so that
-piping the reject file in again loses nothing.
+delivered, so not sent), *skipped* (left out by the stream's mode, or marked as deleted), *merged*
+(into a later record of the same person), *invalid* (refused by us before sending) or *rejected*
+(refused by ActiveCampaign). All records that a refused contact was made of are refused with it, so
+that piping the reject file in again loses nothing.
 
 People who leave a list are no records: they are counted apart.
 """
@@ -39,6 +39,7 @@ class Settlement:
     Attributes:
         counts: By stream: records read, and settled by kind.
         codes: Refused records by code.
+        skipped: Records skipped for a reason of their own, by code.
         left: By segment: people who have left.
         not_left: By segment: those whom ActiveCampaign has not let go.
         throughput: Contacts confirmed over time, leavers among them.
@@ -51,6 +52,7 @@ class Settlement:
         self._samples = samples
         self.counts: dict[str, Counter[str]] = {}
         self.codes: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
         self.left: Counter[int] = Counter()
         self.not_left: Counter[int] = Counter()
         self.throughput = Throughput()
@@ -98,11 +100,13 @@ class Settlement:
             self.throughput.add(contacts)
         self._checkpoints.settle(epochs)
 
-    def settled(self, sources: list[Source], kind: str) -> None:
+    def settled(self, sources: list[Source], kind: str, code: str | None = None) -> None:
         """Settle the records of one contact, of which the last counts and the others merged."""
         epochs: Counter[int] = Counter()
         with self._lock:
             self._settle(sources, kind, epochs)
+            if code is not None:
+                self.skipped[code] += 1
         self._checkpoints.settle(epochs)
 
     def _settle(self, sources: list[Source], kind: str, epochs: Counter[int]) -> None:
@@ -131,7 +135,7 @@ class Settlement:
             for source in sources:
                 self._rejects.write(source, code, reason)
                 self._samples.refused(source.name, person, code, reason)
-                self._count(source.name, "invalid" if CODES[code].ours else "rejected")
+                self._count(source.name, CODES[code].kind)
                 self.codes[code] += 1
         # Only now may STATE pass them: the file holds them.
         self._checkpoints.settle(Counter(source.epoch for source in sources))

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.sinks import Sink
 
 from target_activecampaign.codes import Refusal
+from target_activecampaign.deletions import DELETED, DeletionMarkers
+from target_activecampaign.destinations import IGNORED_PREFIXES
 from target_activecampaign.flattening import taken_back
+from target_activecampaign.property_schema import says_more
 from target_activecampaign.reader import place_text
 from target_activecampaign.validation import RecordValidator
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from target_activecampaign.segment import Segment
     from target_activecampaign.target import TargetActiveCampaign
 
+
+_MOST_NAMES = 10_000
+"""Properties that a sink remembers: of records whose keys are data there may be any number."""
 
 _SIMPLE_RULES = {
     "$id",
@@ -51,6 +57,13 @@ class ContactSink(Sink):
         """Make the sink; called by the SDK at a SCHEMA message."""
         self._owner = target
         self._computed = target.maps.computed(target.source, stream_name)
+        settings = target.settings.for_stream(stream_name)
+        self._announced = schema.get("properties", {})
+        mapped = {**settings.field_mapping, **settings.own_field_mapping}
+        # Of the SDK's metadata, what the settings map by name is a property as any.
+        self._wanted = {name.partition(".")[0] for name in mapped if name.startswith("_sdc_")}
+        self._markers = DeletionMarkers(settings.deleted_properties, self._announced)
+        self._is_deleted = False
         super().__init__(target, stream_name, schema, key_properties)
         self._run = target.run
         self._mapping: StreamMapping
@@ -95,8 +108,12 @@ class ContactSink(Sink):
         """
         if self._owner.maps.removes(self.stream_name):
             return
-        properties = {**self.schema.get("properties", {}), **self._written_as_json}
-        self._mapping, self._segment = self._run.map_stream(self.stream_name, properties)
+        properties = {**self._announced, **self._written_as_json}
+        self._mapping, self._segment = self._run.map_stream(
+            self.stream_name, properties, is_open=says_more(self.schema)
+        )
+        # Properties that need no look any more; more come when records have what the schema lacks.
+        self._names = {*properties, *self._mapping.named}
         self._make = self._first_contact
 
     @property
@@ -121,13 +138,54 @@ class ContactSink(Sink):
             schema["required"] = [name for name in schema["required"] if name in known]
         return RecordValidator(schema, self.stream_name)
 
+    def _remove_sdc_metadata_from_schema(self) -> None:
+        """Leave the SDK's metadata out, of a copy: the schema itself is still asked for."""
+        self.schema = {**self.schema, "properties": dict(self.schema["properties"])}
+        super()._remove_sdc_metadata_from_schema()
+        kept = {name: one for name, one in self._announced.items() if name in self._wanted}
+        self.schema["properties"] |= kept
+        gone = self._announced.keys() - self.schema["properties"].keys()
+        if gone and "required" in self.schema:
+            self.schema["required"] = [one for one in self.schema["required"] if one not in gone]
+
+    def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:
+        """Take the SDK's metadata out of a record, once it is known whether it is deleted.
+
+        It is if the tap says so, or what stream maps have made of its record.
+        """
+        self._is_deleted = self.marks_deleted(record) or self.marks_deleted(self._owner.record)
+        if not self._is_deleted:
+            self._take_undeclared(record.keys() - self._names)
+        self._remove_metadata([record])
+
+    def marks_deleted(self, record: Mapping[str, Any]) -> bool:
+        """Return whether a record is marked as deleted."""
+        self._markers.learn(record)
+        return self._markers.are_in(record)
+
+    def _take_undeclared(self, names: set[str]) -> None:
+        """Take properties that the schema lacks, and that no record had before."""
+        if not names:
+            return
+        if len(self._names) < _MOST_NAMES:
+            self._names |= names
+        if self._checked is not None and self.schema.get("additionalProperties") is False:
+            return  # the record is refused for it
+        homeless = [
+            name
+            for name in names
+            if not name.startswith(IGNORED_PREFIXES) and name not in self._markers.names
+        ]
+        if homeless:
+            self._run.take_undeclared(self.stream_name, homeless)
+
     def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
         """Validate a record; what is found is kept for `process_record`.
 
         The SDK's own method logs an invalid record whole and then loads it or ends the run.
         It also turns dates into objects, which the mapping would turn back into text.
         """
-        problem = self._problem(record)
+        problem = None if self._is_deleted else self._problem(record)
         self._unfit = Refusal("RECORD_INVALID", problem) if problem else None
         for name in self._taken_back:
             if name in record:
@@ -152,7 +210,8 @@ class ContactSink(Sink):
 
     def _singer_validate_message(self, record: dict[str, Any]) -> None:
         """Find a record that lacks what identifies it; the SDK's own method ends the run."""
-        self._unfit = self._lacks(record) or self._unfit
+        if not self._is_deleted:
+            self._unfit = self._lacks(record) or self._unfit
 
     def _lacks(self, record: Mapping[str, Any]) -> Refusal | None:
         """The refusal of a record that lacks what identifies it."""
@@ -165,6 +224,10 @@ class ContactSink(Sink):
         """Hand the record's contact to the run, or have the record refused."""
         self._owner.taken_by.add(self.stream_name)
         source = self._run.read(self.stream_name, self._segment)
+        deleted, self._is_deleted = self._is_deleted, False
+        if deleted:
+            self._run.delete(source, self._segment, self._mapping.person(record))
+            return
         refusal = self._unfit
         try:
             if not refusal:
@@ -188,8 +251,32 @@ class ContactSink(Sink):
         placed = refusal.at(place_text(self._owner.place))
         self._run.refuse(source, placed, self._segment, self._mapping.person(record))
 
+    def skip_deleted(self, record: dict[str, Any]) -> None:
+        """Skip a record that is marked as deleted, past all that the SDK does for a record."""
+        self._is_deleted = True
+        self.tally_record_read()
+        self.process_record(record, {})
+        self.tally(1)
+
     def problems(self, records: list[dict[str, Any]]) -> list[str | None]:
-        """What is wrong with records that no stream map changes; None of each that is valid."""
+        """What is wrong with records that no stream map changes; None of each that is valid.
+
+        `DELETED` of each that is marked as deleted: those are not looked into.
+        """
+        names: set[str] = set().union(*records)
+        if new := names - self._names:
+            self._markers.learn(new)
+        marked = not self._markers.names.isdisjoint(names)
+        deleted = list(map(self._markers.are_in, records)) if marked else []
+        if not any(deleted):
+            self._take_undeclared(new)
+            return self._problems(records)
+        others = [one for one, gone in zip(records, deleted, strict=True) if not gone]
+        self._take_undeclared(new.intersection(set().union(*others)))
+        problems = iter(self._problems(others))
+        return [DELETED if gone else next(problems) for gone in deleted]
+
+    def _problems(self, records: list[dict[str, Any]]) -> list[str | None]:
         if not self._keeps_metadata:
             self._remove_metadata(records)
         if self._checked is None:
@@ -203,7 +290,9 @@ class ContactSink(Sink):
 
     def _remove_metadata(self, records: list[dict[str, Any]]) -> None:
         for record in records:
-            self._remove_sdc_metadata_from_record(record)
+            kept = {name: record[name] for name in self._wanted & record.keys()}
+            super()._remove_sdc_metadata_from_record(record)
+            record.update(kept)
 
     def contact(self, record: dict[str, Any], problem: str | None) -> Contact:
         """The contact of such a record.

@@ -65,6 +65,7 @@ class StoredValues:
         self._spent = 0
         self._pages: int | None = None
         self._read = False
+        self._again: set[bytes] = set()
         # A database without a name is a file that vanishes: memory stays flat.
         self._db = sqlite3.connect("")
         self._db.executescript(_TABLES)
@@ -78,12 +79,16 @@ class StoredValues:
         Returns:
             The destinations by person; nothing of those who have none.
         """
+        again = self._again and {who: people[who] for who in self._again & people.keys()}
         unknown = {} if self._read else self._not_asked(people)
-        if unknown:
+        if self._read and again:
+            self._ask(again)
+        elif unknown:
             if self._spent + len(unknown) * (2 if self._fields else 1) <= self._reading_costs():
                 self._ask(unknown)
             else:
                 self._read_account()
+        self._again.difference_update(people)
         found: dict[bytes, set[str | int]] = {}
         for person in people:
             rows = self._db.execute("SELECT destination FROM filled WHERE person = ?", [person])
@@ -95,6 +100,12 @@ class StoredValues:
         """Note that a person is sent values for some destinations."""
         rows = [(person, one) for one in self.destinations.intersection(destinations)]
         self._db.executemany("INSERT OR IGNORE INTO filled VALUES (?, ?)", rows)
+
+    def forget(self, person: bytes) -> None:
+        """Ask anew about a person: what was noted to be on its way to them is not sent."""
+        self._db.execute("DELETE FROM asked WHERE person = ?", [person])
+        self._db.execute("DELETE FROM filled WHERE person = ?", [person])
+        self._again.add(person)
 
     def close(self) -> None:
         """Forget what was read and noted."""

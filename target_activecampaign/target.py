@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import signal
@@ -121,10 +122,13 @@ class TargetActiveCampaign(Target):
         self._is_meltano_test = False
         # The stream of the current message, as the tap names it.
         self.source = ""
+        # The current record, as the tap sent it.
+        self.record: dict[str, Any] = {}
         self._sinks: dict[tuple[str, str], Sink] = {}
         # Of the current record: where it stands, and the streams after stream maps that have it.
         self.place: Place = 0
         self.taken_by: set[str] = set()
+        self._schemas: dict[str, tuple[Any, Any, Any]] = {}
 
     # Configuration
 
@@ -202,14 +206,18 @@ class TargetActiveCampaign(Target):
         check_schema(schema, stream)
         check_names(message_dict, stream, schema["properties"])
         schema["properties"] = without_booleans(schema["properties"])
-        self.run.announce(
-            stream,
-            schema,
+        keys, bookmarks = (
             message_dict.get("key_properties"),
             message_dict.get("bookmark_properties"),
         )
+        self.run.announce(stream, schema, keys, bookmarks)
         self.source = stream
+        announced = (schema, keys, bookmarks)
+        if self._schemas.get(stream) == announced:
+            return  # taps repeat it: nothing is new
         self.maps.spell(stream, schema)
+        # The SDK's stream maps take properties out of the schema that they are given.
+        message_dict["schema"] = copy.deepcopy(schema)
         try:
             super()._process_schema_message(message_dict)
         except (KeyError, TypeError, ValueError) as error:
@@ -230,6 +238,7 @@ class TargetActiveCampaign(Target):
             )
         else:
             self.run.close(stream)
+        self._schemas[stream] = announced
 
     def _replay(self, line: bytes, place: Place) -> None:
         """Process a record that has waited, as if it were read now."""
@@ -293,8 +302,10 @@ class TargetActiveCampaign(Target):
 
     def _process_record(self, message: dict[str, Any]) -> None:
         """Hand a record to the SDK; what a stream map can't do with it is the operator's error."""
-        self.source = message["stream"]
+        self.source, self.record = message["stream"], message["record"]
         self.taken_by.clear()
+        if self._skip_deleted():
+            return
         refusal = _unreadable(message)
         if refusal is not None:
             self._refuse(message, refusal)
@@ -327,6 +338,30 @@ class TargetActiveCampaign(Target):
             sink = self.get_sink(stream_map.stream_alias)
             if record is not None and isinstance(sink, ContactSink):
                 sink.refuse_unreadable(record, refusal)
+
+    def _skip_deleted(self) -> bool:
+        """Skip the current record if it is marked as deleted, for all streams that it comes to.
+
+        Often it has little more than its key, which is not what expressions of stream maps are
+        made for. Where these fail, nobody knows whom it stands for.
+        """
+        maps = self.mapper.stream_maps.get(self.source, ())
+        sinks = [self._sinks.get((self.source, one.stream_alias)) for one in maps]
+        streams = [
+            (one, sink)
+            for one, sink in zip(maps, sinks, strict=True)
+            if isinstance(sink, ContactSink) and sink.marks_deleted(self.record)
+        ]
+        if not streams or len(streams) < len(sinks):
+            return False
+        for stream_map, sink in streams:
+            try:
+                record = stream_map.transform(copy.copy(self.record))
+            except Exception:  # noqa: BLE001 - expressions may raise anything
+                record = {}
+            if record is not None:
+                sink.skip_deleted(record)
+        return True
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Hand each record of the files on as if it had come as a message of its own."""
@@ -400,6 +435,7 @@ class TargetActiveCampaign(Target):
         if not self._stopped_by:
             self.run.warn_of_unused_settings()
             self.run.leave()
+            self.run.check_empty()
         self._end("stopped" if self._stopped_by else "completed")
 
     def _end(self, outcome: str, problem: str | None = None) -> None:

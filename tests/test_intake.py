@@ -95,6 +95,12 @@ class Source:
             extra = {"_sdc_at": some.randrange(10**9)} if volatile else {}
             bad = {"tier": "Lead"} if some.random() < 0.03 else {}
             one = record(name, **{**values, **extra, **bad})
+            if some.random() < 0.05:
+                gone = {**one["record"], "_sdc_deleted_at": "2026-01-01T00:00:00Z"}
+                if some.random() < 0.5:
+                    self.twice = True
+                    messages.append({**one, "version": version})
+                one = {**one, "record": gone}
             messages.append({**one, "version": version})
             if some.random() < 0.1:
                 messages.append(state(number))

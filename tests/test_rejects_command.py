@@ -212,7 +212,7 @@ def test_every_code_is_documented_with_meaning_advice_and_whether_it_was_retried
     documented = {row[0].strip("`"): row[1:] for row in rows[2:]}
     assert documented == {
         name: [
-            "invalid" if code.ours else "rejected",
+            code.kind,
             "yes" if code.retried else "no",
             code.meaning,
             code.advice,

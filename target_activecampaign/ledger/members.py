@@ -166,6 +166,32 @@ class Members:
         self._store.repeat(write_note)
 
     @repeatable
+    def deleted(self, segment: int, people: Collection[bytes], seen: int | None) -> None:
+        """Note that people's records were marked as deleted: what was delivered counts no more.
+
+        Args:
+            segment: Where.
+            people: The people.
+            seen: The pass that no longer has them, where it matters who was seen in it.
+        """
+        self._waiting.write_if_among(people)
+        theirs = sa.and_(table.c.segment == segment, table.c.person.in_(people))
+        delivered = table.c.digest.is_not(None)
+        with self._store.transaction() as db:
+            known = sa.select(table.c.person).where(theirs, sa.or_(delivered, table.c.seen == seen))
+            if db.execute(known.limit(1)).first() is None:
+                return  # mostly: a source keeps deleted rows for long
+        if seen is not None:
+            # Only who was delivered can be among those who wait to be noted as seen.
+            self._waiting.write_if_any()
+        with self._store.transaction(account=self._account) as db:
+            db.execute(table.update().where(theirs, delivered).values(digest=None))
+            if seen is not None:
+                # As if the pass before had seen them last: until this one is complete, they stay.
+                now = table.update().where(theirs, table.c.seen == seen)
+                db.execute(now.values(seen=seen - 1))
+
+    @repeatable
     def outdate(self, segments: Collection[int], people: Collection[bytes]) -> None:
         """Note that people are about to leave: what was delivered of them counts no more."""
         self._waiting.write()
