@@ -133,8 +133,7 @@ class RecordMissingKeyProperty(sdk.TargetRecordMissingKeyProperty):
 
     def validate(self) -> None:
         assert contacts() == []
-        (target,) = ReadBack.targets
-        assert target.run.report.codes == {"RECORD_INVALID": 1}
+        assert {"RECORD_INVALID": 1} in [one.run.report.codes for one in ReadBack.targets]
 
 
 class NoPrimaryKeys(sdk.TargetNoPrimaryKeys):

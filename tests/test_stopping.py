@@ -227,10 +227,11 @@ def test_a_signal_is_heard_while_blank_lines_come(
     with _started(load, checkpoint_seconds=0.1) as target:
         assert target.stdin is not None
         target.stdin.write(lines([schema(), *people(3), state(1)]))
+        target.stdin.flush()
         feeder = subprocess.Popen(["yes", ""], stdout=target.stdin)
-        _wait_for(lambda: len(sandbox.export()) == 3, seconds=60)
-        target.send_signal(signal.SIGTERM)
         try:
+            _wait_for(lambda: len(sandbox.export()) == 3, seconds=60)
+            target.send_signal(signal.SIGTERM)
             assert target.wait(timeout=20) == 128 + signal.SIGTERM
         finally:
             feeder.kill()
