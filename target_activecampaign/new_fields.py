@@ -12,7 +12,7 @@ from target_activecampaign.activecampaign import Field, InvalidRequest
 from target_activecampaign.choices import MAX_ADDED, blurs
 from target_activecampaign.field_catalog import FieldCatalog, MappingError
 from target_activecampaign.forms import form_of
-from target_activecampaign.names import caseless, exact, nfc, normalised, rank, visible
+from target_activecampaign.names import exact, nfc, normalised, rank, visible
 from target_activecampaign.property_schema import Schema, choices, formats, kinds, longest
 from target_activecampaign.values import to_text, without_nul
 from target_activecampaign.words import as_unicode, is_unicode
@@ -37,11 +37,11 @@ def fitting(schema: Schema) -> tuple[str, tuple[str, ...]]:
     types = kinds(schema)
     options: dict[str, str] = {}
     for one in map(without_nul, choices(schema)):
-        text = exact(visible(to_text(one) or ""))
+        text = nfc(to_text(one) or "")
         # A value with half of a surrogate pair is refused, so no option is needed for it.
         if text and is_unicode(text):
-            # Of two that differ in case alone, one is made: both values find it.
-            options.setdefault(caseless(text), text)
+            # Of two that look the same, one is made: both values find it.
+            options.setdefault(exact(visible(text)), text)
     listed = tuple(options.values())
     if 0 < len(listed) <= MAX_ADDED and not any(map(blurs, listed)):
         if types == {"array"}:
