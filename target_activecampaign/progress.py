@@ -260,13 +260,18 @@ class Progress:
             still: Whether no record was read for a while.
         """
         delivery, leaving = self._delivery, self._leaving
+        pause, asked = self._client.pause, self._client.asked_pause
+        if asked >= 1:
+            again = f"waiting {asked:,.0f} s: ActiveCampaign asked for it"
+        else:
+            again = f"trying again in {pause:,.0f} s" if pause >= 1 else ""
         if delivery.recovering:
             imports = several(delivery.recovering, "import")
             activity = f"asking what became of {imports} of an earlier run"
         elif leaving.leavers:
             activity = f"letting people leave: {self._settlement.leavers:,} of {leaving.leavers:,}"
         elif not still:
-            return None
+            return again if asked >= 1 else None
         elif self._reader.waiting:
             activity = "waiting for the tap"
         elif delivery.unconfirmed:
@@ -277,11 +282,6 @@ class Progress:
             activity = f"posting {imports} as the limit allows"
         else:
             activity = ""
-        pause, asked = self._client.pause, self._client.asked_pause
-        if asked >= 1:
-            again = f"waiting {asked:,.0f} s: ActiveCampaign asked for it"
-        else:
-            again = f"trying again in {pause:,.0f} s" if pause >= 1 else ""
         return ", ".join(filter(None, (activity, again))) or None
 
 
