@@ -140,6 +140,10 @@ def test_a_damaged_page_that_the_start_reads_is_no_reason_to_fail_run_after_run(
         content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
     path.write_bytes(content)
 
+    preview = load([schema(), *people(3)], ledger_url=url, dry_run=True).succeeded()
+    assert f"The ledger at {path} is DAMAGED. The next run sets it aside" in preview.log
+    assert path.read_bytes() == content
+
     outcome = load([schema(), *people(3), state(2)], ledger_url=url).succeeded()
 
     assert "is DAMAGED. It is set aside as " in outcome.log

@@ -231,10 +231,12 @@ def test_a_full_disk_is_told_with_the_file(
 # Standard output
 
 
+@pytest.mark.parametrize("seconds", [30, 0])
 def test_closed_standard_output_says_that_state_could_not_be_written(
-    load: TargetRunner, sandbox: SandboxServer
+    load: TargetRunner, sandbox: SandboxServer, seconds: float
 ) -> None:
-    command = ["sh", "-c", 'exec "$@" >&-', "sh", *load.command()]
+    started = load.command(checkpoint_seconds=seconds)
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *started]
     data = lines([schema(), *people(2), state(1)])
     done = subprocess.run(
         command, input=data, capture_output=True, cwd=load.folder, check=False, timeout=60

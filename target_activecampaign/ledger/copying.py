@@ -168,10 +168,22 @@ def _of_account(identity: str) -> Iterator[tuple[sa.Table, sa.ColumnElement[bool
 
 
 def _check(copied: str, place: str) -> None:
-    """See whether what was copied is a ledger, of a form that can be used."""
+    """See whether what was copied is a ledger, whole, and of a form that can be used."""
+    # Damage that shows later would be told of the copy, which nobody knows.
+    if not _is_whole(copied):
+        raise DamagedLedgerError
     try:
         Store(copied, make=False).close()
     except (DamagedLedgerError, MissingLedgerError):
         raise
     except LedgerError as error:
         raise LedgerError(str(error).replace(place_of(copied), place)) from None
+
+
+def _is_whole(copied: str) -> bool:
+    path = copied.removeprefix("sqlite:///")
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            return bool(db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.DatabaseError:
+        return False
