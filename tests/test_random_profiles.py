@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import unicodedata
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -220,7 +221,9 @@ def holds(kind: str, text: str | None, value: Any) -> bool:
         return value in (None, "", []) or (isinstance(value, list) and not any(map(spelt, value)))
     if kind == "listbox":
         _, *chosen, _ = text.split("||")
-        return chosen == list(dict.fromkeys(filter(None, map(spelt, value))))
+        return chosen == list(dict.fromkeys(filter(None, map(option_of, value))))
+    if kind == "dropdown":
+        return text == option_of(value)
     if kind == "date":
         return bool(text == value[:10])
     if kind == "datetime":
@@ -252,6 +255,11 @@ def spelt(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)
+
+
+def option_of(value: Any) -> str:
+    """The option that is made of a value."""
+    return unicodedata.normalize("NFC", spelt(value))
 
 
 def equal(text: str, value: float) -> bool:
