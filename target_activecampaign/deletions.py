@@ -8,6 +8,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.names import caseless
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
@@ -32,7 +34,7 @@ class DeletionMarkers:
     """
 
     def __init__(self, names: Collection[str], properties: Iterable[str]) -> None:
-        self._folded = {name.casefold() for name in names}
+        self._folded = {caseless(name) for name in names}
         self._plain = list(names)
         self._paths = [name for name in names if "." in name]
         self.names = {*names, *(start for path in self._paths for start, _ in _splits(path))}
@@ -40,7 +42,7 @@ class DeletionMarkers:
 
     def learn(self, properties: Iterable[str]) -> set[str]:
         """Take properties that are markers but for case (`_SDC_DELETED_AT`), and return them."""
-        found = {name for name in properties if name.casefold() in self._folded}
+        found = {name for name in properties if caseless(name) in self._folded}
         self._plain += found.difference(self._plain)
         self.names |= found
         return found

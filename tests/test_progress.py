@@ -149,7 +149,9 @@ def test_it_is_said_that_the_account_makes_it_wait(
 ) -> None:
     sandbox.fault("rate_limit", match={"path": IMPORT}, times=1, retry_after=4)
     outcome = often([schema(), *people(3)]).succeeded()
-    assert re.search(r"posting 1 import as .*, trying again in [1-4] s\.", outcome.log), outcome.log
+    assert re.search(
+        r"posting 1 import as .*, waiting [1-4] s: ActiveCampaign asked for it\.", outcome.log
+    ), outcome.log
 
 
 def test_it_is_said_that_imports_of_an_earlier_run_are_asked_about(

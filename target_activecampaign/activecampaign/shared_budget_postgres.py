@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from target_activecampaign.activecampaign.postgres_errors import may_pass
 from target_activecampaign.activecampaign.shared_budget_state import StoreFailure
 
 if TYPE_CHECKING:
@@ -27,6 +26,9 @@ SET lock_timeout = '5s';
 SET statement_timeout = '10s';
 SET idle_in_transaction_session_timeout = '5s'
 """
+
+_LASTING = ("authentication", "does not exist", "no password", "pg_hba.conf", "certificate")
+"""What is said of a connection that is refused for good."""
 
 _TABLE_EXISTS = "SELECT to_regclass('target_activecampaign_rate_budget') IS NOT NULL"
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('target_activecampaign_rate_budget'))"
@@ -86,7 +88,7 @@ class PostgresStore:
                     self._connection.execute(_WRITE, (new, self._account))
         except psycopg.Error as error:
             self.close()
-            raise StoreFailure(error, may_pass=may_pass(error)) from None
+            raise StoreFailure(error, may_pass=_may_pass(error)) from None
         return result
 
     def close(self) -> None:
@@ -116,3 +118,9 @@ class PostgresStore:
             if row is not None:
                 return row
             connection.execute(_BEGIN, (self._account,))
+
+
+def _may_pass(error: psycopg.Error) -> bool:
+    """Tell whether the server may just be starting anew, or handing over to another."""
+    away = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+    return isinstance(error, away) and not any(words in str(error).lower() for words in _LASTING)

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from target_activecampaign import private_files, sqlite_files
-from target_activecampaign.activecampaign.postgres_errors import may_pass
 from target_activecampaign.ledger import forms, tables
+from target_activecampaign.ledger.passing import may_pass
 from target_activecampaign.ledger.store import (
     AwayLedgerError,
     DamagedLedgerError,
