@@ -584,7 +584,7 @@ def test_another_programs_database_is_told_by_its_own_place(preview: Preview) ->
 @pytest.mark.parametrize("damage", ["whole", "part"])
 def test_a_damaged_ledger_stays_and_the_preview_begins_anew(preview: Preview, damage: str) -> None:
     # Of a file without a trace of a ledger, only the default's name tells that it was one.
-    name = ".activecampaign-ledger.db" if damage == "whole" else "other.db"
+    name = f"own/{LEDGER}" if damage == "whole" else "other.db"
     path = preview.load.folder / name
     url = f"sqlite:///{path}"
     preview.load([schema(), *people(3)], ledger_url=url).succeeded()
