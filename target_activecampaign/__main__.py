@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
-import io
 import os
 import sys
 
@@ -17,9 +17,9 @@ def main() -> None:
     # What is imported stays: garbage is not looked for among it, neither while it comes, nor in
     # the run, nor at its end. With `_YOUNG`, this saves a tenth of a long run.
     gc.disable()
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    with contextlib.suppress(OSError, AttributeError):  # of an output of another kind
         # What can't be written, such as half a surrogate pair in a name, is shown escaped.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     from target_activecampaign.target import TargetActiveCampaign  # noqa: PLC0415
 
     gc.freeze()
