@@ -634,11 +634,12 @@ ANSWERS = {
     "payment": 402, "not_found": 404, "invalid": 422, "too_large": 413, "rate_limit": 429,
     "server_error": 500, "bad_gateway": 502, "unavailable": 503, "gateway_timeout": 504,
     "login_page": 200, "malformed": 200, "empty": 200, "redirect": 302, "import_rate_limit": 400,
-    "import_refused": 400,
+    "import_refused": 400, "import_refused_all": 400,
 }  # fmt: skip
 OTHERS = {
     "reset", "cut", "slow", "success_key", "queue_failed", "queue_interrupted", "queue_forgotten",
-    "queue_drop", "queue_stuck", "queue_false", "queue_slow",
+    "queue_drop", "queue_stuck", "queue_false", "queue_slow", "queue_partial", "altered",
+    "import_batch_again",
 }  # fmt: skip
 
 
@@ -716,6 +717,36 @@ class TestFaults:
         sandbox.fault("queue_drop", contacts=which)
         info = load(sandbox, {"email": "a@example.com"}, {"email": "b@example.com"})
         assert info == {"status": "completed", "success": ["1"], "failure": ["a@example.com"]}
+
+    @pytest.mark.parametrize("which", [1, ["A@example.com"]])
+    def test_a_contact_that_is_not_queued(self, sandbox: SandboxServer, which: Any) -> None:
+        sandbox.fault("queue_partial", contacts=which)
+        contacts = [{"email": "a@example.com"}, {"email": "b@example.com"}]
+        answer = sandbox.call("POST", IMPORT, json={"contacts": contacts}).json()
+        assert answer["queued_contacts"] == 1
+        sandbox.settle()
+        info = sandbox.get("/api/3/import/info", batchId=answer["batchId"])
+        assert info == {"status": "completed", "success": ["1"], "failure": []}
+        assert [one["email"] for one in sandbox.export()] == ["b@example.com"]
+
+    def test_an_answer_that_is_altered(self, sandbox: SandboxServer) -> None:
+        values = {"queued_contacts": "many", "new": 1}
+        sandbox.fault("altered", times=1, values=values, without=["message"])
+        answer = self.post(sandbox).json()
+        assert (answer["queued_contacts"], answer["new"]) == ("many", 1)
+        assert "message" not in answer
+        assert answer["batchId"]
+
+    def test_a_batch_id_that_is_given_again(self, sandbox: SandboxServer) -> None:
+        sandbox.fault("import_batch_again", first=2)
+        first, second, third = (self.post(sandbox).json()["batchId"] for _ in range(3))
+        assert first == second == third
+
+    def test_a_refusal_that_names_everybody(self, sandbox: SandboxServer) -> None:
+        sandbox.fault("import_refused_all", base=0)
+        contacts = [{"email": "a@example.com"}, {"email": "b@example.com"}]
+        reasons = sandbox.post(IMPORT, {"contacts": contacts})["failureReasons"]
+        assert [one["contact"] for one in reasons] == [0, 1]
 
     def test_imports_that_take_their_time(self, sandbox: SandboxServer) -> None:
         sandbox.fault("queue_stuck", times=1)

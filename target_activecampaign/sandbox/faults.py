@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.sandbox import records
 from target_activecampaign.sandbox.wire import HTML, JSON, Answer
 
 if TYPE_CHECKING:
@@ -217,8 +218,8 @@ class Fault:
             kept = {key: value for key, value in body.items() if key not in self.without}
             answer.body = {**kept, **self.values}
         elif self.kind == "queue_partial" and "queued_contacts" in body:
-            sent = {one["email"].strip() for one in json.loads(call.body)["contacts"]}
-            missing = len(sent.intersection(self._dropped(call)))
+            sent = {records.email_key(one["email"]) for one in json.loads(call.body)["contacts"]}
+            missing = len(sent.intersection(map(records.email_key, self._dropped(call))))
             answer.body = {**body, "queued_contacts": body["queued_contacts"] - missing}
         elif self.kind == "import_batch_again" and "batchId" in body:
             answer.body = {**body, "batchId": first}
