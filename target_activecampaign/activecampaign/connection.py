@@ -183,6 +183,12 @@ class _TlsConnection(_Endable, urllib3.connection.HTTPSConnection):
     """A connection with TLS, perhaps through a proxy."""
 
 
+_ENDABLE: dict[Any, Any] = {
+    urllib3.connection.HTTPConnection: _PlainConnection,
+    urllib3.connection.HTTPSConnection: _TlsConnection,
+}
+
+
 class Connection:
     """Sends requests to one host alone, as they carry the key; for any number of threads.
 
@@ -382,9 +388,12 @@ def open_pool(base_url: str, timeout: float, size: int) -> urllib3.HTTPConnectio
 
 
 def _endable(pool: urllib3.HTTPConnectionPool) -> urllib3.HTTPConnectionPool:
-    """Let a pool make connections that can be ended while a thread waits for them."""
-    tls = isinstance(pool, urllib3.HTTPSConnectionPool)
-    pool.ConnectionCls = _TlsConnection if tls else _PlainConnection
+    """Let a pool make connections that can be ended while a thread waits for them.
+
+    A class that something else has put in the place of urllib3's own stays: recorders of traffic
+    do that.
+    """
+    pool.ConnectionCls = _ENDABLE.get(pool.ConnectionCls, pool.ConnectionCls)
     return pool
 
 
