@@ -280,6 +280,15 @@ def test_a_file_that_never_was_a_ledger_is_refused_and_stays_as_it_is(
     assert after.keys() - before.keys() <= {"precious-shm"}
 
 
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_ledger_needs_a_file(load: TargetRunner, sandbox: SandboxServer, url: str) -> None:
+    outcome = load([schema(), *people(1)], ledger_url=url)
+    assert outcome.code == 1
+    assert "'ledger_url' names no file: write it as sqlite:///path." in outcome.log.splitlines()[-1]
+    assert "damaged" not in outcome.log
+    assert not sandbox.contacts()
+
+
 @pytest.mark.parametrize("place", ["/dev/null", "{folder}"])
 def test_a_device_or_a_folder_is_no_ledger(load: TargetRunner, place: str) -> None:
     url = f"sqlite:///{place.format(folder=load.folder)}"

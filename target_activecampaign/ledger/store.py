@@ -144,6 +144,11 @@ class Store:
             path = file_of(self._url)
             if path is not None:
                 self._see_to(path)
+            elif self._url.startswith("sqlite"):
+                raise LedgerError(
+                    "'ledger_url' names no file: write it as sqlite:///path. A ledger in memory "
+                    "would be lost at the end of the run."
+                )
             self.engine = _engine(self._url, make=self._make)
         except FileNotFoundError as error:
             if self._make:
