@@ -184,11 +184,11 @@ class Placing:
             MappingError: No property for the e-mail address, or a destination that is not
                 there, not clear, taken twice, or can't hold what the property has.
         """
-        markers = {name.casefold() for name in self._settings.deleted_properties}
+        markers = {caseless(name) for name in self._settings.deleted_properties}
         usable = [
             name
             for name in self._properties
-            if not name.startswith(IGNORED_PREFIXES) and name.casefold() not in markers
+            if not name.startswith(IGNORED_PREFIXES) and caseless(name) not in markers
         ]
         explicit = [*self._explicit(), *self._for_made_fields()]
         self._refuse_twice(explicit)
@@ -196,7 +196,10 @@ class Placing:
         mapped = [entry for entry in explicit if entry.destination != IGNORE]
         if self._settings.auto_map:
             mapped += self._automatic([name for name in usable if name not in said], mapped)
-        undeclared = self._without_taken({entry.key for entry in mapped})
+        # Nothing but the address is taken by what merely has its name: the settings count more.
+        undeclared = self._without_taken(
+            {entry.key for entry in mapped if entry in explicit or entry.destination == "email"}
+        )
         if not any(entry.destination == "email" for entry in mapped) and self._is_open:
             mapped += [entry for entry in undeclared if entry.destination == "email"][:1]
         if not any(entry.destination == "email" for entry in mapped):

@@ -242,6 +242,16 @@ def test_markers_are_no_properties_without_a_place(
     assert "has no place for: first_name.\n" in outcome.log
 
 
+def test_a_marker_in_another_unicode_form_needs_no_place(
+    load: TargetRunner, sandbox: SandboxServer
+) -> None:
+    composed, decomposed = "gel\u00f6scht", "gelo\u0308scht"
+    messages = [schema(**{decomposed: "string"}), record(GONE, **{decomposed: WHEN}), record(ANA)]
+    more = {"unmapped_properties": "fail", "deleted_properties": [composed]}
+    skips(load(messages, **more))
+    assert set(sandbox.contacts()) == {ANA}
+
+
 # The last word about a person
 
 

@@ -150,9 +150,31 @@ def test_the_address_is_undeclared(sandbox: SandboxServer, load: TargetRunner) -
     assert set(sandbox.contacts()) == {ANA}
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("null_policy", ["keep", "clear"])
+def test_what_is_mapped_counts_more_than_what_merely_has_the_name(
+    sandbox: SandboxServer, load: TargetRunner, way: dict[str, Any], null_policy: str
+) -> None:
+    messages = [
+        schema(tier="string"),
+        record(ANA, tier="Gold", plan="Silver", given="Ana", first_name="A"),
+        record("ben@example.com", tier="Gold", first_name="Ben"),
+    ]
+    mapping = {"plan": "%TIER%", "given": "first_name"}
+    outcome = load(messages, field_mapping=mapping, null_policy=null_policy, **way)
+    outcome.succeeded()
+    ana, ben = sandbox.contacts()[ANA], sandbox.contacts()["ben@example.com"]
+    assert (ana["fields"], ana["first_name"]) == ({"TIER": "Silver"}, "Ana")
+    assert (ben["fields"], ben["first_name"]) == ({"TIER": "Gold"}, "Ben")
+    assert not told(outcome)
+
+
 def test_what_the_schema_has_keeps_its_place(sandbox: SandboxServer, load: TargetRunner) -> None:
-    messages = [open_schema(tier="string"), record(ANA, tier="Gold", plan="Silver", mail="x")]
-    mapping = {"plan": "%TIER%", "mail": "email"}
+    messages = [
+        open_schema(tier="string"),
+        record(ANA, tier="Gold", plan="Silver", mail="x@example.com"),
+    ]
+    mapping = {"tier": "%TIER%", "plan": "%TIER%", "mail": "email"}
     outcome = load(messages, field_mapping=mapping).succeeded()
     assert sandbox.contacts()[ANA]["fields"] == {"TIER": "Gold"}
     assert "lacks: 'mail', 'plan'" in told(outcome)[0]
