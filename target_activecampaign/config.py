@@ -149,6 +149,8 @@ def _explain(error: ValidationError) -> str:
     if error.validator in {"minimum", "maximum", "exclusiveMinimum"}:
         words = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}
         return f"The setting '{name}' is out of range: it must be {words[error.validator]} {rule}."
+    if error.validator == "minLength":
+        return f"The setting '{name}' is empty: give a text, or remove it."
     if error.validator == "enum":
         return f"The setting '{name}' must be one of {', '.join(rule)}."
     if error.validator == "anyOf":
@@ -159,7 +161,10 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = list(cast("dict[str, Any]", error.schema)["properties"])
         unknown = [key for key in cast("dict[str, Any]", error.instance) if key not in known]
-        return f"The setting '{name}' has what it can't have: {named_with_hints(unknown, known)}"
+        return (
+            f"The setting '{name}' has what it can't have: {named_with_hints(unknown, known)} "
+            f"It can have {', '.join(known)}."
+        )
     return f"The setting '{name}' does not fit its schema ({error.validator}: {rule!r})."
 
 

@@ -97,13 +97,19 @@ class Converter:
             if math.isfinite(number) and (whole or kind == "number"):
                 return int(Decimal(text)) if kind == "integer" else number
         if kind in {"array", "object"}:
-            if kind == "array" and self._variable and text and text[0] not in '[{"':
-                return [one.strip() for one in text.split(",")]
-            try:
-                return parse_json(text)
-            except (json.JSONDecodeError, UnusableJSONError):
-                pass
+            return self._convert_json(text, kind, path)
         return self._refuse(path, kind)
+
+    def _convert_json(self, text: str, kind: str, path: str) -> Any:
+        if kind == "array" and self._variable and text and text[0] not in '[{"':
+            return [one.strip() for one in text.split(",")]
+        try:
+            return parse_json(text)
+        except json.JSONDecodeError:
+            return self._refuse(path, kind)
+        except UnusableJSONError as error:
+            self.problems.append(f"{self._subject(path)} {error}")
+            return None
 
     def _convert_number(self, value: float | Decimal, types: tuple[str, ...], path: str) -> Any:
         if isinstance(value, bool) or not types:

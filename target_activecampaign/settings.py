@@ -6,6 +6,7 @@ The JSON schema of the target (and with it `--about`), the settings in the docum
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -587,7 +588,8 @@ class Settings:
     @property
     def contacts_per_minute(self) -> int | None:
         """How many contacts may be imported a minute; None if there is no limit."""
-        return round(self.batch_size_rows * self.imports_per_minute) or None
+        limit = self.batch_size_rows * self.imports_per_minute
+        return round(limit) or None if math.isfinite(limit) else None
 
     @property
     def lists(self) -> dict[str, int | str]:

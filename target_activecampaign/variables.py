@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from target_activecampaign.settings import SettingError
 
@@ -52,7 +53,7 @@ def read_variables(prefix: str) -> Variables:
     values = {name: text for name, text in {**file, **environment}.items() if text}
     return Variables(
         values,
-        tuple(name for name in file if name not in environment),
+        tuple(name for name, text in file.items() if text and name not in environment),
         tuple(name for name in file if environment.get(name, file[name]) != file[name]),
     )
 
@@ -81,15 +82,38 @@ def _read_file(prefix: str, environment: Mapping[str, str]) -> dict[str, str]:
     if len(data) > _MAX_BYTES:
         raise SettingError(f"{_OURS} is longer than {_MAX_BYTES >> 10} KiB: shorten it.")
     try:
-        content = dotenv_values(stream=io.StringIO(data.decode("utf-8-sig")))
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SettingError(f"{_OURS} is no text in UTF-8: save it as such.") from None
+    content = dotenv_values(stream=io.StringIO(_readable(text, prefix)))
     found = {name: text or "" for name, text in content.items() if name.startswith(prefix)}
     # Where nothing is taken from it, it may be as it likes: Meltano has put all of it into the
     # environment already.
     if found.keys() - environment.keys() and (wrong := _why_not_trusted(state)):
         raise SettingError(f"{_OURS} has settings, but is not read: {wrong}")
     return found
+
+
+def _readable(text: str, prefix: str) -> str:
+    """A file's text without what is no assignment.
+
+    Raises:
+        SettingError: Such a part names one of the target's variables: it would be ignored, and
+            a preview become a real run.
+    """
+    kept = []
+    for part in parse_stream(io.StringIO(text)):
+        whole = part.original.string
+        line = whole.lstrip()
+        if not (part.error or part.value is None):
+            kept.append(whole)
+        elif prefix in line and not line.startswith("#"):
+            number = part.original.line + whole[: -len(line)].count("\n")
+            raise SettingError(
+                f"{_OURS} can't be read at line {number}: write NAME=value there, with two quotes "
+                "or with none."
+            )
+    return "".join(kept)
 
 
 def _why_not_trusted(state: os.stat_result) -> str | None:

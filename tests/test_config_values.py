@@ -198,3 +198,25 @@ def test_what_is_nested_too_deeply_stops_the_run(load: TargetRunner) -> None:
 
 def test_a_setting_that_stands_there_twice_stops_the_run(load: TargetRunner) -> None:
     refused(load(MESSAGES, **{"dry_run": True, " dry_run": False}), "dry_run")
+
+
+def test_an_empty_text_is_told_as_such(load: TargetRunner) -> None:
+    for setting, value, name in (
+        ("default_country", " ", "default_country"),
+        ("deleted_properties", ["gone", ""], "deleted_properties.1"),
+        ("streams", {"profiles": {"membership_tag": ""}}, "streams.profiles.membership_tag"),
+    ):
+        outcome = load(MESSAGES, **{setting: value})
+        assert outcome.code == 1
+        assert outcome.log.endswith(f"The setting '{name}' is empty: give a text, or remove it.\n")
+
+
+def test_a_name_that_guards_cannot_have_is_told_with_those_it_can(load: TargetRunner) -> None:
+    outcome = load(MESSAGES, streams={"profiles": {"guards": {"x": 1}}})
+    refused(outcome, "streams.profiles.guards")
+    assert "'x'. It can have max_leave_pct, max_leave, " in outcome.log
+
+
+def test_limits_of_any_size_will_do(load: TargetRunner) -> None:
+    limits = ("imports_per_minute", "single_imports_per_minute", "requests_per_second")
+    load(MESSAGES, **dict.fromkeys(limits, "1e308")).succeeded()

@@ -67,7 +67,6 @@ def test_a_variable_that_says_preview_is_understood(
         ("REQUEST_TIMEOUT", "inf"),
         ("GUARDS", '{"max_leave": "some"}'),
         ("STREAMS", '{"profiles": {"complete_stream": "si"}}'),
-        ("GUARDS", '{"max_leave_pct": NaN}'),
         ("FIELD_MAPPING", "{"),
         ("TAGS", "[vip"),
     ],
@@ -81,6 +80,22 @@ def test_a_variable_that_is_not_understood_stops_the_run(
     assert f"The environment variable {PREFIX}{name}" in last
     assert "can't be read: it must hold " in last
     assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"max_leave_pct": NaN}', "holds NaN, which is no JSON: give a number, or null."),
+        ('{"max_leave": 1, "max_leave": 2}', "holds 'max_leave' twice: remove one of them."),
+        (f'{{"max_leave": {"9" * 5000}}}', "holds a number that has too many digits."),
+    ],
+)
+def test_json_in_a_variable_that_says_nothing_clear_stops_the_run(
+    load: ForkedTargetRunner, text: str, why: str
+) -> None:
+    outcome = run(load, {"GUARDS": text})
+    assert outcome.code == 1
+    assert outcome.log.endswith(f"The environment variable {PREFIX}GUARDS {why}\n")
 
 
 def test_variables_are_stripped_and_an_empty_one_counts_as_not_given(
@@ -130,7 +145,39 @@ def test_env_gives_settings_only_and_says_so(
     )
     outcome = run(load).succeeded()
     assert [contact["lists"] for contact in sandbox.export()] == [{"2": 1}] * 2
-    assert f"Read from .env in the current folder: {PREFIX}LIST_ID, {PREFIX}TAGS." in outcome.log
+    assert f"Read from .env in the current folder: {PREFIX}LIST_ID.\n" in outcome.log
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{PREFIX}DRY_RUN='true",
+        f'export {PREFIX}DRY_RUN="true" please',
+        f"{PREFIX}DRY_RUN: true",
+        f"{PREFIX}DRY_RUN",
+        f"set {PREFIX}DRY_RUN=true",
+    ],
+)
+def test_a_line_of_env_that_is_no_assignment_stops_the_run(
+    load: ForkedTargetRunner, sandbox: SandboxServer, line: str
+) -> None:
+    env_file(load.folder, "# how to preview", "", line, "DATABASE='here")
+    outcome = run(load)
+    assert outcome.code == 1
+    last = outcome.log.splitlines()[-1]
+    assert "The file .env in the current folder can't be read at line 3: write NAME=value" in last
+    assert sandbox.requests() == []
+
+
+def test_what_others_have_in_env_may_be_as_it_likes(
+    load: ForkedTargetRunner, sandbox: SandboxServer
+) -> None:
+    comment = f"  # {PREFIX}DRY_RUN=true"
+    env_file(load.folder, comment, "set -a", "X", f"{PREFIX}LIST_ID=2", "DATABASE='here")
+    outcome = run(load).succeeded()
+    assert [contact["lists"] for contact in sandbox.export()] == [{"2": 1}] * 2
+    assert not outcome.warnings
+    assert "dotenv" not in outcome.log
 
 
 def test_the_environment_wins_over_env(load: ForkedTargetRunner, sandbox: SandboxServer) -> None:
