@@ -35,6 +35,8 @@ def _fill_standard_files() -> None:
             os.fstat(number)
         except OSError:  # noqa: PERF203 - of three
             os.open(os.devnull, os.O_RDWR)  # it takes the lowest number that is free
+    if sys.stderr is None:  # closed: nobody wants the log, but the run goes on
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - to the end
 
 
 if __name__ == "__main__":

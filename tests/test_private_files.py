@@ -250,6 +250,16 @@ def test_closed_standard_output_says_that_state_could_not_be_written(
     assert again.states == [1]
 
 
+def test_a_closed_log_does_no_harm(load: TargetRunner, sandbox: SandboxServer) -> None:
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *load.command()]
+    data = lines([schema(), *people(2), state(1)])
+    done = subprocess.run(
+        command, input=data, capture_output=True, cwd=load.folder, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, b"1\n")
+    assert len(sandbox.export()) == 2
+
+
 def test_a_reader_that_has_gone_is_told_as_state_that_could_not_be_written(
     load: TargetRunner,
 ) -> None:
