@@ -182,7 +182,10 @@ class Leaving:
                 return None
         else:
             self._ledger.segments.trip(segment.number)
-        return f"{_place_of(segment)}: {text}, so nobody leaves."
+        return (
+            f"{_place_of(segment)}: {text}. Nobody leaves when a stream is empty, whatever the "
+            "settings."
+        )
 
     def _missing(self, segment: Segment) -> Iterator[list[Missing]]:
         number = segment.number_of_pass or 0
