@@ -290,14 +290,14 @@ class Placing:
         return [MappedProperty(name, standard, found, path, True) for path in places]
 
     def _without_taken(self, taken: set[tuple[str, Field | None]]) -> list[MappedProperty]:
-        """The properties that the schema lacks, as far as nothing else goes where they would."""
-        found: list[MappedProperty] = []
-        names: dict[tuple[str, Field | None], str] = {}
-        for entry in self._undeclared:
-            mine = _shared(entry) or names.setdefault(entry.key, entry.name) == entry.name
-            if mine and (_shared(entry) or entry.key not in taken):
-                found.append(entry)
-        return found
+        """The properties that the schema lacks, as far as nothing else goes where they would.
+
+        Several may go to one place, as one mapping may be for several streams: of those that a
+        record has, the last counts. Only the address comes from one property alone.
+        """
+        free = [one for one in self._undeclared if _shared(one) or one.key not in taken]
+        address = next((one.name for one in free if one.destination == "email"), None)
+        return [one for one in free if one.destination != "email" or one.name == address]
 
     def _path(self, name: str) -> tuple[str, ...] | None:
         """Where a property stands: one of this name, or what a path of names leads to."""

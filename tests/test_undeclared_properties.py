@@ -169,6 +169,24 @@ def test_what_is_mapped_counts_more_than_what_merely_has_the_name(
     assert not told(outcome)
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("first", [schema(), open_schema()])
+def test_one_mapping_for_streams_that_name_a_property_differently(
+    sandbox: SandboxServer, load: TargetRunner, first: dict[str, Any], way: dict[str, Any]
+) -> None:
+    mapping = {"plan": "%TIER%", "level": "%TIER%"}
+    messages = [
+        first,
+        record(ANA, plan="Gold"),
+        record("ben@example.com", level="Silver"),
+        record("eve@example.com", level="Silver", plan="Gold"),
+    ]
+    outcome = load(messages, field_mapping=mapping, **way).succeeded()
+    tiers = {email: one["fields"]["TIER"] for email, one in sandbox.contacts().items()}
+    assert tiers == {ANA: "Gold", "ben@example.com": "Silver", "eve@example.com": "Silver"}
+    assert not told(outcome)
+
+
 def test_what_the_schema_has_keeps_its_place(sandbox: SandboxServer, load: TargetRunner) -> None:
     messages = [
         open_schema(tier="string"),
