@@ -36,16 +36,19 @@ class DeletionMarkers:
     def __init__(self, names: Collection[str], properties: Iterable[str]) -> None:
         self._folded = {caseless(name) for name in names}
         self._plain = list(names)
-        self._paths = [name for name in names if "." in name]
-        self.names = {*names, *(start for path in self._paths for start, _ in _splits(path))}
+        self._paths = [caseless(name) for name in names if "." in name]
+        self._starts = {start for path in self._paths for start, _ in _splits(path)}
+        self.names = {*names, *self._starts}
         self.learn(properties)
 
-    def learn(self, properties: Iterable[str]) -> set[str]:
-        """Take properties that are markers but for case (`_SDC_DELETED_AT`), and return them."""
-        found = {name for name in properties if caseless(name) in self._folded}
-        self._plain += found.difference(self._plain)
-        self.names |= found
-        return found
+    def learn(self, properties: Iterable[str]) -> None:
+        """Take properties that are markers, or hold one, but for case (`_SDC_DELETED_AT`)."""
+        for name in properties:
+            folded = caseless(name)
+            if folded in self._folded and name not in self._plain:
+                self._plain.append(name)
+            if folded in self._folded or folded in self._starts:
+                self.names.add(name)
 
     def are_in(self, record: Mapping[str, Any]) -> bool:
         """Return whether a record is marked as deleted."""
@@ -73,10 +76,9 @@ def _splits(path: str) -> Iterable[tuple[str, str]]:
 
 
 def _inner(record: Mapping[str, Any], path: str) -> Iterable[Any]:
-    """The values at a path inside of objects."""
+    """The values at a path inside of objects; the path has no case."""
     for first, rest in _splits(path):
-        inner = record.get(first)
-        if isinstance(inner, dict):
-            if rest in inner:
-                yield inner[rest]
-            yield from _inner(inner, rest)
+        for name, inner in record.items():
+            if isinstance(inner, dict) and caseless(name) == first:
+                yield from (value for last, value in inner.items() if caseless(last) == rest)
+                yield from _inner(inner, rest)

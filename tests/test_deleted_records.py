@@ -212,6 +212,23 @@ def test_a_marker_inside_of_an_object(
     assert set(sandbox.contacts()) == {ANA, "ben@example.com"}
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_case_does_not_count_inside_of_an_object(
+    load: TargetRunner, sandbox: SandboxServer, way: dict[str, Any]
+) -> None:
+    dotted: dict[str, Any] = {"meta.CDC": {"deleted": 1}}
+    messages = [
+        schema(META={"type": "object"}),
+        record("a@example.com", META={"Cdc": {"DELETED": True}}),
+        record("b@example.com", Meta={"cdc": {"deleted": "t"}}),
+        record("c@example.com", META={"cdc.Deleted": 1}),
+        record("d@example.com", **dotted),
+        record(ANA, META={"Cdc": {"DELETED": None}}, meta={"cdc": 3}),
+    ]
+    skips(load(messages, deleted_properties=["meta.CDC.deleted"], **way), 4)
+    assert set(sandbox.contacts()) == {ANA}
+
+
 def test_the_setting_for_one_stream_and_switched_off(
     load: TargetRunner, sandbox: SandboxServer
 ) -> None:
