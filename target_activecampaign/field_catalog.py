@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from functools import cached_property
 from string import digits
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_activecampaign.config import did_you_mean
-from target_activecampaign.names import Rank, caseless, contradict, exact, normalised, symbols
+from target_activecampaign.names import (
+    Rank,
+    caseless,
+    contradict,
+    exact,
+    normalised,
+    symbols,
+    without_marks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +51,7 @@ def _has_cut_tag(field: Field) -> bool:
     Then the tag says less than the title, and may be another word.
     """
     title = normalised(field.title)
-    cut = "".join(one for one in title if unicodedata.category(one)[0] != "M")
+    cut = without_marks(title)
     is_less = cut != title or bool(symbols(field.title))
     # Where a tag is taken, the server puts a number after it.
     return is_less and cut.rstrip(digits) == normalised(field.tag).rstrip(digits)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
+from target_activecampaign.names import spelled
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -30,7 +32,8 @@ def check_names(message: Mapping[str, Any], stream: str, properties: Collection[
                 f"The '{name}' of stream '{stream}' must be an array of the names of properties, "
                 'such as ["id"], or [] if there is none: mend the tap or its catalog.'
             )
-    lacking = [one for one in message.get("key_properties") or () if one not in properties]
+    keys = message.get("key_properties") or ()
+    lacking = [one for one in keys if spelled(one, properties) is None]
     if lacking:
         names = ", ".join(f"'{one}'" for one in lacking)
         raise InvalidInputLine(

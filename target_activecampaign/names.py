@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +45,11 @@ def nfc(text: str) -> str:
 def visible(text: str) -> str:
     """A text without characters that nobody sees."""
     return text if text.isascii() else _INVISIBLE.sub("", text)
+
+
+def without_marks(text: str) -> str:
+    """A text without combining marks, such as the vowels of Thai and Hindi."""
+    return "".join(one for one in text if unicodedata.category(one)[0] != "M")
 
 
 def exact(name: str) -> str:
@@ -105,3 +110,32 @@ def spelled(name: str, names: Iterable[str]) -> str | None:
     wanted = nfc(name)
     found = [one for one in known if nfc(one) == wanted]
     return found[0] if len(found) == 1 else None
+
+
+class Respelling:
+    """Records renamed to what their schema calls their properties, where only NFC and NFD differ.
+
+    Args:
+        known: The properties that are known.
+
+    Attributes:
+        others: Other spellings of these that records have had, each with the known one.
+    """
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self._known = set(known)
+        self.others: dict[str, str] = {}
+
+    def learn(self, names: Iterable[str]) -> None:
+        """Take names that records have."""
+        for name in names:
+            if not name.isascii() and name not in self._known:
+                found = spelled(name, self._known)
+                if found is not None:
+                    self.others[name] = found
+
+    def rename(self, record: dict[str, Any]) -> None:
+        """Rename a record's properties, but for one that it has in both forms."""
+        for other in self.others.keys() & record.keys():
+            if (known := self.others[other]) not in record:
+                record[known] = record.pop(other)

@@ -25,7 +25,7 @@ from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.intake import Intake, Maker
 from target_activecampaign.leaving import Leaving, how_to_go_on
 from target_activecampaign.ledger import Ledger, LedgerError
-from target_activecampaign.names import nfc
+from target_activecampaign.names import nfc, without_marks
 from target_activecampaign.opening import Streams, check_lists
 from target_activecampaign.packer import Packer, Source
 from target_activecampaign.progress import Progress
@@ -662,7 +662,8 @@ def _shown(names: Collection[str]) -> str:
 
     Those that look like data, such as an address that is a key, are only counted.
     """
-    plain = sorted(name for name in names if _PLAIN_NAME.fullmatch(name))[:_MOST_SHOWN]
+    plain = sorted(name for name in names if _PLAIN_NAME.fullmatch(without_marks(name)))
+    plain = plain[:_MOST_SHOWN]
     others = len(names) - len(plain)
     if not plain:
         return f"{others:,}, whose names are not shown, as they look like data"

@@ -10,6 +10,7 @@ from target_activecampaign.codes import Refusal
 from target_activecampaign.deletions import DELETED, DeletionMarkers
 from target_activecampaign.destinations import IGNORED_PREFIXES
 from target_activecampaign.flattening import taken_back
+from target_activecampaign.names import Respelling
 from target_activecampaign.property_schema import says_more
 from target_activecampaign.reader import place_text
 from target_activecampaign.validation import RecordValidator
@@ -114,6 +115,7 @@ class ContactSink(Sink):
         )
         # Properties that need no look any more; more come when records have what the schema lacks.
         self._names = {*properties, *self._mapping.named}
+        self._respelling = Respelling(self._names)
         self._make = self._first_contact
 
     @property
@@ -155,6 +157,8 @@ class ContactSink(Sink):
         """
         self._is_deleted = self.marks_deleted(record) or self.marks_deleted(self._owner.record)
         if not self._is_deleted:
+            self._respelling.learn(record.keys() - self._names)
+            self._respelling.rename(record)
             self._take_undeclared(record.keys() - self._names)
         self._remove_metadata([record])
 
@@ -266,6 +270,12 @@ class ContactSink(Sink):
         names: set[str] = set().union(*records)
         if new := names - self._names:
             self._markers.learn(new)
+            self._respelling.learn(new)
+        if self._respelling.others:
+            for record in records:
+                self._respelling.rename(record)
+            names = set().union(*records)
+            new = names - self._names
         marked = not self._markers.names.isdisjoint(names)
         deleted = list(map(self._markers.are_in, records)) if marked else []
         if not any(deleted):

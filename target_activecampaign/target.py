@@ -38,6 +38,7 @@ from target_activecampaign.field_catalog import MappingError
 from target_activecampaign.flattening import without_booleans
 from target_activecampaign.intake import Maker
 from target_activecampaign.key_properties import check_names
+from target_activecampaign.names import Respelling, spelled
 from target_activecampaign.reader import MessageReader, are_objects, place_text, read_record
 from target_activecampaign.run import Run, StoppedError
 from target_activecampaign.sink import ContactSink
@@ -129,6 +130,7 @@ class TargetActiveCampaign(Target):
         self.place: Place = 0
         self.taken_by: set[str] = set()
         self._schemas: dict[str, tuple[Any, Any, Any]] = {}
+        self._respellings: dict[str, Respelling] = {}
 
     # Configuration
 
@@ -205,6 +207,12 @@ class TargetActiveCampaign(Target):
             raise StoppedError
         check_schema(schema, stream)
         check_names(message_dict, stream, schema["properties"])
+        properties = schema["properties"]
+        if message_dict.get("key_properties"):
+            message_dict["key_properties"] = [
+                spelled(one, properties) for one in message_dict["key_properties"]
+            ]
+        self._respellings[stream] = Respelling(properties)
         schema["properties"] = without_booleans(schema["properties"])
         keys, bookmarks = (
             message_dict.get("key_properties"),
@@ -221,6 +229,11 @@ class TargetActiveCampaign(Target):
         try:
             super()._process_schema_message(message_dict)
         except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, ValueError) and _raised_in("parse", error):
+                raise MappingError(
+                    f"A stream map of stream '{stream}' can't be read: it has U+0000, or half of a "
+                    "surrogate pair, which is not text. Mend its expression under 'stream_maps'."
+                ) from None
             if not _raised_in("_flatten_schema", error):
                 raise
             raise MappingError(
@@ -304,6 +317,10 @@ class TargetActiveCampaign(Target):
         """Hand a record to the SDK; what a stream map can't do with it is the operator's error."""
         self.source, self.record = message["stream"], message["record"]
         self.taken_by.clear()
+        if self.source in self._respellings:
+            # Before stream maps, which find a property by its exact name.
+            self._respellings[self.source].learn(self.record)
+            self._respellings[self.source].rename(self.record)
         if self._skip_deleted():
             return
         refusal = _unreadable(message)

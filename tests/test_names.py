@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.custom_fields import CustomFields
 from tests.mirrors import Mirror
-from tests.target_runner import record, schema
+from tests.target_runner import batch, record, schema
 
 if TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
@@ -351,6 +352,62 @@ def test_a_streams_own_mapping_wins_in_either_form(load: TargetRunner) -> None:
 def test_a_mapping_that_names_a_property_in_both_forms_is_an_error(load: TargetRunner) -> None:
     both = {"Prénom": "first_name", nfd("Prénom"): "last_name"}
     assert "twice, in two Unicode forms" in refused(load(one(Prénom="Zoë"), field_mapping=both))
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("way", ["direct", "batch", "stream map", "flattening"])
+def test_records_may_spell_properties_in_the_other_form(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields, way: str, *, backwards: bool
+) -> None:
+    of_schema, of_records = (nfd, str) if backwards else (str, nfd)
+    fields.add("Ville", tag="TOWN")
+    fields.add("Été", tag="SUMMER")
+    inner: Any = {"type": "object", "properties": {of_schema("cité"): {"type": "string"}}}
+    types = {"adressé": "string", "clé": "integer", "été": "string", "déménagé": inner}
+    described = schema(**{of_schema(name): kind for name, kind in types.items()})
+    described["key_properties"] = [of_records("clé")]
+    values = {"adressé": ADA, "clé": 1, "été": "x", "déménagé": {of_records("cité"): "Łódź"}}
+    values["prénom"] = "Zoë"
+    given = {of_records(name): value for name, value in values.items()}
+    message = {"type": "RECORD", "stream": "profiles", "record": given}
+    if way == "batch":
+        path = load.folder / "batch.jsonl"
+        path.write_text(json.dumps(given), "utf-8")
+        message = batch({"format": "jsonl", "compression": "none"}, path)
+    ways: dict[str, Any] = {
+        "stream map": {"stream_maps": {"profiles": {"Été": f"record['{of_schema('été')}']"}}},
+        "flattening": {"flattening_enabled": True, "flattening_max_depth": 1},
+    }
+    town = "déménagé__cité" if way == "flattening" else "déménagé.cité"
+    mapping = {"adressé": "email", town: "TOWN", "prénom": "last_name"}
+    described["schema"]["additionalProperties"] = True
+    outcome = load([described, message], field_mapping=mapping, **ways.get(way, {})).succeeded()
+    assert outcome.counts == {"read": 1, "added": 1}
+    (ada,) = sandbox.export()
+    assert ada["last_name"] == "Zoë"
+    assert (fields.held("Ville"), fields.held("Été")) == (["Łódź"], ["x"])
+    assert not [one for one in outcome.warnings if "go nowhere" in one]
+
+
+def test_a_record_with_a_property_in_both_forms_keeps_that_of_the_schema(
+    load: TargetRunner, fields: CustomFields
+) -> None:
+    fields.add("Été", tag="SUMMER")
+    described = schema(été="string")
+    outcome = load([described, record(ADA, **{nfd("été"): "no", "été": "yes"})])
+    assert outcome.succeeded().counts == {"read": 1, "added": 1}
+    assert fields.held("Été") == ["yes"]
+    assert [one for one in outcome.warnings if "go nowhere" in one]
+
+
+def test_a_marker_of_deletion_inside_of_an_object_is_found_in_the_other_form(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    described = schema(état={"type": "object"})
+    gone: Any = {nfd("état"): {nfd("supprimé"): True}}
+    outcome = load([described, record(ADA, **gone)], deleted_properties=["état.supprimé"])
+    assert outcome.succeeded().counts == {"read": 1, "skipped": 1}
+    assert not sandbox.contacts()
 
 
 def test_only_if_empty_finds_a_field_in_the_other_form(

@@ -238,3 +238,9 @@ def test_a_reject_file_keeps_the_schema_as_the_tap_sent_it(load: TargetRunner) -
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     assert [one["type"] for one in lines] == ["SCHEMA", "RECORD", "RECORD"]
     assert set(first["schema"]["properties"]) < set(lines[0]["schema"]["properties"])
+
+
+@pytest.mark.parametrize("name", ["ปีเกิด", "जन्म", "pre\u0301nom"])
+def test_a_name_with_combining_marks_is_shown(load: TargetRunner, name: str) -> None:
+    (text,) = told(load([schema(), record(ANA, **{name: "x"})]).succeeded())
+    assert f"'{name}'" in text
