@@ -18,6 +18,9 @@ REGIONS = phonenumbers.SUPPORTED_REGIONS
 # runs two numbers together (1234567/68). A slash is taken behind an area code alone (030/1234567).
 _NUMBER = re.compile(r"(?:\(?0\d{1,5}\)?\s?/\s?)?[+\uff0b]?[\d\s().\-\u2010-\u2015\u2212]+")
 
+# A number that went through a column of floats on its way to a text: the 0 is no digit of it.
+_FLOAT = re.compile(r"([+\uff0b]?\d+)\.0+")
+
 _CALLING_CODE = re.compile(r"[+0]*(\d{1,3})", re.ASCII)
 
 # Ofcom keeps these for films and examples. They have the form of British numbers, but
@@ -35,10 +38,13 @@ def to_e164(text: str, region: str) -> str:
         text: Any text.
         region: The country of a number that is written without one.
     """
-    if not _NUMBER.fullmatch(text.strip()):
+    plain = text.strip()
+    if match := _FLOAT.fullmatch(plain):
+        plain = match[1]
+    if not _NUMBER.fullmatch(plain):
         return text
-    number = _parsed(text, region)
-    if number is None or not _is_certain(text, number, region):
+    number = _parsed(plain, region)
+    if number is None or not _is_certain(plain, number, region):
         return text
     return _format(number)
 

@@ -86,6 +86,8 @@ def test_a_national_number_takes_the_form_of_its_country(
         ("GB", "12125550123"),
         ("IN", "447700900123"),
         ("IT", "919876543210"),
+        ("DE", "447700900123.0"),
+        ("DE", "393123456789.0"),
         # It may be one of New York, or one of New Zealand
         ("US", "6465550100"),
         # Of the right length, but of no one in the country
@@ -108,6 +110,10 @@ def test_a_number_that_is_not_surely_of_the_country_stays_as_it_is(
         ("IN", "919876543210", "+919876543210"),
         ("IN", 9876543210, "+919876543210"),
         ("IN", 9876543210.0, "+919876543210"),
+        # Floats on their way through a file of texts
+        ("IN", "9876543210.0", "+919876543210"),
+        ("GB", "447700900123.0", "+447700900123"),
+        ("DE", "+12125550123.00", "+12125550123"),
         ("IN", "09876543210", "+919876543210"),
         ("BR", "11 91234-5678", "+5511912345678"),
         ("BR", "5511912345678", "+5511912345678"),
