@@ -101,10 +101,10 @@ def by_library(address: str) -> str:
 
     try:
         local, domain = _checked(address)
-    except EmailNotValidError as error:
+    except EmailNotValidError:
         try:
             local, domain = _by_documented_rule(address)
-        except EmailNotValidError:
+        except EmailNotValidError as error:
             raise Refusal("EMAIL_INVALID", _without_value(str(error))) from None
     if not _LAST_LABEL.search(domain):
         raise Refusal("EMAIL_INVALID", "The domain does not end in a dot and two letters or more.")

@@ -348,3 +348,10 @@ def test_an_internationalised_domain_is_one_contact_in_ascii(
         "jörg@example.com": "",
     }
     assert outcome.counts == {"read": 3, "added": 2, "merged": 1}
+
+
+@pytest.mark.parametrize("address", ["abc.@\u2603.net", "a..b@exa mple.com", "abc.@example.test"])
+def test_the_reason_of_a_refusal_is_not_what_is_let_through(address: str) -> None:
+    with pytest.raises(Refusal) as refusal:
+        valid_address(address)
+    assert refusal.value.reason.startswith("The part after the @-sign")
