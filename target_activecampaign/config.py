@@ -19,6 +19,7 @@ from target_activecampaign.names import caseless, nfc
 from target_activecampaign.phones import phone_converter
 from target_activecampaign.settings import STREAM_SETTINGS, SettingError, Settings
 from target_activecampaign.variables import read_variables
+from target_activecampaign.words import is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,6 +54,7 @@ def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
         for name, count in Counter(map(nfc, settings.streams)).items()
         if count > 1
     ]
+    found += _unfit_places(settings)
     found += _connection_problems(settings) + _country_problems(settings)
     if settings.on_complete_webhook and (wrong := webhook.problem(settings.on_complete_webhook)):
         found.append(wrong)
@@ -64,6 +66,21 @@ def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
             "contacts are put on, for all streams or for each under 'streams'."
         )
     return found
+
+
+def _unfit_places(settings: Settings) -> list[str]:
+    """What is wrong with the texts of places that go to libraries which take any text."""
+    texts = {
+        "ledger_url": settings.ledger_url,
+        "rate_budget_url": settings.rate_budget_url or "",
+        "sandbox_path": settings.sandbox_path,
+    }
+    return [
+        f"The setting '{name}' has U+0000 or half of a surrogate pair, which no name of a file or "
+        "server can have: write it anew."
+        for name, text in texts.items()
+        if "\0" in text or not is_unicode(text)
+    ]
 
 
 def secrets_in(settings: Settings) -> list[str]:

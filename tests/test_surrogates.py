@@ -141,6 +141,27 @@ def test_a_folder_of_an_impossible_name_is_an_error_that_the_webhook_is_told(
     assert not sandbox.contacts()
 
 
+@pytest.mark.parametrize("name", ["ledger_url", "rate_budget_url", "sandbox_path"])
+@pytest.mark.parametrize("text", ["x-\ud800/y.db", "x-\0.db"])
+def test_a_place_of_an_impossible_name_is_an_error(
+    sandbox: SandboxServer, load: TargetRunner, name: str, text: str
+) -> None:
+    value = text if name == "sandbox_path" else f"sqlite:///{text}"
+    outcome = load([schema(), *around()], **{name: value})
+    assert outcome.code == 1
+    last = outcome.log.splitlines()[-1]
+    assert f"The setting '{name}' has U+0000 or half of a surrogate pair" in last
+    assert not sandbox.contacts()
+
+
+@pytest.mark.parametrize("key", ["__alias__", "__filter__", "last_name"])
+def test_a_stream_map_with_half_a_surrogate_pair_is_an_error(load: TargetRunner, key: str) -> None:
+    maps = {"profiles": {key: f"'A{HALF}'"}}
+    outcome = load([schema(), *around()], stream_maps=maps)
+    assert outcome.code == 1
+    assert "A stream map of stream 'profiles' can't be read" in outcome.log.splitlines()[-1]
+
+
 def test_a_field_is_made_of_such_a_name_once(sandbox: SandboxServer, load: TargetRunner) -> None:
     size: Any = {"enum": ["S", f"M{HALF}", None]}
     one = schema("profiles", **{f"nick{HALF}": "string", "size": size})
