@@ -23,6 +23,9 @@ _BOOLEAN: dict[bool, dict[str, Any]] = {True: {}, False: {"not": {}}}
 """What the JSON schemas true and false are as objects."""
 
 
+_SCALARS = frozenset({"boolean", "integer", "number", "string"})
+
+
 def without_booleans(properties: Mapping[str, Schema]) -> dict[str, Schema]:
     """Schemas of properties, those inside of objects too, none of them true or false.
 
@@ -33,6 +36,24 @@ def without_booleans(properties: Mapping[str, Schema]) -> dict[str, Schema]:
         one = _BOOLEAN[schema] if isinstance(schema, bool) else schema
         inner = one.get("properties")
         found[name] = {**one, "properties": without_booleans(inner)} if inner else one
+    return found
+
+
+def with_types(properties: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Schemas of properties, those inside of objects too, with a type wherever it is scalar.
+
+    The SDK leaves out most properties without one (`anyOf`), and takes the others for strings.
+    """
+    found: dict[str, Schema] = {}
+    for name, schema in properties.items():
+        inner = schema.get("properties")
+        types = kinds(schema) or _SCALARS
+        if inner:
+            found[name] = {**schema, "properties": with_types(inner)}
+        elif "type" not in schema and types <= _SCALARS:
+            found[name] = {**schema, "type": [*sorted(types), "null"]}
+        else:
+            found[name] = schema
     return found
 
 

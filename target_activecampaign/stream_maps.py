@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
 from target_activecampaign.config import did_you_mean
-from target_activecampaign.flattening import written_as_json
+from target_activecampaign.flattening import with_types, written_as_json
 from target_activecampaign.names import nfc, spelled
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class StreamMaps:
             keys: The properties that identify a record.
         """
         self.spell(source, schema)
-        self._mapper.register_raw_stream_schema(source, schema, keys)
+        self._mapper.register_raw_stream_schema(source, self.readable(schema), keys)
         return {
             one.stream_alias: {
                 **one.transformed_schema.get("properties", {}),
@@ -84,6 +84,12 @@ class StreamMaps:
             for key, rules in self._config.items()
             if not key.startswith("__")
         )
+
+    def readable(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """A stream's schema as the SDK's flattening can read it."""
+        if not self.flattens:
+            return schema
+        return {**schema, "properties": with_types(schema["properties"])}
 
     def leaves_alone(self, source: str) -> bool:
         """Whether the tap's stream comes as it is, and as nothing else."""

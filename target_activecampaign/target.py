@@ -225,7 +225,7 @@ class TargetActiveCampaign(Target):
             return  # taps repeat it: nothing is new
         self.maps.spell(stream, schema)
         # The SDK's stream maps take properties out of the schema that they are given.
-        message_dict["schema"] = copy.deepcopy(schema)
+        message_dict["schema"] = copy.deepcopy(self.maps.readable(schema))
         try:
             super()._process_schema_message(message_dict)
         except (KeyError, TypeError, ValueError) as error:
