@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import unicodedata
 from functools import lru_cache
 from typing import Any
 
 from target_activecampaign.codes import Refusal
+from target_activecampaign.names import nfc
 
 _MAX_ADDRESS = 254
 
@@ -139,7 +139,7 @@ def _by_documented_rule(address: str) -> tuple[str, str]:
     # `email-validator` checks all but what is allowed here: dots alone are a local part too.
     without_dots = ".".join(filter(None, local.split("."))) or local.replace(".", "x")
     _, found = _checked(f"{without_dots}@{'example.com' if takes_any else domain}")
-    return unicodedata.normalize("NFC", local), plain if takes_any else found
+    return nfc(local), plain if takes_any else found
 
 
 def _without_value(message: str) -> str:

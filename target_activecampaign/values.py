@@ -26,7 +26,7 @@ _CERTAIN = 15
 _SHORTEST = 17
 """Decimal digits that tell any two of them apart."""
 _MEANT = 12
-_NO_NUMBER = "it is not a number"
+_NOT_FINITE = "it is, or holds, a number that is none (NaN) or infinite"
 _certain = Context(prec=_CERTAIN)
 _json = msgspec.json.Encoder(decimal_format="number")
 
@@ -90,7 +90,7 @@ def _json_text(value: Any) -> str:
         text = _json.encode(value).decode()
         # JSON has no such numbers: the encoder writes null, or what nothing can read.
         if ("null" in text or "N" in text or "I" in text) and _holds_no_number(value):
-            raise UnfitValueError(_NO_NUMBER)
+            raise UnfitValueError(_NOT_FINITE)
     except UnicodeEncodeError:
         raise UnfitValueError("it holds half of a surrogate pair, which is not text") from None
     except RecursionError:
@@ -139,7 +139,7 @@ def _number_text(value: float | Decimal) -> str:
     # repr of a float is its shortest text, which Decimal then spells without exponent.
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
     if not exact.is_finite():
-        raise UnfitValueError(_NO_NUMBER)
+        raise UnfitValueError(_NOT_FINITE)
     exact = _without_noise(exact)
     # Spelt out, a number of twelve characters could be a hundred million digits long.
     return _without_zeros(f"{exact:f}") if abs(exact.adjusted()) <= _MAX_DIGITS else str(exact)
@@ -271,7 +271,7 @@ def to_number(value: Any) -> str | None:
     if isinstance(value, str):
         value = _number_in(value)
     if not isinstance(value, (int, float, Decimal)):
-        raise UnfitValueError(_NO_NUMBER)
+        raise UnfitValueError("it is not a number")
     return _number_text(value)
 
 
