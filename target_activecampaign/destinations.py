@@ -282,9 +282,13 @@ class Placing:
                 return []
             standard = "field"
         parts = name.split(".")
-        starts = [".".join(parts[:number]) for number in range(len(parts) - 1, 0, -1)]
-        first = next((one for one in starts if one in self._properties), parts[0])
-        inside = (first, *name[len(first) + 1 :].split(".")) if len(parts) > 1 else None
+        first, count = parts[0], 1
+        for number in range(len(parts) - 1, 0, -1):  # a property's own name may have dots too
+            known = spelled(".".join(parts[:number]), self._properties)
+            if known is not None:
+                first, count = known, number
+                break
+        inside = (first, *parts[count:]) if len(parts) > 1 else None
         # Of two that come, the later is taken: a property's own name may have dots too.
         places = [path for path in (inside, (name,)) if path is not None]
         return [MappedProperty(name, standard, found, path, True) for path in places]

@@ -400,6 +400,35 @@ def test_a_record_with_a_property_in_both_forms_keeps_that_of_the_schema(
     assert [one for one in outcome.warnings if "go nowhere" in one]
 
 
+@pytest.mark.parametrize("marker", [nfd("supprimé"), "SUPPRIMÉ"])
+def test_a_marker_of_deletion_in_another_form_needs_no_place(
+    sandbox: SandboxServer, load: TargetRunner, marker: str
+) -> None:
+    outcome = load(
+        [
+            schema(supprimé="boolean"),
+            record(ADA, supprimé=False),
+            record("b@x.example", supprimé=1),
+        ],
+        deleted_properties=[marker],
+        unmapped_properties="fail",
+        validate_records=False,
+    )
+    assert outcome.succeeded().counts == {"read": 2, "added": 1, "skipped": 1}
+    assert set(sandbox.contacts()) == {ADA}
+
+
+def test_what_an_objects_schema_lacks_is_found_in_the_other_form(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    listed: Any = {"type": "object", "properties": {"x": {}}}
+    message = record(ADA, **{nfd("société"): {nfd("clé"): "K"}})
+    described = schema(**{nfd("société"): listed})
+    outcome = load([described, message], field_mapping={"société.clé": "last_name"})
+    assert outcome.succeeded().counts == {"read": 1, "added": 1}
+    assert [one["last_name"] for one in sandbox.export()] == ["K"]
+
+
 def test_a_marker_of_deletion_inside_of_an_object_is_found_in_the_other_form(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
