@@ -508,6 +508,22 @@ def test_a_contact_is_found_only_under_its_own_address() -> None:
     assert stub.asked[0].query == {"email": EMAIL.lower()}
 
 
+@pytest.mark.parametrize(
+    ("asked", "answered", "found"),
+    [
+        ("stra\u00dfe@example.com", "strasse@example.com", False),
+        ("\ufb01n@example.com", "fin@example.com", False),
+        ("\u00c9va@example.com", "e\u0301va@example.com", True),
+    ],
+)
+def test_a_contact_is_found_by_its_own_address_alone(
+    asked: str, answered: str, *, found: bool
+) -> None:
+    rows = [{"id": "111", "email": answered}]
+    with ApiStub(Reply({"contacts": rows})) as stub, client_of(stub) as client:
+        assert (client.find_contact(asked) is not None) is found
+
+
 def test_a_contact_tells_its_name_phone_and_account() -> None:
     jane = {"id": "111", "email": EMAIL, "phone": "123-456-7890", "firstName": "Jane"}
     jane |= {"lastName": "Doe", "organization": "1", "orgid": "1", "orgname": "ActiveCampaign"}

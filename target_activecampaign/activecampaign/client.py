@@ -94,11 +94,11 @@ class Client(FieldCalls):
         The address is compared without case. The answer's is checked, since the filter was
         once seen not to be applied [rep].
         """
-        wanted = email.strip().casefold()
+        wanted = composed(email).lower()
         page = self._call(
             "GET", "/contacts", page_of("contacts", Contact.from_item), query={"email": email}
         )
-        matches = (one for one in page.items if one.email.strip().casefold() == wanted)
+        matches = (one for one in page.items if composed(one.email).lower() == wanted)
         return next(matches, None)
 
     def contacts(
