@@ -422,7 +422,8 @@ def test_what_an_objects_schema_lacks_is_found_in_the_other_form(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     listed: Any = {"type": "object", "properties": {"x": {}}}
-    message = record(ADA, **{nfd("société"): {nfd("clé"): "K"}})
+    values: Any = {nfd("société"): {nfd("clé"): "K"}}
+    message = record(ADA, **values)
     described = schema(**{nfd("société"): listed})
     outcome = load([described, message], field_mapping={"société.clé": "last_name"})
     assert outcome.succeeded().counts == {"read": 1, "added": 1}
