@@ -9,6 +9,7 @@ import msgspec
 
 from target_activecampaign.addresses import person_key, valid_address
 from target_activecampaign.codes import Refusal
+from target_activecampaign.words import is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -116,8 +117,18 @@ class Contact(msgspec.Struct, gc=False):
             return _encoder.encode(wire)
         except UnicodeEncodeError:
             raise Refusal(
-                "VALUE_INVALID", "A value holds half of a surrogate pair, which is not text."
+                "VALUE_INVALID",
+                f"What goes to {self._unsendable()} holds half of a surrogate pair, which is not "
+                "text.",
             ) from None
+
+    def _unsendable(self) -> str:
+        """Where the first text goes that can't be sent."""
+        for name in ("first_name", "last_name", "phone", "customer_account"):
+            if not is_unicode(getattr(self, name) or ""):
+                return name
+        wrong = next((one for one, value in self.fields.items() if not is_unicode(value)), None)
+        return "tags" if wrong is None else f"the custom field id:{wrong}"
 
 
 @lru_cache(maxsize=256)

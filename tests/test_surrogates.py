@@ -76,6 +76,28 @@ def test_half_a_surrogate_pair_in_a_value_refuses_that_record(
     assert outcome.counts["invalid"] == 1
 
 
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        ({"first_name": HALF}, "first_name"),
+        ({"phone": f"1{HALF}", "notes": "good"}, "phone"),
+        ({"first_name": "good", "notes": HALF}, "the custom field id:10"),
+        ({"first_name": "good", "tags": ["good", HALF]}, "tags"),
+    ],
+)
+def test_the_refusal_says_where_the_half_was_to_go(
+    load: TargetRunner, values: dict[str, Any], place: str
+) -> None:
+    types = schema("profiles", phone="string", notes="string", tags=ANYTHING)
+    outcome = load(
+        [types, *around(record("bad@example.com", **values))],
+        field_mapping={"tags": "tags"},
+        max_reject_pct=None,
+    ).succeeded()
+    (refused,) = outcome.rejects
+    assert f"What goes to {place} holds half of a surrogate pair" in refused["_reject_reason"]
+
+
 def test_names_with_half_a_surrogate_pair_cost_nothing(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
