@@ -455,6 +455,7 @@ class Comparison:
                 decisions.settled.append((entry.sources, "skipped"))
             elif rows and segment.number not in marks and self._unchanged(one, rows):
                 decisions.settled.append((entry.sources, "unchanged"))
+                self._settlement.arrived = entry.key
                 _note_unchanged(decisions.noted(segment), entry, rows[segment.number])
             else:
                 own = rows.get(segment.number)

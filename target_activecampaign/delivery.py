@@ -30,10 +30,12 @@ from target_activecampaign.activecampaign import (
 from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
 from target_activecampaign.addresses import person_key
 from target_activecampaign.codes import Refusal
+from target_activecampaign.contact import Contact
 from target_activecampaign.diagnosis import Diagnosis
 from target_activecampaign.dispatcher import Dispatcher
 from target_activecampaign.flights import Flights
 from target_activecampaign.ledger import LedgerError
+from target_activecampaign.packer import Batch, Entry
 from target_activecampaign.privacy import where_it_failed
 from target_activecampaign.returning import Returns
 from target_activecampaign.state_writer import StateError
@@ -44,9 +46,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_activecampaign.activecampaign import Accepted, Client, ImportStatus
+    from target_activecampaign.activecampaign import Contact as Existing
     from target_activecampaign.flights import Flight
     from target_activecampaign.ledger import Ledger
-    from target_activecampaign.packer import Batch, Entry
     from target_activecampaign.settlement import Settlement
 
 logger = logging.getLogger("target-activecampaign")
@@ -54,9 +56,9 @@ logger = logging.getLogger("target-activecampaign")
 _MAX_CONTACTS_UNDER_WAY = 16_000
 _ATTEMPTS = 2
 _HOPELESS_REFUSALS = 40
-"""So many imports refused with none accepted between: a bad contact in each is not the reason.
-Nor is it when more contacts than these were refused in a row and the run ends with none imported
-after them."""
+"""So many imports refused with none accepted between: are their contacts the reason? The same is
+asked when more contacts than these were refused in a row and the run ends with none imported after
+them. An import of someone who has arrived before tells; without one, they are not the reason."""
 _HOPELESS_IMPORTS = 20
 """So many imports accepted and come to nothing, with none completed between: likewise."""
 _MAX_HELD = 10_000
@@ -182,6 +184,8 @@ class Delivery:
         self._last_that_worked = 0
         self._asking_why = 0
         self._failures_proven = False
+        self._control: Entry | None = None
+        self._verdict = QueueBrokenError()
         self._batch_ids: dict[str, None] = {}
         self._contradictions: Counter[str] = Counter()
         self._first_contradictions: dict[str, str] = {}
@@ -552,7 +556,7 @@ class Delivery:
         if self._refusals_in_vain <= refusals and self._imports_in_vain <= _HOPELESS_IMPORTS:
             return False
         codes = ", ".join(sorted({code, *(one.code for one in self._held)}))
-        self._fail(
+        return not self._is_tried(
             QueueBrokenError(
                 f"ActiveCampaign has let {in_vain} imports in a row come to nothing ({codes}). "
                 "That is not for their contacts, so none of them is refused: see "
@@ -560,7 +564,49 @@ class Delivery:
                 "is not settled is sent again."
             )
         )
+
+    # Does anything work? An import of someone who has arrived before tells
+
+    def _is_tried(self, verdict: QueueBrokenError) -> bool:
+        """See whether imports work at all, by one of someone whom ActiveCampaign has.
+
+        It gives nothing but the address, so it changes nothing. If it works, contacts that were
+        refused before are at fault themselves.
+
+        Args:
+            verdict: The error that ends the run if it does not work.
+
+        Returns:
+            Whether that is under way. If not, as nobody has arrived, the run has failed.
+        """
+        if self._control is not None:
+            return True
+        key = self._settlement.arrived
+        if key is None:
+            self._fail(verdict)
+            return False
+        logger.warning(
+            "Many contacts were refused in a row. To see whether imports work at all, someone who "
+            "has arrived before is imported again, by the address alone."
+        )
+        entry = Entry(Contact(key, key), b"", [], person=self._ledger.person(key))
+        self._control, self._verdict = entry, verdict
+        self.under_way.enter([entry])
+
+        def found(contact: Existing | None, error: Exception | None) -> None:
+            if contact is None or contact.bounced_hard:
+                # Nobody is to be made by this.
+                self._fail(error or verdict)
+                return
+            entry.contact.email = contact.email
+            entry.body = entry.contact.encode()
+            self._waiting.appendleft(Batch([entry], exclude_automations=True))
+
+        self._dispatcher.call("ask", lambda: self._client.find_contact(key), found)
         return True
+
+    def _is_control(self, entry: Entry) -> bool:
+        return entry is self._control
 
     def _halve(self, batch: Batch, code: str, reason: str) -> None:
         """An import can't be had as a whole: try its halves, refuse what fails alone."""
@@ -604,6 +650,9 @@ class Delivery:
         rest = [entry for entry in batch.entries if entry.key not in failed]
         if whole or not rest:
             self._settle(flight, batch, status, dropped, {})
+        elif self._is_control(rest[0]):
+            # That it is there tells nothing: it was there before.
+            self._fail(self._verdict)
         elif self._diagnosis.reserve(len(rest)):
             self._ask_for_each(flight, batch, status, dropped, rest)
         else:
@@ -811,6 +860,10 @@ class Delivery:
     # Settling
 
     def _confirm(self, entries: list[Entry]) -> None:
+        if self._is_control(entries[0]):
+            self._control = None
+            self._release(entries)
+            return
         if self._held:
             held = {one.entry.key for one in self._held}
             self._overtaken |= held.intersection([entry.key for entry in entries])
@@ -841,6 +894,9 @@ class Delivery:
             proven: Whether it is known that it is for the contact.
             listed: Whether ActiveCampaign has listed it in an import's `failure`.
         """
+        if self._is_control(entry):
+            self._fail(self._verdict)
+            return
         earlier = self._tried_again.pop(entry.key, None)
         if proven or earlier is not None:
             if earlier is not None and code == "REFUSED_BY_IMPORT":
@@ -853,7 +909,7 @@ class Delivery:
         self._held.append(_Held(entry, code, reason, batch, number, listed))
         self._release([entry])
         if len(self._held) > _MAX_HELD:
-            self._fail_for_held(len(self._held))
+            self._decide_by_control(len(self._held))
 
     def _reject(self, entry: Entry, code: str, reason: str) -> None:
         if entry.sources:
@@ -912,7 +968,7 @@ class Delivery:
             if self.under_way.count:
                 pass  # some are sent again: what they come to will tell
             elif len(unproven) > _HOPELESS_REFUSALS:
-                self._fail_for_held(len(unproven))
+                self._decide_by_control(len(unproven))
             else:
                 for one in self._held:
                     self._reject(one.entry, one.code, one.reason)
@@ -923,9 +979,9 @@ class Delivery:
         finally:
             decided.set()
 
-    def _fail_for_held(self, count: int) -> None:
+    def _decide_by_control(self, count: int) -> None:
         codes = ", ".join(sorted({one.code for one in self._held}))
-        self._fail(
+        self._is_tried(
             QueueBrokenError(
                 f"ActiveCampaign refused {count:,} contacts in a row ({codes}) and imported none "
                 "after them. That points to the account or an outage, not to their values, so none "

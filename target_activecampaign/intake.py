@@ -321,6 +321,7 @@ class Intake:
         for place, (is_proved, key) in enumerate(zip(proved, run.keys, strict=True)):
             if is_proved and key not in changing:
                 same.append(run.people[place])
+                self.settlement.arrived = key
             else:
                 changing.add(key)
                 places.append(place)

@@ -43,6 +43,8 @@ class Settlement:
         left: By segment: people who have left.
         not_left: By segment: those whom ActiveCampaign has not let go.
         throughput: Contacts confirmed over time, leavers among them.
+        arrived: The address of someone whom ActiveCampaign has as the source has them; None until
+            there is one.
     """
 
     def __init__(self, checkpoints: Checkpoints, rejects: RejectFiles, samples: Samples) -> None:
@@ -56,6 +58,7 @@ class Settlement:
         self.left: Counter[int] = Counter()
         self.not_left: Counter[int] = Counter()
         self.throughput = Throughput()
+        self.arrived: str | None = None
 
     @property
     def epoch(self) -> int:
@@ -88,6 +91,8 @@ class Settlement:
         with self._lock:
             for contacts, entry in enumerate(entries, 1):  # noqa: B007 - it is their number then
                 sources = entry.sources
+                if sources:
+                    self.arrived = entry.key
                 if len(sources) == 1:
                     plain[sources[0].name, entry.known, sources[0].epoch] += 1
                 elif sources:

@@ -182,6 +182,70 @@ def test_many_contacts_that_are_refused_again_after_others_worked_are_rejected(
     assert outcome.states == ["end"]
 
 
+@pytest.mark.parametrize("kind", ["malformed", "excluded"])
+@pytest.mark.parametrize("size", [250, 20, 1])
+def test_many_contacts_that_are_refused_in_each_run_do_not_fail_the_next_one(
+    sandbox: SandboxServer, load: TargetRunner, kind: str, size: int
+) -> None:
+    bad = {f"person{n}@example.com" for n in range(300, 360)}
+    sandbox.prepare(**{kind: tuple(bad)})
+    messages = [schema(), *people(360), state("end")]
+    load(messages).succeeded()
+    before = {one["email"]: one for one in sandbox.export()}
+    outcome = load(messages, batch_size_rows=size).succeeded()
+    assert outcome.counts == {"read": 360, "unchanged": 300, "rejected": 60}
+    assert {one["email"] for one in outcome.rejects} == bad
+    assert outcome.states == ["end"]
+    after = {one["email"]: one for one in sandbox.export()}
+    assert [after[one]["lists"] for one in before] == [before[one]["lists"] for one in before]
+    assert after.keys() == before.keys(), "to see whether imports work makes nobody"
+
+
+@pytest.mark.parametrize("reasons", [None, ["Something is wrong."]])
+def test_many_contacts_that_are_refused_at_the_end_cost_only_themselves(
+    sandbox: SandboxServer, load: TargetRunner, reasons: list[str] | None
+) -> None:
+    bad = {f"person{n}@example.com" for n in range(60, 110)}
+    if reasons is None:
+        sandbox.prepare(malformed=tuple(bad))
+    else:
+        for one in bad:
+            match = {**IMPORT, "contains": one}
+            sandbox.fault("import_refused", reasons=reasons, match=match)
+    outcome = load([schema(), *people(110), state("end")], batch_size_rows=20).succeeded()
+    assert outcome.counts == {"read": 110, "added": 60, "rejected": 50}
+    assert set(outcome.codes) == bad
+    assert outcome.states == ["end"]
+
+
+@pytest.mark.parametrize("kind", SYSTEMATIC)
+def test_an_outage_is_not_taken_for_bad_contacts_because_others_are_unchanged(
+    sandbox: SandboxServer, load: TargetRunner, kind: str
+) -> None:
+    load([schema(), *people(20)]).succeeded()
+    sandbox.fault(**{"match": IMPORT, **SYSTEMATIC[kind]})
+    messages = [schema(), *people(120), state("end")]
+    outcome = load(messages, batch_size_rows=10)
+    assert outcome.code == 1, outcome.log
+    assert outcome.states == []
+    assert outcome.rejects == []
+    assert "what is not settled is sent again" in outcome.log.splitlines()[-1]
+    sandbox.clear_faults()
+    load(messages).succeeded()
+    assert len(sandbox.export()) == 120
+
+
+def test_nobody_is_made_anew_to_see_whether_imports_work(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    load([schema(), *people(1)]).succeeded()
+    sandbox.delete("person0@example.com")
+    sandbox.prepare(excluded=tuple(f"person{n}@example.com" for n in range(1, 60)))
+    outcome = load([schema(), *people(60), state("end")])
+    assert outcome.code == 1
+    assert sandbox.export() == []
+
+
 # Positions
 
 
