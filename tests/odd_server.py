@@ -161,6 +161,9 @@ ODD: dict[str, Answer] = {
     "gzip cut off": at_once(whole(BOMB[:50], headers=[("Content-Encoding", "gzip")])),
     "deflate unasked": at_once(whole(b"{}", headers=[("Content-Encoding", "deflate")])),
     "two lengths": at_once(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+    "a chunk of a negative length": at_once(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n{}\r\n"
+    ),
     "no HTTP": at_once(b"SSH-2.0-OpenSSH_9.6\r\n"),
     "status 103": at_once(b"HTTP/1.1 103 Early Hints\r\nConnection: close\r\n\r\n"),
     "status 799": at_once(whole(b"{}", 799)),

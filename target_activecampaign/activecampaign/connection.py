@@ -288,6 +288,9 @@ class Connection:
         except (urllib3.exceptions.ProtocolError, http.client.HTTPException) as error:
             response.close()
             raise _OddAnswerError("it was cut off") from error
+        except ValueError as error:  # urllib3 reads whatever number a chunk's length is
+            response.close()
+            raise _OddAnswerError("its chunks are none of HTTP's") from error
         except BaseException:
             response.close()
             raise
