@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 import sys
 
 _YOUNG = 10_000
@@ -14,6 +15,9 @@ _YOUNG = 10_000
 def main() -> None:
     """Run the target with the arguments of the command line; ends with its exit code."""
     _fill_standard_files()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until the target hears it: else a Ctrl-C at the start would show a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     # What is imported stays: garbage is not looked for among it, neither while it comes, nor in
     # the run, nor at its end. With `_YOUNG`, this saves a tenth of a long run.
     gc.disable()

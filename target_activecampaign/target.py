@@ -535,6 +535,7 @@ class TargetActiveCampaign(Target):
         self._stopped_by, self._stopped_at = signum, now
         run: Run | None = getattr(self, "run", None)
         if run is None or not run.connected:
+            self.logger.info("%s: ending before anything was sent.", name)
             sys.exit(128 + signum)
         self.logger.info("%s: reading no more, settling what is in flight.", name)
         run.stop()

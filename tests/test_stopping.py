@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import signal
 import subprocess
 import time
@@ -318,3 +319,37 @@ def _wait_for(condition: Any, seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_target_is_loaded_shows_no_traceback(
+    load: TargetRunner, tmp_path: Path, signum: signal.Signals
+) -> None:
+    slow = tmp_path / "slow" / "singer_sdk"
+    slow.mkdir(parents=True)
+    (slow / "__init__.py").write_text("import time\nprint(1, flush=True)\ntime.sleep(60)\n")
+    environment = {**os.environ, "PYTHONPATH": str(slow.parent)}
+    with subprocess.Popen(
+        load.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as target:
+        assert target.stdout is not None
+        assert target.stdout.readline() == b"1\n"
+        target.send_signal(signum)
+        _, err = target.communicate(timeout=30)
+    assert target.returncode == -signum
+    assert err == b""
+
+
+def test_a_signal_while_it_connects_says_that_nothing_was_sent(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    sandbox.fault("slow", seconds=30)
+    with _started(load) as target:
+        assert target.stdin is not None
+        target.stdin.write(lines([schema(), *people(3)]))
+        target.stdin.flush()
+        _wait_for(lambda: bool(sandbox.faults()[0]["seen"]))
+        target.send_signal(signal.SIGTERM)
+        _, err = target.communicate(timeout=10)
+    assert target.returncode == 128 + signal.SIGTERM
+    assert err.decode().splitlines()[-1].endswith("SIGTERM: ending before anything was sent.")
