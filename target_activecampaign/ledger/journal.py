@@ -148,6 +148,7 @@ class Journal:
                 contacts = [one for one in everyone if one[0] not in failed]
                 write(db, [(contacts, posted, self._clock())])
 
+    @repeatable
     def people(self, number: int) -> set[bytes]:
         """Return the people of an import that is in flight."""
         with self._store.transaction() as db:

@@ -36,6 +36,9 @@ logger = logging.getLogger("target-activecampaign")
 PATIENCE_SECONDS = 30.0
 """How long a ledger is tried again that is away, as a server that restarts is."""
 _LONGEST_PAUSE = 3.0
+_BUSY_MILLISECONDS = 3000
+"""How long SQLite itself waits for a lock. Short: once a wait was in vain, each further question
+takes so long, and a run that was stopped is to end in time."""
 _CONNECTING = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 """For PostgreSQL, unless the URL says otherwise: a network that is gone says nothing."""
 
@@ -113,6 +116,7 @@ class Store:
         self._make = make
         self._damaged = False
         self._file: int | None = None
+        self._patience = PATIENCE_SECONDS
         try:
             self.key = self._begin()
         except LedgerError:
@@ -136,8 +140,15 @@ class Store:
         Raises:
             LedgerError: It is away for too long, or can't be used.
         """
-        # All connections: that to a server that is a standby now would stay as it is.
-        return repeat(action, self.place, self.engine.dispose)
+        try:
+            # All connections: that to a server that is a standby now would stay as it is.
+            result = repeat(action, self.place, self.engine.dispose, self._patience)
+        except AwayLedgerError:
+            # Waited for once is enough: the run ends, and is not to wait for each further word.
+            self._patience = 0.0
+            raise
+        self._patience = PATIENCE_SECONDS
+        return result
 
     def _open(self) -> None:
         try:
@@ -224,6 +235,7 @@ class Store:
             with self._lock, self.engine.connect() as db:
                 plain = db.execution_options(isolation_level="AUTOCOMMIT")
                 if plain.dialect.name == "sqlite":
+                    plain.exec_driver_sql(f"PRAGMA busy_timeout = {PATIENCE_SECONDS * 1000:.0f}")
                     plain.exec_driver_sql("VACUUM")
                     busy = plain.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
                 else:
@@ -419,18 +431,24 @@ def file_of(url: str) -> Path | None:
     return Path(str(parsed.database))
 
 
-def repeat(action: Callable[[], T], place: str, let_go: Callable[[], None]) -> T:
+def repeat(
+    action: Callable[[], T],
+    place: str,
+    let_go: Callable[[], None],
+    patience: float = PATIENCE_SECONDS,
+) -> T:
     """Do something that may be done twice, again and again while a ledger is away.
 
     Args:
         action: What to do.
         place: Where the ledger is, in words.
         let_go: Called before each further attempt.
+        patience: Seconds for which it is tried again.
 
     Raises:
         LedgerError: It is away for too long, or can't be used.
     """
-    deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.1
+    deadline, pause = time.monotonic() + patience, 0.1
     told = False
     while True:
         try:
@@ -445,7 +463,7 @@ def repeat(action: Callable[[], T], place: str, let_go: Callable[[], None]) -> T
             return result
         if not told:
             logger.warning(
-                "The ledger %s can't be reached, trying again for %.0f s.", place, PATIENCE_SECONDS
+                "The ledger %s can't be reached, trying again for %.0f s.", place, patience
             )
             told = True
         let_go()
@@ -484,14 +502,14 @@ def _engine(url: str, *, make: bool) -> sa.Engine:
             parsed, pool_pre_ping=True, hide_parameters=True, connect_args=ours
         )
         return engine.execution_options(schema_translate_map={None: forms.SCHEMA})
-    engine = sa.create_engine(parsed, connect_args={"timeout": 30}, hide_parameters=True)
+    engine = sa.create_engine(parsed, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: object, _: object) -> None:
         # Transactions begin where SQLAlchemy says so, not where Python's module thinks fit.
         connection.isolation_level = None  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
-        cursor.execute("PRAGMA busy_timeout = 30000")
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
         cursor.execute("SELECT count(*) FROM sqlite_master")
         if make and cursor.fetchone() == (0,):
             # It holds for ever, and another program's file must stay as it is.
