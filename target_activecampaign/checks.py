@@ -335,5 +335,7 @@ def _place_of_new_ledger(url: str) -> str:
 
 def _could_be_written(folder: Path) -> bool:
     """Whether a folder can be written to, or made."""
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    whole = folder.absolute()
+    # A link to nothing is in the way of a folder.
+    there = next(one for one in (whole, *whole.parents) if one.exists() or one.is_symlink())
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)

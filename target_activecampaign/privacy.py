@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SHORT = 8
 """Characters below which a secret is masked as a whole word alone."""
+_ESCAPE = re.compile("%[0-9A-F]{2}")
 _ADDRESS = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+\.[^\s@<>\"'(),;:]+")
 
 
@@ -94,7 +95,8 @@ def _forms(secret: str) -> set[str]:
         ),
         *(base64.b64encode(one).decode() for one in raw),
     }
-    return {form for form in plain | encoded if form.strip()}
+    escaped_low = {_ESCAPE.sub(lambda escape: escape[0].lower(), form) for form in encoded}
+    return {form for form in plain | encoded | escaped_low if form.strip()}
 
 
 def shareable(secrets: Iterable[str]) -> Callable[[str], str]:

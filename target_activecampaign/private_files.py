@@ -37,6 +37,7 @@ _REASONS = {
     errno.EACCES: "this user has no permission",
     errno.EPERM: "this user has no permission",
     errno.EFBIG: "it would be larger than this process may write (see `ulimit -f`)",
+    errno.ENOENT: "its folder is missing",
     errno.ENOTDIR: "a part of its path is no folder",
     errno.EISDIR: "it is a folder",
     errno.ELOOP: "it is a symbolic link, which is not followed",
@@ -49,7 +50,9 @@ _REMEDIES = {
     errno.EACCES: "Let this user write there, or name another place.",
     errno.EPERM: "Let this user write there, or name another place.",
     errno.EFBIG: "Raise that limit, then run again.",
+    errno.ENOENT: "Make the folder, or name another place.",
     errno.ELOOP: "Remove the link, or name the file that it points to.",
+    errno.ENOTSUP: "Give it to this user, or name another place.",
 }
 
 
@@ -183,13 +186,13 @@ def open_database(path: Path, *, make: bool) -> int | None:
             raise UnsafeFileError(errno.EINVAL, "it is no plain file", str(path))
         # Nobody else can have put it there but root and whoever owns the folder.
         if found.st_uid not in {os.geteuid(), 0, path.parent.stat().st_uid}:
-            raise UnsafeFileError(errno.EPERM, "it belongs to another user", str(path))
+            raise UnsafeFileError(errno.ENOTSUP, "it belongs to another user", str(path))
+        for ending in ("-wal", "-shm"):
+            _tighten(Path(f"{path}{ending}"))
         if not found.st_mode & _OTHERS:
             return None
         with suppress(PermissionError):  # it belongs to the owner of the folder
             os.fchmod(descriptor, FILE_MODE)
-        for ending in ("-wal", "-shm"):
-            _tighten(Path(f"{path}{ending}"))
         # There are file systems that have no modes: nothing is told of what can't be changed.
         still = os.fstat(descriptor).st_mode & _OTHERS
         return None if still else stat.S_IMODE(found.st_mode)

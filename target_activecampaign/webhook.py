@@ -36,6 +36,8 @@ _PATIENCE = 25.0
 """Seconds that the end of the run waits in all, also where a timeout does not reach: a server that
 answers a byte at a time, a name that is looked up for ever."""
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "target-activecampaign"}
+_OWN_NAME = re.compile("[a-z_]+")
+"""Names that the report has: they stay, also where a short secret is such a word."""
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _SHORT = 8
 """Characters below which a path is no secret, and may be part of anything."""
@@ -109,7 +111,10 @@ def _payload(report: Report, shared: Callable[[str], str]) -> bytes:
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
-            return {clean(name): clean(one) for name, one in value.items()}
+            return {
+                name if _OWN_NAME.fullmatch(name) else shared(name): clean(one)
+                for name, one in value.items()
+            }
         if isinstance(value, (list, tuple)):
             return [clean(one) for one in value]
         return shared(value) if isinstance(value, str) else value

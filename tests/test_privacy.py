@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, unquote
 
@@ -131,6 +132,7 @@ def test_a_secret_is_masked_in_each_form_that_libraries_print(secret: str) -> No
         unquote(secret),
         quote(secret, safe=""),
         quote_plus(secret),
+        re.sub("%..", lambda escape: escape[0].lower(), quote(secret, safe="")),
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
         base64.b64encode(secret.encode()).decode(),

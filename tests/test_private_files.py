@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
+import shutil
 import stat
 import subprocess
 import time
@@ -12,13 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.postgres_server import PostgresServer, require
 from tests.target_runner import SCRIPT, lines, people, record, schema, state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.sandbox_server import SandboxServer
     from tests.target_runner import Outcome, TargetRunner
 
 pytestmark = pytest.mark.quick
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    require()
+    with PostgresServer() as server:
+        yield server.url.replace("postgresql:", "postgresql+psycopg:")
+
 
 LEDGER = ".activecampaign-ledger.db"
 BAD = record("nobody")
@@ -142,6 +155,86 @@ def test_a_link_beside_the_ledger_is_not_followed(load: TargetRunner, ending: st
     assert target.read_text() == "precious"
 
 
+def without_rights(command: list[str]) -> list[str]:
+    """Let a command have no more rights than another user, also where the tests run as root."""
+    if os.geteuid():
+        return command
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("this needs `setpriv`, or a user who is not root")
+    return [setpriv, "--bounding-set=-all", "--inh-caps=-all", *command]
+
+
+def run_without_rights(load: TargetRunner, **changes: Any) -> tuple[int, str]:
+    done = subprocess.run(
+        without_rights(load.command(**changes)),
+        input=lines([schema(), *people(1)]),
+        capture_output=True,
+        cwd=load.folder,
+        check=False,
+        timeout=120,
+    )
+    return done.returncode, done.stderr.decode()
+
+
+def test_a_preview_of_a_ledger_that_it_may_only_read_leaves_nothing_beside_it(
+    load: TargetRunner,
+) -> None:
+    load([schema(), *people(1)]).succeeded()
+    (load.folder / LEDGER).chmod(0o400)
+    code, log = run_without_rights(load, dry_run=True)
+    assert code == 0, log
+    assert "1 would be unchanged" in log
+    assert [one.name for one in load.folder.glob(f"{LEDGER}*")] == [LEDGER]
+
+
+def test_files_beside_the_ledger_get_the_mode_that_they_need(load: TargetRunner) -> None:
+    load([schema(), *people(1)]).succeeded()
+    for ending in ("-wal", "-shm"):
+        beside = load.folder / f"{LEDGER}{ending}"
+        beside.write_bytes(b"")
+        beside.chmod(0o400)
+    code, log = run_without_rights(load)
+    assert code == 0, log
+
+
+@pytest.mark.parametrize("query", ["uri=true", "uri=1&mode=rwc", "uri=false"])
+def test_an_address_of_sqlites_own_is_no_ledger(load: TargetRunner, query: str) -> None:
+    target = load.folder / "target"
+    target.write_bytes(b"")
+    (load.folder / "planted").symlink_to(target)
+    url = f"sqlite:///file:planted?{query}"
+    for changes in ({}, {"dry_run": True}):
+        outcome = load([schema(), *people(1)], ledger_url=url, **changes)
+        assert outcome.code == 1
+        assert "without `uri`" in outcome.log.splitlines()[-1]
+    assert target.read_bytes() == b""
+    assert not (load.folder / "file:planted").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_the_ledger_of_another_user_says_what_to_do(load: TargetRunner) -> None:
+    load([schema(), *people(1)]).succeeded()
+    os.chown(load.folder / LEDGER, 4321, 4321)
+    last = load([schema(), *people(1)]).log.splitlines()[-1]
+    assert "it belongs to another user. Give it to this user, or name another place." in last
+
+
+def test_a_link_to_nothing_is_no_folder_for_the_check_as_for_a_run(load: TargetRunner) -> None:
+    (load.folder / "reports").symlink_to("nowhere")
+    done = subprocess.run(
+        [*load.command(), "--test"],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        cwd=load.folder,
+        check=False,
+        timeout=60,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "'report_path' names reports, which is no folder to write in" in done.stdout
+
+
 def test_a_link_in_place_of_the_reports_index_is_replaced(load: TargetRunner) -> None:
     target = load.folder / "target"
     target.write_text("precious")
@@ -226,6 +319,46 @@ def test_a_full_disk_is_told_with_the_file(
     assert told in last
     assert "the disk is full" in last.lower()
     assert "Make room" in last or "make room" in last
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rate_budget_url": "no/budget.db", "requests_per_second": 50},
+        {"sandbox": True, "sandbox_path": "no/account.db"},
+    ],
+    ids=["rate budget", "sandbox"],
+)
+def test_a_missing_folder_is_told_as_that(load: TargetRunner, changes: dict[str, Any]) -> None:
+    last = load([schema(), *people(1)], **changes).log.splitlines()[-1]
+    assert "no/" in last
+    assert "its folder is missing" in last
+    assert "Make the folder, or name another place." in last
+
+
+@pytest.mark.parametrize("how", [{}, {"dry_run": True}])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda url: f"{url}-other", "it has no such database or user"),
+        (
+            lambda url: re.sub(r"//[^@]*@[^:/]*", "//u:Secr3t@Pw@no-such-host.invalid", url),
+            "the host name is not known",
+        ),
+    ],
+    ids=["database", "host"],
+)
+def test_a_server_that_cannot_be_used_is_told_with_the_one_cause(
+    load: TargetRunner, postgres: str, change: Any, told: str, how: dict[str, Any]
+) -> None:
+    url = change(postgres)
+    outcome = load([schema(), *people(1)], ledger_url=url, **how)
+    assert outcome.code == 1
+    last = outcome.log.splitlines()[-1]
+    assert told in last
+    assert "locked" not in last
+    assert "Secr3t" not in outcome.log
+    assert "Pw@" not in outcome.log
 
 
 # Standard output

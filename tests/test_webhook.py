@@ -72,6 +72,16 @@ def test_a_run_is_told_as_its_report_with_a_text_and_without_people(
     assert outcome.warnings == []
 
 
+def test_names_in_the_report_stay_where_a_password_is_one_of_them(
+    load: ForkedTargetRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://user:text@127.0.0.1:9")
+    with ApiStub(Reply(b"ok")) as hook:
+        load([schema(), *people(1)], on_complete_webhook=hook.url).succeeded()
+    (asked,) = hook.asked
+    assert "completed" in json.loads(asked.body)["text"]
+
+
 def test_a_run_that_fails_says_why(load: ForkedTargetRunner) -> None:
     with ApiStub(Reply()) as hook:
         outcome = load(

@@ -24,6 +24,7 @@ from target_activecampaign.ledger.store import (
     MissingLedgerError,
     Store,
     check_file,
+    file_of,
     newer,
     place_of,
     repeat,
@@ -87,7 +88,7 @@ def _copy(url: str, identity: str, path: Path) -> None:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            _copy_file(Path(parsed.database or ""), path)
+            _copy_file(file_of(url) or Path(), path)
         else:
             _copy_tables(parsed, place_of(url), identity, f"sqlite:///{path}")
     except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError) as error:
@@ -109,9 +110,11 @@ def _copy_file(ledger: Path, path: Path) -> None:
     if check_file(ledger) is State.DAMAGED:
         raise DamagedLedgerError
     # Where there is a log, closing would write it into the file; where there is none, a connection
-    # that may only read would leave an empty one behind.
-    mode = "ro" if Path(f"{ledger}-wal").exists() else "rw"
-    uri = f"{ledger.absolute().as_uri()}?mode={mode}"
+    # that may only read would leave an empty one behind, which the next run could not write to.
+    how = "mode=ro"
+    if not Path(f"{ledger}-wal").exists():
+        how = "mode=rw" if os.access(ledger, os.W_OK) else "mode=ro&immutable=1"
+    uri = f"{ledger.absolute().as_uri()}?{how}"
     reading = sqlite3.connect(uri, timeout=30, uri=True)
     with closing(reading), closing(sqlite3.connect(path)) as writing:
         reading.backup(writing)

@@ -48,6 +48,28 @@ _DAMAGED_LEDGER = ("no such table", "no such column")
 """What SQLite says of a ledger, beside what it says of any file, when a part of it is gone."""
 _POSTGRES = "postgresql+psycopg://"
 _SEE = "Its place is the setting 'ledger_url'."
+_SERVER_REASONS = (
+    ("Connection refused", "nothing listens there", "Check host and port in 'ledger_url'."),
+    ("resolve host", "the host name is not known", "Check the host in 'ledger_url'."),
+    ("translate host name", "the host name is not known", "Check the host in 'ledger_url'."),
+    (
+        "authentication failed",
+        "it does not accept the user name or the password",
+        "Check both in 'ledger_url'.",
+    ),
+    (
+        "no password supplied",
+        "it wants a password",
+        "Give it in 'ledger_url', or as libpq takes it.",
+    ),
+    (
+        "does not exist",
+        "it has no such database or user",
+        "Check both in 'ledger_url', or make them.",
+    ),
+    ("timeout expired", "it did not answer in time", "Check the host and the network."),
+)
+"""What libpq says when there is no connection; what it means; what to do."""
 _NOT_ALLOWED = "42501"
 """PostgreSQL's SQLSTATE for a right that a user lacks."""
 
@@ -361,7 +383,10 @@ def why_not(url: str, error: Exception, done: str) -> str:
         return " ".join(
             one for one in (f"The ledger {place} can't be {done}{file}: {why}.", what, _SEE) if one
         )
-    said = _sqlite_reason(file_of(url), str(cause)) if url.startswith("sqlite") else None
+    if url.startswith("sqlite"):
+        said = _sqlite_reason(file_of(url), str(cause))
+    else:
+        said = _server_reason(str(cause))
     if said is not None:
         return f"The ledger {place} can't be {done}: {said}"
     return (
@@ -390,6 +415,14 @@ def _sqlite_reason(path: Path | None, text: str) -> str | None:
             "another program has it locked. Run again when that has ended; on a network drive, "
             "name a place on a disk of this machine in 'ledger_url'."
         )
+    return None
+
+
+def _server_reason(text: str) -> str | None:
+    """What PostgreSQL's words for a failure mean, and what to do; None if they are not known."""
+    for said, why, what in _SERVER_REASONS:
+        if said in text:
+            return f"{why}. {what}"
     return None
 
 
@@ -424,10 +457,16 @@ def file_of(url: str) -> Path | None:
 
     Raises:
         sqlalchemy.exc.ArgumentError, ValueError: It is no URL.
+        LedgerError: It is an address of SQLite's own, whose file is not checked.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
         return None
+    if "uri" in parsed.query:
+        raise LedgerError(
+            "The ledger can't be used: 'ledger_url' must be sqlite:/// and the path of a file, "
+            "without `uri` behind it."
+        )
     return Path(str(parsed.database))
 
 
@@ -479,7 +518,9 @@ def place_of(url: str) -> str:
         return "that 'ledger_url' names"
     if parsed.get_backend_name() == "sqlite":
         return f"at {parsed.database or ':memory:'}"
-    return f"at {parsed.host or ''}/{parsed.database or ''}"
+    # Where a password has an @ that is not encoded, the end of it is taken for the host's start.
+    host = (parsed.host or "").rpartition("@")[2]
+    return f"at {host}/{parsed.database or ''}"
 
 
 def newer(place: str, version: int) -> LedgerError:
