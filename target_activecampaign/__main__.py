@@ -24,12 +24,16 @@ def main() -> None:
     with contextlib.suppress(OSError, AttributeError):  # of an output of another kind
         # What can't be written, such as half a surrogate pair in a name, is shown escaped.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    from target_activecampaign.private_files import reason  # noqa: PLC0415
     from target_activecampaign.target import TargetActiveCampaign  # noqa: PLC0415
 
     gc.freeze()
     gc.set_threshold(_YOUNG)
     gc.enable()
-    TargetActiveCampaign.cli()
+    try:
+        TargetActiveCampaign.cli()
+    except OSError as error:  # of standard output: a run tells by itself what it can't write
+        sys.exit(f"target-activecampaign: Standard output can't be written: {reason(error)}.")
 
 
 def _fill_standard_files() -> None:
@@ -39,8 +43,8 @@ def _fill_standard_files() -> None:
             os.fstat(number)
         except OSError:  # noqa: PERF203 - of three
             os.open(os.devnull, os.O_RDWR)  # it takes the lowest number that is free
-    if sys.stderr is None:  # closed: nobody wants the log, but the run goes on
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - to the end
+    if sys.stderr is None:  # a log that nobody reads is no reason to fail
+        sys.stderr = open(2, "w", errors="backslashreplace", encoding="utf-8")  # noqa: SIM115
 
 
 if __name__ == "__main__":

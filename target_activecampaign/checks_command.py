@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from target_activecampaign import output
 from target_activecampaign.checks import FAILED, OK
 
 if TYPE_CHECKING:
@@ -34,9 +34,8 @@ def show(checks: Sequence[Check], form: str | None) -> int:
         found = {"ok": not failed, "checks": [asdict(one) for one in checks]}
         text = json.dumps(found, indent=2, ensure_ascii=False)
     else:
-        text = _table(checks, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
-    print(text)  # noqa: T201 - a command's output
-    return 1 if failed else 0
+        text = _table(checks, shutil.get_terminal_size().columns if output.is_terminal() else None)
+    return output.show(text, "target-activecampaign") or int(failed)
 
 
 def tell_meltano(checks: Sequence[Check], logger: logging.Logger) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib.json import deserialize_json
 
+from target_activecampaign import output
 from target_activecampaign.codes import CODES
 from target_activecampaign.privacy import RedactingFilter
 from target_activecampaign.reader import MAX_LINE_BYTES
@@ -141,9 +142,8 @@ def show(files: Sequence[str], form: str | None) -> int:
     if form == "json":
         text = json.dumps(rejects.as_dict(), indent=2, ensure_ascii=False)
     else:
-        text = rejects.as_text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
-    print(text)  # noqa: T201 - likewise
-    return 0
+        text = rejects.as_text(shutil.get_terminal_size().columns if output.is_terminal() else None)
+    return output.show(text, "target-activecampaign")
 
 
 def read(files: Sequence[str]) -> Rejects:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import re
-import sys
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from singer_sdk.singerlib.json import serialize_json
 
-from target_activecampaign.private_files import reason
+from target_activecampaign import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,21 +72,12 @@ def _print(text: str) -> None:
     """Write to standard output.
 
     Raises:
-        StateError: It is closed, or what it leads to can't be written.
+        StateError: It can't be written.
     """
-    if sys.stdout is None:
-        raise StateError(_NOT_WRITTEN.format("standard output is closed"))
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except (OSError, ValueError) as error:
-        # At the process's end, Python would try again to write what is still held.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        why = "whatever read it has closed it"
-        if isinstance(error, OSError) and error.errno not in {errno.EPIPE, errno.EBADF}:
-            why = reason(error)
-        raise StateError(_NOT_WRITTEN.format(why)) from None
+        output.write(text)
+    except output.OutputError as error:
+        raise StateError(_NOT_WRITTEN.format(error)) from None
 
 
 def _text(state: Any) -> str:

@@ -443,6 +443,57 @@ def test_without_state_a_closed_output_does_no_harm(load: TargetRunner) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.parametrize("options", [["--test"], ["--about"], ["--version"], ["--help"]])
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+def test_a_command_that_cannot_print_ends_without_a_traceback(
+    load: TargetRunner, options: list[str], where: str
+) -> None:
+    code, log = in_shell(load, [*load.command(), *options], where)
+    assert "Traceback" not in log
+    assert "Exception ignored" not in log
+    if where == ">/dev/full":
+        assert code == 1
+        assert "Standard output can't be written: the disk is full" in log.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [(">/dev/full", "the disk is full"), (">&-", "standard output is closed")],
+)
+def test_the_ledgers_command_says_that_it_cannot_print(
+    load: TargetRunner, where: str, told: str
+) -> None:
+    load([schema(), *people(1)]).succeeded()
+    command = [str(Path(SCRIPT).with_name("target-activecampaign-ledger")), "show"]
+    code, log = in_shell(load, command, where)
+    assert code == 1
+    assert log.splitlines() == [
+        f"target-activecampaign-ledger: Standard output can't be written: {told}."
+    ]
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_run_whose_log_is_closed_ends_as_any_other(
+    load: TargetRunner, sandbox: SandboxServer, options: list[str]
+) -> None:
+    code, _ = in_shell(load, [*load.command(), *options], "2>&-")
+    assert code == 0
+    assert len(sandbox.export()) == (0 if options else 2)
+
+
+def in_shell(load: TargetRunner, command: list[str], where: str) -> tuple[int, str]:
+    """Run a command whose output goes elsewhere; returns its exit code and its log."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {where}', "sh", *command],
+        input=lines([schema(), *people(2), state(1)]),
+        capture_output=True,
+        cwd=load.folder,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stderr.decode()
+
+
 # Reports of old runs
 
 

@@ -10,6 +10,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign import output
 from target_activecampaign.config import convert, from_environment
 from target_activecampaign.config_files import ConfigFileError, read_config
 from target_activecampaign.contact import Refusal, person_key, valid_address
@@ -114,6 +115,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (_CommandError, ChoiceError, LedgerError, SettingError) as error:
         print(f"{_NAME}: {error}", file=sys.stderr)  # noqa: T201 - a command's output
         return 1
+    except output.OutputError as error:
+        print(  # noqa: T201 - likewise
+            f"{_NAME}: Standard output can't be written: {error}.", file=sys.stderr
+        )
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0
@@ -159,7 +165,7 @@ def _show(store: Store, args: argparse.Namespace) -> None:
         text = json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False, default=_iso)
     else:
         text = in_words(found)
-    print(text)  # noqa: T201 - a command's output
+    output.write(f"{text}\n")
 
 
 def _iso(value: object) -> str:
@@ -246,4 +252,5 @@ def _vacuum(store: Store, _: argparse.Namespace) -> None:
 
 
 def _tell(text: str) -> None:
-    print(text)  # noqa: T201 - a command's output
+    with contextlib.suppress(output.OutputError):  # what it tells of is done all the same
+        output.write(f"{text}\n")
