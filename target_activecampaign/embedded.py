@@ -75,7 +75,7 @@ class EmbeddedSandbox:
 
 
 def _reason(said: bytes) -> str:
-    """Why it did not start, as a sentence: what it said, or that it said nothing."""
+    """Return why it did not start, as a sentence."""
     try:
         return f"{str(json.loads(said)['error']).rstrip('.')}."
     except (ValueError, LookupError):

@@ -1,10 +1,10 @@
-"""How to get the packages of an extra, for errors that one is missing."""
+"""Advice on installing an extra, for errors that a package is missing."""
 
 from __future__ import annotations
 
 
 def how_to_install(extra: str) -> str:
-    """What to do for an extra's packages, as a sentence: with pip, and with Meltano."""
+    """Return how an extra is installed with pip and with Meltano, as a sentence."""
     package = f"target-activecampaign[{extra}]"
     return (
         f"Install the extra '{extra}': pip install '{package}'. With Meltano, add [{extra}] to the "

@@ -385,12 +385,6 @@ class Intake:
             return [False] * len(run.raws)
         return self.comparison.proved(run.stream.segment, run.people, run.digests, rows)
 
-    def _count_taken(self, stream: _Stream, count: int) -> None:
-        """Count records as read, before any of them is settled."""
-        if count:
-            stream.took(count)
-            self.settlement.read(stream.source.name, count)
-
     def _settle(self, stream: _Stream, same: list[bytes]) -> None:
         """Settle records that are proved unchanged."""
         segment = stream.segment

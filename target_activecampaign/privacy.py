@@ -14,6 +14,8 @@ import traceback
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote
 
+from target_activecampaign.words import encodable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -60,13 +62,8 @@ class RedactingFilter(logging.Filter):
         return encodable(_ADDRESS.sub("[address]", text))
 
 
-def encodable(text: str) -> str:
-    """A text that can be written in UTF-8, with halves of surrogate pairs escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
-    """What finds secrets in a text; None if there are none."""
+    """Return a pattern that finds secrets in a text; None without secrets."""
     forms = {form for secret in secrets for form in _forms(secret.strip())}
     # The longest first: a part of one may be another.
     ordered = sorted(forms, key=lambda form: (-len(form), form))

@@ -26,7 +26,7 @@ _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 # A pipe or a terminal must neither block nor take control.
 _QUIET = _SAFE | os.O_NONBLOCK | os.O_NOCTTY
 _OTHERS = 0o077
-"""What others may do with a file."""
+"""The rights of others on a file."""
 _NEARLY_FULL = 64 * 1024
 """Bytes that are left of a disk on which a write has just failed."""
 
@@ -61,19 +61,19 @@ class UnsafeFileError(OSError):
 
 
 def reason(error: OSError) -> str:
-    """Why a file can't be used, as a clause that names no file."""
+    """Return why a file can't be used, as a clause that names no file."""
     if isinstance(error, UnsafeFileError):
         return str(error.strerror)
     return _REASONS.get(error.errno or 0) or error.strerror or type(error).__name__
 
 
 def remedy(error: OSError) -> str:
-    """What to do about it, as a sentence; empty when there is nothing to say."""
+    """Return the remedy as a sentence; empty when none is known."""
     return _REMEDIES.get(error.errno or 0, "")
 
 
 def explained(error: OSError) -> str:
-    """What happened to which file and what to do about it, as sentences."""
+    """Return the file, the cause and the remedy, as sentences."""
     where = f"{os.fsdecode(error.filename)} can't be used: " if error.filename else ""
     why = reason(error)
     text = where + why if where else why[:1].upper() + why[1:]
@@ -92,7 +92,7 @@ def naming(path: str | Path) -> Iterator[None]:
 
 
 def nearly_full(path: Path) -> bool:
-    """Whether the disk of a file has next to no room left."""
+    """Tell whether the disk of a file has next to no room left."""
     try:
         return shutil.disk_usage(path.parent).free < _NEARLY_FULL
     except OSError:

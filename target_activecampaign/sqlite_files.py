@@ -1,4 +1,4 @@
-"""Whether a SQLite file is ours, is damaged, or is another program's; a damaged one set aside.
+"""Tell a SQLite file of ours from damaged and foreign ones, and set a damaged one aside.
 
 A file is looked at before SQLite opens it: SQLite would finish what another program has left
 unfinished, and so change a file that is none of ours.
@@ -16,11 +16,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from target_activecampaign import private_files
+
 if TYPE_CHECKING:
     import re
 
 DAMAGED_TEXTS = ("malformed", "not a database", "encrypted", "unsupported file format")
-"""What SQLite says of a damaged file."""
+"""SQLite's words for a damaged file."""
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
@@ -36,7 +38,7 @@ _PAUSE_SECONDS = 0.05
 
 
 class State(enum.Enum):
-    """What a file is."""
+    """The kinds of files that can stand where one of ours is to be."""
 
     NEW = "empty, or a database without tables"
     OURS = "ours; damage inside of it shows when it is read"
@@ -113,8 +115,17 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def reason(path: Path, text: str) -> str:
+    """Return what SQLite's words for a failure mean, as a clause; the words where that is open."""
+    if "full" in text or ("I/O" in text and private_files.nearly_full(path)):
+        return "the disk is full; make room there"
+    if "readonly" in text:
+        return "this user may not write to it or to its folder"
+    return text
+
+
 def file_number(path: Path) -> int | None:
-    """What tells the file of a name from one that had the name before; None if there is none."""
+    """Return the file's inode, which a new file of that name does not have; None without a file."""
     try:
         return path.stat().st_ino
     except FileNotFoundError:
@@ -122,7 +133,7 @@ def file_number(path: Path) -> int | None:
 
 
 def _is_header(head: bytes) -> bool:
-    """Whether a file begins as SQLite's files do, with nothing that SQLite can't have written."""
+    """Tell whether a file begins with a header that SQLite can have written."""
     return (
         len(head) == _HEADER_BYTES
         and head.startswith(_MAGIC)
@@ -157,7 +168,7 @@ def _contents(path: Path) -> tuple[int, set[str]] | None:
 
 
 def _was_ours(path: Path, kind: Kind) -> bool:
-    """Whether something says that a file that can't be read was one of ours."""
+    """Tell whether there are signs that an unreadable file was one of ours."""
     if kind.name and path.name == kind.name:
         return True
     if any(path.parent.glob(f"{glob.escape(path.name)}.damaged-*")):

@@ -16,3 +16,8 @@ def is_unicode(text: str) -> bool:
 def as_unicode(text: str) -> str:
     """A text with a replacement character for each half of a surrogate pair."""
     return "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in text)
+
+
+def encodable(text: str) -> str:
+    """Escape each half of a surrogate pair, so that a text can be written in UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -103,7 +103,7 @@ class _Exchange:
                     self._socket.shutdown(socket.SHUT_RDWR)
 
     def done(self) -> None:
-        """Let go of the connection: it is another's from now on."""
+        """Release the connection: it is another's from now on."""
         self._timer.cancel()
         with self._lock:
             self._socket = None
@@ -423,7 +423,7 @@ def _chosen_proxy(base_url: str) -> str | None:
 
 
 def _proxy_of(base_url: str) -> str:
-    """What to call the proxy of an address, without its password; empty if there is none."""
+    """Return the name of an address's proxy, without its password; empty if there is none."""
     proxy = _chosen_proxy(base_url) if base_url.startswith("https://") else None
     if not proxy:
         return ""
@@ -501,7 +501,7 @@ def _why_no_connection(causes: list[BaseException], proxy: str) -> str:
 
 
 def _why_no_proxy(causes: list[BaseException], proxy: str) -> str:
-    """Why a proxy gave no connection; of what it said, only the status is told."""
+    """Return why a proxy gave no connection; of its answer, only the status is told."""
     for cause in causes:
         match = _TUNNEL_FAILED.search(str(cause))
         if match is not None:

@@ -71,7 +71,8 @@ class SqliteStore:
         except OSError as error:
             raise StoreFailure(private_files.explained(error)) from None
         except sqlite3.Error as error:
-            raise StoreFailure(self._reason(error), may_pass="locked" in str(error)) from None
+            why = sqlite_files.reason(self._path, str(error))
+            raise StoreFailure(why, may_pass="locked" in str(error)) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -138,15 +139,6 @@ class SqliteStore:
             self._path,
             aside,
         )
-
-    def _reason(self, error: sqlite3.Error) -> str:
-        """What SQLite's words for a failure mean."""
-        text = str(error)
-        if "full" in text or ("I/O" in text and private_files.nearly_full(self._path)):
-            return "the disk is full; make room there"
-        if "readonly" in text:
-            return "this user may not write to it or to its folder"
-        return text
 
     def _transact(self, change: Callable[[bytes | None, float], tuple[bytes | None, T]]) -> T:
         if self._connection is None:

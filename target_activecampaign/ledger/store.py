@@ -69,7 +69,7 @@ _SERVER_REASONS = (
     ),
     ("timeout expired", "it did not answer in time", "Check the host and the network."),
 )
-"""What libpq says when there is no connection; what it means; what to do."""
+"""Libpq's words when there is no connection, their meaning, and the remedy."""
 _NOT_ALLOWED = "42501"
 """PostgreSQL's SQLSTATE for a right that a user lacks."""
 
@@ -350,7 +350,7 @@ class Store:
         return kind(why_not(self._url, error, "used"))
 
     def _is_away(self, error: Exception, cause: Any) -> bool:
-        """Whether the same may succeed in a while."""
+        """Tell whether the same may succeed in a while."""
         if self._url.startswith("sqlite"):
             return any(word in str(cause) for word in ("database is locked", "database is busy"))
         lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
@@ -358,7 +358,7 @@ class Store:
 
 
 def why_not(url: str, error: Exception, done: str) -> str:
-    """Why a ledger can't be used, and what to do: the one cause that is known, or all there are.
+    """Return why a ledger can't be used, and what to do: the cause, or all that are possible.
 
     Args:
         url: The ledger.
@@ -396,7 +396,7 @@ def why_not(url: str, error: Exception, done: str) -> str:
 
 
 def _sqlite_reason(path: Path | None, text: str) -> str | None:
-    """What SQLite's words for a failure mean, and what to do; None if they are not known."""
+    """Return what SQLite's words for a failure mean, and the remedy; None for unknown words."""
     full = path is not None and private_files.nearly_full(path)
     if "disk is full" in text or ("disk I/O" in text and full):
         return "the disk is full. Make room there, then run again."
@@ -419,7 +419,7 @@ def _sqlite_reason(path: Path | None, text: str) -> str | None:
 
 
 def _server_reason(text: str) -> str | None:
-    """What PostgreSQL's words for a failure mean, and what to do; None if they are not known."""
+    """Return what libpq's words for a failure mean, and the remedy; None for unknown words."""
     for said, why, what in _SERVER_REASONS:
         if said in text:
             return f"{why}. {what}"

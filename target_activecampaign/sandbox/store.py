@@ -296,7 +296,7 @@ def _open(file: Path) -> tuple[sqlite3.Connection, bool]:
 
 
 def _is_fresh(file: Path) -> bool:
-    """Whether a file is empty; what another program has made is not opened at all."""
+    """Tell whether a file is empty; what another program has made is not opened at all."""
     state = sqlite_files.look(file, _KIND)
     if state in {State.ANOTHERS, State.NO_DATABASE}:
         raise StoreError(_not_ours(file))
@@ -310,11 +310,7 @@ def _not_ours(file: Path) -> str:
 
 
 def _reason(file: Path, text: str) -> str:
-    """What SQLite's words for a failure mean."""
+    """Return why SQLite can't use the file, as a clause."""
     if "locked" in text:
         return "it is in use by another sandbox; end that one, or name another file"
-    if "full" in text or ("I/O" in text and private_files.nearly_full(file)):
-        return "the disk is full; make room there"
-    if "readonly" in text:
-        return "this user may not write to it or to its folder"
-    return text
+    return sqlite_files.reason(file, text)
