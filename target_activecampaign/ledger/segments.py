@@ -11,7 +11,6 @@ from target_activecampaign.ledger.runs import living
 from target_activecampaign.ledger.store import LedgerError, repeatable
 from target_activecampaign.ledger.tables import run as run_table
 from target_activecampaign.ledger.tables import segment as table
-from target_activecampaign.words import encodable
 
 if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 def plain(text: str) -> str:
     """A text that any database keeps: no half of a surrogate pair, and no NUL."""
-    return encodable(text).replace("\0", "\\x00")
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 class SegmentState(NamedTuple):
