@@ -139,7 +139,7 @@ def sandboxed(*arguments: str, limits: bool = False, **settings: Any) -> Iterato
     """A target with a sandbox of its own, which confirms at once unless told otherwise."""
     options = [] if limits else ["--no-limits"]
     with tempfile.TemporaryDirectory() as name:
-        command = [sys.executable, "-m", "target_activecampaign.sandbox", "--exit-with-stdin"]
+        command = [sys.executable, "-m", "activecampaign_sandbox", "--exit-with-stdin"]
         options += ["--path", f"{name}/account.db", "--latency", "0", *arguments]
         with _serving([*command, *options]) as url:
             yield Target(Path(name), url, limits=limits, **settings)

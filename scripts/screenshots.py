@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import sync_playwright
 
-from target_activecampaign import report_page
+from target_activecampaign.reporting import page as report_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +141,7 @@ def _set(work: Path, day: int) -> None:
 @contextmanager
 def _sandbox(work: Path) -> Iterator[str]:
     """The sandbox with what was loaded; gives its address."""
-    command = [sys.executable, "-m", "target_activecampaign.sandbox", "--exit-with-stdin"]
+    command = [sys.executable, "-m", "activecampaign_sandbox", "--exit-with-stdin"]
     with subprocess.Popen(
         [*command, "--path", SANDBOX], cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as sandbox:

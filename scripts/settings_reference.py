@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from target_activecampaign.settings import SETTINGS, STREAM_SETTINGS
+from target_activecampaign.config.settings import SETTINGS, STREAM_SETTINGS
 from target_activecampaign.target import TargetActiveCampaign
 
 PREFIX = "TARGET_ACTIVECAMPAIGN_"

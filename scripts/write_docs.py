@@ -14,14 +14,14 @@ from typing import Any
 from scale import arithmetic_table, quantities_table
 from settings_reference import first_settings, reference
 
-from target_activecampaign.activecampaign import ActiveCampaignError, Field
-from target_activecampaign.choices import Options
-from target_activecampaign.codes import CODES, Refusal
-from target_activecampaign.destinations import STANDARD_NAMES, MappedProperty, Placement
-from target_activecampaign.forms import FORMS
-from target_activecampaign.mapping import StreamMapping
-from target_activecampaign.new_fields import fitting
-from target_activecampaign.settings import StreamSettings
+from target_activecampaign.client import ActiveCampaignError, Field
+from target_activecampaign.config.settings import StreamSettings
+from target_activecampaign.mapping.choices import Options
+from target_activecampaign.mapping.formats import FORMS
+from target_activecampaign.mapping.mapping import StreamMapping
+from target_activecampaign.mapping.new_fields import fitting
+from target_activecampaign.mapping.placement import STANDARD_NAMES, MappedProperty, Placement
+from target_activecampaign.model.codes import CODES, Refusal
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -24,7 +24,7 @@ def main() -> None:
     with contextlib.suppress(OSError, AttributeError):  # of an output of another kind
         # What can't be written, such as half a surrogate pair in a name, is shown escaped.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    from target_activecampaign.private_files import reason  # noqa: PLC0415
+    from target_activecampaign.storage.private_files import reason  # noqa: PLC0415
     from target_activecampaign.target import TargetActiveCampaign  # noqa: PLC0415
 
     gc.freeze()

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 from singer_sdk.exceptions import SingerSDKError
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
-from target_activecampaign import privacy, private_files
-from target_activecampaign.account import ListError
-from target_activecampaign.activecampaign import ActiveCampaignError
-from target_activecampaign.activecampaign.shared_budget import BudgetUnavailable
-from target_activecampaign.batch_files import BatchFileError
-from target_activecampaign.delivery import DeliveryError
-from target_activecampaign.embedded import SandboxError
-from target_activecampaign.field_catalog import MappingError
+from target_activecampaign import redaction as privacy
+from target_activecampaign.account.account import ListError
+from target_activecampaign.account.sandbox_process import SandboxError
+from target_activecampaign.accounting.limits import ThresholdError
+from target_activecampaign.accounting.state import StateError
+from target_activecampaign.client import ActiveCampaignError
+from target_activecampaign.client.rate_limit.shared import BudgetUnavailable
+from target_activecampaign.config.settings import SettingError
+from target_activecampaign.delivery.delivery import DeliveryError
 from target_activecampaign.ledger import LedgerError
-from target_activecampaign.opening import MissingListError
+from target_activecampaign.mapping.catalog import MappingError
 from target_activecampaign.run import EmptyInputError, GuardError, StoppedError
-from target_activecampaign.segment import ModeError
-from target_activecampaign.settings import SettingError
-from target_activecampaign.state_writer import StateError
-from target_activecampaign.thresholds import ThresholdError
+from target_activecampaign.singer.batch_files import BatchFileError
+from target_activecampaign.storage import private_files
+from target_activecampaign.sync.segment import ModeError
+from target_activecampaign.sync.setup import MissingListError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,41 +14,41 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign import private_files, publishing
-from target_activecampaign.account import Account
-from target_activecampaign.checkpoints import Checkpoints
-from target_activecampaign.comparison import Comparison
-from target_activecampaign.config import did_you_mean, make_folder
-from target_activecampaign.delivery import Delivery
-from target_activecampaign.destinations import listed
-from target_activecampaign.field_catalog import MappingError
-from target_activecampaign.intake import Intake, Maker
-from target_activecampaign.leaving import Leaving, how_to_go_on
+from target_activecampaign.account.account import Account
+from target_activecampaign.accounting.limits import Thresholds
+from target_activecampaign.accounting.outcomes import Settlement
+from target_activecampaign.accounting.rejects import REJECT_CODE, RejectFiles, SourceStream
+from target_activecampaign.accounting.samples import Samples
+from target_activecampaign.accounting.state import Checkpoints, StateWriter
+from target_activecampaign.config.validation import did_you_mean, make_folder
+from target_activecampaign.delivery.batches import Packer, Source
+from target_activecampaign.delivery.delivery import Delivery
 from target_activecampaign.ledger import Ledger, LedgerError
-from target_activecampaign.names import nfc, without_marks
-from target_activecampaign.opening import Streams, check_lists
-from target_activecampaign.packer import Packer, Source
-from target_activecampaign.progress import Progress
-from target_activecampaign.rejects import REJECT_CODE, RejectFiles, SourceStream
-from target_activecampaign.report import Report
-from target_activecampaign.samples import Samples
-from target_activecampaign.segment import Passage, check_mode
-from target_activecampaign.settlement import Settlement
-from target_activecampaign.state_writer import StateWriter
-from target_activecampaign.thresholds import Thresholds
+from target_activecampaign.mapping.catalog import MappingError
+from target_activecampaign.mapping.placement import listed
+from target_activecampaign.model.names import nfc, without_marks
+from target_activecampaign.reporting import publish as publishing
+from target_activecampaign.reporting.progress import Progress
+from target_activecampaign.reporting.report import Report
+from target_activecampaign.storage import private_files
+from target_activecampaign.sync.changes import Comparison
+from target_activecampaign.sync.removals import Leaving, how_to_go_on
+from target_activecampaign.sync.segment import Passage, check_mode
+from target_activecampaign.sync.setup import Streams, check_lists
+from target_activecampaign.sync.window import Intake, Maker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     import msgspec
 
-    from target_activecampaign.codes import Refusal
-    from target_activecampaign.contact import Contact
-    from target_activecampaign.mapping import StreamMapping
-    from target_activecampaign.preview import Preview
-    from target_activecampaign.reader import MessageReader, Place
-    from target_activecampaign.segment import Segment
-    from target_activecampaign.settings import Settings
+    from target_activecampaign.config.settings import Settings
+    from target_activecampaign.mapping.mapping import StreamMapping
+    from target_activecampaign.model.codes import Refusal
+    from target_activecampaign.model.contact import Contact
+    from target_activecampaign.preview.preview import Preview
+    from target_activecampaign.singer.reader import MessageReader, Place
+    from target_activecampaign.sync.segment import Segment
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -674,6 +674,6 @@ def _preview_of(settings: Settings) -> Preview | None:
     """What a preview does differently; imported only for one."""
     if not settings.dry_run:
         return None
-    from target_activecampaign.preview import Preview  # noqa: PLC0415
+    from target_activecampaign.preview.preview import Preview  # noqa: PLC0415
 
     return Preview(settings)

@@ -27,24 +27,26 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from singer_sdk.target_base import Target
 
-from target_activecampaign import command, privacy, settings
-from target_activecampaign import config as configuration
-from target_activecampaign.activecampaign import parse_api_url
-from target_activecampaign.batch_files import BatchFileError, record_lines
-from target_activecampaign.codes import Refusal
-from target_activecampaign.comparison import WINDOW_BYTES
+from target_activecampaign import redaction as privacy
+from target_activecampaign.cli import options as command
+from target_activecampaign.client import parse_api_url
+from target_activecampaign.config import settings
+from target_activecampaign.config import validation as configuration
 from target_activecampaign.failures import attempt
-from target_activecampaign.field_catalog import MappingError
-from target_activecampaign.flattening import without_booleans
-from target_activecampaign.intake import Maker
-from target_activecampaign.key_properties import check_names
-from target_activecampaign.names import Respelling, spelled
-from target_activecampaign.reader import MessageReader, are_objects, place_text, read_record
+from target_activecampaign.mapping.catalog import MappingError
+from target_activecampaign.model.codes import Refusal
+from target_activecampaign.model.names import Respelling, spelled
 from target_activecampaign.run import Run, StoppedError
-from target_activecampaign.sink import ContactSink
-from target_activecampaign.stream_maps import StreamMaps
-from target_activecampaign.unreadable import UnreadableRecord
-from target_activecampaign.validation import check_schema
+from target_activecampaign.singer.batch_files import BatchFileError, record_lines
+from target_activecampaign.singer.flattening import without_booleans
+from target_activecampaign.singer.key_properties import check_names
+from target_activecampaign.singer.reader import MessageReader, are_objects, place_text, read_record
+from target_activecampaign.singer.sink import ContactSink
+from target_activecampaign.singer.stream_maps import StreamMaps
+from target_activecampaign.singer.unreadable import UnreadableRecord
+from target_activecampaign.singer.validation import check_schema
+from target_activecampaign.sync.changes import WINDOW_BYTES
+from target_activecampaign.sync.window import Maker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.sinks import Sink
 
-    from target_activecampaign.reader import Place
+    from target_activecampaign.singer.reader import Place
 
 MELTANO_TEST_STREAM = "meltano_test_stream"
 """The stream that `meltano config test` pipes into every loader, to see whether it works."""
@@ -504,7 +506,8 @@ class TargetActiveCampaign(Target):
 
     def _answer_meltano(self, file_input: IO[str] | None) -> int:
         """Do what `--test` does instead of a load; returns the exit code."""
-        from target_activecampaign import checks, checks_command  # noqa: PLC0415
+        from target_activecampaign.cli import check as checks  # noqa: PLC0415
+        from target_activecampaign.cli import check_output as checks_command  # noqa: PLC0415
 
         # Meltano takes it for a failure when its messages are not read to their end.
         with contextlib.suppress(OSError, ValueError):

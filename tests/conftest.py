@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fork_server import ForkedTargetRunner, ForkServer
-from tests.installed import ROOT, built, installed
-from tests.mirrors import QUICK, quick_sandbox
-from tests.sandbox_server import API_KEY, SandboxServer
+from tests.support.fork_server import ForkedTargetRunner, ForkServer
+from tests.support.installed import ROOT, built, installed
+from tests.support.mirrors import QUICK, quick_sandbox
+from tests.support.sandbox_server import API_KEY, SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.target_runner import TargetRunner
+    from tests.support.target_runner import TargetRunner
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from target_activecampaign.ledger import tables
-from target_activecampaign.ledger.existing import ExistingContacts
-from target_activecampaign.ledger.journal import Journal, Leftover
-from target_activecampaign.ledger.marks import Mark
+from target_activecampaign.ledger import schema as tables
+from target_activecampaign.ledger.contact_index import ExistingContacts
+from target_activecampaign.ledger.imports import Journal, Leftover
+from target_activecampaign.ledger.member_updates import Mark
 from target_activecampaign.ledger.members import Known, Members, Missing, Row, known
 from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
@@ -25,7 +25,7 @@ from target_activecampaign.ledger.store import (
     MissingLedgerError,
     Store,
 )
-from target_activecampaign.ledger.waiting import Waiting
+from target_activecampaign.ledger.write_buffer import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

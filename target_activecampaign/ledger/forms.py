@@ -11,8 +11,8 @@ import re
 
 import sqlalchemy as sa
 
-from target_activecampaign.ledger import tables
-from target_activecampaign.sqlite_files import Kind
+from target_activecampaign.ledger import schema as tables
+from target_activecampaign.storage.sqlite_files import Kind
 
 SCHEMA = "activecampaign_ledger"
 """The ledger's schema on PostgreSQL; made when it is missing."""

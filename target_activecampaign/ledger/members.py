@@ -6,24 +6,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from target_activecampaign.ledger.marks import Mark, write
+from target_activecampaign.ledger.member_updates import Mark, write
+from target_activecampaign.ledger.schema import CURRENT, FOUND, GONE, LEFT, OPTED_OUT, OURS
+from target_activecampaign.ledger.schema import member as table
+from target_activecampaign.ledger.schema import segment as segment_table
 from target_activecampaign.ledger.store import repeatable
-from target_activecampaign.ledger.tables import (
-    CURRENT,
-    FOUND,
-    GONE,
-    LEFT,
-    OPTED_OUT,
-    OURS,
-)
-from target_activecampaign.ledger.tables import member as table
-from target_activecampaign.ledger.tables import segment as segment_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from target_activecampaign.ledger.store import Store
-    from target_activecampaign.ledger.waiting import Waiting
+    from target_activecampaign.ledger.write_buffer import Waiting
 
 _CHUNK = 1000
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from target_activecampaign.ledger import forms, tables
+from target_activecampaign.ledger import forms
+from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.runs import CUT_OFF, living
-from target_activecampaign.ledger.waiting import decoded
+from target_activecampaign.ledger.write_buffer import decoded
 
 if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from target_activecampaign import private_files, sqlite_files
-from target_activecampaign.extras import how_to_install
-from target_activecampaign.ledger import forms, tables
-from target_activecampaign.ledger.passing import may_pass
-from target_activecampaign.sqlite_files import State
+from target_activecampaign.ledger import forms
+from target_activecampaign.ledger import schema as tables
+from target_activecampaign.ledger.availability import may_pass
+from target_activecampaign.storage import private_files, sqlite_files
+from target_activecampaign.storage.sqlite_files import State
+from target_activecampaign.text import how_to_install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

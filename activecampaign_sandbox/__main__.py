@@ -1,0 +1,9 @@
+"""``python -m target_activecampaign.sandbox``: the same as ``activecampaign-sandbox``."""
+
+from __future__ import annotations
+
+import sys
+
+from activecampaign_sandbox.cli import main
+
+sys.exit(main())

@@ -1,0 +1,54 @@
+"""One account: its data, switches, limits, faults and import queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from activecampaign_sandbox import records, sample
+from activecampaign_sandbox.clock import CLOCK
+from activecampaign_sandbox.faults import Faults
+from activecampaign_sandbox.importqueue import ImportQueue
+from activecampaign_sandbox.limits import Limits
+
+if TYPE_CHECKING:
+    from activecampaign_sandbox.options import Options
+    from activecampaign_sandbox.store import Store
+
+
+class Account:
+    """Everything that a request may need.
+
+    Args:
+        store: The account's data; a fresh one gets the sample account.
+        options: The sandbox's switches.
+        empty: Leave a fresh account without lists and fields.
+
+    Attributes:
+        malformed: Addresses (as keys) that the account refuses whatever they look like: which
+            ones the real API refuses at once beyond its documented rules is not known.
+    """
+
+    def __init__(self, store: Store, options: Options, *, empty: bool = False) -> None:
+        self.store = store
+        self.options = options
+        self.started = records.now()
+        self.queue = ImportQueue(store, options)
+        self.limits = Limits(options)
+        self.faults = Faults()
+        self.malformed: set[str] = set()
+        if store.fresh and not empty:
+            sample.fill(store)
+
+    def reset(self, *, empty: bool = False) -> None:
+        """Start anew: no contacts, imports, faults or log; the limits have seen nothing.
+
+        The clock shows the true time again.
+        """
+        CLOCK.reset()
+        self.store.clear()
+        self.queue.forget_cached()
+        self.limits = Limits(self.options)
+        self.faults = Faults()
+        self.malformed = set()
+        if not empty:
+            sample.fill(self.store)

@@ -1,0 +1,126 @@
+"""The command ``activecampaign-sandbox``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import ipaddress
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+from activecampaign_sandbox.options import Options
+from activecampaign_sandbox.store import Store, StoreError
+from target_activecampaign.text import how_to_install
+
+_EPILOG = "Ready when it prints one JSON line with its url. See docs/sandbox.md."
+_KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
+"""Gives a key that no list of processes shows; then all that is served needs it."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="activecampaign-sandbox",
+        description="A local ActiveCampaign: API v3, limits and import queue, kept in a file.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument(
+        "--path",
+        default=".activecampaign-sandbox.db",
+        help="the SQLite file, or :memory: (default %(default)s)",
+    )
+    parser.add_argument(
+        "--host", type=_loopback, default="127.0.0.1", help="loopback address (default %(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=0, help="0 is a free one (default)")
+    parser.add_argument("--empty", action="store_true", help="start without the sample account")
+    parser.add_argument(
+        "--exit-with-stdin", action="store_true", help="end when stdin closes, with a parent's end"
+    )
+    parser.add_argument("--no-limits", action="store_true", help="all limits off")
+    for option in dataclasses.fields(Options):
+        kind = type(option.default)
+        default = option.default
+        if option.name == "api_key":
+            default = os.environ.get(_KEY_VARIABLE) or default
+        parser.add_argument(
+            f"--{option.name.replace('_', '-')}",
+            type=kind if kind is str else _amount(kind),
+            default=default,
+            choices=option.metadata["choices"],
+            help=f"{option.metadata['help']} (default {option.default})",
+        )
+    return parser
+
+
+def _loopback(host: str) -> str:
+    """A loopback address; the control API has no key, so no other host may reach it."""
+    address = "127.0.0.1" if host == "localhost" else host
+    try:
+        if ipaddress.ip_address(address).is_loopback:
+            return address
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError("must be a loopback address, such as 127.0.0.1")
+
+
+def _amount(kind: type[Any]) -> Any:
+    """A parser of numbers that refuses negative ones."""
+
+    def amount(value: str) -> Any:
+        number = kind(value)
+        if number < 0:
+            raise ValueError(value)
+        return number
+
+    amount.__name__ = "number"  # argparse names the type in its message
+    return amount
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the sandbox until it is told to stop; returns the exit code."""
+    args = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="activecampaign-sandbox: %(message)s")
+    try:
+        from activecampaign_sandbox import server  # noqa: PLC0415 - an extra's packages
+    except ModuleNotFoundError as error:
+        return _give_up(args, f"{error.name} is not installed. {how_to_install('sandbox')}")
+    from activecampaign_sandbox.account import Account  # noqa: PLC0415 - as above
+
+    names = [option.name for option in dataclasses.fields(Options)]
+    options = Options(**{name: getattr(args, name) for name in names})
+    try:
+        sock = server.bind(args.host, args.port)
+    except (OSError, OverflowError) as error:
+        return _give_up(args, f"can't listen on {args.host}:{args.port}: {error}")
+    with sock:
+        try:
+            store = Store(args.path)
+        except StoreError as error:
+            return _give_up(args, str(error))
+        try:
+            account = Account(
+                store,
+                options.without_limits() if args.no_limits else options,
+                empty=args.empty,
+            )
+            server.serve(
+                account,
+                sock,
+                exit_with_stdin=args.exit_with_stdin,
+                # Whoever keeps the key from other processes wants no door that needs none.
+                api_only=bool(os.environ.get(_KEY_VARIABLE)),
+            )
+        finally:
+            store.close()
+    return 0
+
+
+def _give_up(args: argparse.Namespace, reason: str) -> int:
+    print(f"activecampaign-sandbox: {reason}", file=sys.stderr)  # noqa: T201 - a command's output
+    if args.exit_with_stdin:
+        # Whoever started it waits for a line, and has words of its own for what happened.
+        print(json.dumps({"error": reason}), flush=True)  # noqa: T201 - likewise
+    return 1

@@ -1,0 +1,244 @@
+"""Contacts: /contacts and what hangs on them, /contact/sync."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from activecampaign_sandbox import records, shapes
+from activecampaign_sandbox.lists import MEMBERSHIP
+from activecampaign_sandbox.selection import select
+from activecampaign_sandbox.wire import (
+    Answer,
+    Call,
+    fail,
+    invalid,
+    not_found,
+    page,
+    reference,
+    text,
+)
+
+if TYPE_CHECKING:
+    from sqlite3 import Row
+
+    from activecampaign_sandbox.account import Account
+
+_ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+_COLUMNS = {"firstName": "first_name", "lastName": "last_name", "phone": "phone"}
+
+
+def find(account: Account, number: int) -> Row:
+    """A contact, or 404 with the model's name ``Subscriber``."""
+    row = records.contact_by_id(account.store, number)
+    return row if row is not None else not_found("Subscriber", number)
+
+
+def index(account: Account, call: Call) -> Answer:
+    """GET /contacts."""
+    limit, offset = page(call, account.options.page_cap)
+    chosen = select(call)
+    rows = account.store.all(
+        f"SELECT {records.CONTACT_COLUMNS} FROM {chosen.source}"  # noqa: S608 - our own names
+        f"{chosen.where}{chosen.order} LIMIT ? OFFSET ?",
+        *chosen.values, limit, offset,
+    )  # fmt: skip
+    total = account.store.number(
+        f"SELECT count(*) FROM {chosen.counted}{chosen.where}",  # noqa: S608 - our own names
+        *chosen.values,
+    )
+    contacts = []
+    for row in rows:
+        contact = shapes.contact(row, call.base)
+        contact["scoreValues"] = []
+        contact["accountContacts"] = shapes.account_contacts(row)
+        contacts.append(contact)
+    page_input = {
+        "segmentid": 0,
+        "formid": 0,
+        "listid": call.number("listid", 0),
+        "tagid": call.number("tagid", 0),
+        "limit": limit,
+        "offset": offset,
+        "search": call.arg("search"),
+        "sort": None,
+        "seriesid": 0,
+        "waitid": 0,
+        "status": call.number("status", -1),
+        "forceQuery": 0,
+        "cacheid": hashlib.md5(call.query_string.encode(), usedforsecurity=False).hexdigest(),
+    }
+    meta = {"total": str(total), "sortable": True, "page_input": page_input}
+    body = {"scoreValues": [], "contacts": contacts, "meta": meta}
+    return Answer(200, body, dict(_ANY_ORIGIN))
+
+
+def _columns(account: Account, item: dict[str, Any]) -> dict[str, Any]:
+    """The columns that a request changes; what it doesn't name stays."""
+    columns: dict[str, Any] = {
+        column: text(item, key) for key, column in _COLUMNS.items() if item.get(key) is not None
+    }
+    if "email" in item:
+        columns["email"] = _email(account, item)
+    return columns
+
+
+def _email(account: Account, item: dict[str, Any]) -> str:
+    address = text(item, "email").strip()
+    if not records.valid_email(address):
+        error = {
+            "title": "Contact Email Address is not valid.",
+            "code": "email_invalid",
+            "error": "must_be_valid_email_address",
+            "source": {"pointer": "/data/attributes/email"},
+        }
+        fail(int(account.options.invalid_email_status), errors=[error])
+    return address
+
+
+def _duplicate() -> NoReturn:
+    error = {
+        "title": "Email address already exists in the system",
+        "detail": "",
+        "code": "duplicate",
+        "source": {"pointer": "/data/attributes/email"},
+    }
+    fail(422, errors=[error])
+
+
+def _save_values(account: Account, contact: int, item: dict[str, Any]) -> list[Row]:
+    """Save ``fieldValues`` of a request; unknown fields are ignored [rep]."""
+    saved = []
+    values = item.get("fieldValues") or []
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        invalid("The fieldValues are not valid.", "/data/attributes/fieldValues")
+    for value in values:
+        field = account.store.one(
+            "SELECT * FROM field WHERE id = ?", reference(value.get("field")) or 0
+        )
+        if field is not None:
+            records.set_value(account.store, contact, field, text(value, "value"))
+            saved.append(field["id"])
+    return [
+        row
+        for row in account.store.all("SELECT * FROM field_value WHERE contact = ?", contact)
+        if row["field"] in saved
+    ]
+
+
+def create(account: Account, call: Call) -> Answer:
+    """POST /contacts."""
+    item = call.item("contact")
+    columns = _columns(account, {"email": "", **item})
+    if records.contact_by_email(account.store, columns["email"]):
+        _duplicate()
+    number = records.create_contact(account.store, columns["email"], columns)
+    return Answer(201, _created(account, call, item, number), dict(_ANY_ORIGIN))
+
+
+def _created(account: Account, call: Call, item: dict[str, Any], number: int) -> dict[str, Any]:
+    values = _save_values(account, number, item)
+    body: dict[str, Any] = {"contact": shapes.new_contact(find(account, number), call.base)}
+    if values:
+        body["fieldValues"] = [shapes.field_value(row, call.base) for row in values]
+    return body
+
+
+def sync(account: Account, call: Call) -> Answer:
+    """POST /contact/sync: 201 for a new contact, 200 for one that is there."""
+    item = call.item("contact")
+    if not text(item, "email").strip():
+        detail = "Contact email must be provided for sync"
+        fail(400, errors=[{"status": 400, "title": "Bad Request", "detail": detail}])
+    columns = _columns(account, item)
+    known = records.contact_by_email(account.store, columns["email"])
+    if known is None:
+        number = records.create_contact(account.store, columns["email"], columns)
+        return Answer(201, _created(account, call, item, number), dict(_ANY_ORIGIN))
+    del columns["email"]
+    records.update_contact(account.store, known["id"], columns)
+    values = _save_values(account, known["id"], item)
+    body: dict[str, Any] = {"contact": shapes.contact(find(account, known["id"]), call.base)}
+    if values:
+        body["fieldValues"] = [shapes.field_value(row, call.base) for row in values]
+    return Answer(200, body, dict(_ANY_ORIGIN))
+
+
+def read(account: Account, call: Call) -> Answer:
+    """GET /contacts/:id, with its memberships and values."""
+    row = find(account, call.id)
+    lists = _memberships(account, call)
+    values = _values(account, call)
+    beside: dict[str, list[Any]] = {
+        "contactAutomations": [],
+        "contactLists": lists,
+        "deals": [],
+        "fieldValues": values,
+        "geoIps": [],
+        "accountContacts": [
+            {"account": str(row["organization"]), "contact": str(row["id"]), "id": number}
+            for number in shapes.account_contacts(row)
+        ],
+    }
+    contact = shapes.contact(row, call.base)
+    contact.update({key: [item["id"] for item in items] for key, items in beside.items()})
+    contact["sentiment"] = None
+    return Answer(200, {**beside, "contact": contact}, dict(_ANY_ORIGIN))
+
+
+def update(account: Account, call: Call) -> Answer:
+    """PUT /contacts/:id."""
+    find(account, call.id)
+    item = call.item("contact")
+    columns = _columns(account, item)
+    if "email" in columns:
+        other = records.contact_by_email(account.store, columns["email"])
+        if other is not None and other["id"] != call.id:
+            _duplicate()
+    records.update_contact(account.store, call.id, columns)
+    values = _save_values(account, call.id, item)
+    body: dict[str, Any] = {"contact": shapes.contact(find(account, call.id), call.base)}
+    if values:
+        body = {"fieldValues": [shapes.field_value(row, call.base) for row in values], **body}
+    return Answer(200, body)
+
+
+def delete(account: Account, call: Call) -> Answer:
+    """DELETE /contacts/:id."""
+    find(account, call.id)
+    account.store.db.execute("DELETE FROM contact WHERE id = ?", (call.id,))
+    for table in ("membership", "contact_tag", "field_value"):
+        account.store.db.execute(
+            f"DELETE FROM {table} WHERE contact = ?",  # noqa: S608 - constant names
+            (call.id,),
+        )
+    return Answer(200, {})
+
+
+def _memberships(account: Account, call: Call) -> list[dict[str, Any]]:
+    rows = account.store.all(f"{MEMBERSHIP} WHERE membership.contact = ?", call.id)
+    return [shapes.contact_list(row, call.base) for row in rows]
+
+
+def _values(account: Account, call: Call) -> list[dict[str, Any]]:
+    rows = account.store.all("SELECT * FROM field_value WHERE contact = ?", call.id)
+    return [shapes.field_value(row, call.base) for row in rows]
+
+
+def memberships(account: Account, call: Call) -> Answer:
+    """GET /contacts/:id/contactLists."""
+    find(account, call.id)
+    return Answer(200, {"contactLists": _memberships(account, call)})
+
+
+def values(account: Account, call: Call) -> Answer:
+    """GET /contacts/:id/fieldValues."""
+    find(account, call.id)
+    return Answer(200, {"fieldValues": _values(account, call)})
+
+
+def tags(account: Account, call: Call) -> Answer:
+    """GET /contacts/:id/contactTags."""
+    find(account, call.id)
+    rows = account.store.all("SELECT * FROM contact_tag WHERE contact = ?", call.id)
+    return Answer(200, {"contactTags": [shapes.contact_tag(row, call.base) for row in rows]})

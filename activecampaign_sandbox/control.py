@@ -1,0 +1,291 @@
+"""The control API under /_sandbox: what a test asks the sandbox, and how it prepares it.
+
+It needs no key, counts for no limit, is in no log, and answers only to a loopback name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from activecampaign_sandbox import records
+from activecampaign_sandbox.clock import CLOCK
+from activecampaign_sandbox.faults import FaultError
+from activecampaign_sandbox.wire import parse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from sqlite3 import Row
+
+    from starlette.requests import Request
+
+    from activecampaign_sandbox.account import Account
+
+    Endpoint = Callable[[Account, Request], Awaitable[Response]]
+
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+))(?::[0-9]*)?")
+_CHUNK = 1000
+_UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
+
+
+async def _requests(account: Account, request: Request) -> Response:
+    """GET requests?path=&method=&status=&since=&limit=: the log, and how many there are."""
+    query = request.query_params
+    terms, values = [], []
+    for name, term in (
+        ("path", "path = ?"),
+        ("method", "method = ?"),
+        ("status", "status = ?"),
+        ("since", "id > ?"),
+    ):
+        if name in query:
+            terms.append(term)
+            values.append(query[name])
+    where = f" WHERE {' AND '.join(terms)}" if terms else ""
+    total = account.store.number(f"SELECT count(*) FROM request{where}", *values)  # noqa: S608
+    rows = account.store.all(
+        f"SELECT * FROM request{where} ORDER BY id LIMIT ?",  # noqa: S608 - constant terms
+        *values, int(query.get("limit", _CHUNK)),
+    )  # fmt: skip
+    return JSONResponse({"count": total, "requests": [dict(row) for row in rows]})
+
+
+async def _imports(account: Account, request: Request) -> Response:  # noqa: ARG001
+    """GET imports: every import, with how it ended."""
+    rows = account.store.all("SELECT * FROM import ORDER BY id")
+    imports = []
+    for row in rows:
+        entry = dict(row)
+        for key in ("success", "failure", "fault"):
+            entry[key] = json.loads(row[key] or "null")
+        imports.append(entry)
+    return JSONResponse({"imports": imports})
+
+
+async def _stats(account: Account, request: Request) -> Response:  # noqa: ARG001
+    """GET stats: counts of what there is and of what was done."""
+    store = account.store
+    counters = {row["name"]: row["value"] for row in store.all("SELECT * FROM counter")}
+    members: dict[str, dict[str, int]] = {}
+    for row in store.all("SELECT list, status, count(*) AS n FROM membership GROUP BY 1, 2"):
+        members.setdefault(str(row["list"]), {})[str(row["status"])] = row["n"]
+    imports = store.all(
+        "SELECT coalesce(status, 'queued') AS s, count(*) AS n FROM import GROUP BY 1"
+    )
+
+    def under(prefix: str) -> dict[str, int]:
+        return {
+            name.removeprefix(prefix): value
+            for name, value in counters.items()
+            if name.startswith(prefix)
+        }
+
+    names = ("requests", "contacts_imported", "contacts_refused", "automation_runs")
+    return JSONResponse(
+        {
+            "contacts": store.number("SELECT count(*) FROM contact"),
+            "lists": members,
+            "imports": {row["s"]: row["n"] for row in imports},
+            **{name: counters.get(name, 0) for name in names},
+            "refusals": under("refused:"),
+            "faults": under("fault:"),
+        }
+    )
+
+
+async def _export(account: Account, request: Request) -> Response:  # noqa: ARG001
+    """GET export: a JSON line for every contact, in the order of their ids."""
+
+    # A plain generator would run in another thread, where the store may not be used.
+    async def chunks() -> AsyncIterator[bytes]:
+        after = 0
+        while rows := account.store.all(
+            f"{records.CONTACT} WHERE contact.id > ? ORDER BY contact.id LIMIT ?", after, _CHUNK
+        ):
+            yield b"".join(_export_lines(account, rows))
+            after = rows[-1]["id"]
+
+    return StreamingResponse(chunks(), media_type="application/jsonl")
+
+
+def _export_lines(account: Account, rows: list[Row]) -> Iterator[bytes]:
+    span = (rows[0]["id"], rows[-1]["id"])
+    people: dict[int, dict[str, Any]] = {
+        row["id"]: {
+            "id": row["id"],
+            "email": row["email"],
+            "first_name": row["first_name"],
+            "last_name": row["last_name"],
+            "phone": row["phone"],
+            "organization": row["organization_name"],
+            "bounced": bool(row["bounced"]),
+            "lists": {},
+            "tags": [],
+            "fields": {},
+            "times_imported": row["times_imported"],
+        }
+        for row in rows
+    }
+    for row in account.store.all(
+        "SELECT contact, list, status FROM membership WHERE contact BETWEEN ? AND ?", *span
+    ):
+        people[row["contact"]]["lists"][str(row["list"])] = row["status"]
+    for row in account.store.all(
+        "SELECT contact, name FROM contact_tag JOIN tag ON tag.id = tag"
+        " WHERE contact BETWEEN ? AND ? ORDER BY contact, name",
+        *span,
+    ):
+        people[row["contact"]]["tags"].append(row["name"])
+    for row in account.store.all(
+        "SELECT contact, perstag, value FROM field_value JOIN field ON field.id = field"
+        " WHERE contact BETWEEN ? AND ?",
+        *span,
+    ):
+        people[row["contact"]]["fields"][row["perstag"]] = row["value"]
+    for person in people.values():
+        yield json.dumps(person, ensure_ascii=False).encode() + b"\n"
+
+
+async def _prepare(account: Account, request: Request) -> Response:
+    """POST contacts: set up people in any state, exclusions, and addresses to be refused."""
+    body = parse(await request.body())
+    with account.store.transaction():
+        for person in body.get("contacts", []):
+            _prepare_contact(account, person)
+        for pattern in body.get("excluded", []):
+            account.store.db.execute("INSERT OR IGNORE INTO excluded VALUES (?)", (pattern,))
+    account.malformed |= {records.email_key(email) for email in body.get("malformed", [])}
+    account.queue.forget_cached()
+    return JSONResponse({"contacts": account.store.number("SELECT count(*) FROM contact")})
+
+
+def _prepare_contact(account: Account, person: dict[str, Any]) -> None:
+    store = account.store
+    columns: dict[str, Any] = {
+        name: person[name] for name in ("first_name", "last_name", "phone") if name in person
+    }
+    if "bounced" in person:
+        columns["bounced"] = int(person["bounced"])
+    if person.get("organization"):
+        columns["organization"] = records.organization_id(store, person["organization"])
+    known = records.contact_by_email(store, person["email"])
+    number = known["id"] if known else records.create_contact(store, person["email"], {})
+    records.update_contact(store, number, columns)
+    for list_id, status in person.get("lists", {}).items():
+        records.set_membership(store, number, int(list_id), int(status))
+    for list_id, how in person.get("opt_outs", {}).items():
+        records.set_membership(
+            store, number, int(list_id), records.UNSUBSCRIBED, opt_out=records.OptOut(**how)
+        )
+    for name in person.get("tags", []):
+        records.add_tag(store, number, records.tag_id(store, name))
+    for perstag, value in person.get("fields", {}).items():
+        field = store.one("SELECT * FROM field WHERE perstag = ?", perstag)
+        if field is None:
+            raise ValueError("unknown field")
+        records.set_value(store, number, field, value)
+
+
+async def _read_clock(account: Account, request: Request) -> Response:  # noqa: ARG001
+    """GET clock: the account's time, in seconds since the epoch."""
+    return JSONResponse({"now": CLOCK.now()})
+
+
+async def _advance_clock(account: Account, request: Request) -> Response:  # noqa: ARG001
+    """POST clock: ``{"advance": seconds}`` moves the account's time forward."""
+    CLOCK.advance(parse(await request.body())["advance"])
+    return JSONResponse({"now": CLOCK.now()})
+
+
+async def _settle(account: Account, request: Request) -> Response:  # noqa: ARG001
+    """POST settle: apply all queued imports now."""
+    return JSONResponse({"applied": account.queue.settle()})
+
+
+async def _reset(account: Account, request: Request) -> Response:
+    """POST reset: start anew, with the sample account or ``{"empty": true}``."""
+    body = parse(await request.body() or b"{}")
+    account.reset(empty=bool(body.get("empty")))
+    return JSONResponse({})
+
+
+async def _list_faults(account: Account, request: Request) -> Response:  # noqa: ARG001
+    """GET faults."""
+    return JSONResponse({"faults": account.faults.list()})
+
+
+async def _add_fault(account: Account, request: Request) -> Response:
+    """POST faults: one fault, switched on."""
+    fault = account.faults.add(parse(await request.body()))
+    return JSONResponse({"fault": fault.summary()}, 201)
+
+
+async def _clear_faults(account: Account, request: Request) -> Response:  # noqa: ARG001
+    """DELETE faults: all off."""
+    account.faults.clear()
+    return JSONResponse({})
+
+
+_ENDPOINTS: tuple[tuple[str, str, Endpoint], ...] = (
+    ("GET", "requests", _requests),
+    ("GET", "imports", _imports),
+    ("GET", "stats", _stats),
+    ("GET", "export", _export),
+    ("POST", "contacts", _prepare),
+    ("GET", "clock", _read_clock),
+    ("POST", "clock", _advance_clock),
+    ("POST", "settle", _settle),
+    ("POST", "reset", _reset),
+    ("GET", "faults", _list_faults),
+    ("POST", "faults", _add_fault),
+    ("DELETE", "faults", _clear_faults),
+)
+
+
+def is_local(request: Request) -> bool:
+    """Whether a request names a loopback host, so that no web page's own name leads here.
+
+    A page of another site can have its name lead to 127.0.0.1 once it is open. The browser then
+    takes the sandbox for that site, and lets the page read all that it answers.
+    """
+    hosts = request.headers.getlist("Host")
+    return bool(hosts) and all(map(_is_loopback, hosts))
+
+
+def _is_loopback(host: str) -> bool:
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    name = (match[1] or match[2]).lower()
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def routes(account: Account) -> list[Route]:
+    """The control API's routes."""
+
+    def route(method: str, path: str, endpoint: Endpoint) -> Route:
+        async def guarded(request: Request) -> Response:
+            if not is_local(request):
+                return JSONResponse({"error": "loopback only"}, 403)
+            try:
+                return await endpoint(account, request)
+            except FaultError as error:
+                return JSONResponse({"error": str(error)}, 400)
+            except (*_UNUSABLE, sqlite3.Error) as error:
+                text = f"The request can't be used ({type(error).__name__})."
+                return JSONResponse({"error": text}, 400)
+
+        return Route(f"/_sandbox/{path}", guarded, methods=[method])
+
+    return [route(*entry) for entry in _ENDPOINTS]

@@ -1,0 +1,201 @@
+"""The way of a request to the API: fault, key, limit, handler, log."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import math
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from activecampaign_sandbox import faults
+from activecampaign_sandbox.control import is_local
+from activecampaign_sandbox.wire import Answer, ApiError, Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
+
+    from activecampaign_sandbox.account import Account
+    from activecampaign_sandbox.faults import Fault
+
+    Handler = Callable[[Account, Call], Answer]
+
+_LOG = logging.getLogger(__name__)
+
+# On every recorded answer.
+_HEADERS = {
+    "Cache-Control": "no-store, no-cache, must-revalidate",
+    "Pragma": "no-cache",
+    "Expires": "Thu, 19 Nov 1981 08:52:00 GMT",
+}
+_NOT_LOCAL = "The sandbox answers only to a loopback name in Host, such as 127.0.0.1 or localhost."
+_IMPORT_PATH = "/api/3/import/bulk_import"
+
+
+class _Reset(Response):
+    """No answer: the connection is reset. The server's protocol brings the way to do it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        scope["sandbox.reset"]()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+class _Cut(Response):
+    """The connection is closed in the middle of the answer's body."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
+        half = bytes(self.body[: len(self.body) // 2])
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        scope["sandbox.close"]()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+class Door:
+    """Answers requests to the API of one account."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    async def serve(self, request: Request, handler: Handler) -> Response:
+        """Carry one request through and log it."""
+        if not is_local(request):  # it is no request to the account: no fault, no limit, no log
+            return self._response(Answer(403, {"message": _NOT_LOCAL}), None)
+        started, moment = time.time(), time.perf_counter()
+        try:
+            body = await request.body()
+        except ClientDisconnect:  # a client that died while it sent: nobody is there to answer
+            return Response(status_code=400)
+        call = Call(
+            method=request.method,
+            path=request.url.path,
+            query_string=request.url.query,
+            params=request.path_params,
+            body=body,
+            base=f"{request.base_url}api/3",
+        )
+        fault = self._account.faults.pick(call)
+        answer = await self._carry_out(request, call, handler, fault)
+        response = self._response(answer, fault)
+        self._log(
+            call,
+            at=started,
+            seconds=time.perf_counter() - moment,
+            status=0 if isinstance(response, _Reset) else answer.status,
+            refusal=answer.refusal,
+            fault=fault.kind if fault else None,
+        )
+        return response
+
+    async def _carry_out(
+        self, request: Request, call: Call, handler: Handler, fault: Fault | None
+    ) -> Answer:
+        if fault is None:
+            return self._answer(request, call, handler, None)
+        instead = fault.answer(call)
+        if fault.kind == "slow" and not fault.takes_effect:
+            faults_then = self._account.faults
+            await asyncio.sleep(fault.seconds)
+            if self._account.faults is not faults_then:
+                return Answer(503, b"")  # the account was reset: the request belongs to the old one
+        elif (instead or fault.kind == "reset") and not fault.takes_effect:
+            return instead or Answer(500, b"")
+        answer = self._answer(request, call, handler, fault)
+        if fault.kind == "slow" and fault.takes_effect:
+            await asyncio.sleep(fault.seconds)
+        if instead is None:
+            first = self._account.store.one("SELECT batch FROM import ORDER BY id LIMIT 1")
+            fault.alter(answer, call, first["batch"] if first else None)
+        return instead or answer
+
+    def _answer(
+        self, request: Request, call: Call, handler: Handler, fault: Fault | None
+    ) -> Answer:
+        """The true answer; whatever fails in a handler leaves the account as it was."""
+        account = self._account
+        try:
+            self._let_in(request, call)
+            with account.store.transaction():
+                answer = handler(account, call)
+                effect = fault.queue_effect(call) if fault and call.batch else None
+                if call.batch and effect:
+                    account.queue.mark(call.batch, effect)
+        except ApiError as error:
+            answer = error.answer
+        except Exception as error:  # noqa: BLE001 - the text may hold personal data
+            trace = error.__traceback__
+            while trace and trace.tb_next:
+                trace = trace.tb_next
+            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+            _LOG.error(
+                "%s %s failed: %s at %s", call.method, call.path, type(error).__name__, place
+            )
+            answer = Answer(500, {"message": "Internal Server Error"}, refusal="status_500")
+        self._add_limit_headers(answer)
+        return answer
+
+    def _let_in(self, request: Request, call: Call) -> None:
+        """Check the key, then the limit of requests a second."""
+        options = self._account.options
+        key = request.headers.get("Api-Token", "")
+        if not hmac.compare_digest(key.encode(), options.api_key.encode()):
+            answer = getattr(faults, options.bad_key)()
+            answer.refusal = "bad_key"
+            raise ApiError(answer)
+        is_import = call.method == "POST" and call.path == _IMPORT_PATH
+        if is_import and options.imports_in_rate == "no":
+            return
+        wait = self._account.limits.requests.take()
+        if wait:
+            # Retry-After is a whole number of seconds.
+            answer = faults.rate_limited(math.ceil(wait), int(options.rate_limit_status))
+            answer.refusal = "rate_limit"
+            raise ApiError(answer)
+
+    def _add_limit_headers(self, answer: Answer) -> None:
+        window = self._account.limits.requests
+        if window.limit:
+            answer.headers.setdefault("RateLimit-Limit", str(window.limit))
+            answer.headers.setdefault("RateLimit-Remaining", str(window.remaining()))
+
+    def _response(self, answer: Answer, fault: Fault | None) -> Response:
+        kind = fault.kind if fault else ""
+        if kind == "success_key" and isinstance(answer.body, dict) and "success" in answer.body:
+            answer.body = {"Success": answer.body.pop("success"), **answer.body}
+        sort = {"reset": _Reset, "cut": _Cut}.get(kind, Response)
+        response = sort(answer.encoded(), answer.status)
+        response.headers.update(_HEADERS)
+        response.headers["X-Request-Id"] = uuid.uuid4().hex
+        response.headers.update(answer.headers)
+        if answer.content_type:
+            response.headers["Content-Type"] = answer.content_type
+        return response
+
+    def _log(self, call: Call, **entry: Any) -> None:
+        store = self._account.store
+        entry.update(
+            method=call.method,
+            path=call.path,
+            query=call.query_string,
+            contacts=call.contacts,
+            batch=call.batch,
+        )
+        with store.transaction():
+            store.log(entry)
+            store.count("requests")
+            if entry["refusal"]:
+                store.count(f"refused:{entry['refusal']}")
+            if entry["fault"]:
+                store.count(f"fault:{entry['fault']}")

@@ -1,0 +1,169 @@
+"""The rows that more than one door writes: the API, the import queue and the control API."""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from activecampaign_sandbox.clock import CLOCK, to_account_zone
+
+if TYPE_CHECKING:
+    from sqlite3 import Row
+
+    from activecampaign_sandbox.store import Store
+
+ACTIVE, UNSUBSCRIBED, BOUNCED = 1, 2, 3
+
+# The documented rules: something before the @, none of the special characters, and in the domain
+# a dot with at least two letters after it. Control characters are barred besides (unverified):
+# SQLite ends a text at U+0000 when it compares.
+_BARRED = r'\s\x00-\x1f\x7f"(),:;<>@\[\\\]'
+_EMAIL = re.compile(rf"[^{_BARRED}]+@[^{_BARRED}]+\.[^\W\d_]{{2}}[^{_BARRED}.]*")
+
+_LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
+
+CONTACT_COLUMNS = (
+    "contact.*,"
+    " (SELECT name FROM organization WHERE id = contact.organization) AS organization_name"
+)
+CONTACT = f"SELECT {CONTACT_COLUMNS} FROM contact"  # noqa: S608 - constant
+
+
+class OptOut(NamedTuple):
+    """How a membership ended, as far as that is known: the last three are ids."""
+
+    reason: str | None = None
+    campaign: int | None = None
+    message: int | None = None
+    automation: int | None = None
+
+
+_UNKNOWN = OptOut()
+
+
+def now() -> int:
+    """The account's time, in whole seconds since the epoch."""
+    return CLOCK.now()
+
+
+def email_key(address: str) -> str:
+    """What two spellings of an address have in common: trimmed, and without case in ASCII.
+
+    That is how SQLite's NOCASE compares too.
+    """
+    address = address.strip()
+    return address.lower() if address.isascii() else address.translate(_LOWER)
+
+
+def valid_email(address: str) -> bool:
+    """Whether an address keeps the documented rules."""
+    return _EMAIL.fullmatch(address) is not None
+
+
+def contact_by_email(store: Store, address: str) -> Row | None:
+    """The contact with this address, compared without case."""
+    return store.one(f"{CONTACT} WHERE email = ?", address)
+
+
+def contact_by_id(store: Store, number: int) -> Row | None:
+    """The contact with this id."""
+    return store.one(f"{CONTACT} WHERE contact.id = ?", number)
+
+
+def create_contact(store: Store, address: str, columns: dict[str, Any]) -> int:
+    """Make a contact and return its id."""
+    moment = now()
+    number = store.insert(
+        "INSERT INTO contact (email, cdate, udate) VALUES (?, ?, ?)", address, moment, moment
+    )
+    update_contact(store, number, columns)
+    return number
+
+
+def update_contact(store: Store, number: int, columns: dict[str, Any]) -> None:
+    """Change some columns of a contact; the names are ours, never a client's."""
+    names = "".join(f"{name} = ?, " for name in columns)
+    store.db.execute(
+        f"UPDATE contact SET {names}udate = ? WHERE id = ?",  # noqa: S608 - names of columns
+        (*columns.values(), now(), number),
+    )
+
+
+def organization_id(store: Store, name: str) -> int | None:
+    """The id of the account (company) with this name, made when new; None for no name."""
+    if not name:
+        return None
+    return store.number("SELECT id FROM organization WHERE name = ?", name) or store.insert(
+        "INSERT INTO organization (name) VALUES (?)", name
+    )
+
+
+def tag_id(store: Store, name: str) -> int:
+    """The id of the tag with this name, made when new."""
+    return store.number("SELECT id FROM tag WHERE name = ?", name) or store.insert(
+        "INSERT INTO tag (name, type, description, cdate, udate) VALUES (?, 'contact', '', ?, ?)",
+        name,
+        now(),
+        now(),
+    )
+
+
+def saved_value(field_type: str, value: str) -> str:
+    """A field's value as it is kept: datetimes in the account's zone, all else as sent."""
+    return to_account_zone(value) if field_type == "datetime" and value else value
+
+
+def set_value(store: Store, contact: int, field: Row, value: str) -> None:
+    """Save a field's value of a contact, in place of an earlier one."""
+    moment = now()
+    store.db.execute(
+        "INSERT INTO field_value VALUES (?, ?, ?, ?, ?) ON CONFLICT (contact, field)"
+        " DO UPDATE SET value = excluded.value, udate = excluded.udate",
+        (contact, field["id"], saved_value(field["type"], value), moment, moment),
+    )
+
+
+def set_membership(
+    store: Store,
+    contact: int,
+    list_id: int,
+    status: int,
+    *,
+    source: int = 0,
+    opt_out: OptOut = _UNKNOWN,
+) -> None:
+    """Put a contact on a list with this status, whatever it was before.
+
+    How an earlier membership ended is forgotten with that (unverified).
+    """
+    moment = now()
+    store.db.execute(
+        "INSERT INTO membership (contact, list, status, sourceid, sdate, udate, unsubreason,"
+        " campaign, message, unsubscribe_automation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (contact, list) DO UPDATE SET"
+        " status = excluded.status, sourceid = excluded.sourceid,"
+        " sdate = coalesce(excluded.sdate, sdate), udate = excluded.udate,"
+        " unsubreason = excluded.unsubreason, campaign = excluded.campaign,"
+        " message = excluded.message, unsubscribe_automation = excluded.unsubscribe_automation",
+        (
+            contact,
+            list_id,
+            status,
+            source,
+            moment if status == ACTIVE else None,
+            moment if status == UNSUBSCRIBED else None,
+            opt_out.reason or "",
+            opt_out.campaign,
+            opt_out.message,
+            opt_out.automation,
+        ),
+    )
+
+
+def add_tag(store: Store, contact: int, tag: int) -> bool:
+    """Give a contact a tag; False when it already had it."""
+    cursor = store.db.execute(
+        "INSERT OR IGNORE INTO contact_tag VALUES (?, ?, ?)", (contact, tag, now())
+    )
+    return cursor.rowcount > 0

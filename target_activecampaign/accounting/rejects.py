@@ -1,0 +1,145 @@
+"""Reject files: the refused records as Singer streams that can be piped back in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from singer_sdk.singerlib.json import deserialize_json, serialize_json
+
+from target_activecampaign.singer.unreadable import members
+from target_activecampaign.storage import private_files
+
+if TYPE_CHECKING:
+    from target_activecampaign.delivery.batches import Source
+
+REJECT_CODE = "_reject_code"
+"""The property that only records of reject files have."""
+_MOST_ALIKE = 1_000
+"""Streams of a run whose files would have one name."""
+_ADDED = {
+    REJECT_CODE: {"type": ["null", "string"]},
+    "_reject_reason": {"type": ["null", "string"]},
+    "_reject_at": {"type": ["null", "string"], "format": "date-time"},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SourceStream:
+    """A stream as the tap announced it, before stream maps.
+
+    Attributes:
+        name: Its name.
+        schema: The JSON schema of its records.
+        key_properties: The properties that identify a record.
+    """
+
+    name: str
+    schema: dict[str, Any] = field(repr=False)
+    key_properties: tuple[str, ...] = ()
+
+
+class RejectFiles:
+    """One file a stream and run, made with the first refused record, readable by its owner alone.
+
+    Args:
+        folder: Where the files go; made when it is needed.
+        run_id: What tells the files of one run from those of others.
+    """
+
+    def __init__(self, folder: str | Path, run_id: str) -> None:
+        self._folder = Path(folder)
+        self._run_id = run_id
+        self._files: dict[str, BinaryIO] = {}
+        self._announced: dict[str, SourceStream] = {}
+        self.paths: dict[str, Path] = {}
+
+    def write(self, source: Source, code: str, reason: str) -> None:
+        """Write a refused record, with the code and the reason beside it.
+
+        The operating system has the record when this returns: it survives the process, so that
+        STATE may pass it.
+
+        Raises:
+            OSError: The file can't be written; the error names it.
+        """
+        stream = source.stream
+        file = self._files.get(stream.name) or self._open(stream.name)
+        with private_files.naming(self.paths[stream.name]):
+            if self._announced.get(stream.name) is not stream:
+                file.write(_schema_line(stream))
+                self._announced[stream.name] = stream
+            file.write(_record_line(source, code, reason))
+            file.flush()
+
+    def close(self) -> None:
+        """Close the files. None exists when nothing was refused.
+
+        Raises:
+            OSError: What was left can't be written; the error names the file.
+        """
+        files, self._files = self._files, {}
+        for stream, file in files.items():
+            with private_files.naming(self.paths[stream]):
+                file.close()
+
+    def _open(self, stream: str) -> BinaryIO:
+        private_files.make_folder(self._folder)
+        # 100 bytes, as a file's name may have 255; a letter cut through is left out.
+        name = re.sub(r"[^\w.-]", "_", stream).encode()[:100].decode("utf-8", "ignore")
+        path = self._folder / f"{name}-{self._run_id}.jsonl"
+        number = 1
+        while True:
+            try:
+                # The run's id is random, so that nobody can have put a link there before.
+                descriptor = private_files.create(path)
+                break
+            except FileExistsError:  # of another stream, perhaps one that differs in case alone
+                number += 1
+                if number > _MOST_ALIKE:
+                    raise
+                path = self._folder / f"{name}-{number}-{self._run_id}.jsonl"
+        self.paths[stream] = path
+        self._files[stream] = os.fdopen(descriptor, "wb")
+        return self._files[stream]
+
+
+def _schema_line(stream: SourceStream) -> bytes:
+    schema = {**stream.schema, "properties": {**stream.schema.get("properties", {}), **_ADDED}}
+    message = {
+        "type": "SCHEMA",
+        "stream": stream.name,
+        "schema": schema,
+        "key_properties": list(stream.key_properties),
+    }
+    return serialize_json(message).encode() + b"\n"
+
+
+def _record_line(source: Source, code: str, reason: str) -> bytes:
+    added = {
+        REJECT_CODE: code,
+        "_reject_reason": reason,
+        "_reject_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    try:
+        # The SDK's own JSON keeps numbers to the digit: they must go as they came.
+        message = deserialize_json(source.line)
+        message["record"].update(added)
+        return serialize_json(message).encode() + b"\n"
+    except (ValueError, RecursionError, ArithmeticError):
+        return _with_added(source.line, serialize_json(added).encode())
+
+
+def _with_added(line: bytes, added: bytes) -> bytes:
+    """The line of a record that can't be read, with more properties at the record's end."""
+    parts = members(line.strip())
+    record = parts["record"][:-1].rstrip()
+    parts["record"] = record + (b"" if record == b"{" else b",") + added[1:]
+    return (
+        b"{" + b",".join(json.dumps(n).encode() + b":" + text for n, text in parts.items()) + b"}\n"
+    )

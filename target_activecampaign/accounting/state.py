@@ -1,0 +1,166 @@
+"""Which STATE may leave: the latest before which every record is settled.
+
+The time between two STATE messages is an epoch. Each record belongs to the epoch in which
+it was read; a STATE closes its epoch and may leave once that one and all before it have no
+record left that is not settled. So STATE leaves in order and never runs ahead, while the
+records that follow it are already on their way.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.singerlib.json import serialize_json
+
+from target_activecampaign.storage import output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Checkpoints:
+    """Keeps count of the records that are not settled, by epoch. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._epoch = 0
+        self._read_since = False
+        self._unsettled: dict[int, int] = {}
+        self._states: deque[tuple[int, Any]] = deque()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that records belong to which are read now."""
+        return self._epoch
+
+    def read(self, count: int = 1) -> int:
+        """Count records as read; the epoch that they belong to."""
+        with self._lock:
+            self._read_since = True
+            self._unsettled[self._epoch] = self._unsettled.get(self._epoch, 0) + count
+            return self._epoch
+
+    def reading(self) -> None:
+        """Note that a record has come since the last STATE: one settled, or yet to be counted."""
+        with self._lock:
+            self._read_since = True
+
+    def settle(self, epochs: Mapping[int, int]) -> None:
+        """Count records as settled: so many of each epoch."""
+        with self._lock:
+            for epoch, count in epochs.items():
+                left = self._unsettled[epoch] - count
+                if left:
+                    self._unsettled[epoch] = left
+                else:
+                    del self._unsettled[epoch]
+
+    def state(self, value: Any) -> None:
+        """Take a STATE message's value; it waits for all records read so far."""
+        with self._lock:
+            self._read_since = False
+            if self._epoch not in self._unsettled and self._states:
+                last, _ = self._states[-1]
+                if last == self._epoch - 1:
+                    # No record since the last STATE: this one takes its place.
+                    self._states[-1] = (last, value)
+                    return
+            self._states.append((self._epoch, value))
+            self._epoch += 1
+
+    def take(self) -> Any | None:
+        """The latest STATE that may leave, which then counts as gone; None when there is none."""
+        with self._lock:
+            # Epochs only grow, so the first key of the dictionary is the oldest.
+            oldest = next(iter(self._unsettled), self._epoch)
+            value = None
+            while self._states and self._states[0][0] < oldest:
+                value = self._states.popleft()[1]
+            return value
+
+    @property
+    def complete(self) -> bool:
+        """Whether a source that goes on from the last STATE brings no record again."""
+        with self._lock:
+            return not (self._states or self._unsettled or self._read_since)
+
+    @property
+    def unsettled(self) -> int:
+        """Records read and not settled."""
+        with self._lock:
+            return sum(self._unsettled.values())
+
+
+_NOT_WRITTEN = (
+    "STATE could not be written to standard output: {}. What was delivered is in the ledger. See "
+    "to it that something reads or stores the output, then run again: records after the last STATE "
+    "that arrived are read once more."
+)
+
+
+class StateError(Exception):
+    """STATE can't be written; the text says why and what that means."""
+
+
+class StateWriter:
+    """Writes STATE. Safe between threads.
+
+    Args:
+        checkpoints: What may leave.
+        seconds: How much time is to lie between one STATE and the next.
+        before: Called before STATE is written in its time: what it passes must be kept.
+    """
+
+    def __init__(
+        self, checkpoints: Checkpoints, seconds: float, *, before: Callable[[], None]
+    ) -> None:
+        self._checkpoints = checkpoints
+        self._seconds = seconds
+        self._before = before
+        self._lock = threading.Lock()
+        self._written_at = time.monotonic()
+
+    def write(self, *, at_once: bool = False) -> None:
+        """Write the latest STATE that may leave, if there is one and it is time.
+
+        Args:
+            at_once: Whether it is time whenever the last one was written.
+
+        Raises:
+            StateError: It can't be written.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if not at_once and now - self._written_at < self._seconds:
+                return
+            self._written_at = now
+            if not at_once:
+                self._before()
+            state = self._checkpoints.take()
+            if state is not None:
+                _print(_text(state) + "\n")
+
+
+def _print(text: str) -> None:
+    """Write to standard output.
+
+    Raises:
+        StateError: It can't be written.
+    """
+    try:
+        output.write(text)
+    except output.OutputError as error:
+        raise StateError(_NOT_WRITTEN.format(error)) from None
+
+
+def _text(state: Any) -> str:
+    """A STATE's value as JSON in ASCII; one that can't be read goes as the tap has written it."""
+    if not isinstance(state, msgspec.Raw):
+        return serialize_json(state)
+    return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], bytes(state).decode())

@@ -1,0 +1,159 @@
+"""The command `target-activecampaign`: its own options, and what each of them does.
+
+What only one of them needs is imported for that one: a run starts without it.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
+from singer_sdk.plugin_base import _ConfigInput
+
+from target_activecampaign.config.files import ConfigFileError, read_config
+
+if TYPE_CHECKING:
+    import logging
+
+    from target_activecampaign.target import TargetActiveCampaign
+
+
+def with_options(command: click.Command) -> click.Command:
+    """The SDK's command of a target with the options that it has besides."""
+    for option in command.params:
+        if option.name == "about_format" and isinstance(option, click.Option):
+            option.help = "Specify output style for --about, or json for --rejects and --test"
+        if option.name == "config":
+            option.callback = _read_config
+    command.params += [
+        click.Option(
+            ["--dry-run"],
+            is_flag=True,
+            help="See what a run would do; nothing is sent, STATE and ledger stay as they are.",
+        ),
+        click.Option(
+            ["--test"],
+            is_flag=True,
+            help="See whether everything is ready for a run; nothing is sent or made.",
+        ),
+        click.Option(
+            ["--catalog"],
+            metavar="FILE",
+            help="The tap's catalog, whose streams --test is to map.",
+        ),
+        click.Option(
+            ["--rejects"],
+            multiple=True,
+            metavar="FILE...",
+            help="Show why the records of reject files were refused, and what to do.",
+        ),
+        # So that a shell's `--rejects rejects/*.jsonl` works.
+        click.Argument(["more_files"], nargs=-1, metavar=""),
+    ]
+    return command
+
+
+def _read_config(_context: click.Context, _option: click.Parameter, paths: Any) -> _ConfigInput:
+    """Read configuration files, of which the later win; the SDK's own way opens each twice."""
+    config: dict[str, Any] = {}
+    try:
+        for path in paths:
+            if path != "ENV":
+                config.update(read_config(path))
+    except ConfigFileError as error:
+        raise click.ClickException(str(error)) from None
+    return _ConfigInput(config=config, parse_env="ENV" in paths)
+
+
+def run(
+    target: type[TargetActiveCampaign],
+    *,
+    about: bool = False,
+    about_format: str | None = None,
+    config: _ConfigInput | None = None,
+    file_input: IO[str] | None = None,
+    dry_run: bool = False,
+    test: bool = False,
+    catalog: str | None = None,
+    rejects: tuple[str, ...] = (),
+    more_files: tuple[str, ...] = (),
+) -> int:
+    """Do what the options of the command line say.
+
+    Returns:
+        The exit code. 0: all settled. 1: a failure. 128 + n: stopped by signal n, with what was
+        in flight settled and its STATE written.
+    """
+    if about:
+        target.print_about(about_format)
+        return 0
+    if rejects:
+        return _show_rejects([*rejects, *more_files], about_format)
+    if catalog is not None and not test:
+        raise click.UsageError("--catalog is for --test alone.")
+    if more_files:
+        raise click.UsageError("Files are taken by --rejects and --input alone.")
+    if test and dry_run:
+        raise click.UsageError("--test and --dry-run are two things: give one of them.")
+    if test:
+        return _test(target, config, about_format, catalog, file_input)
+    target.print_version(print_fn=target.logger.info)
+    try:
+        made = _made(target, config, dry_run=dry_run)
+    except ConfigValidationError as error:
+        # Not left to the SDK, whose last line says only that something is wrong.
+        for problem in error.errors:
+            target.logger.error(problem)  # noqa: TRY400 - a traceback tells nothing more
+        return 1
+    return made.load(file_input)
+
+
+def _made(
+    target: type[TargetActiveCampaign], config: _ConfigInput | None, *, dry_run: bool = False
+) -> TargetActiveCampaign:
+    return target(
+        dry_run=dry_run,
+        config=config.config if config else {},
+        parse_env_config=bool(config and config.parse_env),
+    )
+
+
+def _is_no_parsing(record: logging.LogRecord) -> bool:
+    """Keep out what the SDK logs of each start, which is no part of what `--test` shows."""
+    return "env var" not in str(record.msg)
+
+
+def _show_rejects(files: list[str], form: str | None) -> int:
+    from target_activecampaign.cli import rejects as rejects_command  # noqa: PLC0415
+
+    if form not in {None, "json"}:
+        raise click.UsageError("--rejects knows --format json alone.")
+    return rejects_command.show(files, form)
+
+
+def _test(
+    target: type[TargetActiveCampaign],
+    config: _ConfigInput | None,
+    form: str | None,
+    catalog: str | None,
+    file_input: IO[str] | None,
+) -> int:
+    """See whether everything is ready for a run, and show it."""
+    from target_activecampaign.cli import check as checks  # noqa: PLC0415
+    from target_activecampaign.cli import check_output as checks_command  # noqa: PLC0415
+    from target_activecampaign.cli import streams as announced  # noqa: PLC0415
+
+    if form not in {None, "json"}:
+        raise click.UsageError("--test knows --format json alone.")
+    streams = announced.source(catalog, file_input)
+    target.logger.addFilter(_is_no_parsing)
+    try:
+        made = _made(target, config)
+    except ConfigValidationError as error:
+        found = checks.of_invalid_settings(error.errors)
+    except SingerSDKError as error:
+        found = checks.of_invalid_settings([str(error)])
+    else:
+        found = checks.of(made.settings, made.maps, streams, made.warnings)
+    return checks_command.show(found, form)

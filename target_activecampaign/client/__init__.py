@@ -1,0 +1,83 @@
+"""ActiveCampaign's API v3, as far as a loader of contacts needs it.
+
+The package stands alone: `Client` asks, `Budget` keeps the account's limits, the models are
+the answers, and every failure is an `ActiveCampaignError`::
+
+    with Client("https://acct.api-us1.com", key) as client:
+        print([one.name for one in client.lists()])
+
+Facts about the API bear the mark of their source: [doc] official page, [rec] recorded
+traffic, [rep] reported by a third party, [unv] unverified.
+"""
+
+from __future__ import annotations
+
+from target_activecampaign.client.address import parse_api_url
+from target_activecampaign.client.client import Client
+from target_activecampaign.client.errors import (
+    ActiveCampaignError,
+    AuthenticationError,
+    CertificateRejected,
+    ClientClosed,
+    ConnectionFailed,
+    ImportRateLimited,
+    ImportRefused,
+    InvalidRequest,
+    LimitReached,
+    MalformedAnswer,
+    NotFound,
+    OutcomeUnknown,
+    PaymentRequired,
+    PermissionDenied,
+    RateLimited,
+    Redirected,
+    RequestRefused,
+    RequestTimeout,
+    ServerError,
+)
+from target_activecampaign.client.models import (
+    Accepted,
+    Contact,
+    ContactList,
+    Field,
+    FieldValue,
+    ImportStatus,
+    Membership,
+    User,
+)
+from target_activecampaign.client.rate_limit.limiter import Budget, BudgetClosed, RateBudget
+
+__all__ = [
+    "Accepted",
+    "ActiveCampaignError",
+    "AuthenticationError",
+    "Budget",
+    "BudgetClosed",
+    "CertificateRejected",
+    "Client",
+    "ClientClosed",
+    "ConnectionFailed",
+    "Contact",
+    "ContactList",
+    "Field",
+    "FieldValue",
+    "ImportRateLimited",
+    "ImportRefused",
+    "ImportStatus",
+    "InvalidRequest",
+    "LimitReached",
+    "MalformedAnswer",
+    "Membership",
+    "NotFound",
+    "OutcomeUnknown",
+    "PaymentRequired",
+    "PermissionDenied",
+    "RateBudget",
+    "RateLimited",
+    "Redirected",
+    "RequestRefused",
+    "RequestTimeout",
+    "ServerError",
+    "User",
+    "parse_api_url",
+]

@@ -1,0 +1,151 @@
+"""The account's custom fields, found by the ways in which people name them."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from functools import cached_property
+from string import digits
+from typing import TYPE_CHECKING, NamedTuple
+
+from target_activecampaign.config.validation import did_you_mean
+from target_activecampaign.model.names import (
+    Rank,
+    caseless,
+    contradict,
+    exact,
+    normalised,
+    symbols,
+    without_marks,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_activecampaign.client import Field
+
+
+class MappingError(ValueError):
+    """A mapping that can't be: the text says which stream, which property, and what to do."""
+
+
+class FieldMatch(NamedTuple):
+    """A field that a name stands for.
+
+    Attributes:
+        field: The field.
+        quality: How well the name matches, the lower the better: its rank, and 1 where it is
+            the field's title that matches, unlike the tag.
+    """
+
+    field: Field
+    quality: tuple[Rank, int]
+
+
+_FORMS = {Rank.EXACT: exact, Rank.CASELESS: caseless, Rank.SIMILAR: normalised}
+
+
+def _has_cut_tag(field: Field) -> bool:
+    """Whether the server has left vowel marks or symbols of a field's title out of its tag.
+
+    Then the tag says less than the title, and may be another word.
+    """
+    title = normalised(field.title)
+    cut = without_marks(title)
+    is_less = cut != title or bool(symbols(field.title))
+    # Where a tag is taken, the server puts a number after it.
+    return is_less and cut.rstrip(digits) == normalised(field.tag).rstrip(digits)
+
+
+class FieldCatalog:
+    """The account's custom fields, found by the ways in which people name them."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._fields = fields
+
+    def named(self, destination: str) -> Field | None:
+        """The field that a setting names: `id:7`, `%TIER%`, `TIER` or a title.
+
+        Raises:
+            MappingError: Two fields match equally.
+        """
+        text = destination.strip()
+        if match := re.fullmatch(r"id:\s*(\d{1,18})", text, re.IGNORECASE):
+            return self.by_id(int(match[1]))
+        if match := re.fullmatch(r"%(.+)%", text):
+            for form in (exact, caseless):
+                tagged = [f for f in self._fields if form(f.tag) == form(match[1])]
+                if found := self._only(text, tagged):
+                    return found
+            return None
+        return self.called(text)
+
+    def called(self, name: str) -> Field | None:
+        """The field that a name stands for, as in `match`.
+
+        Raises:
+            MappingError: Two fields match equally.
+        """
+        found = self.match(name)
+        return found.field if found else None
+
+    def match(self, name: str) -> FieldMatch | None:
+        """The field whose tag, or else whose title, matches a name best.
+
+        Exactly, or else but for case, or else but for punctuation and blanks, where titles count
+        as much as tags.
+
+        Raises:
+            MappingError: Two fields match equally.
+        """
+        if not exact(name):
+            return None
+        for rank, form in _FORMS.items():
+            tagged, titled = (fields.get(form(name), []) for fields in self._by_name[rank])
+            if rank is Rank.SIMILAR:
+                similar = {one.id: one for one in (*tagged, *titled)}.values()
+                tagged = [one for one in similar if not contradict(name, one.title)]
+                titled = []
+            for place, found in enumerate((tagged, titled)):
+                if only := self._only(name, found):
+                    return FieldMatch(only, (rank, place))
+        return None
+
+    def has(self, name: str) -> bool:
+        """Whether a field has exactly this tag or title."""
+        return any(exact(name) in fields for fields in self._by_name[Rank.EXACT])
+
+    @cached_property
+    def _by_name(self) -> dict[Rank, tuple[dict[str, list[Field]], dict[str, list[Field]]]]:
+        """The fields by the forms of their tags, and by those of their titles."""
+        found: dict[Rank, tuple[dict[str, list[Field]], dict[str, list[Field]]]] = {}
+        tagged = [field for field in self._fields if not _has_cut_tag(field)]
+        for rank, form in _FORMS.items():
+            tags, titles = defaultdict(list), defaultdict(list)
+            for field in tagged:
+                tags[form(field.tag)].append(field)
+            for field in self._fields:
+                titles[form(field.title)].append(field)
+            found[rank] = (dict(tags), dict(titles))
+        return found
+
+    def by_id(self, number: int) -> Field | None:
+        """The field with this id."""
+        return next((field for field in self._fields if field.id == number), None)
+
+    def nearest(self, destination: str, others: Sequence[str] = ()) -> str:
+        """` Did you mean ...?` for a destination that is not there, or nothing."""
+        names = [*others, *(f.tag for f in self._fields), *(f.title for f in self._fields)]
+        return did_you_mean(destination.strip("%"), names)
+
+    def __str__(self) -> str:
+        return ", ".join(f"%{f.tag}% ({f.title})" for f in self._fields) or "none"
+
+    @staticmethod
+    def _only(name: str, found: list[Field]) -> Field | None:
+        if len(found) > 1:
+            both = " and ".join(f"'{f.title}' (id:{f.id})" for f in found)
+            raise MappingError(
+                f"'{name}' could be any of the custom fields {both}: name the one by its id."
+            )
+        return found[0] if found else None

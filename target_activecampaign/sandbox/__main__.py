@@ -1,9 +1,0 @@
-"""``python -m target_activecampaign.sandbox``: the same as ``activecampaign-sandbox``."""
-
-from __future__ import annotations
-
-import sys
-
-from target_activecampaign.sandbox.cli import main
-
-sys.exit(main())

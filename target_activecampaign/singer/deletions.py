@@ -1,0 +1,84 @@
+"""Records that their source marks as deleted: the marker is a property, such as `_sdc_deleted_at`.
+
+Such a record tells that its row is gone. It never adds or changes a contact.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from target_activecampaign.model.names import caseless
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+DELETED = "It is marked as deleted."
+"""Said of a record, compared by identity: it is skipped, whatever else is wrong with it."""
+
+_NOT_DELETED = frozenset(
+    {"", "0", "0.0", "f", "false", "n", "nan", "nat", "no", "none", "null", "off"}
+)
+"""Texts that mean null or false: warehouses and CSV files write them for an empty marker."""
+
+
+class DeletionMarkers:
+    """Tells which records are marked as deleted.
+
+    Args:
+        names: Names of properties, or paths into objects, of the setting `deleted_properties`.
+        properties: The names of the properties that the schema declares.
+
+    Attributes:
+        names: All top-level properties that can be a marker or hold one.
+    """
+
+    def __init__(self, names: Collection[str], properties: Iterable[str]) -> None:
+        self._folded = {caseless(name) for name in names}
+        self._plain = list(names)
+        self._paths = [caseless(name) for name in names if "." in name]
+        self._starts = {start for path in self._paths for start, _ in _splits(path)}
+        self.names = {*names, *self._starts}
+        self.learn(properties)
+
+    def learn(self, properties: Iterable[str]) -> None:
+        """Take properties that are markers, or hold one, but for case (`_SDC_DELETED_AT`)."""
+        for name in properties:
+            folded = caseless(name)
+            if folded in self._folded and name not in self._plain:
+                self._plain.append(name)
+            if folded in self._folded or folded in self._starts:
+                self.names.add(name)
+
+    def are_in(self, record: Mapping[str, Any]) -> bool:
+        """Return whether a record is marked as deleted."""
+        for name in self._plain:
+            value = record.get(name)
+            if value is not None and _is_set(value):
+                return True
+        return any(_is_set(value) for path in self._paths for value in _inner(record, path))
+
+
+def _is_set(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip().strip("\"'").strip().casefold() not in _NOT_DELETED
+    if isinstance(value, (float, Decimal)):
+        return value == value and value != 0  # noqa: PLR0124 - NaN is how some taps write null
+    return bool(value)
+
+
+def _splits(path: str) -> Iterable[tuple[str, str]]:
+    """Each way to read a path as a property and a path inside of it: names may have dots."""
+    place = path.find(".")
+    while place != -1:
+        yield path[:place], path[place + 1 :]
+        place = path.find(".", place + 1)
+
+
+def _inner(record: Mapping[str, Any], path: str) -> Iterable[Any]:
+    """The values at a path inside of objects; the path has no case."""
+    for first, rest in _splits(path):
+        for name, inner in record.items():
+            if isinstance(inner, dict) and caseless(name) == first:
+                yield from (value for last, value in inner.items() if caseless(last) == rest)
+                yield from _inner(inner, rest)

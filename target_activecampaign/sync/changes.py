@@ -1,0 +1,544 @@
+"""What is sent and what is not: contacts are compared with the ledger, many at a time.
+
+A contact that is as it was delivered is unchanged and goes no further. One that the stream's
+mode leaves out is skipped. All others are packed, with what the ledger is to keep of them
+once ActiveCampaign has confirmed them.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from target_activecampaign.ledger import Known, digest, known
+from target_activecampaign.ledger.schema import CURRENT, OPTED_OUT
+from target_activecampaign.sync.ownership import Candidate, find_members, last_left, mark
+from target_activecampaign.sync.segment import of_lists
+from target_activecampaign.text import chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from target_activecampaign.accounting.outcomes import Settlement
+    from target_activecampaign.config.settings import Settings
+    from target_activecampaign.delivery.batches import Batch, Entry, Packer, Source
+    from target_activecampaign.ledger import Ledger, Mark, Row
+    from target_activecampaign.model.codes import Refusal
+    from target_activecampaign.model.contact import Contact
+    from target_activecampaign.sync.existing_values import StoredValues
+    from target_activecampaign.sync.segment import Segment
+
+WINDOW = 1000
+"""Contacts that are compared at once."""
+WINDOW_BYTES = 8 * 1024 * 1024
+_DAY = 86_400
+_NOBODY: dict[int, Known] = {}
+_NOTHING: dict[int, Mark] = {}
+_STAYING = (*CURRENT, OPTED_OUT)
+"""What someone can be to whom nothing has to be done as long as nothing changes."""
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What a window tells the ledger of one segment's people."""
+
+    segment: Segment
+    unchanged: list[bytes] = field(default_factory=list)
+    outdated: list[bytes] = field(default_factory=list)
+    addresses: list[tuple[bytes, str]] = field(default_factory=list)
+    changed: int = 0
+    raws: list[tuple[bytes, bytes]] = field(default_factory=list)
+    others: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def take_raw(self, person: bytes, raw: bytes, known: bytes | None) -> None:
+        """Note that a person's unchanged contact has come of another record than is known."""
+        (self.raws if known is None else self.others).append((person, raw))
+
+    def raws_to_note(self) -> list[tuple[bytes, bytes]]:
+        """The digests of records that are worth to be noted.
+
+        Where most records have changed and their contacts haven't, something that goes nowhere
+        changes each time, such as when they were extracted: to note them would be in vain.
+        """
+        proved, self.segment.proved = self.segment.proved, 0
+        worth = 2 * len(self.others) <= len(self.unchanged) + proved
+        return self.raws + (self.others if worth else [])
+
+
+@dataclass(slots=True)
+class _Decisions:
+    """What is to be done about the contacts of a window.
+
+    Attributes:
+        sent: Those to be sent, in their order.
+        settled: The records of the others, with what they come to.
+        notes: What the ledger is to note before anything is settled or sent, by segment.
+    """
+
+    sent: list[Candidate] = field(default_factory=list)
+    settled: list[tuple[list[Source], str]] = field(default_factory=list)
+    notes: dict[int, _Notes] = field(default_factory=dict)
+
+    def noted(self, segment: Segment) -> _Notes:
+        """What is noted of a segment."""
+        return self.notes.setdefault(segment.number, _Notes(segment))
+
+
+class Comparison:
+    """Compares contacts, in the order of their records.
+
+    Args:
+        settings: Which unchanged profiles are sent all the same.
+        ledger: What was delivered.
+        settlement: What is told of contacts that are not sent.
+        packer: Where the others go.
+        recovered: Waits until it is known what became of imports that were left in flight.
+        under_way: The marks of those of some people who are in a batch that is not settled.
+        deliver: Takes the batches that are full.
+        arrived: Waits until all batches that were delivered are settled.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        settlement: Settlement,
+        packer: Packer,
+        *,
+        recovered: Callable[[], None],
+        under_way: Callable[[AbstractSet[str]], dict[str, dict[int, Mark]]],
+        deliver: Callable[[Batch], None],
+        arrived: Callable[[], None],
+    ) -> None:
+        self._skips = settings.skip_unchanged and not settings.full_resync
+        self._resync_seconds = (
+            None if settings.resync_after_days is None else settings.resync_after_days * _DAY
+        )
+        self._ledger = ledger
+        self._settlement = settlement
+        self._packer = packer
+        self.recovered = recovered
+        self.under_way = under_way
+        self._deliver = deliver
+        self._arrived = arrived
+        self._stored: list[StoredValues] = []
+        self._window: list[Candidate] = []
+        self._latest: dict[str, Candidate] = {}
+        self._refused: list[tuple[Source, Refusal, Segment, str]] = []
+        self._deleted: list[tuple[list[Source], Segment]] = []
+        # Of whom a deletion is the last word so far, by segment.
+        self._gone: dict[int, dict[bytes, str]] = {}
+        # People of whom nothing is in the open batch any more, whatever was said before.
+        self._unpacked: set[str] = set()
+        # People whose record came back after a deletion in the same window.
+        self._back: set[tuple[int, bytes]] = set()
+        self._bytes = 0
+        self._since = 0.0
+
+    def add(
+        self, contact: Contact, source: Source, segment: Segment, raw: bytes | None = None
+    ) -> None:
+        """Take a record's contact, and compare when enough have come.
+
+        Args:
+            contact: The contact.
+            source: The record.
+            segment: Where it goes.
+            raw: The digest of the record itself.
+
+        Raises:
+            Refusal: It can't be sent.
+        """
+        self.take(contact, source, segment, raw)
+        self.compare_if_many()
+
+    def compare_if_many(self) -> None:
+        """Compare when enough have come."""
+        many = max(len(self._window), len(self._refused), len(self._deleted)) >= WINDOW
+        if many or self._bytes >= WINDOW_BYTES:
+            self.compare()
+
+    def take(
+        self,
+        contact: Contact,
+        source: Source,
+        segment: Segment,
+        raw: bytes | None,
+        person: bytes | None = None,
+    ) -> None:
+        """Take a record's contact, to be compared when `compare` is called.
+
+        Args:
+            contact: The contact.
+            source: The record.
+            segment: Where it goes.
+            raw: The digest of the record itself.
+            person: The hash that stands for the person, where it is known.
+
+        Raises:
+            Refusal: It can't be sent.
+        """
+        entry = self._packer.entry(contact, [source])
+        entry.raw = raw
+        entry.person = person or self._ledger.person(contact.key)
+        if not self._window:
+            self._begin()
+        if self._gone or segment.deleted:
+            self._is_there(segment, entry.person)
+        self._bytes += entry.weight
+        latest = self._latest.get(contact.key)
+        if latest is None or not self._merged(latest, entry, segment):
+            candidate = self._latest[contact.key] = Candidate(entry, segment)
+            self._window.append(candidate)
+
+    def _merged(self, latest: Candidate, entry: Entry, segment: Segment) -> bool:
+        """Whether a contact could be merged into the same person's that waits."""
+        if latest.segment is not segment:
+            return False
+        if segment.stored is not None:
+            # The value that comes first fills what is empty.
+            given = {name for name, value in latest.entry.contact.values.items() if value}
+            if filled := given & segment.stored.destinations:
+                entry.leave_out(filled)
+        merged = latest.entry.followed_by(entry)
+        if merged is None or not self._packer.fits(merged):
+            return False
+        latest.entry = merged
+        return True
+
+    def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str) -> None:
+        """Take a record that can't be sent of a person who is in the stream all the same.
+
+        In a mirror the person has not left; that is noted before the record is settled.
+        """
+        segment.peopled = True
+        self._begin()
+        self._is_there(segment, self._ledger.person(key))
+        self._refused.append((source, refusal, segment, key))
+
+    def delete(
+        self, source: Source, segment: Segment, key: str | None, person: bytes | None = None
+    ) -> None:
+        """Take a record that is marked as deleted: of what waits of the person, nothing is sent.
+
+        What was posted, or is about to be, is not undone.
+
+        Args:
+            source: The record.
+            segment: Where it would have gone.
+            key: Whom it stands for, if that can be told.
+            person: The hash that stands for the person, where it is known.
+        """
+        self._begin()
+        earlier: list[Source] = []
+        if key:
+            person = person or self._ledger.person(key)
+            earlier = self._packer.drop(key, segment.number)
+            if earlier:
+                self._unpacked.add(key)
+                for stored in self._stored:
+                    stored.forget(person)
+            earlier += self._drop(key, segment)
+            self._gone.setdefault(segment.number, {})[person] = key
+        segment.has_deletions = True
+        self._bytes += len(source.line)
+        self._deleted.append(([*earlier, source], segment))
+
+    def _drop(self, key: str, segment: Segment) -> list[Source]:
+        """Take a person's contacts of a segment out of the window; returns their records."""
+        if key not in self._latest:
+            return []
+        theirs = [one for one in self._window if one.entry.key == key]
+        gone = [one for one in theirs if one.segment is segment]
+        for one in gone:
+            self._window.remove(one)
+            self._bytes -= one.entry.weight
+        rest = [one for one in theirs if one.segment is not segment]
+        if rest:
+            self._latest[key] = rest[-1]
+        else:
+            del self._latest[key]
+        return [source for one in gone for source in one.entry.sources]
+
+    def _is_there(self, segment: Segment, person: bytes) -> None:
+        """Note that a person is in the stream, whatever a record before said."""
+        if self._gone.get(segment.number, {}).pop(person, None) is not None:
+            self._back.add((segment.number, person))
+        segment.deleted.discard(person)
+
+    def _begin(self) -> None:
+        if not self._waits:
+            self._since = time.monotonic()
+
+    @property
+    def _waits(self) -> bool:
+        return bool(self._window or self._refused or self._deleted)
+
+    @property
+    def waiting(self) -> set[str]:
+        """The people of whom contacts, or deletions, wait to be compared."""
+        return set(self._latest).union(*(people.values() for people in self._gone.values()))
+
+    @property
+    def count(self) -> int:
+        """How many contacts wait to be compared."""
+        return len(self._window)
+
+    @property
+    def segments(self) -> set[int]:
+        """The segments for which contacts wait, and all others of the same lists."""
+        return of_lists(one.segment for one in self._window)
+
+    def proved(
+        self,
+        segment: Segment,
+        people: Sequence[bytes],
+        raws: Sequence[bytes | None],
+        rows: Mapping[bytes, list[Row]],
+    ) -> list[bool]:
+        """Whether records are those that contacts were delivered of, which need not be sent.
+
+        Of someone who is on the way the ledger may know an earlier contact than the last: who
+        asks leaves those out.
+
+        Args:
+            segment: Where they go.
+            people: The hashes of whom they are of.
+            raws: The records' digests.
+            rows: What is known of people.
+        """
+        mirror, number, of_list = segment.mirror, segment.number, segment.of_list
+        ages = not self._skips or self._resync_seconds is not None
+        found = []
+        for person, raw in zip(people, raws, strict=True):
+            some = rows.get(person)
+            if some is None:
+                found.append(False)
+                continue
+            alone = len(some) == 1
+            row = some[0] if alone else next((one for one in some if one[1] == number), some[0])
+            _, of, own_digest, membership, _, _, _, has_address, own_raw = row
+            same = (
+                of == number
+                and own_raw == raw
+                and own_digest is not None
+                and bool(has_address or not mirror)
+            )
+            if same and alone and not ages:
+                # Nearly all: someone of one segment of the list, of whatever age.
+                same = membership in _STAYING
+            elif same:
+                all_ = known([one for one in some if one[1] in of_list])
+                same = self._stays(all_[number], all_)
+            found.append(same)
+        return found
+
+    def age(self) -> float:
+        """Seconds since the first contact of those that wait came; 0 when there is none."""
+        return time.monotonic() - self._since if self._waits else 0.0
+
+    def compare(
+        self,
+        people: Collection[bytes] = (),
+        rows: Mapping[bytes, list[Row]] | None = None,
+        under_way: dict[str, dict[int, Mark]] | None = None,
+    ) -> None:
+        """Compare all that wait, settle what need not be sent, and send the others.
+
+        Args:
+            people: Of whom `rows` and `under_way` tell; about the others it is asked.
+            rows: What the ledger knows of them in all `segments`, asked for after `under_way`.
+            under_way: Their marks, of those who are in a batch that is not settled.
+        """
+        if not self._waits:
+            return
+        self.recovered()
+        window, self._window, self._latest, self._bytes = self._window, [], {}, 0
+        refused, self._refused = self._refused, []
+        deleted, self._deleted = self._deleted, []
+        gone, self._gone = self._gone, {}
+        for one in window:
+            one.segment.peopled = True
+            held_back = one.segment.held_back
+            one.digest = digest(one.entry.body + held_back if held_back else one.entry.body)
+        unknown = [one for one in window if one.entry.person not in people]
+        # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
+        marks = {**(under_way or {}), **self.under_way({one.entry.key for one in unknown})}
+        unpacked, self._unpacked = self._unpacked, set()
+        marks |= {**dict.fromkeys(unpacked, _NOTHING), **self.under_way(unpacked)}
+        rows = {**(rows or {}), **self._rows(unknown)} if unknown else rows or {}
+        decisions = self._decided(window, rows, marks)
+        self._back.clear()
+        find_members(decisions.sent)
+        self._leave_filled(decisions.sent)
+        for _, _, segment, key in refused:
+            decisions.noted(segment).unchanged.append(self._ledger.person(key))
+        # Noted first: were the run cut off in between, STATE could have passed someone whom a
+        # mirror has not seen.
+        self._note(decisions)
+        self._note_deleted({segment.number: segment for _, segment in deleted}, gone)
+        for source, refusal, _, key in refused:
+            self._settlement.refused([source], refusal.code, refusal.reason, key)
+        for sources, kind in decisions.settled:
+            self._settlement.settled(sources, kind)
+        for sources, _ in deleted:
+            self._settlement.settled(sources, "skipped", "DELETED")
+        for one in decisions.sent:
+            for batch in self._packer.add(one.entry):
+                self._deliver(batch)
+
+    def _note(self, decisions: _Decisions) -> None:
+        """Have the ledger note what the window has of people."""
+        for notes in decisions.notes.values():
+            self._ledger.members.note(
+                notes.segment.number,
+                notes.segment.seen,
+                unchanged=notes.unchanged,
+                outdated=notes.outdated,
+                addresses=notes.addresses,
+                raws=notes.raws_to_note(),
+                changed=notes.changed,
+            )
+
+    def _note_deleted(
+        self, segments: Mapping[int, Segment], gone: Mapping[int, Mapping[bytes, str]]
+    ) -> None:
+        """Have the ledger forget what it knows of the contacts of people who are deleted.
+
+        A later record of theirs is then sent, even if it is the same; and a mirror's pass does not
+        have them.
+        """
+        for number, people in gone.items():
+            if not people:
+                continue
+            segment = segments[number]
+            # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
+            marks = self.under_way(set(people.values()))
+            segment.deleted.update(
+                person for person, key in people.items() if number in marks.get(key, ())
+            )
+            self._ledger.members.deleted(number, list(people), segment.seen)
+
+    def finish(self, segments: Iterable[Segment]) -> None:
+        """Do the same for those who were under way then, once all is settled."""
+        for segment in segments:
+            for some in chunks(segment.deleted, WINDOW):
+                self._ledger.members.deleted(segment.number, some, segment.seen)
+            segment.deleted.clear()
+
+    def discard(self) -> None:
+        """Drop all that waits, unsettled: the run fails, and is to send none of it."""
+        self._window, self._latest, self._bytes = [], {}, 0
+        self._refused, self._deleted, self._gone = [], [], {}
+        self._back.clear()
+        self._unpacked.clear()
+        self._packer.flush()
+
+    def _decided(
+        self,
+        window: list[Candidate],
+        known_rows: Mapping[bytes, list[Row]],
+        under_way: dict[str, dict[int, Mark]],
+    ) -> _Decisions:
+        existing = self._existing(window)
+        decisions = _Decisions()
+        for one in window:
+            entry, segment = one.entry, one.segment
+            some = known_rows.get(entry.person)
+            rows = known([row for row in some if row[1] in segment.of_list]) if some else _NOBODY
+            marks = under_way.get(entry.key, _NOTHING)
+            if segment.selects and self._left_out(
+                segment, there=entry.person in existing or bool(marks)
+            ):
+                decisions.settled.append((entry.sources, "skipped"))
+            elif rows and segment.number not in marks and self._unchanged(one, rows):
+                decisions.settled.append((entry.sources, "unchanged"))
+                self._settlement.arrived = entry.key
+                _note_unchanged(decisions.noted(segment), entry, rows[segment.number])
+            else:
+                own = rows.get(segment.number)
+                if own is not None:
+                    notes = decisions.noted(segment)
+                    notes.outdated.append(entry.person)
+                    notes.changed += own.digest not in (None, one.digest)
+                mark(one, rows, marks)
+                under_way[entry.key] = {**marks, **entry.marks} if marks else entry.marks
+                decisions.sent.append(one)
+        return decisions
+
+    def _rows(self, window: list[Candidate]) -> Mapping[bytes, list[Row]]:
+        """What is known of people in their segments, and in all others of the same lists."""
+        segments = of_lists(one.segment for one in window)
+        return self._ledger.members.rows(segments, {one.entry.person for one in window})
+
+    def _existing(self, window: list[Candidate]) -> set[bytes]:
+        """The people whom the account has, where the mode asks for that."""
+        asked = {one.entry.person for one in window if one.segment.selects}
+        return self._ledger.existing.among(asked) if asked else set()
+
+    @staticmethod
+    def _left_out(segment: Segment, *, there: bool) -> bool:
+        """Whether the stream's mode leaves a person out."""
+        return there == (segment.settings.sync_mode == "create_only")
+
+    def _unchanged(self, candidate: Candidate, rows: Mapping[int, Known]) -> bool:
+        """Whether a contact need not be sent, as it is what was delivered."""
+        number = candidate.segment.number
+        own = rows.get(number)
+        if self._back and (number, candidate.entry.person) in self._back:
+            return False
+        return own is not None and own.digest == candidate.digest and self._stays(own, rows)
+
+    def _stays(self, own: Known, rows: Mapping[int, Known]) -> bool:
+        """Whether there is no other reason to send to someone what was delivered."""
+        if own.membership not in _STAYING or last_left(rows) is not None:
+            return False
+        cut_off = self._ledger.cut_off
+        if cut_off is not None and own.at >= int(cut_off):
+            # It arrived in the run that was cut off, which this one goes on with.
+            return True
+        stale = (
+            self._resync_seconds is not None and own.at <= self._ledger.now() - self._resync_seconds
+        )
+        return self._skips and not stale
+
+    def _leave_filled(self, sent: list[Candidate]) -> None:
+        """Leave out values of those to be written only if empty where there is a value.
+
+        The digest has been taken: a profile stays unchanged whatever of it was sent.
+        """
+        asked: dict[StoredValues, dict[bytes, str]] = {}
+        for one in sent:
+            stored = one.segment.stored
+            if stored is not None and stored.destinations & one.entry.contact.values.keys():
+                asked.setdefault(stored, {})[one.entry.person] = one.entry.contact.email
+        self._await_values(asked)
+        for stored, people in asked.items():
+            stored.filled(people)  # of all at once, so that what follows asks nothing
+        for one in sent if self._stored else ():
+            entry, stored = one.entry, one.segment.stored
+            if stored is not None and entry.person in asked.get(stored, ()):
+                found = stored.filled({entry.person: entry.contact.email})
+                entry.leave_out(found.get(entry.person, ()))
+            given = [name for name, value in entry.contact.values.items() if value]
+            for each in self._stored:
+                each.fill(entry.person, given)
+
+    def _await_values(self, asked: Collection[StoredValues]) -> None:
+        """Let what other streams have sent arrive before it is first asked what there is."""
+        new = [stored for stored in asked if stored not in self._stored]
+        if new:
+            for batch in self._packer.flush():
+                self._deliver(batch)
+            self._arrived()
+            self._stored += new
+
+
+def _note_unchanged(notes: _Notes, entry: Entry, own: Known) -> None:
+    notes.unchanged.append(entry.person)
+    if entry.raw is not None and own.raw != entry.raw:
+        notes.take_raw(entry.person, entry.raw, own.raw)
+    if notes.segment.mirror and not own.has_address:
+        notes.addresses.append((entry.person, entry.contact.email))

@@ -1,0 +1,183 @@
+"""Which values people have in the account now, to write some only where there is none.
+
+For a few people it is cheaper to ask about each, for many to read the whole account, a hundred
+contacts or values a request. As in a `Roster`, each is asked about until that has cost as much
+as reading would, and then it reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from target_activecampaign.account.account import QUESTIONS_AT_ONCE
+from target_activecampaign.client import NotFound
+from target_activecampaign.client.calls import PAGE_SIZE
+from target_activecampaign.model.email import person_key
+from target_activecampaign.text import chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from target_activecampaign.client import Client
+    from target_activecampaign.client import Contact as StoredContact
+
+logger = logging.getLogger("target-activecampaign")
+
+_TABLES = """
+CREATE TABLE asked (person BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE contact (id INTEGER PRIMARY KEY, person BLOB);
+CREATE TABLE filled (person BLOB, destination, PRIMARY KEY (person, destination)) WITHOUT ROWID;
+"""
+
+
+class StoredValues:
+    """What people have in some destinations.
+
+    Args:
+        client: Whom to ask.
+        destinations: The destinations that matter: attributes of a `Contact` (`first_name`,
+            `last_name`, `phone`, `customer_account`) and ids of custom fields.
+        person: What stands for a person, by the address in its normal form.
+        on_wait: Called now and then while it asks or reads.
+
+    Attributes:
+        destinations: As given.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        destinations: tuple[str | int, ...],
+        person: Callable[[str], bytes],
+        on_wait: Callable[[], None],
+    ) -> None:
+        self.destinations = frozenset(destinations)
+        self._client = client
+        self._attributes = [one for one in destinations if isinstance(one, str)]
+        self._fields = [one for one in destinations if isinstance(one, int)]
+        self._person = person
+        self._on_wait = on_wait
+        self._spent = 0
+        self._pages: int | None = None
+        self._read = False
+        self._again: set[bytes] = set()
+        # A database without a name is a file that vanishes: memory stays flat.
+        self._db = sqlite3.connect("")
+        self._db.executescript(_TABLES)
+
+    def filled(self, people: Mapping[bytes, str]) -> dict[bytes, set[str | int]]:
+        """In which of the destinations some people have a value, or will by what is on its way.
+
+        Args:
+            people: Their addresses.
+
+        Returns:
+            The destinations by person; nothing of those who have none.
+        """
+        again = self._again and {who: people[who] for who in self._again & people.keys()}
+        unknown = {} if self._read else self._not_asked(people)
+        if self._read and again:
+            self._ask(again)
+        elif unknown:
+            if self._spent + len(unknown) * (2 if self._fields else 1) <= self._reading_costs():
+                self._ask(unknown)
+            else:
+                self._read_account()
+        self._again.difference_update(people)
+        found: dict[bytes, set[str | int]] = {}
+        for person in people:
+            rows = self._db.execute("SELECT destination FROM filled WHERE person = ?", [person])
+            if destinations := {row[0] for row in rows}:
+                found[person] = destinations
+        return found
+
+    def fill(self, person: bytes, destinations: Collection[str | int]) -> None:
+        """Note that a person is sent values for some destinations."""
+        rows = [(person, one) for one in self.destinations.intersection(destinations)]
+        self._db.executemany("INSERT OR IGNORE INTO filled VALUES (?, ?)", rows)
+
+    def forget(self, person: bytes) -> None:
+        """Ask anew about a person: what was noted to be on its way to them is not sent."""
+        self._db.execute("DELETE FROM asked WHERE person = ?", [person])
+        self._db.execute("DELETE FROM filled WHERE person = ?", [person])
+        self._again.add(person)
+
+    def close(self) -> None:
+        """Forget what was read and noted."""
+        self._db.close()
+
+    def _not_asked(self, people: Mapping[bytes, str]) -> dict[bytes, str]:
+        asked = "SELECT 1 FROM asked WHERE person = ?"
+        return {
+            person: address
+            for person, address in people.items()
+            if self._db.execute(asked, [person]).fetchone() is None
+        }
+
+    def _reading_costs(self) -> int:
+        """How many requests it takes to read the account; 0 if the answers don't say."""
+        if self._pages is None:
+            counts = [self._client.count_contacts()]
+            counts += [self._client.count_field_values(one) for one in self._fields]
+            known = [count for count in counts if count is not None]
+            pages = sum(max(1, math.ceil(count / PAGE_SIZE)) for count in known)
+            self._pages = pages if len(known) == len(counts) else 0
+        return self._pages
+
+    def _ask(self, people: Mapping[bytes, str]) -> None:
+        pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "stored-values")
+        try:
+            answers = pool.map(self._values, people.values())
+            for person, (destinations, requests) in zip(people, answers, strict=True):
+                self._spent += requests
+                self._db.execute("INSERT INTO asked VALUES (?)", [person])
+                self.fill(person, destinations)
+                self._on_wait()
+        finally:
+            # When it is stopped or fails, nobody else is asked about.
+            pool.shutdown(cancel_futures=True)
+
+    def _values(self, address: str) -> tuple[set[str | int], int]:
+        """The destinations in which a contact has a value, and how many requests it took."""
+        contact = self._client.find_contact(address)
+        if contact is None:
+            return set(), 1
+        found = self._standard_values(contact)
+        if not self._fields:
+            return found, 1
+        with suppress(NotFound):  # deleted meanwhile
+            values = self._client.contact_field_values(contact.id)
+            found.update(one.field_id for one in values if one.value)
+        return found, 2
+
+    def _standard_values(self, contact: StoredContact) -> set[str | int]:
+        """The attributes that a contact has a value in."""
+        names = {"customer_account": "organization"}
+        return {one for one in self._attributes if getattr(contact, names.get(one, one))}
+
+    def _read_account(self) -> None:
+        logger.info(
+            "Reading what all contacts have in %d of their values, to write them only where they "
+            "are empty.",
+            len(self.destinations),
+        )
+        for some in chunks(self._client.contacts(), PAGE_SIZE):
+            for contact in some:
+                person = self._person(person_key(contact.email))
+                self.fill(person, self._standard_values(contact))
+                if self._fields:
+                    self._db.execute("INSERT INTO contact VALUES (?, ?)", [contact.id, person])
+            self._on_wait()
+        for number in self._fields:
+            for values in chunks(self._client.field_values(number), PAGE_SIZE):
+                rows = [(one.field_id, one.contact_id) for one in values if one.value]
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO filled SELECT person, ? FROM contact WHERE id = ?", rows
+                )
+                self._on_wait()
+        self._read = True

@@ -1,0 +1,120 @@
+"""Who is on a list now, as ActiveCampaign says.
+
+For a few people it is cheaper to ask about each, for many to read the whole list, a hundred
+people a request. How many will be asked about is not known beforehand: so it asks about each
+until that has cost as much as reading the list would, and then reads it. In the worst case
+that costs twice the better way.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from target_activecampaign.account.account import QUESTIONS_AT_ONCE
+from target_activecampaign.client.calls import PAGE_SIZE
+from target_activecampaign.model.email import person_key
+from target_activecampaign.text import chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from target_activecampaign.client import Client, Membership
+
+logger = logging.getLogger("target-activecampaign")
+
+_REQUESTS_A_PERSON = 2
+
+
+class Roster:
+    """The contacts of one list.
+
+    Args:
+        client: Whom to ask.
+        list_id: The list.
+        status: Their status on it, such as 1 for active; None for any.
+        person: What stands for a person, by the address in its normal form.
+        on_wait: Called now and then while it reads.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        list_id: int,
+        status: int | None,
+        person: Callable[[str], bytes],
+        on_wait: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._list_id = list_id
+        self._status = status
+        self._person = person
+        self._on_wait = on_wait
+        self._spent = 0
+        self._read: sqlite3.Connection | None = None
+
+    def find(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
+        """The contact ids of those of some people, given with their addresses, who are on it."""
+        if self._read is None and people:
+            cost = _REQUESTS_A_PERSON * len(people)
+            total = self._client.count_contacts(list_id=self._list_id, status=self._status)
+            if total == 0:
+                return {}
+            if total is not None and self._spent + cost <= total / PAGE_SIZE:
+                self._spent += cost
+                return self._ask(people)
+            self._read = self._read_list(total)
+        return self._look_up(people)
+
+    def began(self, people: Mapping[bytes, str]) -> dict[bytes, float | None]:
+        """When those of some people who are on it came onto it, asked about one by one."""
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "roster") as pool:
+            found = zip(people, pool.map(self._membership, people.values()), strict=True)
+            return {person: one[1].subscribed_at for person, one in found if one is not None}
+
+    def close(self) -> None:
+        """Forget what was read."""
+        if self._read is not None:
+            self._read.close()
+
+    def _ask(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "roster") as pool:
+            found = {}
+            answers = pool.map(self._membership, people.values())
+            for person, membership in zip(people, answers, strict=True):
+                if membership is not None:
+                    found[person] = membership[0]
+                self._on_wait()
+            return found
+
+    def _membership(self, address: str) -> tuple[int, Membership] | None:
+        """A person's contact id and place on the list; None for someone who is not on it."""
+        contact = self._client.find_contact(address)
+        for one in self._client.memberships(contact.id) if contact else ():
+            if one.list_id == self._list_id and self._status in (None, one.status):
+                return (contact.id if contact else 0), one
+        return None
+
+    def _read_list(self, total: int | None) -> sqlite3.Connection:
+        logger.info("Reading who is on list %d (%s people).", self._list_id, total or "unknown")
+        # A database without a name is a file that vanishes: memory stays flat.
+        db = sqlite3.connect("")
+        db.execute("CREATE TABLE person (hash BLOB PRIMARY KEY, contact INTEGER) WITHOUT ROWID")
+        for some in chunks(self._client.contacts(list_id=self._list_id, status=self._status)):
+            rows = [(self._person(person_key(one.email)), one.id) for one in some]
+            db.executemany("INSERT OR REPLACE INTO person VALUES (?, ?)", rows)
+            self._on_wait()
+        return db
+
+    def _look_up(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
+        if self._read is None:
+            return {}
+        found = {}
+        for person in people:
+            row = self._read.execute("SELECT contact FROM person WHERE hash = ?", [person])
+            contact = row.fetchone()
+            if contact is not None:
+                found[person] = int(contact[0])
+        return found

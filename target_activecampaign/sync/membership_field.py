@@ -1,0 +1,87 @@
+"""The field that says who is in a mirrored stream, with `on_leave: field`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from target_activecampaign.mapping.catalog import FieldCatalog, MappingError
+from target_activecampaign.mapping.formats import form_of
+from target_activecampaign.sync.segment import IN, OUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from target_activecampaign.client import Field
+    from target_activecampaign.mapping.mapping import StreamMapping
+
+_TEXT_TYPES = ("text", "textarea", "hidden")
+
+
+def find(stream: str, name: str, catalog: FieldCatalog, before: Field | None) -> Field | None:
+    """The field that the setting names; None for one that is to be made.
+
+    Args:
+        stream: The stream's name, for messages.
+        name: The setting.
+        catalog: The account's fields.
+        before: The field of the last run, if there was one.
+
+    Raises:
+        MappingError: It can't be found, although it must be there, or can't hold what it has to.
+    """
+    found = catalog.named(name)
+    if found is None:
+        same = before is not None and FieldCatalog([before]).named(name) is not None
+        now = catalog.by_id(before.id) if before is not None and same else None
+        if now is not None:
+            raise MappingError(
+                f"Stream '{stream}': its 'membership_field' is now called '{now.title}' "
+                f"(%{now.tag}%) in ActiveCampaign: name it so, or by its id, 'id:{now.id}'."
+            )
+        if re.fullmatch(r"(?i)id:.*|%.*%", name.strip()):
+            raise MappingError(
+                f"Stream '{stream}': the account has no field '{name}', which 'membership_field' "
+                f"names.{catalog.nearest(name)} Name one that is there, or a new one by its title."
+            )
+        return None
+    lacks_options = bool(found.options) and not {IN, OUT} <= set(found.options)
+    several = form_of(found.type).several
+    if lacks_options or several or not (found.options or found.type in _TEXT_TYPES):
+        raise MappingError(
+            f"Stream '{stream}': the membership field '{found.title}' is of type "
+            f"'{found.type}' and can't hold '{IN}' and '{OUT}': name a text field, or a new "
+            "one, which is then made."
+        )
+    return found
+
+
+class MembershipFields:
+    """Sees that no stream writes what another has in its membership field."""
+
+    def __init__(self) -> None:
+        self._marks: dict[int, str] = {}
+        self._mapped: dict[int, str] = {}
+
+    def take(self, stream: str, mapping: StreamMapping, own: Field | None) -> None:
+        """Note what a stream writes.
+
+        Raises:
+            MappingError: It writes another's membership field, or has one that another writes.
+        """
+        written = {one.field.id: one.name for one in mapping.properties if one.field is not None}
+        self._refuse(stream, written, self._marks)
+        if own is not None:
+            self._marks[own.id] = stream
+            self._refuse(stream, [own.id], self._mapped)
+        self._mapped.update(dict.fromkeys(written, stream))
+
+    @staticmethod
+    def _refuse(stream: str, ids: Iterable[int], taken: Mapping[int, str]) -> None:
+        for number in ids:
+            if taken.get(number, stream) != stream:
+                raise MappingError(
+                    f"Streams '{taken[number]}' and '{stream}' both write the field id:{number}, "
+                    "which is the 'membership_field' of one of them: map the other's property "
+                    "elsewhere, or to 'ignore'."
+                )

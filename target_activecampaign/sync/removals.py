@@ -1,0 +1,418 @@
+"""Who leaves: the end of a mirror's run, when a complete stream no longer has them.
+
+Nobody leaves after a stream that was not complete, that was empty, or that is mirrored for
+the first time; and when a guard trips. Nobody is unsubscribed who was not put on the list by
+us, who is still in another stream of it, or who is not on it any more.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from target_activecampaign.account.account import QUESTIONS_AT_ONCE
+from target_activecampaign.delivery.resubscribe import began_with_us
+from target_activecampaign.ledger import Mark
+from target_activecampaign.ledger.schema import MAYBE
+from target_activecampaign.model.email import person_key
+from target_activecampaign.sync.list_members import Roster
+from target_activecampaign.text import chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from target_activecampaign.accounting.outcomes import Settlement
+    from target_activecampaign.client import Client
+    from target_activecampaign.delivery.batches import Packer
+    from target_activecampaign.delivery.delivery import Delivery
+    from target_activecampaign.ledger import Ledger, Missing
+    from target_activecampaign.sync.segment import Segment
+
+logger = logging.getLogger("target-activecampaign")
+
+_ACTIVE, _UNSUBSCRIBED = 1, 2
+"""A contact's status on a list."""
+
+
+@dataclass
+class Outcome:
+    """What became of a mirror's leavers.
+
+    Attributes:
+        kind: `left`, or why nobody was to leave: `incomplete`, `empty`, `first run`, `guard`.
+        people: People whom the pass has had.
+        left: People who have left.
+        not_left: Leavers whom ActiveCampaign has not let go.
+        held_back: Leavers whom a guard has kept from leaving.
+        not_ours: People who are no longer in the stream and stay, as they were not added by us.
+        problem: What a guard says.
+    """
+
+    kind: str
+    people: int = 0
+    left: int = 0
+    not_left: int = 0
+    held_back: int = 0
+    not_ours: int = 0
+    problem: str | None = None
+
+
+class Leaving:
+    """Lets people leave.
+
+    Args:
+        client: Whom to ask.
+        ledger: Who is whose.
+        settlement: Counts the leavers.
+        packer: Makes imports of them.
+        delivery: Delivers these.
+        on_wait: Called now and then; may raise what is to end it.
+
+    Attributes:
+        leavers: People who are to leave, of all segments that were seen to so far.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        ledger: Ledger,
+        settlement: Settlement,
+        *,
+        packer: Packer,
+        delivery: Delivery,
+        on_wait: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._settlement = settlement
+        self._packer = packer
+        self._delivery = delivery
+        self._on_wait = on_wait
+        self.leavers = 0
+
+    def read_opt_outs(self, segment: Segment) -> None:
+        """Read who has unsubscribed from a list, so that nobody of them is taken for ours."""
+        if not segment.unsubscribes or not self._ledger.members.any_current(segment.number):
+            return
+        count = 0
+        opt_outs = self._client.contacts(list_id=segment.target.id, status=_UNSUBSCRIBED)
+        for some in chunks(opt_outs):
+            people = [self._ledger.person(person_key(one.email)) for one in some]
+            count += self._ledger.members.opted_out(segment.of_list, people)
+            self._on_wait()
+        if count:
+            logger.info(
+                "List %d: %d memberships that the ledger knows have been ended by others since the "
+                "last run.",
+                segment.target.id,
+                count,
+            )
+
+    def leave(self, segment: Segment) -> Outcome:
+        """End a mirror's pass: let those leave whom it did not have.
+
+        Raises:
+            DeliveryError: Not all could be delivered.
+            LedgerError, ActiveCampaignError: Likewise.
+        """
+        # Streams that came later, here or with another worker, may hold people too.
+        segment.siblings = self._ledger.segments.siblings(
+            segment.number, segment.target.id, segment.mark
+        )
+        outcome = self._decided(segment)
+        if outcome.kind == "left":
+            try:
+                self._let_go(segment, outcome)
+            finally:
+                outcome.left = self._settlement.left[segment.number]
+                outcome.not_left = self._settlement.not_left[segment.number]
+                segment.outcome = outcome
+        segment.outcome = outcome
+        _log(segment, outcome)
+        if outcome.kind in ("left", "first run"):
+            number = segment.number_of_pass or 0
+            self._ledger.segments.complete(segment.number, number, outcome.people)
+        elif outcome.kind == "incomplete":
+            self._ledger.segments.forget_changes(segment.number)
+        return outcome
+
+    def _decided(self, segment: Segment) -> Outcome:
+        """Whether anybody may leave."""
+        number = segment.number_of_pass
+        people = self._ledger.members.sighted(segment.number, number) if number else 0
+        # Records that are refused stand for people who are there; those that were deleted don't.
+        if not people and (segment.has_deletions or not segment.peopled):
+            return Outcome("empty", problem=self._problem_of_empty(segment))
+        if not segment.complete:
+            return Outcome("incomplete", people)
+        if not segment.state.complete_pass:
+            return Outcome("first run", people)
+        leavers = sum(
+            1 for some in self._missing(segment) for one in some if self._goes(segment, one)
+        )
+        changed = self._ledger.segments.changed(segment.number)
+        problem = guard_trips(segment, people, leavers, changed)
+        if problem is not None:
+            override = segment.settings.guards.override_once
+            if not (override and segment.state.tripped):
+                if not override:
+                    # An override that was left in the configuration must not let the next run
+                    # through, which nobody may have looked at.
+                    self._ledger.segments.trip(segment.number)
+                text = f"{problem[:-1]}, so nobody leaves."
+                return Outcome("guard", people, held_back=leavers, problem=text)
+            logger.warning("%s 'guards.override_once' lets this run through.", problem)
+        self.leavers += leavers
+        return Outcome("left", people)
+
+    def _problem_of_empty(self, segment: Segment) -> str | None:
+        """What a guard says to a stream of nobody: whatever it says, nobody leaves.
+
+        It need not be complete: one without a record has no way to say so.
+        """
+        if any(one.partial for one in segment.passages.values()):
+            return None
+        text = source_shrank(segment, 0)
+        if text is None:
+            return None
+        if segment.settings.guards.override_once:
+            if segment.state.tripped:
+                return None
+        else:
+            self._ledger.segments.trip(segment.number)
+        return (
+            f"{_place_of(segment)}: {text}. Nobody leaves when a stream is empty, whatever the "
+            "settings."
+        )
+
+    def _missing(self, segment: Segment) -> Iterator[list[Missing]]:
+        number = segment.number_of_pass or 0
+        for some in self._ledger.members.missing(segment.number, number, segment.siblings):
+            self._on_wait()
+            yield some
+
+    @staticmethod
+    def _goes(segment: Segment, one: Missing) -> bool:
+        """Whether someone who is missing may be let go, as far as the ledger tells."""
+        adopted = segment.settings.adopt_members or not segment.unsubscribes
+        return one.ours or adopted or one.membership == MAYBE
+
+    def _let_go(self, segment: Segment, outcome: Outcome) -> None:
+        status = _ACTIVE if segment.unsubscribes else None
+        person = self._ledger.person
+        roster = Roster(self._client, segment.target.id, status, person, self._on_wait)
+        try:
+            for some in self._missing(segment):
+                self._sort_out(segment, roster, some, outcome)
+            for batch in self._packer.flush():
+                self._delivery.submit(batch)
+        finally:
+            self._packer.flush()
+            self._delivery.wait()
+            roster.close()
+
+    def _sort_out(
+        self, segment: Segment, roster: Roster, some: list[Missing], outcome: Outcome
+    ) -> None:
+        """Let those go of some who are ours, and are there."""
+        not_ours = self._added_by_others(segment, roster, some)
+        outcome.not_ours += len(not_ours)
+        self._ledger.members.let_stay(segment.number, not_ours)
+        leavers = {one.person: one.address for one in some if one.person not in not_ours}
+        if segment.settings.on_leave == "nothing":
+            self._left(segment, leavers)
+            self._settlement.left[segment.number] += len(leavers)
+            return
+        there = roster.find(leavers)
+        self._forget_absent(segment, leavers.keys() - there.keys())
+        # From now on nobody can tell what ActiveCampaign has of them.
+        self._ledger.members.outdate([segment.number, *segment.siblings], there.keys())
+        if segment.settings.on_leave == "tag":
+            self._take_tags(segment, there)
+            return
+        for one in there:
+            self._send(segment, one, leavers[one])
+
+    def _added_by_others(self, segment: Segment, roster: Roster, some: list[Missing]) -> set[bytes]:
+        """Those whom we have not put on the list: they stay."""
+        others = {one.person for one in some if not self._goes(segment, one)}
+        maybe = {one.person: one for one in some if one.membership == MAYBE and not one.ours}
+        if segment.unsubscribes and maybe and not segment.settings.adopt_members:
+            addresses = {person: one.address for person, one in maybe.items()}
+            for person, began in roster.began(addresses).items():
+                if not began_with_us(began, maybe[person].since, maybe[person].at):
+                    others.add(person)
+        return others
+
+    def _forget_absent(self, segment: Segment, people: set[bytes]) -> None:
+        """Those who are off the list without us: their membership is not ours any more."""
+        if not people:
+            return
+        if segment.unsubscribes:
+            numbers = [segment.number, *segment.siblings]
+            self._ledger.members.surely_left(numbers, people)
+            self._ledger.members.opted_out(numbers, people)
+        else:
+            self._left(segment, people)
+
+    def _left(self, segment: Segment, people: Iterable[bytes]) -> None:
+        marks = self._marks(segment)
+        self._ledger.members.left([(one, marks) for one in people], self._ledger.now())
+
+    def _marks(self, segment: Segment) -> list[Mark]:
+        """What the ledger keeps of a leaver, wherever it has them."""
+        numbers = [segment.number, *segment.siblings]
+        return [Mark(number, None, segment.membership_after) for number in numbers]
+
+    def _send(self, segment: Segment, person: bytes, address: str) -> None:
+        entry = self._packer.entry(segment.leaving(address), [])
+        entry.person = person
+        entry.marks = {mark.segment: mark for mark in self._marks(segment)}
+        for batch in self._packer.add(entry):
+            self._delivery.submit(batch)
+
+    def _take_tags(self, segment: Segment, contacts: dict[bytes, int]) -> None:
+        """Take the tag off contacts, in two requests each: the import can't do that."""
+        tag = self._client.find_tag(segment.membership_tag or "")
+
+        def take(contact: int) -> None:
+            held = self._client.contact_tags(contact)
+            if tag in held:
+                self._client.remove_contact_tag(held[tag])
+
+        pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "tags")
+        calls = {pool.submit(take, contact): person for person, contact in contacts.items()}
+        try:
+            for call in as_completed(calls):
+                call.result()
+                self._on_wait()
+        finally:
+            # Also when it is stopped or fails: what was done is noted.
+            pool.shutdown(cancel_futures=True)
+            done = [
+                person
+                for call, person in calls.items()
+                if not call.cancelled() and call.exception() is None
+            ]
+            self._left(segment, done)
+            self._settlement.left[segment.number] += len(done)
+
+
+def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> str | None:
+    """What the first guard that trips has to say; None when all let it pass.
+
+    Shares are of the people whom the last complete pass had.
+
+    Args:
+        segment: What is mirrored.
+        people: People whom the pass has had.
+        leavers: People who would leave.
+        changed: Profiles that have changed since the last complete pass.
+    """
+    guards, last = segment.settings.guards, segment.state.size or 0
+    if (text := source_shrank(segment, people)) is not None:
+        what = text
+    elif guards.max_leave is not None and leavers > guards.max_leave:
+        what = f"{leavers:,} people would leave (guards.max_leave: {guards.max_leave:,})"
+    elif guards.max_leave_pct is not None and 100 * leavers > guards.max_leave_pct * last:
+        what = (
+            f"{leavers:,} of {last:,} people would leave "
+            f"(guards.max_leave_pct: {guards.max_leave_pct:g})"
+        )
+    elif guards.max_change_pct is not None and 100 * changed > guards.max_change_pct * last:
+        what = (
+            f"{changed:,} of {last:,} profiles have changed "
+            f"(guards.max_change_pct: {guards.max_change_pct:g})"
+        )
+    else:
+        return None
+    return f"{_place_of(segment)}: {what}."
+
+
+def source_shrank(segment: Segment, people: int) -> str | None:
+    """What the guard `min_source_pct` has to say; None when it lets the pass through.
+
+    Args:
+        segment: What is mirrored.
+        people: People whom the pass has had.
+    """
+    least, last = segment.settings.guards.min_source_pct, segment.state.size or 0
+    if least is None or 100 * people >= least * last:
+        return None
+    return (
+        f"the source has shrunk from {last:,} people to {people:,} "
+        f"(guards.min_source_pct: {least:g})"
+    )
+
+
+def _place_of(segment: Segment) -> str:
+    return f"Stream '{segment.stream}', list {segment.target.id}"
+
+
+def how_to_go_on(segments: Iterable[Segment], *, dry_run: bool) -> str:
+    """What to do when a guard has tripped.
+
+    Args:
+        segments: All segments of the run.
+        dry_run: Whether it was a preview.
+    """
+    if dry_run:
+        return (
+            "So a run would end, with everything else delivered. See whether the source is right; "
+            "if it is, the run after that may have 'guards.override_once' set to true."
+        )
+    once_more = "run once more with 'guards.override_once' set to true."
+    if any(one.settings.guards.override_once for one in segments):
+        once_more = (
+            "set 'guards.override_once' to false and run, then run once more with it set to true. "
+            "It lets the run through that follows one that was stopped without it."
+        )
+    right = "See whether the source is right; if it is,"
+    return f"Everything else was delivered. {right} {once_more}"
+
+
+def _log(segment: Segment, outcome: Outcome) -> None:
+    name = f"Stream '{segment.stream}'"
+    if outcome.kind == "empty":
+        logger.warning("%s was empty: nobody leaves, whatever the settings.", name)
+    elif outcome.kind == "incomplete" and any(one.partial for one in segment.passages.values()):
+        logger.info(
+            "%s came out of a reject file, which is not the whole of it: nobody leaves.", name
+        )
+    elif outcome.kind == "incomplete":
+        logger.warning(
+            "%s did not say that it was complete (no ACTIVATE_VERSION after its last record): "
+            "nobody leaves. If each run has the whole segment, set 'complete_stream' to true.",
+            name,
+        )
+    elif outcome.kind == "first run":
+        logger.warning(
+            "%s is mirrored for the first time with this ledger: it only takes stock of %d "
+            "people, nobody leaves. From the next complete run on people leave.",
+            name,
+            outcome.people,
+        )
+    elif outcome.kind == "left":
+        logger.info(
+            "%s: %d people, %d left (%s).",
+            name,
+            outcome.people,
+            outcome.left,
+            segment.settings.on_leave,
+        )
+    if outcome.not_left:
+        logger.warning(
+            "%s: ActiveCampaign refused to let %d people go; the next run tries again.",
+            name,
+            outcome.not_left,
+        )
+    if outcome.not_ours:
+        logger.warning(
+            "%s: %d people are no longer in it and stay on list %d, as the ledger does not prove "
+            "that we put them there. If we did, set 'adopt_members' to true.",
+            name,
+            outcome.not_ours,
+            segment.target.id,
+        )

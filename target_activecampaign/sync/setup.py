@@ -1,0 +1,282 @@
+"""Opening a stream: what its SCHEMA message and the settings make of it.
+
+All that can't be is refused here, before the stream's first record.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from target_activecampaign.mapping import history as drift
+from target_activecampaign.mapping.catalog import FieldCatalog, MappingError
+from target_activecampaign.mapping.compiler import Mappings, StreamToMap
+from target_activecampaign.mapping.mapping import Member, StreamMapping
+from target_activecampaign.mapping.placement import destinations_of
+from target_activecampaign.sync import membership_field
+from target_activecampaign.sync.existing_contacts import bring_up_to_date
+from target_activecampaign.sync.existing_values import StoredValues
+from target_activecampaign.sync.list_members import Roster
+from target_activecampaign.sync.segment import IN, Segment, check_mode, mark_of, membership_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from target_activecampaign.account.account import Account
+    from target_activecampaign.client import ContactList, Field
+    from target_activecampaign.config.settings import Settings, StreamSettings
+    from target_activecampaign.ledger import Ledger
+    from target_activecampaign.singer.json_schema import Schema
+
+logger = logging.getLogger("target-activecampaign")
+
+_ACTIVE = 1
+MEMBERSHIP = ""
+"""What the membership field is remembered under: no property is called so."""
+
+
+class MissingListError(ValueError):
+    """A stream for which no list is set."""
+
+
+class Streams:
+    """Opens the streams of a run.
+
+    Args:
+        settings: What the operator wants.
+        account: Where the lists and fields are.
+        ledger: Where the segments are kept.
+        on_wait: Called now and then while the index of contacts is read; may end it.
+    """
+
+    def __init__(
+        self, settings: Settings, account: Account, ledger: Ledger, on_wait: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._account = account
+        self._ledger = ledger
+        self._on_wait = on_wait
+        self._index_read = False
+        self._mappings = Mappings(account)
+        self._membership_fields = membership_field.MembershipFields()
+        self._stored: dict[tuple[str | int, ...], StoredValues] = {}
+        self._tags: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._told: set[str] = set()
+        self.segments: dict[str, Segment] = {}
+
+    def open(
+        self,
+        name: str,
+        source: str,
+        properties: Mapping[str, Schema],
+        bookmarks: Sequence[str],
+        *,
+        announced: Iterable[str],
+        is_open: bool,
+    ) -> tuple[StreamMapping, Segment, bool]:
+        """A stream's mapping and its segment.
+
+        Args:
+            name: The stream's name after stream maps.
+            source: Its name as the tap has it.
+            properties: The schemas of its properties after stream maps, by name.
+            bookmarks: The bookmark properties of its SCHEMA message.
+            announced: The properties of that message.
+            is_open: Whether its schema says that records may have more properties.
+
+        Returns:
+            The mapping, the segment, and whether it is the run's first sight of it.
+
+        Raises:
+            MappingError, MissingListError, ListError, ModeError: The stream can't be loaded.
+            LedgerError: Another run is loading it, or the ledger can't be used.
+            ActiveCampaignError: What must be known beforehand can't be asked.
+        """
+        settings = self._as_spelled(self._settings.for_stream(name))
+        target = list_of(name, settings, self._account)
+        warnings = check_mode(name, settings, bookmarks, announced)
+        known = self.segments.get(name)
+        known_as = self._known_as(name, target)
+        history = drift.loaded(self._ledger.segments.mapping(known_as, target.id))
+        lenient = known is not None or name != source
+        stream = StreamToMap(
+            name, properties, settings, target.id, history, lenient, is_open=is_open
+        )
+        catalog = FieldCatalog(self._account.fields)
+        member = member_of(name, settings, catalog, history.get(MEMBERSHIP))
+        if settings.on_leave == "field" and member is not None and member.field is None:
+            self._mappings.compile(stream)  # what can't be is refused before the field is made
+            member = Member(self._mappings.make_field(str(settings.membership_field)), IN)
+        mapping, remembered = self._mappings.compile(stream._replace(member=member))
+        own = member.field if member else None
+        self._membership_fields.take(name, mapping, own)
+        stored = self._stored_values(name, settings, own)
+        segment = known or self._claimed(name, target, settings, member, stored)
+        if settings.sync_mode in ("update_only", "create_only") and not self._index_read:
+            bring_up_to_date(self._account.client, self._ledger, self._on_wait)
+            self._index_read = True
+        for warning in (*warnings, *mapping.warnings):
+            if warning not in self._told:
+                logger.warning(warning)
+        self._told.update(warnings, mapping.warnings)
+        if own is not None:
+            remembered[MEMBERSHIP] = own
+        self._ledger.segments.remember(segment.number, drift.dumped(remembered))
+        return mapping, segment, known is None
+
+    def _known_as(self, name: str, target: ContactList) -> str:
+        """The name of a stream in the ledger: one that an earlier run spelled in NFC or NFD."""
+        if name not in self._names:
+            found = self._ledger.segments.known_as(name, target.id)
+            # Two streams of one run are two, however much their names look the same.
+            self._names[name] = name if found in self._names.values() else found
+        return self._names[name]
+
+    def _as_spelled(self, settings: StreamSettings) -> StreamSettings:
+        """Settings with their tags as the account spells them.
+
+        ActiveCampaign finds a tag without regard to case. Whether it does so beyond ASCII, or
+        takes NFC and NFD for the same, is not documented, so such tags are asked for.
+        """
+        member = settings.membership_tag
+        for tag in (*settings.tags, *([member] if member else [])):
+            if not tag.isascii() and tag not in self._tags:
+                found = self._account.client.tag_called(tag)
+                self._tags[tag] = found.name if found else tag
+        if not self._tags:
+            return settings
+        tags = tuple(self._tags.get(tag, tag) for tag in settings.tags)
+        membership_tag = self._tags.get(member, member) if member else None
+        return replace(settings, tags=tags, membership_tag=membership_tag)
+
+    def _claimed(
+        self,
+        name: str,
+        target: ContactList,
+        settings: StreamSettings,
+        member: Member | None,
+        stored: StoredValues | None,
+    ) -> Segment:
+        """A stream's segment, for this run alone."""
+        ledger = self._ledger
+        mark = mark_of(settings, member.field.id if member and member.field else None)
+        mirror = settings.sync_mode == "mirror"
+        known_as = self._known_as(name, target)
+        state = ledger.segments.claim(known_as, target.id, mirror=mirror, mark=mark)
+        of_list = ledger.segments.siblings(state.id, target.id, None)
+        segment = Segment(
+            name,
+            target,
+            settings,
+            ledger,
+            state,
+            ledger.segments.siblings(state.id, target.id, mark),
+            [state.id, *of_list],
+            member.field if member else None,
+            member.tag if member else None,
+            mark=mark,
+            stored=stored,
+        )
+        if segment.unsubscribes:
+            segment.roster = Roster(
+                self._account.client, target.id, _ACTIVE, ledger.person, lambda: None
+            )
+        self.segments[name] = segment
+        for other in self.segments.values():
+            if other.target.id == target.id and segment.number not in other.of_list:
+                other.of_list = [*other.of_list, segment.number]
+        return segment
+
+    def tell_of_dropped(self) -> dict[str, dict[str, int]]:
+        """Warn of choices that were dropped; how many by stream and property."""
+        found = {name: dict(counts) for name, counts in self._mappings.dropped.items() if counts}
+        for name, counts in found.items():
+            several = ", ".join(
+                f"{count:,} of '{property_}'" for property_, count in counts.items()
+            )
+            logger.warning(
+                "Stream '%s': choices were dropped, as their fields lack such options: %s. "
+                "Add the options in ActiveCampaign, or see 'on_unknown_option'.",
+                name,
+                several,
+            )
+        return found
+
+    def close(self) -> None:
+        """Let go of what was read."""
+        for segment in self.segments.values():
+            if segment.roster is not None:
+                segment.roster.close()
+        for stored in self._stored.values():
+            stored.close()
+
+    def _stored_values(
+        self, stream: str, settings: StreamSettings, own: Field | None
+    ) -> StoredValues | None:
+        """What contacts have at the destinations that are only written where they are empty."""
+        key = kept_where_filled(stream, settings, FieldCatalog(self._account.fields), own)
+        if key and key not in self._stored:
+            self._stored[key] = StoredValues(
+                self._account.client, key, self._ledger.person, self._on_wait
+            )
+        return self._stored.get(key)
+
+
+def check_lists(settings: Settings, account: Account) -> None:
+    """See that all lists of the settings are there, whichever streams will come.
+
+    Raises:
+        ListError: One is not.
+    """
+    for setting, wanted in settings.lists.items():
+        account.find_list(wanted, setting)
+
+
+def list_of(stream: str, settings: StreamSettings, account: Account) -> ContactList:
+    """The list that a stream goes to.
+
+    Raises:
+        MissingListError, ListError: It has none, or one that is not there.
+    """
+    if settings.list_id is None:
+        raise MissingListError(
+            f"Stream '{stream}' has no list: set 'list_id', or 'streams.{stream}.list_id'."
+        )
+    return account.find_list(settings.list_id)
+
+
+def member_of(
+    stream: str, settings: StreamSettings, catalog: FieldCatalog, before: Field | None
+) -> Member | None:
+    """What marks a stream's people besides the list; without a field that is to be made.
+
+    Raises:
+        MappingError: The membership field can't be what it has to be.
+    """
+    if settings.sync_mode != "mirror":
+        return None
+    if settings.on_leave == "tag":
+        return Member(tag=membership_tag(settings))
+    if settings.on_leave == "field" and settings.membership_field:
+        field = membership_field.find(stream, settings.membership_field, catalog, before)
+        return Member(field, IN)
+    return None
+
+
+def kept_where_filled(
+    stream: str, settings: StreamSettings, catalog: FieldCatalog, own: Field | None
+) -> tuple[str | int, ...]:
+    """The destinations of a stream that are only written where they are empty.
+
+    Raises:
+        MappingError: One is not there, or is the stream's own membership field.
+    """
+    key = destinations_of(stream, settings.only_if_empty, catalog)
+    if own is not None and own.id in key:
+        raise MappingError(
+            f"Stream '{stream}': 'only_if_empty' names the 'membership_field' "
+            f"%{own.tag}%, which changes when people leave and return: leave it out."
+        )
+    return key

@@ -1,0 +1,96 @@
+"""Why a contact was refused: found by questions that change nothing, within a limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.target_runner import people, schema, state
+
+if TYPE_CHECKING:
+    from tests.support.sandbox_server import SandboxServer
+    from tests.support.target_runner import TargetRunner
+
+
+def person(number: int) -> str:
+    return f"person{number}@example.com"
+
+
+def test_each_refusal_has_its_reason(sandbox: SandboxServer, load: TargetRunner) -> None:
+    sandbox.prepare(
+        {"email": person(1), "lists": {"1": 2}},
+        {"email": person(2), "bounced": True},
+        {"email": person(4), "lists": {"2": 2}},
+        excluded=(person(3),),
+    )
+    before = {one["email"]: one for one in sandbox.export()}
+    outcome = load([schema(), *people(20), state("end")]).succeeded()
+    assert outcome.codes == {
+        person(1): "OPTED_OUT",
+        person(2): "BOUNCED",
+        person(3): "NOT_CREATED",
+    }, "having left another list is no obstacle"
+    assert outcome.counts == {"read": 20, "added": 17, "rejected": 3}
+    after = sandbox.contacts()
+    assert after[person(1)]["lists"] == before[person(1)]["lists"], "asking changes nothing"
+    methods = {one["method"] for one in sandbox.requests() if "import" not in one["path"]}
+    assert methods == {"GET"}
+
+
+def test_a_full_account_is_told_from_single_addresses(start_sandbox: Any, target_for: Any) -> None:
+    sandbox = start_sandbox(
+        limits=True, account_limit=10, requests_per_second=0, multi_imports_per_minute=0
+    )
+    sandbox.prepare(*({"email": person(n)} for n in range(10)))
+    outcome = target_for(sandbox)([schema(), *people(25), state("end")]).succeeded()
+    assert set(outcome.codes.values()) == {"ACCOUNT_LIMIT"}
+    assert outcome.counts == {"read": 25, "added": 10, "rejected": 15}
+
+
+@pytest.mark.parametrize("limit", [0, 3])
+def test_no_more_are_asked_about_than_allowed(
+    sandbox: SandboxServer, load: TargetRunner, limit: int
+) -> None:
+    sandbox.prepare(*({"email": person(n), "lists": {"1": 2}} for n in range(8)))
+    outcome = load([schema(), *people(20)], diagnose_limit=limit).succeeded()
+    codes = list(outcome.codes.values())
+    assert codes.count("OPTED_OUT") == limit
+    assert codes.count("REFUSED_BY_IMPORT") == 8 - limit
+    assert len(sandbox.requests(path="/api/3/contacts")) == limit
+
+
+def test_a_contact_that_breaks_every_import_is_found_and_rejected(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    sandbox.fault("queue_failed", match={"path": "*bulk_import", "contains": person(13)})
+    outcome = load([schema(), *people(60), state("end")], batch_size_rows=20).succeeded()
+    assert outcome.codes == {person(13): "IMPORT_FAILED"}
+    assert outcome.counts == {"read": 60, "added": 59, "rejected": 1}
+    assert outcome.states == ["end"]
+
+
+def test_when_every_import_fails_nobody_is_refused_for_it(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    sandbox.fault("queue_failed", match={"path": "*bulk_import"})
+    outcome = load([schema(), *people(200), state("end")], batch_size_rows=20)
+    assert outcome.code == 1
+    assert "come to nothing" in outcome.log.splitlines()[-1]
+    assert outcome.states == []
+    assert outcome.rejects == []
+    assert outcome.report["counts"]["unsettled"] == 200
+    sandbox.clear_faults()
+    assert load([schema(), *people(200), state("end")]).succeeded().states == ["end"]
+    assert len(sandbox.export()) == 200
+
+
+def test_bad_contacts_are_found_even_when_a_refusal_names_nobody(
+    start_sandbox: Any, target_for: Any
+) -> None:
+    sandbox = start_sandbox(latency=1)
+    for number in (3, 170, 171):
+        sandbox.fault("invalid", match={"path": "*bulk_import", "contains": person(number)})
+    outcome = target_for(sandbox)([schema(), *people(250), state("end")]).succeeded()
+    assert set(outcome.codes) == {person(3), person(170), person(171)}
+    assert outcome.counts == {"read": 250, "added": 247, "rejected": 3}

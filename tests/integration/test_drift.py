@@ -1,0 +1,340 @@
+"""Fields that are renamed, deleted or changed in ActiveCampaign between two runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.custom_fields import CustomFields
+from tests.support.target_runner import record, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.sandbox_server import SandboxServer
+    from tests.support.target_runner import Outcome, TargetRunner
+
+pytestmark = pytest.mark.quick
+
+ADA = "ada@example.com"
+IMPORT = "/api/3/import/bulk_import"
+
+
+@pytest.fixture
+def fields(sandbox: SandboxServer) -> CustomFields:
+    """The account's fields; the values of `perk_level` find one of them by its title only."""
+    fields = CustomFields(sandbox)
+    fields.add("Perk level", tag="PERKS")
+    return fields
+
+
+def profiles(perk_level: Any = "high", kind: Any = "string") -> list[dict[str, Any]]:
+    return [schema(perk_level=kind), record(ADA, first_name="Ada", perk_level=perk_level)]
+
+
+def refused(outcome: Outcome) -> str:
+    """Why a run was refused before its first record."""
+    assert outcome.code == 1
+    assert outcome.counts == {}
+    return str(outcome.report["problem"])
+
+
+# Fields that no longer are where they were
+
+
+def test_a_field_that_was_renamed_is_found_before_the_first_record(
+    sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
+) -> None:
+    assert not load(profiles()).succeeded().warnings
+    fields.change("Perk level", title="Reward")
+    number = fields.id("Reward")
+    imports = len(sandbox.requests(path=IMPORT, method="POST"))
+
+    for _ in range(2):
+        outcome = load(profiles("low"))
+
+        assert refused(outcome) == (
+            "Stream 'profiles': the account's fields have changed. Property 'perk_level' has no "
+            "place. In the last run it went to 'Perk level' (%PERKS%), which is now called "
+            f"'Reward' (%PERKS%) and has the id 'id:{number}'. Map each in 'field_mapping' to its "
+            "field, best by its id, or to 'ignore'."
+        )
+    assert len(sandbox.requests(path=IMPORT, method="POST")) == imports
+    assert fields.held("Reward") == ["high"]
+
+
+@pytest.mark.parametrize("destination", ["id:{}", "Reward", "PERKS", "ignore"])
+def test_the_settings_mend_it(load: TargetRunner, fields: CustomFields, destination: str) -> None:
+    load(profiles()).succeeded()
+    fields.change("Perk level", title="Reward")
+    load.config["field_mapping"] = {"perk_level": destination.format(fields.id("Reward"))}
+
+    load(profiles("low")).succeeded()
+
+    assert fields.held("Reward") == ["high" if destination == "ignore" else "low"]
+    assert not load(profiles("low")).succeeded().warnings
+
+
+def test_a_field_that_was_deleted_is_found_too(load: TargetRunner, fields: CustomFields) -> None:
+    load(profiles()).succeeded()
+    fields.add("Perk levels")
+    fields.delete("Perk level")
+    problem = refused(load(profiles()))
+    assert (
+        "Property 'perk_level' has no place. In the last run it went to 'Perk level' (%PERKS%), "
+        "which has been deleted. Did you mean 'Perk levels'?"
+    ) in problem
+
+
+def test_what_is_not_in_the_stream_for_a_time_is_not_forgotten(
+    load: TargetRunner, fields: CustomFields
+) -> None:
+    load(profiles()).succeeded()
+    load([schema(), record("b@example.com")]).succeeded()
+    fields.delete("Perk level")
+    assert "has been deleted" in refused(load(profiles()))
+
+
+@pytest.mark.parametrize("name", ["perk_level", "perk.level"])
+def test_what_the_settings_have_ignored_is_forgotten(
+    load: TargetRunner, fields: CustomFields, name: str
+) -> None:
+    properties: dict[str, Any] = {name: "string"}
+    messages = [schema(**properties), record(ADA)]
+    load(messages).succeeded()
+    load(messages, field_mapping={name: "ignore"}).succeeded()
+    fields.delete("Perk level")
+    assert not load(messages).succeeded().warnings
+
+
+@pytest.mark.parametrize(
+    ("change", "became"),
+    [
+        (
+            lambda fields: fields.change("Perk level", title="Reward"),
+            "which is now called 'Reward' (%PERKS%) and has the id 'id:{}'. The custom fields are",
+        ),
+        (
+            lambda fields: fields.delete("Perk level"),
+            "which has been deleted. Did you mean 'Perks level'?",
+        ),
+    ],
+)
+def test_a_field_that_the_settings_name_may_be_gone(
+    load: TargetRunner,
+    fields: CustomFields,
+    change: Callable[[CustomFields], None],
+    became: str,
+) -> None:
+    number = fields.id("Perk level")
+    fields.add("Perks level")
+    messages = [schema(level="string"), record(ADA, level="high")]
+    load.config["field_mapping"] = {"level": "Perk level"}
+    load(messages).succeeded()
+    change(fields)
+    problem = refused(load(messages))
+    assert problem.startswith("Stream 'profiles': property 'level' is mapped to 'Perk level', ")
+    assert f"In the last run it went to 'Perk level' (%PERKS%), {became.format(number)}" in problem
+
+
+def test_an_id_whose_field_was_made_anew_is_explained(
+    load: TargetRunner, fields: CustomFields
+) -> None:
+    load.config["field_mapping"] = {"perk_level": f"id:{fields.id('Perk level')}"}
+    load(profiles()).succeeded()
+    fields.delete("Perk level")
+    fields.add("Perk level")
+    assert "has been deleted. Did you mean 'Perk level'?" in refused(load(profiles()))
+
+
+def test_of_several_properties_all_are_named(load: TargetRunner, fields: CustomFields) -> None:
+    messages = [schema(perk_level="string", city="string", notes="string"), record(ADA)]
+    load(messages).succeeded()
+    fields.delete("City")
+    fields.change("Perk level", title="Reward")
+    fields.change("Notes", title="Remarks")  # it is still found by its tag
+    problem = refused(load(messages))
+    assert "'perk_level' has no place" in problem
+    assert "'city' has no place" in problem
+    assert "'notes'" not in problem
+
+
+# Fields that are still found
+
+
+def test_a_new_name_is_told_if_the_field_is_found_by_its_tag(
+    load: TargetRunner, fields: CustomFields
+) -> None:
+    messages = [schema(notes="string"), record(ADA, notes="x")]
+    load(messages).succeeded()
+    fields.change("Notes", title="Remarks")
+
+    outcome = load(messages).succeeded()
+
+    assert outcome.warnings == [
+        "Stream 'profiles', property 'notes': its field 'Notes' (%NOTES%) is now called 'Remarks' "
+        "(%NOTES%). If it should not go there, map it elsewhere in 'field_mapping', or to "
+        "'ignore'."
+    ]
+    assert outcome.counts == {"read": 1, "unchanged": 1}
+    assert not load(messages).succeeded().warnings
+
+
+@pytest.mark.parametrize("auto_map", [True, False])
+def test_a_field_that_was_made_anew_gets_the_values_of_unchanged_profiles_too(
+    load: TargetRunner, fields: CustomFields, auto_map: bool
+) -> None:
+    if not auto_map:
+        mapping = {"email": "email", "perk_level": "Perk level"}
+        load.config.update(auto_map=False, field_mapping=mapping)
+    load(profiles()).succeeded()
+    fields.delete("Perk level")
+    number = fields.add("Perk level", tag="PERKS")
+
+    outcome = load(profiles()).succeeded()
+
+    assert outcome.warnings == [
+        "Stream 'profiles', property 'perk_level': it now goes to 'Perk level' (%PERKS%), "
+        f"id:{number} of type text. In the last run it went to 'Perk level' (%PERKS%), which has "
+        "been deleted. If it should not go there, map it elsewhere in 'field_mapping', or to "
+        "'ignore'."
+    ]
+    assert outcome.counts == {"read": 1, "changed": 1}
+    assert fields.held("Perk level") == ["high"]
+    assert not load(profiles()).succeeded().warnings
+
+
+def test_a_new_type_is_told(load: TargetRunner, fields: CustomFields) -> None:
+    load(profiles("7")).succeeded()
+    fields.change("Perk level", type="number")
+
+    outcome = load([*profiles("8"), record("b@example.com", perk_level="much")]).succeeded()
+
+    assert outcome.warnings == [
+        "Stream 'profiles', property 'perk_level': the type of 'Perk level' (%PERKS%) has changed "
+        "from text to number. Values take the form of the new type, and those that don't fit are "
+        "refused. If it should not go there, map it elsewhere in 'field_mapping', or to 'ignore'."
+    ]
+    assert outcome.codes == {"b@example.com": "VALUE_INVALID"}
+    assert fields.held("Perk level") == ["8"]
+
+
+@pytest.mark.parametrize("field_mapping", [{}, {"perk_level": "Perk level"}])
+def test_a_new_type_that_no_value_fits_is_an_error(
+    load: TargetRunner, fields: CustomFields, field_mapping: dict[str, str]
+) -> None:
+    load.config["field_mapping"] = field_mapping
+    load(profiles(7, "integer")).succeeded()
+    fields.change("Perk level", type="date")
+    for _ in range(2):
+        problem = refused(load(profiles(8, "integer")))
+        assert (
+            "In the last run it went to 'Perk level' (%PERKS%), which is now of type date instead "
+            "of text."
+        ) in problem
+
+
+# What is no drift
+
+
+def test_a_mapping_that_was_changed_on_purpose_is_none(
+    load: TargetRunner, fields: CustomFields
+) -> None:
+    load(profiles()).succeeded()
+    for destination in ("NOTES", "phone", "ignore", "City", "PERKS"):
+        outcome = load(profiles(), field_mapping={"perk_level": destination}).succeeded()
+        assert not outcome.warnings
+    assert fields.held("City") == ["high"]
+
+
+def test_a_property_that_the_settings_no_longer_map_is_none(
+    load: TargetRunner, fields: CustomFields
+) -> None:
+    mapping = {"email": "email", "perk_level": "PERKS"}
+    load(profiles(), auto_map=False, field_mapping=mapping).succeeded()
+    fields.delete("Perk level")
+    outcome = load(profiles(), auto_map=False, field_mapping={"email": "email"}).succeeded()
+    assert not outcome.warnings
+
+
+def test_each_stream_and_list_has_its_own_past(load: TargetRunner, fields: CustomFields) -> None:
+    load(profiles()).succeeded()
+    fields.delete("Perk level")
+    others = [schema("others", perk_level="string"), record(ADA, "others", perk_level="x")]
+    load(others).succeeded()
+    load(profiles(), list_id=2).succeeded()
+    refused(load(profiles()))
+
+
+# Fields that the target makes
+
+
+@pytest.mark.parametrize("auto_map", [True, False])
+def test_a_field_that_was_deleted_is_made_again_where_fields_are_made(
+    load: TargetRunner, fields: CustomFields, auto_map: bool
+) -> None:
+    load.config.update(
+        unmapped_properties="create", auto_map=auto_map, field_mapping={"email": "email"}
+    )
+    load(profiles()).succeeded()
+    fields.delete("Perk level")
+
+    outcome = load(profiles()).succeeded()
+
+    assert "Made the custom field 'Perk level'" in outcome.log
+    assert outcome.counts == {"read": 1, "changed": 1}
+    assert fields.held("Perk level") == ["high"]
+
+
+@pytest.mark.parametrize("auto_map", [True, False])
+def test_but_one_that_was_renamed_is_not(
+    load: TargetRunner, fields: CustomFields, auto_map: bool
+) -> None:
+    load.config.update(
+        unmapped_properties="create", auto_map=auto_map, field_mapping={"email": "email"}
+    )
+    load(profiles()).succeeded()
+    fields.change("Perk level", title="Reward")
+    before = fields.titles()
+
+    assert "is now called 'Reward' (%PERKS%)" in refused(load(profiles()))
+
+    assert fields.titles() == before
+
+
+# Properties inside of objects
+
+
+def test_what_is_inside_of_an_object_has_a_past_too(
+    load: TargetRunner, fields: CustomFields
+) -> None:
+    address = {"type": "object", "properties": {"city": {"type": "string"}}}
+    messages = [schema(address=address), record(ADA, address={"city": "Oslo"})]
+    load.config["field_mapping"] = {"address.city": "Perk level"}
+    load(messages).succeeded()
+    fields.change("Perk level", title="Town")
+    assert "property 'address.city' is mapped to 'Perk level'" in refused(load(messages))
+    load.config["field_mapping"] = {"address.city": "Town"}
+    load(messages).succeeded()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"only_if_empty": ["nope"]},
+        {"sync_mode": "mirror", "on_leave": "field", "membership_field": "%NOPE%"},
+        {"field_mapping": {"first_name": "%NOPE%"}},
+    ],
+)
+def test_what_has_changed_is_told_by_the_first_run_that_loads_it(
+    load: TargetRunner, fields: CustomFields, wrong: dict[str, Any]
+) -> None:
+    load(profiles("7")).succeeded()
+    fields.change("Perk level", type="number")
+    assert "nope" in refused(load(profiles("8"), **wrong)).casefold()
+
+    (warning,) = load(profiles("8")).succeeded().warnings
+
+    assert "has changed from text to number" in warning
+    assert not load(profiles("8")).succeeded().warnings

@@ -1,0 +1,150 @@
+"""The ledger: a run that was cut off is taken up where it was, and people stay private in it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import postgres_server
+from tests.support.target_runner import lines, people, record, schema, state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.sandbox_server import SandboxServer
+    from tests.support.target_runner import TargetRunner
+
+IMPORT = "/api/3/import/bulk_import"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
+    postgres_server.require()
+    with postgres_server.PostgresServer() as server:
+        yield server.url.replace("postgresql://", "postgresql+psycopg://")
+
+
+def kill_with_imports_in_flight(load: TargetRunner, sandbox: SandboxServer, **how: Any) -> None:
+    """A run that has posted and not confirmed when it is killed."""
+    data = lines([schema(), *people(30), state("end")])
+    with subprocess.Popen(
+        load.command(checkpoint_seconds=0.1, batch_size_rows=10, **how),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=load.folder,
+    ) as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.flush()
+        end = time.monotonic() + 20
+        while len(sandbox.requests(path=IMPORT, status=200)) < 3:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        time.sleep(0.3)  # for the answers to be written down
+        target.send_signal(signal.SIGKILL)
+        out, err = target.communicate()
+    assert out == b""
+    load.searched(err.decode(), data)
+
+
+def test_what_was_in_flight_is_asked_about_and_not_sent_again(
+    start_sandbox: Any, target_for: Any, ledger_url: str
+) -> None:
+    sandbox = start_sandbox(latency=2)
+    load = target_for(sandbox)
+    kill_with_imports_in_flight(load, sandbox, ledger_url=ledger_url)
+    outcome = load([schema(), *people(32), state("end")], ledger_url=ledger_url).succeeded()
+    assert "cut off with 3 imports in flight" in outcome.log
+    assert outcome.counts == {"read": 32, "added": 2, "unchanged": 30}
+    contacts = sandbox.export()
+    assert len(contacts) == 32
+    assert all(one["times_imported"] == 1 for one in contacts)
+
+
+def test_what_came_to_nothing_meanwhile_is_sent_again(start_sandbox: Any, target_for: Any) -> None:
+    sandbox = start_sandbox(latency=1)
+    load = target_for(sandbox)
+    sandbox.fault("queue_failed", times=1)
+    kill_with_imports_in_flight(load, sandbox)
+    load([schema(), *people(30), state("end")]).succeeded()
+    assert sorted(one["times_imported"] for one in sandbox.export()) == [1] * 30
+
+
+def test_a_changed_value_is_sent_although_the_person_had_arrived(
+    start_sandbox: Any, target_for: Any
+) -> None:
+    sandbox = start_sandbox(latency=1)
+    load = target_for(sandbox)
+    kill_with_imports_in_flight(load, sandbox)
+    changed = record("person3@example.com", first_name="Changed")
+    back = record("person4@example.com", first_name="Person 4")
+    messages = [changed, record("person4@example.com", first_name="Other"), back]
+    load([schema(), *people(30), *messages], batch_size_rows=1).succeeded()
+    contacts = sandbox.contacts()
+    assert contacts["person3@example.com"]["first_name"] == "Changed"
+    assert contacts["person4@example.com"]["first_name"] == "Person 4"
+
+
+def test_what_came_after_the_last_state_is_not_imported_twice(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    data = lines([schema(), *people(10), state("ten"), *people(14)[10:]])
+    with subprocess.Popen(
+        load.command(checkpoint_seconds=0.1),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=load.folder,
+    ) as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.flush()
+        end = time.monotonic() + 20
+        while len(sandbox.export()) < 14:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        target.send_signal(signal.SIGTERM)
+        out, err = target.communicate()
+    assert load.outcome(target.returncode, out, err, data).states == ["ten"]
+    load([schema(), *people(20)[10:], state("end")]).succeeded()
+    assert [one["times_imported"] for one in sandbox.export()] == [1] * 20
+
+
+def test_a_run_leaves_no_address_on_disk(load: TargetRunner) -> None:
+    load([schema(), *people(30)]).succeeded()
+    (path,) = load.folder.glob(".activecampaign-ledger.db")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert b"person3@" not in path.read_bytes()
+    assert "cut off" not in load([schema(), *people(30)]).succeeded().log
+
+
+def test_a_killed_run_leaves_no_address_on_disk(start_sandbox: Any, target_for: Any) -> None:
+    sandbox = start_sandbox(latency=60)
+    load = target_for(sandbox)
+    kill_with_imports_in_flight(load, sandbox)
+    files = list(load.folder.glob(".activecampaign-ledger.db*"))
+    assert files
+    for path in files:
+        assert b"person3" not in path.read_bytes()
+        assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all.db", "nonsense", "oracle://x:pw@y/z"])
+def test_a_ledger_that_cannot_be_used_is_a_clear_error(load: TargetRunner, url: str) -> None:
+    if url.startswith("sqlite"):
+        (load.folder / "file").touch()
+        url = f"sqlite:///{load.folder}/file/ledger.db"
+    outcome = load([schema(), record("a@example.com"), state(1)], ledger_url=url)
+    assert outcome.code == 1
+    assert "ledger_url" in outcome.log.splitlines()[-1]
+    assert ":pw@" not in outcome.log
+    assert outcome.states == []

@@ -1,0 +1,675 @@
+"""`target-activecampaign-ledger`: what an operator sees of a ledger, and takes out of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import unicodedata
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_activecampaign.cli.ledger import main
+from target_activecampaign.ledger import person_hash
+from target_activecampaign.ledger.schema import VERSION
+from tests.support import postgres_server
+from tests.support.ledgers import LEDGER, SCHEMA, database, emptied, going_on, ledger
+from tests.support.mirrors import Mirror, address, wait_for
+from tests.support.target_runner import people, record, schema, state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.fork_server import ForkedTargetRunner
+    from tests.support.sandbox_server import SandboxServer
+    from tests.support.target_runner import TargetRunner
+
+pytestmark = pytest.mark.quick
+
+SCRIPT = str(Path(sys.executable).with_name("target-activecampaign-ledger"))
+LEDGER_URL = "TARGET_ACTIVECAMPAIGN_LEDGER_URL"
+
+
+@pytest.fixture(autouse=True)
+def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(LEDGER_URL, raising=False)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[postgres_server.PostgresServer]:
+    postgres_server.require()
+    with postgres_server.PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / LEDGER}"
+    return emptied(request.getfixturevalue("postgres"))
+
+
+@dataclass
+class Done:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+def searched(done: Done) -> Done:
+    """The same, after a search of what was printed for addresses and places in the code."""
+    printed = re.sub(r"//\S+", "", done.out + done.err)
+    assert "@" not in printed
+    assert "Traceback" not in printed
+    return done
+
+
+class Command:
+    """The command, in the folder where the target runs; what it prints must hold no address.
+
+    Args:
+        folder: The folder.
+        url: What the variable for the ledger's address holds; None for nothing.
+    """
+
+    def __init__(self, folder: Path, url: str | None) -> None:
+        self._folder = folder
+        self._url = url
+
+    def __call__(self, *arguments: str, stdin: str = "") -> Done:
+        """Call what the console script calls."""
+        out, err = io.StringIO(), io.StringIO()
+        given = io.TextIOWrapper(io.BytesIO(stdin.encode()))
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(self._folder)
+            patch.setattr(sys, "stdin", given)
+            for name, value in self._environment().items():
+                patch.setenv(name, value)
+            try:
+                code: Any = main([*arguments])
+            except SystemExit as ended:
+                code = ended.code
+        return searched(Done(code, out.getvalue(), err.getvalue()))
+
+    def as_script(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> Done:
+        """Run the console script itself, on a terminal of this number."""
+        done = subprocess.run(
+            [SCRIPT, *arguments],
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            cwd=self._folder,
+            env={**os.environ, **self._environment()},
+            timeout=60,
+            check=False,
+        )
+        return searched(Done(done.returncode, done.stdout, done.stderr))
+
+    def _environment(self) -> dict[str, str]:
+        return {} if self._url is None else {LEDGER_URL: self._url}
+
+    def json(self) -> dict[str, Any]:
+        """What `show` says."""
+        done = self("show", "--format=json")
+        assert done.code == 0, done.err
+        shown: dict[str, Any] = json.loads(done.out)
+        return shown
+
+    def connection(self) -> dict[str, Any]:
+        """What it says of the only connection."""
+        (connection,) = self.json()["connections"]
+        return dict(connection)
+
+    def people(self) -> dict[str, dict[str, int]]:
+        """How many people of each kind there are, by stream."""
+        return {
+            segment["stream"]: {kind: count for kind, count in segment["people"].items() if count}
+            for segment in self.connection()["segments"]
+        }
+
+
+@pytest.fixture
+def command(tmp_path: Path, ledger_url: str) -> Command:
+    """The command, told by its variable where the ledger is."""
+    return Command(tmp_path, ledger_url)
+
+
+@pytest.fixture
+def mirror(load: TargetRunner, sandbox: SandboxServer, ledger_url: str) -> Mirror:
+    load.config["ledger_url"] = ledger_url
+    return Mirror(load, sandbox)
+
+
+# show
+
+
+def test_show_tells_what_the_ledger_knows_and_of_whom_only_the_number(
+    mirror: Mirror, command: Command
+) -> None:
+    mirror.sandbox.prepare({"email": address("old"), "lists": {"1": 1}})
+    mirror("ada bob cyd dan old")
+    mirror.sandbox.opt_out(address("dan"), 1)
+    mirror("ada bob dan old")
+    some = [schema("more"), *people(3, "more"), record(address("ada"), "more"), state(1)]
+    mirror.load(some, sync_mode="update_only", list_id=2).succeeded()
+
+    shown = command.json()
+
+    assert shown["form"] == VERSION
+    assert shown["bytes"] > 10_000
+    (connection,) = shown["connections"]
+    assert connection["identity"] == mirror.sandbox.url
+    assert [run["state"] for run in connection["runs"]] == ["finished"] * 3
+    assert [run["outcome"] for run in connection["runs"]] == ["completed"] * 3
+    counts = [{k: n for k, n in run["counts"].items() if n} for run in connection["runs"]]
+    assert {"read": 4, "added": 1, "skipped": 3} in counts
+    dates = [run[when] for run in connection["runs"] for when in ("started", "finished")]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", date) for date in dates)
+    assert connection["in_flight"] == []
+    assert connection["existing"] == {"contacts": 5, "account_had": 5}
+    more, profiles = connection["segments"]
+    assert (more["stream"], more["list"], more["mirror"]) == ("more", 2, False)
+    assert profiles == {
+        "stream": "profiles",
+        "list": 1,
+        "mirror": True,
+        "mark": None,
+        "people": {
+            "delivered": 0,
+            "added_by_us": 2,
+            "found_on_the_list": 1,
+            "unsubscribed_by_us": 1,
+            "opted_out": 1,
+            "left_the_stream": 0,
+        },
+        "complete_pass": 2,
+        "size": 4,
+        "guard_tripped": False,
+        "loaded_by": None,
+    }
+
+    text = command("show").out
+    assert "profiles -> list 1, mirror" in text
+    assert "2 added by us, 1 found on the list, 1 unsubscribed by us, 1 opted out" in text
+    assert "last complete pass: 2, of 4 people" in text
+    assert "completed" in text
+    assert " UTC: 4 read, 1 added, 3 skipped" in text
+    assert "5 contacts, read when the account had 5" in text
+
+
+def test_show_tells_a_run_that_goes_on_from_one_that_was_cut_off(
+    sandbox: SandboxServer, load: ForkedTargetRunner, command: Command, ledger_url: str
+) -> None:
+    with going_on(load, sandbox, ledger_url=ledger_url) as run:
+        during = command.connection()
+        text = command("show").out
+    after = command.connection()
+
+    (entry,) = during["runs"]
+    assert (entry["state"], entry["process"]) == ("going on", run.pid)
+    assert during["segments"][0]["loaded_by"] == entry["id"]
+    assert f"being loaded by {entry['id']}" in text
+    assert after["runs"][0]["state"] == "cut off"
+    assert after["segments"][0]["loaded_by"] is None
+    load([schema(), *people(10), state(1)], ledger_url=ledger_url).succeeded()
+    assert {one["state"] for one in command.connection()["runs"]} == {"finished", "cut off"}
+
+
+def test_show_tells_what_a_run_came_to_that_ended_with_something_left(
+    load: ForkedTargetRunner, command: Command, ledger_url: str
+) -> None:
+    failed = load([schema(), *people(3), "{cut off"], ledger_url=ledger_url)
+    assert failed.report["outcome"] == "failed"
+
+    (run,) = command.connection()["runs"]
+    assert (run["state"], run["outcome"]) == ("unfinished", "failed")
+    assert run["counts"]["read"] == 3
+    line = rf"{run['id']}: failed, begun .* UTC: 3 read, 3 added; the next run {{}} on from it"
+    assert re.search(line.format("goes"), command("show").out)
+
+    load([schema(), *people(3), state(1)], ledger_url=ledger_url).succeeded()
+    assert {one["state"] for one in command.connection()["runs"]} == {"finished", "unfinished"}
+    assert re.search(line.format("went"), command("show").out)
+
+
+def test_show_tells_what_is_in_flight_a_guard_and_a_ledger_that_was_set_aside(
+    mirror: Mirror, tmp_path: Path
+) -> None:
+    (tmp_path / LEDGER).write_bytes(b"no ledger" * 100)
+    mirror.load.config["ledger_url"] = None
+    mirror("ada bob cyd")
+    stopped = mirror.load([schema(), record(address("ada")), state(1)], guards={"max_leave": 0},
+                          complete_stream=True)  # fmt: skip
+    assert stopped.code == 1
+    command = Command(tmp_path, None)
+
+    text = command("show").out
+
+    assert f"Set aside as damaged, to be deleted: {LEDGER}.damaged-" in text
+    assert "a guard has stopped a pass since" in text
+    assert "In flight: nothing." in text
+
+
+# Where the ledger is
+
+
+def test_the_ledger_is_where_option_configuration_variable_or_default_say(
+    sandbox: SandboxServer, load: TargetRunner, tmp_path: Path
+) -> None:
+    urls = {name: f"sqlite:///{name}.db" for name in ("option", "configuration", "variable")}
+    for number, url in enumerate([*urls.values(), None], 1):
+        load([schema(), *people(number), state(1)], ledger_url=url).succeeded()
+    load.command(ledger_url=urls["configuration"])  # writes config.json
+
+    def entries(command: Command, *arguments: str) -> int:
+        done = command("show", "--format=json", *arguments)
+        assert done.code == 0, done.err
+        (segment,) = json.loads(done.out)["connections"][0]["segments"]
+        return int(segment["people"]["delivered"])
+
+    with_variable = Command(tmp_path, urls["variable"])
+    assert entries(with_variable, "--ledger-url", urls["option"]) == 1
+    assert entries(with_variable, "--config", "config.json") == 2
+    assert entries(with_variable) == 3
+    assert entries(Command(tmp_path, None)) == 4
+
+
+@pytest.mark.parametrize("action", ["show", "vacuum", "forget --connection x --yes"])
+def test_a_missing_ledger_is_an_error_and_is_not_made(
+    command: Command, action: str, ledger_url: str, tmp_path: Path
+) -> None:
+    done = command(*action.split())
+
+    assert done.code == 1
+    assert done.err.startswith("target-activecampaign-ledger: There is no ledger at ")
+    assert list(tmp_path.glob("*.db*")) == []
+    if not ledger_url.startswith("sqlite"):
+        with database(ledger_url) as db:
+            schemas = db.exec_driver_sql("SELECT nspname FROM pg_namespace").scalars()
+            assert SCHEMA not in schemas.all()
+
+
+def test_an_empty_file_or_another_programs_is_no_ledger_and_stays(tmp_path: Path) -> None:
+    (tmp_path / LEDGER).touch()
+    done = Command(tmp_path, None)("show")
+    assert (done.code, (tmp_path / LEDGER).stat().st_size) == (1, 0)
+    (tmp_path / LEDGER).write_bytes(b"no ledger" * 100)
+    done = Command(tmp_path, None)("show")
+    assert done.code == 1
+    assert "is damaged. The target's next run sets it aside" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == [LEDGER]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--ledger-url", "postgresql+psycopg://ann:hush-hush@127.0.0.1:1/x"],
+        ["--ledger-url", "postgresql+psycopg://ann:hush-hush@127.0.0.1:x/x"],
+        ["--config", "bad.json"],
+        ["--config", "worse.json"],
+        ["--config", "missing.json"],
+    ],
+)
+def test_what_cannot_be_used_is_a_sentence_without_a_password(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    (tmp_path / "bad.json").write_text('{"ledger_url": ["hush-hush"]}')
+    (tmp_path / "worse.json").write_text("hush-hush")
+
+    done = Command(tmp_path, None)("show", *arguments)
+
+    assert done.code == 1
+    assert "hush-hush" not in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+# forget
+
+
+def test_a_list_that_is_forgotten_is_taken_stock_of_and_no_one_leaves(
+    mirror: Mirror, command: Command
+) -> None:
+    mirror("ada bob cyd")
+    mirror("ada bob", "others", list_id=2)
+
+    done = command("forget", "--list", "1", "--yes")
+
+    assert done.code == 0, done.err
+    assert "profiles -> list 1, with 3 entries of people" in done.out
+    assert "everything is delivered once more" in done.out
+    assert command.people() == {"others": {"added_by_us": 2}}
+    again = mirror("ada bob")
+    assert again.counts == {"read": 2, "added": 2}
+    assert "only takes stock of 2 people" in again.log
+    mirror("ada")
+    assert mirror.members() == "ada bob cyd", "who was found on the list is not ours"
+    mirror("ada", "others", list_id=2)
+    assert mirror.members(2) == "ada"
+
+
+def test_whom_we_unsubscribed_cannot_be_brought_back_once_that_is_forgotten(
+    mirror: Mirror, command: Command
+) -> None:
+    mirror("ada bob")
+    mirror("ada")
+    assert command("forget", "--stream", "profiles", "--yes").code == 0
+
+    outcome = mirror("ada bob")
+
+    assert outcome.codes == {address("bob"): "OPTED_OUT"}
+    assert mirror.members() == "ada"
+
+
+def test_a_stream_that_is_no_more_lets_its_people_go_once_it_is_forgotten(
+    mirror: Mirror, command: Command
+) -> None:
+    mirror("ada bob")
+    mirror("bob", "closed")
+    mirror("ada")
+    assert mirror.members() == "ada bob"
+
+    assert command("forget", "--stream", "closed", "--yes").code == 0
+
+    mirror("ada")
+    assert mirror.members() == "ada"
+
+
+def test_a_stream_is_forgotten_by_its_name_in_the_other_unicode_form(
+    mirror: Mirror, command: Command
+) -> None:
+    stream = "Clientèle"
+    mirror("ada", unicodedata.normalize("NFD", stream))
+    assert command("forget", "--stream", stream, "--yes").code == 0
+    assert command.people() == {}
+
+
+def test_a_connection_is_forgotten_with_all_that_is_known_of_it(
+    mirror: Mirror, command: Command, ledger_url: str
+) -> None:
+    mirror("ada bob cyd")
+    mirror("ada", "others", list_id=2, sync_mode="create_only")
+    with ledger(ledger_url) as db:
+        key = db.exec_driver_sql("SELECT key FROM ledger").scalar()
+
+    done = command("forget", "--connection", mirror.sandbox.url, "--yes")
+
+    assert done.code == 0, done.err
+    assert "its 2 segments" in done.out
+    with ledger(ledger_url) as db:
+        for table in ("account", "run", "import", "segment", "member", "existing"):
+            assert db.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0, table  # noqa: S608
+        assert db.exec_driver_sql("SELECT key FROM ledger").scalar() == key
+    assert "only takes stock" in mirror("ada bob").log
+    assert mirror.members() == "ada bob cyd"
+
+
+def test_of_two_connections_with_the_same_list_one_must_be_named(
+    mirror: Mirror, command: Command
+) -> None:
+    mirror("ada bob cyd")
+    other = mirror.sandbox.url.replace("127.0.0.1", "localhost")
+    mirror("ada bob", api_url=other)
+
+    done = command("forget", "--list", "1", "--yes")
+    assert done.code == 1
+    assert f"name one with --connection: {mirror.sandbox.url}, {other}." in done.err
+
+    assert command("forget", "--list", "1", "--connection", other, "--yes").code == 0
+    segments = {one["identity"]: one["segments"] for one in command.json()["connections"]}
+    assert len(segments[mirror.sandbox.url]) == 1
+    assert segments[other] == []
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("--list 9", "no such stream or list"),
+        ("--list 2 --stream profiles", "no such stream or list"),
+        ("--connection elsewhere", "no such connection. It knows: http://127.0.0.1"),
+    ],
+)
+def test_what_the_ledger_does_not_know_is_an_error(
+    load: TargetRunner, command: Command, ledger_url: str, what: str, says: str
+) -> None:
+    load([schema(), *people(1), state(1)], ledger_url=ledger_url).succeeded()
+    done = command("forget", *what.split(), "--yes")
+    assert done.code == 1
+    assert says in done.err
+
+
+def test_nothing_is_forgotten_while_a_run_goes_on(
+    sandbox: SandboxServer, load: ForkedTargetRunner, command: Command, ledger_url: str
+) -> None:
+    ways: tuple[tuple[str, ...], ...] = (
+        ("--person", "-"),
+        ("--list", "1", "--yes"),
+        ("--connection", sandbox.url, "--yes"),
+    )
+    with going_on(load, sandbox, ledger_url=ledger_url):
+        for way in ways:
+            done = command("forget", *way, stdin="person3@example.com\n")
+            assert done.code == 1
+            assert "wait until it has ended" in done.err
+        wait_for(lambda: command.people() == {"profiles": {"delivered": 10}})
+    for way in ways:
+        done = command("forget", *way, stdin="person3@example.com\n")
+        assert done.code == 0, done.err
+
+
+def test_one_is_asked_on_a_terminal_and_must_say_yes_elsewhere(
+    load: TargetRunner, tmp_path: Path
+) -> None:
+    load([schema(), *people(3), state(1)]).succeeded()
+    command = Command(tmp_path, None)
+
+    done = command.as_script("forget", "--list", "1")
+    assert done.code == 1
+    assert "say --yes. Nothing was forgotten." in done.err
+
+    here, terminal = pty.openpty()
+    try:
+        for answer, code, left in (("", 1, 1), ("n", 1, 1), ("y", 0, 0)):
+            os.write(here, f"{answer}\n".encode())
+            done = command.as_script("forget", "--list", "1", stdin=terminal)
+            assert done.code == code
+            assert "profiles -> list 1, with 3 entries of people" in done.out
+            assert len(command.people()) == left
+    finally:
+        os.close(here)
+        os.close(terminal)
+
+
+def test_what_was_in_flight_does_not_bring_a_forgotten_stream_back(
+    start_sandbox: Any, target_for: Any, command: Command, ledger_url: str
+) -> None:
+    """Not even under a number that a new stream has got."""
+    sandbox = start_sandbox(latency=1)
+    load = target_for(sandbox)
+    kill_in_flight(load, sandbox, ledger_url)
+    assert command.connection()["in_flight"][0]["contacts"] == 10
+    assert "1 imports with 10 contacts" in command("show").out
+
+    assert command("forget", "--stream", "profiles", "--yes").code == 0
+    load([schema("new"), record("new@example.com", "new"), state(1)], ledger_url=ledger_url)
+
+    assert command.people() == {"new": {"delivered": 1}}
+
+
+def kill_in_flight(load: ForkedTargetRunner, sandbox: SandboxServer, ledger_url: str) -> None:
+    """A mirror's run that is killed when ActiveCampaign has accepted its import."""
+    run = load.start(
+        checkpoint_seconds=0.1, ledger_url=ledger_url, sync_mode="mirror", complete_stream=True
+    )
+    run.feed([schema(), *people(10)])
+    wait_for(lambda: len(sandbox.requests(path="/api/3/import/info")) > 0)
+    run.kill()
+    run.wait()
+
+
+# forget --person
+
+
+def traces(folder: Path, *texts: bytes) -> int:
+    """How often texts stand in the ledger's files."""
+    contents = [path.read_bytes() for path in folder.glob(f"{LEDGER}*")]
+    return sum(content.count(text) for content in contents for text in texts)
+
+
+def hash_of(url: str, identity: str, person: str) -> bytes:
+    with ledger(url) as db:
+        key = bytes(db.exec_driver_sql("SELECT key FROM ledger").scalar_one())
+    return person_hash(key, identity, person)
+
+
+def test_a_person_is_forgotten_everywhere_and_no_one_else(
+    mirror: Mirror, command: Command, ledger_url: str
+) -> None:
+    names = "ada bob cyd"
+    other = mirror.sandbox.url.replace("127.0.0.1", "localhost")
+    mirror(names)
+    mirror(names, "others", list_id=2)
+    mirror(names, api_url=other)
+    mirror(names, "index", list_id=3, sync_mode="update_only")
+
+    done = command("forget", "--person", "-", stdin=" Ada@Example.COM\n")
+
+    assert done.code == 0, done.err
+    assert "Forgotten in 5 places: 4 segments, 1 indexes of contacts, 0 imports" in done.out
+    for connection in command.json()["connections"]:
+        assert all(sum(one["people"].values()) == 2 for one in connection["segments"])
+    first = command.json()["connections"][0]
+    assert first["existing"]["contacts"] == 2
+    again = command("forget", "--person", "-", stdin="ada@example.com\n")
+    assert (again.code, again.out[:21]) == (0, "Forgotten in 0 places")
+    outcome = mirror(names)
+    assert outcome.counts["unchanged"] == 2, "the source has the person still"
+
+
+def test_no_trace_of_a_forgotten_person_stays_in_the_files(
+    load: TargetRunner, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / LEDGER}"
+    mirror = Mirror(load, sandbox)
+    crowd = " ".join(f"p{number}" for number in range(1_000))
+    mirror(f"{crowd} ada", batch_size_rows=50)
+    mirror(crowd, batch_size_rows=50)
+    mirror(f"{crowd} ada", batch_size_rows=50)
+    mirror("ada", "index", list_id=2, sync_mode="update_only")
+    ada = [b"ada@example.com", hash_of(url, sandbox.url, "ada@example.com")]
+    p500 = [b"p500@example.com", hash_of(url, sandbox.url, "p500@example.com")]
+    assert traces(tmp_path, ada[0]) > 0
+    assert traces(tmp_path, ada[1]) > 1
+
+    done = Command(tmp_path, None)("forget", "--person", "-", stdin="ada@example.com")
+
+    assert done.code == 0, done.err
+    assert traces(tmp_path, *ada) == 0
+    assert traces(tmp_path, p500[0]) > 0
+    assert traces(tmp_path, p500[1]) > 1
+
+
+def test_of_those_who_left_a_mirror_no_address_stays(
+    load: TargetRunner, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    mirror = Mirror(load, sandbox)
+    mirror("ada bob")
+    mirror("ada")
+
+    assert Command(tmp_path, None)("vacuum").code == 0
+
+    assert traces(tmp_path, b"ada@example.com") > 0
+    assert traces(tmp_path, b"bob@example.com") == 0
+    mirror("ada bob")
+    mirror("ada")
+    assert mirror.members() == "ada", "back, and gone again"
+
+
+def test_a_person_in_flight_is_forgotten_too(
+    start_sandbox: Any, target_for: Any, command: Command, ledger_url: str, tmp_path: Path
+) -> None:
+    sandbox = start_sandbox(latency=1)
+    load = target_for(sandbox)
+    kill_in_flight(load, sandbox, ledger_url)
+    person = b"person3@example.com"
+    hashed = hash_of(ledger_url, sandbox.url, person.decode())
+
+    done = command("forget", "--person", "-", stdin=person.decode())
+
+    assert "0 segments, 0 indexes of contacts, 1 imports in flight" in done.out
+    assert command.connection()["in_flight"][0]["contacts"] == 9
+    assert traces(tmp_path, person, hashed) == 0
+    mirror = {"sync_mode": "mirror", "complete_stream": True, "ledger_url": ledger_url}
+    outcome = load([schema(), *people(10)[4:], state(1)], **mirror).succeeded()
+    assert outcome.counts == {"read": 6, "unchanged": 6}
+    assert command.people() == {"profiles": {"added_by_us": 9}}
+    assert traces(tmp_path, person, hashed) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code"),
+    [
+        (["--person", "ada@example.com"], "", 2),
+        (["--person=ada@example.com"], "", 2),
+        (["--person", "-", "--list", "1"], "ada@example.com", 2),
+        (["--person", "-"], "", 1),
+        (["--person", "-"], "ada", 1),
+        (["--person", "-"], "ada@example.com\nbob@example.com\n", 1),
+        ([], "", 2),
+    ],
+)
+def test_an_address_is_taken_from_standard_input_only_and_never_printed(
+    load: TargetRunner, tmp_path: Path, arguments: list[str], stdin: str, code: int
+) -> None:
+    load([schema(), record("ada@example.com"), state(1)]).succeeded()
+    command = Command(tmp_path, None)
+
+    done = command("forget", *arguments, stdin=stdin)
+
+    assert done.code == code
+    assert "ada" not in done.out + done.err
+    assert command.people() == {"profiles": {"delivered": 1}}
+
+
+def test_files_that_were_set_aside_are_named_as_they_may_hold_the_person(
+    load: TargetRunner, tmp_path: Path
+) -> None:
+    (tmp_path / LEDGER).write_bytes(b"no ledger" * 100)
+    load([schema(), record("ada@example.com"), state(1)]).succeeded()
+
+    done = Command(tmp_path, None)("forget", "--person", "-", stdin="ada@example.com")
+
+    assert f"may hold the person too, delete them: {LEDGER}.damaged-" in done.out
+
+
+# vacuum
+
+
+def test_vacuum_touches_no_other_table_of_a_shared_database(
+    sandbox: SandboxServer, load: TargetRunner, postgres: postgres_server.PostgresServer
+) -> None:
+    url = emptied(postgres)
+    load([schema(), *people(3), state(1)], ledger_url=url).succeeded()
+    place = "SELECT pg_relation_filenode('theirs'), pg_relation_filenode(:ours)"
+    place = place.replace(":ours", f"'{SCHEMA}.member'")
+    with database(url) as db:
+        db.exec_driver_sql("CREATE TABLE theirs (id INTEGER)")
+        theirs, ours = db.exec_driver_sql(place).one()
+
+    done = Command(load.folder, url)("vacuum")
+
+    assert done.code == 0, done.err
+    assert re.fullmatch(r"[\d.]+ kB before, [\d.]+ kB now\.\n", done.out)
+    with database(url) as db:
+        after = db.exec_driver_sql(place).one()
+    assert after[0] == theirs
+    assert after[1] != ours

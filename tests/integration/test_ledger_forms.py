@@ -1,0 +1,343 @@
+"""The ledger's database: old forms, newer forms, other programs', damaged and lost ones."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from target_activecampaign.ledger.schema import VERSION
+from tests.support import postgres_server
+from tests.support.ledgers import LEDGER, SCHEMA, database, emptied, going_on, ledger
+from tests.support.target_runner import people, record, schema, state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.fork_server import ForkedTargetRunner
+    from tests.support.sandbox_server import SandboxServer
+    from tests.support.target_runner import TargetRunner
+
+MIRROR = {"sync_mode": "mirror", "complete_stream": True}
+FIRST_FORM = """
+CREATE TABLE secret (id INTEGER NOT NULL PRIMARY KEY, value {blob} NOT NULL);
+CREATE TABLE run (id VARCHAR NOT NULL PRIMARY KEY, account VARCHAR NOT NULL,
+    host VARCHAR NOT NULL, process VARCHAR NOT NULL, beat FLOAT NOT NULL);
+CREATE TABLE import ({id}, run VARCHAR NOT NULL, batch_id VARCHAR, contacts {blob} NOT NULL);
+CREATE INDEX ix_import_run ON import (run);
+CREATE TABLE delivered (account VARCHAR NOT NULL, person {blob} NOT NULL, digest {blob} NOT NULL,
+    PRIMARY KEY (account, person))
+"""
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[postgres_server.PostgresServer]:
+    postgres_server.require()
+    with postgres_server.PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def warehouse(postgres: postgres_server.PostgresServer) -> str:
+    """An empty database on PostgreSQL."""
+    return emptied(postgres)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / LEDGER}"
+    url: str = request.getfixturevalue("warehouse")
+    return url
+
+
+def statuses(sandbox: SandboxServer) -> list[int]:
+    """Everyone's status on list 1."""
+    return [one["lists"]["1"] for one in sandbox.export()]
+
+
+# Forms
+
+
+def test_a_ledger_of_the_first_form_is_taken_over_with_its_key(
+    sandbox: SandboxServer, load: TargetRunner, ledger_url: str
+) -> None:
+    key = secrets.token_bytes(32)
+    with database(ledger_url) as db:
+        sqlite = db.dialect.name == "sqlite"
+        blob = "BLOB" if sqlite else "BYTEA"
+        number = "id INTEGER NOT NULL PRIMARY KEY" if sqlite else "id SERIAL PRIMARY KEY"
+        for statement in FIRST_FORM.format(blob=blob, id=number).split(";"):
+            db.exec_driver_sql(statement)
+        a = {"key": key, "account": load.config["api_url"], "host": socket.gethostname()}
+        for statement in (
+            "INSERT INTO secret VALUES (1, :key)",
+            "INSERT INTO run VALUES ('20250101T000000-0000', :account, :host, '999999999', 0)",
+            "INSERT INTO import (run, batch_id, contacts) VALUES ('20250101T000000-0000', 'x', '')",
+            "INSERT INTO delivered VALUES (:account, :key, :key)",
+        ):
+            db.execute(sa.text(statement), a)
+
+    first = load([schema(), *people(30), state("end")], ledger_url=ledger_url).succeeded()
+    assert first.counts == {"read": 30, "added": 30}
+    again = load([schema(), *people(31), state("end")], ledger_url=ledger_url).succeeded()
+    assert again.counts == {"read": 31, "added": 1, "unchanged": 30}
+    with ledger(ledger_url) as db:
+        assert db.exec_driver_sql("SELECT version, key FROM ledger").all() == [(VERSION, key)]
+        assert not {"secret", "delivered"} & set(sa.inspect(db).get_table_names())
+
+
+def test_a_ledger_of_the_second_form_is_taken_over_with_all_it_knows(
+    sandbox: SandboxServer, load: TargetRunner, ledger_url: str
+) -> None:
+    load([schema(), *people(3), state("end")], ledger_url=ledger_url).succeeded()
+    with ledger(ledger_url) as db:
+        db.exec_driver_sql("ALTER TABLE segment DROP COLUMN mapping")
+        db.exec_driver_sql("ALTER TABLE member DROP COLUMN raw")
+        db.exec_driver_sql("ALTER TABLE import DROP COLUMN confirmed")
+        db.exec_driver_sql("DROP TABLE sighting")
+        db.exec_driver_sql("UPDATE ledger SET version = 2")
+    again = load([schema(), *people(4), state("end")], ledger_url=ledger_url).succeeded()
+    assert again.counts == {"read": 4, "added": 1, "unchanged": 3}
+    with ledger(ledger_url) as db:
+        assert db.exec_driver_sql("SELECT version FROM ledger").scalar() == VERSION
+        assert db.exec_driver_sql("SELECT mapping FROM segment").scalar() == "{}"
+
+
+def test_a_ledger_of_a_newer_form_is_left_alone(
+    sandbox: SandboxServer, load: TargetRunner, ledger_url: str
+) -> None:
+    load([schema(), *people(3), state("end")], ledger_url=ledger_url).succeeded()
+    with ledger(ledger_url) as db:
+        db.exec_driver_sql("UPDATE ledger SET version = 99")
+
+    outcome = load([schema(), *people(5), state("end")], ledger_url=ledger_url)
+
+    assert outcome.code == 1
+    assert "form 99" in outcome.log
+    assert outcome.log.splitlines()[-1].endswith("update target-activecampaign.")
+    assert outcome.states == []
+    assert len(sandbox.export()) == 3
+    with ledger(ledger_url) as db:
+        assert db.exec_driver_sql("SELECT version FROM ledger").scalar() == 99
+
+
+# Other programs
+
+
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+@pytest.mark.parametrize("table", ["ledger (version, key)", "secret (id, value)", "orders (id)"])
+def test_the_database_of_another_program_stays_as_it_is(
+    load: TargetRunner, table: str, journal_mode: str
+) -> None:
+    path = load.folder / "books.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA journal_mode = {journal_mode}")
+        db.execute(f"CREATE TABLE {table}")
+        db.commit()
+    before = path.read_bytes()
+
+    outcome = load([schema(), *people(3), state("end")], ledger_url=f"sqlite:///{path}")
+
+    assert outcome.code == 1
+    assert "belongs to another program" in outcome.log.splitlines()[-1]
+    assert path.read_bytes() == before
+    assert list(load.folder.glob("books.db?*")) == []
+
+
+def test_a_ledger_lives_beside_tables_of_the_same_names(
+    sandbox: SandboxServer, load: TargetRunner, warehouse: str
+) -> None:
+    """Even beside ones that have all the names of the first form."""
+    names = ("ledger", "account", "run", "import", "segment", "member", "sighting", "existing")
+    theirs = (*names, "secret", "delivered")
+    with database(warehouse) as db:
+        db.exec_driver_sql("CREATE TABLE customer (id INTEGER PRIMARY KEY)")
+        for name in theirs:
+            db.exec_driver_sql(f"CREATE TABLE {name} (id INTEGER REFERENCES customer, note TEXT)")
+            db.execute(sa.table(name, sa.column("note")).insert().values(note="theirs"))
+
+    load([schema(), *people(30), state("end")], ledger_url=warehouse).succeeded()
+    again = load([schema(), *people(30), state("end")], ledger_url=warehouse).succeeded()
+
+    assert again.counts == {"read": 30, "unchanged": 30}
+    with database(warehouse) as db:
+        for name in theirs:
+            rows = db.execute(sa.select("*").select_from(sa.table(name)))
+            assert rows.all() == [(None, "theirs")]
+        inspector = sa.inspect(db)
+        assert set(inspector.get_table_names(SCHEMA)) == set(names)
+        assert set(inspector.get_table_names("public")) == {"customer", *theirs}
+
+
+def test_a_user_who_may_not_make_the_schema_is_told_who_can(
+    sandbox: SandboxServer, load: TargetRunner, warehouse: str
+) -> None:
+    with database(warehouse) as db:
+        db.exec_driver_sql("DROP ROLE IF EXISTS loader")
+        db.exec_driver_sql("CREATE ROLE loader LOGIN")
+    url = warehouse.replace("test:test@", "loader:hush-hush@")
+
+    outcome = load([schema(), *people(3), state("end")], ledger_url=url)
+
+    assert outcome.code == 1
+    remedy = "CREATE SCHEMA activecampaign_ledger AUTHORIZATION loader"
+    assert remedy in outcome.log.splitlines()[-1]
+    assert "hush-hush" not in outcome.log
+    with database(warehouse) as db:
+        db.exec_driver_sql(remedy)
+    load([schema(), *people(3), state("end")], ledger_url=url).succeeded()
+    with database(warehouse) as db:
+        db.exec_driver_sql("DROP OWNED BY loader")
+
+
+# Damaged and lost
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(secrets.token_bytes(5_000))
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def overwrite_pages(path: Path, text: bytes) -> None:
+    """Overwrite all pages that have a text: the one in use, and copies in ones that are free."""
+    content = path.read_bytes()
+    pages = [content[start : start + 4096] for start in range(0, len(content), 4096)]
+    assert any(text in page for page in pages)
+    path.write_bytes(b"".join(b"\xff" * 4096 if text in page else page for page in pages))
+
+
+def lost(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("harm", [garbage, truncated, lost])
+def test_a_mirror_without_its_ledger_only_takes_stock(
+    sandbox: SandboxServer, load: TargetRunner, harm: Any
+) -> None:
+    load([schema(), *people(30), state(1)], **MIRROR).succeeded()
+    path = load.folder / LEDGER
+    harm(path)
+
+    outcome = load([schema(), *people(25), state(2)], **MIRROR).succeeded()
+
+    assert "only takes stock of 25 people" in outcome.log
+    assert statuses(sandbox) == [1] * 30
+    aside = list(load.folder.glob(f"{LEDGER}.damaged-*"))
+    if harm is lost:
+        assert aside == []
+    else:
+        assert f"{LEDGER} is DAMAGED" in outcome.log
+        assert aside[0].name in outcome.log
+        assert aside[0].stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o600
+    again = load([schema(), *people(24), state(3)], **MIRROR).succeeded()
+    assert "DAMAGED" not in again.log
+    assert statuses(sandbox) == [1] * 30, "whom the new ledger found on the list is not ours"
+
+
+def test_damage_that_shows_during_a_run_ends_it_and_the_next_takes_stock(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    load([schema(), *people(1_000), state(1)], **MIRROR).succeeded()
+    overwrite_pages(load.folder / LEDGER, b"person567@")
+
+    outcome = load([schema(), *people(990), state(2)], **MIRROR)
+
+    assert outcome.code == 1
+    assert "is damaged" in outcome.log.splitlines()[-1]
+    assert "run again" in outcome.log.splitlines()[-1]
+    assert "is DAMAGED. It is set aside as " in outcome.log
+    assert outcome.states == []
+    assert statuses(sandbox) == [1] * 1_000
+
+    again = load([schema(), *people(990), state(3)], **MIRROR).succeeded()
+
+    assert "only takes stock of 990 people" in again.log
+    assert again.states == [3]
+    assert statuses(sandbox) == [1] * 1_000
+
+
+def test_damage_in_what_was_in_flight_does_not_stop_every_run_after_it(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    load([schema(), *people(3), state(1)]).succeeded()
+    (batch,) = sandbox.imports()
+    with ledger(f"sqlite:///{load.folder / LEDGER}") as db:
+        db.exec_driver_sql("UPDATE run SET finished = NULL, host = '', beat = 0")
+        left = "INSERT INTO import SELECT 1, id, started, :batch, x'93C0', NULL FROM run"
+        db.execute(sa.text(left), {"batch": batch["batch"]})
+
+    outcome = load([schema(), *people(4), state(2)])
+    assert outcome.code == 1
+    assert "is damaged" in outcome.log.splitlines()[-1]
+
+    again = load([schema(), *people(4), state(3)]).succeeded()
+    assert again.states == [3]
+    assert len(sandbox.export()) == 4
+
+
+# What a killed run leaves
+
+
+def test_all_files_of_a_ledger_are_its_owners_alone(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    with going_on(load, sandbox):
+        files = list(load.folder.glob(f"{LEDGER}*"))
+        assert {path.name.removeprefix(LEDGER) for path in files} == {"", "-wal", "-shm"}
+        assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+
+
+def test_a_stream_is_free_again_once_the_run_that_loads_it_is_killed(
+    sandbox: SandboxServer, load: ForkedTargetRunner, ledger_url: str
+) -> None:
+    with going_on(load, sandbox, ledger_url=ledger_url):
+        during = load([schema(), *people(12), state(1)], ledger_url=ledger_url)
+    after = load([schema(), *people(12), state(1)], ledger_url=ledger_url).succeeded()
+
+    assert during.code == 1
+    assert "is being loaded into list 1 by another run" in during.log.splitlines()[-1]
+    assert after.counts["read"] == 12
+    assert after.states == [1]
+    assert [one["times_imported"] for one in sandbox.export()].count(1) >= 2
+    assert len(sandbox.export()) == 12
+
+
+@pytest.mark.parametrize(
+    ("run", "free"),
+    [
+        (("another-machine", "1:", 10), False),
+        (("another-machine", "1:", 400), True),
+        ((socket.gethostname(), f"{os.getpid()}:1", 0), True),
+    ],
+    ids=["another machine", "another machine that is silent", "a number that came back"],
+)
+def test_whether_another_run_goes_on_is_told_by_its_process_or_its_beat(
+    load: TargetRunner, ledger_url: str, run: tuple[str, str, float], free: bool
+) -> None:
+    host, process, silent = run
+    load([schema(), record("a@example.com"), state(1)], ledger_url=ledger_url).succeeded()
+    with ledger(ledger_url) as db:
+        # Where the number of a process means something stands behind it.
+        place = db.execute(sa.text("SELECT process FROM run")).scalar_one().rpartition(":")[2]
+        process = f"{process}:{place}"
+        change = "UPDATE run SET host = :host, process = :process, beat = :beat, finished = NULL"
+        values = {"host": host, "process": process, "beat": time.time() - silent}
+        assert db.execute(sa.text(change), values).rowcount == 1
+
+    outcome = load([schema(), record("a@example.com"), state(2)], ledger_url=ledger_url)
+
+    assert (outcome.code, outcome.states) == ((0, [2]) if free else (1, []))
+    assert free or f"process 1 on {host}" in outcome.log.splitlines()[-1]

@@ -1,0 +1,102 @@
+"""Mistakes that people make: each is told in a line, with what to do, and without a traceback."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.mirrors import Mirror, records
+from tests.support.shell import Shell
+from tests.support.target_runner import people, record, schema
+
+if TYPE_CHECKING:
+    from tests.support.fork_server import ForkedTargetRunner
+    from tests.support.sandbox_server import SandboxServer
+    from tests.support.target_runner import TargetRunner
+
+pytestmark = pytest.mark.quick
+
+
+@pytest.fixture
+def shell(load: TargetRunner) -> Shell:
+    return Shell(load.folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "can't be read: No such file or directory."),
+        ('{"sandbox": true,}', "is no valid JSON: see line 1, column 18."),
+        ("[]", "holds no JSON object."),
+        (b"\xff", "is no text in UTF-8."),
+    ],
+)
+def test_a_configuration_that_cannot_be_read(
+    shell: Shell, content: str | bytes | None, told: str
+) -> None:
+    path = shell.folder / "my.json"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    shown = shell("target-activecampaign --config my.json 2>&1 < /dev/null || echo exit $?")
+    where = shown.splitlines()[0]
+    assert where.startswith("Error: The configuration file 'my.json' ")
+    assert where.endswith(told) or "column" in told
+    assert shown.endswith("exit 1\n")
+
+
+def test_variables_that_are_set_and_not_read(shell: Shell) -> None:
+    (shell.folder / "my.json").write_text("{}", "utf-8")
+    command = "target-activecampaign --config my.json 2>&1 < /dev/null || true"
+    shown = shell(command, TARGET_ACTIVECAMPAIGN_API_KEY="abc")
+    told = "The environment has TARGET_ACTIVECAMPAIGN_API_KEY: they are read with --config=ENV"
+    assert told in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ({"type": "RECORD", "stream": "profiles"}, "A RECORD message lacks record."),
+        (
+            {"type": "RECORD", "stream": "profiles", "record": []},
+            "The 'record' of a RECORD message is no JSON object.",
+        ),
+        (record("ada@example.com", "ghosts"), "A record for stream 'ghosts' was encountered"),
+    ],
+)
+def test_a_message_that_is_wrong_is_named_by_its_line(
+    load: TargetRunner, line: dict[str, Any], told: str
+) -> None:
+    outcome = load([schema(), *people(2), line])
+    assert outcome.code == 1
+    assert f"Line 4 of the input: {told}" in outcome.log.splitlines()[-1]
+
+
+def test_a_list_of_any_stream_that_is_not_there_stops_the_run_before_all_others(
+    load: TargetRunner, sandbox: SandboxServer
+) -> None:
+    outcome = load([schema(), *people(2)], streams={"vips": {"list_id": "VIP customer"}})
+    assert outcome.code == 1
+    told = outcome.log.splitlines()[-1]
+    assert "'streams.vips.list_id' is 'VIP customer', but the account has no such list." in told
+    assert "Did you mean 'VIP customers'?" in told
+    assert sandbox.export() == []
+
+
+def test_a_reject_file_is_never_the_whole_of_a_mirror(
+    load: ForkedTargetRunner, sandbox: SandboxServer
+) -> None:
+    mirror = Mirror(load, sandbox)
+    settings = {"complete_stream": True, "streams": {"vips": {"list_id": 2}}}
+    mirror.load([schema(), *records("ada bob cyd dan")], **settings).succeeded()
+    outcome = mirror.load([schema(), *records("ada bob cyd dan"), record("no one")], **settings)
+    (file,) = outcome.reject_files
+    messages = [json.loads(one) for one in file.read_text("utf-8").splitlines()]
+    messages[1]["record"]["email"] = "eve@example.com"
+
+    again = mirror.load(messages, **settings).succeeded()
+
+    assert mirror.members() == "ada bob cyd dan eve"
+    assert "came out of a reject file" in again.log
+    assert again.warnings == [], "neither of streams that did not come"

@@ -1,0 +1,361 @@
+"""Whoever comes back after we unsubscribed them: brought back only if it was us, and only us."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.mirrors import (
+    CONTACT_LISTS,
+    DAY_SECONDS,
+    UNSUBSCRIBED,
+    Mirror,
+    address,
+    mirrored,
+    records,
+    wait_for,
+    whole,
+)
+from tests.support.target_runner import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.fork_server import ForkedTargetRunner
+    from tests.support.sandbox_server import SandboxServer
+    from tests.support.target_runner import Outcome, TargetRunner
+
+pytestmark = pytest.mark.quick
+
+SUBSCRIBE = {"method": "POST", "path": CONTACT_LISTS}
+
+
+@pytest.fixture
+def mirror(load: TargetRunner, sandbox: SandboxServer) -> Iterator[Mirror]:
+    """A list of ada, which bob has left by our doing."""
+    mirror = Mirror(load, sandbox)
+    mirror("ada bob")
+    mirror("ada")
+    assert mirror.members(status=UNSUBSCRIBED) == "bob"
+    yield mirror
+    mirror.assert_no_address_was_printed()
+
+
+def resubscribed(mirror: Mirror) -> int:
+    """How often the endpoint was asked that undoes an opt-out."""
+    return mirror.asked(**SUBSCRIBE)
+
+
+def back(mirror: Mirror) -> Outcome:
+    """A run with bob in the stream again, and a value of his that is new."""
+    return mirror.load(whole("ada bob", first_name="Back")).succeeded()
+
+
+def is_ours(mirror: Mirror, name: str) -> bool:
+    """Whether someone leaves when the stream has them no more."""
+    mirror("ada")
+    return name not in mirror.members().split()
+
+
+def assert_held_back(mirror: Mirror, outcome: Outcome) -> None:
+    """Bob stays off, is listed, and is never asked for: not by this run, nor by later ones."""
+    for run in (outcome, back(mirror), mirror.load(whole("ada bob", first_name="Bob"))):
+        assert run.code == 0
+        assert mirror.members(status=UNSUBSCRIBED) == "bob"
+        assert mirror.person("bob")["first_name"] == "Bob"
+        (path,) = run.report["reject_files"].values()
+        written = (run.folder / path).read_text("utf-8")
+        assert written.count('"OPTED_OUT"') == 1
+        assert address("bob") in written
+        assert run.counts["rejected"] == 1
+    assert resubscribed(mirror) == 0
+
+
+# Back
+
+
+def test_who_is_back_in_the_stream_is_back_on_the_list(mirror: Mirror) -> None:
+    outcome = back(mirror)
+    assert mirror.members() == "ada bob"
+    assert mirror.person("bob")["first_name"] == "Back"
+    assert outcome.counts == {"read": 2, "changed": 2}
+    assert outcome.codes == {}
+    assert resubscribed(mirror) == 1
+    membership = mirror.sandbox.memberships(address("bob"))["1"]
+    assert membership["sourceid"] == "4", "as re-subscribing is to be marked"
+
+
+def test_who_is_back_as_they_were_is_sent_all_the_same(mirror: Mirror) -> None:
+    outcome = mirror("ada bob")
+    assert mirror.members() == "ada bob"
+    assert outcome.counts == {"read": 2, "changed": 1, "unchanged": 1}
+    assert mirror("ada bob").counts == {"read": 2, "unchanged": 2}
+    assert resubscribed(mirror) == 1
+
+
+def test_people_may_come_and_go(mirror: Mirror) -> None:
+    for _ in range(2):
+        mirror("ada bob")
+        assert mirror.members() == "ada bob"
+        mirror("ada")
+        assert mirror.members(status=UNSUBSCRIBED) == "bob"
+        mirror.sandbox.advance(DAY_SECONDS)
+    assert resubscribed(mirror) == 2
+
+
+def test_who_comes_back_days_later_is_back(mirror: Mirror) -> None:
+    mirror.sandbox.advance(90 * DAY_SECONDS)
+    back(mirror)
+    assert mirror.members() == "ada bob"
+    assert is_ours(mirror, "bob")
+
+
+def test_someone_may_come_back_in_another_stream_of_the_list(mirror: Mirror) -> None:
+    outcome = mirror.load([*whole("ada"), *whole("bob", "vip")]).succeeded()
+    assert mirror.members() == "ada bob"
+    assert outcome.counts == {"read": 2, "unchanged": 1, "added": 1}
+    mirror.load([*whole("ada"), *whole("cyd", "vip")]).succeeded()
+    assert mirror.members() == "ada cyd", "and leaves with that one"
+
+
+@pytest.mark.parametrize("stream", ["profiles", "vip"])
+def test_who_left_both_streams_of_a_list_may_come_back_in_either(
+    mirror: Mirror, stream: str
+) -> None:
+    mirror.load([*whole("ada cyd"), *whole("cyd dan", "vip")]).succeeded()
+    mirror.load([*whole("ada"), *whole("dan", "vip")]).succeeded()
+    people = {"profiles": "ada", "vip": "dan"}
+    outcome = mirror(f"{people[stream]} cyd", stream)
+    assert mirror.members() == "ada cyd dan"
+    assert outcome.counts == {"read": 2, "unchanged": 1, "changed": 1}
+
+
+@pytest.mark.parametrize("mode", ["upsert", "update_only"])
+def test_someone_may_come_back_in_another_mode(mirror: Mirror, mode: str) -> None:
+    mirror("ada bob", sync_mode=mode)
+    assert mirror.members() == "ada bob"
+    assert resubscribed(mirror) == 1
+
+
+def test_someone_twice_in_the_stream_comes_back_once(mirror: Mirror) -> None:
+    twice = [*records("bob"), *records("ada"), *records("Bob", first_name="Last")]
+    outcome = mirror.load([schema(), *twice], complete_stream=True).succeeded()
+    assert mirror.members() == "ada bob"
+    assert mirror.person("bob")["first_name"] == "Last"
+    assert outcome.counts == {"read": 3, "merged": 1, "changed": 1, "unchanged": 1}
+    assert resubscribed(mirror) == 1
+
+
+# What happened meanwhile
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"campaign": 5}, {"reason": "too many mails"}, {"automation": 3}, {"message": 7}],
+    ids=lambda how: next(iter(how)),
+)
+def test_who_has_opted_out_since_is_held_back(mirror: Mirror, how: dict[str, Any]) -> None:
+    mirror.sandbox.opt_out(address("bob"), 1, **how)
+    assert_held_back(mirror, back(mirror))
+
+
+def test_an_opt_out_of_another_day_needs_no_other_trace(mirror: Mirror) -> None:
+    mirror.sandbox.advance(DAY_SECONDS)
+    mirror.sandbox.opt_out(address("bob"), 1)
+    assert_held_back(mirror, back(mirror))
+
+
+def test_who_was_subscribed_again_and_opted_out_is_held_back(mirror: Mirror) -> None:
+    mirror.sandbox.advance(DAY_SECONDS)
+    mirror.sandbox.resubscribe(address("bob"), 1)
+    mirror.sandbox.advance(DAY_SECONDS)
+    mirror.sandbox.opt_out(address("bob"), 1)
+    assert_held_back(mirror, back(mirror))
+
+
+def test_who_opted_out_while_our_import_waited_is_held_back(
+    mirror: Mirror, load: ForkedTargetRunner
+) -> None:
+    back(mirror)
+    mirror.sandbox.fault("queue_slow", seconds=1)
+    imports = len(mirror.sandbox.imports())
+    run = load.start(whole("ada", first_name="Back"))
+    wait_for(lambda: len(mirror.sandbox.imports()) > imports)
+    mirror.sandbox.opt_out(address("bob"), 1, campaign=5)
+    run.wait().succeeded()
+    mirror.sandbox.clear_faults()
+    outcome = mirror.load(whole("ada bob", first_name="Again")).succeeded()
+    assert outcome.codes == {address("bob"): "OPTED_OUT"}
+    assert mirror.members(status=UNSUBSCRIBED) == "bob"
+    assert mirror.person("bob")["first_name"] == "Back"
+    assert resubscribed(mirror) == 1, "only by the first return"
+
+
+def test_who_opted_out_before_our_import_was_sent_again_is_held_back(
+    start_sandbox: Any, target_for: Callable[[SandboxServer], ForkedTargetRunner]
+) -> None:
+    sandbox = start_sandbox(latency=0.5)
+    load = target_for(sandbox)
+    mirror = Mirror(load, sandbox)
+    mirror("ada bob")
+    sandbox.fault("queue_failed", times=1)
+    imports = len(sandbox.imports())
+    run = load.start(whole("ada"))
+    wait_for(lambda: len(sandbox.imports()) > imports)
+    sandbox.opt_out(address("bob"), 1)
+    sandbox.advance(DAY_SECONDS)
+    assert run.wait().succeeded().report["left"] == 1
+    assert mirror("ada bob").codes == {address("bob"): "OPTED_OUT"}
+    assert mirror.members(status=UNSUBSCRIBED) == "bob"
+
+
+def test_who_opted_out_before_they_left_the_stream_is_held_back(mirror: Mirror) -> None:
+    mirror.sandbox.opt_out(address("ada"), 1, campaign=5)
+    mirror("cyd")
+    outcome = mirror("ada cyd")
+    assert mirror.members() == "cyd"
+    assert outcome.codes == {address("ada"): "OPTED_OUT"}
+    assert resubscribed(mirror) == 0
+
+
+def test_an_opt_out_of_another_list_is_another_matter(mirror: Mirror) -> None:
+    mirror("ada bob", list_id=2)
+    mirror("ada", list_id=2)
+    mirror.sandbox.opt_out(address("bob"), 1, campaign=5)
+    mirror.sandbox.opt_out(address("bob"), 3, campaign=5)
+    mirror("ada bob", list_id=2)
+    assert mirror.members(2) == "ada bob"
+    assert (mirror.members(1, UNSUBSCRIBED), mirror.members(3, UNSUBSCRIBED)) == ("bob", "bob")
+
+
+def test_who_was_deleted_since_is_made_anew(mirror: Mirror) -> None:
+    mirror.sandbox.delete(address("bob"))
+    outcome = back(mirror)
+    assert mirror.members() == "ada bob"
+    assert outcome.codes == {}
+    assert resubscribed(mirror) == 0
+    assert is_ours(mirror, "bob")
+
+
+def test_who_has_subscribed_again_since_is_not_ours(mirror: Mirror) -> None:
+    mirror.sandbox.resubscribe(address("bob"), 1)
+    outcome = back(mirror)
+    assert mirror.person("bob")["first_name"] == "Back"
+    assert outcome.counts == {"read": 2, "changed": 2}
+    assert resubscribed(mirror) == 0
+    assert not is_ours(mirror, "bob")
+
+
+def test_who_has_come_back_is_ours(mirror: Mirror) -> None:
+    back(mirror)
+    assert is_ours(mirror, "bob")
+
+
+def test_others_in_the_import_do_not_wait_for_who_is_held_back(mirror: Mirror) -> None:
+    mirror.sandbox.opt_out(address("bob"), 1, campaign=5)
+    outcome = mirror("ada bob cyd")
+    assert mirror.members() == "ada cyd"
+    assert outcome.counts == {"read": 3, "unchanged": 1, "added": 1, "rejected": 1}
+    assert mirrored(outcome)["left"] == 0
+
+
+def test_a_ledger_that_was_lost_brings_nobody_back(mirror: Mirror) -> None:
+    mirror.lose_ledger()
+    assert_held_back(mirror, mirror.load(whole("ada bob", first_name="Back")))
+
+
+# When the answer is lost
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "reset", "takes_effect": True},
+        {"kind": "reset"},
+        {"kind": "cut"},
+        {"kind": "server_error", "takes_effect": True},
+        {"kind": "server_error"},
+    ],
+    ids=lambda fault: " ".join(str(one) for one in fault.values()),
+)
+def test_an_answer_that_is_lost_ends_right(mirror: Mirror, fault: dict[str, Any]) -> None:
+    mirror.sandbox.fault(**fault, match=SUBSCRIBE, times=1)
+    outcome = back(mirror)
+    assert mirror.members() == "ada bob"
+    assert mirror.person("bob")["first_name"] == "Back"
+    assert outcome.counts == {"read": 2, "changed": 2}
+    took_effect = fault.get("takes_effect") or fault["kind"] == "cut"
+    assert resubscribed(mirror) == (1 if took_effect else 2)
+    assert is_ours(mirror, "bob")
+
+
+def test_an_answer_that_is_lost_undoes_no_opt_out_that_came_after(
+    mirror: Mirror, load: ForkedTargetRunner
+) -> None:
+    mirror.sandbox.fault("slow", seconds=2, takes_effect=True, match=SUBSCRIBE)
+    run = load.start(whole("ada bob", first_name="Back"), request_timeout=1)
+    wait_for(lambda: mirror.members() == "ada bob")
+    mirror.sandbox.opt_out(address("bob"), 1, campaign=5)
+    outcome = run.wait().succeeded()
+    wait_for(lambda: resubscribed(mirror) > 0)  # a request is in the log when it is done
+    assert mirror.members(status=UNSUBSCRIBED) == "bob"
+    assert outcome.codes == {address("bob"): "OPTED_OUT"}
+    assert resubscribed(mirror) == 1
+
+
+def test_an_endpoint_that_never_answers_fails_the_run_and_not_the_person(mirror: Mirror) -> None:
+    mirror.sandbox.fault("server_error", match=SUBSCRIBE)
+    outcome = mirror.load(whole("ada bob", first_name="Back"))
+    assert outcome.code == 1
+    assert outcome.rejects == []
+    assert mirror.members(status=UNSUBSCRIBED) == "bob"
+    mirror.sandbox.clear_faults()
+    back(mirror)
+    assert mirror.members() == "ada bob"
+    assert is_ours(mirror, "bob")
+
+
+def test_killed_at_the_request_the_next_run_ends_right(
+    mirror: Mirror, load: ForkedTargetRunner
+) -> None:
+    killed_at_the_request(mirror, load)
+    outcome = back(mirror)
+    assert mirror.members() == "ada bob"
+    assert mirror.person("bob")["first_name"] == "Back"
+    assert outcome.codes == {}
+    assert resubscribed(mirror) == 1
+    assert is_ours(mirror, "bob")
+
+
+def test_killed_at_the_request_an_opt_out_of_the_meantime_stays(
+    mirror: Mirror, load: ForkedTargetRunner
+) -> None:
+    killed_at_the_request(mirror, load)
+    mirror.sandbox.advance(DAY_SECONDS)
+    mirror.sandbox.opt_out(address("bob"), 1)
+    outcome = back(mirror)
+    assert outcome.codes == {address("bob"): "OPTED_OUT"}
+    assert mirror.members(status=UNSUBSCRIBED) == "bob"
+    assert resubscribed(mirror) == 1
+
+
+def test_killed_at_the_request_a_subscription_of_the_meantime_is_the_persons_own(
+    mirror: Mirror, load: ForkedTargetRunner
+) -> None:
+    killed_at_the_request(mirror, load)
+    mirror.sandbox.advance(DAY_SECONDS)
+    mirror.sandbox.resubscribe(address("bob"), 1)
+    back(mirror)
+    assert not is_ours(mirror, "bob")
+
+
+def killed_at_the_request(mirror: Mirror, load: ForkedTargetRunner) -> None:
+    """A run that was killed when bob was on the list again, before it could know that."""
+    mirror.sandbox.fault("slow", seconds=0.5, takes_effect=True, match=SUBSCRIBE)
+    run = load.start(whole("ada bob", first_name="Back"))
+    wait_for(lambda: mirror.members() == "ada bob")
+    run.kill()
+    run.wait()
+    mirror.sandbox.clear_faults()
+    wait_for(lambda: resubscribed(mirror) == 1)  # a request is in the log when it is done

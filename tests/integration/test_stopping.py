@@ -1,0 +1,355 @@
+"""Signals: what was read is settled, its STATE written, and the exit code says which signal."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_activecampaign.account.account import QUESTIONS_AT_ONCE
+from tests.support.fork_server import ForkedTargetRunner, ForkServer
+from tests.support.target_runner import batch, lines, people, record, schema, state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.sandbox_server import SandboxServer
+    from tests.support.target_runner import TargetRunner
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_reading_settles_what_was_read(
+    sandbox: SandboxServer, load: TargetRunner, signum: signal.Signals
+) -> None:
+    data = lines([schema(), *people(1200), state({"n": 1200})])
+    with _started(load) as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.flush()
+        _wait_for(lambda: len(sandbox.export()) >= 1000)
+        target.send_signal(signum)
+        out, err = target.communicate(timeout=30)
+    outcome = load.outcome(target.returncode, out, err, data)
+    assert outcome.code == 128 + signum
+    assert outcome.states == [{"n": 1200}]
+    assert len(sandbox.export()) == 1200
+    assert outcome.report["outcome"] == "stopped"
+    (page,) = (outcome.folder / "reports").glob("run-*.html")
+    assert 'class="verdict partly"' in page.read_text("utf-8"), "it is not as bad as a failure"
+
+
+IMPORT = "/api/3/import/bulk_import"
+SLOW = {"kind": "slow", "seconds": 1.5, "match": {"method": "POST", "path": IMPORT}}
+PHASES: dict[str, dict[str, Any]] = {
+    "waiting for a slot": {"settings": {"requests_per_second": 2}},
+    "posting, before it takes effect": {"fault": {**SLOW, "takes_effect": False}},
+    "posting, after it took effect": {"fault": {**SLOW, "takes_effect": True}},
+    "asking": {"options": {"latency": 2}},
+    "at the end": {"options": {"latency": 2}, "close": True},
+}
+IMPATIENT = {
+    "target_activecampaign.delivery.delivery._SILENCE_SECONDS": 0.5,
+    "target_activecampaign.delivery.delivery._SILENCE_LOOK_SECONDS": 0.1,
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_signal_in_any_phase_settles_what_was_read(
+    start_sandbox: Any, target_for: Any, phase: str
+) -> None:
+    plan = PHASES[phase]
+    sandbox = start_sandbox(**plan.get("options", {}))
+    load = target_for(sandbox)
+    if "fault" in plan:
+        sandbox.fault(**plan["fault"])
+    data = lines([schema(), *people(40), state({"n": 40})])
+    settings = {"checkpoint_seconds": 0.1, "batch_size_rows": 10, **plan.get("settings", {})}
+    with _started(load, **settings) as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.flush()
+        if plan.get("close"):
+            target.stdin.close()
+            target.stdin = None
+        # The log names an import when it is answered; a slow one is under way before.
+        _wait_for(lambda: bool(sandbox.requests(path="/api/3/fields")))
+        if "fault" not in plan:
+            _wait_for(lambda: bool(sandbox.requests(path=IMPORT)))
+        time.sleep(0.4)
+        assert target.poll() is None
+        target.send_signal(signal.SIGTERM)
+        out, err = target.communicate(timeout=60)
+    outcome = load.outcome(target.returncode, out, err, data)
+    assert outcome.code == 128 + signal.SIGTERM, outcome.log
+    assert outcome.states[-1] == {"n": 40}
+    assert len(sandbox.export()) == 40
+
+
+@pytest.mark.parametrize(
+    ("contacts", "loaded"), [(3000, 25), (1500, 300)], ids=["asked about each", "all are read"]
+)
+def test_a_signal_while_it_is_asked_what_contacts_have_leaves_them_to_the_next_run(
+    sandbox: SandboxServer, load: TargetRunner, contacts: int, loaded: int
+) -> None:
+    sandbox.prepare(*({"email": f"person{n}@example.com"} for n in range(contacts)))
+    sandbox.fault("slow", match={"method": "GET", "path": "/api/3/contacts"}, seconds=0.3)
+    data = lines([schema(phone="string"), *people(loaded, phone="1"), state("end")])
+    only_if_empty = {"only_if_empty": ["phone"]}
+    with _started(load, **only_if_empty) as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.close()
+        target.stdin = None
+        _wait_for(lambda: sandbox.faults()[0]["seen"] >= 3)
+        target.send_signal(signal.SIGTERM)
+        out, err = target.communicate(timeout=30)
+    outcome = load.outcome(target.returncode, out, err, data)
+    assert outcome.code == 128 + signal.SIGTERM
+    assert outcome.states == []
+    assert outcome.report["outcome"] == "stopped"
+    assert outcome.report["problem"] is None
+    assert "fault of ours" not in outcome.log
+    assert sandbox.faults()[0]["seen"] <= 3 + 2 * QUESTIONS_AT_ONCE, "nothing more is asked"
+    assert not sandbox.imports()
+
+    sandbox.clear_faults()
+    again = load(data, **only_if_empty).succeeded()
+
+    assert again.counts == {"read": loaded, "added": loaded}
+    assert sum(one["phone"] == "1" for one in sandbox.export()) == loaded
+
+
+def test_a_second_signal_ends_at_once_with_no_state_ahead(
+    start_sandbox: Any, target_for: Any
+) -> None:
+    sandbox = start_sandbox(latency=60)
+    load = target_for(sandbox)
+    data = lines([schema(), *people(3), state(1)])
+    with _started(load, checkpoint_seconds=0.1) as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.flush()
+        _wait_for(lambda: bool(sandbox.requests(path="/api/3/import/bulk_import")))
+        target.send_signal(signal.SIGTERM)
+        time.sleep(2.2)
+        assert target.poll() is None, "it waits for what is in flight"
+        target.send_signal(signal.SIGTERM)
+        out, err = target.communicate(timeout=10)
+    assert target.returncode == 128 + signal.SIGTERM
+    assert out == b""
+    assert b"ending at once" in err
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (signal.SIGINT, signal.SIGTERM),
+        (signal.SIGTERM, signal.SIGINT),
+        (signal.SIGHUP, signal.SIGTERM),
+        (signal.SIGINT, signal.SIGINT),
+    ],
+)
+def test_two_signals_within_two_seconds_are_one(
+    start_sandbox: Any, target_for: Any, first: signal.Signals, second: signal.Signals
+) -> None:
+    sandbox = start_sandbox(latency=2)
+    load = target_for(sandbox)
+    data = lines([schema(), *people(3), state(1)])
+    with _started(load, checkpoint_seconds=0.1) as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.flush()
+        _wait_for(lambda: bool(sandbox.requests(path=IMPORT)))
+        target.send_signal(first)
+        time.sleep(0.2)
+        target.send_signal(second)
+        out, err = target.communicate(timeout=30)
+    outcome = load.outcome(target.returncode, out, err, data)
+    assert outcome.code == 128 + first
+    assert outcome.states == [1]
+    assert outcome.counts == {"read": 3, "added": 3}
+
+
+def test_sighup_is_not_heard_under_nohup(sandbox: SandboxServer, load: TargetRunner) -> None:
+    data = lines([schema(), *people(3), state(1)])
+    with _started(load, "nohup") as target:
+        assert target.stdin is not None
+        target.stdin.write(data)
+        target.stdin.flush()
+        _wait_for(lambda: bool(sandbox.requests(path="/api/3/fields")))
+        target.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        target.stdin.write(lines([record("late@example.com"), state(2)]))
+        out, err = target.communicate(timeout=30)
+    outcome = load.outcome(target.returncode, out, err, data).succeeded()
+    assert outcome.states[-1] == 2
+    assert len(sandbox.export()) == 4
+
+
+BLANKS = {
+    "lines": lambda path: path.write_bytes(b"\n" * 60_000_000),
+    "blanks": lambda path: path.write_bytes((b" " * 60 + b"\n") * 1_000_000),
+    "gzip": lambda path: path.write_bytes(gzip.compress(b"\n" * 60_000_000)),
+}
+
+
+@pytest.mark.parametrize("kind", BLANKS)
+def test_a_signal_is_heard_inside_a_batch_file_of_blank_lines(
+    sandbox: SandboxServer, load: TargetRunner, kind: str
+) -> None:
+    path = load.folder / "blank"
+    BLANKS[kind](path)
+    encoding = {"format": "jsonl", "compression": "gzip" if kind == "gzip" else "none"}
+    # Its file comes often enough to take longer than the test waits.
+    messages = [schema(), *people(3), state(1), batch(encoding, *[path] * 20), state(2)]
+    with _started(load, checkpoint_seconds=0.1) as target:
+        assert target.stdin is not None
+        target.stdin.write(lines(messages))
+        target.stdin.close()
+        target.stdin = None
+        _wait_for(lambda: bool(sandbox.imports()))
+        target.send_signal(signal.SIGTERM)
+        out, err = target.communicate(timeout=20)
+    outcome = load.outcome(target.returncode, out, err, lines(messages))
+    assert outcome.code == 128 + signal.SIGTERM
+    assert outcome.states[-1] == 1, "the STATE after the file does not leave"
+    assert len(sandbox.export()) == 3
+
+
+def test_a_signal_is_heard_while_blank_lines_come(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    with _started(load, checkpoint_seconds=0.1) as target:
+        assert target.stdin is not None
+        target.stdin.write(lines([schema(), *people(3), state(1)]))
+        target.stdin.flush()
+        feeder = subprocess.Popen(["yes", ""], stdout=target.stdin)
+        try:
+            _wait_for(lambda: len(sandbox.export()) == 3, seconds=60)
+            target.send_signal(signal.SIGTERM)
+            assert target.wait(timeout=20) == 128 + signal.SIGTERM
+        finally:
+            feeder.kill()
+            feeder.wait()
+
+
+def test_after_a_signal_an_account_that_answers_no_more_is_left_to_the_next_run(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    sandbox.fault("reset", match={"path": "/api/3/import/info"})
+    data = lines([schema(), *people(40), state("end")])
+    with ForkServer(IMPATIENT) as server:
+        load = ForkedTargetRunner(tmp_path, sandbox.url, sandbox.api_key, server)
+        load.config.update(checkpoint_seconds=0.1, batch_size_rows=10)
+        running = load.start()
+        running.feed(data)
+        _wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
+        running.kill(signal.SIGTERM)
+        outcome = running.wait(timeout=30)
+
+        assert outcome.code == 1
+        assert outcome.states == []
+        assert outcome.report["outcome"] == "failed"
+        assert "since the run was stopped: asking no more" in outcome.log
+        assert "Nothing is lost" in outcome.log.splitlines()[-1]
+        accepted = len(sandbox.imports())
+        sandbox.clear_faults()
+
+        again = load(data).succeeded()
+
+    assert f"cut off with {accepted} imports in flight" in again.log
+    assert again.states == ["end"]
+    contacts = sandbox.export()
+    assert [one["times_imported"] for one in contacts] == [1] * 40, "nobody is sent twice"
+
+
+def test_a_signal_before_the_first_message_ends_at_once(load: TargetRunner) -> None:
+    with _started(load) as target:
+        assert target.stderr is not None
+        for line in target.stderr:
+            if b"Skipping parse" in line:
+                break
+        time.sleep(0.3)
+        target.send_signal(signal.SIGTERM)
+        assert target.wait(timeout=10) == 128 + signal.SIGTERM
+
+
+def test_a_bad_line_ends_the_run_after_settling_what_came_before(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    outcome = load([schema(), *people(300), state(1), record("late@example.com"), "{cut off"])
+    assert outcome.code == 1
+    assert "Line 304 of the input is not valid JSON" in outcome.log.splitlines()[-1]
+    assert outcome.states == [1]
+    assert len(sandbox.export()) == 301
+    assert outcome.report["outcome"] == "failed"
+
+
+def test_state_leaves_while_the_input_goes_on(sandbox: SandboxServer, load: TargetRunner) -> None:
+    with _started(load, checkpoint_seconds=0.1) as target:
+        assert target.stdin is not None
+        assert target.stdout is not None
+        for number in range(3):
+            target.stdin.write(lines([schema(), record(f"p{number}@example.com"), state(number)]))
+            target.stdin.flush()
+            assert json.loads(target.stdout.readline()) == number
+            assert len(sandbox.export()) == number + 1, "confirmed before its state left"
+        target.stdin.close()
+        assert target.wait(timeout=30) == 0
+
+
+def _started(load: TargetRunner, *before: str, **settings: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*before, *load.command(**settings)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=load.folder,
+    )
+
+
+def _wait_for(condition: Any, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_target_is_loaded_shows_no_traceback(
+    load: TargetRunner, tmp_path: Path, signum: signal.Signals
+) -> None:
+    slow = tmp_path / "slow" / "singer_sdk"
+    slow.mkdir(parents=True)
+    (slow / "__init__.py").write_text("import time\nprint(1, flush=True)\ntime.sleep(60)\n")
+    environment = {**os.environ, "PYTHONPATH": str(slow.parent)}
+    with subprocess.Popen(
+        load.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as target:
+        assert target.stdout is not None
+        assert target.stdout.readline() == b"1\n"
+        target.send_signal(signum)
+        _, err = target.communicate(timeout=30)
+    assert target.returncode == -signum
+    assert err == b""
+
+
+def test_a_signal_while_it_connects_says_that_nothing_was_sent(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    sandbox.fault("slow", seconds=30)
+    with _started(load) as target:
+        assert target.stdin is not None
+        target.stdin.write(lines([schema(), *people(3)]))
+        target.stdin.flush()
+        _wait_for(lambda: bool(sandbox.faults()[0]["seen"]))
+        target.send_signal(signal.SIGTERM)
+        _, err = target.communicate(timeout=10)
+    assert target.returncode == 128 + signal.SIGTERM
+    assert err.decode().splitlines()[-1].endswith("SIGTERM: ending before anything was sent.")

@@ -1,0 +1,132 @@
+"""People who wait in the ledger to be written to its table: nothing of them is lost by a kill."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from target_activecampaign.ledger import Ledger, Mark
+from target_activecampaign.ledger.schema import OURS, UNKNOWN
+from tests.support.ledgers import LEDGER, ledger
+from tests.support.mirrors import NO_GUARDS, activate, records, wait_for
+from tests.support.target_runner import people, schema, state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.fork_server import ForkedTargetRunner, RunningTarget
+    from tests.support.sandbox_server import SandboxServer
+
+pytestmark = pytest.mark.quick
+
+MIRROR: dict[str, Any] = {"sync_mode": "mirror", "guards": NO_GUARDS}
+
+
+def count(load: ForkedTargetRunner, what: str) -> int:
+    """How many rows of a table there are, once there are tables."""
+    if not (load.folder / LEDGER).exists():
+        return 0
+    with ledger(f"sqlite:///{load.folder / LEDGER}") as db:
+        if not sa.inspect(db).has_table("existing"):
+            return 0
+        return int(db.execute(sa.text(f"SELECT count(*) FROM {what}")).scalar_one())  # noqa: S608
+
+
+def killed(running: RunningTarget) -> None:
+    running.kill()
+    assert running.wait().code == -signal.SIGKILL
+
+
+def test_whom_a_killed_run_had_confirmed_is_not_sent_again(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    messages = [schema(), *people(6)]
+    running = load.start(batch_size_rows=2)
+    running.feed(messages)
+    wait_for(lambda: count(load, "import WHERE confirmed IS NOT NULL") == 3)
+    killed(running)
+    assert count(load, "member") == 0
+    imports = len(sandbox.imports())
+
+    outcome = load([*messages, state("end")]).succeeded()
+
+    assert outcome.counts == {"read": 6, "unchanged": 6}
+    assert len(sandbox.imports()) == imports
+    assert (count(load, "member"), count(load, "import")) == (6, 0)
+
+
+def test_whom_a_killed_mirror_had_seen_does_not_leave(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    everyone = [schema(), *records("ada bob cyd dan", version=1), activate(1), state(1)]
+    load(everyone, **MIRROR).succeeded()
+    running = load.start(**MIRROR)
+    running.feed([schema(), *records("ada bob", version=70)])
+    wait_for(lambda: count(load, "sighting") > 0)
+    killed(running)
+    assert count(load, "member WHERE seen = 2") == 0
+
+    rest = [schema(), *records("cyd", version=70), activate(70), state(2)]
+    outcome = load(rest, **MIRROR).succeeded()
+
+    assert outcome.report["left"] == 1
+    on_the_list = [one["email"] for one in sandbox.export() if one["lists"] == {"1": 1}]
+    assert sorted(on_the_list) == ["ada@example.com", "bob@example.com", "cyd@example.com"]
+    assert count(load, "sighting") == 0
+
+
+def test_many_wait_for_each_other_and_few_for_nobody(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    """What waits is written after a time, so that others can see it."""
+    running = load.start(checkpoint_seconds=0.1)
+    running.feed([schema(), *people(6)])
+    wait_for(lambda: count(load, "member") == 6)
+    running.wait().succeeded()
+
+
+def test_someone_who_comes_again_is_compared_with_what_was_confirmed(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    running = load.start(batch_size_rows=2)
+    running.feed([schema(), *people(6)])
+    wait_for(lambda: count(load, "import WHERE confirmed IS NOT NULL") == 3)
+    running.feed(people(6))
+    outcome = running.wait().succeeded()
+    assert outcome.counts == {"read": 12, "added": 6, "unchanged": 6}
+    assert len(sandbox.imports()) == 3
+
+
+def test_an_import_of_an_earlier_pass_takes_nobody_back_to_it(tmp_path: Path) -> None:
+    book = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "account", "run", time.time)
+    segment = book.segments.claim("profiles", 1, mirror=True, mark=None).id
+    ada = book.person("ada@example.com")
+
+    def post(seen: int) -> int:
+        return book.journal.posting([(ada, [Mark(segment, b"digest", OURS, seen, "ada")])])
+
+    book.journal.imported(post(1), set())
+    late = post(3)
+    book.members.note(segment, 4, unchanged=[ada], outdated=())
+    assert book.members.sighted(segment, 4) == 1
+    book.journal.imported(late, set())
+    assert book.members.sighted(segment, 4) == 1
+    book.end(clean=True, outcome="completed", counts={})
+
+
+def test_of_whom_an_import_was_lost_nothing_counts_as_delivered(tmp_path: Path) -> None:
+    book = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "account", "run", time.time)
+    segment = book.segments.claim("profiles", 1, mirror=False, mark=None).id
+    ada = book.person("ada@example.com")
+    for value in (b"first", b"second"):
+        number = book.journal.posting([(ada, [Mark(segment, value, UNKNOWN)])])
+        if value == b"first":
+            book.journal.imported(number, set())
+    assert book.members.known([segment], [ada])[ada][segment].digest == b"first"
+    book.journal.lost(number)
+    assert book.members.known([segment], [ada])[ada][segment].digest is None
+    book.end(clean=True, outcome="completed", counts={})

@@ -1,0 +1,146 @@
+"""The two taps of meltano.yml that read a table, from a real PostgreSQL server."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from tests.support.meltano_project import MISSING, MeltanoProject, installed
+from tests.support.postgres_server import PostgresServer, require
+from tests.support.sample_profiles import arrived, expected, profiles, usable_address
+from tests.support.sandbox_server import SandboxServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+COLUMNS = {
+    "CustomerId": "text PRIMARY KEY",
+    "FirstName": "text",
+    "LastName": "text",
+    "FullName": "text",
+    "EMailAddress1": "text",
+    "Telephone1": "text",
+    "BirthDate": "date",
+    "City": "text",
+    "Country": "text",
+    "PreferredLanguage": "text",
+    "LoyaltyTier": "text",
+    "LoyaltyPoints": "integer",
+    "LifetimeValue": "numeric(12, 2)",
+    "Interests": "text[]",
+    "MarketingConsent": "boolean",
+    "LastSeen": "timestamptz",
+    "CreatedOn": "timestamptz",
+    "Notes": "text",
+    "ModifiedOn": "timestamptz",
+}
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    require()
+    with PostgresServer() as running:
+        yield running
+
+
+@pytest.fixture
+def project(tmp_path: Path, server: PostgresServer) -> MeltanoProject:
+    if not installed():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    project = MeltanoProject(tmp_path / "project")
+    project.variables["WAREHOUSE_URL"] = server.url
+    return project
+
+
+def test_a_table_becomes_a_list(project: MeltanoProject, server: PostgresServer) -> None:
+    people = profiles()
+    _fill_table(server, people)
+
+    report = project.run("run", "tap-warehouse-postgres", "target-activecampaign")
+
+    assert report["counts"]["read"] == len(people)
+    with SandboxServer(project.sandbox_path) as sandbox:
+        contacts = sandbox.export()
+    assert arrived(contacts) == expected(people)
+    assert {contact["lists"].get("1") for contact in contacts} == {1}
+
+
+UPDATES = ("run", "tap-warehouse-updates", "target-activecampaign")
+BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def test_a_later_run_reads_only_what_was_modified(
+    project: MeltanoProject, server: PostgresServer
+) -> None:
+    people = list({usable_address(one): one for one in profiles() if usable_address(one)}.values())
+    people = [
+        {**one, "ModifiedOn": (BEGIN + timedelta(minutes=n)).isoformat()}
+        for n, one in enumerate(people[:302])
+    ]
+    old, new = people[:300], people[300:]
+    _fill_table(server, old)
+
+    first = project.run(*UPDATES)
+
+    assert _counts(first) == {"read": 300, "added": 300}
+    assert _bookmark(project) == BEGIN + timedelta(minutes=299)
+
+    changed = [
+        {**one, "City": "Elsewhere", "ModifiedOn": (BEGIN + timedelta(days=1)).isoformat()}
+        for one in old[10:13]
+    ]
+    with psycopg.connect(server.url) as connection:
+        for one in changed:
+            connection.execute(
+                'UPDATE unified_profiles SET "City" = %s, "ModifiedOn" = %s'
+                ' WHERE "CustomerId" = %s',
+                [one["City"], one["ModifiedOn"], one["CustomerId"]],
+            )
+        _insert(connection, new)
+    # A run that fails leaves the bookmark where it is.
+    project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"] = "No such list"
+    assert project(*UPDATES).code != 0
+    del project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"]
+
+    second = project.run(*UPDATES)
+
+    # The tap asks for rows from the bookmark on, so that the last one comes again.
+    assert _counts(second) == {"read": 6, "added": 2, "changed": 3, "unchanged": 1}
+    assert _bookmark(project) == BEGIN + timedelta(days=1)
+    with SandboxServer(project.sandbox_path) as sandbox:
+        contacts = sandbox.contacts()
+    assert arrived(contacts.values()) == expected([*old, *changed, *new])
+    twice = {who for who, contact in contacts.items() if contact["times_imported"] == 2}
+    assert twice == {usable_address(one) for one in changed}
+
+
+def _bookmark(project: MeltanoProject) -> datetime:
+    name = "sandbox:tap-warehouse-updates-to-target-activecampaign"
+    state = json.loads(project("state", "get", name).out)["singer_state"]
+    bookmark = state["bookmarks"]["public-unified_profiles"]
+    assert bookmark["replication_key"] == "ModifiedOn"
+    return datetime.fromisoformat(bookmark["replication_key_value"])
+
+
+def _counts(report: dict[str, Any]) -> dict[str, int]:
+    """What a report counts, without what is zero."""
+    return {name: count for name, count in report["counts"].items() if count}
+
+
+def _fill_table(server: PostgresServer, people: list[dict[str, Any]]) -> None:
+    columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
+    with psycopg.connect(server.url) as connection:
+        connection.execute(f"CREATE TABLE unified_profiles ({columns})".encode())
+        _insert(connection, people)
+
+
+def _insert(connection: psycopg.Connection[Any], people: list[dict[str, Any]]) -> None:
+    with connection.cursor() as cursor, cursor.copy("COPY unified_profiles FROM STDIN") as copy:
+        for profile in people:
+            copy.write_row([profile.get(name) for name in COLUMNS])

@@ -1,0 +1,66 @@
+"""What the ledger's tests share: its database as an outsider sees it, and a run that goes on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import sqlalchemy as sa
+
+from tests.support.mirrors import wait_for
+from tests.support.target_runner import people, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.fork_server import ForkedTargetRunner, RunningTarget
+    from tests.support.postgres_server import PostgresServer
+    from tests.support.sandbox_server import SandboxServer
+
+LEDGER = ".activecampaign-ledger.db"
+"""The file that the target makes by default."""
+SCHEMA = "activecampaign_ledger"
+"""Where the tables are on PostgreSQL."""
+
+
+@contextmanager
+def database(url: str) -> Iterator[sa.Connection]:
+    """A transaction in a database."""
+    engine = sa.create_engine(url)
+    try:
+        with engine.begin() as db:
+            yield db
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def ledger(url: str) -> Iterator[sa.Connection]:
+    """A transaction among a ledger's own tables."""
+    with database(url) as db:
+        if db.dialect.name == "postgresql":
+            db.exec_driver_sql(f"SET search_path TO {SCHEMA}")
+        yield db
+
+
+def emptied(server: PostgresServer) -> str:
+    """The server's database, with nothing in it; its address as the ledger takes it."""
+    with psycopg.connect(server.url, autocommit=True) as db:
+        db.execute("DROP SCHEMA IF EXISTS activecampaign_ledger CASCADE")
+        db.execute("DROP SCHEMA public CASCADE")
+        db.execute("CREATE SCHEMA public")
+    return server.url.replace("postgresql://", "postgresql+psycopg://")
+
+
+@contextmanager
+def going_on(
+    load: ForkedTargetRunner, sandbox: SandboxServer, **settings: Any
+) -> Iterator[RunningTarget]:
+    """A run that has delivered ten people and waits for more; killed at the end."""
+    run = load.start(checkpoint_seconds=0.1, **settings)
+    run.feed([schema(), *people(10)])
+    wait_for(lambda: len(sandbox.export()) >= 10)
+    yield run
+    run.kill()
+    run.wait()

@@ -1,0 +1,109 @@
+"""Settings: what is wrong is named, what is secret is not shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from target_activecampaign.config import settings
+from target_activecampaign.config import validation as config
+from target_activecampaign.target import TargetActiveCampaign
+
+GOOD: dict[str, Any] = {
+    "api_url": "https://acct.api-us1.com",
+    "api_key": "0123456789abcdef",
+    "data_privacy_consent": True,
+    "list_id": 3,
+}
+PREFIX = "TARGET_ACTIVECAMPAIGN_"
+
+
+def problems(**changes: Any) -> list[str]:
+    given = {k: v for k, v in {**GOOD, **changes}.items() if v is not ...}
+    return config.problems(given, settings.json_schema())
+
+
+def test_a_complete_configuration_has_no_problem() -> None:
+    assert problems() == []
+    assert problems(api_url=..., api_key=..., data_privacy_consent=..., sandbox=True) == []
+    assert problems(list_id=..., streams={"vip": {"list_id": "VIP"}}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"api_url": ...}, "'api_url' is missing"),
+        ({"api_key": None}, "'api_key' is missing"),
+        ({"data_privacy_consent": False}, "'data_privacy_consent' is not true"),
+        ({"list_id": ...}, "'list_id' is missing"),
+        ({"list_id": [1]}, "'list_id' has the wrong type: it must be of type integer or string"),
+        ({"batch_size_rows": 251}, "'batch_size_rows' is out of range: it must be at most 250"),
+        ({"max_reject_pct": -1}, "'max_reject_pct' is out of range: it must be at least 0"),
+        ({"request_timeout": 0}, "'request_timeout' is out of range: it must be more than 0"),
+        ({"streams": {"a": {"tags": "x"}}}, "'streams.a.tags' has the wrong type"),
+    ],
+)
+def test_each_problem_is_named(changes: dict[str, Any], said: str) -> None:
+    found = problems(**changes)
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_no_problem_quotes_the_key() -> None:
+    assert "123456789" not in " ".join(problems(api_key=123456789))
+    assert GOOD["api_key"] not in repr(settings.Settings.from_config(GOOD))
+
+
+def test_an_unknown_setting_is_named_with_the_nearest_known_one() -> None:
+    given = {"lst_id": 3, "streams": {"vip": {"field_maping": {}}}, "zzz": 1}
+    first, second, third = config.unknown_settings(given, settings.json_schema()["properties"])
+    assert first == "The setting 'lst_id' is not known and has no effect. Did you mean 'list_id'?"
+    assert second == ("The setting 'zzz' is not known and has no effect.")
+    assert "'streams.vip.field_maping'" in third
+    assert "'field_mapping'" in third
+
+
+def test_every_setting_is_documented_and_becomes_an_attribute() -> None:
+    defaults = settings.Settings.from_config({})
+    for setting in settings.SETTINGS:
+        assert setting.text.endswith(".")
+        default = getattr(defaults, setting.name)
+        assert default in ({}, [], setting.default)
+
+
+def test_variables_give_settings_of_every_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "LIST_ID": "VIP customers",
+        "CHECKPOINT_SECONDS": "0.5",
+        "BATCH_SIZE_ROWS": "100",
+        "SANDBOX": "true",
+        "FIELD_MAPPING": '{"a": "email"}',
+        "TAGS": '["x", "y"]',
+        "MAX_REJECTS": "7",
+    }.items():
+        monkeypatch.setenv(PREFIX + name, value)
+    target = TargetActiveCampaign(parse_env_config=True)
+    assert target.settings.list_id == "VIP customers"
+    assert target.settings.checkpoint_seconds == 0.5
+    assert target.settings.batch_size_rows == 100
+    assert target.settings.sandbox is True
+    assert target.settings.field_mapping == {"a": "email"}
+    assert target.settings.tags == ["x", "y"]
+    assert target.settings.max_rejects == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("MAX_REJECTS", "many", "integer"),
+        ("CHECKPOINT_SECONDS", "soon", "number"),
+        ("FIELD_MAPPING", "{", "JSON"),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, wanted: str
+) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(ValueError, match=f"{PREFIX}{name} .*{wanted}"):
+        config.from_environment(settings.json_schema(), PREFIX)
