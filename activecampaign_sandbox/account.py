@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from activecampaign_sandbox import records, sample
+from activecampaign_sandbox import records
 from activecampaign_sandbox.clock import CLOCK
 from activecampaign_sandbox.faults import Faults
 from activecampaign_sandbox.importqueue import ImportQueue
@@ -19,16 +19,15 @@ class Account:
     """Everything that a request may need.
 
     Args:
-        store: The account's data; a fresh one gets the sample account.
+        store: The account's data.
         options: The sandbox's switches.
-        empty: Leave a fresh account without lists and fields.
 
     Attributes:
         malformed: Addresses (as keys) that the account refuses whatever they look like: which
             ones the real API refuses at once beyond its documented rules is not known.
     """
 
-    def __init__(self, store: Store, options: Options, *, empty: bool = False) -> None:
+    def __init__(self, store: Store, options: Options) -> None:
         self.store = store
         self.options = options
         self.started = records.now()
@@ -36,10 +35,8 @@ class Account:
         self.limits = Limits(options)
         self.faults = Faults()
         self.malformed: set[str] = set()
-        if store.fresh and not empty:
-            sample.fill(store)
 
-    def reset(self, *, empty: bool = False) -> None:
+    def reset(self) -> None:
         """Start anew: no contacts, imports, faults or log; the limits have seen nothing.
 
         The clock shows the true time again.
@@ -50,5 +47,3 @@ class Account:
         self.limits = Limits(self.options)
         self.faults = Faults()
         self.malformed = set()
-        if not empty:
-            sample.fill(self.store)

@@ -13,11 +13,17 @@ from typing import Any
 
 from activecampaign_sandbox.options import Options
 from activecampaign_sandbox.store import Store, StoreError
-from target_activecampaign.text import how_to_install
 
 _EPILOG = "Ready when it prints one JSON line with its url. See docs/sandbox.md."
 _KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
 """Gives a key that no list of processes shows; then all that is served needs it."""
+
+
+_INSTALL = (
+    "Install the extra 'sandbox': pip install 'target-activecampaign[sandbox]'. With Meltano, add "
+    "[sandbox] to the loader's 'pip_url' (such as pip_url: target-activecampaign[sandbox]) and run "
+    "`meltano install`."
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,8 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         from activecampaign_sandbox import server  # noqa: PLC0415 - an extra's packages
     except ModuleNotFoundError as error:
-        return _give_up(args, f"{error.name} is not installed. {how_to_install('sandbox')}")
-    from activecampaign_sandbox.account import Account  # noqa: PLC0415 - as above
+        return _give_up(args, f"{error.name} is not installed. {_INSTALL}")
+    from activecampaign_sandbox import sample  # noqa: PLC0415 - as above
+    from activecampaign_sandbox.account import Account  # noqa: PLC0415
 
     names = [option.name for option in dataclasses.fields(Options)]
     options = Options(**{name: getattr(args, name) for name in names})
@@ -101,11 +108,9 @@ def main(arguments: list[str] | None = None) -> int:
         except StoreError as error:
             return _give_up(args, str(error))
         try:
-            account = Account(
-                store,
-                options.without_limits() if args.no_limits else options,
-                empty=args.empty,
-            )
+            account = Account(store, options.without_limits() if args.no_limits else options)
+            if store.fresh and not args.empty:
+                sample.fill(store)
             server.serve(
                 account,
                 sock,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from activecampaign_sandbox import records
+from activecampaign_sandbox import records, sample
 from activecampaign_sandbox.clock import CLOCK
 from activecampaign_sandbox.faults import FaultError
 from activecampaign_sandbox.wire import parse
@@ -211,7 +211,9 @@ async def _settle(account: Account, request: Request) -> Response:  # noqa: ARG0
 async def _reset(account: Account, request: Request) -> Response:
     """POST reset: start anew, with the sample account or ``{"empty": true}``."""
     body = parse(await request.body() or b"{}")
-    account.reset(empty=bool(body.get("empty")))
+    account.reset()
+    if not body.get("empty"):
+        sample.fill(account.store)
     return JSONResponse({})
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shutil
 import sqlite3
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.storage import private_files, sqlite_files
-from target_activecampaign.storage.sqlite_files import Kind, State
+from activecampaign_sandbox.files import Kind, open_private, what_is, why
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,8 @@ _LOG = logging.getLogger(__name__)
 _APPLICATION_ID = 0x41435342  # "ACSB" marks the file as a sandbox's
 _VERSION = 2
 _KEPT_REQUESTS = 100_000
+_NEARLY_FULL = 64 * 1024
+"""Bytes that are left of a disk on which a write has just failed."""
 
 # A pair's id (a membership, a tag on a contact, a field's value) is made of the pair's two ids,
 # so that the pair needs one index only: see `pair_id`.
@@ -88,10 +90,6 @@ CREATE TABLE request (
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-_KIND = Kind(
-    _APPLICATION_ID, frozenset({"list", "contact", "membership", "import_body", "counter"})
-)
-
 # What makes a file of each older format one of the next.
 _MIGRATIONS = {
     1: (
@@ -147,6 +145,8 @@ class Store:
         self.db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
         self.db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         self.db.execute(f"PRAGMA user_version = {_VERSION}")
+        # The marks belong into the file itself: who looks at it next does not read its log.
+        self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _migrate(self) -> None:
         """Bring an older file to today's format, all of it or nothing."""
@@ -259,13 +259,12 @@ def _check_marks(db: sqlite3.Connection, file: Path) -> None:
 def _open(file: Path) -> tuple[sqlite3.Connection, bool]:
     """Open the file for this process alone; True beside it says that it is new."""
     try:
-        mode = private_files.open_database(file, make=True)
+        mode = open_private(file)
         fresh = _is_fresh(file)
         db = sqlite3.connect(file, isolation_level=None, timeout=2)
         db.row_factory = sqlite3.Row
     except OSError as error:
-        why = f"{private_files.reason(error)}. {private_files.remedy(error)}".strip()
-        raise StoreError(f"can't open {error.filename or file}: {why}") from None
+        raise StoreError(f"can't open {error.filename or file}: {why(error)}") from None
     except sqlite3.Error as error:
         raise StoreError(f"can't open {file}: {error}") from None
     if mode is not None:
@@ -297,12 +296,12 @@ def _open(file: Path) -> tuple[sqlite3.Connection, bool]:
 
 def _is_fresh(file: Path) -> bool:
     """Tell whether a file is empty; what another program has made is not opened at all."""
-    state = sqlite_files.look(file, _KIND)
-    if state in {State.ANOTHERS, State.NO_DATABASE}:
+    kind = what_is(file, _APPLICATION_ID)
+    if kind is Kind.ANOTHERS:
         raise StoreError(_not_ours(file))
-    if state is State.DAMAGED:
+    if kind is Kind.DAMAGED:
         raise StoreError(f"{file} is damaged: delete it, or name another file")
-    return file.stat().st_size == 0
+    return kind is Kind.NEW
 
 
 def _not_ours(file: Path) -> str:
@@ -313,4 +312,8 @@ def _reason(file: Path, text: str) -> str:
     """Return why SQLite can't use the file, as a clause."""
     if "locked" in text:
         return "it is in use by another sandbox; end that one, or name another file"
-    return sqlite_files.reason(file, text)
+    if "full" in text or ("I/O" in text and shutil.disk_usage(file.parent).free < _NEARLY_FULL):
+        return "the disk is full; make room there"
+    if "readonly" in text:
+        return "this user may not write to it or to its folder"
+    return text

@@ -67,9 +67,10 @@ class SandboxServer:
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the sandbox ended with exit code {self._process.wait()}")
-        self.url: str = json.loads(line)["url"]
+        told = json.loads(line) if line else {}
+        if "url" not in told:
+            raise RuntimeError(f"the sandbox ended with exit code {self._end()}")
+        self.url: str = told["url"]
         self._http = requests.Session()
         self._http.trust_env = False  # no proxy between two processes of one machine
         self._http.headers["Api-Token"] = self.api_key
@@ -78,6 +79,9 @@ class SandboxServer:
         """End it, by SIGKILL where asked; returns its exit code."""
         self._http.close()
         (self._process.kill if kill else self._process.terminate)()
+        return self._end()
+
+    def _end(self) -> int:
         code = self._process.wait(timeout=10)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
