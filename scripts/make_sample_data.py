@@ -48,7 +48,7 @@ BAD_ADDRESSES = (
     "@{domain}",
     "{local} smith@{domain}",
     "{local}@@{domain}",
-    "{local}..x@{domain}",
+    "{local}<x>@{domain}",
     "{local}@example,com",
     "{local}@{domain}.",
     "{local}@{domain}; {local}2@{domain}",
