@@ -24,14 +24,15 @@ def main() -> None:
     with contextlib.suppress(OSError, AttributeError):  # of an output of another kind
         # What can't be written, such as half a surrogate pair in a name, is shown escaped.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    from target_activecampaign.cli.options import build_command  # noqa: PLC0415
     from target_activecampaign.storage.private_files import reason  # noqa: PLC0415
-    from target_activecampaign.target import TargetActiveCampaign  # noqa: PLC0415
 
+    command = build_command()
     gc.freeze()
     gc.set_threshold(_YOUNG)
     gc.enable()
     try:
-        TargetActiveCampaign.cli()
+        command()
     except OSError as error:  # of standard output: a run tells by itself what it can't write
         sys.exit(f"target-activecampaign: Standard output can't be written: {reason(error)}.")
 

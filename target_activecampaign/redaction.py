@@ -52,7 +52,7 @@ class RedactingFilter(logging.Filter):
             record.exc_info = None
             if error is not None:
                 record.exc_text = None
-                record.msg, record.args = f"{clean}\n{where_it_failed(error)}", None
+                record.msg, record.args = f"{clean}\n{traceback_without_messages(error)}", None
         return True
 
     def redacted(self, text: str) -> str:
@@ -96,7 +96,7 @@ def _forms(secret: str) -> set[str]:
     return {form for form in plain | encoded | escaped_low if form.strip()}
 
 
-def shareable(secrets: Iterable[str]) -> Callable[[str], str]:
+def make_redactor(secrets: Iterable[str]) -> Callable[[str], str]:
     """What makes texts fit to be seen by others: no secret, no address, the home folder as `~`.
 
     Args:
@@ -121,7 +121,7 @@ def install(secrets: Iterable[str]) -> None:
     logging.getLogger("urllib3").setLevel(logging.INFO)
 
 
-def where_it_failed(error: BaseException) -> str:
+def traceback_without_messages(error: BaseException) -> str:
     """The places of an error and of what led to it, without the messages.
 
     Messages of unforeseen errors may quote values of a record.

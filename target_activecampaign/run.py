@@ -16,26 +16,30 @@ from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.account.account import Account
 from target_activecampaign.accounting.limits import Thresholds
-from target_activecampaign.accounting.outcomes import Settlement
-from target_activecampaign.accounting.rejects import REJECT_CODE, RejectFiles, SourceStream
+from target_activecampaign.accounting.outcomes import RecordAccounting
+from target_activecampaign.accounting.rejects import RejectFiles
 from target_activecampaign.accounting.samples import Samples
 from target_activecampaign.accounting.state import Checkpoints, StateWriter
-from target_activecampaign.config.validation import did_you_mean, make_folder
-from target_activecampaign.delivery.batches import Packer, Source
+from target_activecampaign.client import Client
+from target_activecampaign.config.validation import make_folder
+from target_activecampaign.delivery.batches import Packer
 from target_activecampaign.delivery.delivery import Delivery
+from target_activecampaign.errors import EmptyInputError, GuardError, MappingError, StoppedError
 from target_activecampaign.ledger import Ledger, LedgerError
-from target_activecampaign.mapping.catalog import MappingError
-from target_activecampaign.mapping.placement import listed
-from target_activecampaign.model.names import nfc, without_marks
+from target_activecampaign.model.names import did_you_mean, nfc, without_marks
+from target_activecampaign.model.record import REJECT_CODE, Source, SourceStream
 from target_activecampaign.reporting import publish as publishing
 from target_activecampaign.reporting.progress import Progress
 from target_activecampaign.reporting.report import Report
 from target_activecampaign.storage import private_files
-from target_activecampaign.sync.changes import Comparison
-from target_activecampaign.sync.removals import Leaving, how_to_go_on
-from target_activecampaign.sync.segment import Passage, check_mode
+from target_activecampaign.sync.changes import ChangeDetector
+from target_activecampaign.sync.completeness import StreamProgress
+from target_activecampaign.sync.guards import how_to_go_on
+from target_activecampaign.sync.removals import MirrorRemovals
+from target_activecampaign.sync.segment import check_mode
 from target_activecampaign.sync.setup import Streams, check_lists
-from target_activecampaign.sync.window import Intake, Maker
+from target_activecampaign.sync.window import Maker, RecordWindow
+from target_activecampaign.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -50,24 +54,13 @@ if TYPE_CHECKING:
     from target_activecampaign.singer.reader import MessageReader, Place
     from target_activecampaign.sync.segment import Segment
 
+
 logger = logging.getLogger("target-activecampaign")
 
 _MOST_UNDECLARED = 1000
 """Properties that are remembered of a stream whose schema lacks them."""
 _MOST_SHOWN = 20
 _PLAIN_NAME = re.compile(r"[^\W\d][\w .:/-]{0,63}")
-
-
-class StoppedError(Exception):
-    """The run is to end in the middle of something that takes long."""
-
-
-class GuardError(Exception):
-    """A guard has kept a mirror from removing anyone; all else is done."""
-
-
-class EmptyInputError(Exception):
-    """Nothing came, which the settings say is an error."""
 
 
 @dataclass
@@ -77,10 +70,10 @@ class _Parts:
     account: Account
     ledger: Ledger
     delivery: Delivery
-    comparison: Comparison
+    comparison: ChangeDetector
     streams: Streams
-    leaving: Leaving
-    intake: Intake
+    leaving: MirrorRemovals
+    intake: RecordWindow
     progress: Progress
 
 
@@ -113,7 +106,7 @@ class Run:
         self._rejects = RejectFiles(folder / "preview" if self._preview else folder, run_id)
         self._checkpoints = Checkpoints()
         self.samples = Samples(personal=settings.report_personal_data)
-        make = self._preview.settlement if self._preview else Settlement
+        make = self._preview.settlement if self._preview else RecordAccounting
         self._settlement = make(self._checkpoints, self._rejects, self.samples)
         self._thresholds = Thresholds(settings, self._settlement)
         self._packer = Packer(
@@ -121,7 +114,7 @@ class Run:
         )
         self._sources: dict[str, SourceStream] = {}
         self._bookmarks: dict[str, list[str]] = {}
-        self._passages: dict[str, Passage] = {}
+        self._passages: dict[str, StreamProgress] = {}
         self._message: tuple[SourceStream, bytes] | None = None
         self._raw: bytes | None = None
         self._parts: _Parts | None = None
@@ -157,7 +150,7 @@ class Run:
         known = self._sources.get(stream)
         if known is None or known.schema != schema:
             self._sources[stream] = SourceStream(stream, schema, tuple(keys or ()))
-        passage = self._passages.setdefault(stream, Passage())
+        passage = self._passages.setdefault(stream, StreamProgress())
         passage.partial = REJECT_CODE in schema["properties"]
         self._bookmarks[stream] = bookmarks or []
         self._announced = stream
@@ -230,7 +223,8 @@ class Run:
         if self._parts is None:
             for name in ("rejects_path", "report_path"):
                 make_folder(name, getattr(self._settings, name))
-            account = Account(self._settings)
+            client_class = self._preview.client_class if self._preview else Client
+            account = Account(self._settings, client_class=client_class)
             account.open()
             if not self._settings.sandbox:
                 self.report.address = account.address
@@ -260,7 +254,7 @@ class Run:
             diagnose_limit=settings.diagnose_limit,
         )
         packer = self._packer
-        comparison = Comparison(
+        comparison = ChangeDetector(
             settings,
             ledger,
             self._settlement,
@@ -271,7 +265,7 @@ class Run:
             arrived=delivery.wait_until_idle,
         )
         streams = Streams(settings, account, ledger, self._check_stop)
-        leaving = Leaving(
+        leaving = MirrorRemovals(
             client,
             ledger,
             self._settlement,
@@ -279,7 +273,7 @@ class Run:
             delivery=delivery,
             on_wait=self._check_stop,
         )
-        intake = Intake(
+        intake = RecordWindow(
             settings,
             ledger,
             self._settlement,
@@ -447,7 +441,7 @@ class Run:
         else:
             self._settlement.refused([source], refusal.code, refusal.reason, key)
 
-    def _compared(self) -> Comparison:
+    def _compared(self) -> ChangeDetector:
         assert self._parts is not None  # noqa: S101 - there is no record before a SCHEMA message
         return self._parts.comparison
 
@@ -609,7 +603,7 @@ class Run:
         if parts is not None:
             parts.progress.end()
             self._warn_of_undeclared()
-            for name, dropped in parts.streams.tell_of_dropped().items():
+            for name, dropped in parts.streams.report_dropped_options().items():
                 report.streams[name]["dropped"] = dropped
             if self._preview is not None:
                 segments = parts.streams.segments.values()

@@ -13,7 +13,7 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from singer_sdk.exceptions import (
@@ -27,25 +27,28 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabiliti
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from singer_sdk.target_base import Target
 
-from target_activecampaign import redaction as privacy
-from target_activecampaign.cli import options as command
+from target_activecampaign import redaction
 from target_activecampaign.client import parse_api_url
-from target_activecampaign.config import settings
-from target_activecampaign.config import validation as configuration
-from target_activecampaign.failures import attempt
-from target_activecampaign.mapping.catalog import MappingError
+from target_activecampaign.config import settings, validation
+from target_activecampaign.errors import (
+    BatchFileError,
+    MappingError,
+    SettingError,
+    StoppedError,
+    report_errors,
+)
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.names import Respelling, spelled
-from target_activecampaign.run import Run, StoppedError
-from target_activecampaign.singer.batch_files import BatchFileError, record_lines
+from target_activecampaign.run import Run
+from target_activecampaign.singer.batch_files import record_lines
 from target_activecampaign.singer.flattening import without_booleans
 from target_activecampaign.singer.key_properties import check_names
 from target_activecampaign.singer.reader import MessageReader, are_objects, place_text, read_record
-from target_activecampaign.singer.sink import ContactSink
 from target_activecampaign.singer.stream_maps import StreamMaps
 from target_activecampaign.singer.unreadable import UnreadableRecord
 from target_activecampaign.singer.validation import check_schema
 from target_activecampaign.sync.changes import WINDOW_BYTES
+from target_activecampaign.sync.sink import ContactSink
 from target_activecampaign.sync.window import Maker
 
 if TYPE_CHECKING:
@@ -53,7 +56,6 @@ if TYPE_CHECKING:
     from pathlib import PurePath
     from types import FrameType
 
-    import click
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.sinks import Sink
 
@@ -114,7 +116,7 @@ class TargetActiveCampaign(Target):
         self.settings = settings.Settings.from_config(self.config)
         if dry_run:
             self.settings = replace(self.settings, dry_run=True)
-        privacy.install(configuration.secrets_in(self.settings))
+        redaction.install(validation.secrets_in(self.settings))
         self.run = Run(self.settings, self.message_reader)
         self.message_reader.max_line_bytes = self.settings.max_line_bytes
         self.message_reader.on_tick = self.run.tick
@@ -122,7 +124,7 @@ class TargetActiveCampaign(Target):
         self.run.replay = self._replay
         self.run.read_record = self._read_record
         self.max_parallelism = 1
-        self._is_meltano_test = False
+        self.is_meltano_test = False
         # The stream of the current message, as the tap names it.
         self.source = ""
         # The current record, as the tap sent it.
@@ -144,15 +146,15 @@ class TargetActiveCampaign(Target):
         """
         super(Target, cls).append_builtin_config(config_jsonschema)
         properties = config_jsonschema["properties"]
-        properties["stream_maps"] = configuration.mended(properties["stream_maps"])
+        properties["stream_maps"] = validation.mended(properties["stream_maps"])
 
     @classproperty
     def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
         """The settings that `TARGET_ACTIVECAMPAIGN_*` variables give."""
         cls.append_builtin_config(cls.config_jsonschema)
         try:
-            given = configuration.from_environment(cls.config_jsonschema, cls._env_var_prefix)
-        except settings.SettingError as error:
+            given = validation.from_environment(cls.config_jsonschema, cls._env_var_prefix)
+        except SettingError as error:
             raise ConfigValidationError(
                 "Config validation failed", errors=list(error.args), schema=cls.config_jsonschema
             ) from None
@@ -163,8 +165,8 @@ class TargetActiveCampaign(Target):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         """Check the configuration; the SDK's own messages would quote the key."""
         self.append_builtin_config(self.config_jsonschema)
-        self._config, errors = configuration.convert(self.config, self.config_jsonschema)
-        errors = errors or configuration.problems(self.config, self.config_jsonschema)
+        self._config, errors = validation.convert(self.config, self.config_jsonschema)
+        errors = errors or validation.problems(self.config, self.config_jsonschema)
         if not errors and not self.config.get("sandbox"):
             try:
                 parse_api_url(self.config["api_url"])
@@ -172,7 +174,7 @@ class TargetActiveCampaign(Target):
                 errors.append(f"The setting 'api_url' can't be used: {error}")
         if errors:
             # First, as the last line of the log is to be a cause.
-            errors[:0] = configuration.variables_not_read(
+            errors[:0] = validation.variables_not_read(
                 self.config, self.config_jsonschema, self._env_var_prefix
             )
         if errors and raise_errors:
@@ -187,9 +189,9 @@ class TargetActiveCampaign(Target):
     def warnings(self) -> list[str]:
         """What the configuration has that is not known."""
         known = self.config_jsonschema["properties"]
-        found = configuration.unknown_settings(self.config, known)
+        found = validation.unknown_settings(self.config, known)
         if self._reads_variables:
-            found += configuration.from_environment(
+            found += validation.from_environment(
                 self.config_jsonschema, self._env_var_prefix
             ).warnings
         return found
@@ -205,7 +207,7 @@ class TargetActiveCampaign(Target):
         self._assert_line_requires(message_dict, requires={"stream", "schema"})
         stream, schema = message_dict["stream"], message_dict["schema"]
         if stream == MELTANO_TEST_STREAM and not self.run.connected:
-            self._is_meltano_test = True
+            self.is_meltano_test = True
             raise StoppedError
         check_schema(schema, stream)
         check_names(message_dict, stream, schema["properties"])
@@ -245,7 +247,7 @@ class TargetActiveCampaign(Target):
         for stream_map in self.mapper.stream_maps.get(stream, ()):
             self.run.attach(stream, stream_map.stream_alias)
         sink = self._sinks.get((stream, stream))
-        if isinstance(sink, ContactSink) and self.maps.leaves_alone(stream):
+        if isinstance(sink, ContactSink) and self.maps.is_identity(stream):
             self.run.open(
                 stream,
                 Maker(sink.mapping, sink.clean, sink.problems, sink.contact, sink.tally),
@@ -462,18 +464,6 @@ class TargetActiveCampaign(Target):
         self.drain_all(is_endofpipe=True)
         self.run.end(outcome, problem)
 
-    # The command
-
-    @classmethod
-    def get_singer_command(cls) -> click.Command:
-        """The SDK's command with the target's own options."""
-        return command.with_options(super().get_singer_command())
-
-    @classmethod
-    def invoke(cls, **options: Any) -> NoReturn:
-        """Run the target as a command; ends with its exit code: see `command.run`."""
-        sys.exit(command.run(cls, **options))
-
     def _listen(self, file_input: IO[str] | None) -> None:
         """Read the input to its end; what is wrong with a line names it by its number."""
         reader = self.message_reader
@@ -491,30 +481,22 @@ class TargetActiveCampaign(Target):
 
     def load(self, file_input: IO[str] | None) -> int:
         """Read the input to its end, settle it and write the report; returns the exit code."""
-        problem = attempt(lambda: self._listen(file_input))
-        if self._is_meltano_test:
-            return self._answer_meltano(file_input)
+        problem = report_errors(lambda: self._listen(file_input))
+        if self.is_meltano_test:
+            # Meltano takes it for a failure when its messages are not read to their end.
+            with contextlib.suppress(OSError, ValueError):
+                for _ in file_input or self.message_reader.default_input:
+                    pass
+            return 0
         if self.run.report.finished is None:
             # What was read before the error is on its way or still to be sent: settle it.
-            attempt(self.run.settle)
-            attempt(lambda: self._end("failed" if problem else "stopped", problem))
+            report_errors(self.run.settle)
+            report_errors(lambda: self._end("failed" if problem else "stopped", problem))
         problem = problem or self.run.report.problem
         if problem is not None:
             self.logger.error(problem)
             return 1
         return 128 + self._stopped_by if self._stopped_by else 0
-
-    def _answer_meltano(self, file_input: IO[str] | None) -> int:
-        """Do what `--test` does instead of a load; returns the exit code."""
-        from target_activecampaign.cli import check as checks  # noqa: PLC0415
-        from target_activecampaign.cli import check_output as checks_command  # noqa: PLC0415
-
-        # Meltano takes it for a failure when its messages are not read to their end.
-        with contextlib.suppress(OSError, ValueError):
-            for _ in file_input or self.message_reader.default_input:
-                pass
-        found = checks.of(self.settings, self.maps, list, self.warnings)
-        return checks_command.tell_meltano(found, self.logger)
 
     def _setup_signal_handlers(self) -> None:
         """Also hear SIGHUP, unless whoever started the run wants it to outlive the terminal."""

@@ -46,3 +46,8 @@ def chunks(items: Iterable[T], size: int = 1000) -> Iterator[list[T]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as a message quotes them."""
+    return ", ".join(f"'{name}'" for name in names) or "no properties"

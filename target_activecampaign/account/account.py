@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from target_activecampaign.account.sandbox_process import EmbeddedSandbox, SandboxError
+from target_activecampaign.account.sandbox_process import EmbeddedSandbox
 from target_activecampaign.client import (
     ActiveCampaignError,
     Budget,
@@ -17,15 +17,15 @@ from target_activecampaign.client import (
     parse_api_url,
 )
 from target_activecampaign.client.rate_limit.shared import shared_budget
-from target_activecampaign.config.settings import SettingError
-from target_activecampaign.config.validation import did_you_mean
-from target_activecampaign.model.names import exact
+from target_activecampaign.errors import ListError, SandboxError, SettingError
+from target_activecampaign.model.names import did_you_mean, exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from target_activecampaign.client import ContactList, Field, RateBudget
     from target_activecampaign.config.settings import Settings
+
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -39,16 +39,13 @@ RETRY_SECONDS = 300.0
 """How long a request is tried again."""
 
 
-class ListError(ValueError):
-    """A list that the account does not have; the text names those that it has."""
-
-
 class Account:
     """An account: `open` it, or take the steps of that one by one.
 
     Args:
         settings: Which one, and how to talk to it.
         only_asks: Whether nothing is sent to it: then no sandbox's file is made either.
+        client_class: What talks to it.
 
     Attributes:
         address: The API address that was understood.
@@ -57,8 +54,15 @@ class Account:
         fields: The account's custom fields.
     """
 
-    def __init__(self, settings: Settings, *, only_asks: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        only_asks: bool = False,
+        client_class: type[Client] = Client,
+    ) -> None:
         self._settings = settings
+        self._client_class = client_class
         self._only_asks = only_asks or settings.dry_run
         self._sandbox: EmbeddedSandbox | None = None
         self._budget: RateBudget | None = None
@@ -128,7 +132,7 @@ class Account:
         settings = self._settings
         key = self._sandbox.api_key if self._sandbox else (settings.api_key or "").strip()
         try:
-            self._client = _client_class(settings)(
+            self._client = self._client_class(
                 self.address,
                 key,
                 budget=self._budget,
@@ -216,15 +220,6 @@ class Account:
             self._budget.close()
         if self._sandbox:
             self._sandbox.close()
-
-
-def _client_class(settings: Settings) -> type[Client]:
-    """What talks to the account: in a preview, a client that sends nothing."""
-    if not settings.dry_run:
-        return Client
-    from target_activecampaign.preview.client import PreviewClient  # noqa: PLC0415
-
-    return PreviewClient
 
 
 def _budget(settings: Settings, url: str) -> RateBudget:

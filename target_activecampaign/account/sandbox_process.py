@@ -9,12 +9,10 @@ import subprocess
 import sys
 from typing import IO, cast
 
+from target_activecampaign.errors import SandboxError
+
 _LATENCY_SECONDS = "1"
 _KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
-
-
-class SandboxError(Exception):
-    """The sandbox did not start; the text says why and what to do."""
 
 
 class EmbeddedSandbox:

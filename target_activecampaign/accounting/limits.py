@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from target_activecampaign.errors import ThresholdError
+
 if TYPE_CHECKING:
-    from target_activecampaign.accounting.outcomes import Settlement
+    from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.config.settings import Settings
-
-
-class ThresholdError(Exception):
-    """More records were refused than the settings allow."""
 
 
 class Thresholds:
@@ -21,7 +19,7 @@ class Thresholds:
         settlement: What was refused.
     """
 
-    def __init__(self, settings: Settings, settlement: Settlement) -> None:
+    def __init__(self, settings: Settings, settlement: RecordAccounting) -> None:
         self._settings = settings
         self._settlement = settlement
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from target_activecampaign.accounting.throughput import Throughput
 from target_activecampaign.model.codes import CODES
@@ -25,13 +25,34 @@ if TYPE_CHECKING:
     from target_activecampaign.accounting.rejects import RejectFiles
     from target_activecampaign.accounting.samples import Samples
     from target_activecampaign.accounting.state import Checkpoints
-    from target_activecampaign.delivery.batches import Entry, Source
+    from target_activecampaign.model.contact import Contact
+    from target_activecampaign.model.record import Source
 
-SETTLED = ("added", "changed", "unchanged", "skipped", "merged", "invalid", "rejected")
+OUTCOMES = ("added", "changed", "unchanged", "skipped", "merged", "invalid", "rejected")
 """The ways in which a record can be settled."""
 
 
-class Settlement:
+class DeliveredContact(Protocol):
+    """What is asked of a contact that was sent.
+
+    Attributes:
+        key: Whom it stands for.
+        contact: The contact.
+        sources: The records that it was made of; none for a removal.
+        known: Whether the ledger knew the contact in the last record's stream.
+        marks: What the ledger keeps, by segment.
+        needs_resubscribe: The memberships that were begun anew for it.
+    """
+
+    key: str
+    contact: Contact
+    sources: list[Source]
+    known: bool
+    marks: dict[int, Any]
+    needs_resubscribe: tuple[Any, ...]
+
+
+class RecordAccounting:
     """Settles records: counts them, writes refused ones to their file, frees their STATE.
 
     Safe between threads: records are read on one and confirmed on another.
@@ -83,7 +104,7 @@ class Settlement:
             counts["unchanged"] += count
         self._checkpoints.reading()
 
-    def confirmed(self, entries: Iterable[Entry]) -> None:
+    def confirmed(self, entries: Iterable[DeliveredContact]) -> None:
         """Settle contacts that ActiveCampaign has imported."""
         epochs: Counter[int] = Counter()
         plain: Counter[tuple[str, bool, int]] = Counter()
@@ -122,7 +143,7 @@ class Settlement:
         self._count(last.name, kind)
         epochs[last.epoch] += 1
 
-    def kept(self, entry: Entry) -> None:
+    def kept(self, entry: DeliveredContact) -> None:
         """Count someone whom ActiveCampaign has not let go."""
         with self._lock:
             self.not_left[next(iter(entry.marks))] += 1

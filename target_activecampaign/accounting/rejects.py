@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from singer_sdk.singerlib.json import deserialize_json, serialize_json
 
+from target_activecampaign.model.record import REJECT_CODE, SourceStream
 from target_activecampaign.singer.unreadable import members
 from target_activecampaign.storage import private_files
 
 if TYPE_CHECKING:
-    from target_activecampaign.delivery.batches import Source
+    from target_activecampaign.model.record import Source
 
-REJECT_CODE = "_reject_code"
-"""The property that only records of reject files have."""
+
 _MOST_ALIKE = 1_000
 """Streams of a run whose files would have one name."""
 _ADDED = {
@@ -27,21 +26,6 @@ _ADDED = {
     "_reject_reason": {"type": ["null", "string"]},
     "_reject_at": {"type": ["null", "string"], "format": "date-time"},
 }
-
-
-@dataclass(frozen=True, eq=False)
-class SourceStream:
-    """A stream as the tap announced it, before stream maps.
-
-    Attributes:
-        name: Its name.
-        schema: The JSON schema of its records.
-        key_properties: The properties that identify a record.
-    """
-
-    name: str
-    schema: dict[str, Any] = field(repr=False)
-    key_properties: tuple[str, ...] = ()
 
 
 class RejectFiles:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_sdk.singerlib.json import serialize_json
 
+from target_activecampaign.errors import StateError
 from target_activecampaign.storage import output
 
 if TYPE_CHECKING:
@@ -102,10 +103,6 @@ _NOT_WRITTEN = (
     "to it that something reads or stores the output, then run again: records after the last STATE "
     "that arrived are read once more."
 )
-
-
-class StateError(Exception):
-    """STATE can't be written; the text says why and what that means."""
 
 
 class StateWriter:

@@ -12,26 +12,25 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
-from target_activecampaign.account.account import Account, ListError
+from target_activecampaign.account.account import Account
 from target_activecampaign.client import AuthenticationError, PaymentRequired, PermissionDenied
-from target_activecampaign.config.settings import SettingError
-from target_activecampaign.config.validation import did_you_mean, secrets_in
-from target_activecampaign.failures import attempt
+from target_activecampaign.config.validation import secrets_in
+from target_activecampaign.errors import ListError, SettingError, report_errors
 from target_activecampaign.ledger import LedgerError, MissingLedgerError, Store, last_mapping
-from target_activecampaign.mapping import history as drift
+from target_activecampaign.mapping import history
 from target_activecampaign.mapping.catalog import FieldCatalog
 from target_activecampaign.mapping.compiler import Mappings, StreamToMap
-from target_activecampaign.model.names import nfc
+from target_activecampaign.model.names import did_you_mean, nfc
 from target_activecampaign.redaction import RedactingFilter
 from target_activecampaign.singer.json_schema import says_more
 from target_activecampaign.sync.membership_field import MembershipFields
 from target_activecampaign.sync.segment import check_mode
-from target_activecampaign.sync.setup import MEMBERSHIP, kept_where_filled, list_of, member_of
+from target_activecampaign.sync.setup import MEMBERSHIP, list_of, member_of, only_if_empty_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from target_activecampaign.cli.streams import Announced, Source
+    from target_activecampaign.cli.streams import DiscoveredStream, Source
     from target_activecampaign.client import ActiveCampaignError, Field, User
     from target_activecampaign.config.settings import Settings
     from target_activecampaign.mapping.placement import MappedProperty
@@ -116,7 +115,7 @@ def of(
 
 def _take_mappings(checks: _Checks, ready: _Readiness, streams: Source) -> None:
     """One check a stream: the mapping of one says nothing of another's."""
-    announced: list[Announced] = []
+    announced: list[DiscoveredStream] = []
 
     def read() -> str:
         announced.extend(streams())
@@ -148,7 +147,7 @@ class _Checks:
             self.taken.append(Check(name, NOT_CHECKED, f"It needs '{lacking[0]}' to be ok."))
             return
         found = []
-        problem = attempt(lambda: found.append(look()))
+        problem = report_errors(lambda: found.append(look()))
         result, text = (OK, found[0]) if problem is None else (FAILED, problem)
         self.taken.append(Check(name, result, self._redacting.redacted(text)))
 
@@ -253,7 +252,7 @@ class _Readiness:
             )
         return f"{path} can be written." if path.exists() else f"{path} can be made by a run."
 
-    def mapping(self, announced: Announced) -> str:
+    def mapping(self, announced: DiscoveredStream) -> str:
         """Where the properties of a tap's stream would go, after stream maps."""
         self._seen.add(announced.name)
         results = self._maps.results(announced.name, announced.schema, announced.keys)
@@ -267,13 +266,15 @@ class _Readiness:
         unseen = (name for name in self._settings.streams if nfc(name) not in seen)
         return [(name, did_you_mean(name, sorted(self._seen))) for name in unseen]
 
-    def _mapped(self, name: str, announced: Announced, properties: Mapping[str, Schema]) -> str:
+    def _mapped(
+        self, name: str, announced: DiscoveredStream, properties: Mapping[str, Schema]
+    ) -> str:
         settings = self._settings.for_stream(name)
         target = list_of(name, settings, self._account)
         warnings = check_mode(name, settings, announced.bookmarks, announced.schema["properties"])
         catalog = FieldCatalog(self._account.fields)
-        history = self._history(name, target.id)
-        member = member_of(name, settings, catalog, history.get(MEMBERSHIP))
+        last = self._history(name, target.id)
+        member = member_of(name, settings, catalog, last.get(MEMBERSHIP))
         own = member.field if member else None
         lenient = name != announced.name
         mapping = self._mappings.preview(
@@ -282,14 +283,14 @@ class _Readiness:
                 properties,
                 settings,
                 target.id,
-                history,
+                last,
                 lenient,
                 member,
                 is_open=says_more(announced.schema),
             )
         )
         self._membership_fields.take(name, mapping, own)
-        kept_where_filled(name, settings, catalog, own)
+        only_if_empty_targets(name, settings, catalog, own)
         places = ", ".join(map(_place_of, mapping.properties))
         parts = [f"To list {target.id} '{target.name}': {places}."]
         if mapping.ignored:
@@ -302,7 +303,7 @@ class _Readiness:
         """The fields of the stream's last run, if the ledger knows any."""
         if self._store is None:
             return {}
-        return drift.loaded(last_mapping(self._store, self._account.identity, stream, list_id))
+        return history.loaded(last_mapping(self._store, self._account.identity, stream, list_id))
 
 
 def _place_of(entry: MappedProperty) -> str:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.cli.ledger_output import in_bytes, in_words
 from target_activecampaign.config.files import ConfigFileError, read_config
-from target_activecampaign.config.settings import SettingError, Settings
+from target_activecampaign.config.settings import Settings
 from target_activecampaign.config.validation import convert, from_environment
-from target_activecampaign.ledger.erase import Choice, ChoiceError, choose, forget, forget_person
+from target_activecampaign.errors import ChoiceError, LedgerError, SettingError
+from target_activecampaign.ledger.erase import Choice, choose, forget, forget_person
 from target_activecampaign.ledger.overview import overview, set_aside, size
-from target_activecampaign.ledger.store import LedgerError, Store
+from target_activecampaign.ledger.store import Store
 from target_activecampaign.model.contact import Refusal, person_key, valid_address
 from target_activecampaign.storage import output
 

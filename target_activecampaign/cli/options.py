@@ -5,22 +5,24 @@ What only one of them needs is imported for that one: a run starts without it.
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any
+import sys
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 from singer_sdk.plugin_base import _ConfigInput
 
 from target_activecampaign.config.files import ConfigFileError, read_config
+from target_activecampaign.target import TargetActiveCampaign
 
 if TYPE_CHECKING:
     import logging
 
-    from target_activecampaign.target import TargetActiveCampaign
 
-
-def with_options(command: click.Command) -> click.Command:
-    """The SDK's command of a target with the options that it has besides."""
+def build_command() -> click.Command:
+    """Return the SDK's command of the target with the options that it has besides."""
+    command = TargetActiveCampaign.cli  # which also sets up the log
+    command.callback = _invoke
     for option in command.params:
         if option.name == "about_format" and isinstance(option, click.Option):
             option.help = "Specify output style for --about, or json for --rejects and --test"
@@ -52,6 +54,11 @@ def with_options(command: click.Command) -> click.Command:
         click.Argument(["more_files"], nargs=-1, metavar=""),
     ]
     return command
+
+
+def _invoke(**options: Any) -> NoReturn:
+    """Do what the options say; ends the process with the exit code."""
+    sys.exit(run(TargetActiveCampaign, **options))
 
 
 def _read_config(_context: click.Context, _option: click.Parameter, paths: Any) -> _ConfigInput:
@@ -106,7 +113,13 @@ def run(
         for problem in error.errors:
             target.logger.error(problem)  # noqa: TRY400 - a traceback tells nothing more
         return 1
-    return made.load(file_input)
+    code = made.load(file_input)
+    if made.is_meltano_test:
+        from target_activecampaign.cli import check, check_output  # noqa: PLC0415
+
+        found = check.of(made.settings, made.maps, list, made.warnings)
+        return check_output.tell_meltano(found, target.logger)
+    return code
 
 
 def _made(
@@ -125,11 +138,11 @@ def _is_no_parsing(record: logging.LogRecord) -> bool:
 
 
 def _show_rejects(files: list[str], form: str | None) -> int:
-    from target_activecampaign.cli import rejects as rejects_command  # noqa: PLC0415
+    from target_activecampaign.cli import rejects  # noqa: PLC0415
 
     if form not in {None, "json"}:
         raise click.UsageError("--rejects knows --format json alone.")
-    return rejects_command.show(files, form)
+    return rejects.show(files, form)
 
 
 def _test(
@@ -140,20 +153,18 @@ def _test(
     file_input: IO[str] | None,
 ) -> int:
     """See whether everything is ready for a run, and show it."""
-    from target_activecampaign.cli import check as checks  # noqa: PLC0415
-    from target_activecampaign.cli import check_output as checks_command  # noqa: PLC0415
-    from target_activecampaign.cli import streams as announced  # noqa: PLC0415
+    from target_activecampaign.cli import check, check_output, streams  # noqa: PLC0415
 
     if form not in {None, "json"}:
         raise click.UsageError("--test knows --format json alone.")
-    streams = announced.source(catalog, file_input)
+    source = streams.source(catalog, file_input)
     target.logger.addFilter(_is_no_parsing)
     try:
         made = _made(target, config)
     except ConfigValidationError as error:
-        found = checks.of_invalid_settings(error.errors)
+        found = check.of_invalid_settings(error.errors)
     except SingerSDKError as error:
-        found = checks.of_invalid_settings([str(error)])
+        found = check.of_invalid_settings([str(error)])
     else:
-        found = checks.of(made.settings, made.maps, streams, made.warnings)
-    return checks_command.show(found, form)
+        found = check.of(made.settings, made.maps, source, made.warnings)
+    return check_output.show(found, form)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib.json import deserialize_json
 
+from target_activecampaign.errors import RejectFileError
 from target_activecampaign.model.codes import CODES
 from target_activecampaign.redaction import RedactingFilter
 from target_activecampaign.singer.reader import MAX_LINE_BYTES
@@ -29,6 +30,7 @@ from target_activecampaign.text import several
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+
 _REASONS_STAY = frozenset({"RECORD_INVALID", "REFUSED_BY_IMPORT"})
 """Codes whose reasons stay in the file: one names keys of the record, which may be anything where a
 schema is open; the other repeats what ActiveCampaign says, which may quote a value."""
@@ -38,10 +40,6 @@ _LONGEST_LINE = 2 * MAX_LINE_BYTES
 """Bytes of a line, which holds more than the record's own line did."""
 _CODE = re.compile(r"[A-Z][A-Z_]{0,49}")
 _NEWER = "This version of the target does not know the code: a newer one has written it."
-
-
-class RejectFileError(Exception):
-    """A file that can't be read as a reject file; the text says why and quotes nothing of it."""
 
 
 @dataclass

@@ -32,7 +32,7 @@ _WAIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Announced:
+class DiscoveredStream:
     """A stream as a tap announces it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Announced:
     bookmarks: tuple[str, ...] = ()
 
 
-Source = Callable[[], list[Announced]]
+Source = Callable[[], list[DiscoveredStream]]
 """What reads the streams when it is called; none if nobody announces any.
 
 It raises `InvalidInputLine` for what is no message or catalog, and `SingerSDKError` for a schema
@@ -90,9 +90,9 @@ def _lines(messages: IO[str] | None) -> Iterator[str | bytes]:
         yield line
 
 
-def _of_messages(messages: IO[str] | None) -> list[Announced]:
+def _of_messages(messages: IO[str] | None) -> list[DiscoveredStream]:
     """The streams before the first message that is no SCHEMA: nobody waits for all records."""
-    found: dict[str, Announced] = {}
+    found: dict[str, DiscoveredStream] = {}
     for number, line in enumerate(_lines(messages), start=1):
         if not line.strip():
             continue
@@ -101,7 +101,7 @@ def _of_messages(messages: IO[str] | None) -> list[Announced]:
             one = _stream(message.get("stream"), message.get("schema"))
             check_names(message, one.name, one.schema["properties"])
             keys, bookmarks = message.get("key_properties"), message.get("bookmark_properties")
-            found[one.name] = Announced(
+            found[one.name] = DiscoveredStream(
                 one.name, one.schema, tuple(keys or ()), tuple(bookmarks or ())
             )
         elif found:
@@ -109,7 +109,7 @@ def _of_messages(messages: IO[str] | None) -> list[Announced]:
     return list(found.values())
 
 
-def _of_catalog(path: str) -> list[Announced]:
+def _of_catalog(path: str) -> list[DiscoveredStream]:
     """The streams that a catalog selects."""
     wrong = f"The catalog {path} is none of a Singer tap's."
     content = _object(Path(path).read_text("utf-8-sig", "replace"), wrong)
@@ -123,7 +123,7 @@ def _of_catalog(path: str) -> list[Announced]:
     return found
 
 
-def _of_entry(entry: CatalogEntry) -> Announced:
+def _of_entry(entry: CatalogEntry) -> DiscoveredStream:
     one = _stream(entry.stream or entry.tap_stream_id, entry.schema.to_dict())
     selected = entry.metadata.resolve_selection()
     properties = {
@@ -133,7 +133,7 @@ def _of_entry(entry: CatalogEntry) -> Announced:
     }
     full = (entry.replication_method or "").upper() == "FULL_TABLE"
     bookmark = None if full else entry.replication_key
-    return Announced(
+    return DiscoveredStream(
         one.name,
         {**one.schema, "properties": properties},
         tuple(entry.key_properties or ()),
@@ -141,9 +141,11 @@ def _of_entry(entry: CatalogEntry) -> Announced:
     )
 
 
-def _stream(name: Any, schema: Any) -> Announced:
+def _stream(name: Any, schema: Any) -> DiscoveredStream:
     check_schema(schema, str(name))
-    return Announced(str(name), {**schema, "properties": without_booleans(schema["properties"])})
+    return DiscoveredStream(
+        str(name), {**schema, "properties": without_booleans(schema["properties"])}
+    )
 
 
 def _object(text: str | bytes, wrong: str) -> dict[str, Any]:

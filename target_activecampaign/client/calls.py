@@ -18,8 +18,8 @@ from target_activecampaign.client import errors
 from target_activecampaign.client import responses as answers
 from target_activecampaign.client.address import parse_api_url
 from target_activecampaign.client.connection import Connection
-from target_activecampaign.client.rate_limit.limiter import Budget, BudgetClosed
-from target_activecampaign.client.retries import MAX_RETRY_AFTER, Attempts
+from target_activecampaign.client.rate_limit.limiter import MAX_RETRY_AFTER, Budget, BudgetClosed
+from target_activecampaign.client.retries import Attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

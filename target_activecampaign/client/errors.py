@@ -35,8 +35,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from target_activecampaign.errors import TargetError
 
-class ActiveCampaignError(Exception):
+
+class ActiveCampaignError(TargetError):
     """Anything that went wrong with a request.
 
     Attributes:

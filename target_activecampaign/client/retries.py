@@ -14,15 +14,15 @@ from target_activecampaign.client.errors import (
     LimitReached,
     ServerError,
 )
+from target_activecampaign.client.rate_limit.limiter import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from target_activecampaign.client.rate_limit.limiter import Kind, RateBudget
 
+
 _LONGEST_PAUSE = 30.0
-MAX_RETRY_AFTER = 300.0
-"""Seconds to wait at most because a server asks for it, unless the client is told otherwise."""
 
 
 class Attempts:

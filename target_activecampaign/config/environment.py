@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
-from target_activecampaign.config.settings import SettingError
+from target_activecampaign.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

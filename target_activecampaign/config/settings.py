@@ -16,6 +16,7 @@ from target_activecampaign.text import as_unicode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
 MAX_CONTACTS_PER_IMPORT = 250
 """Contacts that one import may hold (documented by ActiveCampaign)."""
 
@@ -79,10 +80,6 @@ _OWN = {
     "deleted_properties": _DESTINATIONS,
 }
 """What a stream can have of its own."""
-
-
-class SettingError(ValueError):
-    """A setting that can't be used; the text names it and says why."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -13,17 +12,18 @@ from urllib.parse import parse_qsl, urlsplit
 
 from jsonschema import Draft202012Validator
 
+from target_activecampaign.config import webhook_url
 from target_activecampaign.config.conversion import Converter
+from target_activecampaign.config.country import phone_region
 from target_activecampaign.config.environment import read_variables
-from target_activecampaign.config.settings import STREAM_SETTINGS, SettingError, Settings
-from target_activecampaign.mapping.phones import phone_converter
-from target_activecampaign.model.names import caseless, nfc
-from target_activecampaign.reporting import webhook
+from target_activecampaign.config.settings import STREAM_SETTINGS, Settings
+from target_activecampaign.errors import SettingError
+from target_activecampaign.model.names import did_you_mean, named_with_hints, nfc
 from target_activecampaign.storage import private_files
 from target_activecampaign.text import is_unicode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from jsonschema import ValidationError
 
@@ -57,7 +57,9 @@ def problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
     ]
     found += _unfit_places(settings)
     found += _connection_problems(settings) + _country_problems(settings)
-    if settings.on_complete_webhook and (wrong := webhook.problem(settings.on_complete_webhook)):
+    if settings.on_complete_webhook and (
+        wrong := webhook_url.problem(settings.on_complete_webhook)
+    ):
         found.append(wrong)
     if settings.list_id in {None, ""} and not any(
         (own or {}).get("list_id") is not None for own in settings.streams.values()
@@ -95,7 +97,7 @@ def secrets_in(settings: Settings) -> list[str]:
             found += _passwords_in(url if "://" in url else f"http://{url}")
     if settings.on_complete_webhook:
         with contextlib.suppress(ValueError):
-            found += webhook.secrets_in(settings.on_complete_webhook)
+            found += webhook_url.secrets_in(settings.on_complete_webhook)
     return found
 
 
@@ -152,7 +154,7 @@ def _country_problems(settings: Settings) -> list[str]:
 def _country_problem(name: str, country: str | None) -> list[str]:
     try:
         if country is not None:
-            phone_converter(country, name)
+            phone_region(country, name)
     except SettingError as error:
         return [str(error)]
     return []
@@ -196,20 +198,6 @@ def unknown_settings(config: Mapping[str, Any], known: Iterable[str]) -> list[st
         for path, name, candidates in names
         if name not in candidates
     ]
-
-
-def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the candidate nearest to a name, or nothing."""
-    by_fold = {caseless(candidate): candidate for candidate in reversed(list(candidates))}
-    near = difflib.get_close_matches(caseless(name), by_fold, n=1, cutoff=0.6)
-    return f" Did you mean '{by_fold[near[0]]}'?" if near else ""
-
-
-def named_with_hints(names: Sequence[str], candidates: Sequence[str]) -> str:
-    """`'a', 'b'.`, and after it what each may have been meant to be: the end of a sentence."""
-    hints = "".join(did_you_mean(name, candidates) for name in names)
-    listed = ", ".join(f"'{name}'" for name in names)
-    return f"{listed}.{hints}"
 
 
 @dataclass(frozen=True)

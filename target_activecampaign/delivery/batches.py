@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from collections.abc import Set as AbstractSet
 
-    from target_activecampaign.accounting.rejects import SourceStream
-    from target_activecampaign.delivery.resubscribe import Return
-    from target_activecampaign.ledger import Mark
+    from target_activecampaign.ledger import Known, Mark
     from target_activecampaign.model.contact import Contact
+    from target_activecampaign.model.record import Source
+
 
 _HEAD = b'{"contacts":['
 _TAIL = b"]}"
@@ -31,22 +31,6 @@ _TAIL = b"]}"
 _MAX_SOURCES = 1000
 """Records that are merged into one contact at most, since they are all kept until it is settled."""
 _EXCLUDE_AUTOMATIONS = b',"exclude_automations":true}'
-
-
-class Source(msgspec.Struct, frozen=True, gc=False):
-    """Where a contact came from.
-
-    Attributes:
-        name: The stream's name after stream maps, under which the record is counted.
-        stream: The stream as the tap announced it.
-        line: The tap's own RECORD message, for the reject file.
-        epoch: The span between two STATE messages in which it was read.
-    """
-
-    name: str
-    stream: SourceStream
-    line: bytes
-    epoch: int
 
 
 class Entry(msgspec.Struct, eq=False, gc=False):
@@ -60,7 +44,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         raw: The digest of its one record; None where there are several, or it has none.
         marks: What the ledger keeps once it is confirmed, by segment.
         known: Whether the ledger knew the person in the last record's stream.
-        comes_back: What is to be seen to before the import, for someone who has left lists.
+        needs_resubscribe: What is to be seen to before the import, for someone who has left lists.
         parts: What it was merged from, when that goes to different lists: if one of them has it
             refused, the others may still be had.
         key: Whom it stands for.
@@ -75,7 +59,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     raw: bytes | None = None
     marks: dict[int, Mark] = {}  # msgspec gives each entry a new one
     known: bool = False
-    comes_back: tuple[Return, ...] = ()
+    needs_resubscribe: tuple[Return, ...] = ()
     parts: tuple[Entry, ...] = ()
     weight: int = 0
     key: str = ""
@@ -104,7 +88,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
             None,
             self._joined(later.marks),
             later.known,
-            self.comes_back + later.comes_back,
+            self.needs_resubscribe + later.needs_resubscribe,
             () if alike else (*(self.parts or (self,)), later),
             self.weight + later.weight,
         )
@@ -296,3 +280,19 @@ class Packer:
         self._open = {}
         self._size = 0
         return [Batch(entries, self._exclude_automations)] if entries else []
+
+
+class Return(NamedTuple):
+    """Someone who has left a list and is in a stream of it again.
+
+    Attributes:
+        list_id: The list that they left.
+        segment: The segment whose row in the ledger says so.
+        known: That row.
+        marked: The segment that they come back to, whose mark waits for what is found.
+    """
+
+    list_id: int
+    segment: int
+    known: Known
+    marked: int

@@ -1,8 +1,8 @@
 """Batches in flight: posted, confirmed, settled; tried again, taken apart, at last refused.
 
 One thread, the dispatcher, owns all batches and decides; two small pools wait for
-ActiveCampaign's answers and report back to it. So nothing here needs a lock but `UnderWay`, on
-which the reading thread waits.
+ActiveCampaign's answers and report back to it. So nothing here needs a lock but
+`InFlightContacts`, on which the reading thread waits.
 
 A batch is posted (accepted?), then asked about until its import is completed (imported?).
 Posting and asking have pools of their own: an import may wait long for its turn in the
@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec.structs import replace
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
-from target_activecampaign.accounting.state import StateError
 from target_activecampaign.client import (
     ActiveCampaignError,
     ImportRefused,
@@ -29,27 +28,29 @@ from target_activecampaign.client import (
 )
 from target_activecampaign.client.rate_limit.shared import BudgetUnavailable
 from target_activecampaign.delivery.batches import Batch, Entry
-from target_activecampaign.delivery.diagnosis import Diagnosis
+from target_activecampaign.delivery.diagnosis import RejectionLookup
 from target_activecampaign.delivery.dispatcher import Dispatcher
-from target_activecampaign.delivery.in_flight import UnderWay
-from target_activecampaign.delivery.polling import Flights
-from target_activecampaign.delivery.refusals import IndexBase, examine
+from target_activecampaign.delivery.in_flight import InFlightContacts
+from target_activecampaign.delivery.polling import ImportPoller
+from target_activecampaign.delivery.refusals import PositionBase, examine
 from target_activecampaign.delivery.resubscribe import Returns
+from target_activecampaign.errors import DeliveryError, StateError
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.contact import Contact
 from target_activecampaign.model.email import person_key
-from target_activecampaign.redaction import where_it_failed
+from target_activecampaign.redaction import traceback_without_messages
 from target_activecampaign.storage import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_activecampaign.accounting.outcomes import Settlement
+    from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.client import Accepted, Client, ImportStatus
     from target_activecampaign.client import Contact as Existing
-    from target_activecampaign.delivery.polling import Flight
+    from target_activecampaign.delivery.polling import PendingImport
     from target_activecampaign.ledger import Ledger
+
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -77,10 +78,6 @@ _LONG_WAIT_SECONDS = 10.0
 _SILENCE_LOOK_SECONDS = 1.0
 
 
-class DeliveryError(Exception):
-    """The delivery ended before everything was settled. Its cause is the reason."""
-
-
 class QueueBrokenError(Exception):
     """ActiveCampaign's import queue fails whatever it is given."""
 
@@ -106,7 +103,8 @@ def _told(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return private_files.explained(error)
-    return f"An unforeseen {type(error).__name__} ended the delivery:\n{where_it_failed(error)}"
+    where = traceback_without_messages(error)
+    return f"An unforeseen {type(error).__name__} ended the delivery:\n{where}"
 
 
 class _Held(NamedTuple):
@@ -153,7 +151,7 @@ class Delivery:
     def __init__(
         self,
         client: Client,
-        settlement: Settlement,
+        settlement: RecordAccounting,
         ledger: Ledger,
         *,
         on_settled: Callable[[], None],
@@ -167,15 +165,15 @@ class Delivery:
         self._ledger = ledger
         self._on_settled = on_settled
         self._max_in_flight = max_in_flight
-        self._diagnosis = Diagnosis(client, diagnose_limit)
+        self._diagnosis = RejectionLookup(client, diagnose_limit)
         self._returns = Returns(client, ledger)
         self._waiting: deque[Batch] = deque()
         self._posting = 0
         self._busy: set[str] = set()
         self._recovering: int | None = None
         self._recovered_or_failed = threading.Event()
-        self._base = IndexBase()
-        self._refusals_in_vain = 0
+        self._base = PositionBase()
+        self._consecutive_refusals = 0
         self._imports_in_vain = 0
         self._held: list[_Held] = []
         self._overtaken: set[str] = set()
@@ -189,7 +187,7 @@ class Delivery:
         self._batch_ids: dict[str, None] = {}
         self._contradictions: Counter[str] = Counter()
         self._first_contradictions: dict[str, str] = {}
-        self.under_way = UnderWay(max_contacts)
+        self.under_way = InFlightContacts(max_contacts)
         self._failure: Exception | None = None
         self.imports = 0
         self._dispatcher = Dispatcher(
@@ -197,12 +195,12 @@ class Delivery:
             after=self._post_waiting,
             failed=self._fail,
         )
-        self._flights = Flights(
+        self._flights = ImportPoller(
             client,
             self._dispatcher,
             import_timeout=import_timeout,
             imported=self._imported,
-            came_to_nothing=self._came_to_nothing,
+            on_failed=self._came_to_nothing,
             failed=self._fail,
             contradiction=self._contradiction,
         )
@@ -216,7 +214,7 @@ class Delivery:
         Raises:
             DeliveryError: The delivery has failed.
         """
-        self.under_way.enter_once_there_is_room(batch.entries)
+        self.under_way.add_when_room(batch.entries)
         self.check()
         self._dispatcher.do(lambda: self._waiting.append(batch))
 
@@ -269,14 +267,16 @@ class Delivery:
     def stop(self) -> None:
         """Wait no more than a minute for what is no answer. May be called from a signal handler."""
         stopped = time.monotonic()
-        self._dispatcher.do(lambda: self._bear_with_silence(stopped))
+        self._dispatcher.do(lambda: self._stop_if_unresponsive(stopped))
 
-    def _bear_with_silence(self, stopped: float) -> None:
+    def _stop_if_unresponsive(self, stopped: float) -> None:
         since_stop = time.monotonic() - stopped
         silence, wait = min(self._client.silence(), since_stop), self._client.asked_pause
         too_long = wait >= _LONG_WAIT_SECONDS and since_stop + wait >= _STOP_SECONDS
         if silence < _SILENCE_SECONDS and not too_long:
-            self._dispatcher.later(_SILENCE_LOOK_SECONDS, lambda: self._bear_with_silence(stopped))
+            self._dispatcher.later(
+                _SILENCE_LOOK_SECONDS, lambda: self._stop_if_unresponsive(stopped)
+            )
             return
         if too_long:
             logger.warning(
@@ -318,6 +318,11 @@ class Delivery:
     def recovering(self) -> int:
         """Imports of an earlier run of which it is not known yet what became of them."""
         return self._recovering or 0
+
+    @property
+    def in_flight(self) -> int:
+        """Contacts that were handed over and are not settled."""
+        return self.under_way.count
 
     @property
     def posting(self) -> int:
@@ -389,7 +394,7 @@ class Delivery:
 
     def _start(self, batch: Batch) -> None:
         """Post a batch, once it is seen to that those in it who come back can be imported."""
-        coming = [entry for entry in batch.entries if entry.comes_back]
+        coming = [entry for entry in batch.entries if entry.needs_resubscribe]
         if not coming:
             self._send(batch)
             return
@@ -422,7 +427,7 @@ class Delivery:
     ) -> None:
         self._dispatcher.call(
             "ask",
-            lambda: self._returns.bring_back(entry),
+            lambda: self._returns.resubscribe(entry),
             lambda found, error: done(entry, found, error),
         )
 
@@ -446,7 +451,7 @@ class Delivery:
             self._posting -= 1
             if accepted is not None:
                 self.imports += 1
-                self._refusals_in_vain = 0
+                self._consecutive_refusals = 0
                 self._accepted(number, batch, accepted)
             elif isinstance(error, LimitReached):
                 # Others use the account's limit up; nothing was queued, so wait on.
@@ -505,7 +510,7 @@ class Delivery:
     def _refused(self, batch: Batch, refusal: ImportRefused | InvalidRequest) -> None:
         """An import was refused whole: find the contacts that are meant, and send the others."""
         if batch.suspected is None:  # else it was counted before it was asked about again
-            self._refusals_in_vain += 1
+            self._consecutive_refusals += 1
         if self._is_hopeless("REFUSED_BY_IMPORT"):
             return
         named = refusal.contacts if isinstance(refusal, ImportRefused) else []
@@ -529,14 +534,14 @@ class Delivery:
                 self._send(again)
                 return
             if batch.accused:
-                finding.again, finding.guilty = [], []
+                finding.again, finding.rejected = [], []
         if finding.again:
             again = batch.of(finding.again)
             again.accused, again.checked = batch.accused, batch.checked
             again.restarted, again.suspected = batch.restarted, finding.readings
             self._send(again)
-        elif finding.guilty:
-            accused = batch.accused + finding.guilty
+        elif finding.rejected:
+            accused = batch.accused + finding.rejected
             if not finding.others:
                 for entry, reason in accused:
                     self._refuse(batch, entry, "REFUSED_BY_IMPORT", reason)
@@ -550,10 +555,10 @@ class Delivery:
 
     def _is_hopeless(self, code: str) -> bool:
         """Whether so much was refused in a row that contacts are not the reason: ends the run."""
-        in_vain = max(self._refusals_in_vain, self._imports_in_vain)
+        in_vain = max(self._consecutive_refusals, self._imports_in_vain)
         # As many as are posted at once may each have a contact at fault, before one is accepted.
         refusals = max(_HOPELESS_REFUSALS, 2 * self._max_in_flight)
-        if self._refusals_in_vain <= refusals and self._imports_in_vain <= _HOPELESS_IMPORTS:
+        if self._consecutive_refusals <= refusals and self._imports_in_vain <= _HOPELESS_IMPORTS:
             return False
         codes = ", ".join(sorted({code, *(one.code for one in self._held)}))
         return not self._is_tried(
@@ -577,12 +582,15 @@ class Delivery:
             verdict: The error that ends the run if it does not work.
 
         Returns:
-            Whether that is under way. If not, as nobody has arrived, the run has failed.
+            Whether that is or can soon be under way. If not, as nobody has arrived, the run has
+            failed.
         """
         if self._control is not None:
             return True
         key = self._settlement.arrived
         if key is None:
+            if self.unconfirmed:
+                return True  # an import was accepted: once it is confirmed, someone has arrived
             self._fail(verdict)
             return False
         logger.warning(
@@ -621,7 +629,7 @@ class Delivery:
 
     # Confirmed: is it imported?
 
-    def _came_to_nothing(self, flight: Flight, code: str, reason: str) -> None:
+    def _came_to_nothing(self, flight: PendingImport, code: str, reason: str) -> None:
         """An import ended without importing: to import the same again is harmless, so do."""
         self._ledger.journal.dropped(flight.number)
         if flight.batch is None:
@@ -638,7 +646,7 @@ class Delivery:
         else:
             self._halve(batch, code, reason)
 
-    def _imported(self, flight: Flight, status: ImportStatus) -> None:
+    def _imported(self, flight: PendingImport, status: ImportStatus) -> None:
         """An import is completed: settle its contacts, those that it does not account for last."""
         failed = {person_key(address) for address in status.failed}
         batch = flight.batch
@@ -665,7 +673,7 @@ class Delivery:
             )
 
     def _accounts_for_all(
-        self, flight: Flight, batch: Batch, status: ImportStatus, dropped: int, failed: int
+        self, flight: PendingImport, batch: Batch, status: ImportStatus, dropped: int, failed: int
     ) -> bool:
         """Whether the answers to an import say of each contact what became of it."""
         count, queued = len(batch.entries), flight.queued
@@ -698,7 +706,7 @@ class Delivery:
 
     def _ask_for_each(
         self,
-        flight: Flight,
+        flight: PendingImport,
         batch: Batch,
         status: ImportStatus,
         dropped: list[Entry],
@@ -729,7 +737,7 @@ class Delivery:
 
     def _settle(
         self,
-        flight: Flight,
+        flight: PendingImport,
         batch: Batch,
         status: ImportStatus,
         dropped: list[Entry],
@@ -766,7 +774,7 @@ class Delivery:
         self._on_settled()
         self._check_failures()
 
-    def _settle_leftover(self, flight: Flight, failed: set[str]) -> None:
+    def _settle_leftover(self, flight: PendingImport, failed: set[str]) -> None:
         """Settle an import of an earlier run, of which only hashes are known."""
         dropped = {self._ledger.person(key) for key in failed}
         people = self._ledger.journal.people(flight.number)
@@ -796,7 +804,7 @@ class Delivery:
             dropped: The contacts.
             credible: Whether others of the import have arrived.
         """
-        full = self._diagnosis.seems_full(len(dropped), len(status.succeeded))
+        full = self._diagnosis.account_limit_suspected(len(dropped), len(status.succeeded))
         for entry in dropped:
             if entry.parts:
                 self._take_apart(batch, entry)
@@ -828,7 +836,7 @@ class Delivery:
 
     def _look_into(self, batch: Batch, entry: Entry, *, full: bool, credible: bool) -> None:
         """Refuse a contact that the queue has dropped, with the reason if it can be had."""
-        if not entry.sources or not self._diagnosis.may_ask():
+        if not entry.sources or not self._diagnosis.reserve(1):
             code, reason = self._diagnosis.unknown
             self._refuse(batch, entry, code, reason, proven=credible, listed=True)
             return
@@ -948,7 +956,7 @@ class Delivery:
         entry = one.entry
         believed = one.listed and self._failures_proven
         later = entry.key in self._overtaken or self.under_way.has(entry.key)
-        return not (believed or later or entry.comes_back)
+        return not (believed or later or entry.needs_resubscribe)
 
     def _send_again(self, held: list[_Held]) -> None:
         """Send contacts again, together with those they were sent with."""

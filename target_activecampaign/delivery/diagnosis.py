@@ -22,7 +22,7 @@ _FULL = 10
 """So many new contacts dropped and none made: that is no longer a matter of single addresses."""
 
 
-class Diagnosis:
+class RejectionLookup:
     """Asks for the reasons of a run's refusals, within a limit.
 
     Args:
@@ -37,11 +37,6 @@ class Diagnosis:
         self._client = client
         self._left = limit
 
-    def may_ask(self) -> bool:
-        """Whether one contact more may be asked about; counts it as asked about."""
-        self._left -= 1
-        return self._left >= 0
-
     def reserve(self, count: int) -> bool:
         """Whether so many contacts more may be asked about; if so, counts them as asked about."""
         if count > self._left:
@@ -55,7 +50,7 @@ class Diagnosis:
         return code in _PROVEN
 
     @staticmethod
-    def seems_full(dropped: int, created: int) -> bool:
+    def account_limit_suspected(dropped: int, created: int) -> bool:
         """Whether an import that dropped and created so many looks like one into a full account.
 
         How an account at its limit shows is not documented; that its imports fail is.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _MAX_BYTES = 48 * 1024 * 1024
 
 
-class UnderWay:
+class InFlightContacts:
     """Contacts from their delivery's beginning to its end, so many at most. Safe between threads.
 
     Args:
@@ -38,7 +38,7 @@ class UnderWay:
         with self._changed:
             self._enter(entries)
 
-    def enter_once_there_is_room(self, entries: Collection[Entry]) -> None:
+    def add_when_room(self, entries: Collection[Entry]) -> None:
         """Wait until there is room for contacts, and take them; after the end they stay out."""
         count, size = len(entries), sum(entry.weight for entry in entries)
         with self._changed:

@@ -27,7 +27,7 @@ _STAGES = {
 
 
 @dataclass(slots=True)
-class Flight:
+class PendingImport:
     """An import that ActiveCampaign has accepted.
 
     Attributes:
@@ -51,7 +51,7 @@ class Flight:
     status: str = ""
 
 
-class Flights:
+class ImportPoller:
     """Asks about imports, on the dispatcher's thread.
 
     Args:
@@ -59,7 +59,7 @@ class Flights:
         dispatcher: Whose pool `ask` waits for the answers.
         import_timeout: Seconds from accepted to confirmed.
         imported: Called with an import that is done, and how it went.
-        came_to_nothing: Called with one that did not take effect, a code, and the reason.
+        on_failed: Called with one that did not take effect, a code, and the reason.
         failed: Called with an error that ends the delivery.
         contradiction: Called with the kind of a contradiction in an answer, and a sentence.
 
@@ -73,8 +73,8 @@ class Flights:
         dispatcher: Dispatcher,
         *,
         import_timeout: float,
-        imported: Callable[[Flight, ImportStatus], None],
-        came_to_nothing: Callable[[Flight, str, str], None],
+        imported: Callable[[PendingImport, ImportStatus], None],
+        on_failed: Callable[[PendingImport, str, str], None],
         failed: Callable[[Exception], None],
         contradiction: Callable[[str, str], None],
     ) -> None:
@@ -82,14 +82,14 @@ class Flights:
         self._dispatcher = dispatcher
         self._import_timeout = import_timeout
         self._imported = imported
-        self._came_to_nothing = came_to_nothing
+        self._came_to_nothing = on_failed
         self._failed = failed
         self._contradiction = contradiction
-        self._pending: dict[str, Flight] = {}
+        self._pending: dict[str, PendingImport] = {}
         self._latency = _FIRST_LATENCY_SECONDS
         self.count = 0
 
-    def pending(self, batch_id: str) -> Flight | None:
+    def pending(self, batch_id: str) -> PendingImport | None:
         """Return the import with this id, if it is still asked about."""
         return self._pending.get(batch_id)
 
@@ -97,13 +97,13 @@ class Flights:
         self, number: int, batch_id: str, batch: Batch | None, queued: int | None = None
     ) -> None:
         """Ask about an import from now on."""
-        flight = Flight(number, batch_id, batch, time.monotonic(), queued)
+        flight = PendingImport(number, batch_id, batch, time.monotonic(), queued)
         self._pending[batch_id] = flight
         self.count += 1
         self._dispatcher.expect()
         self._dispatcher.later(self._latency, lambda: self._ask(flight))
 
-    def _ask(self, flight: Flight) -> None:
+    def _ask(self, flight: PendingImport) -> None:
         flight.questions += 1
         self._dispatcher.call(
             "ask",
@@ -112,7 +112,7 @@ class Flights:
         )
 
     def _answered(
-        self, flight: Flight, status: ImportStatus | None, error: Exception | None
+        self, flight: PendingImport, status: ImportStatus | None, error: Exception | None
     ) -> None:
         waited = time.monotonic() - flight.since
         unknown = isinstance(error, (NotFound, InvalidRequest))
@@ -135,7 +135,7 @@ class Flights:
             pause = min(max(_MIN_PAUSE_SECONDS, waited * 0.3), _MAX_PAUSE_SECONDS)
             self._dispatcher.later(pause, lambda: self._ask(flight))
 
-    def _believed(self, flight: Flight, status: ImportStatus) -> ImportStatus | None:
+    def _believed(self, flight: PendingImport, status: ImportStatus) -> ImportStatus | None:
         """Return an answer about an import; None if it is about another one."""
         if status.batch_id and status.batch_id != flight.batch_id:
             self._contradiction(
@@ -157,17 +157,17 @@ class Flights:
             )
         return status
 
-    def _end(self, flight: Flight, code: str, reason: str) -> None:
+    def _end(self, flight: PendingImport, code: str, reason: str) -> None:
         self._landed(flight)
         self._came_to_nothing(flight, code, reason)
 
-    def _landed(self, flight: Flight) -> None:
+    def _landed(self, flight: PendingImport) -> None:
         if self._pending.get(flight.batch_id) is flight:
             del self._pending[flight.batch_id]
         self.count -= 1
         self._dispatcher.fulfil()
 
-    def _learn_latency(self, flight: Flight, waited: float) -> None:
+    def _learn_latency(self, flight: PendingImport, waited: float) -> None:
         """Find the time after which most imports are done, so that few are asked about twice."""
         if flight.questions == 1:
             self._latency = max(_MIN_PAUSE_SECONDS, 0.8 * self._latency)

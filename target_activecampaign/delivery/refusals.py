@@ -26,7 +26,7 @@ Readings = dict[int, frozenset[int]]
 _BASES = (0, 1)
 
 
-class IndexBase:
+class PositionBase:
     """The number from which an account counts contacts, once it is proven.
 
     Attributes:
@@ -42,14 +42,14 @@ class Finding:
     """What a refusal says of an import's contacts.
 
     Attributes:
-        guilty: The contacts meant, each with ActiveCampaign's reason; empty while not clear.
+        rejected: The contacts meant, each with ActiveCampaign's reason; empty while not clear.
         others: All other contacts, when it is clear.
         again: When one more question will tell, the contacts in the order to ask in.
         readings: Who would be meant by the refusal, to compare the next answer with.
         contradicted: Whether what was known of the account's counting turned out to be wrong.
     """
 
-    guilty: list[tuple[Entry, str]] = field(default_factory=list)
+    rejected: list[tuple[Entry, str]] = field(default_factory=list)
     others: list[Entry] = field(default_factory=list)
     again: list[Entry] = field(default_factory=list)
     readings: Readings = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Finding:
 def examine(
     entries: list[Entry],
     named: Sequence[tuple[int, str]],
-    base: IndexBase,
+    base: PositionBase,
     *,
     suspected: Readings | None = None,
     doubtful: bool = False,
@@ -114,9 +114,9 @@ def _places(named: Sequence[tuple[int, str]], base: int, count: int) -> dict[int
 
 
 def _clear(entries: list[Entry], places: dict[int, str]) -> Finding:
-    guilty = [(entries[place], reason) for place, reason in places.items()]
+    rejected = [(entries[place], reason) for place, reason in places.items()]
     others = [entry for place, entry in enumerate(entries) if place not in places]
-    return Finding(guilty, others)
+    return Finding(rejected, others)
 
 
 def _reordered(entries: list[Entry], readings: Readings) -> list[Entry]:

@@ -7,7 +7,7 @@ we ended the membership, and the membership itself shows that nothing has happen
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from target_activecampaign.client import ActiveCampaignError, InvalidRequest, NotFound
 from target_activecampaign.ledger.schema import FOUND, OURS
@@ -15,30 +15,15 @@ from target_activecampaign.model.codes import Refusal
 
 if TYPE_CHECKING:
     from target_activecampaign.client import Client, Membership
-    from target_activecampaign.delivery.batches import Entry
+    from target_activecampaign.delivery.batches import Entry, Return
     from target_activecampaign.ledger import Known, Ledger
+
 
 _ROUNDING_SECONDS = 2
 """ActiveCampaign's times are whole seconds, in its answers and on its clock."""
 _REQUEST_SECONDS = 120
 """A request took effect within this time, if it did."""
 _ATTEMPTS = 5
-
-
-class Return(NamedTuple):
-    """Someone who has left a list and is in a stream of it again.
-
-    Attributes:
-        list_id: The list that they left.
-        segment: The segment whose row in the ledger says so.
-        known: That row.
-        marked: The segment that they come back to, whose mark waits for what is found.
-    """
-
-    list_id: int
-    segment: int
-    known: Known
-    marked: int
 
 
 class Returns:
@@ -53,7 +38,7 @@ class Returns:
         self._client = client
         self._ledger = ledger
 
-    def bring_back(self, entry: Entry) -> dict[int, int]:
+    def resubscribe(self, entry: Entry) -> dict[int, int]:
         """See to it that a person can be imported into lists again, in two or three requests each.
 
         Returns:
@@ -63,10 +48,10 @@ class Returns:
             Refusal: `OPTED_OUT`: it is not certain that nobody but us ended a membership. Or
                 ActiveCampaign refuses.
         """
-        return {one.marked: self._bring_back(entry, one) for one in entry.comes_back}
+        return {one.marked: self._bring_back(entry, one) for one in entry.needs_resubscribe}
 
-    def _bring_back(self, entry: Entry, comes_back: Return) -> int:
-        known, list_id = comes_back.known, comes_back.list_id
+    def _bring_back(self, entry: Entry, needs_resubscribe: Return) -> int:
+        known, list_id = needs_resubscribe.known, needs_resubscribe.list_id
         for _ in range(_ATTEMPTS):
             contact = self._client.find_contact(entry.key)
             memberships = self._client.memberships(contact.id) if contact else []
@@ -76,7 +61,7 @@ class Returns:
             if not membership.opted_out:
                 return OURS if _is_ours(membership, known) else FOUND
             if not _ended_by_us(membership, known):
-                self._ledger.members.held_back(comes_back.segment, entry.person)
+                self._ledger.members.held_back(needs_resubscribe.segment, entry.person)
                 raise Refusal(
                     "OPTED_OUT",
                     f"We had taken the person off list {list_id}, but something else has "
@@ -84,7 +69,9 @@ class Returns:
                 )
             now = int(self._ledger.now())
             address = entry.contact.email
-            self._ledger.members.asked_to_return(comes_back.segment, entry.person, now, address)
+            self._ledger.members.mark_resubscribe_requested(
+                needs_resubscribe.segment, entry.person, now, address
+            )
             known = known._replace(asked=now)
             try:
                 self._client.subscribe(contact.id, list_id)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from target_activecampaign.errors import DamagedLedgerError, LedgerError, MissingLedgerError
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.contact_index import ExistingContacts
 from target_activecampaign.ledger.imports import Journal, Leftover
@@ -19,12 +20,7 @@ from target_activecampaign.ledger.member_updates import Mark
 from target_activecampaign.ledger.members import Known, Members, Missing, Row, known
 from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
-from target_activecampaign.ledger.store import (
-    DamagedLedgerError,
-    LedgerError,
-    MissingLedgerError,
-    Store,
-)
+from target_activecampaign.ledger.store import Store
 from target_activecampaign.ledger.write_buffer import Waiting
 
 if TYPE_CHECKING:

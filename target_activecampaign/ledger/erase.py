@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
+from target_activecampaign.errors import ChoiceError
 from target_activecampaign.ledger import person_hash
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.imports import strip
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from target_activecampaign.ledger.store import Store
-
-
-class ChoiceError(ValueError):
-    """What was chosen can't be forgotten; the text says why, and what to do."""
 
 
 class Choice(NamedTuple):

@@ -92,7 +92,7 @@ class Members:
         """What is known of people as the database has it, by person."""
         found: dict[bytes, list[Row]] = {}
         if segments and people:
-            self._waiting.write_if_among(people)
+            self._waiting.flush_if_contains(people)
             with self._store.transaction() as db:
                 rows = _rows(db, list(segments), list(people))
             for row in rows:
@@ -167,7 +167,7 @@ class Members:
             people: The people.
             seen: The pass that no longer has them, where it matters who was seen in it.
         """
-        self._waiting.write_if_among(people)
+        self._waiting.flush_if_contains(people)
         theirs = sa.and_(table.c.segment == segment, table.c.person.in_(people))
         delivered = table.c.digest.is_not(None)
         with self._store.transaction() as db:
@@ -325,7 +325,7 @@ class Members:
             write(db, [(people, at, at)])
 
     @repeatable
-    def surely_left(self, segments: Sequence[int], people: Collection[bytes]) -> None:
+    def confirm_removed(self, segments: Sequence[int], people: Collection[bytes]) -> None:
         """Note that people who have left are off the list indeed."""
         self._waiting.write()
         with self._store.transaction(account=self._account) as db:
@@ -337,7 +337,7 @@ class Members:
             db.execute(change.values(asked=None, address=None))
 
     @repeatable
-    def let_stay(self, segment: int, people: Collection[bytes]) -> None:
+    def mark_not_managed(self, segment: int, people: Collection[bytes]) -> None:
         """Note that people are no longer in a stream and stay on the list: they are not ours."""
         self._waiting.write_if_any()
         with self._store.transaction(account=self._account) as db:
@@ -348,7 +348,9 @@ class Members:
             )
             db.execute(change.values(membership=GONE, digest=None, address=None))
 
-    def asked_to_return(self, segment: int, person: bytes, now: int, address: str) -> None:
+    def mark_resubscribe_requested(
+        self, segment: int, person: bytes, now: int, address: str
+    ) -> None:
         """Note that re-subscribing someone is about to be asked for."""
         self._change(segment, person, asked=now, address=address)
 

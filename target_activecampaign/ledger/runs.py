@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from target_activecampaign.errors import LedgerError
 from target_activecampaign.ledger.schema import import_ as import_table
 from target_activecampaign.ledger.schema import run as table
-from target_activecampaign.ledger.store import LedgerError, repeatable
+from target_activecampaign.ledger.store import repeatable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
+from target_activecampaign.errors import LedgerError
 from target_activecampaign.ledger.runs import living
 from target_activecampaign.ledger.schema import run as run_table
 from target_activecampaign.ledger.schema import segment as table
-from target_activecampaign.ledger.store import LedgerError, repeatable
+from target_activecampaign.ledger.store import repeatable
 
 if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store

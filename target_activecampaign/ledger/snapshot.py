@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from target_activecampaign.ledger import forms
-from target_activecampaign.ledger import schema as tables
-from target_activecampaign.ledger.availability import may_pass
-from target_activecampaign.ledger.store import (
+from target_activecampaign.errors import (
     AwayLedgerError,
     DamagedLedgerError,
     LedgerError,
     MissingLedgerError,
+)
+from target_activecampaign.ledger import forms
+from target_activecampaign.ledger import schema as tables
+from target_activecampaign.ledger.availability import may_pass
+from target_activecampaign.ledger.store import (
     Store,
     check_file,
     file_of,

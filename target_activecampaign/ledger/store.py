@@ -15,6 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
+from target_activecampaign.errors import (
+    AwayLedgerError,
+    DamagedLedgerError,
+    LedgerError,
+    MissingLedgerError,
+)
 from target_activecampaign.ledger import forms
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.availability import may_pass
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import ParamSpec
 
     P = ParamSpec("P")
+
 
 T = TypeVar("T")
 
@@ -73,28 +80,6 @@ _SERVER_REASONS = (
 """Libpq's words when there is no connection, their meaning, and the remedy."""
 _NOT_ALLOWED = "42501"
 """PostgreSQL's SQLSTATE for a right that a user lacks."""
-
-
-class LedgerError(Exception):
-    """The ledger can't be used; the text says where it is and what to do."""
-
-
-class DamagedLedgerError(LedgerError):
-    """The ledger's file is damaged."""
-
-
-class MissingLedgerError(LedgerError):
-    """There is no ledger, and none was to be made."""
-
-
-class AwayLedgerError(LedgerError):
-    """The ledger can't be reached now; it may be in a while.
-
-    Attributes:
-        given_up: Whether it was waited for already.
-    """
-
-    given_up = False
 
 
 class _HasStore(Protocol):
@@ -177,7 +162,7 @@ class Store:
         try:
             path = file_of(self._url)
             if path is not None:
-                self._see_to(path)
+                self._process(path)
             elif self._url.startswith("sqlite"):
                 raise LedgerError(
                     "'ledger_url' names no file: write it as sqlite:///path. A ledger in memory "
@@ -192,7 +177,7 @@ class Store:
             # ValueError: a port that is no number.
             raise self._error(error) from None
 
-    def _see_to(self, path: Path) -> None:
+    def _process(self, path: Path) -> None:
         """See that the ledger's file is a plain one and its owner's alone, and is a ledger."""
         if self._make:
             private_files.make_folder(path.parent)

@@ -80,15 +80,15 @@ class Waiting:
             self.write()
 
     @repeatable
-    def seen(self, segment: int, number_of_pass: int, people: Collection[bytes]) -> None:
+    def seen(self, segment: int, sync_number: int, people: Collection[bytes]) -> None:
         """Note that a mirror's pass has had people."""
         with self._store.transaction(account=self._account) as db:
-            _note.execute(db, [(segment, number_of_pass, b"".join(people))])
+            _note.execute(db, [(segment, sync_number, b"".join(people))])
             self._seen += len(people)
         if self._seen >= _MAX_SEEN:
             self.write()
 
-    def write_if_among(self, people: Collection[bytes]) -> None:
+    def flush_if_contains(self, people: Collection[bytes]) -> None:
         """Write those who wait, if someone of these people is among those of imports."""
         if not self._imported.isdisjoint(people):
             self.write()

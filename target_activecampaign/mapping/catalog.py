@@ -8,11 +8,12 @@ from functools import cached_property
 from string import digits
 from typing import TYPE_CHECKING, NamedTuple
 
-from target_activecampaign.config.validation import did_you_mean
+from target_activecampaign.errors import MappingError
 from target_activecampaign.model.names import (
     Rank,
     caseless,
     contradict,
+    did_you_mean,
     exact,
     normalised,
     symbols,
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_activecampaign.client import Field
-
-
-class MappingError(ValueError):
-    """A mapping that can't be: the text says which stream, which property, and what to do."""
 
 
 class FieldMatch(NamedTuple):

@@ -10,13 +10,15 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_activecampaign.client import InvalidRequest, NotFound
-from target_activecampaign.mapping import history as drift
-from target_activecampaign.mapping.catalog import FieldCatalog, MappingError
+from target_activecampaign.errors import MappingError
+from target_activecampaign.mapping import history
+from target_activecampaign.mapping.catalog import FieldCatalog
 from target_activecampaign.mapping.choices import Options
 from target_activecampaign.mapping.mapping import Member, StreamMapping
 from target_activecampaign.mapping.new_fields import FieldMaker, fitting, plan
-from target_activecampaign.mapping.placement import MappedProperty, Placement, Placing, listed
+from target_activecampaign.mapping.resolver import FieldResolver
 from target_activecampaign.model.names import exact, visible
+from target_activecampaign.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from target_activecampaign.account.account import Account
     from target_activecampaign.client import Field
     from target_activecampaign.config.settings import StreamSettings
+    from target_activecampaign.mapping.placement import MappedProperty, Placement
     from target_activecampaign.singer.json_schema import Schema
 
 logger = logging.getLogger("target-activecampaign")
@@ -85,7 +88,7 @@ class Mappings:
             made = {name: self._made(stream, name, field) for name, field in planned.items()}
             placement = self._placed(stream, made)
             self._show(placement, stream)
-        remembered = drift.remembered(stream.history, placement, list(stream.properties))
+        remembered = history.remembered(stream.history, placement, list(stream.properties))
         return self._mapping(stream, placement, warnings), remembered
 
     def preview(self, stream: StreamToMap) -> StreamMapping:
@@ -98,7 +101,7 @@ class Mappings:
 
     def _placed(self, stream: StreamToMap, made: Mapping[str, Field]) -> Placement:
         """Where properties go as the fields are, and those that are made."""
-        return Placing(
+        return FieldResolver(
             stream.name,
             stream.properties,
             stream.settings,
@@ -113,7 +116,7 @@ class Mappings:
         """Where properties go as the fields are, which fields are to be made, and warnings."""
         placement = self._placed(stream, {})
         catalog = FieldCatalog(self._account.fields)
-        warnings = drift.check(stream.name, placement, stream.history, catalog, stream.settings)
+        warnings = history.check(stream.name, placement, stream.history, catalog, stream.settings)
         if placement.unmapped and stream.settings.unmapped_properties == "fail":
             raise MappingError(
                 f"Stream '{stream.name}' has properties without a place: "

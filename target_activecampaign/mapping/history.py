@@ -10,13 +10,14 @@ import json
 from typing import TYPE_CHECKING
 
 from target_activecampaign.client import Field
-from target_activecampaign.mapping.catalog import FieldCatalog, MappingError
+from target_activecampaign.errors import MappingError
 from target_activecampaign.model.names import nfc, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from target_activecampaign.config.settings import StreamSettings
+    from target_activecampaign.mapping.catalog import FieldCatalog
     from target_activecampaign.mapping.placement import Placement
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from target_activecampaign.mapping.catalog import MappingError
+from target_activecampaign.errors import MappingError
 from target_activecampaign.mapping.choices import (
     DroppedError,
     Options,
@@ -20,13 +20,14 @@ from target_activecampaign.mapping.choices import (
 )
 from target_activecampaign.mapping.formats import STANDARD, TEXT, converter
 from target_activecampaign.mapping.phones import phone_converter
-from target_activecampaign.mapping.placement import IGNORE, MappedProperty, Placement, listed
+from target_activecampaign.mapping.placement import IGNORE, MappedProperty, Placement
 from target_activecampaign.mapping.values import UnfitValueError, to_text, without_nul
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.contact import Contact
 from target_activecampaign.model.email import person_key, valid_address
 from target_activecampaign.model.names import caseless, exact, spelled
 from target_activecampaign.singer.json_schema import choices
+from target_activecampaign.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -153,7 +154,7 @@ class StreamMapping:
         return None if inner else first
 
     @property
-    def provable(self) -> bool:
+    def supports_record_hash(self) -> bool:
         """Whether an unchanged record needs no look: not where dropped choices are counted."""
         return self._settings.on_unknown_option != "drop" or not any(
             entry.form is not None and entry.form.several is not None

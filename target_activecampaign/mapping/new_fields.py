@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from target_activecampaign.client import Field, InvalidRequest
-from target_activecampaign.mapping.catalog import FieldCatalog, MappingError
+from target_activecampaign.errors import MappingError
+from target_activecampaign.mapping.catalog import FieldCatalog
 from target_activecampaign.mapping.choices import MAX_ADDED, blurs
 from target_activecampaign.mapping.formats import form_of
 from target_activecampaign.mapping.values import to_text, without_nul

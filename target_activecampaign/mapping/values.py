@@ -8,13 +8,14 @@ ISO 8601 with a zone for date-times, which it converts to the account's zone whe
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import date, datetime, time, timezone
 from decimal import Context, Decimal
 from typing import Any
 
 import msgspec
+
+from target_activecampaign.singer.json_schema import is_finite
 
 _MAX_DIGITS = 100
 _PLAIN = frozenset("0123456789.-")
@@ -182,11 +183,6 @@ def _without_noise(exact: Decimal) -> Decimal:
         return exact
     meant = _certain.plus(exact).normalize()
     return meant if len(meant.as_tuple().digits) <= _MEANT else exact
-
-
-def is_finite(value: float | Decimal) -> bool:
-    """Return whether a number is one: neither NaN nor an infinity."""
-    return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
 
 
 def whole(value: Any) -> Any:

@@ -1,1 +1,4 @@
-"""."""
+"""What all others speak of: contacts, records, addresses, names, codes.
+
+Values without a connection to anything.
+"""

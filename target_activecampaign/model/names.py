@@ -7,13 +7,14 @@ letters of most of the world's scripts, so they count in each form.
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class Rank(IntEnum):
@@ -139,3 +140,17 @@ class Respelling:
         for other in self.others.keys() & record.keys():
             if (known := self.others[other]) not in record:
                 record[known] = record.pop(other)
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the candidate nearest to a name, or nothing."""
+    by_fold = {caseless(candidate): candidate for candidate in reversed(list(candidates))}
+    near = difflib.get_close_matches(caseless(name), by_fold, n=1, cutoff=0.6)
+    return f" Did you mean '{by_fold[near[0]]}'?" if near else ""
+
+
+def named_with_hints(names: Sequence[str], candidates: Sequence[str]) -> str:
+    """`'a', 'b'.`, and after it what each may have been meant to be: the end of a sentence."""
+    hints = "".join(did_you_mean(name, candidates) for name in names)
+    listed = ", ".join(f"'{name}'" for name in names)
+    return f"{listed}.{hints}"

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
-from target_activecampaign.accounting.outcomes import Settlement
+from target_activecampaign.accounting.outcomes import RecordAccounting
 from target_activecampaign.accounting.samples import masked
 from target_activecampaign.client import NotFound
 from target_activecampaign.mapping.choices import DELIMITER
@@ -23,9 +23,9 @@ from target_activecampaign.mapping.formats import DATETIME, NUMBER, form_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from target_activecampaign.accounting.outcomes import DeliveredContact
     from target_activecampaign.client import Client, Field
     from target_activecampaign.client import Contact as StoredContact
-    from target_activecampaign.delivery.batches import Entry
     from target_activecampaign.model.contact import Contact
 
 logger = logging.getLogger("target-activecampaign")
@@ -52,7 +52,7 @@ class Sampled(NamedTuple):
     returns: tuple[int, ...]
 
 
-class SampledSettlement(Settlement):
+class SampledSettlement(RecordAccounting):
     """A settlement that keeps a sample of the contacts that it takes as confirmed.
 
     Attributes:
@@ -65,14 +65,14 @@ class SampledSettlement(Settlement):
         self.samples: dict[tuple[str | int, str], list[Sampled]] = {}
         self.tags: dict[str, None] = {}
 
-    def confirmed(self, entries: Iterable[Entry]) -> None:
+    def confirmed(self, entries: Iterable[DeliveredContact]) -> None:
         """Settle contacts, and keep some."""
         entries = list(entries)
         for entry in entries:
             self._sample(entry)
         super().confirmed(entries)
 
-    def _sample(self, entry: Entry) -> None:
+    def _sample(self, entry: DeliveredContact) -> None:
         stream: str | int
         if entry.sources:
             stream, kind = entry.sources[-1].name, "changed" if entry.known else "added"
@@ -80,7 +80,7 @@ class SampledSettlement(Settlement):
             stream, kind = next(iter(entry.marks)), "leaving"
         some = self.samples.setdefault((stream, kind), [])
         if len(some) < SAMPLE:
-            returns = tuple(one.list_id for one in entry.comes_back)
+            returns = tuple(one.list_id for one in entry.needs_resubscribe)
             some.append(Sampled(stream, kind, entry.contact, returns))
         for tag in entry.contact.tags:
             if len(self.tags) < SAMPLE:

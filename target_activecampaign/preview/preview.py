@@ -20,13 +20,13 @@ from target_activecampaign.client.rate_limit.shared import BudgetUnavailable
 from target_activecampaign.ledger import snapshot as copying
 from target_activecampaign.preview.changes import Changes, SampledSettlement
 from target_activecampaign.preview.client import PreviewClient
-from target_activecampaign.redaction import where_it_failed
+from target_activecampaign.redaction import traceback_without_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from target_activecampaign.account.account import Account
-    from target_activecampaign.accounting.outcomes import Settlement
+    from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.accounting.rejects import RejectFiles
     from target_activecampaign.accounting.samples import Samples
     from target_activecampaign.accounting.state import Checkpoints
@@ -98,7 +98,12 @@ class Preview:
 
     Args:
         settings: What the operator wants.
+
+    Attributes:
+        client_class: What talks to the account.
     """
+
+    client_class = PreviewClient
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -112,7 +117,7 @@ class Preview:
 
     def settlement(
         self, checkpoints: Checkpoints, rejects: RejectFiles, samples: Samples
-    ) -> Settlement:
+    ) -> RecordAccounting:
         """The settlement of the run, which also keeps people whose changes are shown."""
         self._settlement = SampledSettlement(checkpoints, rejects, samples)
         return self._settlement
@@ -189,7 +194,7 @@ class Preview:
         except (ActiveCampaignError, BudgetUnavailable) as error:
             logger.warning("What would change for people could not be asked: %s", error)
         except Exception as error:  # noqa: BLE001 - the report is worth more than a sample in it
-            where = where_it_failed(error)
+            where = traceback_without_messages(error)
             logger.warning("What would change for people could not be told:\n%s", where)
         self._own_tags = {
             tag for one in segments for tag in (*one.settings.tags, one.membership_tag)

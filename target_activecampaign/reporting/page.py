@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.accounting.outcomes import SETTLED
-from target_activecampaign.redaction import shareable
+from target_activecampaign.accounting.outcomes import OUTCOMES
+from target_activecampaign.redaction import make_redactor
 from target_activecampaign.storage import private_files
 from target_activecampaign.text import several
 
@@ -88,7 +88,7 @@ def _write(report: dict[str, Any], folder: Path, environment: Environment) -> Pa
         "chart": _chart(report["confirmed_over_time"]),
         "meanings": _MEANINGS,
         "leaving": _LEAVING,
-        "kinds": SETTLED,
+        "kinds": OUTCOMES,
         "standard": _STANDARD,
     }
     page = folder / f"run-{report['run_id']}.html"
@@ -154,7 +154,7 @@ def _environment(secrets: Iterable[str]) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
     from jinja2.filters import do_truncate  # noqa: PLC0415
 
-    shared = shareable(secrets)
+    shared = make_redactor(secrets)
 
     def clean(value: Any) -> Any:
         # A plain text only: what a macro returns is made of texts that came through here, and what
@@ -162,7 +162,7 @@ def _environment(secrets: Iterable[str]) -> Environment:
         return shared(value) if type(value) is str else value
 
     environment = Environment(
-        loader=PackageLoader("target_activecampaign"),
+        loader=PackageLoader("target_activecampaign.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -9,20 +9,18 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from target_activecampaign.accounting.outcomes import SETTLED
+from target_activecampaign.accounting.outcomes import OUTCOMES
 from target_activecampaign.text import several
 
 if TYPE_CHECKING:
     from collections import Counter
 
-    from target_activecampaign.accounting.outcomes import Settlement
+    from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.client import Client
-    from target_activecampaign.delivery.delivery import Delivery
     from target_activecampaign.reporting.live_line import LiveLine
     from target_activecampaign.singer.reader import MessageReader
-    from target_activecampaign.sync.removals import Leaving
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -41,6 +39,32 @@ _STILL_SECONDS = 2.0
 """When no record was read for so long, it is said what the run does."""
 
 _MINUTE, _HOUR = 60, 3600
+
+
+class DeliveryStatus(Protocol):
+    """What is asked of the delivery."""
+
+    @property
+    def in_flight(self) -> int:
+        """Contacts that were handed over and are not settled."""
+
+    @property
+    def recovering(self) -> int:
+        """Imports of an earlier run that are asked about."""
+
+    @property
+    def unconfirmed(self) -> int:
+        """Imports that were accepted and are not confirmed."""
+
+    @property
+    def posting(self) -> int:
+        """Imports that are being posted."""
+
+
+class RemovalStatus(Protocol):
+    """What is asked of a mirror's removals: how many contacts are to be removed."""
+
+    leavers: int
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,7 @@ class Figures:
     def as_dict(self) -> dict[str, Any]:
         """The figures for a structured log."""
         return {
-            **{name: self.counts[name] for name in ("read", *SETTLED)},
+            **{name: self.counts[name] for name in ("read", *OUTCOMES)},
             "in_flight": self.in_flight,
             "read_per_second": _rounded(self.read_per_second),
             "contacts_per_minute": _rounded(self.contacts_per_minute),
@@ -82,7 +106,7 @@ class Figures:
         """The figures as a sentence's parts, each of which belongs on one line."""
         reads = self.read_per_second and not self.activity
         rate = f" ({self.read_per_second:,.0f}/s)" if reads else ""
-        settled = [f"{self.counts[name]:,} {name}" for name in SETTLED if self.counts[name]]
+        settled = [f"{self.counts[name]:,} {name}" for name in OUTCOMES if self.counts[name]]
         parts = [f"{part}," for part in (f"{self.counts['read']:,} read{rate}", *settled)]
         more = []
         if self.in_flight:
@@ -181,10 +205,10 @@ class Progress:
     def __init__(
         self,
         reader: MessageReader,
-        settlement: Settlement,
+        settlement: RecordAccounting,
         client: Client,
-        delivery: Delivery,
-        leaving: Leaving,
+        delivery: DeliveryStatus,
+        leaving: RemovalStatus,
         *,
         limit: int | None,
     ) -> None:
@@ -236,7 +260,7 @@ class Progress:
         read, confirmed = self._pace.rates(now) or (None, None)
         return Figures(
             counts,
-            self._delivery.under_way.count,
+            self._delivery.in_flight,
             read,
             confirmed,
             self._limit,
@@ -249,7 +273,7 @@ class Progress:
         share = None
         if size and not self._reader.stopped:
             # What is read runs ahead of what is settled, and does so most at the start.
-            settled = sum(counts[name] for name in SETTLED)
+            settled = sum(counts[name] for name in OUTCOMES)
             share = min(1.0, self._reader.bytes_read / size) * (settled / read if read else 0)
         return _Sample(time.monotonic(), read, self._settlement.confirmed_contacts, share)
 

@@ -7,8 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from target_activecampaign.config.validation import secrets_in
-from target_activecampaign.reporting import page as report_page
-from target_activecampaign.reporting import webhook
+from target_activecampaign.reporting import page, webhook
 from target_activecampaign.reporting.report import prune
 from target_activecampaign.storage import private_files
 
@@ -37,7 +36,7 @@ def publish(report: Report, settings: Settings) -> None:
     else:
         with suppress(OSError):
             prune(settings.report_path, settings.keep_reports, report.run_id)
-        page = report_page.write(report.as_dict(), settings.report_path, hidden)
-        logger.info("%s Report: %s", report.line(), page or path)
+        shown = page.write(report.as_dict(), settings.report_path, hidden)
+        logger.info("%s Report: %s", report.line(), shown or path)
     if settings.on_complete_webhook and not report.dry_run:
         webhook.tell(settings.on_complete_webhook, report, hidden)

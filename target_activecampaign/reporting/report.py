@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.accounting.outcomes import SETTLED
+from target_activecampaign.accounting.outcomes import OUTCOMES
 from target_activecampaign.model.codes import CODES
 from target_activecampaign.storage import private_files
 
@@ -64,15 +64,15 @@ class Report:
 
     def count(self, total: Counter[str], by_stream: dict[str, Counter[str]]) -> None:
         """Take over what was read and settled."""
-        self.counts = {name: total[name] for name in ("read", *SETTLED)}
+        self.counts = {name: total[name] for name in ("read", *OUTCOMES)}
         for stream, counts in by_stream.items():
             mine = self.streams.setdefault(stream, {})
-            mine["counts"] = {name: counts[name] for name in ("read", *SETTLED)}
+            mine["counts"] = {name: counts[name] for name in ("read", *OUTCOMES)}
 
     @property
     def unsettled(self) -> int:
         """Records that were read and not settled: 0 unless something went wrong."""
-        return self.counts.get("read", 0) - sum(self.counts.get(name, 0) for name in SETTLED)
+        return self.counts.get("read", 0) - sum(self.counts.get(name, 0) for name in OUTCOMES)
 
     @property
     def refused(self) -> int:
@@ -86,7 +86,7 @@ class Report:
 
     def line(self) -> str:
         """The run in one line: what was read, and what became of it."""
-        counts = {name: self.counts.get(name, 0) for name in SETTLED}
+        counts = {name: self.counts.get(name, 0) for name in OUTCOMES}
         sums = " + ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "0"
         left = f"{self.left:,} left; " if self.left else ""
         missing = f" + {self.unsettled:,} NOT SETTLED" if self.unsettled else ""

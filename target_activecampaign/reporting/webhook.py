@@ -17,14 +17,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from target_activecampaign.client.address import is_loopback
 from target_activecampaign.client.connection import open_pool
-from target_activecampaign.redaction import shareable
+from target_activecampaign.config.webhook_url import (
+    _target,
+)
+from target_activecampaign.redaction import make_redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from target_activecampaign.reporting.report import Report
+
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -38,33 +41,8 @@ answers a byte at a time, a name that is looked up for ever."""
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "target-activecampaign"}
 _OWN_NAME = re.compile("[a-z_]+")
 """Names that the report has: they stay, also where a short secret is such a word."""
-_PRINTABLE = re.compile(r"[\x21-\x7e]+")
-_SHORT = 8
-"""Characters below which a path is no secret, and may be part of anything."""
 _SERVER_ERROR = 500
 _TOO_MANY = 429
-
-
-def problem(url: str) -> str | None:
-    """Why an address can't be used, as a sentence that repeats nothing of it; None if it can."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        host = ""
-    plain = host and _PRINTABLE.fullmatch(url) and "@" not in parts.netloc
-    if plain and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
-        return None
-    return (
-        "The setting 'on_complete_webhook' must be an https:// address without a user name in it. "
-        "Only a server on this machine (127.0.0.1, ::1, localhost) may have http://."
-    )
-
-
-def secrets_in(url: str) -> list[str]:
-    """What must not be shown of an address, the longest first."""
-    path = urlsplit(url).path
-    return [url, *(part for part in (_target(url), path) if len(part) >= _SHORT)]
 
 
 def tell(url: str, report: Report, secrets: Iterable[str]) -> None:
@@ -79,7 +57,7 @@ def tell(url: str, report: Report, secrets: Iterable[str]) -> None:
 
     def post() -> None:
         try:
-            problems.append(_send(url, _payload(report, shareable(secrets))))
+            problems.append(_send(url, _payload(report, make_redactor(secrets))))
         except Exception as error:  # noqa: BLE001 - its text may hold the address
             problems.append(type(error).__name__)
 
@@ -156,9 +134,3 @@ def _post(url: str, body: bytes) -> int:
         return response.status
     finally:
         pool.close()
-
-
-def _target(url: str) -> str:
-    """Path and query, as they are asked for."""
-    parts = urlsplit(url)
-    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from target_activecampaign.errors import BatchFileError
 from target_activecampaign.singer.parquet import FormatError, rows
 from target_activecampaign.singer.reader import MAX_LINE_BYTES, line_too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 """What files of these formats begin with."""
@@ -26,10 +28,6 @@ _BUFFER = 1 << 17
 """Bytes that are read at once: at each reading, threads take turns, which costs more than it."""
 
 _SCHEME = re.compile(r"(?:([a-z][a-z0-9+.-]*)://([^/]*)|(file):(?=/))", re.IGNORECASE)
-
-
-class BatchFileError(ValueError):
-    """A batch file that can't be read; the text names it and what to do."""
 
 
 def record_lines(

@@ -72,7 +72,7 @@ def written_as_json(
             yield flatten_key(name, list(parents), options.separator, max_key_length=limit), schema
 
 
-def taken_back(value: Any) -> Any:
+def parse_json_text(value: Any) -> Any:
     """The array or object that a JSON text holds; any other value as it is."""
     if isinstance(value, str) and value[:1] in ("[", "{"):
         with suppress(ValueError, RecursionError):

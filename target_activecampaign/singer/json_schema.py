@@ -6,15 +6,16 @@ answer is that anything may come, and each value is judged when it does.
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.mapping.values import is_finite
 from target_activecampaign.model.names import spelled
 from target_activecampaign.text import is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
 
 Schema = Any
 """A JSON schema: an object, or true."""
@@ -180,3 +181,8 @@ def _kind_of(value: Any) -> str:
         if isinstance(value, types):
             return kind
     return "number"
+
+
+def is_finite(value: float | Decimal) -> bool:
+    """Return whether a number is one: neither NaN nor an infinity."""
+    return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
-from target_activecampaign.config.validation import did_you_mean
-from target_activecampaign.model.names import nfc, spelled
+from target_activecampaign.model.names import did_you_mean, nfc, spelled
 from target_activecampaign.singer.flattening import with_types, written_as_json
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class StreamMaps:
             return schema
         return {**schema, "properties": with_types(schema["properties"])}
 
-    def leaves_alone(self, source: str) -> bool:
+    def is_identity(self, source: str) -> bool:
         """Whether the tap's stream comes as it is, and as nothing else."""
         maps = self._mapper.stream_maps.get(source, ())
         return len(maps) == 1 and not self.flattens and isinstance(maps[0], SameRecordTransform)

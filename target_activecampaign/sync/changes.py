@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.ledger import Known, digest, known
 from target_activecampaign.ledger.schema import CURRENT, OPTED_OUT
-from target_activecampaign.sync.ownership import Candidate, find_members, last_left, mark
+from target_activecampaign.sync.ownership import PendingContact, last_left, mark, resolve_ownership
 from target_activecampaign.sync.segment import of_lists
 from target_activecampaign.text import chunks
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from target_activecampaign.accounting.outcomes import Settlement
+    from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.config.settings import Settings
-    from target_activecampaign.delivery.batches import Batch, Entry, Packer, Source
+    from target_activecampaign.delivery.batches import Batch, Entry, Packer
     from target_activecampaign.ledger import Ledger, Mark, Row
     from target_activecampaign.model.codes import Refusal
     from target_activecampaign.model.contact import Contact
+    from target_activecampaign.model.record import Source
     from target_activecampaign.sync.existing_values import StoredValues
     from target_activecampaign.sync.segment import Segment
 
@@ -56,7 +57,7 @@ class _Notes:
         """Note that a person's unchanged contact has come of another record than is known."""
         (self.raws if known is None else self.others).append((person, raw))
 
-    def raws_to_note(self) -> list[tuple[bytes, bytes]]:
+    def record_hashes_to_store(self) -> list[tuple[bytes, bytes]]:
         """The digests of records that are worth to be noted.
 
         Where most records have changed and their contacts haven't, something that goes nowhere
@@ -77,7 +78,7 @@ class _Decisions:
         notes: What the ledger is to note before anything is settled or sent, by segment.
     """
 
-    sent: list[Candidate] = field(default_factory=list)
+    sent: list[PendingContact] = field(default_factory=list)
     settled: list[tuple[list[Source], str]] = field(default_factory=list)
     notes: dict[int, _Notes] = field(default_factory=dict)
 
@@ -86,7 +87,7 @@ class _Decisions:
         return self.notes.setdefault(segment.number, _Notes(segment))
 
 
-class Comparison:
+class ChangeDetector:
     """Compares contacts, in the order of their records.
 
     Args:
@@ -104,7 +105,7 @@ class Comparison:
         self,
         settings: Settings,
         ledger: Ledger,
-        settlement: Settlement,
+        settlement: RecordAccounting,
         packer: Packer,
         *,
         recovered: Callable[[], None],
@@ -124,8 +125,8 @@ class Comparison:
         self._deliver = deliver
         self._arrived = arrived
         self._stored: list[StoredValues] = []
-        self._window: list[Candidate] = []
-        self._latest: dict[str, Candidate] = {}
+        self._window: list[PendingContact] = []
+        self._latest: dict[str, PendingContact] = {}
         self._refused: list[tuple[Source, Refusal, Segment, str]] = []
         self._deleted: list[tuple[list[Source], Segment]] = []
         # Of whom a deletion is the last word so far, by segment.
@@ -190,10 +191,10 @@ class Comparison:
         self._bytes += entry.weight
         latest = self._latest.get(contact.key)
         if latest is None or not self._merged(latest, entry, segment):
-            candidate = self._latest[contact.key] = Candidate(entry, segment)
+            candidate = self._latest[contact.key] = PendingContact(entry, segment)
             self._window.append(candidate)
 
-    def _merged(self, latest: Candidate, entry: Entry, segment: Segment) -> bool:
+    def _merged(self, latest: PendingContact, entry: Entry, segment: Segment) -> bool:
         """Whether a contact could be merged into the same person's that waits."""
         if latest.segment is not segment:
             return False
@@ -213,7 +214,7 @@ class Comparison:
 
         In a mirror the person has not left; that is noted before the record is settled.
         """
-        segment.peopled = True
+        segment.has_contacts = True
         self._begin()
         self._is_there(segment, self._ledger.person(key))
         self._refused.append((source, refusal, segment, key))
@@ -360,7 +361,7 @@ class Comparison:
         deleted, self._deleted = self._deleted, []
         gone, self._gone = self._gone, {}
         for one in window:
-            one.segment.peopled = True
+            one.segment.has_contacts = True
             held_back = one.segment.held_back
             one.digest = digest(one.entry.body + held_back if held_back else one.entry.body)
         unknown = [one for one in window if one.entry.person not in people]
@@ -371,7 +372,7 @@ class Comparison:
         rows = {**(rows or {}), **self._rows(unknown)} if unknown else rows or {}
         decisions = self._decided(window, rows, marks)
         self._back.clear()
-        find_members(decisions.sent)
+        resolve_ownership(decisions.sent)
         self._leave_filled(decisions.sent)
         for _, _, segment, key in refused:
             decisions.noted(segment).unchanged.append(self._ledger.person(key))
@@ -398,7 +399,7 @@ class Comparison:
                 unchanged=notes.unchanged,
                 outdated=notes.outdated,
                 addresses=notes.addresses,
-                raws=notes.raws_to_note(),
+                raws=notes.record_hashes_to_store(),
                 changed=notes.changed,
             )
 
@@ -438,7 +439,7 @@ class Comparison:
 
     def _decided(
         self,
-        window: list[Candidate],
+        window: list[PendingContact],
         known_rows: Mapping[bytes, list[Row]],
         under_way: dict[str, dict[int, Mark]],
     ) -> _Decisions:
@@ -468,12 +469,12 @@ class Comparison:
                 decisions.sent.append(one)
         return decisions
 
-    def _rows(self, window: list[Candidate]) -> Mapping[bytes, list[Row]]:
+    def _rows(self, window: list[PendingContact]) -> Mapping[bytes, list[Row]]:
         """What is known of people in their segments, and in all others of the same lists."""
         segments = of_lists(one.segment for one in window)
         return self._ledger.members.rows(segments, {one.entry.person for one in window})
 
-    def _existing(self, window: list[Candidate]) -> set[bytes]:
+    def _existing(self, window: list[PendingContact]) -> set[bytes]:
         """The people whom the account has, where the mode asks for that."""
         asked = {one.entry.person for one in window if one.segment.selects}
         return self._ledger.existing.among(asked) if asked else set()
@@ -483,7 +484,7 @@ class Comparison:
         """Whether the stream's mode leaves a person out."""
         return there == (segment.settings.sync_mode == "create_only")
 
-    def _unchanged(self, candidate: Candidate, rows: Mapping[int, Known]) -> bool:
+    def _unchanged(self, candidate: PendingContact, rows: Mapping[int, Known]) -> bool:
         """Whether a contact need not be sent, as it is what was delivered."""
         number = candidate.segment.number
         own = rows.get(number)
@@ -504,7 +505,7 @@ class Comparison:
         )
         return self._skips and not stale
 
-    def _leave_filled(self, sent: list[Candidate]) -> None:
+    def _leave_filled(self, sent: list[PendingContact]) -> None:
         """Leave out values of those to be written only if empty where there is a value.
 
         The digest has been taken: a profile stays unchanged whatever of it was sent.

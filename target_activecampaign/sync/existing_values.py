@@ -1,7 +1,7 @@
 """Which values people have in the account now, to write some only where there is none.
 
 For a few people it is cheaper to ask about each, for many to read the whole account, a hundred
-contacts or values a request. As in a `Roster`, each is asked about until that has cost as much
+contacts or values a request. As in a `ListMembers`, each is asked about until that has cost as much
 as reading would, and then it reads.
 """
 

@@ -28,7 +28,7 @@ logger = logging.getLogger("target-activecampaign")
 _REQUESTS_A_PERSON = 2
 
 
-class Roster:
+class ListMembers:
     """The contacts of one list.
 
     Args:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from target_activecampaign.mapping.catalog import FieldCatalog, MappingError
+from target_activecampaign.errors import MappingError
+from target_activecampaign.mapping.catalog import FieldCatalog
 from target_activecampaign.mapping.formats import form_of
 from target_activecampaign.sync.segment import IN, OUT
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from target_activecampaign.delivery.resubscribe import Return, began_with_us
+from target_activecampaign.delivery.batches import Return
+from target_activecampaign.delivery.resubscribe import began_with_us
 from target_activecampaign.ledger import Known, Mark
 from target_activecampaign.ledger.schema import (
     CURRENT,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from target_activecampaign.sync.segment import Segment
 
 
-class Candidate(msgspec.Struct, eq=False, gc=False):
+class PendingContact(msgspec.Struct, eq=False, gc=False):
     """A contact that waits to be compared.
 
     Attributes:
@@ -45,7 +46,9 @@ class Candidate(msgspec.Struct, eq=False, gc=False):
     maybe: Known | None = None
 
 
-def mark(candidate: Candidate, rows: Mapping[int, Known], under_way: Mapping[int, Mark]) -> None:
+def mark(
+    candidate: PendingContact, rows: Mapping[int, Known], under_way: Mapping[int, Mark]
+) -> None:
     """Say what the ledger is to keep of a contact that is sent.
 
     Args:
@@ -73,7 +76,7 @@ def mark(candidate: Candidate, rows: Mapping[int, Known], under_way: Mapping[int
     )
 
 
-def _membership(candidate: Candidate, rows: Mapping[int, Known]) -> int | None:
+def _membership(candidate: PendingContact, rows: Mapping[int, Known]) -> int | None:
     """What a membership will be once the import is confirmed; None for one to be asked for."""
     segment = candidate.segment
     if not (rows or segment.unsubscribes):
@@ -83,7 +86,7 @@ def _membership(candidate: Candidate, rows: Mapping[int, Known]) -> int | None:
     left = last_left(rows)
     if left is not None:
         back = Return(segment.target.id, left, rows[left], segment.number)
-        candidate.entry.comes_back = (back,)
+        candidate.entry.needs_resubscribe = (back,)
         return OURS
     adopts = segment.unsubscribes and segment.settings.adopt_members
     if own is not None and own.membership in CURRENT and own.membership != MAYBE:
@@ -102,9 +105,9 @@ def _membership(candidate: Candidate, rows: Mapping[int, Known]) -> int | None:
     return None
 
 
-def find_members(sent: list[Candidate]) -> None:
+def resolve_ownership(sent: list[PendingContact]) -> None:
     """Tell people whom we add from those who are on the list already, where that is to be asked."""
-    asked: dict[int, list[Candidate]] = {}
+    asked: dict[int, list[PendingContact]] = {}
     for one in sent:
         if one.asks:
             asked.setdefault(one.segment.number, []).append(one)

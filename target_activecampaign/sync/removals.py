@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
@@ -17,18 +16,21 @@ from target_activecampaign.delivery.resubscribe import began_with_us
 from target_activecampaign.ledger import Mark
 from target_activecampaign.ledger.schema import MAYBE
 from target_activecampaign.model.email import person_key
-from target_activecampaign.sync.list_members import Roster
+from target_activecampaign.sync.completeness import Outcome
+from target_activecampaign.sync.guards import _place_of, guard_trips, source_shrank
+from target_activecampaign.sync.list_members import ListMembers
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from target_activecampaign.accounting.outcomes import Settlement
+    from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.client import Client
     from target_activecampaign.delivery.batches import Packer
     from target_activecampaign.delivery.delivery import Delivery
     from target_activecampaign.ledger import Ledger, Missing
     from target_activecampaign.sync.segment import Segment
+
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -36,30 +38,7 @@ _ACTIVE, _UNSUBSCRIBED = 1, 2
 """A contact's status on a list."""
 
 
-@dataclass
-class Outcome:
-    """What became of a mirror's leavers.
-
-    Attributes:
-        kind: `left`, or why nobody was to leave: `incomplete`, `empty`, `first run`, `guard`.
-        people: People whom the pass has had.
-        left: People who have left.
-        not_left: Leavers whom ActiveCampaign has not let go.
-        held_back: Leavers whom a guard has kept from leaving.
-        not_ours: People who are no longer in the stream and stay, as they were not added by us.
-        problem: What a guard says.
-    """
-
-    kind: str
-    people: int = 0
-    left: int = 0
-    not_left: int = 0
-    held_back: int = 0
-    not_ours: int = 0
-    problem: str | None = None
-
-
-class Leaving:
+class MirrorRemovals:
     """Lets people leave.
 
     Args:
@@ -78,7 +57,7 @@ class Leaving:
         self,
         client: Client,
         ledger: Ledger,
-        settlement: Settlement,
+        settlement: RecordAccounting,
         *,
         packer: Packer,
         delivery: Delivery,
@@ -124,7 +103,7 @@ class Leaving:
         outcome = self._decided(segment)
         if outcome.kind == "left":
             try:
-                self._let_go(segment, outcome)
+                self._remove(segment, outcome)
             finally:
                 outcome.left = self._settlement.left[segment.number]
                 outcome.not_left = self._settlement.not_left[segment.number]
@@ -132,7 +111,7 @@ class Leaving:
         segment.outcome = outcome
         _log(segment, outcome)
         if outcome.kind in ("left", "first run"):
-            number = segment.number_of_pass or 0
+            number = segment.sync_number or 0
             self._ledger.segments.complete(segment.number, number, outcome.people)
         elif outcome.kind == "incomplete":
             self._ledger.segments.forget_changes(segment.number)
@@ -140,17 +119,17 @@ class Leaving:
 
     def _decided(self, segment: Segment) -> Outcome:
         """Whether anybody may leave."""
-        number = segment.number_of_pass
+        number = segment.sync_number
         people = self._ledger.members.sighted(segment.number, number) if number else 0
         # Records that are refused stand for people who are there; those that were deleted don't.
-        if not people and (segment.has_deletions or not segment.peopled):
+        if not people and (segment.has_deletions or not segment.has_contacts):
             return Outcome("empty", problem=self._problem_of_empty(segment))
         if not segment.complete:
             return Outcome("incomplete", people)
         if not segment.state.complete_pass:
             return Outcome("first run", people)
         leavers = sum(
-            1 for some in self._missing(segment) for one in some if self._goes(segment, one)
+            1 for some in self._missing(segment) for one in some if self._is_removable(segment, one)
         )
         changed = self._ledger.segments.changed(segment.number)
         problem = guard_trips(segment, people, leavers, changed)
@@ -188,24 +167,24 @@ class Leaving:
         )
 
     def _missing(self, segment: Segment) -> Iterator[list[Missing]]:
-        number = segment.number_of_pass or 0
+        number = segment.sync_number or 0
         for some in self._ledger.members.missing(segment.number, number, segment.siblings):
             self._on_wait()
             yield some
 
     @staticmethod
-    def _goes(segment: Segment, one: Missing) -> bool:
+    def _is_removable(segment: Segment, one: Missing) -> bool:
         """Whether someone who is missing may be let go, as far as the ledger tells."""
         adopted = segment.settings.adopt_members or not segment.unsubscribes
         return one.ours or adopted or one.membership == MAYBE
 
-    def _let_go(self, segment: Segment, outcome: Outcome) -> None:
+    def _remove(self, segment: Segment, outcome: Outcome) -> None:
         status = _ACTIVE if segment.unsubscribes else None
         person = self._ledger.person
-        roster = Roster(self._client, segment.target.id, status, person, self._on_wait)
+        roster = ListMembers(self._client, segment.target.id, status, person, self._on_wait)
         try:
             for some in self._missing(segment):
-                self._sort_out(segment, roster, some, outcome)
+                self._classify(segment, roster, some, outcome)
             for batch in self._packer.flush():
                 self._delivery.submit(batch)
         finally:
@@ -213,13 +192,13 @@ class Leaving:
             self._delivery.wait()
             roster.close()
 
-    def _sort_out(
-        self, segment: Segment, roster: Roster, some: list[Missing], outcome: Outcome
+    def _classify(
+        self, segment: Segment, roster: ListMembers, some: list[Missing], outcome: Outcome
     ) -> None:
         """Let those go of some who are ours, and are there."""
         not_ours = self._added_by_others(segment, roster, some)
         outcome.not_ours += len(not_ours)
-        self._ledger.members.let_stay(segment.number, not_ours)
+        self._ledger.members.mark_not_managed(segment.number, not_ours)
         leavers = {one.person: one.address for one in some if one.person not in not_ours}
         if segment.settings.on_leave == "nothing":
             self._left(segment, leavers)
@@ -235,9 +214,11 @@ class Leaving:
         for one in there:
             self._send(segment, one, leavers[one])
 
-    def _added_by_others(self, segment: Segment, roster: Roster, some: list[Missing]) -> set[bytes]:
+    def _added_by_others(
+        self, segment: Segment, roster: ListMembers, some: list[Missing]
+    ) -> set[bytes]:
         """Those whom we have not put on the list: they stay."""
-        others = {one.person for one in some if not self._goes(segment, one)}
+        others = {one.person for one in some if not self._is_removable(segment, one)}
         maybe = {one.person: one for one in some if one.membership == MAYBE and not one.ours}
         if segment.unsubscribes and maybe and not segment.settings.adopt_members:
             addresses = {person: one.address for person, one in maybe.items()}
@@ -252,7 +233,7 @@ class Leaving:
             return
         if segment.unsubscribes:
             numbers = [segment.number, *segment.siblings]
-            self._ledger.members.surely_left(numbers, people)
+            self._ledger.members.confirm_removed(numbers, people)
             self._ledger.members.opted_out(numbers, people)
         else:
             self._left(segment, people)
@@ -298,79 +279,6 @@ class Leaving:
             ]
             self._left(segment, done)
             self._settlement.left[segment.number] += len(done)
-
-
-def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> str | None:
-    """What the first guard that trips has to say; None when all let it pass.
-
-    Shares are of the people whom the last complete pass had.
-
-    Args:
-        segment: What is mirrored.
-        people: People whom the pass has had.
-        leavers: People who would leave.
-        changed: Profiles that have changed since the last complete pass.
-    """
-    guards, last = segment.settings.guards, segment.state.size or 0
-    if (text := source_shrank(segment, people)) is not None:
-        what = text
-    elif guards.max_leave is not None and leavers > guards.max_leave:
-        what = f"{leavers:,} people would leave (guards.max_leave: {guards.max_leave:,})"
-    elif guards.max_leave_pct is not None and 100 * leavers > guards.max_leave_pct * last:
-        what = (
-            f"{leavers:,} of {last:,} people would leave "
-            f"(guards.max_leave_pct: {guards.max_leave_pct:g})"
-        )
-    elif guards.max_change_pct is not None and 100 * changed > guards.max_change_pct * last:
-        what = (
-            f"{changed:,} of {last:,} profiles have changed "
-            f"(guards.max_change_pct: {guards.max_change_pct:g})"
-        )
-    else:
-        return None
-    return f"{_place_of(segment)}: {what}."
-
-
-def source_shrank(segment: Segment, people: int) -> str | None:
-    """What the guard `min_source_pct` has to say; None when it lets the pass through.
-
-    Args:
-        segment: What is mirrored.
-        people: People whom the pass has had.
-    """
-    least, last = segment.settings.guards.min_source_pct, segment.state.size or 0
-    if least is None or 100 * people >= least * last:
-        return None
-    return (
-        f"the source has shrunk from {last:,} people to {people:,} "
-        f"(guards.min_source_pct: {least:g})"
-    )
-
-
-def _place_of(segment: Segment) -> str:
-    return f"Stream '{segment.stream}', list {segment.target.id}"
-
-
-def how_to_go_on(segments: Iterable[Segment], *, dry_run: bool) -> str:
-    """What to do when a guard has tripped.
-
-    Args:
-        segments: All segments of the run.
-        dry_run: Whether it was a preview.
-    """
-    if dry_run:
-        return (
-            "So a run would end, with everything else delivered. See whether the source is right; "
-            "if it is, the run after that may have 'guards.override_once' set to true."
-        )
-    once_more = "run once more with 'guards.override_once' set to true."
-    if any(one.settings.guards.override_once for one in segments):
-        once_more = (
-            "set 'guards.override_once' to false and run, then run once more with it set to true. "
-            "It lets the run through that follows one that was stopped without it."
-        )
-    right = "See whether the source is right; if it is,"
-    return f"Everything else was delivered. {right} {once_more}"
 
 
 def _log(segment: Segment, outcome: Outcome) -> None:

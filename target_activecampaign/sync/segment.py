@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from target_activecampaign.errors import ModeError
 from target_activecampaign.ledger.schema import GONE, LEFT
 from target_activecampaign.ledger.segments import plain
 from target_activecampaign.model.contact import Contact, person_key
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from target_activecampaign.client import ContactList, Field
     from target_activecampaign.config.settings import StreamSettings
     from target_activecampaign.ledger import Ledger, SegmentState
+    from target_activecampaign.sync.completeness import Outcome, StreamProgress
     from target_activecampaign.sync.existing_values import StoredValues
-    from target_activecampaign.sync.list_members import Roster
-    from target_activecampaign.sync.removals import Outcome
+    from target_activecampaign.sync.list_members import ListMembers
+
 
 IN, OUT = "true", "false"
 """What the membership field holds."""
@@ -27,45 +29,6 @@ IN, OUT = "true", "false"
 
 _CHANGE_LOG = "_sdc_lsn"
 """The property that taps add to a stream that they read from a database's log."""
-
-
-class ModeError(ValueError):
-    """A mode that a stream can't have; the text says which, why, and what to do."""
-
-
-@dataclass
-class Passage:
-    """How far a stream has come by its messages, to know whether it was complete.
-
-    An ACTIVATE_VERSION before the first record is what taps send at an initial load, and one
-    for another version than the records' is not about them: neither completes anything.
-
-    Attributes:
-        records: How many have come.
-        partial: Whether it is a reject file, which holds some of a stream whatever else it says.
-        version: That of the last one.
-        ended: Whether it was said that none is to come.
-    """
-
-    records: int = 0
-    partial: bool = False
-    version: str | None = None
-    ended: bool = False
-
-    def record(self, version: object = None) -> None:
-        """A record has come."""
-        self.records += 1
-        self.version = None if version is None else str(version)
-        self.ended = False
-
-    def took(self, records: int) -> None:
-        """Records of the same version as the last have come."""
-        self.records += records
-        self.ended = False
-
-    def activate(self, version: object) -> None:
-        """An ACTIVATE_VERSION message has come."""
-        self.ended = self.records > 0 and self.version in (None, str(version))
 
 
 @dataclass
@@ -85,8 +48,8 @@ class Segment:
         roster: Who is on the list, where it matters whether a person already was.
         stored: Which values people have already, where some are to be written only if empty.
         passages: The streams that it is made of, by the tap's names.
-        number_of_pass: The pass that is under way; None before its first record.
-        peopled: Whether a record of this run has stood for anybody, delivered or not.
+        sync_number: The pass that is under way; None before its first record.
+        has_contacts: Whether a record of this run has stood for anybody, delivered or not.
         proved: How many records were proved unchanged since contacts were last compared.
         mark: What marks its members in the ledger besides the list.
         outcome: What became of its leavers.
@@ -107,11 +70,11 @@ class Segment:
     of_list: Sequence[int]
     membership_field: Field | None = None
     membership_tag: str | None = None
-    roster: Roster | None = None
+    roster: ListMembers | None = None
     stored: StoredValues | None = None
-    passages: dict[str, Passage] = field(default_factory=dict)
-    number_of_pass: int | None = None
-    peopled: bool = False
+    passages: dict[str, StreamProgress] = field(default_factory=dict)
+    sync_number: int | None = None
+    has_contacts: bool = False
     proved: int = 0
     mark: str | None = None
     outcome: Outcome | None = None
@@ -130,7 +93,7 @@ class Segment:
     @property
     def seen(self) -> int | None:
         """The pass to be noted with each person, where it matters who was seen in it."""
-        return self.number_of_pass if self.mirror else None
+        return self.sync_number if self.mirror else None
 
     @property
     def complete(self) -> bool:
@@ -145,32 +108,31 @@ class Segment:
         """What tells a profile of which some values may have been held back from others."""
         return "".join(f"?{name}" for name in self.settings.only_if_empty).encode()
 
-    def begins_pass(self, stream: str, passage: Passage) -> bool:
+    def begins_pass(self, stream: str, passage: StreamProgress) -> bool:
         """Whether the record that has come begins a pass.
 
         A segment's first record does, and one of another version than the same stream's before.
         """
         versions = self._versions
         return self.mirror and (
-            self.number_of_pass is None
-            or (stream in versions and versions[stream] != passage.version)
+            self.sync_number is None or (stream in versions and versions[stream] != passage.version)
         )
 
-    def begin_pass(self, stream: str, passage: Passage) -> None:
+    def begin_pass(self, stream: str, passage: StreamProgress) -> None:
         """Begin a pass, or go on with one that an earlier run was cut off in."""
         state = self.state
         key = None if passage.version is None else plain(f"{stream} {passage.version}")
         cut_off = state.last_pass > state.complete_pass and key is not None
-        if self.number_of_pass is None and cut_off and state.version == key:
+        if self.sync_number is None and cut_off and state.version == key:
             # The tap goes on in the middle of the version that it began then.
-            self.number_of_pass = state.last_pass
+            self.sync_number = state.last_pass
             return
         # What other streams have brought belongs to the pass before: nobody may miss it.
         self._mixed = len(self._versions) > 1
-        self.number_of_pass = 1 + (self.number_of_pass or state.last_pass)
-        self.ledger.segments.begin_pass(self.number, self.number_of_pass, key)
+        self.sync_number = 1 + (self.sync_number or state.last_pass)
+        self.ledger.segments.begin_pass(self.number, self.sync_number, key)
 
-    def record(self, stream: str, passage: Passage) -> None:
+    def record(self, stream: str, passage: StreamProgress) -> None:
         """Note a record's version."""
         self._versions[stream] = passage.version
 

@@ -9,15 +9,16 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from target_activecampaign.mapping import history as drift
-from target_activecampaign.mapping.catalog import FieldCatalog, MappingError
+from target_activecampaign.errors import MappingError, MissingListError
+from target_activecampaign.mapping import history
+from target_activecampaign.mapping.catalog import FieldCatalog
 from target_activecampaign.mapping.compiler import Mappings, StreamToMap
 from target_activecampaign.mapping.mapping import Member, StreamMapping
-from target_activecampaign.mapping.placement import destinations_of
+from target_activecampaign.mapping.resolver import destinations_of
 from target_activecampaign.sync import membership_field
 from target_activecampaign.sync.existing_contacts import bring_up_to_date
 from target_activecampaign.sync.existing_values import StoredValues
-from target_activecampaign.sync.list_members import Roster
+from target_activecampaign.sync.list_members import ListMembers
 from target_activecampaign.sync.segment import IN, Segment, check_mode, mark_of, membership_tag
 
 if TYPE_CHECKING:
@@ -29,15 +30,12 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger import Ledger
     from target_activecampaign.singer.json_schema import Schema
 
+
 logger = logging.getLogger("target-activecampaign")
 
 _ACTIVE = 1
 MEMBERSHIP = ""
 """What the membership field is remembered under: no property is called so."""
-
-
-class MissingListError(ValueError):
-    """A stream for which no list is set."""
 
 
 class Streams:
@@ -99,13 +97,11 @@ class Streams:
         warnings = check_mode(name, settings, bookmarks, announced)
         known = self.segments.get(name)
         known_as = self._known_as(name, target)
-        history = drift.loaded(self._ledger.segments.mapping(known_as, target.id))
+        last = history.loaded(self._ledger.segments.mapping(known_as, target.id))
         lenient = known is not None or name != source
-        stream = StreamToMap(
-            name, properties, settings, target.id, history, lenient, is_open=is_open
-        )
+        stream = StreamToMap(name, properties, settings, target.id, last, lenient, is_open=is_open)
         catalog = FieldCatalog(self._account.fields)
-        member = member_of(name, settings, catalog, history.get(MEMBERSHIP))
+        member = member_of(name, settings, catalog, last.get(MEMBERSHIP))
         if settings.on_leave == "field" and member is not None and member.field is None:
             self._mappings.compile(stream)  # what can't be is refused before the field is made
             member = Member(self._mappings.make_field(str(settings.membership_field)), IN)
@@ -123,7 +119,7 @@ class Streams:
         self._told.update(warnings, mapping.warnings)
         if own is not None:
             remembered[MEMBERSHIP] = own
-        self._ledger.segments.remember(segment.number, drift.dumped(remembered))
+        self._ledger.segments.remember(segment.number, history.dumped(remembered))
         return mapping, segment, known is None
 
     def _known_as(self, name: str, target: ContactList) -> str:
@@ -180,7 +176,7 @@ class Streams:
             stored=stored,
         )
         if segment.unsubscribes:
-            segment.roster = Roster(
+            segment.roster = ListMembers(
                 self._account.client, target.id, _ACTIVE, ledger.person, lambda: None
             )
         self.segments[name] = segment
@@ -189,7 +185,7 @@ class Streams:
                 other.of_list = [*other.of_list, segment.number]
         return segment
 
-    def tell_of_dropped(self) -> dict[str, dict[str, int]]:
+    def report_dropped_options(self) -> dict[str, dict[str, int]]:
         """Warn of choices that were dropped; how many by stream and property."""
         found = {name: dict(counts) for name, counts in self._mappings.dropped.items() if counts}
         for name, counts in found.items():
@@ -216,7 +212,7 @@ class Streams:
         self, stream: str, settings: StreamSettings, own: Field | None
     ) -> StoredValues | None:
         """What contacts have at the destinations that are only written where they are empty."""
-        key = kept_where_filled(stream, settings, FieldCatalog(self._account.fields), own)
+        key = only_if_empty_targets(stream, settings, FieldCatalog(self._account.fields), own)
         if key and key not in self._stored:
             self._stored[key] = StoredValues(
                 self._account.client, key, self._ledger.person, self._on_wait
@@ -265,7 +261,7 @@ def member_of(
     return None
 
 
-def kept_where_filled(
+def only_if_empty_targets(
     stream: str, settings: StreamSettings, catalog: FieldCatalog, own: Field | None
 ) -> tuple[str | int, ...]:
     """The destinations of a stream that are only written where they are empty.

@@ -24,24 +24,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from target_activecampaign.delivery.batches import Source
 from target_activecampaign.model.codes import Refusal
+from target_activecampaign.model.record import Source
 from target_activecampaign.singer.deletions import DELETED
 from target_activecampaign.singer.reader import place_text
-from target_activecampaign.sync import changes as comparison
+from target_activecampaign.sync import changes
 from target_activecampaign.sync.segment import of_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from target_activecampaign.accounting.outcomes import Settlement
-    from target_activecampaign.accounting.rejects import SourceStream
+    from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.config.settings import Settings
     from target_activecampaign.ledger import Ledger, Row
     from target_activecampaign.mapping.mapping import StreamMapping
     from target_activecampaign.model.contact import Contact
+    from target_activecampaign.model.record import SourceStream
     from target_activecampaign.singer.reader import Place
-    from target_activecampaign.sync.segment import Passage, Segment
+    from target_activecampaign.sync.completeness import StreamProgress
+    from target_activecampaign.sync.segment import Segment
 
 MODES = ("upsert", "mirror")
 """The modes in which a person whom the ledger knows is neither left out nor asked about."""
@@ -91,7 +92,7 @@ class _Stream:
 
     source: SourceStream
     segment: Segment
-    passage: Passage
+    passage: StreamProgress
     maker: Maker
     addresses: msgspec.json.Decoder[Any] | None
     seed: Any
@@ -144,7 +145,7 @@ class _State(NamedTuple):
 
 
 @dataclass
-class Intake:
+class RecordWindow:
     """Takes records and STATE in their order.
 
     Args:
@@ -161,8 +162,8 @@ class Intake:
 
     settings: Settings
     ledger: Ledger
-    settlement: Settlement
-    comparison: comparison.Comparison
+    settlement: RecordAccounting
+    comparison: changes.ChangeDetector
     long_way: Callable[[bytes, Place, bytes | None], None]
     read: Callable[[bytes, Place], tuple[dict[str, Any], Refusal | None]]
     refuse: Callable[[Source, Refusal, Segment, str | None], None]
@@ -177,7 +178,7 @@ class Intake:
         self,
         source: SourceStream,
         segment: Segment,
-        passage: Passage,
+        passage: StreamProgress,
         maker: Maker,
         schema: Mapping[str, Any],
     ) -> None:
@@ -198,7 +199,12 @@ class Intake:
                 "Address", [("address", str | None, None)], rename={"address": address}, gc=False
             )
             addresses = msgspec.json.Decoder(reads)
-        if proves and addresses and maker.mapping.provable and segment.settings.sync_mode in MODES:
+        if (
+            proves
+            and addresses
+            and maker.mapping.supports_record_hash
+            and segment.settings.sync_mode in MODES
+        ):
             makes = (_versions(), source.name, self.settings.validate_records, maker.mapping.makes)
             rules = json.dumps(schema, sort_keys=True, default=str)
             seed = self.ledger.seed((repr(makes) + rules).encode("utf-8", "surrogatepass"))
@@ -239,7 +245,7 @@ class Intake:
             self.long_way(lines[0], places[0], stream.digest(raws[0]))
             raws, lines, places = raws[1:], lines[1:], places[1:]
         while raws:
-            room = max(1, comparison.WINDOW - self._waiting)
+            room = max(1, changes.WINDOW - self._waiting)
             self._put(_Run(stream, raws[:room], lines[:room], places[:room]))
             raws, lines, places = raws[room:], lines[room:], places[room:]
         return True
@@ -251,7 +257,7 @@ class Intake:
         self._items.append(run)
         self._count += len(run.raws)
         self._bytes += sum(map(len, run.lines))
-        if self._waiting >= comparison.WINDOW or self._bytes >= comparison.WINDOW_BYTES:
+        if self._waiting >= changes.WINDOW or self._bytes >= changes.WINDOW_BYTES:
             self.flush()
 
     @property
@@ -296,7 +302,7 @@ class Intake:
             if isinstance(item, _State):
                 self.state(item.value)
             else:
-                self._see_to(item, rows, changing)
+                self._process(item, rows, changing)
         self.comparison.compare(people, rows, under_way)
 
     def _identify(self, run: _Run) -> None:
@@ -305,7 +311,7 @@ class Intake:
         run.people = self.ledger.people(run.keys)
         run.digests = list(map(stream.digest, run.raws))
 
-    def _see_to(self, run: _Run, rows: Mapping[bytes, list[Row]], changing: set[str]) -> None:
+    def _process(self, run: _Run, rows: Mapping[bytes, list[Row]], changing: set[str]) -> None:
         """See to records that came one after the other.
 
         Args:
@@ -388,7 +394,7 @@ class Intake:
     def _settle(self, stream: _Stream, same: list[bytes]) -> None:
         """Settle records that are proved unchanged."""
         segment = stream.segment
-        segment.peopled = True
+        segment.has_contacts = True
         segment.proved += len(same)
         segment.deleted.difference_update(same)
         stream.took(len(same))

@@ -1,1 +1,5 @@
-"""."""
+"""The account's limits: kept by the threads of one process, or shared by several.
+
+In: requests that wait. Out: slots, each held until the answer has come.
+It knows nothing of what is asked.
+"""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+
 Kind = Literal["request", "import", "single_import"]
 
 ARRIVAL = 0.3
@@ -309,3 +310,7 @@ def _whole_number(text: str | None) -> int | None:
     digits = (text or "").strip()
     # More digits than these are no limit of anybody's, and `int` refuses more than 4,300.
     return int(digits) if len(digits) <= 9 and digits.isascii() and digits.isdigit() else None  # noqa: PLR2004
+
+
+MAX_RETRY_AFTER = 300.0
+"""Seconds to wait at most because a server asks for it, unless the client is told otherwise."""

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, TypeVar
 from target_activecampaign.client.address import parse_api_url
 from target_activecampaign.client.rate_limit.limiter import (
     IMPORT_KINDS,
+    MAX_RETRY_AFTER,
     RULES,
     BudgetClosed,
     default_holds,
@@ -43,7 +44,7 @@ from target_activecampaign.client.rate_limit.limiter import (
 )
 from target_activecampaign.client.rate_limit.state import SharedState, StoreFailure, limiting_rules
 from target_activecampaign.client.rate_limit.stores import open_store
-from target_activecampaign.client.retries import MAX_RETRY_AFTER
+from target_activecampaign.errors import TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -64,7 +65,7 @@ _LONGEST_COURTESY = 0.05
 """Seconds that a process lets pass for others at most."""
 
 
-class BudgetUnavailable(Exception):  # noqa: N818 - like BudgetClosed
+class BudgetUnavailable(TargetError):  # noqa: N818 - like BudgetClosed
     """The place where the budget is shared can't be used; the text says why, and what to do."""
 
     def __init__(self, place: str, reason: StoreFailure) -> None:

@@ -21,8 +21,12 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
-from target_activecampaign.client.rate_limit.limiter import ARRIVAL, RULES, whole_window
-from target_activecampaign.client.retries import MAX_RETRY_AFTER
+from target_activecampaign.client.rate_limit.limiter import (
+    ARRIVAL,
+    MAX_RETRY_AFTER,
+    RULES,
+    whole_window,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from singer_sdk.sinks import Sink
 
@@ -10,19 +10,22 @@ from target_activecampaign.mapping.placement import IGNORED_PREFIXES
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.names import Respelling
 from target_activecampaign.singer.deletions import DELETED, DeletionMarkers
-from target_activecampaign.singer.flattening import taken_back
+from target_activecampaign.singer.flattening import parse_json_text
 from target_activecampaign.singer.json_schema import says_more
 from target_activecampaign.singer.reader import place_text
 from target_activecampaign.singer.validation import RecordValidator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from target_activecampaign.delivery.batches import Source
+    from target_activecampaign.accounting.samples import Samples
+    from target_activecampaign.config.settings import Settings
     from target_activecampaign.mapping.mapping import StreamMapping
     from target_activecampaign.model.contact import Contact
+    from target_activecampaign.model.record import Source
+    from target_activecampaign.singer.reader import Place
+    from target_activecampaign.singer.stream_maps import StreamMaps
     from target_activecampaign.sync.segment import Segment
-    from target_activecampaign.target import TargetActiveCampaign
 
 
 _MOST_NAMES = 10_000
@@ -41,6 +44,50 @@ _SIMPLE_RULES = {
 """Rules of a schema by which a record can't become invalid by what it lacks, but for `required`."""
 
 
+class RecordReceiver(Protocol):
+    """What a sink asks of the run; see the methods of `Run`."""
+
+    samples: Samples
+
+    def map_stream(
+        self, name: str, properties: Mapping[str, Any], *, is_open: bool
+    ) -> tuple[StreamMapping, Segment]:
+        """Return the mapping and the segment of the stream that was announced."""
+
+    def take_undeclared(self, stream: str, names: Collection[str]) -> None:
+        """Take the names of properties that the schema lacks."""
+
+    def warn_of_nul(self, stream: str) -> None:
+        """Warn once that U+0000 was taken out of a stream's values."""
+
+    def read(self, name: str, segment: Segment) -> Source:
+        """Count the current message's record as read for a stream."""
+
+    def deliver(self, contact: Contact, source: Source, segment: Segment) -> None:
+        """Send a record's contact on its way."""
+
+    def delete(self, source: Source, segment: Segment, key: str | None) -> None:
+        """Settle a record that is marked as deleted."""
+
+    def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str | None) -> None:
+        """Settle a record as invalid."""
+
+
+class SinkOwner(Protocol):
+    """What a sink asks of the target; see the attributes of `TargetActiveCampaign`."""
+
+    settings: Settings
+    run: RecordReceiver
+    source: str
+    record: dict[str, Any]
+    place: Place
+    taken_by: set[str]
+
+    @property
+    def maps(self) -> StreamMaps:
+        """What stream maps do to the streams that have come."""
+
+
 class ContactSink(Sink):
     """Turns a stream's records into contacts and hands them on at once.
 
@@ -50,7 +97,7 @@ class ContactSink(Sink):
 
     def __init__(
         self,
-        target: TargetActiveCampaign,
+        target: SinkOwner,
         stream_name: str,
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
@@ -65,7 +112,7 @@ class ContactSink(Sink):
         self._wanted = {name.partition(".")[0] for name in mapped if name.startswith("_sdc_")}
         self._markers = DeletionMarkers(settings.deleted_properties, self._announced)
         self._is_deleted = False
-        super().__init__(target, stream_name, schema, key_properties)
+        super().__init__(cast("Any", target), stream_name, schema, key_properties)
         self._run = target.run
         self._mapping: StreamMapping
         self._segment: Segment
@@ -193,7 +240,7 @@ class ContactSink(Sink):
         self._unfit = Refusal("RECORD_INVALID", problem) if problem else None
         for name in self._taken_back:
             if name in record:
-                record[name] = taken_back(record[name])
+                record[name] = parse_json_text(record[name])
         # In place: the SDK goes on with the record that it gave.
         record.update(self.clean(record))
         return record

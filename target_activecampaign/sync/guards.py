@@ -1,0 +1,83 @@
+"""Guards: what keeps a mirror from removing contacts when its source looks broken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from target_activecampaign.sync.segment import Segment
+
+
+def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> str | None:
+    """What the first guard that trips has to say; None when all let it pass.
+
+    Shares are of the people whom the last complete pass had.
+
+    Args:
+        segment: What is mirrored.
+        people: People whom the pass has had.
+        leavers: People who would leave.
+        changed: Profiles that have changed since the last complete pass.
+    """
+    guards, last = segment.settings.guards, segment.state.size or 0
+    if (text := source_shrank(segment, people)) is not None:
+        what = text
+    elif guards.max_leave is not None and leavers > guards.max_leave:
+        what = f"{leavers:,} people would leave (guards.max_leave: {guards.max_leave:,})"
+    elif guards.max_leave_pct is not None and 100 * leavers > guards.max_leave_pct * last:
+        what = (
+            f"{leavers:,} of {last:,} people would leave "
+            f"(guards.max_leave_pct: {guards.max_leave_pct:g})"
+        )
+    elif guards.max_change_pct is not None and 100 * changed > guards.max_change_pct * last:
+        what = (
+            f"{changed:,} of {last:,} profiles have changed "
+            f"(guards.max_change_pct: {guards.max_change_pct:g})"
+        )
+    else:
+        return None
+    return f"{_place_of(segment)}: {what}."
+
+
+def source_shrank(segment: Segment, people: int) -> str | None:
+    """What the guard `min_source_pct` has to say; None when it lets the pass through.
+
+    Args:
+        segment: What is mirrored.
+        people: People whom the pass has had.
+    """
+    least, last = segment.settings.guards.min_source_pct, segment.state.size or 0
+    if least is None or 100 * people >= least * last:
+        return None
+    return (
+        f"the source has shrunk from {last:,} people to {people:,} "
+        f"(guards.min_source_pct: {least:g})"
+    )
+
+
+def _place_of(segment: Segment) -> str:
+    return f"Stream '{segment.stream}', list {segment.target.id}"
+
+
+def how_to_go_on(segments: Iterable[Segment], *, dry_run: bool) -> str:
+    """What to do when a guard has tripped.
+
+    Args:
+        segments: All segments of the run.
+        dry_run: Whether it was a preview.
+    """
+    if dry_run:
+        return (
+            "So a run would end, with everything else delivered. See whether the source is right; "
+            "if it is, the run after that may have 'guards.override_once' set to true."
+        )
+    once_more = "run once more with 'guards.override_once' set to true."
+    if any(one.settings.guards.override_once for one in segments):
+        once_more = (
+            "set 'guards.override_once' to false and run, then run once more with it set to true. "
+            "It lets the run through that follows one that was stopped without it."
+        )
+    right = "See whether the source is right; if it is,"
+    return f"Everything else was delivered. {right} {once_more}"
