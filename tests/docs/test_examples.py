@@ -1,7 +1,7 @@
 """Each example of the documentation is run, or it is said why it is not.
 
 Those that belong to a feature are run by its tests; here are the shell's, and the check that nobody
-has forgotten one. How a test claims an example stands in `tests/guide.py`.
+has forgotten one. How a test claims an example stands in `tests/support/guide.py`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,16 @@ NOT_RUN = {
     ("../README.md", "tests"): "it runs these tests",
     ("../CONTRIBUTING.md", "tests"): "it runs these tests",
     ("../CONTRIBUTING.md", "some tests"): "it runs some of these tests",
+    ("../CONTRIBUTING.md", "unit tests"): "likewise",
     ("architecture.md", "parts"): "a drawing",
+    ("architecture.md", "layers"): "a drawing",
     ("operations.md", "journey"): "a drawing",
-    ("performance.md", "measure"): "it takes minutes; tests/test_benchmarks.py runs a small size",
+    (
+        "performance.md",
+        "measure",
+    ): "it takes minutes; test_benchmarks.py runs a small size",
     ("scale.md", "jobs"): "a drawing",
-    ("tutorial.md", "install"): "it asks an index; tests/test_package.py installs the wheel",
+    ("tutorial.md", "install"): "it asks an index; tests/docs/test_package.py installs the wheel",
 }
 """The examples that no test runs, by document and name, and why."""
 
@@ -64,7 +69,7 @@ def documents() -> list[str]:
 def asked_for() -> set[tuple[str, str]]:
     """The examples that tests ask for, by document and name as they are written there."""
     found = set()
-    for path in (ROOT / "tests").glob("*.py"):
+    for path in (ROOT / "tests").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             match node:
                 case ast.Call(
@@ -77,11 +82,11 @@ def asked_for() -> set[tuple[str, str]]:
 
 def test_every_example_is_run_or_it_is_said_why_not() -> None:
     found = [one for document in documents() for one in examples(document)]
-    # Those are a session, which has no names: tests/test_tutorial.py runs them all.
+    # Those are a session, which has no names: tests/docs/test_tutorial.py runs them all.
     assert {one.file for one in found if one.language == "console"} == {"tutorial.md"}
     found = [one for one in found if one.language != "console"]
     nameless = [f"{one.file}, line {one.line}" for one in found if not one.name]
-    assert not nameless, "write `<!-- example: NAME -->` above them, see tests/guide.py"
+    assert not nameless, "write `<!-- example: NAME -->` above them, see tests/support/guide.py"
     names = [(one.file, one.name) for one in found]
     assert len(names) == len(set(names)), "a name stands twice in a document"
     claimed = asked_for()

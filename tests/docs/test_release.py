@@ -80,7 +80,7 @@ def test_a_tag_is_tested_and_built_then_uploaded_by_proof_of_identity() -> None:
     assert jobs["publish"]["permissions"] == {"id-token": "write"}
     assert workflow["permissions"] == {"contents": "read"}
     assert "secrets." not in text
-    tests = re.findall(r"tests/\w+\.py", text)
+    tests = re.findall(r"tests/[\w/]+\.py", text)
     assert tests
     assert all((ROOT / path).is_file() for path in tests)
 

@@ -84,7 +84,7 @@ def test_every_picture_is_shown_small_and_said_in_words() -> None:
 def test_every_code_of_the_target_has_an_entry() -> None:
     documented = (ROOT / "docs/errors.md").read_text("utf-8")
     sources = " ".join(
-        path.read_text("utf-8") for path in (ROOT / "target_activecampaign").glob("*.py")
+        path.read_text("utf-8") for path in (ROOT / "target_activecampaign").rglob("*.py")
     )
     used = set(re.findall(r'"((?:EMAIL|VALUE|RECORD|CONTACT|IMPORT|REFUSED)_[A-Z_]+)"', sources))
     assert len(used) >= 8
