@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import sync_playwright
 
-from target_activecampaign.reporting import page as report_page
+from target_activecampaign.reporting import page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +135,7 @@ def _set(work: Path, day: int) -> None:
     report["started"], report["finished"] = started.isoformat(), finished.isoformat()
     report["address"] = "http://127.0.0.1:8000"
     (reports / f"run-{name}.json").write_text(json.dumps(report))
-    report_page.write(report, reports, ())
+    page.write(report, reports, ())
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from target_activecampaign.mapping.choices import Options
 from target_activecampaign.mapping.formats import FORMS
 from target_activecampaign.mapping.mapping import StreamMapping
 from target_activecampaign.mapping.new_fields import fitting
-from target_activecampaign.mapping.placement import STANDARD_NAMES, MappedProperty, Placement
+from target_activecampaign.mapping.placement import MappedProperty, Placement
+from target_activecampaign.mapping.resolver import STANDARD_NAMES
 from target_activecampaign.model.codes import CODES, Refusal
 
 ROOT = Path(__file__).resolve().parent.parent

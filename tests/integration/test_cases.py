@@ -1,6 +1,6 @@
 """Small streams of kinds that users of such tools have tripped over, each with its right outcome.
 
-A case is `tests/cases/NAME.jsonl`, with the configuration that its user had beside it.
+A case is `tests/integration/cases/NAME.jsonl`, with the configuration that its user had beside it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_activecampaign.cli.ledger import main
-from target_activecampaign.ledger import person_hash
+from target_activecampaign.ledger import person_hash, store
 from target_activecampaign.ledger.schema import VERSION
 from tests.support import postgres_server
 from tests.support.ledgers import LEDGER, SCHEMA, database, emptied, going_on, ledger
@@ -321,8 +321,9 @@ def test_an_empty_file_or_another_programs_is_no_ledger_and_stays(tmp_path: Path
     ],
 )
 def test_what_cannot_be_used_is_a_sentence_without_a_password(
-    tmp_path: Path, arguments: list[str]
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(store, "PATIENCE_SECONDS", 0.5)
     (tmp_path / "bad.json").write_text('{"ledger_url": ["hush-hush"]}')
     (tmp_path / "worse.json").write_text("hush-hush")
 

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import target_activecampaign
+import target_activecampaign.model
 from target_activecampaign.client import Field
 from target_activecampaign.config import settings
 from target_activecampaign.config import validation as config
-from target_activecampaign.config.settings import SettingError, Settings
+from target_activecampaign.config.settings import Settings
+from target_activecampaign.errors import SettingError
 from target_activecampaign.mapping.phones import phone_converter
 from tests.support.compiled import compile_mapping
 from tests.support.target_runner import record, schema
@@ -292,7 +293,7 @@ def test_without_the_extra_the_setting_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
     monkeypatch.delitem(sys.modules, "target_activecampaign.model.phone", raising=False)
-    monkeypatch.delattr(target_activecampaign, "e164", raising=False)
+    monkeypatch.delattr(target_activecampaign.model, "phone", raising=False)
     (problem,) = problems(default_country="DE")
     assert "'default_country'" in problem
     assert "pip install 'target-activecampaign[phone]'" in problem

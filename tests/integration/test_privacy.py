@@ -15,14 +15,24 @@ from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 
-from target_activecampaign.redaction import RedactingFilter, where_it_failed
+from target_activecampaign.redaction import RedactingFilter, traceback_without_messages
+from tests.support.fork_server import ForkServer
 from tests.support.target_runner import SCRIPT, people, record, schema, state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import TargetRunner
 
 SECRET_VALUE = "Rumpelstiltskin"
+
+
+@pytest.fixture(scope="module")
+def fork_server() -> Iterator[ForkServer]:
+    """One that soon gives up a ledger that can't be reached."""
+    with ForkServer({"target_activecampaign.ledger.store.PATIENCE_SECONDS": 0.5}) as server:
+        yield server
 
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
@@ -162,7 +172,7 @@ def test_a_traceback_keeps_its_places_and_loses_its_messages() -> None:
     text = logging.Formatter().format(entry)
     assert SECRET_VALUE not in text
     assert "builtins.KeyError" in text
-    assert "builtins.ValueError" in where_it_failed(caught)
+    assert "builtins.ValueError" in traceback_without_messages(caught)
     assert "test_privacy.py" in text
 
 

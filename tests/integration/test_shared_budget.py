@@ -734,7 +734,7 @@ def test_the_address_of_the_account_must_be_one(sqlite_url: str) -> None:
 def test_a_missing_driver_is_named_by_its_extra(
     url: str, driver: str, extra: str, account: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = f"target_activecampaign.client.shared_budget_{driver.replace('psycopg', extra)}"
+    module = f"target_activecampaign.client.rate_limit.{driver.replace('psycopg', extra)}"
     monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, driver, None)
     with pytest.raises(ValueError, match=rf"target-activecampaign\[{extra}\]"):
@@ -753,7 +753,7 @@ def test_a_missing_driver_is_named_by_its_extra(
 )
 def test_a_place_that_cannot_be_reached_is_told_at_once(url: str, account: str) -> None:
     with pytest.raises(BudgetUnavailable, match="Check rate_budget_url") as failed:
-        shared_budget(url, account, **LIMITS)
+        shared_budget(url, account, **LIMITS, patience=1.0)
     assert "hush" not in str(failed.value)
 
 

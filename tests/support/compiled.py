@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from target_activecampaign.mapping.catalog import FieldCatalog
 from target_activecampaign.mapping.choices import Options
 from target_activecampaign.mapping.mapping import StreamMapping
-from target_activecampaign.mapping.placement import Placing
+from target_activecampaign.mapping.resolver import FieldResolver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ def compile_mapping(
     if isinstance(properties, dict):
         schemas.update(properties)
     catalog = FieldCatalog(tuple(fields))
-    placing = Placing("profiles", schemas, settings, catalog, made={}, history={})
+    placing = FieldResolver("profiles", schemas, settings, catalog, made={}, history={})
     return StreamMapping("profiles", placing.place(), settings, (1,), options=_options)
 
 

@@ -206,8 +206,8 @@ def refusals_are_listed_with_their_reason(world: World, run: Run) -> Iterator[st
         elif not barred(run, person) or found != {"BOUNCED" if person.bounced else "OPTED_OUT"}:
             yield f"{email} was refused as {found}"
     for person in _meant(world, run):
-        comes_back = person.left and not person.known_in
-        held_back = comes_back and person.opted_out and not person.bounced
+        needs_resubscribe = person.left and not person.known_in
+        held_back = needs_resubscribe and person.opted_out and not person.bounced
         if held_back and "OPTED_OUT" not in codes.get(person.email, set()):
             yield f"{person.email} opted out, comes back and is not listed with OPTED_OUT"
 

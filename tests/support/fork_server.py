@@ -31,7 +31,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO
 from jinja2 import BytecodeCache
 
 from target_activecampaign.__main__ import main
-from target_activecampaign.reporting import page as report_page
+from target_activecampaign.reporting import page
 from tests.support.target_runner import Outcome, TargetRunner, lines
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class ForkServer:
                 [
                     sys.executable,
                     "-m",
-                    "tests.fork_server",
+                    "tests.support.fork_server",
                     str(theirs.fileno()),
                     json.dumps(dict(constants or {})),
                 ],
@@ -283,7 +283,7 @@ class _Compiled(BytecodeCache):
 
 def _keep_pages() -> None:
     """Compile the templates of the report's pages, which each run would do at its end."""
-    make, compiled = report_page._environment, _Compiled()
+    make, compiled = page._environment, _Compiled()
 
     def made(secrets: Iterable[str]) -> Environment:
         environment = make(secrets)
@@ -292,7 +292,7 @@ def _keep_pages() -> None:
 
     for name in made(()).list_templates():
         made(()).get_template(name)
-    report_page._environment = made
+    page._environment = made
 
 
 def _become_script(request: Mapping[str, Any], files: list[int]) -> None:

@@ -10,7 +10,7 @@ Each block in backticks follows a comment with its name::
 
 A test claims it by asking for it, with its file and name written out: `example("mapping.md",
 "profile")` for what it says as JSON or YAML, `block("mapping.md", "profile")` for its text.
-`tests/test_examples.py` runs the shell's, and tells of those that nobody has claimed.
+`tests/docs/test_examples.py` runs the shell's, and tells of those that nobody has claimed.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ In a block that is marked `console` a line that begins with `$ ` is a command, w
 a here-document is open or a line ends with a backslash. What follows, up to the next command, is
 what it printed. All commands of a document run in one shell, in a folder that begins empty.
 
-    python -m tests.transcript docs/tutorial.md PROGRAMS
+    python -m tests.support.transcript docs/tutorial.md PROGRAMS
 
 writes the outputs anew, with the programs that are in the folder PROGRAMS.
 """

@@ -2,10 +2,10 @@
 
 Record anew, against a sandbox started for it or against an account of your own::
 
-    pytest tests/test_client_recorded.py --record-mode=rewrite
+    pytest tests/unit/client/test_client_recorded.py --record-mode=rewrite
 
     TARGET_ACTIVECAMPAIGN_API_URL=https://acct.api-us1.com TARGET_ACTIVECAMPAIGN_API_KEY=... \
-        pytest tests/test_client_recorded.py --record-mode=rewrite
+        pytest tests/unit/client/test_client_recorded.py --record-mode=rewrite
 
 The account needs a list and a custom field. It gets a tag ``recorded``, and two contacts
 ``recorded.*@example.com``, who are put on its first list without starting automations.

@@ -8,6 +8,7 @@ import pytest
 
 from target_activecampaign.config import settings
 from target_activecampaign.config import validation as config
+from target_activecampaign.errors import SettingError
 from target_activecampaign.target import TargetActiveCampaign
 
 GOOD: dict[str, Any] = {
@@ -105,5 +106,5 @@ def test_a_variable_that_cannot_be_read_is_named(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, wanted: str
 ) -> None:
     monkeypatch.setenv(PREFIX + name, value)
-    with pytest.raises(ValueError, match=f"{PREFIX}{name} .*{wanted}"):
+    with pytest.raises(SettingError, match=f"{PREFIX}{name} .*{wanted}"):
         config.from_environment(settings.json_schema(), PREFIX)

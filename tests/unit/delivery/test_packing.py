@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_activecampaign.accounting.rejects import SourceStream
-from target_activecampaign.delivery.batches import Batch, Packer, Source
+from target_activecampaign.delivery.batches import Batch, Packer
 from target_activecampaign.ledger import Mark
 from target_activecampaign.ledger.schema import FOUND, OURS
 from target_activecampaign.model.contact import Contact, Refusal
+from target_activecampaign.model.record import Source, SourceStream
 
 STREAM = SourceStream("profiles", {"properties": {}})
 LIMIT = 399_999

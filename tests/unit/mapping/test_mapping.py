@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from target_activecampaign.client import Field
 from target_activecampaign.config.settings import StreamSettings
-from target_activecampaign.mapping.catalog import MappingError
-from target_activecampaign.mapping.placement import STANDARD_NAMES
+from target_activecampaign.errors import MappingError
+from target_activecampaign.mapping.resolver import STANDARD_NAMES
 from target_activecampaign.model.contact import Contact, Refusal
 from target_activecampaign.model.names import normalised
 from tests.support.compiled import compile_mapping
