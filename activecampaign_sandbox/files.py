@@ -22,6 +22,7 @@ _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _ID = slice(68, 72)
 _WHY = {
+    errno.ENOENT: "its folder is missing. Make the folder, or name another place.",
     errno.ENOSPC: "the disk is full; make room there",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "this user has no permission",

@@ -30,6 +30,7 @@ from tests.support.target_runner import lines, people, schema, state
 if TYPE_CHECKING:
     from email.message import Message
 
+PACKAGES = ("target_activecampaign", "activecampaign_sandbox")
 INFO = "target_activecampaign-{}.dist-info"
 
 
@@ -61,8 +62,8 @@ def test_the_wheel_holds_the_package_and_says_that_it_is_typed(
     beside = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
     with ZipFile(wheel) as archive:
         held = set(archive.namelist())
-    assert held == files("target_activecampaign") | {f"{info}/{name}" for name in beside}
-    assert "target_activecampaign/py.typed" in held
+    assert held == files(*PACKAGES) | {f"{info}/{name}" for name in beside}
+    assert {f"{one}/py.typed" for one in PACKAGES} <= held
 
 
 def test_the_sdist_holds_the_package_its_tests_and_its_documents(sdist: Path) -> None:
@@ -70,8 +71,8 @@ def test_the_sdist_holds_the_package_its_tests_and_its_documents(sdist: Path) ->
         held = {name.partition("/")[2] for name in archive.getnames()}
     documents = {path.name for path in tracked() if path.parent == ROOT and path.suffix == ".md"}
     beside = {".gitignore", "LICENSE", "PKG-INFO", "pyproject.toml", *documents}
-    assert held == files("target_activecampaign", "tests", "sample_data") | beside
-    assert "target_activecampaign/py.typed" in held
+    assert held == files(*PACKAGES, "tests", "sample_data") | beside
+    assert {f"{one}/py.typed" for one in PACKAGES} <= held
 
 
 def test_the_sdist_makes_the_same_wheel_byte_by_byte(

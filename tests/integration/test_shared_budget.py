@@ -424,8 +424,8 @@ def seconds_for(budget: RateBudget, kind: Kind) -> float:
 
 WORK = """
 import json, sys, threading, time
-from target_activecampaign.activecampaign import Budget, Client, ClientClosed
-from target_activecampaign.activecampaign.shared_budget import shared_budget
+from target_activecampaign.client import Budget, Client, ClientClosed
+from target_activecampaign.client.rate_limit.shared import shared_budget
 
 place, url, key, name, limits, seconds = json.loads(sys.argv[1])
 budget = shared_budget(place, url, **limits) if place else Budget(**limits)
@@ -540,7 +540,7 @@ def test_processes_that_share_nothing_are_refused(tight_sandbox: SandboxServer) 
 
 HOLD = """
 import json, sys, time
-from target_activecampaign.activecampaign.shared_budget import shared_budget
+from target_activecampaign.client.rate_limit.shared import shared_budget
 
 place, account, limits = json.loads(sys.argv[1])
 with shared_budget(place, account, **limits).slot("import"):
