@@ -197,4 +197,7 @@ def test_a_signal_ends_a_run_that_gets_no_answer(
     outcome = running.wait(timeout=40)
     assert time.monotonic() - stopped < 15
     assert outcome.code == 1
-    assert "Nothing is lost" in outcome.log.splitlines()[-1]
+    last = outcome.log.splitlines()[-1]
+    # What makes no sense is asked for five times, which may be over before the signal is heard.
+    by_itself = kind == "no sense" and "not one that ActiveCampaign's API gives" in last
+    assert "Nothing is lost" in last or by_itself

@@ -306,12 +306,10 @@ def test_no_cause_carries_the_request_along() -> None:
     assert caught.value.__context__ is None
 
 
-def test_no_log_level_shows_an_address_or_the_key(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_log_level_shows_an_address_or_the_key(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    # A configuration of the log, as another test may have made it, silences those before it.
-    monkeypatch.setattr(logging.getLogger("urllib3.connectionpool"), "disabled", False)
+    # A target that was made in the same process keeps it at INFO.
+    caplog.set_level(logging.DEBUG, logger="urllib3.connectionpool")
     replies = [Reply(b"", 500), Reply(fault="reset"), Reply({"contacts": []})]
     with ApiStub(*replies) as stub:
         ask(
