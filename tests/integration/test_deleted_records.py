@@ -56,7 +56,7 @@ def skips(outcome: Outcome, count: int = 1) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("marker", MARKERS)
-def test_a_deleted_record_is_skipped(
+def test_deleted_record_is_skipped(
     sandbox: SandboxServer, load: TargetRunner, marker: str, way: dict[str, Any]
 ) -> None:
     alive: dict[str, Any] = {marker: None}
@@ -75,7 +75,7 @@ def test_a_deleted_record_is_skipped(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_marker_that_holds_nothing_or_false_deletes_nobody(
+def test_empty_or_false_marker_is_not_a_deletion(
     sandbox: SandboxServer, load: TargetRunner, way: dict[str, Any]
 ) -> None:
     nothing = [None, False, 0, 0.0, "", "  ", "false", "False", "f", "0", '"false"', "NULL", "n"]
@@ -92,7 +92,7 @@ def test_a_marker_that_holds_nothing_or_false_deletes_nobody(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_marker_that_the_schema_lacks_or_writes_otherwise(
+def test_marker_absent_from_schema_or_in_another_spelling(
     sandbox: SandboxServer, load: TargetRunner, way: dict[str, Any]
 ) -> None:
     skips(load([schema(), deleted(ANA)], **way))
@@ -106,7 +106,7 @@ def test_a_marker_that_the_schema_lacks_or_writes_otherwise(
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("sync_mode", ["upsert", "update_only", "create_only", "mirror"])
 @pytest.mark.parametrize("null_policy", ["keep", "clear"])
-def test_no_mode_changes_anyone(
+def test_deleted_record_changes_nobody_in_any_mode(
     sandbox: SandboxServer, load: TargetRunner, sync_mode: str, null_policy: str, way: Any
 ) -> None:
     sandbox.prepare({"email": ANA, "first_name": "Ana", "fields": {"TIER": "Gold"}})
@@ -123,7 +123,7 @@ def test_no_mode_changes_anyone(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_one_that_carries_only_its_key_or_does_not_fit(
+def test_deleted_record_with_key_only_or_invalid_values(
     sandbox: SandboxServer, load: TargetRunner, way: dict[str, Any]
 ) -> None:
     strict = {**schema(id="integer", **TYPES), "key_properties": ["id"]}
@@ -143,7 +143,7 @@ def test_one_that_carries_only_its_key_or_does_not_fit(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("packed", [False, True])
-def test_it_goes_through_batch_files(
+def test_deleted_record_in_batch_file(
     load: TargetRunner, sandbox: SandboxServer, tmp_path: Path, way: Any, *, packed: bool
 ) -> None:
     lines = [deleted(GONE)["record"], record(ANA)["record"]]
@@ -156,7 +156,9 @@ def test_it_goes_through_batch_files(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_preview_says_so_too(load: TargetRunner, sandbox: SandboxServer, way: Any) -> None:
+def test_preview_counts_deleted_records(
+    load: TargetRunner, sandbox: SandboxServer, way: Any
+) -> None:
     outcome = load([schema(**TYPES), deleted(GONE), record(ANA)], dry_run=True, **way)
     skips(outcome)
     assert outcome.counts == {"read": 2, "added": 1, "skipped": 1}
@@ -166,7 +168,7 @@ def test_a_preview_says_so_too(load: TargetRunner, sandbox: SandboxServer, way: 
 # Where stream maps, flattening and settings come in
 
 
-def test_a_stream_map_that_drops_or_renames_the_marker(
+def test_stream_map_that_drops_or_renames_the_marker(
     load: TargetRunner, sandbox: SandboxServer
 ) -> None:
     for rules in (
@@ -181,7 +183,7 @@ def test_a_stream_map_that_drops_or_renames_the_marker(
     assert not sandbox.contacts()
 
 
-def test_expressions_need_not_bear_what_a_deleted_record_lacks(
+def test_deleted_record_skips_stream_map_expressions(
     load: TargetRunner, sandbox: SandboxServer
 ) -> None:
     maps = {
@@ -198,7 +200,7 @@ def test_expressions_need_not_bear_what_a_deleted_record_lacks(
     assert sandbox.contacts()[ANA]["lists"] == {"1": 1, "2": 1}
 
 
-def test_what_a_filter_leaves_out_is_not_read(load: TargetRunner) -> None:
+def test_deleted_record_of_a_filtered_stream(load: TargetRunner) -> None:
     maps = {"profiles": {"__filter__": "_sdc_deleted_at is None"}}
     messages = [schema(**TYPES), deleted(GONE), record(ANA, _sdc_deleted_at=None)]
     outcome = load(messages, stream_maps=maps).succeeded()
@@ -206,7 +208,7 @@ def test_what_a_filter_leaves_out_is_not_read(load: TargetRunner) -> None:
 
 
 @pytest.mark.parametrize("flat", [{}, {"flattening_enabled": True, "flattening_max_depth": 1}])
-def test_a_marker_inside_of_an_object(
+def test_marker_inside_an_object(
     load: TargetRunner, sandbox: SandboxServer, flat: dict[str, Any]
 ) -> None:
     meta = {"type": "object", "properties": {"deleted": {"type": ["boolean", "null"]}}}
@@ -221,7 +223,7 @@ def test_a_marker_inside_of_an_object(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_case_does_not_count_inside_of_an_object(
+def test_marker_inside_an_object_ignores_case(
     load: TargetRunner, sandbox: SandboxServer, way: dict[str, Any]
 ) -> None:
     dotted: dict[str, Any] = {"meta.CDC": {"deleted": 1}}
@@ -237,7 +239,7 @@ def test_case_does_not_count_inside_of_an_object(
     assert set(sandbox.contacts()) == {ANA}
 
 
-def test_the_setting_for_one_stream_and_switched_off(
+def test_deleted_properties_of_one_stream_and_switched_off(
     load: TargetRunner, sandbox: SandboxServer
 ) -> None:
     messages = [
@@ -257,9 +259,7 @@ def test_the_setting_for_one_stream_and_switched_off(
 
 
 @pytest.mark.parametrize("more", [{}, {"auto_map": False, "field_mapping": {"email": "email"}}])
-def test_markers_are_no_properties_without_a_place(
-    load: TargetRunner, more: dict[str, Any]
-) -> None:
+def test_markers_are_not_reported_as_unmapped(load: TargetRunner, more: dict[str, Any]) -> None:
     messages = [schema(**dict.fromkeys(MARKERS, "string")), record(ANA)]
     more = {**more, "field_mapping": {"first_name": "ignore", **more.get("field_mapping", {})}}
     for unmapped in ("fail", "create"):
@@ -267,7 +267,7 @@ def test_markers_are_no_properties_without_a_place(
     assert "has no place for: first_name.\n" in outcome.log
 
 
-def test_a_marker_in_another_unicode_form_needs_no_place(
+def test_marker_in_another_unicode_form_is_not_unmapped(
     load: TargetRunner, sandbox: SandboxServer
 ) -> None:
     composed, decomposed = "gel\u00f6scht", "gelo\u0308scht"
@@ -310,7 +310,7 @@ def loads(
     return runner
 
 
-def test_a_deletion_takes_back_what_waits(loads: TargetRunner, sandbox: SandboxServer) -> None:
+def test_deletion_withdraws_a_pending_contact(loads: TargetRunner, sandbox: SandboxServer) -> None:
     messages = [
         schema(**TYPES),
         record(GONE, tier="Gold"),
@@ -327,7 +327,7 @@ def test_a_deletion_takes_back_what_waits(loads: TargetRunner, sandbox: SandboxS
     assert GONE not in sandbox.contacts()
 
 
-def test_a_later_insert_brings_the_person_back(loads: TargetRunner, sandbox: SandboxServer) -> None:
+def test_insert_after_deletion_is_sent(loads: TargetRunner, sandbox: SandboxServer) -> None:
     messages = [
         schema(**TYPES),
         record(ANA, tier="Gold", first_name="Ana"),
@@ -342,7 +342,7 @@ def test_a_later_insert_brings_the_person_back(loads: TargetRunner, sandbox: San
     assert sandbox.contacts()[ANA]["first_name"] in (None, "")
 
 
-def test_the_same_record_after_a_deletion_is_sent(
+def test_same_record_after_deletion_is_sent_again(
     loads: TargetRunner, sandbox: SandboxServer
 ) -> None:
     alive = record(ANA, first_name="Ana")
@@ -355,7 +355,7 @@ def test_the_same_record_after_a_deletion_is_sent(
     assert loads([schema(**TYPES), alive]).succeeded().counts == {"read": 1, "changed": 1}
 
 
-def test_a_deletion_in_one_stream_leaves_what_another_brings(
+def test_deletion_in_one_stream_does_not_affect_another(
     loads: TargetRunner, sandbox: SandboxServer
 ) -> None:
     messages = [
@@ -376,7 +376,9 @@ def test_a_deletion_in_one_stream_leaves_what_another_brings(
     assert "TIER" not in ana["fields"]
 
 
-def test_what_was_posted_is_posted(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_deletion_does_not_withdraw_a_posted_contact(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
     messages = [schema(**TYPES), record(ANA), *people(3000), deleted(ANA)]
     outcome = load(messages)
     skips(outcome)
@@ -384,7 +386,7 @@ def test_what_was_posted_is_posted(sandbox: SandboxServer, load: TargetRunner) -
     assert load([schema(**TYPES), record(ANA)]).succeeded().counts == {"read": 1, "changed": 1}
 
 
-def test_only_if_empty_forgets_what_was_not_sent(
+def test_only_if_empty_ignores_a_withdrawn_contact(
     loads: TargetRunner, sandbox: SandboxServer
 ) -> None:
     messages = [
@@ -412,7 +414,7 @@ def complete(version: int, *messages: dict[str, Any]) -> list[dict[str, Any]]:
     return [schema(**TYPES), *of, activate(version), state(version)]
 
 
-def test_a_mirror_does_not_have_whom_a_deletion_is_the_last_word_about(mirror: Mirror) -> None:
+def test_mirror_removes_contact_deleted_last(mirror: Mirror) -> None:
     alive = records("ada bob cat dan eve")
     mirror.load(complete(1, *alive)).succeeded()
     gone = [deleted("ada@example.com"), deleted("bob@example.com", first_name="Bob")]
@@ -425,7 +427,7 @@ def test_a_mirror_does_not_have_whom_a_deletion_is_the_last_word_about(mirror: M
     assert mirror.members() == "ada bob cat dan eve"
 
 
-def test_a_mirror_does_not_have_who_was_posted_and_then_deleted(mirror: Mirror) -> None:
+def test_mirror_removes_contact_posted_and_then_deleted(mirror: Mirror) -> None:
     mirror.load(complete(1, *records("ada bob cat dan"))).succeeded()
     new = records("ada bob cat dan", first_name="New")
     more = [one["record"] for one in people(600)]
@@ -442,7 +444,7 @@ def test_a_mirror_does_not_have_who_was_posted_and_then_deleted(mirror: Mirror) 
     assert "ada" not in mirror.members().split()
 
 
-def test_who_left_a_mirror_by_a_deletion_comes_back(mirror: Mirror) -> None:
+def test_contact_deleted_from_a_mirror_can_return(mirror: Mirror) -> None:
     alive = records("ada bob cat")
     mirror.load(complete(1, *alive)).succeeded()
     gone = deleted("ada@example.com")
@@ -456,7 +458,7 @@ def test_who_left_a_mirror_by_a_deletion_comes_back(mirror: Mirror) -> None:
     assert mirror.members() == "ada bob cat"
 
 
-def test_a_person_without_records_but_deleted_ones_is_not_in_the_guards_way(
+def test_deleted_records_do_not_trip_guards(
     mirror: Mirror,
 ) -> None:
     names = " ".join(f"p{number}" for number in range(30))
@@ -469,7 +471,7 @@ def test_a_person_without_records_but_deleted_ones_is_not_in_the_guards_way(
     assert len(mirror.members().split()) == 30
 
 
-def test_a_mirror_of_deleted_records_alone_is_empty(mirror: Mirror) -> None:
+def test_mirror_of_deleted_records_only_is_empty(mirror: Mirror) -> None:
     mirror.load(complete(1, *records("ada bob"))).succeeded()
     gone = [deleted("ada@example.com"), deleted("bob@example.com")]
     outcome = mirror.load(complete(2, *gone)).succeeded()
@@ -482,7 +484,7 @@ def test_a_mirror_of_deleted_records_alone_is_empty(mirror: Mirror) -> None:
     assert mirror.members() == "ada bob"
 
 
-def test_a_mirror_in_which_everybody_was_deleted_is_empty(mirror: Mirror) -> None:
+def test_mirror_in_which_everyone_was_deleted_is_empty(mirror: Mirror) -> None:
     alive = records("ada bob cat dan")
     mirror.load(complete(1, *alive)).succeeded()
     gone = [deleted(one["record"]["email"]) for one in alive]
@@ -494,9 +496,7 @@ def test_a_mirror_in_which_everybody_was_deleted_is_empty(mirror: Mirror) -> Non
 # Change logs
 
 
-def test_a_change_log_cannot_be_mirrored_by_absence(
-    load: TargetRunner, sandbox: SandboxServer
-) -> None:
+def test_mirror_refuses_a_change_log(load: TargetRunner, sandbox: SandboxServer) -> None:
     for name in ("_sdc_lsn", "_SDC_LSN"):
         outcome = load([schema(**{name: "integer"}), record(ANA)], sync_mode="mirror")
         assert outcome.code == 1
@@ -512,5 +512,5 @@ def test_a_change_log_cannot_be_mirrored_by_absence(
     assert load(messages).succeeded().counts == {"read": 1, "unchanged": 1}
 
 
-def test_deletion_times_alone_are_no_change_log(load: TargetRunner) -> None:
+def test_deletion_times_alone_are_not_a_change_log(load: TargetRunner) -> None:
     load([schema(**TYPES), record(ANA)], sync_mode="mirror").succeeded()

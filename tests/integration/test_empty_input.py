@@ -20,7 +20,7 @@ NAMES = " ".join(f"p{number}" for number in range(20))
 
 
 @pytest.mark.parametrize("messages", [[], [state("end")]])
-def test_input_without_a_stream(load: TargetRunner, messages: list[Any]) -> None:
+def test_input_without_streams(load: TargetRunner, messages: list[Any]) -> None:
     outcome = load(messages).succeeded()
     assert len(outcome.warnings) == 1
     assert "Is a stream selected in the tap" in outcome.warnings[0]
@@ -31,7 +31,7 @@ def test_input_without_a_stream(load: TargetRunner, messages: list[Any]) -> None
     assert "Is a stream selected in the tap" in outcome.report["problem"]
 
 
-def test_a_stream_without_a_record(load: TargetRunner) -> None:
+def test_stream_without_records(load: TargetRunner) -> None:
     messages = [schema(), state("end")]
     assert not load(messages).succeeded().warnings
     outcome = load(messages, fail_on_empty=True)
@@ -41,9 +41,7 @@ def test_a_stream_without_a_record(load: TargetRunner) -> None:
     load(messages, fail_on_empty=True).succeeded()
 
 
-def test_a_stream_without_an_address_can_be_left_out(
-    load: TargetRunner, sandbox: SandboxServer
-) -> None:
+def test_stream_without_email_property(load: TargetRunner, sandbox: SandboxServer) -> None:
     orders = schema("orders")
     del orders["schema"]["properties"]["email"]
     messages = [orders, schema(), record(ANA)]
@@ -56,7 +54,7 @@ def test_a_stream_without_an_address_can_be_left_out(
 
 @pytest.mark.parametrize("complete_stream", [True, False])
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_an_empty_mirror_trips_the_guard(
+def test_empty_mirror_trips_the_guard(
     load: TargetRunner, sandbox: SandboxServer, *, complete_stream: bool, dry_run: bool
 ) -> None:
     mirror = Mirror(load, sandbox)
@@ -75,9 +73,7 @@ def test_an_empty_mirror_trips_the_guard(
     assert mirror(NAMES).counts == {"read": 20, "unchanged": 20}
 
 
-def test_an_empty_mirror_without_that_guard_or_before_the_first_run(
-    load: TargetRunner, sandbox: SandboxServer
-) -> None:
+def test_empty_mirror_without_guard_or_baseline(load: TargetRunner, sandbox: SandboxServer) -> None:
     mirror = Mirror(load, sandbox)
     load(whole(""), guards={}).succeeded()
     mirror(NAMES)
@@ -87,7 +83,7 @@ def test_an_empty_mirror_without_that_guard_or_before_the_first_run(
 
 @pytest.mark.parametrize("keys", [["email"], [], None])
 @pytest.mark.parametrize("maps", [None, {"profiles": {"secret": None, "tier": "'Gold'"}}])
-def test_a_mapping_is_told_once(load: TargetRunner, keys: Any, maps: Any) -> None:
+def test_mapping_is_logged_once(load: TargetRunner, keys: Any, maps: Any) -> None:
     types: dict[str, Any] = {"_sdc_extracted_at": "string", "secret": "string", "shoe": "object"}
     first = {**schema(tier="string", **types), "key_properties": keys}
     other = {**schema(level="string", **types), "key_properties": keys}

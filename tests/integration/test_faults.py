@@ -109,14 +109,14 @@ def _makes_sense(fault: Fault, match: dict[str, str]) -> bool:
     return not (match is ASK and about_imports) and not without_effect
 
 
-def test_every_error_and_every_fault_has_its_place_in_the_matrix() -> None:
+def test_matrix_covers_every_error_and_fault() -> None:
     assert leaves() == set(BY_ERROR)
     used = {fault["kind"] for some in [*BY_ERROR.values(), QUEUE] for fault in some}
     assert used | ELSEWHERE == set(faults.KINDS)
 
 
 @pytest.mark.parametrize(("fault", "place"), matrix())
-def test_in_the_end_the_account_equals_the_source(
+def test_account_equals_source_despite_fault(
     sandbox: SandboxServer, load: TargetRunner, fault: Fault, place: int
 ) -> None:
     sandbox.prepare({"email": OPTED_OUT, "lists": {"1": 2}})

@@ -71,7 +71,7 @@ def tripped(mirror: Mirror, names: str, guards: dict[str, Any]) -> Outcome:
         "min_source_pct of 100",
     ],
 )
-def test_a_guard_trips_above_its_limit_and_not_at_it(
+def test_removal_guard_trips_above_its_limit_only(
     mirror: Mirror, guard: dict[str, Any], names: str, passes: str, words: str
 ) -> None:
     guards = {**mirror.load.config["guards"], **guard}
@@ -85,7 +85,7 @@ def test_a_guard_trips_above_its_limit_and_not_at_it(
     assert mirrored(outcome)["kind"] == "left"
 
 
-def test_a_guard_on_changes_trips_above_its_limit_and_not_at_it(mirror: Mirror) -> None:
+def test_change_guard_trips_above_its_limit_only(mirror: Mirror) -> None:
     guards = {**mirror.load.config["guards"], "max_change_pct": 30}
     mirror(f"{TEN} zoe")
     mirror(TEN)  # ten people, of whom the share is taken
@@ -106,7 +106,7 @@ def test_a_guard_on_changes_trips_above_its_limit_and_not_at_it(mirror: Mirror) 
     assert mirror.members() == without(1)
 
 
-def test_a_guard_on_changes_lets_as_many_pass_as_it_says(mirror: Mirror) -> None:
+def test_change_guard_sends_up_to_its_limit(mirror: Mirror) -> None:
     mirror(TEN)
     guards = {**mirror.load.config["guards"], "max_change_pct": 30}
     others = " ".join(without(1).split()[3:])
@@ -115,7 +115,7 @@ def test_a_guard_on_changes_lets_as_many_pass_as_it_says(mirror: Mirror) -> None
     assert mirror.members() == without(1)
 
 
-def test_newcomers_are_no_changes(mirror: Mirror) -> None:
+def test_new_contacts_do_not_count_as_changes(mirror: Mirror) -> None:
     guards = {**mirror.load.config["guards"], "max_change_pct": 0}
     mirror(TEN)
     mirror(f"{TEN} new", guards=guards)
@@ -129,9 +129,7 @@ def test_newcomers_are_no_changes(mirror: Mirror) -> None:
         (without(6), "guards.min_source_pct: 50"),
     ],
 )
-def test_without_settings_a_fifth_may_leave_and_half_must_be_there(
-    mirror: Mirror, names: str, trips: str | None
-) -> None:
+def test_default_guards(mirror: Mirror, names: str, trips: str | None) -> None:
     mirror(TEN)
     outcome = mirror.load(whole(names), guards=None)
     assert outcome.code == (1 if trips else 0)
@@ -139,13 +137,13 @@ def test_without_settings_a_fifth_may_leave_and_half_must_be_there(
     assert trips is None or trips in told(outcome)
 
 
-def test_a_guard_of_null_is_off(mirror: Mirror) -> None:
+def test_null_switches_a_guard_off(mirror: Mirror) -> None:
     mirror(TEN)
     mirror("ada", guards={"max_leave_pct": None, "min_source_pct": None})
     assert mirror.members() == "ada"
 
 
-def test_each_guard_may_be_off_alone(mirror: Mirror) -> None:
+def test_each_guard_is_switched_off_alone(mirror: Mirror) -> None:
     mirror(TEN)
     outcome = tripped(mirror, "ada", {"max_leave_pct": None})
     assert "min_source_pct" in told(outcome)
@@ -161,7 +159,7 @@ def test_each_guard_may_be_off_alone(mirror: Mirror) -> None:
     ],
     ids=["for all", "for one stream"],
 )
-def test_a_guard_that_does_not_exist_is_an_error(mirror: Mirror, settings: dict[str, Any]) -> None:
+def test_unknown_guard_is_an_error(mirror: Mirror, settings: dict[str, Any]) -> None:
     outcome = mirror.load(whole(TEN), **settings)
     assert outcome.code == 1
     assert "guards' has what it can't have: 'max_leave_percent'. " in outcome.log
@@ -173,14 +171,14 @@ def test_a_guard_that_does_not_exist_is_an_error(mirror: Mirror, settings: dict[
     "guards",
     [{"max_leave_pct": 101}, {"min_source_pct": -1}, {"max_leave": 0.5}, {"max_leave": "one"}],
 )
-def test_a_guard_out_of_its_range_is_an_error(mirror: Mirror, guards: dict[str, Any]) -> None:
+def test_guard_out_of_range_is_an_error(mirror: Mirror, guards: dict[str, Any]) -> None:
     outcome = mirror.load(whole(TEN), guards=guards)
     assert outcome.code == 1
     assert f"guards.{next(iter(guards))}" in outcome.log
     assert mirror.sandbox.requests() == []
 
 
-def test_the_guards_of_a_stream_stand_above_those_of_all(mirror: Mirror) -> None:
+def test_stream_guards_override_general_guards(mirror: Mirror) -> None:
     guards = {"max_leave_pct": 0, "min_source_pct": 80}
     streams = {"profiles": {"guards": {"max_leave_pct": 90}}}
     mirror(TEN)
@@ -191,7 +189,7 @@ def test_the_guards_of_a_stream_stand_above_those_of_all(mirror: Mirror) -> None
     assert mirror.members() == without(2)
 
 
-def test_a_source_of_people_who_are_all_refused_is_for_the_guards_to_judge(mirror: Mirror) -> None:
+def test_stream_of_rejected_records_only_trips_the_guard(mirror: Mirror) -> None:
     refused = [schema(), *records("zoe", first_name=1), activate(1)]
     mirror(TEN)
     outcome = mirror.load(refused, guards={})
@@ -204,7 +202,7 @@ def test_a_source_of_people_who_are_all_refused_is_for_the_guards_to_judge(mirro
 # What a run does that was stopped
 
 
-def test_a_guard_that_trips_stops_nothing_but_the_leaving(mirror: Mirror) -> None:
+def test_tripped_guard_stops_removals_only(mirror: Mirror) -> None:
     settings: dict[str, Any] = {
         "guards": {"max_leave": 1},
         "streams": {"vip": {"list_id": 2, "guards": {"max_leave_pct": 50}}},
@@ -226,7 +224,7 @@ def test_a_guard_that_trips_stops_nothing_but_the_leaving(mirror: Mirror) -> Non
     assert mirrored(outcome)["problem"] in report["problem"]
 
 
-def test_the_last_line_says_which_guard_with_what_numbers_and_how_to_go_on(mirror: Mirror) -> None:
+def test_last_log_line_names_guard_numbers_and_next_step(mirror: Mirror) -> None:
     streams = {"streams": {"vip": {"list_id": 2}}}
     mirror.load([*whole(TEN), *whole("una val wes", "vip")], **streams).succeeded()
     written = [*whole(without(5)), *whole("una", "vip")]
@@ -241,7 +239,7 @@ def test_the_last_line_says_which_guard_with_what_numbers_and_how_to_go_on(mirro
         assert words in told(outcome)
 
 
-def test_who_was_to_leave_is_kept_in_mind(mirror: Mirror) -> None:
+def test_pending_removals_survive_a_tripped_guard(mirror: Mirror) -> None:
     mirror(TEN)
     tripped(mirror, without(3), {})
     mirror(f"{without(2)} new", guards={})
@@ -251,7 +249,7 @@ def test_who_was_to_leave_is_kept_in_mind(mirror: Mirror) -> None:
 # Going on
 
 
-def test_a_guard_may_be_overridden_by_the_run_after(mirror: Mirror) -> None:
+def test_override_lets_the_next_run_remove(mirror: Mirror) -> None:
     mirror(TEN)
     tripped(mirror, without(4), {})
     outcome = mirror(without(4), guards={"override_once": True})
@@ -262,7 +260,7 @@ def test_a_guard_may_be_overridden_by_the_run_after(mirror: Mirror) -> None:
     assert "4 of 10 people would leave" in line
 
 
-def test_an_override_that_stays_in_the_configuration_lets_nothing_through(mirror: Mirror) -> None:
+def test_override_left_in_the_configuration_has_no_effect(mirror: Mirror) -> None:
     guards = {"override_once": True}
     mirror(TEN, guards=guards)
     outcome = tripped(mirror, without(4), guards)
@@ -274,7 +272,7 @@ def test_an_override_that_stays_in_the_configuration_lets_nothing_through(mirror
     tripped(mirror, without(6), guards)
 
 
-def test_an_override_is_used_up_by_a_run_that_needed_none(mirror: Mirror) -> None:
+def test_override_is_spent_by_a_run_that_did_not_need_it(mirror: Mirror) -> None:
     guards = {"override_once": True}
     mirror(TEN)
     tripped(mirror, without(4), {})
@@ -282,7 +280,7 @@ def test_an_override_is_used_up_by_a_run_that_needed_none(mirror: Mirror) -> Non
     tripped(mirror, without(4), guards)
 
 
-def test_an_override_waits_for_a_run_that_is_complete(mirror: Mirror) -> None:
+def test_override_waits_for_a_complete_run(mirror: Mirror) -> None:
     guards = {"override_once": True}
     mirror(TEN)
     tripped(mirror, without(4), {})
@@ -293,7 +291,7 @@ def test_an_override_waits_for_a_run_that_is_complete(mirror: Mirror) -> None:
     assert mirror.members() == without(4)
 
 
-def test_an_override_of_one_stream_is_not_another_ones(mirror: Mirror) -> None:
+def test_override_applies_to_its_stream_only(mirror: Mirror) -> None:
     settings: dict[str, Any] = {"guards": {}, "streams": {"vip": {"list_id": 2}}}
     mirror.load([*whole("una val", "vip"), *whole(TEN)], **settings).succeeded()
     assert mirror.load([*whole("una val", "vip"), *whole(without(4))], **settings).code == 1
@@ -304,7 +302,7 @@ def test_an_override_of_one_stream_is_not_another_ones(mirror: Mirror) -> None:
     assert "Stream 'vip'" in told(outcome)
 
 
-def test_a_source_that_shrinks_again_and_again_is_stopped_each_time(mirror: Mirror) -> None:
+def test_guard_stops_each_run_of_a_shrinking_source(mirror: Mirror) -> None:
     mirror(TEN)
     guards = {"max_leave_pct": None}
     for names in ("ada bob cyd dan", "ada bob", "ada bob", "ada"):
@@ -313,7 +311,7 @@ def test_a_source_that_shrinks_again_and_again_is_stopped_each_time(mirror: Mirr
     assert mirror.members() == TEN
 
 
-def test_shares_are_of_the_last_complete_run(mirror: Mirror) -> None:
+def test_guard_percentages_refer_to_the_last_complete_run(mirror: Mirror) -> None:
     mirror(TEN)
     mirror("ada bob cyd dan")
     mirror("ada bob", guards={"max_leave_pct": 50, "min_source_pct": 50})

@@ -23,7 +23,7 @@ def imported(sandbox: SandboxServer) -> list[int]:
     return sorted((one["contacts"] for one in posts), reverse=True)
 
 
-def test_profiles_become_contacts_on_the_list_with_their_fields(
+def test_load_creates_contacts_with_fields_on_the_list(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     profile = record(
@@ -67,7 +67,7 @@ def test_profiles_become_contacts_on_the_list_with_their_fields(
     assert "no place for: shoe_size" in outcome.log
 
 
-def test_a_second_run_ends_in_the_same_account(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_second_run_changes_nothing(sandbox: SandboxServer, load: TargetRunner) -> None:
     messages = [schema(), *people(600), state({"n": 600})]
     load(messages).succeeded()
     first = contacts(sandbox)
@@ -79,7 +79,7 @@ def test_a_second_run_ends_in_the_same_account(sandbox: SandboxServer, load: Tar
     }
 
 
-def test_null_leaves_a_value_as_it_is(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_null_keeps_the_existing_value(sandbox: SandboxServer, load: TargetRunner) -> None:
     load([schema(tier="string"), record("a@example.com", first_name="Ada", tier="Gold")])
     load([schema(tier="string"), record("a@example.com", first_name=None, tier=None)]).succeeded()
     load([schema(tier="string"), record("a@example.com")]).succeeded()
@@ -88,7 +88,7 @@ def test_null_leaves_a_value_as_it_is(sandbox: SandboxServer, load: TargetRunner
     assert ada["fields"]["TIER"] == "Gold"
 
 
-def test_the_same_person_twice_in_a_batch_is_merged(
+def test_records_of_one_contact_in_a_batch_are_merged(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     outcome = load(
@@ -105,9 +105,7 @@ def test_the_same_person_twice_in_a_batch_is_merged(
     assert outcome.counts == {"read": 3, "added": 2, "merged": 1}
 
 
-def test_the_same_person_in_later_batches_ends_with_the_latest_value(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_latest_value_wins_across_batches(sandbox: SandboxServer, load: TargetRunner) -> None:
     messages: list[dict[str, Any]] = [schema()]
     for number in range(12):
         messages += [record("ada@example.com", first_name=f"Ada {number}")]
@@ -117,7 +115,7 @@ def test_the_same_person_in_later_batches_ends_with_the_latest_value(
     assert ada["first_name"] == "Ada 11"
 
 
-def test_later_values_win_across_a_schema_change_and_across_streams(
+def test_latest_value_wins_across_schemas_and_streams(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     load(
@@ -138,7 +136,7 @@ def test_later_values_win_across_a_schema_change_and_across_streams(
     assert ada["tags"] == ["vip"]
 
 
-def test_batches_are_cut_at_250_contacts_and_by_bytes(
+def test_imports_hold_250_contacts_and_limited_bytes(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     load([schema(), *people(510)]).succeeded()
@@ -149,7 +147,7 @@ def test_batches_are_cut_at_250_contacts_and_by_bytes(
 
 
 @pytest.mark.parametrize("wanted", [2, "2", "VIP customers", "vip-customers"])
-def test_a_list_may_be_named_by_id_name_or_string_id(
+def test_list_by_id_name_or_string_id(
     sandbox: SandboxServer, load: TargetRunner, wanted: Any
 ) -> None:
     load([schema(), record("a@example.com")], list_id=wanted).succeeded()
@@ -157,7 +155,7 @@ def test_a_list_may_be_named_by_id_name_or_string_id(
     assert ada["lists"] == {"2": 1}
 
 
-def test_an_unknown_list_is_an_error_that_names_the_lists(load: TargetRunner) -> None:
+def test_unknown_list_is_an_error_that_names_lists(load: TargetRunner) -> None:
     outcome = load([schema(), record("a@example.com"), state(1)], list_id="Newsleter")
     assert outcome.code == 1
     assert outcome.states == []
@@ -165,7 +163,7 @@ def test_an_unknown_list_is_an_error_that_names_the_lists(load: TargetRunner) ->
     assert "2 'VIP customers' (vip-customers)" in outcome.log
 
 
-def test_a_stream_without_an_address_is_refused_at_its_schema(
+def test_stream_without_email_is_refused_at_its_schema(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     message = {
@@ -181,7 +179,7 @@ def test_a_stream_without_an_address_is_refused_at_its_schema(
     assert list(contacts(sandbox)) == ["a@example.com"]
 
 
-def test_an_activate_version_message_changes_nothing(
+def test_activate_version_changes_nothing_in_upsert(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     version = {"type": "ACTIVATE_VERSION", "stream": "profiles", "version": 7}
@@ -189,7 +187,7 @@ def test_an_activate_version_message_changes_nothing(
     assert len(sandbox.export()) == 3
 
 
-def test_stream_maps_work_on_the_way_in(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_stream_maps_are_applied(sandbox: SandboxServer, load: TargetRunner) -> None:
     maps = {
         "profiles": {
             "__alias__": "segment",
@@ -212,22 +210,20 @@ def test_stream_maps_work_on_the_way_in(sandbox: SandboxServer, load: TargetRunn
     assert refused["country"] == "DE", "the reject file holds the record as the tap wrote it"
 
 
-def test_automations_can_be_excluded(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_exclude_automations(sandbox: SandboxServer, load: TargetRunner) -> None:
     load([schema(), record("a@example.com")], exclude_automations=True).succeeded()
     assert sandbox.stats()["automation_runs"] == 0
     load([schema(), record("b@example.com")]).succeeded()
     assert sandbox.stats()["automation_runs"] == 1
 
 
-def test_an_empty_input_sends_nothing(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_empty_input_sends_nothing(sandbox: SandboxServer, load: TargetRunner) -> None:
     outcome = load([]).succeeded()
     assert sandbox.requests() == []
     assert outcome.counts == {}
 
 
-def test_the_account_is_asked_once_not_once_a_stream(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_lists_and_fields_are_read_once_per_run(sandbox: SandboxServer, load: TargetRunner) -> None:
     messages: list[dict[str, Any]] = []
     for number in range(5):
         messages += [schema(f"s{number}"), *people(3, f"s{number}")]
@@ -237,7 +233,7 @@ def test_the_account_is_asked_once_not_once_a_stream(
     assert sum("bulk_import" in path for path in paths) == 1
 
 
-def test_state_is_written_as_it_came(load: TargetRunner) -> None:
+def test_state_is_emitted_unchanged(load: TargetRunner) -> None:
     value = {
         "float": 1.5,
         "exponent": 1e3,
@@ -248,7 +244,7 @@ def test_state_is_written_as_it_came(load: TargetRunner) -> None:
     assert load([schema(), *people(2), state(value)]).succeeded().states == [value]
 
 
-def test_an_override_for_a_stream_that_never_came_is_named(load: TargetRunner) -> None:
+def test_unused_stream_settings_are_named(load: TargetRunner) -> None:
     outcome = load([schema(), *people(2)], streams={"profils": {"list_id": 2}}).succeeded()
     assert "'streams.profils' had no effect" in outcome.log
     assert "Did you mean 'profiles'?" in outcome.log
@@ -263,14 +259,14 @@ def test_an_override_for_a_stream_that_never_came_is_named(load: TargetRunner) -
         '{"type":"RECORD","stream":"profiles"}',
     ],
 )
-def test_a_message_of_another_form_is_a_clear_error(load: TargetRunner, message: str) -> None:
+def test_malformed_message_is_a_clear_error(load: TargetRunner, message: str) -> None:
     outcome = load([schema(), *people(2), state(1), message, state(2)])
     assert outcome.code == 1
     assert outcome.states == [1]
     assert "message" in outcome.log.splitlines()[-1]
 
 
-def test_limits_may_have_a_fraction(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_fractional_limits(sandbox: SandboxServer, load: TargetRunner) -> None:
     limits = {"requests_per_second": 20.5, "imports_per_minute": 90.5, "request_timeout": 30.5}
     load([schema(), *people(2)], **limits).succeeded()
     assert len(sandbox.export()) == 2

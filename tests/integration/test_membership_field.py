@@ -46,7 +46,7 @@ def refused(outcome: Outcome) -> str:
 # Renamed
 
 
-def test_a_field_that_was_renamed_is_named_and_no_other_is_made(
+def test_renamed_field_is_an_error_and_no_new_one_is_created(
     mirror: Mirror, fields: CustomFields
 ) -> None:
     number = fields.add(TITLE, tag=TAG)
@@ -65,7 +65,9 @@ def test_a_field_that_was_renamed_is_named_and_no_other_is_made(
 
 
 @pytest.mark.parametrize("name", ["id:{}", "Of the segment", "%MEMBER%"])
-def test_its_new_name_or_its_id_mends_it(mirror: Mirror, fields: CustomFields, name: str) -> None:
+def test_new_name_or_id_fixes_a_renamed_field(
+    mirror: Mirror, fields: CustomFields, name: str
+) -> None:
     number = fields.add(TITLE, tag=TAG)
     mirror("ada bob")
     fields.change(TITLE, title="Of the segment")
@@ -77,7 +79,7 @@ def test_its_new_name_or_its_id_mends_it(mirror: Mirror, fields: CustomFields, n
     assert TITLE not in fields.titles()
 
 
-def test_another_field_may_be_named_on_purpose(mirror: Mirror, fields: CustomFields) -> None:
+def test_another_existing_field_is_accepted(mirror: Mirror, fields: CustomFields) -> None:
     fields.add(TITLE, tag=TAG)
     mirror("ada bob")
     fields.change(TITLE, title="Of the segment")
@@ -91,7 +93,7 @@ def test_another_field_may_be_named_on_purpose(mirror: Mirror, fields: CustomFie
     assert fields.held("Of the segment") == ["true", "true"]
 
 
-def test_a_field_that_was_deleted_is_made_again(mirror: Mirror, fields: CustomFields) -> None:
+def test_deleted_field_is_created_again(mirror: Mirror, fields: CustomFields) -> None:
     mirror("ada bob")
     fields.delete(TITLE)
     assert f"Made the custom field '{TITLE}'" in mirror("ada bob").log
@@ -102,7 +104,7 @@ def test_a_field_that_was_deleted_is_made_again(mirror: Mirror, fields: CustomFi
 
 
 @pytest.mark.parametrize("name", ["id:99", "ID: 99", "%NOPE%"])
-def test_what_can_be_no_title_is_not_made(mirror: Mirror, fields: CustomFields, name: str) -> None:
+def test_invalid_title_creates_no_field(mirror: Mirror, fields: CustomFields, name: str) -> None:
     before = fields.titles()
     problem = refused(mirror.load(whole("ada"), membership_field=name))
     assert problem.startswith(
@@ -113,9 +115,7 @@ def test_what_can_be_no_title_is_not_made(mirror: Mirror, fields: CustomFields, 
 
 
 @pytest.mark.parametrize("kind", ["listbox", "checkbox"])
-def test_a_field_of_several_choices_can_not_be_it(
-    mirror: Mirror, fields: CustomFields, kind: str
-) -> None:
+def test_multiple_choice_field_is_refused(mirror: Mirror, fields: CustomFields, kind: str) -> None:
     fields.add(TITLE, kind, "true", "false")
     assert f"of type '{kind}' and can't hold 'true' and 'false'" in refused(
         mirror.load(whole("ada"))
@@ -129,7 +129,7 @@ def test_a_field_of_several_choices_can_not_be_it(
         ({"unmapped_properties": "fail"}, "without a place"),
     ],
 )
-def test_it_is_not_made_for_a_stream_that_is_refused(
+def test_refused_stream_creates_no_field(
     mirror: Mirror, fields: CustomFields, settings: dict[str, Any], said: str
 ) -> None:
     before = fields.titles()
@@ -156,7 +156,7 @@ def member(value: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("first", ["profiles", "others"])
 @pytest.mark.parametrize("mapping", [{}, {"field_mapping": {"member": TITLE}}])
-def test_no_other_stream_may_write_it(
+def test_other_streams_may_not_map_to_the_field(
     mirror: Mirror, fields: CustomFields, first: str, mapping: dict[str, Any]
 ) -> None:
     number = fields.add(TITLE, tag=TAG)
@@ -176,7 +176,7 @@ def test_no_other_stream_may_write_it(
     assert fields.held(TITLE) == ["true"]
 
 
-def test_mirrors_may_share_it(mirror: Mirror, fields: CustomFields) -> None:
+def test_mirrors_may_share_the_field(mirror: Mirror, fields: CustomFields) -> None:
     messages = [*whole("ada bob"), *whole("bob cyd", "others")]
     mirror.load(messages).succeeded()
     mirror.load([*whole("ada"), *whole("cyd", "others")]).succeeded()

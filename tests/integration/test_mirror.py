@@ -41,7 +41,7 @@ def mirror(load: TargetRunner, sandbox: SandboxServer) -> Iterator[Mirror]:
     mirror.assert_no_address_was_printed()
 
 
-def test_who_is_no_longer_in_the_stream_leaves_the_list(mirror: Mirror) -> None:
+def test_mirror_removes_contacts_missing_from_stream(mirror: Mirror) -> None:
     mirror("ada bob cyd")
     ada, bob = mirror.person("ada"), mirror.person("bob")
     outcome = mirror("ada cyd")
@@ -55,21 +55,21 @@ def test_who_is_no_longer_in_the_stream_leaves_the_list(mirror: Mirror) -> None:
     assert "1 left" in outcome.log
 
 
-def test_who_has_left_does_not_leave_again(mirror: Mirror) -> None:
+def test_removed_contact_is_not_removed_again(mirror: Mirror) -> None:
     mirror("ada bob")
     mirror("ada")
     outcome = mirror("ada")
     assert mirrored(outcome)["left"] == outcome.report["left"] == outcome.report["imports"] == 0
 
 
-def test_newcomers_and_leavers_of_one_run(mirror: Mirror) -> None:
+def test_mirror_adds_and_removes_in_one_run(mirror: Mirror) -> None:
     mirror("ada bob")
     outcome = mirror("bob cyd")
     assert mirror.members() == "bob cyd"
     assert outcome.counts == {"read": 2, "added": 1, "unchanged": 1}
 
 
-def test_a_mirror_works_the_same_with_a_ledger_on_postgresql(mirror: Mirror) -> None:
+def test_mirror_with_a_postgresql_ledger(mirror: Mirror) -> None:
     postgres_server.require()
     with postgres_server.PostgresServer() as server:
         url = server.url.replace("postgresql://", "postgresql+psycopg://")
@@ -105,9 +105,7 @@ def test_a_mirror_works_the_same_with_a_ledger_on_postgresql(mirror: Mirror) -> 
         "with the end of another stream",
     ],
 )
-def test_a_stream_that_is_not_complete_lets_nobody_leave(
-    mirror: Mirror, messages: list[dict[str, Any]]
-) -> None:
+def test_incomplete_stream_removes_nobody(mirror: Mirror, messages: list[dict[str, Any]]) -> None:
     mirror("ada bob cyd")
     outcome = mirror.load([schema(), *messages, state("end")]).succeeded()
     assert mirror.members() == "ada bob cyd"
@@ -116,19 +114,19 @@ def test_a_stream_that_is_not_complete_lets_nobody_leave(
     assert "did not say that it was complete" in outcome.log
 
 
-def test_records_may_be_without_the_version_that_completes_them(mirror: Mirror) -> None:
+def test_records_without_version_count_for_the_next_activate_version(mirror: Mirror) -> None:
     mirror("ada bob")
     mirror.load([schema(), *records("ada"), activate(9)]).succeeded()
     assert mirror.members() == "ada"
 
 
-def test_an_initial_load_says_so_before_and_after_its_records(mirror: Mirror) -> None:
+def test_initial_load_with_activate_version_before_and_after(mirror: Mirror) -> None:
     mirror("ada bob")
     mirror.load([schema(), activate(9), *records("ada", version=9), activate(9)]).succeeded()
     assert mirror.members() == "ada"
 
 
-def test_an_operator_may_say_that_a_stream_is_complete(mirror: Mirror) -> None:
+def test_complete_stream_setting(mirror: Mirror) -> None:
     complete = {"streams": {"profiles": {"complete_stream": True}}}
     mirror("ada bob cyd")
     outcome = mirror.load([schema(), *records("ada bob")], **complete).succeeded()
@@ -139,7 +137,7 @@ def test_an_operator_may_say_that_a_stream_is_complete(mirror: Mirror) -> None:
 
 
 @pytest.mark.parametrize("complete", [True, False], ids=["by setting", "by its version"])
-def test_an_input_that_ends_in_an_error_lets_nobody_leave(mirror: Mirror, complete: bool) -> None:
+def test_input_error_removes_nobody(mirror: Mirror, complete: bool) -> None:
     mirror("ada bob cyd")
     written: list[dict[str, Any] | str] = [*whole("ada cyd dan"), BROKEN_END]
     outcome = mirror.load(written, complete_stream=complete)
@@ -151,14 +149,14 @@ def test_an_input_that_ends_in_an_error_lets_nobody_leave(mirror: Mirror, comple
 
 
 @pytest.mark.parametrize("limit", [{"max_rejects": 0}, {"max_reject_pct": 10}])
-def test_too_many_refused_records_let_nobody_leave(mirror: Mirror, limit: dict[str, Any]) -> None:
+def test_too_many_rejected_records_remove_nobody(mirror: Mirror, limit: dict[str, Any]) -> None:
     mirror("ada bob")
     outcome = mirror.load([*whole("ada"), record("nobody")], complete_stream=True, **limit)
     assert outcome.code == 1
     assert mirror.members() == "ada bob"
 
 
-def test_a_delivery_that_fails_lets_nobody_leave(mirror: Mirror) -> None:
+def test_failed_delivery_removes_nobody(mirror: Mirror) -> None:
     mirror("ada bob")
     mirror.sandbox.fault("payment", match={"path": IMPORT})
     outcome = mirror.load(whole("ada cyd"))
@@ -167,7 +165,7 @@ def test_a_delivery_that_fails_lets_nobody_leave(mirror: Mirror) -> None:
 
 
 @pytest.mark.parametrize("complete", [True, False], ids=["by setting", "by its version"])
-def test_a_stopped_run_lets_nobody_leave(
+def test_stopped_run_removes_nobody(
     mirror: Mirror, load: ForkedTargetRunner, complete: bool
 ) -> None:
     mirror("ada bob")
@@ -182,7 +180,7 @@ def test_a_stopped_run_lets_nobody_leave(
     assert mirror.members() == "ada cyd"
 
 
-def test_a_stream_that_is_not_complete_does_not_keep_another_from_leaving(mirror: Mirror) -> None:
+def test_incomplete_stream_does_not_block_removals_of_another(mirror: Mirror) -> None:
     vip = {"vip": {"list_id": 2}}
     mirror.load([*whole("ada bob"), *whole("cyd dan", "vip")], streams=vip).succeeded()
     part = [schema("vip"), *records("cyd", "vip")]
@@ -195,7 +193,7 @@ def test_a_stream_that_is_not_complete_does_not_keep_another_from_leaving(mirror
 # Incremental streams
 
 
-def test_an_incremental_stream_is_refused_before_its_first_record(mirror: Mirror) -> None:
+def test_mirror_refuses_incremental_stream_before_first_record(mirror: Mirror) -> None:
     incremental = {**schema(), "bookmark_properties": ["updated_at"]}
     written = [incremental, *records("ada", version=9), activate(9), state("end")]
     outcome = mirror.load(written)
@@ -207,7 +205,7 @@ def test_an_incremental_stream_is_refused_before_its_first_record(mirror: Mirror
         assert words in told
 
 
-def test_an_incremental_stream_may_be_said_to_be_complete(mirror: Mirror) -> None:
+def test_complete_stream_allows_incremental_stream(mirror: Mirror) -> None:
     incremental = {**schema(), "bookmark_properties": ["updated_at"]}
     mirror.load([incremental, *records("ada bob")], complete_stream=True).succeeded()
     mirror.load([incremental, *records("ada")], complete_stream=True).succeeded()
@@ -215,7 +213,7 @@ def test_an_incremental_stream_may_be_said_to_be_complete(mirror: Mirror) -> Non
 
 
 @pytest.mark.parametrize("mode", ["upsert", "update_only", "create_only"])
-def test_an_incremental_stream_suits_all_other_modes(mirror: Mirror, mode: str) -> None:
+def test_other_modes_take_incremental_streams(mirror: Mirror, mode: str) -> None:
     incremental = {**schema(), "bookmark_properties": ["updated_at"]}
     mirror.load([incremental, *records("ada")], sync_mode=mode).succeeded()
 
@@ -223,7 +221,7 @@ def test_an_incremental_stream_suits_all_other_modes(mirror: Mirror, mode: str) 
 # Passes: who was seen since the stream's beginning
 
 
-def test_a_tap_may_go_on_in_the_middle_of_a_version(mirror: Mirror) -> None:
+def test_tap_continues_a_version_in_the_next_run(mirror: Mirror) -> None:
     mirror("ada bob cyd dan")
     mirror.load([schema(), *records("ada bob", version=70), state("half")]).succeeded()
     outcome = mirror.load([schema(), *records("cyd", version=70), activate(70)]).succeeded()
@@ -234,7 +232,7 @@ def test_a_tap_may_go_on_in_the_middle_of_a_version(mirror: Mirror) -> None:
 
 
 @pytest.mark.parametrize("versions", [(70, 71), (None, None)], ids=["with versions", "without"])
-def test_a_tap_that_begins_anew_is_not_taken_for_going_on(
+def test_tap_that_restarts_a_version_is_not_complete_early(
     mirror: Mirror, versions: tuple[int | None, int | None]
 ) -> None:
     mirror("ada bob cyd")
@@ -244,7 +242,7 @@ def test_a_tap_that_begins_anew_is_not_taken_for_going_on(
     assert mirror.members() == "ada"
 
 
-def test_another_version_in_the_same_input_begins_anew(mirror: Mirror) -> None:
+def test_new_version_in_the_same_input_starts_a_new_sync(mirror: Mirror) -> None:
     mirror("ada bob")
     first, second = records("ada bob", version=70), records("ada", version=71)
     outcome = mirror.load([schema(), *first, *second, activate(71)]).succeeded()
@@ -252,7 +250,7 @@ def test_another_version_in_the_same_input_begins_anew(mirror: Mirror) -> None:
     assert outcome.counts == {"read": 3, "unchanged": 3}
 
 
-def test_a_tap_may_have_one_version_for_ever(mirror: Mirror) -> None:
+def test_tap_with_a_constant_version(mirror: Mirror) -> None:
     for names in ("ada bob", "ada bob", "ada"):
         mirror.load([schema(), *records(names, version=1), activate(1)]).succeeded()
     assert mirror.members() == "ada"
@@ -261,7 +259,7 @@ def test_a_tap_may_have_one_version_for_ever(mirror: Mirror) -> None:
 # A segment of several streams
 
 
-def test_two_streams_of_a_tap_may_be_one_segment(mirror: Mirror) -> None:
+def test_two_tap_streams_form_one_segment(mirror: Mirror) -> None:
     for web in ("ada bob", "ada"):
         written = [*whole(web, "web"), *whole("cyd dan", "shop")]
         outcome = mirror.load(written, **ONE_SEGMENT).succeeded()
@@ -278,7 +276,7 @@ def test_two_streams_of_a_tap_may_be_one_segment(mirror: Mirror) -> None:
     ],
     ids=["without its end", "empty", "without a word"],
 )
-def test_a_segment_of_two_streams_is_complete_when_both_are(
+def test_segment_of_two_streams_is_complete_when_both_are(
     mirror: Mirror, shop: list[dict[str, Any]]
 ) -> None:
     web = [schema("web"), schema("shop"), *records("ada", "web"), activate(9, "web")]
@@ -294,7 +292,7 @@ def test_a_segment_of_two_streams_is_complete_when_both_are(
 # Who is in the stream
 
 
-def test_someone_whose_record_is_refused_is_still_in_the_stream(mirror: Mirror) -> None:
+def test_invalid_record_keeps_its_contact_in_the_mirror(mirror: Mirror) -> None:
     head = schema(birthday="string", visits="integer")
     mirror.load([head, *records("ada bob cyd dan")], complete_stream=True).succeeded()
     refused = [
@@ -312,7 +310,7 @@ def test_someone_whose_record_is_refused_is_still_in_the_stream(mirror: Mirror) 
     }
 
 
-def test_someone_whom_activecampaign_refuses_is_still_in_the_stream(mirror: Mirror) -> None:
+def test_rejected_contact_stays_in_the_mirror(mirror: Mirror) -> None:
     mirror("ada bob")
     mirror.sandbox.fault("queue_drop", contacts=["bob@example.com"], times=1)
     changed = whole("ada bob", first_name="New")
@@ -322,7 +320,7 @@ def test_someone_whom_activecampaign_refuses_is_still_in_the_stream(mirror: Mirr
     assert mirrored(outcome)["people"] == 2
 
 
-def test_an_address_in_other_letters_is_the_same_person(mirror: Mirror) -> None:
+def test_address_in_another_case_is_the_same_contact(mirror: Mirror) -> None:
     mirror("ada Bob")
     mirror("ADA BOB")
     assert mirror.members() == "ada bob"
@@ -333,7 +331,7 @@ def test_an_address_in_other_letters_is_the_same_person(mirror: Mirror) -> None:
 # When nobody leaves
 
 
-def test_the_first_run_takes_stock(mirror: Mirror) -> None:
+def test_first_run_records_the_baseline_and_removes_nobody(mirror: Mirror) -> None:
     mirror.sandbox.prepare({"email": "bob@example.com", "lists": {"1": 1}})
     outcome = mirror("ada")
     assert mirror.members() == "ada bob"
@@ -343,7 +341,7 @@ def test_the_first_run_takes_stock(mirror: Mirror) -> None:
     assert "takes stock" not in mirror("ada").log
 
 
-def test_the_first_run_is_the_first_complete_one(mirror: Mirror) -> None:
+def test_baseline_is_the_first_complete_run(mirror: Mirror) -> None:
     mirror.load([schema(), *records("ada bob", version=70)]).succeeded()
     outcome = mirror("ada")
     assert mirrored(outcome)["kind"] == "first run"
@@ -352,7 +350,7 @@ def test_the_first_run_is_the_first_complete_one(mirror: Mirror) -> None:
     assert mirror.members() == "ada"
 
 
-def test_a_run_that_lost_its_ledger_takes_stock(mirror: Mirror) -> None:
+def test_lost_ledger_starts_with_a_new_baseline(mirror: Mirror) -> None:
     mirror("ada bob cyd")
     mirror.lose_ledger()
     outcome = mirror("ada cyd")
@@ -372,7 +370,7 @@ def test_a_run_that_lost_its_ledger_takes_stock(mirror: Mirror) -> None:
     ],
     ids=["with an end", "without one", "with no one in it"],
 )
-def test_an_empty_stream_lets_nobody_leave_whatever_the_settings(
+def test_empty_stream_removes_nobody_whatever_the_settings(
     mirror: Mirror, messages: list[dict[str, Any]]
 ) -> None:
     everything_off = {**mirror.load.config["guards"], "override_once": True}
@@ -384,21 +382,21 @@ def test_an_empty_stream_lets_nobody_leave_whatever_the_settings(
     assert "was empty" in outcome.log
 
 
-def test_a_stream_that_does_not_come_lets_nobody_leave(mirror: Mirror) -> None:
+def test_absent_stream_removes_nobody(mirror: Mirror) -> None:
     mirror("ada bob", complete_stream=True)
     mirror("cyd dan", "others", complete_stream=True, streams={"others": {"list_id": 2}})
     assert mirror.members() == "ada bob"
 
 
 @pytest.mark.parametrize("mode", ["upsert", "update_only", "create_only"])
-def test_no_other_mode_lets_anybody_leave(mirror: Mirror, mode: str) -> None:
+def test_only_mirror_removes_contacts(mirror: Mirror, mode: str) -> None:
     mirror("ada bob")
     outcome = mirror("ada", sync_mode=mode)
     assert mirror.members() == "ada bob"
     assert "mirror" not in outcome.report["streams"]["profiles"]
 
 
-def test_the_example_of_the_guide_is_a_mirror(load: TargetRunner, sandbox: SandboxServer) -> None:
+def test_example_of_the_guide(load: TargetRunner, sandbox: SandboxServer) -> None:
     settings = example("modes.md", "mirror")
     (stream,) = settings["streams"]
     for names in ("ada bob", "ada"):

@@ -33,9 +33,7 @@ def shell(load: TargetRunner) -> Shell:
         (b"\xff", "is no text in UTF-8."),
     ],
 )
-def test_a_configuration_that_cannot_be_read(
-    shell: Shell, content: str | bytes | None, told: str
-) -> None:
+def test_unreadable_configuration(shell: Shell, content: str | bytes | None, told: str) -> None:
     path = shell.folder / "my.json"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -46,7 +44,7 @@ def test_a_configuration_that_cannot_be_read(
     assert shown.endswith("exit 1\n")
 
 
-def test_variables_that_are_set_and_not_read(shell: Shell) -> None:
+def test_unread_variables_are_named(shell: Shell) -> None:
     (shell.folder / "my.json").write_text("{}", "utf-8")
     command = "target-activecampaign --config my.json 2>&1 < /dev/null || true"
     shown = shell(command, TARGET_ACTIVECAMPAIGN_API_KEY="abc")
@@ -65,7 +63,7 @@ def test_variables_that_are_set_and_not_read(shell: Shell) -> None:
         (record("ada@example.com", "ghosts"), "A record for stream 'ghosts' was encountered"),
     ],
 )
-def test_a_message_that_is_wrong_is_named_by_its_line(
+def test_invalid_message_is_named_by_its_line(
     load: TargetRunner, line: dict[str, Any], told: str
 ) -> None:
     outcome = load([schema(), *people(2), line])
@@ -73,7 +71,7 @@ def test_a_message_that_is_wrong_is_named_by_its_line(
     assert f"Line 4 of the input: {told}" in outcome.log.splitlines()[-1]
 
 
-def test_a_list_of_any_stream_that_is_not_there_stops_the_run_before_all_others(
+def test_missing_list_of_any_stream_stops_the_run_first(
     load: TargetRunner, sandbox: SandboxServer
 ) -> None:
     outcome = load([schema(), *people(2)], streams={"vips": {"list_id": "VIP customer"}})
@@ -84,7 +82,7 @@ def test_a_list_of_any_stream_that_is_not_there_stops_the_run_before_all_others(
     assert sandbox.export() == []
 
 
-def test_a_reject_file_is_never_the_whole_of_a_mirror(
+def test_reject_file_never_completes_a_mirror(
     load: ForkedTargetRunner, sandbox: SandboxServer
 ) -> None:
     mirror = Mirror(load, sandbox)

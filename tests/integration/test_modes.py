@@ -44,7 +44,7 @@ def prepared(sandbox: SandboxServer, count: int) -> list[int]:
 # Who is left out
 
 
-def test_update_only_makes_nobody(sandbox: SandboxServer, load: ForkedTargetRunner) -> None:
+def test_update_only_creates_no_contact(sandbox: SandboxServer, load: ForkedTargetRunner) -> None:
     sandbox.prepare(
         {"email": "Ada@Example.com", "first_name": "Old", "lists": {"2": 1}},
         {"email": "ben@example.com", "first_name": "Old"},
@@ -68,7 +68,7 @@ def test_update_only_makes_nobody(sandbox: SandboxServer, load: ForkedTargetRunn
     assert outcome.counts == {"read": 3, "unchanged": 2, "skipped": 1}
 
 
-def test_create_only_leaves_those_who_are_there_as_they_are(
+def test_create_only_skips_existing_contacts(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     sandbox.prepare(
@@ -98,7 +98,7 @@ def test_create_only_leaves_those_who_are_there_as_they_are(
     assert after == before
 
 
-def test_whom_create_only_has_made_is_there_from_then_on(
+def test_create_only_skips_contacts_that_it_created(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     for value in ("First", "Second"):
@@ -110,9 +110,7 @@ def test_whom_create_only_has_made_is_there_from_then_on(
     assert outcome.counts == {"read": 1, "skipped": 1}
 
 
-def test_each_stream_may_have_a_mode_of_its_own(
-    sandbox: SandboxServer, load: ForkedTargetRunner
-) -> None:
+def test_sync_mode_of_each_stream(sandbox: SandboxServer, load: ForkedTargetRunner) -> None:
     sandbox.prepare({"email": "there@example.com", "first_name": "Old"})
     modes = {"all": "upsert", "old": "update_only", "new": "create_only"}
     messages: list[Any] = []
@@ -140,7 +138,7 @@ def test_each_stream_may_have_a_mode_of_its_own(
         ({"streams": {"profiles": {"sync_mode": "delete"}}}, "streams.profiles.sync_mode"),
     ],
 )
-def test_an_unknown_mode_is_an_error_that_names_the_modes(
+def test_unknown_mode_is_an_error_that_lists_the_modes(
     sandbox: SandboxServer, load: ForkedTargetRunner, settings: dict[str, Any], name: str
 ) -> None:
     outcome = load([schema(), record(ADA)], **settings)
@@ -170,7 +168,7 @@ def arrived(running: RunningTarget, sandbox: SandboxServer, *messages: Any) -> N
 
 
 @pytest.mark.parametrize("between", ["on its way", "arrived", "killed"])
-def test_of_one_person_create_only_delivers_the_first_record(
+def test_create_only_delivers_the_first_record_of_a_contact(
     sandbox: SandboxServer, load: ForkedTargetRunner, between: str
 ) -> None:
     first, second = record(ADA, first_name="First"), record(ADA, first_name="Second")
@@ -192,7 +190,7 @@ def test_of_one_person_create_only_delivers_the_first_record(
     assert (ada["first_name"], ada["times_imported"]) == ("First", 1)
 
 
-def test_what_create_only_had_in_flight_when_it_was_killed_is_not_made_twice(
+def test_create_only_creates_contacts_once_after_a_kill(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     messages = [schema(), record(ADA, first_name="First"), *FILLER]
@@ -211,7 +209,7 @@ def test_what_create_only_had_in_flight_when_it_was_killed_is_not_made_twice(
 
 @pytest.mark.parametrize("first_mode", ["upsert", "create_only"])
 @pytest.mark.parametrize("between", ["near", "arrived"])
-def test_whom_another_stream_has_made_is_there_for_create_only(
+def test_create_only_skips_contacts_created_by_another_stream(
     sandbox: SandboxServer, load: ForkedTargetRunner, first_mode: str, between: str
 ) -> None:
     streams = {
@@ -247,7 +245,7 @@ def pages(sandbox: SandboxServer, since: int = 0) -> list[int]:
 
 
 @pytest.mark.parametrize("mode", [UPDATE, CREATE], ids=["update_only", "create_only"])
-def test_the_account_is_read_once_and_then_only_its_new_contacts(
+def test_contact_index_is_read_once_then_only_new_contacts(
     sandbox: SandboxServer, load: ForkedTargetRunner, mode: dict[str, str]
 ) -> None:
     ids = prepared(sandbox, 250)
@@ -266,7 +264,7 @@ def test_the_account_is_read_once_and_then_only_its_new_contacts(
 
 
 @pytest.mark.parametrize("more", [0, 1, 2], ids="and {} more are there".format)
-def test_who_was_deleted_is_not_made_again(
+def test_update_only_does_not_recreate_deleted_contacts(
     sandbox: SandboxServer, load: ForkedTargetRunner, more: int
 ) -> None:
     ids = prepared(sandbox, 120)
@@ -285,7 +283,7 @@ def test_who_was_deleted_is_not_made_again(
     assert len(pages(sandbox, asked)) == 1
 
 
-def test_streams_of_one_run_read_the_account_once(
+def test_streams_of_one_run_share_the_contact_index(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     prepared(sandbox, 3)
@@ -296,7 +294,7 @@ def test_streams_of_one_run_read_the_account_once(
     assert len(sandbox.requests(path=CONTACTS)) == 2, "one for the total, one for the page"
 
 
-def test_a_mode_that_asks_for_nobody_reads_no_contacts(
+def test_upsert_does_not_read_the_contact_index(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     prepared(sandbox, 3)

@@ -50,7 +50,7 @@ def fork_server() -> Iterator[ForkServer]:
         [record("a@example.com", first_name=SECRET_VALUE)],
     ],
 )
-def test_values_stay_out_of_the_output(
+def test_output_contains_no_values(
     load: TargetRunner, messages: list[Any], level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TARGET_ACTIVECAMPAIGN_LOGLEVEL", level)
@@ -59,7 +59,7 @@ def test_values_stay_out_of_the_output(
     assert outcome.log.splitlines(), "it says something"
 
 
-def test_a_stream_map_that_fails_on_a_record_is_named_without_the_record(
+def test_failing_stream_map_is_named_without_the_record(
     load: TargetRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maps = {"profiles": {"first_name": "int(first_name)"}}
@@ -69,14 +69,14 @@ def test_a_stream_map_that_fails_on_a_record_is_named_without_the_record(
     assert "stream map of stream 'profiles' fails" in outcome.log.splitlines()[-1]
 
 
-def test_the_key_is_not_shown_by_a_bad_configuration(load: TargetRunner) -> None:
+def test_bad_configuration_does_not_show_the_key(load: TargetRunner) -> None:
     key = load.config["api_key"]
     assert load([], api_key=[key]).code == 1
     assert load([], list_id=None).code == 1
 
 
 @pytest.mark.parametrize("kind", ["forbidden", "login_page", "malformed"])
-def test_an_error_of_the_api_names_no_person(
+def test_api_error_contains_no_address(
     sandbox: SandboxServer, load: TargetRunner, kind: str
 ) -> None:
     sandbox.fault(kind, match={"path": "/api/3/users/me"}, times=100)
@@ -86,7 +86,7 @@ def test_an_error_of_the_api_names_no_person(
     assert "users/me" in outcome.log.splitlines()[-1]
 
 
-def test_reports_and_rejects_are_for_their_owner_alone(load: TargetRunner) -> None:
+def test_reports_and_rejects_are_private(load: TargetRunner) -> None:
     outcome = load([schema(), record("nobody"), record("a@example.com")]).succeeded()
     files = [*outcome.reject_files, *(load.folder / "reports").iterdir()]
     assert {path.suffix for path in files} == {".jsonl", ".json", ".html"}
@@ -96,7 +96,7 @@ def test_reports_and_rejects_are_for_their_owner_alone(load: TargetRunner) -> No
     assert "nobody" not in report
 
 
-def test_the_net_below_takes_addresses_and_secrets_out_of_any_log_line() -> None:
+def test_log_filter_removes_addresses_and_secrets() -> None:
     net = RedactingFilter(["s3cret"])
     entry = logging.makeLogRecord(
         {"msg": "key %s of <%s> and %s", "args": ("s3cret", "ada@example.com", "x.y@mail.co.uk;")}
@@ -106,7 +106,7 @@ def test_the_net_below_takes_addresses_and_secrets_out_of_any_log_line() -> None
 
 
 @pytest.mark.parametrize("password", ["x", "1", "o", "e.", "in", "a+b", "(", "[a", "read", "\\d"])
-def test_a_short_password_does_not_shred_the_log(load: TargetRunner, password: str) -> None:
+def test_short_password_does_not_garble_the_log(load: TargetRunner, password: str) -> None:
     url = f"postgresql://u:{quote(password, safe='')}@127.0.0.1:1/db"
     plain = load([schema(), *people(1)], rate_budget_url=None).succeeded()
     assert "completed processing" in plain.log
@@ -118,7 +118,7 @@ def test_a_short_password_does_not_shred_the_log(load: TargetRunner, password: s
 
 
 @pytest.mark.parametrize("secret", ["x", "read", "p.w", "1"])
-def test_a_short_secret_is_masked_as_a_whole_word_alone(secret: str) -> None:
+def test_short_secret_is_masked_as_a_whole_word_only(secret: str) -> None:
     net = RedactingFilter([secret])
     text = f"around {secret}: 'y{secret}z' {secret}{secret} {secret}_ pp.wq 11 <{secret}>"
     said = net.redacted(text)
@@ -126,7 +126,7 @@ def test_a_short_secret_is_masked_as_a_whole_word_alone(secret: str) -> None:
 
 
 @pytest.mark.parametrize("secret", ["", " ", "\n", "\t "])
-def test_a_blank_secret_masks_nothing(secret: str) -> None:
+def test_blank_secret_masks_nothing(secret: str) -> None:
     text = "a b\nc\t d"
     assert RedactingFilter([secret]).redacted(text) == text
 
@@ -135,7 +135,7 @@ def test_a_blank_secret_masks_nothing(secret: str) -> None:
     "secret",
     ["p@ss w/rd+100%", 'quo"te\\d back', "schlüssel-ß", ".*.*.*.*", "$^()[]{}|", "a%2Fbc%40de"],
 )
-def test_a_secret_is_masked_in_each_form_that_libraries_print(secret: str) -> None:
+def test_secret_is_masked_in_every_encoding(secret: str) -> None:
     net = RedactingFilter([f"{secret}\n", "unrelated"])
     forms = {
         secret,
@@ -152,12 +152,12 @@ def test_a_secret_is_masked_in_each_form_that_libraries_print(secret: str) -> No
     assert net.redacted("nothing of it") == "nothing of it"
 
 
-def test_a_longer_secret_is_masked_before_one_that_is_a_part_of_it() -> None:
+def test_longer_secret_is_masked_first() -> None:
     net = RedactingFilter(["password", "password-and-more"])
     assert net.redacted("password-and-more, password") == "[secret], [secret]"
 
 
-def test_a_traceback_keeps_its_places_and_loses_its_messages() -> None:
+def test_traceback_without_messages() -> None:
     try:
         try:
             int(SECRET_VALUE)
@@ -176,5 +176,5 @@ def test_a_traceback_keeps_its_places_and_loses_its_messages() -> None:
     assert "test_privacy.py" in text
 
 
-def test_the_command_is_the_installed_script() -> None:
+def test_command_is_the_installed_script() -> None:
     assert SCRIPT.endswith("target-activecampaign")

@@ -57,9 +57,7 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o277])
-def test_folders_and_files_are_for_their_owner_whatever_the_umask(
-    load: TargetRunner, umask: int
-) -> None:
+def test_files_are_private_whatever_the_umask(load: TargetRunner, umask: int) -> None:
     places = {
         "rejects_path": "a/b/rejects",
         "report_path": "c/reports",
@@ -79,7 +77,7 @@ def test_folders_and_files_are_for_their_owner_whatever_the_umask(
     assert mode(load.folder / "mine") == 0o755
 
 
-def test_a_folder_that_is_there_keeps_its_mode(load: TargetRunner) -> None:
+def test_existing_folder_keeps_its_mode(load: TargetRunner) -> None:
     (load.folder / "reports").mkdir()
     (load.folder / "reports").chmod(0o755)
     load([schema(), *people(1)]).succeeded()
@@ -87,9 +85,7 @@ def test_a_folder_that_is_there_keeps_its_mode(load: TargetRunner) -> None:
 
 
 @pytest.mark.parametrize("loose", [0o644, 0o660, 0o666])
-def test_a_ledger_that_others_could_use_is_tightened_and_told(
-    load: TargetRunner, loose: int
-) -> None:
+def test_open_ledger_file_is_made_private_with_a_warning(load: TargetRunner, loose: int) -> None:
     load([schema(), *people(1)]).succeeded()
     (load.folder / LEDGER).chmod(loose)
     outcome = load([schema(), *people(1)]).succeeded()
@@ -98,7 +94,7 @@ def test_a_ledger_that_others_could_use_is_tightened_and_told(
     assert load([schema(), *people(1)]).succeeded().warnings == []
 
 
-def test_a_budget_and_a_sandbox_that_others_could_use_are_tightened_and_told(
+def test_open_budget_and_sandbox_files_are_made_private_with_a_warning(
     load: TargetRunner,
 ) -> None:
     load.config = {"api_key": load.config["api_key"], "sandbox": True, "list_id": 1}
@@ -122,7 +118,7 @@ def test_a_budget_and_a_sandbox_that_others_could_use_are_tightened_and_told(
     ids=["ledger", "rate budget", "sandbox"],
 )
 @pytest.mark.parametrize("what", ["link", "dangling link", "pipe", "folder"])
-def test_a_database_is_not_opened_through_a_link_or_what_is_no_file(
+def test_database_behind_a_link_or_special_file_is_refused(
     load: TargetRunner, changes: dict[str, Any], what: str
 ) -> None:
     target, planted = load.folder / "target", load.folder / "planted"
@@ -144,7 +140,7 @@ def test_a_database_is_not_opened_through_a_link_or_what_is_no_file(
 
 
 @pytest.mark.parametrize("ending", ["-wal", "-shm"])
-def test_a_link_beside_the_ledger_is_not_followed(load: TargetRunner, ending: str) -> None:
+def test_link_beside_the_ledger_is_not_followed(load: TargetRunner, ending: str) -> None:
     load([schema(), *people(1)]).succeeded()
     target = load.folder / "target"
     target.write_text("precious")
@@ -177,7 +173,7 @@ def run_without_rights(load: TargetRunner, **changes: Any) -> tuple[int, str]:
     return done.returncode, done.stderr.decode()
 
 
-def test_a_preview_of_a_ledger_that_it_may_only_read_leaves_nothing_beside_it(
+def test_preview_of_a_read_only_ledger_creates_no_files(
     load: TargetRunner,
 ) -> None:
     load([schema(), *people(1)]).succeeded()
@@ -188,7 +184,7 @@ def test_a_preview_of_a_ledger_that_it_may_only_read_leaves_nothing_beside_it(
     assert [one.name for one in load.folder.glob(f"{LEDGER}*")] == [LEDGER]
 
 
-def test_files_beside_the_ledger_get_the_mode_that_they_need(load: TargetRunner) -> None:
+def test_files_beside_the_ledger_are_private(load: TargetRunner) -> None:
     load([schema(), *people(1)]).succeeded()
     for ending in ("-wal", "-shm"):
         beside = load.folder / f"{LEDGER}{ending}"
@@ -199,7 +195,7 @@ def test_files_beside_the_ledger_get_the_mode_that_they_need(load: TargetRunner)
 
 
 @pytest.mark.parametrize("query", ["uri=true", "uri=1&mode=rwc", "uri=false"])
-def test_an_address_of_sqlites_own_is_no_ledger(load: TargetRunner, query: str) -> None:
+def test_special_sqlite_names_are_refused_as_ledger(load: TargetRunner, query: str) -> None:
     target = load.folder / "target"
     target.write_bytes(b"")
     (load.folder / "planted").symlink_to(target)
@@ -213,14 +209,14 @@ def test_an_address_of_sqlites_own_is_no_ledger(load: TargetRunner, query: str) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
-def test_the_ledger_of_another_user_says_what_to_do(load: TargetRunner) -> None:
+def test_ledger_of_another_user_is_a_clear_error(load: TargetRunner) -> None:
     load([schema(), *people(1)]).succeeded()
     os.chown(load.folder / LEDGER, 4321, 4321)
     last = load([schema(), *people(1)]).log.splitlines()[-1]
     assert "it belongs to another user. Give it to this user, or name another place." in last
 
 
-def test_a_link_to_nothing_is_no_folder_for_the_check_as_for_a_run(load: TargetRunner) -> None:
+def test_dangling_link_is_refused_by_check_and_run(load: TargetRunner) -> None:
     (load.folder / "reports").symlink_to("nowhere")
     done = subprocess.run(
         [*load.command(), "--test"],
@@ -235,7 +231,7 @@ def test_a_link_to_nothing_is_no_folder_for_the_check_as_for_a_run(load: TargetR
     assert "'report_path' names reports, which is no folder to write in" in done.stdout
 
 
-def test_a_link_in_place_of_the_reports_index_is_replaced(load: TargetRunner) -> None:
+def test_link_in_place_of_the_report_index_is_replaced(load: TargetRunner) -> None:
     target = load.folder / "target"
     target.write_text("precious")
     (load.folder / "reports").mkdir()
@@ -245,7 +241,7 @@ def test_a_link_in_place_of_the_reports_index_is_replaced(load: TargetRunner) ->
     assert not (load.folder / "reports" / "index.html").is_symlink()
 
 
-def test_a_folder_may_be_a_link(load: TargetRunner) -> None:
+def test_folder_may_be_a_link(load: TargetRunner) -> None:
     for name in ("reports", "rejects"):
         (load.folder / f"disk-{name}").mkdir()
         (load.folder / name).symlink_to(load.folder / f"disk-{name}")
@@ -254,7 +250,7 @@ def test_a_folder_may_be_a_link(load: TargetRunner) -> None:
     assert list((load.folder / "disk-reports").glob("run-*.json"))
 
 
-def test_no_temporary_file_is_left(load: TargetRunner) -> None:
+def test_no_temporary_files_remain(load: TargetRunner) -> None:
     load([schema(), *people(1)]).succeeded()
     assert [one.name for one in (load.folder / "reports").iterdir() if one.name[0] == "."] == []
 
@@ -267,7 +263,7 @@ def limited(size: int) -> dict[str, Any]:
     return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))}
 
 
-def test_a_reject_file_that_grows_too_large_is_named(load: TargetRunner) -> None:
+def test_reject_file_over_the_size_limit_is_named(load: TargetRunner) -> None:
     large = record("nobody", first_name="x" * 3_000_000)
     outcome = process(load, [schema(), large, state(1)], how=limited(2_000_000))
     assert outcome.code == 1
@@ -276,14 +272,14 @@ def test_a_reject_file_that_grows_too_large_is_named(load: TargetRunner) -> None
     assert outcome.states == []
 
 
-def test_a_report_that_grows_too_large_is_named(load: TargetRunner) -> None:
+def test_report_over_the_size_limit_is_named(load: TargetRunner) -> None:
     names = {f"{'x' * 2_000}{n}": "string" for n in range(1_000)}
     outcome = process(load, [schema(**names), *people(1)], how=limited(1_500_000))
     assert outcome.code == 1
     assert "The report can't be written: reports/run-" in outcome.log.splitlines()[-1]
 
 
-def test_a_ledger_that_cannot_grow_is_named(load: TargetRunner) -> None:
+def test_ledger_over_the_size_limit_is_named(load: TargetRunner) -> None:
     outcome = process(load, [schema(), *people(1), state(1)], how=limited(8_192))
     assert outcome.code == 1
     assert f"The ledger at {LEDGER} can't be used" in outcome.log.splitlines()[-1]
@@ -301,7 +297,7 @@ def test_a_ledger_that_cannot_grow_is_named(load: TargetRunner) -> None:
     ],
     ids=["ledger", "rejects", "report", "rate budget", "sandbox"],
 )
-def test_a_full_disk_is_told_with_the_file(
+def test_full_disk_error_names_the_file(
     load: TargetRunner, changes: dict[str, Any], told: str
 ) -> None:
     full = load.folder / "full"
@@ -329,7 +325,7 @@ def test_a_full_disk_is_told_with_the_file(
     ],
     ids=["rate budget", "sandbox"],
 )
-def test_a_missing_folder_is_told_as_that(load: TargetRunner, changes: dict[str, Any]) -> None:
+def test_missing_folder_is_a_clear_error(load: TargetRunner, changes: dict[str, Any]) -> None:
     last = load([schema(), *people(1)], **changes).log.splitlines()[-1]
     assert "no/" in last
     assert "its folder is missing" in last
@@ -348,7 +344,7 @@ def test_a_missing_folder_is_told_as_that(load: TargetRunner, changes: dict[str,
     ],
     ids=["database", "host"],
 )
-def test_a_server_that_cannot_be_used_is_told_with_the_one_cause(
+def test_unusable_server_error_has_one_cause(
     load: TargetRunner, postgres: str, change: Any, told: str, how: dict[str, Any]
 ) -> None:
     url = change(postgres)
@@ -365,7 +361,7 @@ def test_a_server_that_cannot_be_used_is_told_with_the_one_cause(
 
 
 @pytest.mark.parametrize("seconds", [30, 0])
-def test_closed_standard_output_says_that_state_could_not_be_written(
+def test_closed_stdout_means_state_not_written(
     load: TargetRunner, sandbox: SandboxServer, seconds: float
 ) -> None:
     started = load.command(checkpoint_seconds=seconds)
@@ -383,7 +379,7 @@ def test_closed_standard_output_says_that_state_could_not_be_written(
     assert again.states == [1]
 
 
-def test_a_closed_log_does_no_harm(load: TargetRunner, sandbox: SandboxServer) -> None:
+def test_closed_stderr_is_harmless(load: TargetRunner, sandbox: SandboxServer) -> None:
     command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *load.command()]
     data = lines([schema(), *people(2), state(1)])
     done = subprocess.run(
@@ -393,7 +389,7 @@ def test_a_closed_log_does_no_harm(load: TargetRunner, sandbox: SandboxServer) -
     assert len(sandbox.export()) == 2
 
 
-def test_a_reader_that_has_gone_is_told_as_state_that_could_not_be_written(
+def test_broken_pipe_means_state_not_written(
     load: TargetRunner,
 ) -> None:
     read, write = os.pipe()
@@ -414,7 +410,7 @@ def test_a_reader_that_has_gone_is_told_as_state_that_could_not_be_written(
     assert "Exception ignored" not in log
 
 
-def test_a_full_disk_behind_standard_output_is_told(load: TargetRunner) -> None:
+def test_full_disk_behind_stdout_is_an_error(load: TargetRunner) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             load.command(),
@@ -430,7 +426,7 @@ def test_a_full_disk_behind_standard_output_is_told(load: TargetRunner) -> None:
     assert "STATE could not be written to standard output: the disk is full" in last
 
 
-def test_without_state_a_closed_output_does_no_harm(load: TargetRunner) -> None:
+def test_closed_stdout_is_harmless_without_state(load: TargetRunner) -> None:
     command = ["sh", "-c", 'exec "$@" >&-', "sh", *load.command()]
     done = subprocess.run(
         command,
@@ -445,7 +441,7 @@ def test_without_state_a_closed_output_does_no_harm(load: TargetRunner) -> None:
 
 @pytest.mark.parametrize("options", [["--test"], ["--about"], ["--version"], ["--help"]])
 @pytest.mark.parametrize("where", [">/dev/full", ">&-"])
-def test_a_command_that_cannot_print_ends_without_a_traceback(
+def test_command_with_closed_stdout_has_no_traceback(
     load: TargetRunner, options: list[str], where: str
 ) -> None:
     code, log = in_shell(load, [*load.command(), *options], where)
@@ -460,9 +456,7 @@ def test_a_command_that_cannot_print_ends_without_a_traceback(
     ("where", "told"),
     [(">/dev/full", "the disk is full"), (">&-", "standard output is closed")],
 )
-def test_the_ledgers_command_says_that_it_cannot_print(
-    load: TargetRunner, where: str, told: str
-) -> None:
+def test_ledger_command_with_closed_stdout(load: TargetRunner, where: str, told: str) -> None:
     load([schema(), *people(1)]).succeeded()
     command = [str(Path(SCRIPT).with_name("target-activecampaign-ledger")), "show"]
     code, log = in_shell(load, command, where)
@@ -473,7 +467,7 @@ def test_the_ledgers_command_says_that_it_cannot_print(
 
 
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])
-def test_a_run_whose_log_is_closed_ends_as_any_other(
+def test_run_with_closed_stderr_succeeds(
     load: TargetRunner, sandbox: SandboxServer, options: list[str]
 ) -> None:
     code, _ = in_shell(load, [*load.command(), *options], "2>&-")
@@ -501,7 +495,7 @@ def ids(folder: Path) -> list[str]:
     return sorted({one.stem for one in folder.glob("run-*.*")})
 
 
-def test_reports_of_the_oldest_runs_are_deleted(load: TargetRunner) -> None:
+def test_oldest_reports_are_deleted(load: TargetRunner) -> None:
     reports = load.folder / "reports"
     stay = ["run-2020.json", "run-20200101T000000-abc.json", "notes.html", "run-x.html"]
     for n in range(4):
@@ -522,7 +516,7 @@ def test_reports_of_the_oldest_runs_are_deleted(load: TargetRunner) -> None:
     assert all(f"{one}.html" in index for one in ours)
 
 
-def test_previews_count_and_the_latest_report_stays_whatever_the_clock_says(
+def test_latest_report_is_kept_whatever_the_clock_says(
     load: TargetRunner,
 ) -> None:
     reports = load.folder / "reports"
@@ -536,9 +530,7 @@ def test_previews_count_and_the_latest_report_stays_whatever_the_clock_says(
 
 
 @pytest.mark.parametrize("keep", [0, None])
-def test_all_reports_are_kept_with_0_and_a_hundred_by_default(
-    load: TargetRunner, keep: int | None
-) -> None:
+def test_keep_reports_default_and_zero(load: TargetRunner, keep: int | None) -> None:
     reports = load.folder / "reports"
     reports.mkdir()
     for n in range(105):
@@ -547,7 +539,7 @@ def test_all_reports_are_kept_with_0_and_a_hundred_by_default(
     assert len(ids(reports)) == (106 if keep == 0 else 100)
 
 
-def test_a_negative_number_of_reports_is_refused(load: TargetRunner) -> None:
+def test_negative_keep_reports_is_refused(load: TargetRunner) -> None:
     assert load([schema()], keep_reports=-1).code == 1
 
 
@@ -570,7 +562,7 @@ def test_a_negative_number_of_reports_is_refused(load: TargetRunner) -> None:
         ("uvicorn", "sandbox", {"sandbox": True}),
     ],
 )
-def test_a_missing_driver_says_which_extra_and_how_meltano_gets_it(
+def test_missing_driver_names_the_extra(
     load: TargetRunner, module: str, extra: str, changes: dict[str, Any]
 ) -> None:
     absent = load.folder / "absent"
@@ -587,7 +579,7 @@ def test_a_missing_driver_says_which_extra_and_how_meltano_gets_it(
     assert f"pip_url: target-activecampaign[{extra}]" in last
 
 
-def test_a_sandbox_that_is_in_use_is_told_as_that(load: TargetRunner, start_sandbox: Any) -> None:
+def test_sandbox_in_use_is_a_clear_error(load: TargetRunner, start_sandbox: Any) -> None:
     start_sandbox(path=str(load.folder / "account.db"))
     outcome = load([schema(), *people(1)], sandbox=True, sandbox_path="account.db")
     last = outcome.log.splitlines()[-1]
@@ -600,7 +592,7 @@ def test_a_sandbox_that_is_in_use_is_told_as_that(load: TargetRunner, start_sand
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
-def test_a_dead_proxy_is_named_without_its_password(load: TargetRunner, variable: str) -> None:
+def test_dead_proxy_is_named_without_its_password(load: TargetRunner, variable: str) -> None:
     load.command(api_url="https://acct.api-us1.com")
     env = {name: one for name, one in os.environ.items() if not name.lower().endswith("_proxy")}
     env[variable] = "http://user:Secr3t-Passw0rd@127.0.0.1:9"

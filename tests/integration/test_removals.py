@@ -1,4 +1,4 @@
-"""How people leave a mirror, and who stays: whoever is there by another's doing or their own."""
+"""Removal of contacts that a mirror no longer has, and the contacts that stay."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def crowd(first: int, last: int) -> str:
 # Unsubscribed
 
 
-def test_leavers_are_unsubscribed_by_imports_of_250(mirror: Mirror) -> None:
+def test_contacts_are_unsubscribed_in_imports_of_250(mirror: Mirror) -> None:
     mirror(crowd(0, 610))
     before = len(mirror.sandbox.requests())
     outcome = mirror(crowd(0, 100))
@@ -61,7 +61,7 @@ def test_leavers_are_unsubscribed_by_imports_of_250(mirror: Mirror) -> None:
     assert len(requests) < 30, "nobody is asked about alone"
 
 
-def test_leaving_starts_no_automations_where_they_are_excluded(mirror: Mirror) -> None:
+def test_removals_exclude_automations_if_set(mirror: Mirror) -> None:
     mirror("ada bob")
     started = mirror.sandbox.stats()["automation_runs"]
     mirror("ada", exclude_automations=True)
@@ -69,7 +69,7 @@ def test_leaving_starts_no_automations_where_they_are_excluded(mirror: Mirror) -
     assert mirror.sandbox.stats()["automation_runs"] == started
 
 
-def test_who_could_not_leave_leaves_with_the_next_run(mirror: Mirror) -> None:
+def test_failed_removal_is_retried_by_the_next_run(mirror: Mirror) -> None:
     mirror("ada bob cyd")
     mirror.sandbox.fault("queue_drop", contacts=[address("bob")], times=1)
     outcome = mirror("ada")
@@ -84,7 +84,7 @@ def test_who_could_not_leave_leaves_with_the_next_run(mirror: Mirror) -> None:
 # Marked in a field
 
 
-def test_a_field_may_tell_who_is_in_the_segment(mirror: Mirror) -> None:
+def test_membership_field_marks_members(mirror: Mirror) -> None:
     mirror.load.config.update(FIELD)
     outcome = mirror("ada bob")
     assert "Made the custom field 'In loyalty segment'" in outcome.log
@@ -101,7 +101,7 @@ def test_a_field_may_tell_who_is_in_the_segment(mirror: Mirror) -> None:
 
 
 @pytest.mark.parametrize("title", ["Notes", "%CITY%", "Switch", "Choice"])
-def test_the_field_may_be_one_that_the_account_has(mirror: Mirror, title: str) -> None:
+def test_membership_field_may_exist_already(mirror: Mirror, title: str) -> None:
     for name, kind in (("Switch", "hidden"), ("Choice", "radio")):
         field = {"field": {"title": name, "type": kind, "visible": 1}}
         number = mirror.sandbox.post("/api/3/fields", field)["field"]["id"]
@@ -144,7 +144,7 @@ def test_the_field_may_be_one_that_the_account_has(mirror: Mirror, title: str) -
         "two tags",
     ],
 )
-def test_a_mark_that_cannot_be_is_refused_before_the_first_record(
+def test_unusable_membership_field_is_refused_before_the_first_record(
     mirror: Mirror, settings: dict[str, Any], told: str
 ) -> None:
     settings = {"on_leave": "field", **settings}
@@ -170,7 +170,7 @@ def test_a_mark_that_cannot_be_is_refused_before_the_first_record(
         {"streams": {"profiles": {"tags": ["loyal"]}}},
     ],
 )
-def test_a_tag_may_tell_who_is_in_the_segment(mirror: Mirror, settings: dict[str, Any]) -> None:
+def test_membership_tag_marks_members(mirror: Mirror, settings: dict[str, Any]) -> None:
     mirror.load.config.update({"on_leave": "tag"}, **settings)
     others = set(settings.get("tags", ())) - {"loyal"}
     mirror.sandbox.prepare({"email": address("bob"), "tags": ["loyal at heart", "reader"]})
@@ -187,7 +187,7 @@ def test_a_tag_may_tell_who_is_in_the_segment(mirror: Mirror, settings: dict[str
     assert mirror.asked("POST", "/api/3/contactLists") == 0
 
 
-def test_a_tag_that_was_taken_off_by_hand_does_no_harm(mirror: Mirror) -> None:
+def test_membership_tag_removed_by_hand_is_tolerated(mirror: Mirror) -> None:
     mirror.load.config.update(TAG)
     mirror("ada bob cyd")
     number = mirror.person("bob")["id"]
@@ -198,7 +198,7 @@ def test_a_tag_that_was_taken_off_by_hand_does_no_harm(mirror: Mirror) -> None:
     assert [mirror.person(name)["tags"] for name in ("ada", "bob", "cyd")] == [["loyal"], [], []]
 
 
-def test_a_tag_stays_that_another_mirror_gives(mirror: Mirror) -> None:
+def test_tag_of_another_mirror_stays(mirror: Mirror) -> None:
     mirror.load.config.update(TAG, streams={"vip": {"list_id": 2}})
     mirror.load([*whole("ada bob"), *whole("bob cyd", "vip")]).succeeded()
     mirror("ada")
@@ -207,7 +207,7 @@ def test_a_tag_stays_that_another_mirror_gives(mirror: Mirror) -> None:
     assert mirror.person("bob")["tags"] == []
 
 
-def test_who_has_opted_out_of_the_list_loses_the_tag_all_the_same(mirror: Mirror) -> None:
+def test_opted_out_contact_loses_the_tag(mirror: Mirror) -> None:
     mirror.load.config.update(streams={"loyal": TAG})
     mirror.load([*whole("ada bob"), *whole("ada bob", "loyal")]).succeeded()
     mirror.sandbox.opt_out(address("bob"), 1, campaign=5)
@@ -215,7 +215,7 @@ def test_who_has_opted_out_of_the_list_loses_the_tag_all_the_same(mirror: Mirror
     assert mirror.person("bob")["tags"] == []
 
 
-def test_stopped_while_tags_are_taken_off_the_next_run_goes_on(
+def test_run_stopped_while_removing_tags_is_continued(
     mirror: Mirror, load: ForkedTargetRunner
 ) -> None:
     mirror.load.config.update(TAG)
@@ -238,7 +238,7 @@ def test_stopped_while_tags_are_taken_off_the_next_run_goes_on(
 # Not touched
 
 
-def test_leavers_may_be_let_alone(mirror: Mirror) -> None:
+def test_on_leave_nothing_removes_nobody(mirror: Mirror) -> None:
     mirror.load.config.update(on_leave="nothing", tags=["loyal"])
     mirror("ada bob")
     bob, posts = mirror.person("bob"), mirror.sandbox.requests(method="POST")
@@ -258,7 +258,7 @@ def test_leavers_may_be_let_alone(mirror: Mirror) -> None:
     [(9, "ada bob"), (700, "ada bob"), (700, f"ada bob {crowd(0, 9)}")],
     ids=["of a short list that is read", "of a long list by questions", "of a long list read"],
 )
-def test_nobody_leaves_who_was_on_the_list_before(mirror: Mirror, others: int, names: str) -> None:
+def test_pre_existing_members_are_not_removed(mirror: Mirror, others: int, names: str) -> None:
     mirror.sandbox.prepare(
         *({"email": f"other{n}@example.com", "lists": {"1": 1}} for n in range(others)),
         {"email": address("bob").title(), "lists": {"1": 1}},
@@ -278,7 +278,7 @@ def test_nobody_leaves_who_was_on_the_list_before(mirror: Mirror, others: int, n
     assert "1 people are no longer in it and stay on list 1" in outcome.log
 
 
-def test_who_was_found_stays_ones_own_though_the_profile_changes(mirror: Mirror) -> None:
+def test_pre_existing_member_stays_so_when_the_profile_changes(mirror: Mirror) -> None:
     mirror.sandbox.prepare({"email": address("bob"), "lists": {"1": 1}})
     mirror("ada bob")
     mirror.load(whole("ada bob", first_name="New")).succeeded()
@@ -286,14 +286,14 @@ def test_who_was_found_stays_ones_own_though_the_profile_changes(mirror: Mirror)
     assert mirror.members() == "ada bob"
 
 
-def test_a_contact_that_was_on_no_list_leaves_as_ours(mirror: Mirror) -> None:
+def test_existing_contact_that_we_added_to_the_list_is_removed(mirror: Mirror) -> None:
     mirror.sandbox.prepare({"email": address("bob"), "first_name": "Bob"})
     mirror("ada bob")
     mirror("ada")
     assert mirror.person("bob")["lists"] == {"1": 2}
 
 
-def test_nobody_leaves_whom_another_mode_loaded_before(mirror: Mirror) -> None:
+def test_contacts_loaded_by_another_mode_are_not_removed(mirror: Mirror) -> None:
     mirror("ada bob", sync_mode="upsert")
     mirror("ada bob cyd")
     outcome = mirror("ada")
@@ -302,7 +302,7 @@ def test_nobody_leaves_whom_another_mode_loaded_before(mirror: Mirror) -> None:
 
 
 @pytest.mark.parametrize("when", ["before they come", "when they leave"])
-def test_an_operator_may_adopt_whom_the_list_had(mirror: Mirror, when: str) -> None:
+def test_adopt_existing_makes_members_removable(mirror: Mirror, when: str) -> None:
     mirror("ada bob", sync_mode="upsert")
     mirror.sandbox.prepare(
         {"email": address("cyd"), "lists": {"1": 1}}, {"email": address("dan"), "lists": {"1": 1}}
@@ -314,7 +314,7 @@ def test_an_operator_may_adopt_whom_the_list_had(mirror: Mirror, when: str) -> N
 
 
 @pytest.mark.parametrize("settings", [FIELD, TAG], ids=["field", "tag"])
-def test_a_mark_goes_whoever_put_the_person_on_the_list_and_took_them_off(
+def test_membership_field_is_cleared_whoever_changed_the_membership(
     mirror: Mirror, settings: dict[str, Any]
 ) -> None:
     mirror.load.config.update(settings)
@@ -333,7 +333,7 @@ def test_a_mark_goes_whoever_put_the_person_on_the_list_and_took_them_off(
 # What happened in the account since
 
 
-def test_who_opted_out_and_came_back_is_ours_no_more(mirror: Mirror) -> None:
+def test_contact_that_opted_out_and_returned_is_not_removed(mirror: Mirror) -> None:
     mirror("ada bob")
     mirror.sandbox.opt_out(address("bob"), 1, campaign=5)
     outcome = mirror("ada bob")
@@ -346,7 +346,7 @@ def test_who_opted_out_and_came_back_is_ours_no_more(mirror: Mirror) -> None:
     assert mirror.members() == "ada bob"
 
 
-def test_who_has_opted_out_is_not_unsubscribed_on_top(mirror: Mirror) -> None:
+def test_opted_out_contact_is_not_unsubscribed_again(mirror: Mirror) -> None:
     mirror("ada bob")
     mirror.sandbox.opt_out(address("bob"), 1, campaign=5)
     before, imports = mirror.sandbox.memberships(address("bob")), len(mirror.sandbox.imports())
@@ -357,7 +357,7 @@ def test_who_has_opted_out_is_not_unsubscribed_on_top(mirror: Mirror) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, FIELD, TAG], ids=["unsubscribe", "field", "tag"])
-def test_a_deleted_contact_is_not_made_anew_to_leave(
+def test_removal_does_not_recreate_a_deleted_contact(
     mirror: Mirror, settings: dict[str, Any]
 ) -> None:
     mirror.load.config.update(settings)
@@ -370,7 +370,7 @@ def test_a_deleted_contact_is_not_made_anew_to_leave(
     assert mirror.members().split()[:2] == ["ada", "bob"], "back in the stream, and made anew"
 
 
-def test_a_deleted_contact_that_subscribes_anew_is_ours_no_more(mirror: Mirror) -> None:
+def test_deleted_contact_that_subscribed_again_is_not_removed(mirror: Mirror) -> None:
     mirror("ada bob")
     mirror.sandbox.delete(address("bob"))
     mirror("ada")
@@ -379,7 +379,7 @@ def test_a_deleted_contact_that_subscribes_anew_is_ours_no_more(mirror: Mirror) 
     assert mirror.members() == "ada bob"
 
 
-def test_who_has_bounced_is_not_asked_to_leave(mirror: Mirror) -> None:
+def test_bounced_contact_is_not_unsubscribed(mirror: Mirror) -> None:
     mirror("ada bob")
     mirror.sandbox.prepare({"email": address("bob"), "bounced": True, "lists": {"1": 3}})
     imports = len(mirror.sandbox.imports())
@@ -389,7 +389,7 @@ def test_who_has_bounced_is_not_asked_to_leave(mirror: Mirror) -> None:
     assert mirrored(outcome) | {"left": 0, "not_left": 0} == mirrored(outcome)
 
 
-def test_a_deleted_contact_of_a_long_list_is_not_made_anew_to_leave(mirror: Mirror) -> None:
+def test_removal_from_a_long_list_does_not_recreate_a_deleted_contact(mirror: Mirror) -> None:
     others = ({"email": f"other{n}@example.com", "lists": {"1": 1}} for n in range(450))
     mirror.sandbox.prepare(*others)
     mirror("ada bob cyd")
@@ -402,7 +402,7 @@ def test_a_deleted_contact_of_a_long_list_is_not_made_anew_to_leave(mirror: Mirr
 # Several streams for one list
 
 
-def test_who_is_in_another_mirror_of_the_list_stays_until_that_has_dropped_them_too(
+def test_contact_stays_while_another_mirror_of_the_list_has_it(
     mirror: Mirror,
 ) -> None:
     mirror.load([*whole("ada bob"), *whole("bob cyd", "vip")]).succeeded()
@@ -414,7 +414,7 @@ def test_who_is_in_another_mirror_of_the_list_stays_until_that_has_dropped_them_
 
 
 @pytest.mark.parametrize("order", [("profiles", "vip"), ("vip", "profiles")])
-def test_who_leaves_both_mirrors_at_once_leaves_the_list_once(
+def test_contact_missing_from_both_mirrors_is_removed_once(
     mirror: Mirror, order: tuple[str, str]
 ) -> None:
     people = {"profiles": "ada bob", "vip": "bob cyd"}
@@ -425,7 +425,7 @@ def test_who_leaves_both_mirrors_at_once_leaves_the_list_once(
     assert outcome.report["left"] == 1
 
 
-def test_each_mirror_may_have_a_run_of_its_own(mirror: Mirror) -> None:
+def test_mirrors_of_one_list_in_separate_runs(mirror: Mirror) -> None:
     mirror("ada bob")
     mirror("bob cyd", "vip")
     mirror("ada")
@@ -439,7 +439,7 @@ def test_each_mirror_may_have_a_run_of_its_own(mirror: Mirror) -> None:
     [{}, {**TAG, "streams": {"vip": {"list_id": 2}}}],
     ids=["of one list", "of one tag"],
 )
-def test_who_came_back_to_both_mirrors_stays_while_one_has_them(
+def test_returned_contact_stays_while_one_mirror_has_it(
     mirror: Mirror, settings: dict[str, Any]
 ) -> None:
     mirror.load.config.update(settings)
@@ -452,7 +452,7 @@ def test_who_came_back_to_both_mirrors_stays_while_one_has_them(
     assert outcome.report["left"] == 0
 
 
-def test_a_guard_that_stops_one_mirror_keeps_its_people_for_the_other(mirror: Mirror) -> None:
+def test_guard_of_one_mirror_keeps_its_members_on_the_list(mirror: Mirror) -> None:
     mirror.load([*whole("ada bob"), *whole("bob cyd", "vip")]).succeeded()
     stopped = {"streams": {"vip": {"guards": {"max_leave": 0}}}}
     assert mirror.load([*whole("ada"), *whole("dan", "vip")], **stopped).code == 1
@@ -460,7 +460,7 @@ def test_a_guard_that_stops_one_mirror_keeps_its_people_for_the_other(mirror: Mi
 
 
 @pytest.mark.parametrize("before", ["upsert", "mirror"])
-def test_who_is_in_an_upsert_stream_of_the_list_stays(mirror: Mirror, before: str) -> None:
+def test_contact_of_an_upsert_stream_of_the_list_stays(mirror: Mirror, before: str) -> None:
     everyone = [*whole("ada bob cyd"), *whole("bob", "vip")]
     for _ in range(2):
         mirror.load(everyone, streams={"vip": {"sync_mode": before}}).succeeded()
@@ -470,7 +470,7 @@ def test_who_is_in_an_upsert_stream_of_the_list_stays(mirror: Mirror, before: st
     assert mirrored(outcome) | {"left": 1, "not_ours": 0} == mirrored(outcome)
 
 
-def test_who_was_put_on_two_lists_at_once_leaves_both(mirror: Mirror) -> None:
+def test_contact_on_two_lists_is_removed_from_both(mirror: Mirror) -> None:
     vip: dict[str, Any] = {"streams": {"vip": {"list_id": 2}}}
     mirror.sandbox.prepare({"email": address("cyd"), "lists": {"2": 1}})
     mirror.load([*whole("ada bob cyd"), *whole("ada bob cyd", "vip")], **vip).succeeded()
@@ -481,7 +481,7 @@ def test_who_was_put_on_two_lists_at_once_leaves_both(mirror: Mirror) -> None:
     assert mirrored(outcome, "vip") | {"left": 1, "not_ours": 1} == mirrored(outcome, "vip")
 
 
-def test_a_stream_of_another_list_keeps_nobody(mirror: Mirror) -> None:
+def test_stream_of_another_list_does_not_prevent_removal(mirror: Mirror) -> None:
     vip: dict[str, Any] = {"streams": {"vip": {"list_id": 2}}}
     mirror.load([*whole("ada bob"), *whole("bob", "vip")], **vip).succeeded()
     mirror("ada", **vip)
@@ -492,7 +492,7 @@ def test_a_stream_of_another_list_keeps_nobody(mirror: Mirror) -> None:
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["known by its id", "not known by its id"])
-def test_killed_while_people_leave_the_next_run_ends_in_the_same_account(
+def test_kill_during_removals_is_recovered_by_the_next_run(
     start_sandbox: Any, target_for: Callable[[SandboxServer], ForkedTargetRunner], told: bool
 ) -> None:
     sandbox = start_sandbox(latency=0.1)
