@@ -26,7 +26,7 @@ from target_activecampaign.client import (
     InvalidRequest,
     LimitReached,
 )
-from target_activecampaign.client.rate_limit.shared import BudgetUnavailable
+from target_activecampaign.client.rate_limit.limiter import BudgetUnavailable
 from target_activecampaign.delivery.batches import Batch, Entry
 from target_activecampaign.delivery.diagnosis import RejectionLookup
 from target_activecampaign.delivery.dispatcher import Dispatcher
