@@ -33,8 +33,8 @@ from target_activecampaign.client.rate_limit.state import (
     COUNTS_FOR,
     MAX_RETRY_AFTER,
     BudgetState,
+    Limits,
     StoreFailure,
-    make_limits,
 )
 from target_activecampaign.client.rate_limit.stores import MemoryStore
 from target_activecampaign.errors import TargetError
@@ -107,7 +107,7 @@ class RateLimiter:
         max_retry_after: float = MAX_RETRY_AFTER,
     ) -> None:
         self._store = store or MemoryStore()
-        self._limits = make_limits(
+        self._limits = limits = Limits(
             requests_per_second,
             imports_per_minute,
             single_imports_per_minute,
@@ -117,7 +117,16 @@ class RateLimiter:
             is_shared=self._store.is_shared,
         )
         self._patience = patience
-        self._courtesy = self._courtesies()
+        # Seconds to let pass for other processes after a slot; kinds without limits have none.
+        longest = _LONGEST_COURTESY if self._store.is_shared else 0.0
+        self._courtesy: dict[Kind, float] = {
+            kind: min(
+                longest,
+                *(limits.rules[name].seconds / limits.rules[name].limit / 10 for name in names),
+            )
+            for kind, names in limits.rules_of.items()
+            if names
+        }
         self._changed = threading.Condition()
         self._closed = False
         self._users = 0
@@ -166,12 +175,9 @@ class RateLimiter:
         Raises:
             StoreFailure: The store failed.
         """
-        with self._changed:
-            now = time.monotonic()
-            held = max(0.0, *(self._held_until.get(rule, now) - now for rule in COUNTS_FOR[kind]))
-            if kind not in self._courtesy:
-                return held
-            return max(held, self._update(lambda state: state.seconds_until_free(kind)))
+        held_until = max(self._held_until.get(rule, 0.0) for rule in COUNTS_FOR[kind])
+        wait = self._update(lambda state: state.seconds_until_free(kind))
+        return max(wait, held_until - time.monotonic())
 
     def note_refusal(self, kind: Kind, retry_after: float | None) -> float:
         """Note that the server refused: nobody gets a slot of that kind for a while.
@@ -242,18 +248,6 @@ class RateLimiter:
             else:
                 return
             time.sleep(max(0.0, self._down_until - time.monotonic()))
-
-    def _courtesies(self) -> dict[Kind, float]:
-        """Return the pauses in seconds for other processes, by kind, without unlimited kinds."""
-        seconds_a_slot = {
-            name: rule.seconds / rule.limit for name, rule in self._limits.rules.items()
-        }
-        longest = _LONGEST_COURTESY if self._store.is_shared else 0.0
-        return {
-            kind: min(longest, *(seconds_a_slot[name] / 10 for name in names & rules))
-            for kind, names in ((kind, set(names)) for kind, names in COUNTS_FOR.items())
-            if names & (rules := seconds_a_slot.keys())
-        }
 
     def _close_store_if_unused(self) -> None:
         if self._closed and not self._users:
@@ -369,7 +363,12 @@ class RateLimiter:
             except StoreFailure as failure:
                 self._note_failure(failure)
                 raise
-            self._note_success(state)
+            if self._failing_since is not None:
+                self._failing_since, self._failures = None, 0
+                logger.warning("Rate budget: %s is back.", self._store.place)
+            self._known_origin = state.origin
+            if "request" in self._limits.rules:
+                self._known_limit = state.limit("request")
             return result
 
     def _note_failure(self, failure: StoreFailure) -> None:
@@ -384,14 +383,6 @@ class RateLimiter:
         pause = min(_LONGEST_PAUSE, 0.1 * 2 ** min(self._failures, 10))
         self._failures += 1
         self._down_until = now + pause * random.uniform(0.5, 1)  # noqa: S311 - no secret
-
-    def _note_success(self, state: BudgetState) -> None:
-        if self._failing_since is not None:
-            self._failing_since, self._failures = None, 0
-            logger.warning("Rate budget: %s is back.", self._store.place)
-        self._known_origin = state.origin
-        if "request" in self._limits.rules:
-            self._known_limit = state.limit("request")
 
 
 def _whole_number(text: str | None) -> int | None:

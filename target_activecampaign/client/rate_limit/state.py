@@ -26,8 +26,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -108,15 +107,11 @@ class Store(Protocol):
         """Close what is open."""
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """At most `limit` requests in `seconds`.
 
-    Attributes:
-        limit: Number of requests.
-        seconds: Length of the window.
-        arrival: Seconds after sending in which a request is assumed to reach the server.
-        lease: Seconds after which an unanswered request's slot expires.
+    A request has arrived `arrival` seconds after it was sent, or at its answer if that is sooner.
+    The slot of one without an answer expires after `lease` seconds.
     """
 
     limit: int
@@ -125,54 +120,50 @@ class Rule:
     lease: float
 
 
-@dataclass(frozen=True)
 class Limits:
-    """A process's own limits. Made by `make_limits`.
+    """A process's own limits. The arguments are those of `RateLimiter`.
 
     Attributes:
-        rules: The rules, without those that limit nothing.
+        rules: The rules by name, without those that limit nothing.
+        rules_of: The names of the rules that a request of each kind counts for.
         default_hold: Seconds to hold each kind after a refusal that names no time.
         longest_hold: Seconds that a hold lasts at most.
         is_shared: Whether other processes use the same document.
     """
 
-    rules: dict[Kind, Rule]
-    default_hold: dict[Kind, float]
-    longest_hold: float
-    is_shared: bool
-
-
-def make_limits(
-    requests_per_second: float | None,
-    imports_per_minute: float | None,
-    single_imports_per_minute: float | None,
-    *,
-    minute: float = 60.0,
-    lease: float = 120.0,
-    max_retry_after: float = MAX_RETRY_AFTER,
-    is_shared: bool = True,
-) -> Limits:
-    """Make limits out of rates; a rate of None or 0 limits nothing. See `RateLimiter`."""
-    rates: dict[Kind, tuple[float | None, float]] = {
-        "request": (requests_per_second, 1.0),
-        "import": (imports_per_minute, minute),
-        "single_import": (single_imports_per_minute, minute),
-    }
-    rules: dict[Kind, Rule] = {}
-    for kind, (rate, seconds) in rates.items():
-        if not rate:
-            continue
-        whole = max(1, math.floor(rate))  # 2.5 a second becomes 2 in 0.8 seconds
-        window = seconds * whole / rate * _CLOCK_DRIFT
-        if kind == "request":
-            rules[kind] = Rule(whole, window, ARRIVAL, UNANSWERED if is_shared else 0.0)
-        else:
-            rules[kind] = Rule(whole, window, math.inf, lease if is_shared else math.inf)
-    default_hold = {kind: seconds for kind, (_, seconds) in rates.items()}
-    windows = (rule.seconds for rule in rules.values())
-    return Limits(
-        rules, default_hold, max(max_retry_after, *default_hold.values(), *windows), is_shared
-    )
+    def __init__(
+        self,
+        requests_per_second: float | None,
+        imports_per_minute: float | None,
+        single_imports_per_minute: float | None,
+        *,
+        minute: float = 60.0,
+        lease: float = 120.0,
+        max_retry_after: float = MAX_RETRY_AFTER,
+        is_shared: bool = True,
+    ) -> None:
+        self.is_shared = is_shared
+        self.default_hold: dict[Kind, float] = {
+            "request": 1.0,
+            "import": minute,
+            "single_import": minute,
+        }
+        rates = (requests_per_second, imports_per_minute, single_imports_per_minute)
+        self.rules: dict[Kind, Rule] = {}
+        for (name, seconds), rate in zip(self.default_hold.items(), rates, strict=True):
+            if rate:
+                whole = max(1, math.floor(rate))  # 2.5 a second becomes 2 in 0.8 seconds
+                arrival, expires = (ARRIVAL, UNANSWERED) if name == "request" else (math.inf, lease)
+                if not is_shared:
+                    expires = arrival
+                window = seconds * whole / rate * _CLOCK_DRIFT
+                self.rules[name] = Rule(whole, window, arrival, expires)
+        self.rules_of = {
+            kind: [name for name in names if name in self.rules]
+            for kind, names in COUNTS_FOR.items()
+        }
+        windows = (rule.seconds for rule in self.rules.values())
+        self.longest_hold = max(max_retry_after, *self.default_hold.values(), *windows)
 
 
 class Slot(msgspec.Struct, array_like=True):
@@ -235,16 +226,22 @@ class BudgetState:
         self._now = now
         self._limits = limits
         self._rules = limits.rules
-        self._changed = document is None or document.origin == _DAMAGED
-        self._document = document or Document(now, secrets.token_hex(4))
-        if document is not None and document.origin == _DAMAGED:
+        is_damaged = document is not None and document.origin == _DAMAGED
+        self._changed = document is None or is_damaged
+        if document is None or is_damaged:
+            document = Document(now, secrets.token_hex(4))
+        self._document = document
+        for name in self._rules:
+            document.slots.setdefault(name, [])
+        if is_damaged:
             logger.warning("The shared rate budget was damaged; starting a new one.")
-            document.at, document.origin = now, secrets.token_hex(4)
             self.hold_one_window()
         if limits.is_shared:
+            before = encode(document)
             self._repair()
-        if now >= self._document.lessons_until:
-            self._document.limit = self._document.arrival = None
+            self._changed |= encode(document) != before
+        if now >= document.lessons_until:
+            document.limit = document.arrival = None
 
     def changed_document(self) -> Document | None:
         """Return the document without holds that have ended; None if nothing changed."""
@@ -263,10 +260,7 @@ class BudgetState:
         return self._document.origin
 
     def limit(self, name: Kind) -> int:
-        """Return how many requests a rule allows: the process's own limit, or a lower one learned.
-
-        The rule must be one of `Limits.rules`.
-        """
+        """Return how many requests a rule allows: our own limit, or a lower one learned."""
         limit = self._rules[name].limit
         learned = self._document.limit if name == "request" else None
         return limit if learned is None else min(limit, learned)
@@ -285,32 +279,20 @@ class BudgetState:
         return max(0.0, held, self._window_wait(name) if name in self._rules else 0.0)
 
     def take(self, kind: Kind, slot: str) -> float:
-        """Take a slot if one is free.
-
-        Args:
-            kind: The kind of the request.
-            slot: A unique name for the slot.
-
-        Returns:
-            0 if the slot is taken, else the seconds of `seconds_until_free`.
-        """
+        """Take a slot by a unique name; returns 0, or `seconds_until_free` if none is free."""
         wait = self.seconds_until_free(kind)
-        if wait > 0:
-            return wait
-        for name in COUNTS_FOR[kind]:
-            if name in self._rules:
-                arrival, lease = self._arrival(name), self._rules[name].lease
-                seen_by = self._now + (lease if math.isinf(arrival) else max(arrival, lease))
-                self._put(name, Slot(slot, self._now, seen_by))
-        return 0.0
+        if wait <= 0:
+            for name in self._limits.rules_of[kind]:
+                lease, arrival = self._rules[name].lease, self._arrival(name)
+                expires = lease if math.isinf(arrival) else max(arrival, lease)
+                self._put(name, Slot(slot, self._now, self._now + expires))
+        return wait
 
     def give_back(self, kind: Kind, slot: str, took: float) -> None:
         """Note that a slot's answer came, `took` seconds after the request was sent."""
         sent = self._now - took
-        for name in COUNTS_FOR[kind]:
-            if name in self._rules:
-                seen_by = min(self._now, sent + self._arrival(name))
-                self._put(name, Slot(slot, sent, seen_by))
+        for name in self._limits.rules_of[kind]:
+            self._put(name, Slot(slot, sent, min(self._now, sent + self._arrival(name))))
 
     def holds(self) -> dict[Kind, float]:
         """Return the seconds for which the server's refusals hold each kind."""
@@ -348,7 +330,7 @@ class BudgetState:
             self._hold(name, rule.seconds)
 
     def _window_wait(self, name: Kind) -> float:
-        slots, limit, now = self._slots(name), self.limit(name), self._now
+        slots, limit, now = self._document.slots[name], self.limit(name), self._now
         seconds = self._rules[name].seconds
         if len(slots) < limit:
             return 0.0
@@ -369,14 +351,13 @@ class BudgetState:
         The last two windows count, as the answer that says so may have been on its way a while.
         """
         since = self._now - 2 * self._rules["request"].seconds
-        return sum(slot.sent > since for slot in self._slots("request")) >= self.limit("request")
+        return sum(slot.sent > since for slot in self._document.slots["request"]) >= self.limit(
+            "request"
+        )
 
     def _arrival(self, name: Kind) -> float:
         learned = self._document.arrival if name == "request" else None
         return max(self._rules[name].arrival, learned or 0.0)
-
-    def _slots(self, name: Kind) -> list[Slot]:
-        return self._document.slots.get(name, [])
 
     def _put(self, name: Kind, slot: Slot) -> None:
         """Add a slot, or replace it, and remove those of its rule that no longer count."""
@@ -385,7 +366,7 @@ class BudgetState:
         sent_since = free_since - self._rules[name].seconds if name == "request" else math.inf
         slots = [
             one
-            for one in self._slots(name)
+            for one in self._document.slots[name]
             if (one.seen_by > free_since or one.sent > sent_since) and one.id != slot.id
         ]
         slots.append(slot)
@@ -400,36 +381,19 @@ class BudgetState:
     def _repair(self) -> None:
         """Undo a clock that went back, and bound values that nobody can have written by now."""
         document, now, longest_hold = self._document, self._now, self._limits.longest_hold
-        if now < document.at:
-            self._shift(now - document.at)
-        bounded = {name: min(at, now + longest_hold) for name, at in document.held_until.items()}
-        lessons_until = min(document.lessons_until, now + LESSON_SECONDS)
-        limit = document.limit if document.limit is None or document.limit >= 1 else None
-        arrival = document.arrival
-        if arrival is not None and not 0 <= arrival <= longest_hold:
-            arrival = None
-        good = (bounded, lessons_until, limit, arrival)
-        if good != (
-            document.held_until,
-            document.lessons_until,
-            document.limit,
-            document.arrival,
-        ):
-            document.held_until, document.lessons_until, document.limit, document.arrival = good
-            self._changed = True
-        for name, rule in self._rules.items():
-            last = now + max(rule.lease, rule.seconds, longest_hold)
-            for slot in self._slots(name):
-                if slot.sent > now or slot.seen_by > last:
-                    slot.sent, slot.seen_by = min(slot.sent, now), min(slot.seen_by, last)
-                    self._changed = True
-
-    def _shift(self, seconds: float) -> None:
-        document = self._document
-        for slots in document.slots.values():
+        back = min(0.0, now - document.at)
+        document.held_until = {
+            name: min(until + back, now + longest_hold)
+            for name, until in document.held_until.items()
+        }
+        for name, slots in document.slots.items():
+            rule = self._rules.get(name)  # type: ignore[call-overload]
+            last = now + (max(rule.lease, rule.seconds, longest_hold) if rule else math.inf)
             for slot in slots:
-                slot.sent += seconds
-                slot.seen_by += seconds
-        document.held_until = {name: at + seconds for name, at in document.held_until.items()}
-        document.lessons_until += seconds
-        self._changed = True
+                slot.sent = min(slot.sent + back, now)
+                slot.seen_by = min(slot.seen_by + back, last)
+        document.lessons_until = min(document.lessons_until + back, now + LESSON_SECONDS)
+        if document.limit is not None and document.limit < 1:
+            document.limit = None
+        if document.arrival is not None and not 0 <= document.arrival <= longest_hold:
+            document.arrival = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,9 +17,9 @@ from target_activecampaign.client.rate_limit.state import (
     BudgetState,
     Document,
     Kind,
+    Limits,
     decode,
     encode,
-    make_limits,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Account:
     slots: int = 0
 
     def __post_init__(self) -> None:
-        self.limits = make_limits(
+        self.limits = Limits(
             self.requests_per_second,
             self.imports_per_minute,
             self.single_imports_per_minute,
@@ -369,7 +369,7 @@ def test_using_up_the_second_ourselves_costs_nothing(is_shared: bool) -> None:
     assert account.wait("request") == before < 0.95
 
 
-LIMITS = make_limits(5, 100, 20, lease=LEASE)
+LIMITS = Limits(5, 100, 20, lease=LEASE)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,8 @@ def test_damaged_document_is_replaced_after_a_window(
 
 @pytest.mark.parametrize("at", [50.0, 1e12, 1e300, -1e300])
 def test_document_with_absurd_times_heals(at: float) -> None:
-    limits = replace(LIMITS, longest_hold=30.0)
+    limits = Limits(5, 100, 20, lease=LEASE)
+    limits.longest_hold = 30.0
     far = max(at, 50.0) + 1e11
     slots = [[f"{n}", far, far] for n in range(9)]
     document = {
