@@ -102,7 +102,7 @@ def _told(error: Exception) -> str:
     if isinstance(error, _FORESEEN):
         return str(error)
     if isinstance(error, OSError):
-        return private_files.explained(error)
+        return private_files.explain(error)
     where = traceback_without_messages(error)
     return f"An unforeseen {type(error).__name__} ended the delivery:\n{where}"
 

@@ -119,11 +119,9 @@ class RateLimiter:
         self._patience = patience
         # Seconds to let pass for other processes after a slot; kinds without limits have none.
         longest = _LONGEST_COURTESY if self._store.is_shared else 0.0
+        pauses = {name: rule.seconds / rule.limit / 10 for name, rule in limits.rules.items()}
         self._courtesy: dict[Kind, float] = {
-            kind: min(
-                longest,
-                *(limits.rules[name].seconds / limits.rules[name].limit / 10 for name in names),
-            )
+            kind: min(longest, *(pauses[name] for name in names))
             for kind, names in limits.rules_of.items()
             if names
         }

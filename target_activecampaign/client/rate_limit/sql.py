@@ -139,7 +139,7 @@ class SqliteStore(_SqlStore):
         except sa.exc.DBAPIError as error:
             raise self._failure(error) from None
         except OSError as error:
-            raise StoreFailure(private_files.explained(error)) from None
+            raise StoreFailure(private_files.explain(error)) from None
 
     def _connect(self) -> sqlite3.Connection:
         is_new = self._prepare_file()
@@ -168,7 +168,7 @@ class SqliteStore(_SqlStore):
         Raises:
             StoreFailure: It is another program's; it is not changed.
         """
-        mode = private_files.open_database(self._path, make=True)
+        mode = private_files.secure_database(self._path, make=True)
         if mode is not None:
             logger.warning(
                 "The rate budget in %s could be used by others on this machine (file mode %04o). "
@@ -177,7 +177,7 @@ class SqliteStore(_SqlStore):
                 mode,
             )
         self._file = sqlite_files.file_number(self._path)
-        state = sqlite_files.look(self._path, self._kind)
+        state = sqlite_files.classify(self._path, self._kind)
         if state in {State.ANOTHERS, State.NO_DATABASE}:
             raise StoreFailure(
                 "it is not a database of a rate budget, so it was not changed; name another file, "
@@ -185,7 +185,7 @@ class SqliteStore(_SqlStore):
             )
         if state is State.DAMAGED:
             self._set_aside()
-            private_files.open_database(self._path, make=True)
+            private_files.secure_database(self._path, make=True)
             self._file = sqlite_files.file_number(self._path)
         return state is not State.OURS
 
