@@ -140,7 +140,7 @@ def report_errors(action: Callable[[], object]) -> str | None:
     except (TargetError, SingerSDKError, InvalidInputLine) as error:
         return str(error)
     except OSError as error:
-        return private_files.explained(error)
+        return private_files.explain(error)
     except Exception as error:  # noqa: BLE001 - the message may quote a record
         logger.error("%s", redaction.traceback_without_messages(error))  # noqa: TRY400
         return (

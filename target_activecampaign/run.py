@@ -630,7 +630,7 @@ class Run:
         try:
             self._rejects.close()
         except OSError as error:
-            wrong = f"A reject file can't be written: {private_files.explained(error)}"
+            wrong = f"A reject file can't be written: {private_files.explain(error)}"
             problem = problem or wrong
         if report.unsettled and problem is None and outcome != "stopped":
             problem = "Not every record that was read has been settled: this is a fault of ours."

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 from target_activecampaign.account.sandbox_process import EmbeddedSandbox
 from target_activecampaign.client import (
     ActiveCampaignError,
-    Budget,
     Client,
     ConnectionFailed,
+    RateLimiter,
     ServerError,
     parse_api_url,
 )
-from target_activecampaign.client.rate_limit.shared import shared_budget
+from target_activecampaign.client.rate_limit.stores import open_store
 from target_activecampaign.errors import ListError, SandboxError, SettingError
 from target_activecampaign.model.names import did_you_mean, exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from target_activecampaign.client import ContactList, Field, RateBudget
+    from target_activecampaign.client import ContactList, Field
     from target_activecampaign.config.settings import Settings
 
 
@@ -65,7 +65,7 @@ class Account:
         self._client_class = client_class
         self._only_asks = only_asks or settings.dry_run
         self._sandbox: EmbeddedSandbox | None = None
-        self._budget: RateBudget | None = None
+        self._budget: RateLimiter | None = None
         self._client: Client | None = None
         self._opening = False
         self.address = self.identity = ""
@@ -222,23 +222,19 @@ class Account:
             self._sandbox.close()
 
 
-def _budget(settings: Settings, url: str) -> RateBudget:
+def _budget(settings: Settings, url: str) -> RateLimiter:
     """The account's limits, for this process alone or shared with others."""
-    if not settings.rate_budget_url:
-        return Budget(
-            settings.requests_per_second,
-            settings.imports_per_minute,
-            settings.single_imports_per_minute,
-        )
     try:
-        return shared_budget(
-            settings.rate_budget_url,
-            url,
-            requests_per_second=settings.requests_per_second,
-            imports_per_minute=settings.imports_per_minute,
-            single_imports_per_minute=settings.single_imports_per_minute,
-            lease=max(120.0, 2 * settings.request_timeout),
-            max_retry_after=settings.max_retry_after,
-        )
+        store = open_store(settings.rate_budget_url, url) if settings.rate_budget_url else None
     except ValueError as error:
         raise SettingError(f"The setting 'rate_budget_url' can't be used: {error}") from None
+    limiter = RateLimiter(
+        settings.requests_per_second,
+        settings.imports_per_minute,
+        settings.single_imports_per_minute,
+        store=store,
+        lease=max(120.0, 2 * settings.request_timeout),
+        max_retry_after=settings.max_retry_after,
+    )
+    limiter.check()
+    return limiter

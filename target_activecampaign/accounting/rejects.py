@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -81,7 +80,7 @@ class RejectFiles:
         while True:
             try:
                 # The run's id is random, so that nobody can have put a link there before.
-                descriptor = private_files.create(path)
+                file = private_files.open_private(path)
                 break
             except FileExistsError:  # of another stream, perhaps one that differs in case alone
                 number += 1
@@ -89,8 +88,8 @@ class RejectFiles:
                     raise
                 path = self._folder / f"{name}-{number}-{self._run_id}.jsonl"
         self.paths[stream] = path
-        self._files[stream] = os.fdopen(descriptor, "wb")
-        return self._files[stream]
+        self._files[stream] = file
+        return file
 
 
 def _schema_line(stream: SourceStream) -> bytes:

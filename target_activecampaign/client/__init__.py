@@ -1,6 +1,6 @@
 """ActiveCampaign's API v3, as far as a loader of contacts needs it.
 
-The package stands alone: `Client` asks, `Budget` keeps the account's limits, the models are
+The package stands alone: `Client` asks, `RateLimiter` keeps the account's limits, the models are
 the answers, and every failure is an `ActiveCampaignError`::
 
     with Client("https://acct.api-us1.com", key) as client:
@@ -45,14 +45,12 @@ from target_activecampaign.client.models import (
     Membership,
     User,
 )
-from target_activecampaign.client.rate_limit.limiter import Budget, BudgetClosed, RateBudget
+from target_activecampaign.client.rate_limit.limiter import RateLimiter, RateLimiterClosed
 
 __all__ = [
     "Accepted",
     "ActiveCampaignError",
     "AuthenticationError",
-    "Budget",
-    "BudgetClosed",
     "CertificateRejected",
     "Client",
     "ClientClosed",
@@ -72,8 +70,9 @@ __all__ = [
     "OutcomeUnknown",
     "PaymentRequired",
     "PermissionDenied",
-    "RateBudget",
     "RateLimited",
+    "RateLimiter",
+    "RateLimiterClosed",
     "Redirected",
     "RequestRefused",
     "RequestTimeout",

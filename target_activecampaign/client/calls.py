@@ -18,7 +18,8 @@ from target_activecampaign.client import errors
 from target_activecampaign.client import responses as answers
 from target_activecampaign.client.address import parse_api_url
 from target_activecampaign.client.connection import Connection
-from target_activecampaign.client.rate_limit.limiter import MAX_RETRY_AFTER, Budget, BudgetClosed
+from target_activecampaign.client.rate_limit.limiter import RateLimiter, RateLimiterClosed
+from target_activecampaign.client.rate_limit.state import MAX_RETRY_AFTER
 from target_activecampaign.client.retries import Attempts
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from target_activecampaign.client.connection import Query
     from target_activecampaign.client.decoding import Page
-    from target_activecampaign.client.rate_limit.limiter import Kind, RateBudget
+    from target_activecampaign.client.rate_limit.state import Kind
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ class Caller:
         base_url: str,
         api_key: str,
         *,
-        budget: RateBudget | None = None,
+        budget: RateLimiter | None = None,
         timeout: float = 30.0,
         retry_seconds: float = 300.0,
         max_retry_after: float = MAX_RETRY_AFTER,
@@ -80,7 +81,7 @@ class Caller:
         self._connection = Connection(
             self.base_url, api_key, timeout=timeout, pool_size=pool_size, user_agent=user_agent
         )
-        self._budget: RateBudget = Budget() if budget is None else budget
+        self._budget: RateLimiter = RateLimiter() if budget is None else budget
         self._retry_seconds = retry_seconds
         self._max_retry_after = max_retry_after
         self._closed = threading.Event()
@@ -122,7 +123,7 @@ class Caller:
     @property
     def asked_pause(self) -> float:
         """Seconds that a call still waits because the server asked for it; 0 if none does."""
-        return max(0.0, self._asked_until - time.monotonic(), self._budget.held())
+        return max(0.0, self._asked_until - time.monotonic(), self._budget.hold_seconds)
 
     def server_time(self) -> float:
         """Tell ActiveCampaign's time now, which times in its answers are to be compared with.
@@ -263,9 +264,9 @@ class Caller:
         if self._closed.wait(pause):
             raise errors.ClientClosed(where)
         try:
-            with self._budget.slot(kind):
+            with self._budget.acquire(kind):
                 yield
-        except BudgetClosed:
+        except RateLimiterClosed:
             raise errors.ClientClosed(where) from None
 
     def _patience(self, error: errors.ActiveCampaignError) -> float:

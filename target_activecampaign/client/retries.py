@@ -14,12 +14,13 @@ from target_activecampaign.client.errors import (
     LimitReached,
     ServerError,
 )
-from target_activecampaign.client.rate_limit.limiter import MAX_RETRY_AFTER
+from target_activecampaign.client.rate_limit.state import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_activecampaign.client.rate_limit.limiter import Kind, RateBudget
+    from target_activecampaign.client.rate_limit.limiter import RateLimiter
+    from target_activecampaign.client.rate_limit.state import Kind
 
 
 _LONGEST_PAUSE = 30.0
@@ -38,7 +39,7 @@ class Attempts:
     """
 
     def __init__(
-        self, kind: Kind, budget: RateBudget, max_retry_after: float = MAX_RETRY_AFTER
+        self, kind: Kind, budget: RateLimiter, max_retry_after: float = MAX_RETRY_AFTER
     ) -> None:
         self.number = 0
         self._max_retry_after = max_retry_after
@@ -85,11 +86,11 @@ class Attempts:
 
     def _pause(self, error: ActiveCampaignError, asked: float | None) -> float:
         if isinstance(error, ImportRateLimited):
-            return self._budget.refused(self._kind, asked)
+            return self._budget.note_refusal(self._kind, asked)
         if isinstance(error, LimitReached):
-            return self._budget.refused("request", asked)
+            return self._budget.note_refusal("request", asked)
         if isinstance(error, ServerError) and error.status == 503:  # noqa: PLR2004
-            held = self._budget.refused("request", asked)
+            held = self._budget.note_refusal("request", asked)
             return asked or max(held, next(self._pauses))
         return asked or next(self._pauses)
 

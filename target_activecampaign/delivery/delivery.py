@@ -26,7 +26,7 @@ from target_activecampaign.client import (
     InvalidRequest,
     LimitReached,
 )
-from target_activecampaign.client.rate_limit.shared import BudgetUnavailable
+from target_activecampaign.client.rate_limit.limiter import BudgetUnavailable
 from target_activecampaign.delivery.batches import Batch, Entry
 from target_activecampaign.delivery.diagnosis import RejectionLookup
 from target_activecampaign.delivery.dispatcher import Dispatcher
@@ -102,7 +102,7 @@ def _told(error: Exception) -> str:
     if isinstance(error, _FORESEEN):
         return str(error)
     if isinstance(error, OSError):
-        return private_files.explained(error)
+        return private_files.explain(error)
     where = traceback_without_messages(error)
     return f"An unforeseen {type(error).__name__} ended the delivery:\n{where}"
 

@@ -64,7 +64,7 @@ def copy(url: str, identity: str, folder: Path) -> str:
     """
     path = folder / "ledger.db"
     copied = f"sqlite:///{path}"
-    os.close(private_files.create(path))
+    private_files.open_private(path).close()
     try:
         repeat(lambda: _copy(url, identity, path), place_of(url), lambda: _empty(path))
         _check(copied, place_of(url))

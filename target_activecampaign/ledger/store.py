@@ -181,7 +181,7 @@ class Store:
         """See that the ledger's file is a plain one and its owner's alone, and is a ledger."""
         if self._make:
             private_files.make_folder(path.parent)
-        mode = private_files.open_database(path, make=self._make)
+        mode = private_files.secure_database(path, make=self._make)
         if mode is not None:
             logger.warning(
                 "The ledger %s could be used by others on this machine (file mode %04o). Its mode "
@@ -383,7 +383,7 @@ def why_not(url: str, error: Exception, done: str) -> str:
 
 def _sqlite_reason(path: Path | None, text: str) -> str | None:
     """Return what SQLite's words for a failure mean, and the remedy; None for unknown words."""
-    full = path is not None and private_files.nearly_full(path)
+    full = path is not None and private_files.is_nearly_full(path)
     if "disk is full" in text or ("disk I/O" in text and full):
         return "the disk is full. Make room there, then run again."
     if "disk I/O" in text:
@@ -419,7 +419,7 @@ def check_file(path: Path) -> State:
         LedgerError: It is a file that never was a ledger.
         OSError: It can't be read.
     """
-    state = sqlite_files.look(path, forms.FILE)
+    state = sqlite_files.classify(path, forms.FILE)
     if state is State.ANOTHERS:
         raise _anothers(f"at {path}")
     if state is State.NO_DATABASE:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.accounting.samples import mask_text
 from target_activecampaign.client import ActiveCampaignError
-from target_activecampaign.client.rate_limit.shared import BudgetUnavailable
+from target_activecampaign.client.rate_limit.limiter import BudgetUnavailable
 from target_activecampaign.ledger import snapshot as copying
 from target_activecampaign.preview.changes import Changes, SampledSettlement
 from target_activecampaign.preview.client import PreviewClient

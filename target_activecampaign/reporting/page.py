@@ -74,7 +74,7 @@ def write(report: dict[str, Any], folder: str | Path, secrets: Iterable[str]) ->
         return _write(report, Path(folder), _environment(secrets))
     except Exception as error:  # noqa: BLE001 - the run is over, and its JSON file is written
         if isinstance(error, OSError):
-            why = private_files.explained(error)
+            why = private_files.explain(error)
         else:
             why = f"{type(error).__name__}."
         logger.warning("The report's page can't be written: %s The run is not affected.", why)

@@ -30,7 +30,7 @@ def publish(report: Report, settings: Settings) -> None:
         path = report.write(settings.report_path)
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have
         report.outcome = "failed"
-        why = private_files.explained(error) if isinstance(error, OSError) else type(error).__name__
+        why = private_files.explain(error) if isinstance(error, OSError) else type(error).__name__
         report.problem = report.problem or f"The report can't be written: {why}"
         logger.info("%s", report.line())
     else:

@@ -1,5 +1,5 @@
-"""Files for their owner alone, and SQLite files that may be damaged or another program's.
+"""Private files, SQLite files that may be damaged or another program's, and standard output.
 
-In: paths. Out: open files, and reasons why one can't be used.
+In: paths and texts. Out: open files, and reasons why one can't be used.
 It knows nothing of what the files hold.
 """

@@ -1,4 +1,4 @@
-"""Standard output: STATE and what commands print, and why it can't be written."""
+"""Standard output, for STATE and the output of commands."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from target_activecampaign.storage.private_files import reason
 
 
 class OutputError(Exception):
-    """Standard output can't be written; the text says why, as a clause."""
+    """Standard output can't be written; the text is the reason, a clause."""
 
 
 def write(text: str) -> None:
-    """Write a text to standard output, at once.
+    """Write a text to standard output, unbuffered.
 
     Raises:
-        OutputError: It is closed, or what it leads to can't be written.
+        OutputError: It is closed, or can't be written to.
     """
     if sys.stdout is None:
         raise OutputError("standard output is closed")
@@ -26,7 +26,7 @@ def write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except (OSError, ValueError) as error:
-        # At the process's end, Python would try again to write what is still held.
+        # Python would try again at exit to write what is still in the buffer.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         why = "whatever read it has closed it"
@@ -36,7 +36,7 @@ def write(text: str) -> None:
 
 
 def show(text: str, command: str) -> int:
-    """Print what a command was asked for; returns the exit code, 1 if it can't be printed."""
+    """Print a command's output; returns the exit code, 1 if it can't be printed."""
     try:
         write(f"{text}\n")
     except OutputError as error:

@@ -1,8 +1,7 @@
-"""Files and folders for their owner alone, and why one of them can't be written.
+"""Files and folders for their owner only, and the reasons why one can't be used.
 
-What holds data of people, or where it is, is made under a name that nobody can have taken before,
-or opened without following a link that someone else has put there. Whoever wants the files
-elsewhere links the folder: only the last part of a path must not be a link.
+Files with personal data are created under a new name, or opened without following a link that
+someone else may have put there. Folders may be links: only the last part of a path must not be one.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import shutil
 import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,12 +22,12 @@ FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
-# A pipe or a terminal must neither block nor take control.
+# A pipe must not block, and a terminal must not take control.
 _QUIET = _SAFE | os.O_NONBLOCK | os.O_NOCTTY
 _OTHERS = 0o077
-"""The rights of others on a file."""
+"""Permission bits of everybody but the owner."""
 _NEARLY_FULL = 64 * 1024
-"""Bytes that are left of a disk on which a write has just failed."""
+"""A disk with fewer free bytes is taken for full after a failed write."""
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -57,7 +56,7 @@ _REMEDIES = {
 
 
 class UnsafeFileError(OSError):
-    """A file that is not opened, as someone else may have put it there."""
+    """A file that was not opened because someone else may have put it there."""
 
 
 def reason(error: OSError) -> str:
@@ -72,7 +71,7 @@ def remedy(error: OSError) -> str:
     return _REMEDIES.get(error.errno or 0, "")
 
 
-def explained(error: OSError) -> str:
+def explain(error: OSError) -> str:
     """Return the file, the cause and the remedy, as sentences."""
     where = f"{os.fsdecode(error.filename)} can't be used: " if error.filename else ""
     why = reason(error)
@@ -82,7 +81,7 @@ def explained(error: OSError) -> str:
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Give an error the name of the file that is written: a full disk does not tell it."""
+    """Add a file's name to an error without one, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -91,8 +90,8 @@ def naming(path: str | Path) -> Iterator[None]:
         raise
 
 
-def nearly_full(path: Path) -> bool:
-    """Tell whether the disk of a file has next to no room left."""
+def is_nearly_full(path: Path) -> bool:
+    """Tell whether the disk of a file is full, or nearly so."""
     try:
         return shutil.disk_usage(path.parent).free < _NEARLY_FULL
     except OSError:
@@ -100,9 +99,7 @@ def nearly_full(path: Path) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it that are missing, for their owner alone.
-
-    Those that are there stay as they are.
+    """Make a folder and its missing parents, for their owner only; existing ones do not change.
 
     Raises:
         OSError: It can't be made.
@@ -116,27 +113,25 @@ def make_folder(path: Path) -> None:
         try:
             one.mkdir(FOLDER_MODE)
         except FileExistsError:
-            continue  # another process was quicker; what is no folder shows below
+            continue  # another process was faster; a file is found below
         if stat.S_IMODE(one.stat().st_mode) & 0o777 != FOLDER_MODE:
-            one.chmod(FOLDER_MODE)  # the umask had taken something from its owner
+            one.chmod(FOLDER_MODE)  # the umask took rights from the owner
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
 
 
-def create(path: Path) -> int:
-    """Make a file for its owner alone; returns its descriptor, for writing.
+def open_private(path: Path) -> BinaryIO:
+    """Create a file for its owner only, and open it for writing.
 
     Raises:
-        FileExistsError: There is something of that name, be it a link.
-        OSError: It can't be made.
+        FileExistsError: The name is taken, perhaps by a link.
+        OSError: It can't be created.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, FILE_MODE)
-    _set_mode(descriptor)
-    return descriptor
+    return os.fdopen(_create(path), "wb")
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a whole file for its owner alone; whoever reads it meanwhile sees the old one.
+    """Write a whole file for its owner only; a reader sees the old one until it is complete.
 
     A link of that name is replaced, not followed. A lone surrogate is written as its escape.
 
@@ -146,7 +141,7 @@ def replace(path: Path, text: str) -> None:
     new = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
     try:
         with naming(path):
-            with os.fdopen(create(new), "wb") as file:
+            with open_private(new) as file:
                 file.write(text.encode("utf-8", "backslashreplace"))
             new.replace(path)
     except BaseException as error:
@@ -157,21 +152,21 @@ def replace(path: Path, text: str) -> None:
         raise
 
 
-def open_database(path: Path, *, make: bool) -> int | None:
-    """See that a database's file is a plain one, and for its owner alone; make it if need be.
+def secure_database(path: Path, *, make: bool) -> int | None:
+    """Check that a database is a plain file, restrict it to its owner, and create it if missing.
 
-    SQLite opens files by name and follows links, so that this comes first.
+    It must be called before SQLite opens the file by its name, which follows links.
 
     Args:
         path: The file. SQLite gives its mode to the files that it keeps beside it.
-        make: Whether to make it when it is missing.
+        make: Whether to create it when it is missing.
 
     Returns:
-        The mode that let others use it until now; None if they could not.
+        The mode by which others could use it until now; None if they could not.
 
     Raises:
-        FileNotFoundError: It is missing, and was not to be made.
-        UnsafeFileError: It, or a file of SQLite's beside it, is a link, no plain file, or
+        FileNotFoundError: It is missing, and `make` is false.
+        UnsafeFileError: It, or one of SQLite's files beside it, is a link, not a plain file, or
             another user's.
         OSError: It can't be opened.
     """
@@ -184,16 +179,16 @@ def open_database(path: Path, *, make: bool) -> int | None:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise UnsafeFileError(errno.EINVAL, "it is no plain file", str(path))
-        # Nobody else can have put it there but root and whoever owns the folder.
+        # Only root and the owner of the folder can have put another user's file there.
         if found.st_uid not in {os.geteuid(), 0, path.parent.stat().st_uid}:
             raise UnsafeFileError(errno.ENOTSUP, "it belongs to another user", str(path))
         for ending in ("-wal", "-shm"):
             _tighten(Path(f"{path}{ending}"))
         if not found.st_mode & _OTHERS:
             return None
-        with suppress(PermissionError):  # it belongs to the owner of the folder
+        with suppress(PermissionError):  # the owner of the folder owns it
             os.fchmod(descriptor, FILE_MODE)
-        # There are file systems that have no modes: nothing is told of what can't be changed.
+        # Some file systems have no modes: what can't be changed is not reported.
         still = os.fstat(descriptor).st_mode & _OTHERS
         return None if still else stat.S_IMODE(found.st_mode)
     finally:
@@ -208,20 +203,20 @@ def _open_or_create(path: Path, *, make: bool) -> int:
             if not make:
                 raise
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFE, FILE_MODE)
+            return _create(path)
         except FileExistsError:
             if path.is_symlink():
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
-            continue  # another process was quicker
-        _set_mode(descriptor)
-        return descriptor
+            # else another process was faster
 
 
-def _set_mode(descriptor: int) -> None:
-    """See that its owner can use a new file, whatever the umask is."""
+def _create(path: Path) -> int:
+    """Create a file that its owner can read and write, whatever the umask is."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFE, FILE_MODE)
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != FILE_MODE:
         with suppress(PermissionError):  # a file system that has no modes
             os.fchmod(descriptor, FILE_MODE)
+    return descriptor
 
 
 def _tighten(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Tell a SQLite file of ours from damaged and foreign ones, and set a damaged one aside.
+"""Tell our SQLite files from damaged and foreign ones, and set damaged ones aside.
 
-A file is looked at before SQLite opens it: SQLite would finish what another program has left
-unfinished, and so change a file that is none of ours.
+A file is read before SQLite opens it: SQLite would complete another program's interrupted
+transaction, and so change a file that is not ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import re
 
 DAMAGED_TEXTS = ("malformed", "not a database", "encrypted", "unsupported file format")
-"""SQLite's words for a damaged file."""
+"""Texts of SQLite's errors that mean a damaged file."""
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
@@ -38,25 +38,25 @@ _PAUSE_SECONDS = 0.05
 
 
 class State(enum.Enum):
-    """The kinds of files that can stand where one of ours is to be."""
+    """The state of a file at the place of one of ours."""
 
     NEW = "empty, or a database without tables"
-    OURS = "ours; damage inside of it shows when it is read"
+    OURS = "ours; damage inside shows when it is read"
     DAMAGED = "ours, and damaged"
     ANOTHERS = "another program's database"
-    NO_DATABASE = "no SQLite database, and nothing says that it ever was one of ours"
+    NO_DATABASE = "not an SQLite database, and no sign that it ever was one of ours"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file that we make.
+    """A kind of our files.
 
     Attributes:
         application_id: The number in its header.
-        tables: Its tables.
-        unmarked: Sets of tables that files without the number had in earlier versions.
-        name: The name that only such a file has; empty if there is none.
-        content: What stands in such files and in no others, whatever page of them is lost.
+        tables: Names of its tables.
+        unmarked: Sets of tables by which files of earlier versions, without the number, are known.
+        name: A file name that only this kind has; empty if there is none.
+        content: Patterns that only such files contain, whatever page of them is lost.
     """
 
     application_id: int
@@ -66,8 +66,8 @@ class Kind:
     content: tuple[re.Pattern[bytes], ...] = field(default=())
 
 
-def look(path: Path, kind: Kind) -> State:
-    """Tell what a file is; it is only read.
+def classify(path: Path, kind: Kind) -> State:
+    """Return the state of a file, which is only read.
 
     Raises:
         OSError: It can't be read.
@@ -84,21 +84,21 @@ def look(path: Path, kind: Kind) -> State:
     try:
         found = _contents(path)
     except sqlite3.OperationalError:
-        return State.OURS  # someone works with it: whoever opens it is told so, and changes nothing
+        return State.OURS  # locked: opening it will tell, and change nothing
     if found is None:
         return State.DAMAGED if _was_ours(path, kind) else State.ANOTHERS
     number, tables = found
-    if number == kind.application_id:  # as its log has it
+    if number == kind.application_id:  # in its log only
         return State.OURS
     if any(old <= tables for old in kind.unmarked):
         return State.OURS
-    if kind.tables <= tables:  # but its number is lost
+    if kind.tables <= tables:  # only its number is lost
         return State.DAMAGED
     return State.ANOTHERS if tables else State.NEW
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file and what SQLite keeps beside it; returns its new name.
+    """Rename a damaged file and SQLite's files beside it; returns its new name.
 
     Raises:
         OSError: It can't be renamed.
@@ -116,8 +116,8 @@ def set_aside(path: Path) -> Path:
 
 
 def reason(path: Path, text: str) -> str:
-    """Return what SQLite's words for a failure mean, as a clause; the words where that is open."""
-    if "full" in text or ("I/O" in text and private_files.nearly_full(path)):
+    """Return the meaning of an SQLite error as a clause; its own text if unknown."""
+    if "full" in text or ("I/O" in text and private_files.is_nearly_full(path)):
         return "the disk is full; make room there"
     if "readonly" in text:
         return "this user may not write to it or to its folder"
@@ -125,7 +125,7 @@ def reason(path: Path, text: str) -> str:
 
 
 def file_number(path: Path) -> int | None:
-    """Return the file's inode, which a new file of that name does not have; None without a file."""
+    """Return the inode, by which a file differs from its replacement; None if it is missing."""
     try:
         return path.stat().st_ino
     except FileNotFoundError:
@@ -133,7 +133,7 @@ def file_number(path: Path) -> int | None:
 
 
 def _is_header(head: bytes) -> bool:
-    """Tell whether a file begins with a header that SQLite can have written."""
+    """Tell whether SQLite can have written a header."""
     return (
         len(head) == _HEADER_BYTES
         and head.startswith(_MAGIC)
@@ -146,12 +146,12 @@ def _is_header(head: bytes) -> bool:
 
 
 def _contents(path: Path) -> tuple[int, set[str]] | None:
-    """The number and the tables of a database; None if it can't be read.
+    """Return the number and the tables of a database; None if it can't be read.
 
     Raises:
         sqlite3.OperationalError: Another process has it locked.
     """
-    # Without a log nothing else can be in the file, and SQLite is kept from making one.
+    # A file without a log is complete; `immutable` keeps SQLite from making one.
     how = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
     for _ in range(_LOOKS):
         try:
@@ -163,7 +163,7 @@ def _contents(path: Path) -> tuple[int, set[str]] | None:
         except sqlite3.Error as error:  # noqa: PERF203 - of five at most
             if "locked" in str(error):
                 raise
-            time.sleep(_PAUSE_SECONDS)  # another process may just be making it
+            time.sleep(_PAUSE_SECONDS)  # another process may be creating it now
     return None
 
 
@@ -178,5 +178,5 @@ def _was_ours(path: Path, kind: Kind) -> bool:
         if file.is_file():
             with file.open("rb") as opened:
                 content += opened.read(_SEARCHED_BYTES)
-    # A text that only speaks of ours, such as a log, has no null byte.
+    # A text that only mentions ours, such as a log, has no null byte.
     return b"\0" in content and any(pattern.search(content) for pattern in kind.content)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_activecampaign.client import (
-    Budget,
     Client,
     Field,
     FieldValue,
     InvalidRequest,
     MalformedAnswer,
     NotFound,
+    RateLimiter,
     ServerError,
 )
 from tests.support.api_stub import ApiStub, Reply, client_of
@@ -37,7 +37,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def client(sandbox: SandboxServer) -> Iterator[Client]:
-    with Client(sandbox.url, sandbox.api_key, budget=Budget(None, None, None)) as client:
+    with Client(sandbox.url, sandbox.api_key, budget=RateLimiter(None, None, None)) as client:
         yield client
 
 
@@ -255,7 +255,7 @@ def test_they_are_read_whole_from_a_server_whose_pages_are_shorter(
     sandbox = start_sandbox(page_cap=20)
     people = ({"email": f"person{n}@example.com", "fields": {"TIER": "gold"}} for n in range(50))
     sandbox.prepare(*people)
-    with Client(sandbox.url, sandbox.api_key, budget=Budget(None, None, None)) as client:
+    with Client(sandbox.url, sandbox.api_key, budget=RateLimiter(None, None, None)) as client:
         (tier,) = (one.id for one in client.fields() if one.tag == "TIER")
         assert len(list(client.field_values(tier))) == 50
 

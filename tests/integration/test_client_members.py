@@ -11,11 +11,11 @@ import pytest
 from target_activecampaign.client import (
     ActiveCampaignError,
     AuthenticationError,
-    Budget,
     Client,
     MalformedAnswer,
     Membership,
     NotFound,
+    RateLimiter,
 )
 from tests.support.api_stub import ApiStub, Reply, client_of
 
@@ -38,7 +38,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def client(sandbox: SandboxServer) -> Iterator[Client]:
-    with Client(sandbox.url, sandbox.api_key, budget=Budget(None, None, None)) as client:
+    with Client(sandbox.url, sandbox.api_key, budget=RateLimiter(None, None, None)) as client:
         yield client
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_activecampaign.client import Budget, Client
+from target_activecampaign.client import Client, RateLimiter
 from target_activecampaign.sync.existing_values import StoredValues
 from tests.support import target_runner
 from tests.support.api_stub import ApiStub, Reply, client_of
@@ -30,7 +30,7 @@ ADA, BEN, EVE = "ada@example.com", "ben@example.com", "eve@example.com"
 
 @pytest.fixture
 def client(sandbox: SandboxServer) -> Iterator[Client]:
-    with Client(sandbox.url, sandbox.api_key, budget=Budget(None, None, None)) as client:
+    with Client(sandbox.url, sandbox.api_key, budget=RateLimiter(None, None, None)) as client:
         yield client
 
 

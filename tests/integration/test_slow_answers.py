@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_activecampaign.client import Client, MalformedAnswer, RequestTimeout
-from target_activecampaign.client.rate_limit.limiter import Budget
+from target_activecampaign.client.rate_limit.limiter import RateLimiter
 from tests.support.api_stub import ApiStub, Reply, client_of
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
 from tests.support.odd_server import ENDLESS, ODD, OddServer, at_once, hang, whole
@@ -38,7 +38,7 @@ def odd(sandbox: SandboxServer) -> Iterator[OddServer]:
 
 
 def _ask(server: OddServer, **options: Any) -> list[Any]:
-    how = {"timeout": 0.4, "budget": Budget(None, None, None), "retry_seconds": 0, **options}
+    how = {"timeout": 0.4, "budget": RateLimiter(None, None, None), "retry_seconds": 0, **options}
     with Client(server.url, "key", **how) as client:
         return list(client.lists())
 

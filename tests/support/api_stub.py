@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from target_activecampaign.client import Budget, Client
+from target_activecampaign.client import Client, RateLimiter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,4 +170,6 @@ class ApiStub:
 
 def client_of(stub: ApiStub, **options: Any) -> Client:
     """A client that is held up by nothing but the stub's answers."""
-    return Client(stub.url, KEY, **{"timeout": 0.5, "budget": Budget(None, None, None), **options})
+    return Client(
+        stub.url, KEY, **{"timeout": 0.5, "budget": RateLimiter(None, None, None), **options}
+    )

@@ -10,7 +10,7 @@ from target_activecampaign.client import ActiveCampaignError
 from target_activecampaign.errors import TargetError, report_errors
 
 INTERNAL = {
-    "BudgetClosed": "an order to stop, which the client turns into ClientClosed",
+    "RateLimiterClosed": "an order to stop, which the client turns into ClientClosed",
     "ConfigFileError": "the command makes a usage error of it",
     "DroppedError": "an outcome of a value",
     "OutputError": "a clause; who prints makes a sentence of it",

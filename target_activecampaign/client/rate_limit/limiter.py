@@ -1,140 +1,97 @@
-"""How many requests the account still allows.
+"""The rate limiter: threads wait here for a slot, whose budget lies in a store.
 
-ActiveCampaign counts three things [doc]: 5 requests a second, 100 imports of several contacts
-a minute, 20 imports of one contact a minute. How its windows lie (fixed, sliding) is not
-documented, so a `Budget` sees to it that no window of that length, wherever it lies, ever
-holds more.
+    Client(url, key, budget=RateLimiter(5, 100, 20, store=open_store("redis://cache/0", url)))
 
-When does a request count? The server saw it at some moment between sending and answer. If a
-slot only becomes free a full window after the *answer*, any later request arrives a full
-window after this one did, and the limit can't be broken: that is the rule for imports, where
-a breach costs a minute of standing still and a second of answer time costs next to nothing.
-For the requests a second it would cost dearly: at 200 ms an answer, 5 in 1.2 s. Most of an
-answer's time is the server's work, though, not the way there. So a request counts as seen
-with its answer, but no later than `ARRIVAL` after it was sent: with fast answers the rule is
-as strict as that of imports, with slow ones it costs a quarter at most: 3.8 requests a
-second, which is still enough for 100 imports a minute and the questions about them. Should the
-server refuse all the same (a slow connection can overtake the estimate), one retry a second
-later is all it costs, and the estimate grows with each refusal.
+`state` holds the algorithm, and each store has a module: memory, for the threads of one process;
+SQL and Redis, for several processes. The limiter asks, waits, and handles a store that fails.
+
+Sharing is fair by chance: a process without a slot asks again when one may be free, after a random
+delay. A process that took one pauses before it asks for the next, so that others come first.
+
+If the store fails, nothing is sent: requests wait and ask again, with growing pauses, for
+`patience` seconds, then raise `BudgetUnavailable`. A slot that could not be given back expires as
+a dead process's does. If the store has lost its data, one window passes before the first request.
+
+Why not a library such as pyrate-limiter (4.3)? It counts a request when its slot is taken. It knows
+neither the answer that the request should be counted from nor holders that died. A refusal can't
+be shared, its Redis bucket goes by each machine's own clock, and `close` can't end its waits.
 """
 
 from __future__ import annotations
 
+import logging
 import math
+import random
+import secrets
 import threading
 import time
-from collections import Counter, deque
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections import Counter
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from target_activecampaign.client.rate_limit.state import (
+    COUNTS_FOR,
+    MAX_RETRY_AFTER,
+    BudgetState,
+    Limits,
+    StoreFailure,
+)
+from target_activecampaign.client.rate_limit.stores import MemoryStore
+from target_activecampaign.errors import TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
+
+    from target_activecampaign.client.rate_limit.state import Document, Kind, Store
+
+T = TypeVar("T")
+
+logger = logging.getLogger("target_activecampaign.client")
+
+_IMPORTS: tuple[Kind, ...] = ("import", "single_import")
+
+_LONGEST_PAUSE = 2.0
+
+_START_SECONDS = 30.0
+"""Seconds for which `check` waits for a store that may be restarting."""
+
+_LONGEST_COURTESY = 0.05
+"""Longest pause in seconds that a process makes for others."""
 
 
-Kind = Literal["request", "import", "single_import"]
-
-ARRIVAL = 0.3
-"""Seconds after sending in which a request is taken to reach the server, to begin with."""
-
-RULES: dict[Kind, tuple[Kind, ...]] = {
-    "request": ("request",),
-    "import": ("request", "import"),
-    "single_import": ("request", "single_import"),
-}
-"""The limits that each kind of request counts for."""
-
-IMPORT_KINDS: tuple[Kind, ...] = ("import", "single_import")
-
-_REMEMBERED = 100
-
-_CLOCK_DRIFT = 1.001
-"""Windows are this much longer than the server's, whose clock may run faster than ours."""
+class RateLimiterClosed(Exception):  # noqa: N818 - an order to stop, not a fault
+    """The limiter was closed: there are no more slots."""
 
 
-class BudgetClosed(Exception):  # noqa: N818 - an order to stop, not a fault
-    """The budget was closed: there are no more slots."""
+class BudgetUnavailable(TargetError):  # noqa: N818 - like RateLimiterClosed
+    """The store of the shared budget can't be used; the text gives the cause and the remedy."""
+
+    def __init__(self, place: str, reason: StoreFailure) -> None:
+        super().__init__(
+            f"The rate budget can't be shared through {place}: {reason}. Check rate_budget_url and "
+            "whether that place can be reached from here. Without rate_budget_url each process "
+            "keeps the account's limits on its own."
+        )
 
 
-class RateBudget(Protocol):
-    """What a client needs of a budget; one shared by several processes fits as well."""
+class RateLimiter:
+    """An account's rate limits, kept by the threads of this process and all who share its store.
 
-    def slot(self, kind: Kind) -> AbstractContextManager[None]:
-        """Wait for a slot, and hold it until the answer has come."""
-
-    def refused(self, kind: Kind, retry_after: float | None) -> float:
-        """Note that the server refused; return the seconds nobody of that kind may send."""
-
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """Take in what an answer's headers say about the limits."""
-
-    def held(self) -> float:
-        """Return the seconds that someone has to wait because the server refused; 0 for nobody."""
-
-    def close(self) -> None:
-        """Wake all who wait, with `BudgetClosed`."""
-
-
-@dataclass(slots=True, eq=False)
-class _Slot:
-    sent: float
-    answered: float = math.inf
-
-
-class _Window:
-    """One rule: at most so many in so many seconds. Not thread-safe; `Budget` locks."""
-
-    def __init__(self, limit: float, seconds: float, arrival: float) -> None:
-        self.limit = limit
-        self.seconds = seconds
-        self._arrival = arrival
-        self._slots: list[_Slot] = []
-        self._last_sent: deque[float] = deque(maxlen=_REMEMBERED)
-
-    def wait(self, now: float) -> float:
-        """Seconds until a slot is free: 0 if now, inf if only an answer can free one."""
-        self._slots = [slot for slot in self._slots if self._free_at(slot) > now]
-        if len(self._slots) < self.limit:
-            return 0.0
-        surplus = len(self._slots) - int(self.limit)
-        return sorted(map(self._free_at, self._slots))[surplus] - now
-
-    def take(self, now: float) -> _Slot:
-        """Take a slot, which has to be given back by setting its `answered`."""
-        slot = _Slot(now)
-        self._last_sent.append(now)
-        if not math.isinf(self.limit):
-            self._slots.append(slot)
-        return slot
-
-    def used_up(self, now: float) -> bool:
-        """Whether our own requests may be why the server has none left.
-
-        Two windows are looked at, as the answer that says so may be a while under way.
-        """
-        recent = sum(sent > now - 2 * self.seconds for sent in self._last_sent)
-        return recent >= min(self.limit, _REMEMBERED)
-
-    def expect_late_arrival(self) -> None:
-        """Take it that requests reach the server later than thought, a window at most."""
-        if self._arrival < self.seconds:
-            self._arrival = min(self._arrival * 2, self.seconds)
-
-    def _free_at(self, slot: _Slot) -> float:
-        return min(slot.answered, slot.sent + self._arrival) + self.seconds
-
-
-class Budget:
-    """The account's limits, kept by all threads of one process.
+    Processes that share a store should have the same limits. If they do not, each keeps its own,
+    counting the others' requests.
 
     Args:
-        requests_per_second: Requests of any kind a second. None or 0: as many as one likes;
+        requests_per_second: Requests of any kind a second. None or 0: no limit, and no cost;
             likewise for the next two.
         imports_per_minute: Imports of several contacts a minute.
         single_imports_per_minute: Imports of one contact a minute.
+        store: The place of the budget, as `open_store` opens it; None for this process's memory.
         minute: Seconds in a minute; tests have less time.
-        clock: Gives the time in seconds, never going back.
+        lease: Seconds after which an import's slot is taken back from a process that may have
+            died with it: more than the client's timeout, so that the import has arrived.
+        patience: Seconds for which requests wait for a store that fails.
+        max_retry_after: Longest wait in seconds that a server may ask for. Longer holds are
+            neither kept in the store nor accepted from it.
     """
 
     def __init__(
@@ -142,54 +99,86 @@ class Budget:
         requests_per_second: float | None = 5.0,
         imports_per_minute: float | None = 100,
         single_imports_per_minute: float | None = 20,
+        *,
+        store: Store | None = None,
         minute: float = 60.0,
-        clock: Callable[[], float] = time.monotonic,
+        lease: float = 120.0,
+        patience: float = 60.0,
+        max_retry_after: float = MAX_RETRY_AFTER,
     ) -> None:
-        self._clock = clock
+        self._store = store or MemoryStore()
+        self._limits = limits = Limits(
+            requests_per_second,
+            imports_per_minute,
+            single_imports_per_minute,
+            minute=minute,
+            lease=lease,
+            max_retry_after=max_retry_after,
+            is_shared=self._store.is_shared,
+        )
+        self._patience = patience
+        # Seconds to let pass for other processes after a slot; kinds without limits have none.
+        longest = _LONGEST_COURTESY if self._store.is_shared else 0.0
+        pauses = {name: rule.seconds / rule.limit / 10 for name, rule in limits.rules.items()}
+        self._courtesy: dict[Kind, float] = {
+            kind: min(longest, *(pauses[name] for name in names))
+            for kind, names in limits.rules_of.items()
+            if names
+        }
         self._changed = threading.Condition()
         self._closed = False
+        self._users = 0
         self._waiting: Counter[Kind] = Counter()
+        # All on `time.monotonic`; the store's clock is its own.
         self._held_until: dict[Kind, float] = {}
-        self._default_hold = default_holds(minute)
-        self._windows: dict[Kind, _Window] = {
-            "request": _window(requests_per_second, 1.0, ARRIVAL),
-            "import": _window(imports_per_minute, minute),
-            "single_import": _window(single_imports_per_minute, minute),
-        }
+        self._next_ask: dict[Kind, float] = {}
+        self._own_rule_until: dict[Kind, float] = {}
+        self._known_limit = 0
+        self._known_origin: str | None = None
+        self._failing_since: float | None = None
+        self._failures = 0
+        self._down_until = 0.0
 
     @contextmanager
-    def slot(self, kind: Kind) -> Iterator[None]:
+    def acquire(self, kind: Kind) -> Iterator[None]:
         """Wait until a request of this kind may be sent, and hold its slot meanwhile.
 
-        Imports go before other requests when both wait for the same second.
+        Imports of this process go before its other requests when both wait for the same second.
 
         Args:
             kind: ``import`` (several contacts), ``single_import`` (one) or ``request``
                 (anything else). An import counts as a request, too.
 
         Raises:
-            BudgetClosed: The budget was closed before the slot was there.
+            RateLimiterClosed: The limiter was closed before there was a slot.
+            BudgetUnavailable: The store failed for `patience` seconds.
         """
-        slots = self._take(kind)
+        slot = self._take(kind)
+        sent = time.monotonic()
         try:
             yield
         finally:
+            took = time.monotonic() - sent
             with self._changed:
-                for slot in slots:
-                    slot.answered = self._clock()
-                self._changed.notify_all()
+                if kind in self._courtesy:
+                    self._tell(lambda state: state.give_back(kind, slot, took))
+                self._users -= 1
+                self._close_store_if_unused()
 
-    def wait(self, kind: Kind) -> float:
-        """Seconds until a slot of this kind is free, as things stand.
+    def seconds_until_free(self, kind: Kind) -> float:
+        """Return the seconds until a slot of this kind may be free: 0 if one is.
 
-        Returns:
-            0 if one is free now, infinity if that takes an answer to a request under way.
+        It is infinite if only an answer to this process can free one.
+
+        Raises:
+            StoreFailure: The store failed.
         """
-        with self._changed:
-            return self._wait(kind)
+        held_until = max(self._held_until.get(rule, 0.0) for rule in COUNTS_FOR[kind])
+        wait = self._update(lambda state: state.seconds_until_free(kind))
+        return max(wait, held_until - time.monotonic())
 
-    def refused(self, kind: Kind, retry_after: float | None) -> float:
-        """Note that the server refused: nobody of that kind gets a slot for a while.
+    def note_refusal(self, kind: Kind, retry_after: float | None) -> float:
+        """Note that the server refused: nobody gets a slot of that kind for a while.
 
         Args:
             kind: The limit that was met; ``request`` holds everything.
@@ -197,120 +186,204 @@ class Budget:
                 API's answer says [doc], and a second for requests.
 
         Returns:
-            The seconds the kind is held.
+            The seconds for which the kind is held.
         """
-        seconds = self._default_hold[kind] if retry_after is None else retry_after
-        with self._changed:
-            now = self._clock()
-            held_until = self._held_until.get(kind, now)
-            if held_until <= now:  # several refusals of the same moment are one
-                self._windows[kind].expect_late_arrival()
-            self._held_until[kind] = max(held_until, now + seconds)
+        seconds = self._limits.default_hold[kind] if retry_after is None else retry_after
+        seconds = min(seconds, self._limits.longest_hold)
+        until = time.monotonic() + seconds
+        with self._changed:  # noted here as well, should the kind be unlimited or the store fail
+            self._held_until[kind] = max(self._held_until.get(kind, until), until)
+        if self._limits.rules:
+            self._tell(lambda state: state.note_refusal(kind, seconds))
         return seconds
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Take in ``RateLimit-Limit`` and ``RateLimit-Remaining`` [doc] of an answer.
+        """Note ``RateLimit-Limit`` and ``RateLimit-Remaining`` [doc] of an answer.
 
-        A limit lower than ours is kept from now on. "None remain" is news only if we can't
-        have used them up ourselves: then others work on the account, and everybody waits for
-        the next second instead of being refused.
+        The store is asked only if they may be news. All keep a lower limit for an hour. If none
+        remain, all wait for the next second, unless they may have used it up themselves.
         """
-        limit, remaining = limit_and_remaining(headers)
-        with self._changed:
-            window, now = self._windows["request"], self._clock()
-            if math.isinf(window.limit):  # somebody decided that there is no limit
-                return
-            if limit:
-                window.limit = min(window.limit, limit)
-            if remaining == 0 and not window.used_up(now):
-                self._held_until["request"] = max(
-                    self._held_until.get("request", now), now + window.seconds
-                )
+        if "request" not in self._limits.rules:
+            return
+        limit = _whole_number(headers.get("RateLimit-Limit"))
+        remaining = _whole_number(headers.get("RateLimit-Remaining"))
+        if remaining == 0 or (limit and limit < self._known_limit):
+            self._tell(lambda state: state.learn(limit, remaining))
 
-    def held(self) -> float:
-        """Return the seconds that someone has to wait because the server refused; 0 for nobody."""
-        with self._changed:
-            return longest_hold(self._waiting, self._held_until, self._clock())
+    @property
+    def hold_seconds(self) -> float:
+        """Longest time that anybody waits because the server refused; 0 if nobody does."""
+        # Without the lock, which is held while the store is asked.
+        waiting, held_until, now = self._waiting.copy(), self._held_until.copy(), time.monotonic()
+        rules = {rule for kind, count in waiting.items() if count for rule in COUNTS_FOR[kind]}
+        return max([0.0, *(held_until.get(rule, now) - now for rule in rules)])
 
     def close(self) -> None:
-        """Give no more slots: whoever waits, or asks later, gets `BudgetClosed`."""
+        """Give no more slots: all who wait, or ask later, get `RateLimiterClosed`.
+
+        Slots in use are given back as usual. It takes as long as the store's current request:
+        seconds at most.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+            self._close_store_if_unused()
 
-    def _take(self, kind: Kind) -> list[_Slot]:
+    def check(self) -> None:
+        """Read and write in the store once; one that is restarting gets some time for it.
+
+        Raises:
+            BudgetUnavailable: It failed, and the limiter is closed.
+        """
+        deadline = time.monotonic() + min(_START_SECONDS, self._patience)
+        while True:
+            try:
+                self._update(lambda _: None)
+            except StoreFailure as failure:
+                if not failure.may_pass or time.monotonic() >= deadline:
+                    self.close()
+                    raise BudgetUnavailable(self._store.place, failure) from None
+            else:
+                return
+            time.sleep(max(0.0, self._down_until - time.monotonic()))
+
+    def _close_store_if_unused(self) -> None:
+        if self._closed and not self._users:
+            self._store.close()
+
+    def _take(self, kind: Kind) -> str:
+        """Wait for a slot, and return its name; the caller then counts as a user of the store."""
+        slot = secrets.token_hex(6)
         with self._changed:
+            self._users += 1
             self._waiting[kind] += 1
             try:
                 while True:
-                    if self._closed:
-                        raise BudgetClosed
-                    seconds = self._wait(kind)
-                    if seconds <= 0:
-                        if not (kind == "request" and self._import_goes_first()):
-                            break
-                        seconds = math.inf  # the import tells when it has taken its slot
-                    self._changed.wait(None if math.isinf(seconds) else seconds)
-                now = self._clock()
-                return [self._windows[rule].take(now) for rule in RULES[kind]]
+                    pause = self._pause(kind)
+                    if pause > 0:
+                        self._changed.wait(None if pause == math.inf else pause)
+                    elif self._import_goes_first(kind):
+                        self._changed.wait()  # the import notifies when it has asked
+                    elif kind not in self._courtesy or self._ask(kind, slot):
+                        return slot
+            except BaseException:
+                self._users -= 1
+                self._close_store_if_unused()
+                raise
             finally:
                 self._waiting[kind] -= 1
                 self._changed.notify_all()
 
-    def _wait(self, kind: Kind) -> float:
-        now = self._clock()
-        return max(
-            0.0,
-            *(self._windows[rule].wait(now) for rule in RULES[kind]),
-            *(self._held_until.get(rule, now) - now for rule in RULES[kind]),
+    def _pause(self, kind: Kind) -> float:
+        """Return the seconds until it makes sense to ask for a slot.
+
+        Raises:
+            RateLimiterClosed: The limiter was closed.
+        """
+        if self._closed:
+            raise RateLimiterClosed
+        held_until = (self._held_until.get(rule, 0.0) for rule in COUNTS_FOR[kind])
+        return max(*held_until, self._next_ask.get(kind, 0.0)) - time.monotonic()
+
+    def _import_goes_first(self, kind: Kind) -> bool:
+        """Tell whether an import waits, and only for what this request waits for, too."""
+        if kind != "request" or kind not in self._limits.rules:
+            return False
+        now = time.monotonic()
+        return any(
+            self._waiting[other]
+            and max(self._held_until.get(other, 0.0), self._own_rule_until.get(other, 0.0)) <= now
+            for other in _IMPORTS
         )
 
-    def _import_goes_first(self) -> bool:
-        return any(self._waiting[kind] and self._wait(kind) <= 0 for kind in IMPORT_KINDS)
+    def _ask(self, kind: Kind, slot: str) -> bool:
+        """Ask for a slot once, and set the time when this process asks next.
 
+        Raises:
+            BudgetUnavailable: The store has failed for too long.
+        """
+        try:
+            wait, own_wait, holds = self._update(
+                lambda state: (
+                    state.take(kind, slot),
+                    state.seconds_until_allowed(kind),
+                    state.holds(),
+                )
+            )
+        except StoreFailure as failure:
+            failing_since = self._failing_since or 0.0
+            if time.monotonic() - failing_since >= self._patience:
+                raise BudgetUnavailable(self._store.place, failure) from None
+            self._next_ask = dict.fromkeys(self._courtesy, self._down_until)
+            is_taken = False
+        else:
+            courtesy = self._courtesy[kind]
+            pause = wait + random.uniform(0, courtesy) if wait > 0 else courtesy  # noqa: S311
+            now = time.monotonic()
+            for name, seconds in holds.items():
+                self._held_until[name] = max(self._held_until.get(name, now), now + seconds)
+            self._next_ask[kind], self._own_rule_until[kind] = now + pause, now + own_wait
+            is_taken = wait <= 0
+        self._changed.notify_all()
+        return is_taken
 
-def _window(limit: float | None, seconds: float, arrival: float = math.inf) -> _Window:
-    return _Window(*whole_window(limit, seconds), arrival)
+    def _tell(self, change: Callable[[BudgetState], None]) -> None:
+        """Pass on news that may get lost: time makes up for it."""
+        with self._changed:
+            is_unused = self._closed and not self._users
+            if not is_unused and time.monotonic() >= self._down_until:
+                with suppress(StoreFailure):
+                    self._update(change)
+            if not self._store.is_shared:  # waits in memory are exact, so all have to be new
+                self._next_ask.clear()
+                self._own_rule_until.clear()
+                self._changed.notify_all()
 
+    def _update(self, change: Callable[[BudgetState], T]) -> T:
+        """Change the budget in the store.
 
-def whole_window(limit: float | None, seconds: float) -> tuple[float, float]:
-    """Make a limit of a rate: 2.5 a second becomes 2 in 0.8 seconds, and a little longer.
+        Raises:
+            StoreFailure: The store failed.
+        """
 
-    Returns:
-        How many in how many seconds; infinitely many where there is no limit (None or 0).
-    """
-    if not limit:
-        return math.inf, seconds
-    whole = max(1, math.floor(limit))
-    return whole, seconds * whole / limit * _CLOCK_DRIFT
+        def change_document(
+            document: Document | None, now: float
+        ) -> tuple[Document | None, tuple[BudgetState, T]]:
+            state = BudgetState(document, now, self._limits)
+            if self._known_origin not in {None, state.origin}:
+                state.hold_one_window()
+            result = change(state)
+            return state.changed_document(), (state, result)
 
+        with self._changed:
+            try:
+                state, result = self._store.update(change_document)
+            except StoreFailure as failure:
+                self._note_failure(failure)
+                raise
+            if self._failing_since is not None:
+                self._failing_since, self._failures = None, 0
+                logger.warning("Rate budget: %s is back.", self._store.place)
+            self._known_origin = state.origin
+            if "request" in self._limits.rules:
+                self._known_limit = state.limit("request")
+            return result
 
-def longest_hold(
-    waiting: Mapping[Kind, int], held_until: Mapping[Kind, float], now: float
-) -> float:
-    """Return the longest that anyone who waits has to wait for the end of a hold."""
-    rules = {rule for kind, count in waiting.items() if count for rule in RULES[kind]}
-    return max([0.0, *(held_until.get(rule, now) - now for rule in rules)])
-
-
-def default_holds(minute: float) -> dict[Kind, float]:
-    """Seconds nobody sends after a refusal that names none: the length of its window."""
-    return {"request": 1.0, "import": minute, "single_import": minute}
-
-
-def limit_and_remaining(headers: Mapping[str, str]) -> tuple[int | None, int | None]:
-    """Read ``RateLimit-Limit`` and ``RateLimit-Remaining``; None for what is not there."""
-    return (
-        _whole_number(headers.get("RateLimit-Limit")),
-        _whole_number(headers.get("RateLimit-Remaining")),
-    )
+    def _note_failure(self, failure: StoreFailure) -> None:
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+            logger.warning(
+                "Rate budget: %s can't be reached (%s); requests wait for it.",
+                self._store.place,
+                failure,
+            )
+        pause = min(_LONGEST_PAUSE, 0.1 * 2 ** min(self._failures, 10))
+        self._failures += 1
+        self._down_until = now + pause * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
 def _whole_number(text: str | None) -> int | None:
     digits = (text or "").strip()
-    # More digits than these are no limit of anybody's, and `int` refuses more than 4,300.
+    # More digits than these are nobody's limit, and `int` refuses more than 4,300.
     return int(digits) if len(digits) <= 9 and digits.isascii() and digits.isdigit() else None  # noqa: PLR2004
-
-
-MAX_RETRY_AFTER = 300.0
-"""Seconds to wait at most because a server asks for it, unless the client is told otherwise."""

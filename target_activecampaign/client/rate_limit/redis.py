@@ -1,7 +1,7 @@
-"""The shared budget's document as a key in Redis, on Redis's own clock.
+"""The document as a key in Redis, on Redis's own clock.
 
-A script replaces the document only if it is still the one that was read; else all is done
-again. So nothing is ever locked, and what the limits mean stands in one place, in Python.
+A script replaces the document only if it is still the one that was read; else the change is made
+again. So nothing is ever locked, and the algorithm stays in Python.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from target_activecampaign.client.rate_limit.state import StoreFailure
+from target_activecampaign.client.rate_limit.state import StoreFailure, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from target_activecampaign.client.rate_limit.state import Document
 
 T = TypeVar("T")
 
@@ -37,13 +39,14 @@ class RedisStore:
 
     Args:
         url: ``redis://`` or, with TLS, ``rediss://``, as redis-py takes it.
-        account: Whose budget it is.
+        account: The account's API address.
 
     Raises:
-        ValueError: redis-py can't read the URL; the message does not repeat it.
+        ValueError: redis-py can't parse the URL; the message does not repeat it.
     """
 
     place = "the Redis server"
+    is_shared = True
 
     def __init__(self, url: str, account: str) -> None:
         self._key = f"target-activecampaign:rate-budget:{account}"
@@ -59,18 +62,20 @@ class RedisStore:
             self._redis.connection_pool.make_connection()  # reads the URL's options
         except (TypeError, ValueError):
             raise ValueError(
-                "rate_budget_url is no URL of a Redis server: "
+                "rate_budget_url is not a valid Redis URL: "
                 "use redis://user:password@host:6379/0, or rediss:// with TLS."
             ) from None
         self._replace = self._redis.register_script(_REPLACE)
 
-    def update(self, change: Callable[[bytes | None, float], tuple[bytes | None, T]]) -> T:
-        """Do as `Store.update` says, again and again until nobody came in between."""
+    def update(self, change: Callable[[Document | None, float], tuple[Document | None, T]]) -> T:
+        """Do as `Store.update` says, again until no other process came in between."""
         try:
             while True:
                 old, now = self._read()
-                new, result = change(old, now)
-                if new is None or self._replace([self._key], [old or b"", new, _KEPT_SECONDS]):
+                new, result = change(decode(old), now)
+                if new is None or self._replace(
+                    [self._key], [old or b"", encode(new), _KEPT_SECONDS]
+                ):
                     return result
         except redis.RedisError as error:
             raise StoreFailure(error, may_pass=_may_pass(error)) from None
@@ -88,7 +93,7 @@ class RedisStore:
 
 
 def _may_pass(error: redis.RedisError) -> bool:
-    """Whether the server may just be starting anew, or handing over to another."""
+    """Tell whether the server may just be restarting, or handing over to another."""
     if isinstance(error, (redis.AuthenticationError, redis.exceptions.AuthorizationError)):
         return False
     away = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)

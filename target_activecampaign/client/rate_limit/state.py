@@ -1,14 +1,24 @@
-"""What processes on one account share, and what follows from it for the next request.
+"""The algorithm: how many requests an account still allows.
 
-A `SharedState` is one small JSON document, read and written as a whole, on the clock of the
-place where it is kept. A slot in it is one number: the moment by which the server has seen its
-request, as `budget` reasons. A window later the slot is free, whoever took it.
+ActiveCampaign counts three things [doc]: 5 requests a second, 100 imports of several contacts
+a minute, 20 imports of one contact a minute. It does not document how its windows lie (fixed,
+sliding). So no window of that length, wherever it lies, may ever hold more.
 
-While the answer is out that moment is a guess, so that a process which dies with a slot in hand
-blocks nobody for good: an import may reach the server up to a lease after its slot was given
-out. Other requests, which are many and cost little when they are refused, have `UNANSWERED`
-seconds; as a process may be held up between taking a slot and sending, that is longer than
-`ARRIVAL`, which the sender itself measures once the answer is there.
+A slot is the right to send one request. It is free again one window after `seen_by`, the moment
+by which the server has seen the request. That moment lies between sending and answer:
+
+- Imports: the answer. The limit can't be broken then. A breach would cost a minute, a second of
+  answer time costs next to nothing.
+- Other requests: the answer, but at most `ARRIVAL` seconds after sending. Counting from the answer
+  would cost too much: at 200 ms an answer, 5 requests in 1.2 s. Most of that time is the server's
+  work, not the way there. With fast answers the rule is as strict as for imports. With slow ones
+  it allows 3.8 requests a second, enough for 100 imports a minute and their status requests. If a
+  slow connection breaks the estimate, it costs one retry, and each refusal doubles the estimate.
+
+Until the answer is there, `seen_by` is a guess. In memory, whoever holds a slot always gives it
+back. In a shared store the holder may die, so the slot expires: an import's after `lease` seconds,
+any other after `UNANSWERED`. That is longer than `ARRIVAL`, as a process may be held up between
+taking a slot and sending.
 """
 
 from __future__ import annotations
@@ -16,43 +26,51 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from target_activecampaign.client.rate_limit.limiter import (
-    ARRIVAL,
-    MAX_RETRY_AFTER,
-    RULES,
-    whole_window,
-)
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from target_activecampaign.client.rate_limit.limiter import Kind
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
+Kind = Literal["request", "import", "single_import"]
+
 logger = logging.getLogger("target_activecampaign.client")
 
+COUNTS_FOR: dict[Kind, tuple[Kind, ...]] = {
+    "request": ("request",),
+    "import": ("request", "import"),
+    "single_import": ("request", "single_import"),
+}
+"""The rules that a request of each kind counts for."""
+
+ARRIVAL = 0.3
+"""Seconds after sending in which a request is assumed to reach the server, at first."""
+
 UNANSWERED = 0.5
-"""Seconds after a slot was given out in which a request that is no import reaches the server."""
+"""Seconds that a slot of a request other than an import is kept for a process that may be dead."""
 
 LESSON_SECONDS = 3600.0
-"""How long what the server taught is kept: unlike a process, the document never ends."""
+"""Seconds that a limit or an arrival time learned from the server is kept."""
+
+MAX_RETRY_AFTER = 300.0
+"""Longest wait in seconds that a server may ask for, unless the client is told otherwise."""
 
 _POLLS_PER_SLOT = 4
-"""An answer that is due is looked for so often in the time that the limit allows one request."""
+"""Checks for another process's answer, in the time in which the limit allows one request."""
+
+_CLOCK_DRIFT = 1.001
+"""Windows are this much longer than the server's, whose clock may run faster than ours."""
 
 
 class StoreFailure(Exception):  # noqa: N818 - becomes a `BudgetUnavailable` if it lasts
     """The document could not be read or written.
 
     Args:
-        reason: Why: a clause, or the error, whose first line says it.
-        may_pass: Whether the place may just be starting anew.
+        reason: The cause: a clause, or the error, whose first line names it.
+        may_pass: Whether the place may just be restarting.
     """
 
     def __init__(self, reason: str | Exception, *, may_pass: bool = False) -> None:
@@ -62,281 +80,320 @@ class StoreFailure(Exception):  # noqa: N818 - becomes a `BudgetUnavailable` if 
 
 
 class Store(Protocol):
-    """Where the document of one account is kept."""
+    """The place that keeps an account's document. One thread uses it at a time."""
 
     place: str
-    """What to call it in a message."""
+    """Its name in a message."""
 
-    def update(self, change: Callable[[bytes | None, float], tuple[bytes | None, T]]) -> T:
-        """Read the document, and replace it, while nobody else does.
+    is_shared: bool
+    """Whether other processes use it, too."""
+
+    def update(self, change: Callable[[Document | None, float], tuple[Document | None, T]]) -> T:
+        """Read the document and replace it, while nobody else does.
 
         Args:
-            change: Gets the document (None if there is none) and the store's time in seconds.
-                Gives the document to keep (None for the one that is there) and any result. May
-                be called again if somebody else was faster.
+            change: Takes the document (None if there is none) and the store's time in seconds.
+                Returns the document to keep (None to keep it as it is) and any result. May be
+                called again if another process was faster.
 
         Returns:
             The result of `change`.
 
         Raises:
-            StoreFailure: It could not be done, or nobody knows whether it was.
+            StoreFailure: It failed, or it is unknown whether it did.
         """
 
     def close(self) -> None:
-        """Give back what is open."""
+        """Close what is open."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """At most `limit` in `seconds`.
+class Rule(NamedTuple):
+    """At most `limit` requests in `seconds`.
 
-    Attributes:
-        limit: How many; infinitely many if nothing limits them.
-        seconds: The window's length.
-        arrival: Seconds after sending in which a request is taken to reach the server.
-        lease: The same after its slot was given out, as long as there is no answer.
+    A request has arrived `arrival` seconds after it was sent, or at its answer if that is sooner.
+    The slot of one without an answer expires after `lease` seconds.
     """
 
-    limit: float
+    limit: int
     seconds: float
     arrival: float
     lease: float
 
 
-def limiting_rules(
-    requests_per_second: float | None,
-    imports_per_minute: float | None,
-    single_imports_per_minute: float | None,
-    minute: float,
-    lease: float,
-) -> dict[Kind, Rule]:
-    """Make the rules that limit anything."""
-    rules: dict[Kind, Rule] = {
-        "request": Rule(*whole_window(requests_per_second, 1.0), ARRIVAL, UNANSWERED),
-        "import": Rule(*whole_window(imports_per_minute, minute), math.inf, lease),
-        "single_import": Rule(*whole_window(single_imports_per_minute, minute), math.inf, lease),
-    }
-    return {kind: rule for kind, rule in rules.items() if rule.limit < math.inf}
+class Limits:
+    """A process's own limits. The arguments are those of `RateLimiter`.
+
+    Attributes:
+        rules: The rules by name, without those that limit nothing.
+        rules_of: The names of the rules that a request of each kind counts for.
+        default_hold: Seconds to hold each kind after a refusal that names no time.
+        longest_hold: Seconds that a hold lasts at most.
+        is_shared: Whether other processes use the same document.
+    """
+
+    def __init__(
+        self,
+        requests_per_second: float | None,
+        imports_per_minute: float | None,
+        single_imports_per_minute: float | None,
+        *,
+        minute: float = 60.0,
+        lease: float = 120.0,
+        max_retry_after: float = MAX_RETRY_AFTER,
+        is_shared: bool = True,
+    ) -> None:
+        self.is_shared = is_shared
+        self.default_hold: dict[Kind, float] = {
+            "request": 1.0,
+            "import": minute,
+            "single_import": minute,
+        }
+        rates = (requests_per_second, imports_per_minute, single_imports_per_minute)
+        self.rules: dict[Kind, Rule] = {}
+        for (name, seconds), rate in zip(self.default_hold.items(), rates, strict=True):
+            if rate:
+                whole = max(1, math.floor(rate))  # 2.5 a second becomes 2 in 0.8 seconds
+                arrival, expires = (ARRIVAL, UNANSWERED) if name == "request" else (math.inf, lease)
+                if not is_shared:
+                    expires = arrival
+                window = seconds * whole / rate * _CLOCK_DRIFT
+                self.rules[name] = Rule(whole, window, arrival, expires)
+        self.rules_of = {
+            kind: [name for name in names if name in self.rules]
+            for kind, names in COUNTS_FOR.items()
+        }
+        windows = (rule.seconds for rule in self.rules.values())
+        self.longest_hold = max(max_retry_after, *self.default_hold.values(), *windows)
 
 
-class _Slot(msgspec.Struct, array_like=True):
+class Slot(msgspec.Struct, array_like=True):
+    """The right to send one request; times on the store's clock."""
+
     id: str
     sent: float
     seen_by: float
 
 
-class _Document(msgspec.Struct, omit_defaults=True):
+class Document(msgspec.Struct, omit_defaults=True):
+    """The data that a store keeps for an account; times in seconds on the store's clock.
+
+    Attributes:
+        at: Time of the last change.
+        origin: Random name; another one if the document was lost and a new one started.
+        slots: The slots that still count, by rule.
+        held_until: End of each hold, by kind.
+        limit: Requests a second that the server allows, if it said fewer than we do.
+        arrival: Learned replacement for `ARRIVAL`.
+        lessons_until: End of `limit` and `arrival`.
+    """
+
     at: float
     origin: str
-    slots: dict[str, list[_Slot]] = msgspec.field(default_factory=dict)
+    slots: dict[str, list[Slot]] = msgspec.field(default_factory=dict)
     held_until: dict[str, float] = msgspec.field(default_factory=dict)
     limit: int | None = None
     arrival: float | None = None
     lessons_until: float = 0.0
 
 
-class SharedState:
-    """A document at one moment.
+encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(Document)
+_DAMAGED = ""
+"""The origin of a document that could not be decoded."""
+
+
+def decode(content: bytes | None) -> Document | None:
+    """Decode a stored document; None if it is missing or empty."""
+    if not content:
+        return None
+    try:
+        return _decoder.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
+        return Document(0.0, _DAMAGED)
+
+
+class BudgetState:
+    """The rate budget at one moment: the document, read by the rules of one process.
 
     Args:
-        document: As `document` gave it; None to begin with. What no such document can hold, a
-            hold or a slot in a far future or a limit of none, is put right.
-        now: The time in seconds. Should it be earlier than when the document was written (the
-            clock was set back, or the machine started anew and counts from there), all goes on
-            as if no time had passed.
-        rules: The reader's own limits, only those that limit anything.
-        longest_hold: Seconds that a hold lasts at most.
+        document: The document; None to start one. It is changed in place.
+        now: The time in seconds. If it is before the last change (the clock was set back, or the
+            machine restarted), everything goes on as if no time had passed.
+        limits: The limits of the process that reads it.
     """
 
-    def __init__(
-        self,
-        document: bytes | None,
-        now: float,
-        rules: Mapping[Kind, Rule],
-        longest_hold: float = MAX_RETRY_AFTER,
-    ) -> None:
+    def __init__(self, document: Document | None, now: float, limits: Limits) -> None:
         self._now = now
-        self._rules = rules
-        self._longest_hold = longest_hold
-        kept = None if document is None else _decoded(document)
-        self._changed = kept is None
-        self._kept = _Document(now, secrets.token_hex(4)) if kept is None else kept
-        if document is not None and kept is None:
-            logger.warning("The rate budget that is shared was damaged: it is begun anew.")
-            self.begin_anew()
-        if now < self._kept.at:
-            self._move(now - self._kept.at)
-        self._put_right()
-        if now >= self._kept.lessons_until:
-            self._kept.limit = self._kept.arrival = None
+        self._limits = limits
+        self._rules = limits.rules
+        is_damaged = document is not None and document.origin == _DAMAGED
+        self._changed = document is None or is_damaged
+        if document is None or is_damaged:
+            document = Document(now, secrets.token_hex(4))
+        self._document = document
+        for name in self._rules:
+            document.slots.setdefault(name, [])
+        if is_damaged:
+            logger.warning("The shared rate budget was damaged; starting a new one.")
+            self.hold_one_window()
+        if limits.is_shared:
+            before = encode(document)
+            self._repair()
+            self._changed |= encode(document) != before
+        if now >= document.lessons_until:
+            document.limit = document.arrival = None
 
-    def document(self) -> bytes | None:
-        """Give the document to keep, without what no longer matters; None if nothing changed."""
+    def changed_document(self) -> Document | None:
+        """Return the document without holds that have ended; None if nothing changed."""
         if not self._changed:
             return None
-        self._kept.at = self._now
-        for name in self._rules:
-            self._kept.slots[name] = [
-                slot for slot in self._slots(name) if self._counts(name, slot)
-            ]
-        held_until = self._kept.held_until
-        self._kept.held_until = {name: at for name, at in held_until.items() if at > self._now}
-        return msgspec.json.encode(self._kept)
+        self._document.at = now = self._now
+        if self._document.held_until:
+            self._document.held_until = {
+                name: until for name, until in self._document.held_until.items() if until > now
+            }
+        return self._document
 
     @property
     def origin(self) -> str:
-        """Whose successor this document is: another one if it was lost and begun again."""
-        return self._kept.origin
+        """The document's origin."""
+        return self._document.origin
 
-    def limit(self, name: Kind) -> float:
-        """How many requests a rule lets through, by the reader's limit or a lower one learned."""
+    def limit(self, name: Kind) -> int:
+        """Return how many requests a rule allows: our own limit, or a lower one learned."""
         limit = self._rules[name].limit
-        learned = self._kept.limit if name == "request" else None
+        learned = self._document.limit if name == "request" else None
         return limit if learned is None else min(limit, learned)
 
-    def take(self, kind: Kind, slot: str) -> float:
-        """Take a slot if there is one.
+    def seconds_until_free(self, kind: Kind) -> float:
+        """Return the seconds until a slot of a kind may be free: 0 if one is.
 
-        Args:
-            kind: What the request counts as.
-            slot: A name that no other slot has.
-
-        Returns:
-            0 if the slot is taken, else the seconds until there may be one. There may still be
-            none then, if the answer to a request that is out has not come.
+        It is infinite if only an answer to this process can free one. In a shared store it is a
+        guess: there may still be none then, if another process's answer has not come.
         """
-        wait = max(map(self.own_wait, RULES[kind]))
-        if wait > 0:
-            return wait
-        for name in self._rules.keys() & set(RULES[kind]):
-            arrival, lease = self._arrival(name), self._rules[name].lease
-            seen_by = self._now + (lease if math.isinf(arrival) else max(arrival, lease))
-            self._put(name, _Slot(slot, self._now, seen_by))
-        return 0.0
+        return max(map(self.seconds_until_allowed, COUNTS_FOR[kind]))
 
-    def holds(self) -> dict[Kind, float]:
-        """Seconds that nobody may send because the server refused, by kind."""
-        held_until = self._kept.held_until
-        return {
-            kind: held_until[kind] - self._now
-            for kind in RULES
-            if held_until.get(kind, self._now) > self._now
-        }
-
-    def own_wait(self, name: Kind) -> float:
-        """Seconds until a rule may let a request through, whatever the others do; 0 if now."""
-        held = self._kept.held_until.get(name, 0.0) - self._now
+    def seconds_until_allowed(self, name: Kind) -> float:
+        """Return the same for one rule, whatever the others say."""
+        held = self._document.held_until.get(name, 0.0) - self._now
         return max(0.0, held, self._window_wait(name) if name in self._rules else 0.0)
 
-    def answered(self, kind: Kind, slot: str, took: float) -> None:
-        """Note that the answer to a slot's request came, `took` seconds after it was sent."""
-        sent = self._now - took
-        for name in RULES[kind]:
-            if name in self._rules:
-                seen_by = min(self._now, sent + self._arrival(name))
-                self._put(name, _Slot(slot, sent, seen_by))
+    def take(self, kind: Kind, slot: str) -> float:
+        """Take a slot by a unique name; returns 0, or `seconds_until_free` if none is free."""
+        wait = self.seconds_until_free(kind)
+        if wait <= 0:
+            for name in self._limits.rules_of[kind]:
+                lease, arrival = self._rules[name].lease, self._arrival(name)
+                expires = lease if math.isinf(arrival) else max(arrival, lease)
+                self._put(name, Slot(slot, self._now, self._now + expires))
+        return wait
 
-    def refused(self, kind: Kind, seconds: float) -> None:
-        """Note that the server refused: nobody of that kind gets a slot for so many seconds."""
-        held_until = self._kept.held_until.get(kind, self._now)
-        if held_until <= self._now and kind == "request" and kind in self._rules:
-            # Requests reach the server later than thought; refusals of one moment are one.
+    def give_back(self, kind: Kind, slot: str, took: float) -> None:
+        """Note that a slot's answer came, `took` seconds after the request was sent."""
+        sent = self._now - took
+        for name in self._limits.rules_of[kind]:
+            self._put(name, Slot(slot, sent, min(self._now, sent + self._arrival(name))))
+
+    def holds(self) -> dict[Kind, float]:
+        """Return the seconds for which the server's refusals hold each kind."""
+        held_until, now = self._document.held_until, self._now
+        return {kind: held_until[kind] - now for kind in COUNTS_FOR if kind in held_until}
+
+    def note_refusal(self, kind: Kind, seconds: float) -> None:
+        """Note that the server refused: no slots of that kind for so many seconds."""
+        is_held = self._document.held_until.get(kind, self._now) > self._now
+        if not is_held and kind == "request" and kind in self._rules:
+            # Requests reach the server later than assumed. Refusals of one moment count once.
             arrival = self._arrival(kind)
-            self._kept.arrival = max(arrival, min(arrival * 2, self._rules[kind].seconds))
-            self._kept.lessons_until = self._now + LESSON_SECONDS
+            self._document.arrival = max(arrival, min(arrival * 2, self._rules[kind].seconds))
+            self._document.lessons_until = self._now + LESSON_SECONDS
         self._hold(kind, seconds)
 
     def learn(self, limit: int | None, remaining: int | None) -> None:
-        """Take in what an answer says about the requests a second, if those are limited."""
+        """Note what an answer says about requests a second, if those are limited.
+
+        Args:
+            limit: The server's limit; kept if it is lower than ours.
+            remaining: Requests that remain in this second. With 0, all wait for the next second,
+                unless our own requests may have used it up.
+        """
         if limit and limit < self.limit("request"):
-            self._kept.limit = limit
-            self._kept.lessons_until = self._now + LESSON_SECONDS
+            self._document.limit = limit
+            self._document.lessons_until = self._now + LESSON_SECONDS
             self._changed = True
-        if remaining == 0 and not self._used_up():
+        if remaining == 0 and not self._is_used_up_by_us():
             self._hold("request", self._rules["request"].seconds)
 
-    def begin_anew(self) -> None:
-        """Let a window pass first: what was sent in the last one is not known."""
+    def hold_one_window(self) -> None:
+        """Hold everything for one window, as the requests of the last one are not known."""
         for name, rule in self._rules.items():
             self._hold(name, rule.seconds)
 
     def _window_wait(self, name: Kind) -> float:
-        rule, limit = self._rules[name], int(self.limit(name))
-        taken = [slot for slot in self._slots(name) if slot.seen_by + rule.seconds > self._now]
+        slots, limit, now = self._document.slots[name], self.limit(name), self._now
+        seconds = self._rules[name].seconds
+        if len(slots) < limit:
+            return 0.0
+        taken = [slot for slot in slots if slot.seen_by + seconds > now]
         if len(taken) < limit:
             return 0.0
-        free_at = sorted(
-            min(slot.seen_by, self._now, slot.sent + self._arrival(name)) + rule.seconds
-            for slot in taken
+        if not self._limits.is_shared:
+            return sorted(slot.seen_by for slot in taken)[len(taken) - limit] + seconds - now
+        # Another process's answer may be there already: it is looked for as early as it can be.
+        arrival = self._arrival(name)
+        seen_by = sorted(min(slot.seen_by, now, slot.sent + arrival) for slot in taken)
+        wait = seen_by[len(taken) - limit] + seconds - now
+        return wait if wait > 0 else seconds / limit / _POLLS_PER_SLOT
+
+    def _is_used_up_by_us(self) -> bool:
+        """Tell whether our own requests may be why none remain in this second.
+
+        The last two windows count, as the answer that says so may have been on its way a while.
+        """
+        since = self._now - 2 * self._rules["request"].seconds
+        return sum(slot.sent > since for slot in self._document.slots["request"]) >= self.limit(
+            "request"
         )
-        wait = free_at[len(taken) - limit] - self._now
-        return wait if wait > 0 else rule.seconds / limit / _POLLS_PER_SLOT
-
-    def _used_up(self) -> bool:
-        """Whether our own requests may be why none remain."""
-        return sum(map(self._is_recent, self._slots("request"))) >= self.limit("request")
-
-    def _counts(self, name: Kind, slot: _Slot) -> bool:
-        free_at = slot.seen_by + self._rules[name].seconds
-        return free_at > self._now or (name == "request" and self._is_recent(slot))
-
-    def _is_recent(self, slot: _Slot) -> bool:
-        """Whether a request was sent in the last two windows, as its answer may take a while."""
-        return slot.sent + 2 * self._rules["request"].seconds > self._now
 
     def _arrival(self, name: Kind) -> float:
-        """Seconds after sending, as the rule says or longer as learned of requests."""
-        learned = self._kept.arrival if name == "request" else None
+        learned = self._document.arrival if name == "request" else None
         return max(self._rules[name].arrival, learned or 0.0)
 
-    def _slots(self, name: Kind) -> list[_Slot]:
-        return self._kept.slots.get(name, [])
-
-    def _put(self, name: Kind, slot: _Slot) -> None:
-        others = [other for other in self._slots(name) if other.id != slot.id]
-        self._kept.slots[name] = [*others, slot]
+    def _put(self, name: Kind, slot: Slot) -> None:
+        """Add a slot, or replace it, and remove those of its rule that no longer count."""
+        free_since = self._now - self._rules[name].seconds
+        # Requests are kept for two windows: see `_is_used_up_by_us`.
+        sent_since = free_since - self._rules[name].seconds if name == "request" else math.inf
+        slots = [
+            one
+            for one in self._document.slots[name]
+            if (one.seen_by > free_since or one.sent > sent_since) and one.id != slot.id
+        ]
+        slots.append(slot)
+        self._document.slots[name] = slots
         self._changed = True
 
     def _hold(self, name: Kind, seconds: float) -> None:
-        held_until = self._kept.held_until.get(name, self._now)
-        until = self._now + min(seconds, self._longest_hold)
-        self._kept.held_until[name] = max(held_until, until)
+        until = self._now + min(seconds, self._limits.longest_hold)
+        self._document.held_until[name] = max(self._document.held_until.get(name, until), until)
         self._changed = True
 
-    def _put_right(self) -> None:
-        """Bound what is kept by what can have been written at this time."""
-        kept, now = self._kept, self._now
-        latest = now + self._longest_hold
-        if any(until > latest for until in kept.held_until.values()):
-            kept.held_until = {name: min(until, latest) for name, until in kept.held_until.items()}
-            self._changed = True
-        for name, rule in self._rules.items():
-            last = now + max(rule.lease, rule.seconds, self._longest_hold)
-            for slot in self._slots(name):
-                if slot.sent > now or slot.seen_by > last:
-                    slot.sent, slot.seen_by = min(slot.sent, now), min(slot.seen_by, last)
-                    self._changed = True
-        if kept.limit is not None and kept.limit < 1:
-            kept.limit, self._changed = None, True
-        if kept.arrival is not None and not 0 <= kept.arrival <= self._longest_hold:
-            kept.arrival, self._changed = None, True
-        if kept.lessons_until > now + LESSON_SECONDS:
-            kept.lessons_until, self._changed = now + LESSON_SECONDS, True
-
-    def _move(self, seconds: float) -> None:
-        kept = self._kept
-        for slots in kept.slots.values():
+    def _repair(self) -> None:
+        """Undo a clock that went back, and bound values that nobody can have written by now."""
+        document, now, longest_hold = self._document, self._now, self._limits.longest_hold
+        back = min(0.0, now - document.at)
+        document.held_until = {
+            name: min(until + back, now + longest_hold)
+            for name, until in document.held_until.items()
+        }
+        for name, slots in document.slots.items():
+            rule = self._rules.get(name)  # type: ignore[call-overload]
+            last = now + (max(rule.lease, rule.seconds, longest_hold) if rule else math.inf)
             for slot in slots:
-                slot.sent += seconds
-                slot.seen_by += seconds
-        kept.held_until = {name: until + seconds for name, until in kept.held_until.items()}
-        kept.lessons_until += seconds
-        self._changed = True
-
-
-def _decoded(document: bytes) -> _Document | None:
-    """Read a document; None if it is none, or has a time that is no number."""
-    try:
-        return msgspec.json.decode(document, type=_Document)
-    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
-        return None
+                slot.sent = min(slot.sent + back, now)
+                slot.seen_by = min(slot.seen_by + back, last)
+        document.lessons_until = min(document.lessons_until + back, now + LESSON_SECONDS)
+        if document.limit is not None and document.limit < 1:
+            document.limit = None
+        if document.arrival is not None and not 0 <= document.arrival <= longest_hold:
+            document.arrival = None

@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from target_activecampaign.client import (
     Accepted,
     AuthenticationError,
-    Budget,
     Client,
     ClientClosed,
     ConnectionFailed,
@@ -35,6 +34,7 @@ from target_activecampaign.client import (
     Membership,
     PermissionDenied,
     RateLimited,
+    RateLimiter,
     Redirected,
     ServerError,
     parse_api_url,
@@ -450,12 +450,12 @@ def test_a_batch_id_of_any_characters_is_asked_for_as_it_is(odd: Any) -> None:
 
 
 def test_imports_of_one_contact_have_a_limit_of_their_own() -> None:
-    budget = Budget(None, 100, 1)
+    budget = RateLimiter(None, 100, 1)
     with ApiStub(Reply(QUEUED)) as stub, client_of(stub, budget=budget) as client:
         client.import_contacts(b"{}", 1)
         client.import_contacts(b"{}", 2)
-        assert budget.wait("single_import") > 50
-        assert budget.wait("import") == 0
+        assert budget.seconds_until_free("single_import") > 50
+        assert budget.seconds_until_free("import") == 0
 
 
 @pytest.mark.parametrize(
@@ -639,7 +639,7 @@ def test_a_wait_that_can_not_be_read_is_not_one(text: str) -> None:
     "asked", ["3600", "9" * 5000, "1e9, 3600", "Fri, 31 Dec 9999 23:59:59 GMT"]
 )
 def test_a_long_wait_is_cut_and_told(asked: str, caplog: pytest.LogCaptureFixture) -> None:
-    budget = Budget(5)
+    budget = RateLimiter(5)
     with (
         ApiStub(Reply(b"", 429, {"Retry-After": asked}), USER) as stub,
         client_of(stub, budget=budget, retry_seconds=0.2, max_retry_after=0.5) as client,
@@ -663,14 +663,16 @@ def test_waits_without_end_are_an_error_in_the_end() -> None:
 
 
 def test_a_full_minute_is_sat_out_by_all_imports_and_by_nothing_else() -> None:
-    budget = Budget(None, 100, 20, minute=0.4)
+    budget = RateLimiter(None, 100, 20, minute=0.4)
     replies = [FULL_MINUTE, Reply(QUEUED)]
     with ApiStub(*replies) as stub, client_of(stub, budget=budget) as client:
         first = threading.Thread(target=client.import_contacts, args=(b"{}", 250))
         first.start()
-        while not budget.wait("import"):
+        while not budget.seconds_until_free("import"):
             time.sleep(0.01)
-        assert budget.wait("request") == budget.wait("single_import") == 0
+        assert (
+            budget.seconds_until_free("request") == budget.seconds_until_free("single_import") == 0
+        )
         client.import_contacts(b"{}", 250)
         first.join()
     refused, *others = [asked.moment for asked in stub.asked]
@@ -679,7 +681,7 @@ def test_a_full_minute_is_sat_out_by_all_imports_and_by_nothing_else() -> None:
 
 
 def test_a_minute_that_stays_full_is_an_error_in_the_end() -> None:
-    budget = Budget(None, 100, 20, minute=0.1)
+    budget = RateLimiter(None, 100, 20, minute=0.1)
     with (
         ApiStub(FULL_MINUTE) as stub,
         client_of(stub, budget=budget, retry_seconds=0.35) as client,
@@ -691,17 +693,17 @@ def test_a_minute_that_stays_full_is_an_error_in_the_end() -> None:
 
 
 def test_a_503_holds_everybody_back() -> None:
-    budget = Budget(5)
+    budget = RateLimiter(5)
     reply = Reply(b"", 503, {"Retry-After": "200"})
     with ApiStub(reply) as stub, client_of(stub, budget=budget, retry_seconds=0) as client:
         with pytest.raises(ServerError):
             client.whoami()
-        assert 100 < budget.wait("request") <= 200
+        assert 100 < budget.seconds_until_free("request") <= 200
 
 
 @pytest.mark.usefixtures("no_pauses")
 def test_what_may_have_happened_is_not_forgotten() -> None:
-    budget = Budget(None, 100, 20)
+    budget = RateLimiter(None, 100, 20)
     replies = [Reply(fault="reset"), FULL_MINUTE]
     with (
         ApiStub(*replies) as stub,
@@ -730,11 +732,11 @@ def test_a_wrong_address_is_found_out_sooner_than_a_lost_network(
 
 
 def test_the_client_learns_from_every_answer() -> None:
-    budget = Budget(5)
+    budget = RateLimiter(5)
     reply = Reply(USER.body, headers={"ratelimit-limit": "5", "ratelimit-remaining": "0"})
     with ApiStub(reply) as stub, client_of(stub, budget=budget) as client:
         client.whoami()
-        assert budget.wait("request") > 0.5
+        assert budget.seconds_until_free("request") > 0.5
 
 
 def test_many_threads_may_ask_at_once() -> None:

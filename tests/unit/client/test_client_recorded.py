@@ -29,10 +29,10 @@ import pytest
 from target_activecampaign.client import (
     Accepted,
     AuthenticationError,
-    Budget,
     Client,
     ImportRefused,
     ImportStatus,
+    RateLimiter,
 )
 from tests.support.sandbox_server import SandboxServer
 
@@ -80,7 +80,7 @@ def recorded_account(record_mode: str) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 def client(recorded_account: tuple[str, str], record_mode: str) -> Iterator[Client]:
-    budget = Budget(None, None, None) if record_mode == "none" else Budget()
+    budget = RateLimiter(None, None, None) if record_mode == "none" else RateLimiter()
     with Client(*recorded_account, budget=budget) as client:
         yield client
 

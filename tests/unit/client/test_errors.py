@@ -15,7 +15,6 @@ import pytest
 from target_activecampaign.client import (
     ActiveCampaignError,
     AuthenticationError,
-    Budget,
     CertificateRejected,
     Client,
     ClientClosed,
@@ -29,6 +28,7 @@ from target_activecampaign.client import (
     PaymentRequired,
     PermissionDenied,
     RateLimited,
+    RateLimiter,
     Redirected,
     RequestRefused,
     RequestTimeout,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from target_activecampaign.client.rate_limit.limiter import Kind
+    from target_activecampaign.client.rate_limit.state import Kind
 
 KEY = "0123456789abcdef-the-secret-key"
 EMAIL = "someone.private@example.com"
@@ -53,7 +53,7 @@ def ask(url: str, call: Callable[[Client], Any] | None = None, **options: Any) -
     defaults: dict[str, Any] = {
         "retry_seconds": 0,
         "timeout": 0.5,
-        "budget": Budget(None, None, None),
+        "budget": RateLimiter(None, None, None),
     }
     with Client(url, KEY, **{**defaults, **options}) as client:
         return (call or Client.whoami)(client)
@@ -262,9 +262,9 @@ def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "while it pauses", "while it waits its turn"])
 def test_a_closed_client_says_so(moment: str) -> None:
-    budget = Budget(1)
+    budget = RateLimiter(1)
     if moment == "while it waits its turn":
-        budget.refused("request", 600)
+        budget.note_refusal("request", 600)
     with ApiStub(Reply(b"", 500, {"Retry-After": "200"})) as stub:
         client = Client(stub.url, KEY, budget=budget)
         closing = threading.Timer(0 if moment == "before" else 0.2, client.close)
@@ -278,10 +278,10 @@ def test_a_closed_client_says_so(moment: str) -> None:
 
 
 def test_a_client_that_was_closed_just_before_it_sends_sends_nothing() -> None:
-    class Late(Budget):
+    class Late(RateLimiter):
         @contextmanager
-        def slot(self, kind: Kind) -> Iterator[None]:
-            with super().slot(kind):
+        def acquire(self, kind: Kind) -> Iterator[None]:
+            with super().acquire(kind):
                 client.close()
                 yield
 
