@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from target_activecampaign.ledger import Ledger, Mark, digest
-from target_activecampaign.ledger.schema import OURS
+from target_activecampaign.ledger import Ledger, MemberUpdate, digest
+from target_activecampaign.model.ownership import Ownership
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
+from tests.support.ledgers import SystemClock
 from tests.support.postgres_server import PostgresServer, require
 from tests.support.sandbox_server import API_KEY
 from tests.support.target_runner import TargetRunner, lines, people, record, schema, state
@@ -109,8 +110,8 @@ def test_a_ledger_that_another_program_has_locked_is_waited_for(
 
 
 IMPATIENT = {
-    "target_activecampaign.ledger.store.PATIENCE_SECONDS": 4.0,
-    "target_activecampaign.ledger.store._BUSY_MILLISECONDS": 200,
+    "target_activecampaign.ledger.retries.PATIENCE_SECONDS": 4.0,
+    "target_activecampaign.ledger.engine.BUSY_MILLISECONDS": 200,
 }
 
 
@@ -159,23 +160,25 @@ class _Cut:
 
 
 def test_a_commit_whose_answer_was_lost_is_not_done_twice(server: PostgresServer) -> None:
-    ledger = Ledger(_url(server), "account", "run", time.time)
+    ledger = Ledger(_url(server), "account", "run", SystemClock())
     store = ledger._store
-    person = ledger.person("a@example.com")
+    person = ledger.contact_hash("a@example.com")
     segment = ledger.segments.claim("profiles", 1, mirror=True, mark=None).id
     cut = _Cut(store.engine)
-    mark = Mark(segment, digest(b"a"), OURS, seen=1, address="a@example.com")
-    number = ledger.journal.posting([(person, [mark])])
-    ledger.journal.accepted(number, "batch")
-    assert ledger.journal.imported(number, set()) == [person]
-    other = ledger.journal.posting([(person, [mark])])
-    ledger.journal.lost(other)
-    ledger.members.note(segment, 2, unchanged=[], outdated=[person], changed=1)
-    assert ledger.segments.changed(segment) == 1
+    mark = MemberUpdate(
+        segment, digest(b"a"), Ownership.ADDED_BY_US, sync_number=1, address="a@example.com"
+    )
+    number = ledger.journal.begin([(person, [mark])])
+    ledger.journal.set_batch_id(number, "batch")
+    assert ledger.journal.confirm(number, set()) == [person]
+    other = ledger.journal.begin([(person, [mark])])
+    ledger.journal.mark_lost(other)
+    ledger.members.record_seen(segment, 2, unchanged=[], outdated=[person], changed=1)
+    assert ledger.segments.count_changed(segment) == 1
     assert ledger.journal.leftovers() == []
-    assert ledger.members.known([segment], [person])[person][segment].membership == OURS
+    assert ledger.members.find([segment], [person])[person][0].ownership == Ownership.ADDED_BY_US
     assert cut.done > 5
-    ledger.end(clean=True, outcome="completed", counts={})
+    ledger.close(clean=True, outcome="completed", counts={})
 
 
 # The embedded sandbox.
