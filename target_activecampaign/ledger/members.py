@@ -5,6 +5,7 @@ Contacts are passed by their hashes (see `Ledger.contact_hash`).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from target_activecampaign.ledger.store import retryable
 from target_activecampaign.model.ownership import CURRENT, Ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from target_activecampaign.ledger.store import Store
     from target_activecampaign.ledger.write_buffer import WriteBuffer
@@ -52,6 +53,10 @@ class Member(NamedTuple):
 
 _COLUMNS = "person, segment, digest, membership, since, at, asked, address IS NOT NULL, raw"
 """The columns of a `Member`."""
+
+
+_to_member: Callable[[tuple[Any, ...]], Member] = partial(tuple.__new__, Member)
+"""`Member._make` without its check of the length: a member is read for every record."""
 
 
 def by_segment(members: Iterable[Member]) -> dict[int, Member]:
@@ -395,4 +400,4 @@ def _select(db: sa.Connection, segments: list[int], contacts: list[bytes]) -> li
         )
     rows = result.cursor.fetchall() if result.cursor is not None else []
     result.close()
-    return list(map(Member._make, rows))
+    return list(map(_to_member, rows))

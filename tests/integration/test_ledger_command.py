@@ -1,4 +1,4 @@
-"""`target-activecampaign-ledger`: what an operator sees of a ledger, and takes out of it."""
+"""`target-activecampaign-ledger`: show a ledger, and forget parts of it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @dataclass
 class Done:
-    """What a command came to."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -67,7 +67,7 @@ class Done:
 
 
 def searched(done: Done) -> Done:
-    """The same, after a search of what was printed for addresses and places in the code."""
+    """Search what was printed for addresses and tracebacks; returns the same."""
     printed = re.sub(r"//\S+", "", done.out + done.err)
     assert "@" not in printed
     assert "Traceback" not in printed
@@ -160,7 +160,7 @@ def row_of(text: str, *start: str) -> list[str]:
     return found
 
 
-def test_show_tells_what_the_ledger_knows_and_of_whom_only_the_number(
+def test_show_counts_contacts_by_ownership_without_personal_data(
     mirror: Mirror, command: Command
 ) -> None:
     mirror.sandbox.prepare({"email": address("old"), "lists": {"1": 1}})
@@ -215,7 +215,7 @@ def test_show_tells_what_the_ledger_knows_and_of_whom_only_the_number(
     assert "5 contacts, complete when the account had 5" in text
 
 
-def test_show_tells_a_run_that_goes_on_from_one_that_was_cut_off(
+def test_show_tells_run_in_progress_from_interrupted_one(
     sandbox: SandboxServer, load: ForkedTargetRunner, command: Command, ledger_url: str
 ) -> None:
     with run_in_progress(load, sandbox, ledger_url=ledger_url) as run:
@@ -233,7 +233,7 @@ def test_show_tells_a_run_that_goes_on_from_one_that_was_cut_off(
     assert {one["state"] for one in command.connection()["runs"]} == {"finished", "cut off"}
 
 
-def test_show_tells_what_a_run_came_to_that_ended_with_something_left(
+def test_show_has_outcome_of_run_that_ended_with_work_left(
     load: ForkedTargetRunner, command: Command, ledger_url: str
 ) -> None:
     failed = load([schema(), *people(3), "{cut off"], ledger_url=ledger_url)
@@ -251,7 +251,7 @@ def test_show_tells_what_a_run_came_to_that_ended_with_something_left(
     assert row[3:] == ["3 read, 3 added", "the next run went on from it"]
 
 
-def test_show_tells_what_is_in_flight_a_guard_and_a_ledger_that_was_set_aside(
+def test_show_has_imports_in_flight_tripped_guard_and_ledger_set_aside(
     mirror: Mirror, tmp_path: Path
 ) -> None:
     (tmp_path / LEDGER).write_bytes(b"no ledger" * 100)
@@ -272,7 +272,7 @@ def test_show_tells_what_is_in_flight_a_guard_and_a_ledger_that_was_set_aside(
 # Where the ledger is
 
 
-def test_the_ledger_is_where_option_configuration_variable_or_default_say(
+def test_ledger_is_found_by_option_configuration_variable_or_default(
     sandbox: SandboxServer, load: TargetRunner, tmp_path: Path
 ) -> None:
     urls = {name: f"sqlite:///{name}.db" for name in ("option", "configuration", "variable")}
@@ -294,7 +294,7 @@ def test_the_ledger_is_where_option_configuration_variable_or_default_say(
 
 
 @pytest.mark.parametrize("action", ["show", "vacuum", "forget --connection x --yes"])
-def test_a_missing_ledger_is_an_error_and_is_not_made(
+def test_missing_ledger_is_an_error_and_is_not_created(
     command: Command, action: str, ledger_url: str, tmp_path: Path
 ) -> None:
     done = command(*action.split())
@@ -308,7 +308,7 @@ def test_a_missing_ledger_is_an_error_and_is_not_made(
             assert SCHEMA not in schemas.all()
 
 
-def test_an_empty_file_or_another_programs_is_no_ledger_and_stays(tmp_path: Path) -> None:
+def test_empty_or_damaged_file_is_an_error_and_stays(tmp_path: Path) -> None:
     (tmp_path / LEDGER).touch()
     done = Command(tmp_path, None)("show")
     assert (done.code, (tmp_path / LEDGER).stat().st_size) == (1, 0)
@@ -329,7 +329,7 @@ def test_an_empty_file_or_another_programs_is_no_ledger_and_stays(tmp_path: Path
         ["--config", "missing.json"],
     ],
 )
-def test_what_cannot_be_used_is_a_sentence_without_a_password(
+def test_unusable_ledger_or_configuration_is_one_line_without_password(
     tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "PATIENCE_SECONDS", 0.5)
@@ -346,7 +346,7 @@ def test_what_cannot_be_used_is_a_sentence_without_a_password(
 # forget
 
 
-def test_a_list_that_is_forgotten_is_taken_stock_of_and_no_one_leaves(
+def test_mirror_of_forgotten_list_records_a_baseline_and_removes_nobody(
     mirror: Mirror, command: Command
 ) -> None:
     mirror("ada bob cyd")
@@ -362,12 +362,12 @@ def test_a_list_that_is_forgotten_is_taken_stock_of_and_no_one_leaves(
     assert again.counts == {"read": 2, "added": 2}
     assert "only takes stock of 2 people" in again.log
     mirror("ada")
-    assert mirror.members() == "ada bob cyd", "who was found on the list is not ours"
+    assert mirror.members() == "ada bob cyd", "nobody proves that we added them"
     mirror("ada", "others", list_id=2)
     assert mirror.members(2) == "ada"
 
 
-def test_whom_we_unsubscribed_cannot_be_brought_back_once_that_is_forgotten(
+def test_contact_unsubscribed_by_us_is_not_resubscribed_once_forgotten(
     mirror: Mirror, command: Command
 ) -> None:
     mirror("ada bob")
@@ -380,7 +380,7 @@ def test_whom_we_unsubscribed_cannot_be_brought_back_once_that_is_forgotten(
     assert mirror.members() == "ada"
 
 
-def test_a_stream_that_is_no_more_lets_its_people_go_once_it_is_forgotten(
+def test_forgotten_stream_no_longer_keeps_contacts_on_the_list(
     mirror: Mirror, command: Command
 ) -> None:
     mirror("ada bob")
@@ -394,7 +394,7 @@ def test_a_stream_that_is_no_more_lets_its_people_go_once_it_is_forgotten(
     assert mirror.members() == "ada"
 
 
-def test_a_stream_is_forgotten_by_its_name_in_the_other_unicode_form(
+def test_stream_is_forgotten_by_its_name_in_another_unicode_form(
     mirror: Mirror, command: Command
 ) -> None:
     stream = "Clientèle"
@@ -403,7 +403,7 @@ def test_a_stream_is_forgotten_by_its_name_in_the_other_unicode_form(
     assert command.people() == {}
 
 
-def test_a_connection_is_forgotten_with_all_that_is_known_of_it(
+def test_connection_is_forgotten_with_all_its_rows(
     mirror: Mirror, command: Command, ledger_url: str
 ) -> None:
     mirror("ada bob cyd")
@@ -423,9 +423,7 @@ def test_a_connection_is_forgotten_with_all_that_is_known_of_it(
     assert mirror.members() == "ada bob cyd"
 
 
-def test_of_two_connections_with_the_same_list_one_must_be_named(
-    mirror: Mirror, command: Command
-) -> None:
+def test_list_of_two_connections_needs_a_named_connection(mirror: Mirror, command: Command) -> None:
     mirror("ada bob cyd")
     other = mirror.sandbox.url.replace("127.0.0.1", "localhost")
     mirror("ada bob", api_url=other)
@@ -448,7 +446,7 @@ def test_of_two_connections_with_the_same_list_one_must_be_named(
         ("--connection elsewhere", "no such connection. It has: http://127.0.0.1"),
     ],
 )
-def test_what_the_ledger_does_not_know_is_an_error(
+def test_unknown_list_stream_or_connection_is_an_error(
     load: TargetRunner, command: Command, ledger_url: str, what: str, says: str
 ) -> None:
     load([schema(), *people(1), state(1)], ledger_url=ledger_url).succeeded()
@@ -457,7 +455,7 @@ def test_what_the_ledger_does_not_know_is_an_error(
     assert says in done.err
 
 
-def test_nothing_is_forgotten_while_a_run_goes_on(
+def test_nothing_is_forgotten_during_a_run(
     sandbox: SandboxServer, load: ForkedTargetRunner, command: Command, ledger_url: str
 ) -> None:
     ways: tuple[tuple[str, ...], ...] = (
@@ -476,7 +474,7 @@ def test_nothing_is_forgotten_while_a_run_goes_on(
         assert done.code == 0, done.err
 
 
-def test_one_is_asked_on_a_terminal_and_must_say_yes_elsewhere(
+def test_forget_asks_on_a_terminal_and_needs_yes_elsewhere(
     load: TargetRunner, tmp_path: Path
 ) -> None:
     load([schema(), *people(3), state(1)]).succeeded()
@@ -499,10 +497,10 @@ def test_one_is_asked_on_a_terminal_and_must_say_yes_elsewhere(
         os.close(terminal)
 
 
-def test_what_was_in_flight_does_not_bring_a_forgotten_stream_back(
+def test_import_in_flight_does_not_restore_a_forgotten_stream(
     start_sandbox: Any, target_for: Any, command: Command, ledger_url: str
 ) -> None:
-    """Not even under a number that a new stream has got."""
+    """Not even if a new stream has its number."""
     sandbox = start_sandbox(latency=1)
     load = target_for(sandbox)
     kill_in_flight(load, sandbox, ledger_url)
@@ -516,7 +514,7 @@ def test_what_was_in_flight_does_not_bring_a_forgotten_stream_back(
 
 
 def kill_in_flight(load: ForkedTargetRunner, sandbox: SandboxServer, ledger_url: str) -> None:
-    """A mirror's run that is killed when ActiveCampaign has accepted its import."""
+    """Kill a mirror run when ActiveCampaign has accepted its import."""
     run = load.start(
         checkpoint_seconds=0.1, ledger_url=ledger_url, sync_mode="mirror", complete_stream=True
     )
@@ -530,7 +528,7 @@ def kill_in_flight(load: ForkedTargetRunner, sandbox: SandboxServer, ledger_url:
 
 
 def traces(folder: Path, *texts: bytes) -> int:
-    """How often texts stand in the ledger's files."""
+    """Return the number of times that texts are in the ledger's files."""
     contents = [path.read_bytes() for path in folder.glob(f"{LEDGER}*")]
     return sum(content.count(text) for content in contents for text in texts)
 
@@ -541,7 +539,7 @@ def hash_of(url: str, identity: str, person: str) -> bytes:
     return contact_hash(key, identity, person)
 
 
-def test_a_person_is_forgotten_everywhere_and_no_one_else(
+def test_person_is_forgotten_everywhere_and_nobody_else_is(
     mirror: Mirror, command: Command, ledger_url: str
 ) -> None:
     names = "ada bob cyd"
@@ -565,7 +563,7 @@ def test_a_person_is_forgotten_everywhere_and_no_one_else(
     assert outcome.counts["unchanged"] == 2, "the source has the person still"
 
 
-def test_no_trace_of_a_forgotten_person_stays_in_the_files(
+def test_forgotten_person_leaves_no_trace_in_the_files(
     load: TargetRunner, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path / LEDGER}"
@@ -588,7 +586,7 @@ def test_no_trace_of_a_forgotten_person_stays_in_the_files(
     assert traces(tmp_path, p500[1]) > 1
 
 
-def test_of_those_who_left_a_mirror_no_address_stays(
+def test_address_of_removed_contact_is_deleted(
     load: TargetRunner, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     mirror = Mirror(load, sandbox)
@@ -604,7 +602,7 @@ def test_of_those_who_left_a_mirror_no_address_stays(
     assert mirror.members() == "ada", "back, and gone again"
 
 
-def test_a_person_in_flight_is_forgotten_too(
+def test_person_in_flight_is_forgotten(
     start_sandbox: Any, target_for: Any, command: Command, ledger_url: str, tmp_path: Path
 ) -> None:
     sandbox = start_sandbox(latency=1)
@@ -637,7 +635,7 @@ def test_a_person_in_flight_is_forgotten_too(
         ([], "", 2),
     ],
 )
-def test_an_address_is_taken_from_standard_input_only_and_never_printed(
+def test_address_is_read_from_standard_input_only_and_never_printed(
     load: TargetRunner, tmp_path: Path, arguments: list[str], stdin: str, code: int
 ) -> None:
     load([schema(), record("ada@example.com"), state(1)]).succeeded()
@@ -650,9 +648,7 @@ def test_an_address_is_taken_from_standard_input_only_and_never_printed(
     assert command.people() == {"profiles": {"delivered": 1}}
 
 
-def test_files_that_were_set_aside_are_named_as_they_may_hold_the_person(
-    load: TargetRunner, tmp_path: Path
-) -> None:
+def test_forget_person_names_files_set_aside(load: TargetRunner, tmp_path: Path) -> None:
     (tmp_path / LEDGER).write_bytes(b"no ledger" * 100)
     load([schema(), record("ada@example.com"), state(1)]).succeeded()
 
@@ -664,7 +660,7 @@ def test_files_that_were_set_aside_are_named_as_they_may_hold_the_person(
 # vacuum
 
 
-def test_vacuum_touches_no_other_table_of_a_shared_database(
+def test_vacuum_leaves_other_tables_of_a_shared_database_alone(
     sandbox: SandboxServer, load: TargetRunner, postgres: postgres_server.PostgresServer
 ) -> None:
     url = empty_database(postgres)

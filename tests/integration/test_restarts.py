@@ -1,4 +1,4 @@
-"""A database that restarts, and a sandbox that can't answer: waited for, or told at once."""
+"""Databases that restart are waited for; a sandbox that can't answer fails the run at once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _restart(server: PostgresServer, seconds: float) -> threading.Thread:
 
 
 @pytest.mark.parametrize("mode", ["upsert", "mirror"])
-def test_a_ledger_that_restarts_in_a_run_is_waited_for(
+def test_ledger_that_restarts_during_a_run_is_waited_for(
     sandbox: SandboxServer, load: TargetRunner, server: PostgresServer, mode: str
 ) -> None:
     running = load.start(ledger_url=_url(server), checkpoint_seconds=0.1, sync_mode=mode)  # type: ignore[attr-defined]
@@ -76,7 +76,7 @@ def test_a_ledger_that_restarts_in_a_run_is_waited_for(
     assert again.counts == {"read": 600, "unchanged": 600}
 
 
-def test_places_that_restart_at_the_start_are_waited_for(
+def test_ledger_and_budget_that_restart_at_the_start_are_waited_for(
     load: TargetRunner, server: PostgresServer
 ) -> None:
     thread = _restart(server, 2)
@@ -86,7 +86,7 @@ def test_places_that_restart_at_the_start_are_waited_for(
     assert "requests wait for it" in outcome.log
 
 
-def test_a_server_that_refuses_for_good_is_told_at_once(
+def test_permanent_failure_of_the_server_is_reported_at_once(
     load: TargetRunner, server: PostgresServer
 ) -> None:
     started = time.monotonic()
@@ -96,9 +96,7 @@ def test_a_server_that_refuses_for_good_is_told_at_once(
     assert "trying again" not in outcome.log
 
 
-def test_a_ledger_that_another_program_has_locked_is_waited_for(
-    load: TargetRunner, tmp_path: Path
-) -> None:
+def test_locked_ledger_is_waited_for(load: TargetRunner, tmp_path: Path) -> None:
     ledger = tmp_path / "own" / "ledger.db"
     load(DATA, ledger_url=f"sqlite:///{ledger}").succeeded()
     with sqlite3.connect(ledger, isolation_level=None, check_same_thread=False) as other:
@@ -115,7 +113,7 @@ IMPATIENT = {
 }
 
 
-def test_a_ledger_that_stays_locked_is_waited_for_once(
+def test_ledger_that_stays_locked_is_waited_for_once(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     with ForkServer(IMPATIENT) as impatient:
@@ -143,7 +141,7 @@ def test_a_ledger_that_stays_locked_is_waited_for_once(
 
 
 class _Cut:
-    """Cuts the connection after a commit has reached the database, once for each transaction."""
+    """Cuts the connection after a commit, once for each transaction."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.done = 0
@@ -159,7 +157,7 @@ class _Cut:
             raw.close()  # what SQLAlchemy does with it now fails, as if the answer were lost
 
 
-def test_a_commit_whose_answer_was_lost_is_not_done_twice(server: PostgresServer) -> None:
+def test_commit_with_lost_response_is_not_repeated(server: PostgresServer) -> None:
     ledger = Ledger(_url(server), "account", "run", SystemClock())
     store = ledger._store
     person = ledger.contact_hash("a@example.com")
