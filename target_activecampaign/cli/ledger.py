@@ -221,7 +221,7 @@ def _describe(choice: Choice, selection: Selection) -> str:
             f"all of {selection.connection}: its {several(len(segments), 'segment')} with "
             f"{contacts}, its runs, its imports in flight, and the index of its contacts"
         )
-    return f"of {selection.connection}: {', '.join(segments)}, with {contacts}"
+    return f"{', '.join(segments)}, with {contacts} (of {selection.connection})"
 
 
 def _is_confirmed() -> bool:

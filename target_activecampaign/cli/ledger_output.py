@@ -78,7 +78,8 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], width: int | 
     else:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in head:
-        table.add_column(name, overflow="fold")
+        # A run's id stays whole, to be copied.
+        table.add_column(name, overflow="fold", no_wrap=name == "run")
     for row in rows:
         table.add_row(*row)
     columns = _UNLIMITED if width is None else width - len(_INDENT)
@@ -98,13 +99,11 @@ def _run_row(run: RunView) -> tuple[str, ...]:
         seen = f", last seen {_format_time(run.last_seen)}" if run.last_seen else ""
         note = f"process {run.process} on {run.host}{seen}"
     elif run.state == "cut off":
-        note = "the next run took over" if run.finished else "the next run takes over"
+        note = "taken over by the next run" if run.finished else "the next run takes over"
     else:
         counts = counts or "nothing was read"
         if run.state == "unfinished":
-            note = (
-                "the next run went on from it" if run.finished else "the next run goes on from it"
-            )
+            note = "resumed by the next run" if run.finished else "the next run resumes it"
         elif run.finished:
             ended = _format_time(run.finished)
     return run.id, outcome, started, ended, counts, note

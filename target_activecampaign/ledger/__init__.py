@@ -1,4 +1,4 @@
-"""The ledger: what was delivered to each contact, what is in flight, and who added whom to a list.
+"""The ledger: what was delivered to each contact, what is in flight, and which members we added.
 
 It lets a run deliver only what changed, resume after an interruption, and remove only contacts
 that we added. It keeps a keyed hash of each address and a digest of the values; the address

@@ -65,7 +65,7 @@ def by_segment(members: Iterable[Member]) -> dict[int, Member]:
 
 
 class MissingMember(NamedTuple):
-    """A member whom a sync did not have.
+    """A member that a sync did not have.
 
     Attributes:
         contact: The contact's hash.
@@ -225,7 +225,7 @@ class Members:
     ) -> Iterator[list[MissingMember]]:
         """Return the members that a sync did not have and no sibling has, some hundreds at a time.
 
-        A sibling has whom it delivers, and if it is a mirror, whom its latest complete sync had.
+        A sibling has the contacts that it delivers; a mirror, those of its latest complete sync.
         Members that we unsubscribed are included while it is uncertain that they are off the list.
 
         Args:

@@ -45,7 +45,7 @@ def kill_with_imports_in_flight(load: TargetRunner, sandbox: SandboxServer, **ho
         assert target.stdin is not None
         target.stdin.write(data)
         target.stdin.flush()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while len(sandbox.requests(path=IMPORT, status=200)) < 3:
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -108,7 +108,7 @@ def test_records_after_the_last_state_are_not_imported_twice(
         assert target.stdin is not None
         target.stdin.write(data)
         target.stdin.flush()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while len(sandbox.export()) < 14:
             assert time.monotonic() < end
             time.sleep(0.05)

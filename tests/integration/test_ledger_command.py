@@ -207,8 +207,8 @@ def test_show_counts_contacts_by_ownership_without_personal_data(
 
     text = command("show").out
     assert f"(version {VERSION}, " in text
-    counts = "2 added by us, 1 found on the list, 1 unsubscribed by us, 1 opted out"
-    assert row_of(text, "profiles", "1") == ["profiles", "1", "yes", counts, "no. 2, 4 contacts"]
+    owned = "2 added by us, 1 found on the list, 1 unsubscribed by us, 1 opted out"
+    assert row_of(text, "profiles", "1") == ["profiles", "1", "yes", owned, "no. 2, 4 contacts"]
     run = row_of(text, connection["runs"][0]["id"])
     assert run[1] == "completed"
     assert run[-1] == "4 read, 1 added, 3 skipped"
@@ -243,12 +243,12 @@ def test_show_has_outcome_of_run_that_ended_with_work_left(
     assert (run["state"], run["outcome"]) == ("unfinished", "failed")
     assert run["counts"]["read"] == 3
     row = row_of(command("show").out, run["id"], "failed")
-    assert row[3:] == ["3 read, 3 added", "the next run goes on from it"]
+    assert row[3:] == ["3 read, 3 added", "the next run resumes it"]
 
     load([schema(), *people(3), state(1)], ledger_url=ledger_url).succeeded()
     assert {one["state"] for one in command.connection()["runs"]} == {"finished", "unfinished"}
     row = row_of(command("show").out, run["id"], "failed")
-    assert row[3:] == ["3 read, 3 added", "the next run went on from it"]
+    assert row[3:] == ["3 read, 3 added", "resumed by the next run"]
 
 
 def test_show_has_imports_in_flight_tripped_guard_and_ledger_set_aside(
