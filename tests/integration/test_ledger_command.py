@@ -343,6 +343,29 @@ def test_unusable_ledger_or_configuration_is_one_line_without_password(
     assert len(done.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["show", "--format=xml"],
+        ["show", "--config", "config.json", "--ledger-url", "sqlite:///ledger.db"],
+        ["forget", "--list", "one", "--yes"],
+    ],
+)
+def test_usage_error_has_exit_code_2(tmp_path: Path, arguments: list[str]) -> None:
+    done = Command(tmp_path, None)(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "Usage: target-activecampaign-ledger" in done.err
+
+
+@pytest.mark.parametrize("command", [[], ["show"], ["forget"], ["vacuum"]])
+def test_help_needs_no_ledger(tmp_path: Path, command: list[str]) -> None:
+    done = Command(tmp_path, None)(*command, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert "--help" in done.out
+
+
 # forget
 
 
