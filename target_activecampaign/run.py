@@ -243,7 +243,7 @@ class Run:
         identity, url = account.identity, settings.ledger_url
         if self._preview is not None:
             url = self._preview.begin(identity)
-        ledger = Ledger(url, identity, self.report.run_id, client.server_time)
+        ledger = Ledger(url, identity, self.report.run_id, client)
         delivery = Delivery(
             client,
             self._settlement,
@@ -483,7 +483,7 @@ class Run:
 
     def _write_ledger(self) -> None:
         if self._parts is not None:
-            self._parts.ledger.write()
+            self._parts.ledger.flush()
 
     # The end
 
@@ -639,7 +639,7 @@ class Run:
             clean = done and not report.unsettled
             ended = "failed" if problem else outcome
             try:
-                parts.ledger.end(clean=clean, outcome=ended, counts=report.counts)
+                parts.ledger.close(clean=clean, outcome=ended, counts=report.counts)
             except LedgerError as error:
                 # The report is still to be written: it tells what the ledger can't.
                 problem = problem or str(error)

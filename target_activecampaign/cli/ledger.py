@@ -1,223 +1,263 @@
-"""The command ``target-activecampaign-ledger``: see what a ledger holds, and forget parts of it."""
+"""The command `target-activecampaign-ledger`: show what a ledger holds, and forget parts of it."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import json
+import shutil
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from target_activecampaign.cli.ledger_output import in_bytes, in_words
+import click
+
+from target_activecampaign.cli.ledger_output import as_text, format_bytes
 from target_activecampaign.config.files import ConfigFileError, read_config
 from target_activecampaign.config.settings import Settings
 from target_activecampaign.config.validation import convert, from_environment
 from target_activecampaign.errors import ChoiceError, LedgerError, SettingError
-from target_activecampaign.ledger.erase import Choice, choose, forget, forget_person
-from target_activecampaign.ledger.overview import overview, set_aside, size
+from target_activecampaign.ledger.erase import Choice, erase, erase_person, select
+from target_activecampaign.ledger.overview import files_set_aside, read_overview, size
 from target_activecampaign.ledger.store import Store
 from target_activecampaign.model.contact import Refusal, person_key, valid_address
 from target_activecampaign.storage import output
+from target_activecampaign.text import several
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from target_activecampaign.ledger.erase import Chosen
+    from target_activecampaign.ledger.erase import Selection
 
 _NAME = "target-activecampaign-ledger"
 _PREFIX = "TARGET_ACTIVECAMPAIGN_"
-_MEANING = """\
-Nothing changes in ActiveCampaign. With the next run everything is delivered once more, and a
-mirror only takes stock: nobody leaves it. Whoever is on the list then counts as found there,
-and stays on it after leaving the stream unless 'adopt_members' is set. Those whom we have
-unsubscribed can't be brought back any more. Other mirrors of the same list no longer spare
-people for being in what is forgotten."""
-_MEANING_OF_A_PERSON = (
-    "If the source still has the person, the next run enters and delivers them again: take them "
-    "out there first. Nothing changes in ActiveCampaign."
+_CONSEQUENCES = """\
+Nothing changes in ActiveCampaign. The next run delivers everything once more, and a mirror only
+records a baseline, without removals. Contacts that are on the list then count as found there: they
+stay on it after they leave the stream, unless 'adopt_members' is set. Contacts that the mirror has
+unsubscribed can't be re-subscribed any more. Other mirrors of the same list no longer keep contacts
+because they are in what is forgotten."""
+_CONSEQUENCES_FOR_PERSON = (
+    "If the source still has the person, the next run stores and delivers them again: remove them "
+    "from the source first. Nothing changes in ActiveCampaign."
 )
 
-
 _SCHEMA = {"properties": {"ledger_url": {"type": "string"}}}
-"""The one setting that matters here."""
+"""The schema of the one setting that is used here."""
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class _CommandError(Exception):
-    """The command can't do what was asked; the text says why."""
-
-
-def _parser() -> argparse.ArgumentParser:
-    where = argparse.ArgumentParser(add_help=False)
-    place = where.add_mutually_exclusive_group()
-    place.add_argument("--config", metavar="FILE", help="the target's configuration")
-    place.add_argument(
-        "--ledger-url",
-        metavar="URL",
-        help=f"where the ledger is (default: what --config says, or {_PREFIX}LEDGER_URL, or else "
-        "the target's default); keep one with a password in the variable",
-    )
-    parser = argparse.ArgumentParser(
-        prog=_NAME,
-        description="See what a target's ledger holds, and forget parts of it.",
-        epilog="See docs/privacy.md for what it holds of people.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    show = commands.add_parser("show", parents=[where], help="what it holds, without people")
-    show.add_argument("--format", choices=["text", "json"], default="text")
-    show.set_defaults(action=_show)
-
-    forgets = commands.add_parser(
-        "forget",
-        parents=[where],
-        help="forget a connection, a list, a stream or a person",
-        description="Forget what the ledger knows of a connection, of a list or stream of it, "
-        "or of a person. Nothing changes in ActiveCampaign.",
-    )
-    forgets.add_argument("--connection", metavar="ACCOUNT", help="as `show` names it")
-    forgets.add_argument("--list", metavar="ID", type=int, help="a list, by its id")
-    forgets.add_argument("--stream", metavar="NAME", help="a stream, by its name after stream maps")
-    forgets.add_argument(
-        "--person", metavar="-", help="one person, whose address is read from standard input"
-    )
-    forgets.add_argument("--yes", action="store_true", help="don't ask whether to go on")
-    forgets.set_defaults(action=_forget)
-
-    vacuum = commands.add_parser(
-        "vacuum", parents=[where], help="give back the room of what was deleted"
-    )
-    vacuum.set_defaults(action=_vacuum)
-    return parser
+    """The command can't do its task; the text says why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the arguments ask for; returns the exit code."""
+    """Run the command; returns the exit code."""
     with contextlib.suppress(OSError, AttributeError):  # of an output of another kind
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    parser = _parser()
-    args = parser.parse_args(arguments)
-    if args.command == "forget":
-        _check_choice(parser, args)
     try:
-        store = Store(_url(args), make=False)
-        try:
-            action: Callable[[Store, argparse.Namespace], None] = args.action
-            action(store, args)
-        finally:
-            store.close()
+        code = _command.main(arguments, prog_name=_NAME, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130
     except (_CommandError, ChoiceError, LedgerError, SettingError) as error:
-        print(f"{_NAME}: {error}", file=sys.stderr)  # noqa: T201 - a command's output
+        click.echo(f"{_NAME}: {error}", err=True)
         return 1
     except output.OutputError as error:
-        print(  # noqa: T201 - likewise
-            f"{_NAME}: Standard output can't be written: {error}.", file=sys.stderr
-        )
+        click.echo(f"{_NAME}: Standard output can't be written: {error}.", err=True)
         return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return code or 0
 
 
-def _check_choice(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    if args.person is not None:
-        if args.person != "-":
-            # Not quoted: what stands there is an address, most likely.
-            parser.error("--person takes '-' only: the address is read from standard input")
-        if args.list is not None or args.stream is not None:
-            parser.error("--person goes with --connection only")
-    elif args.connection is None and args.list is None and args.stream is None:
-        parser.error("say what to forget: --connection, --list, --stream or --person")
+def _with_ledger(command: F) -> F:
+    """Give a command the options that say which ledger it is about."""
+    config = click.option("--config", metavar="FILE", help="Configuration file of the target.")
+    url = click.option(
+        "--ledger-url",
+        metavar="URL",
+        help="The ledger. By default the one of --config, of the variable "
+        f"{_PREFIX}LEDGER_URL, or else the target's default. Keep a URL with a password in the "
+        "variable.",
+    )
+    return config(url(command))
 
 
-def _url(args: argparse.Namespace) -> str:
-    """Where the ledger is."""
-    if args.ledger_url is not None:
-        return str(args.ledger_url)
-    config = _config(args.config) if args.config is not None else {}
-    if config.get("ledger_url") is None:
-        config = from_environment(_SCHEMA, _PREFIX).values
-    return Settings.from_config(config).ledger_url
+@click.group(
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="docs/privacy.md says what a ledger holds about people.",
+)
+def _command() -> None:
+    """Show what the target's ledger holds, and forget parts of it."""
 
 
-def _config(path: str) -> dict[str, Any]:
-    try:
-        config = read_config(path)
-    except ConfigFileError as error:
-        raise _CommandError(str(error)) from None
-    config, _ = convert(config, _SCHEMA)
-    if not isinstance(config.get("ledger_url"), str | None):
-        raise _CommandError(
-            f"The configuration {path} is not one of the target's: see docs/settings.md."
-        )
-    return config
-
-
-def _show(store: Store, args: argparse.Namespace) -> None:
-    found = overview(store)
-    if args.format == "json":
-        text = json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False, default=_iso)
+@_command.command("show")
+@_with_ledger
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of the output.",
+)
+def _show(config: str | None, ledger_url: str | None, form: str) -> None:
+    """Show what the ledger holds, without personal data."""
+    with _opened(config, ledger_url) as store:
+        overview = read_overview(store)
+    if form == "json":
+        content = dataclasses.asdict(overview)
+        text = json.dumps(content, indent=2, ensure_ascii=False, default=_iso)
     else:
-        text = in_words(found)
+        width = shutil.get_terminal_size().columns if output.is_terminal() else None
+        text = as_text(overview, width)
     output.write(f"{text}\n")
 
 
+@_command.command("forget")
+@_with_ledger
+@click.option("--connection", metavar="ACCOUNT", help="An account, as `show` names it.")
+@click.option("--list", "list_id", metavar="ID", type=int, help="A list, by its id.")
+@click.option("--stream", metavar="NAME", help="A stream, by its name after stream maps.")
+@click.option(
+    "--person", metavar="-", help="One person, whose address is read from standard input."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def _forget(
+    *,
+    config: str | None,
+    ledger_url: str | None,
+    connection: str | None,
+    list_id: int | None,
+    stream: str | None,
+    person: str | None,
+    yes: bool,
+) -> None:
+    """Forget a connection, a list, a stream or a person.
+
+    Nothing changes in ActiveCampaign.
+    """
+    if person is None and connection is None and list_id is None and stream is None:
+        raise click.UsageError("say what to forget: --connection, --list, --stream or --person.")
+    if person is None:
+        with _opened(config, ledger_url) as store:
+            _forget_choice(store, Choice(connection, list_id, stream), yes=yes)
+        return
+    if person != "-":
+        # Not quoted: most likely it is an address.
+        raise click.UsageError("--person takes '-' only: the address is read from standard input.")
+    if list_id is not None or stream is not None:
+        raise click.UsageError("--person goes with --connection only.")
+    with _opened(config, ledger_url) as store:
+        _forget_person(store, connection)
+
+
+@_command.command("vacuum")
+@_with_ledger
+def _vacuum(config: str | None, ledger_url: str | None) -> None:
+    """Free the space of what was deleted."""
+    with _opened(config, ledger_url) as store:
+        before = size(store)
+        store.vacuum()
+        _print(f"{format_bytes(before)} before, {format_bytes(size(store))} now.")
+
+
+@contextlib.contextmanager
+def _opened(config: str | None, ledger_url: str | None) -> Iterator[Store]:
+    """Open the ledger, which must exist."""
+    if config is not None and ledger_url is not None:
+        raise click.UsageError("--config and --ledger-url exclude each other.")
+    store = Store(_url(config, ledger_url), make=False)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _url(config: str | None, ledger_url: str | None) -> str:
+    """Return the ledger's URL by the options, the variable or the target's default."""
+    if ledger_url is not None:
+        return ledger_url
+    values = _read_config(config) if config is not None else {}
+    if values.get("ledger_url") is None:
+        values = from_environment(_SCHEMA, _PREFIX).values
+    return Settings.from_config(values).ledger_url
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    try:
+        values = read_config(path)
+    except ConfigFileError as error:
+        raise _CommandError(str(error)) from None
+    values, _ = convert(values, _SCHEMA)
+    if not isinstance(values.get("ledger_url"), str | None):
+        raise _CommandError(
+            f"The configuration {path} is not one of the target's: see docs/settings.md."
+        )
+    return values
+
+
 def _iso(value: object) -> str:
-    assert isinstance(value, datetime)  # noqa: S101 - JSON knows all else
+    assert isinstance(value, datetime)  # noqa: S101 - JSON can encode all else
     return value.isoformat(timespec="seconds")
 
 
-def _forget(store: Store, args: argparse.Namespace) -> None:
-    if args.person is not None:
-        _forget_person(store, args)
-        return
-    choice = Choice(args.connection, args.list, args.stream)
-    chosen = choose(store, choice)
-    _tell(f"This forgets {_words(choice, chosen)}.\n{_MEANING}")
-    if not args.yes and not _agreed():
+def _forget_choice(store: Store, choice: Choice, *, yes: bool) -> None:
+    _print(f"This forgets {_describe(choice, select(store, choice))}.\n{_CONSEQUENCES}")
+    if not yes and not _is_confirmed():
         raise _CommandError("Nothing was forgotten.")
-    done = forget(store, choice)
-    _tell(f"Forgotten: {_words(choice, done)}.")
-    _clean(store)
+    _print(f"Forgotten: {_describe(choice, erase(store, choice))}.")
+    _vacuum_after_erasure(store)
 
 
-def _words(choice: Choice, chosen: Chosen) -> str:
-    """What a choice comes to."""
-    segments = [f"{stream} -> list {list_id}" for stream, list_id in chosen.segments.values()]
-    people = f"{chosen.people:,} entries of people"
-    if choice.whole:
+def _describe(choice: Choice, selection: Selection) -> str:
+    segments = [f"{stream} -> list {list_id}" for stream, list_id in selection.segments.values()]
+    contacts = several(selection.members, "contact")
+    if choice.is_whole:
         return (
-            f"all of {chosen.connection}: its {len(segments)} segments with {people}, its runs, "
-            "what is in flight, and the index of its contacts"
+            f"all of {selection.connection}: its {several(len(segments), 'segment')} with "
+            f"{contacts}, its runs, its imports in flight, and the index of its contacts"
         )
-    return f"of {chosen.connection}: {', '.join(segments)}, with {people}"
+    return f"{', '.join(segments)}, with {contacts} (of {selection.connection})"
 
 
-def _agreed() -> bool:
-    """Whether the operator wants to go on."""
+def _is_confirmed() -> bool:
+    """Ask the operator to confirm.
+
+    Raises:
+        _CommandError: There is no terminal to ask on.
+    """
     if not sys.stdin.isatty():
         raise _CommandError("There is no terminal to ask on: say --yes. Nothing was forgotten.")
-    _tell("Go on? [y/N]")
+    _print("Go on? [y/N]")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _forget_person(store: Store, args: argparse.Namespace) -> None:
-    rows = forget_person(store, _keys(), args.connection)
-    _tell(
-        f"Forgotten in {sum(rows)} places: {rows.members} segments, {rows.existing} indexes of "
-        f"contacts, {rows.in_flight} imports in flight.\n{_MEANING_OF_A_PERSON}"
+def _forget_person(store: Store, connection: str | None) -> None:
+    erased = erase_person(store, _read_contact_keys(), connection)
+    _print(
+        f"Forgotten in {several(sum(erased), 'place')} (segments: {erased.members:,}, contact "
+        f"indexes: {erased.existing:,}, imports in flight: {erased.in_flight:,}).\n"
+        f"{_CONSEQUENCES_FOR_PERSON}"
     )
-    _clean(store)
-    files = set_aside(store)
+    _vacuum_after_erasure(store)
+    files = files_set_aside(store)
     if files:
-        _tell(f"These damaged ledgers may hold the person too, delete them: {', '.join(files)}.")
+        names = ", ".join(files)
+        _print(f"These damaged ledgers may hold the person too, delete them: {names}.")
 
 
-def _keys() -> set[str]:
-    """The spellings under which the ledger may have the person whose address is given."""
+def _read_contact_keys() -> set[str]:
+    """Read an address; returns the contact keys that the ledger may have it under.
+
+    Raises:
+        _CommandError: Standard input does not hold one address.
+    """
     if sys.stdin.isatty():
-        _tell("The person's e-mail address:")
+        _print("The person's e-mail address:")
         text = sys.stdin.readline()
     else:
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
@@ -225,13 +265,17 @@ def _keys() -> set[str]:
     if "@" not in address or len(address.split()) != 1:
         raise _CommandError("Standard input does not hold one e-mail address. Nothing was done.")
     keys = {person_key(address)}
-    with contextlib.suppress(Refusal):  # the index of contacts has whatever the account has
+    with contextlib.suppress(Refusal):  # the index of contacts has any address the account has
         keys.add(person_key(valid_address(address)))
     return keys
 
 
-def _clean(store: Store) -> None:
-    """See that nothing of what was deleted stays in the file."""
+def _vacuum_after_erasure(store: Store) -> None:
+    """Overwrite what was erased.
+
+    Raises:
+        _CommandError: It is erased, but not overwritten.
+    """
     try:
         store.vacuum()
     except LedgerError as error:
@@ -240,12 +284,6 @@ def _clean(store: Store) -> None:
         ) from None
 
 
-def _vacuum(store: Store, _: argparse.Namespace) -> None:
-    before = size(store)
-    store.vacuum()
-    _tell(f"{in_bytes(before)} before, {in_bytes(size(store))} now.")
-
-
-def _tell(text: str) -> None:
-    with contextlib.suppress(output.OutputError):  # what it tells of is done all the same
+def _print(text: str) -> None:
+    with contextlib.suppress(output.OutputError):  # the command does its task all the same
         output.write(f"{text}\n")

@@ -1,11 +1,17 @@
-"""A ledger's figures as text for people."""
+"""A ledger's overview as text: tables that fit a terminal, or a line a row elsewhere."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from target_activecampaign.text import several
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from target_activecampaign.ledger.overview import (
@@ -19,21 +25,29 @@ if TYPE_CHECKING:
 
 _RUNS_SHOWN = 10
 _KILO = 1000
+_INDENT = "  "
+_UNLIMITED = 1_000_000
 
 
-def in_words(found: Overview) -> str:
-    """A ledger's figures, line by line."""
-    lines = [f"Ledger {found.place} (form {found.form}, {in_bytes(found.bytes)})"]
-    lines += [f"Set aside as damaged, to be deleted: {path}" for path in found.set_aside]
-    for connection in found.connections:
-        lines += ["", connection.identity, *(f"  {line}" for line in _connection(connection))]
-    if not found.connections:
-        lines.append("It knows no connection.")
+def as_text(overview: Overview, width: int | None) -> str:
+    """Return an overview for people.
+
+    Args:
+        overview: The overview.
+        width: The width of the terminal; None leaves each row of a table on one line.
+    """
+    lines = [f"Ledger {overview.place} (version {overview.form}, {format_bytes(overview.bytes)})"]
+    lines += [f"Set aside as damaged, to be deleted: {path}" for path in overview.set_aside]
+    for connection in overview.connections:
+        lines += ["", connection.identity]
+        lines += (f"{_INDENT}{line}".rstrip() for line in _describe(connection, width))
+    if not overview.connections:
+        lines.append("It has no connection.")
     return "\n".join(lines)
 
 
-def in_bytes(count: int) -> str:
-    """A size in bytes, in words."""
+def format_bytes(count: int) -> str:
+    """Return a size such as `1.2 MB`."""
     size, unit = float(count), "bytes"
     for larger in ("kB", "MB", "GB"):
         if size < _KILO:
@@ -42,68 +56,92 @@ def in_bytes(count: int) -> str:
     return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
 
 
-def _connection(connection: Connection) -> Iterator[str]:
-    runs = connection.runs
-    yield "Runs, the latest first:" if runs else "No runs."
-    for run in runs[:_RUNS_SHOWN]:
-        yield f"  {_run(run)}"
-    if runs[_RUNS_SHOWN:]:
-        yield f"  and {len(runs) - _RUNS_SHOWN} earlier ones"
-    yield "Segments:" if connection.segments else "No segments."
-    for segment in connection.segments:
-        yield from (f"  {line}" for line in _segment(segment))
-    yield f"In flight: {_in_flight(connection.in_flight)}."
-    yield f"Index of existing contacts: {_index(connection.existing)}."
+def _describe(connection: Connection, width: int | None) -> Iterator[str]:
+    runs, earlier = connection.runs[:_RUNS_SHOWN], connection.runs[_RUNS_SHOWN:]
+    head = ("run", "outcome", "started", "ended", "records", "note")
+    yield from _table(head, map(_run_row, runs), width) if runs else ["No runs."]
+    if earlier:
+        yield f"and {several(len(earlier), 'earlier run')}"
+    yield ""
+    segments = connection.segments
+    head = ("stream", "list", "mirror", "contacts", "last complete sync", "note")
+    yield from _table(head, map(_segment_row, segments), width) if segments else ["No segments."]
+    yield ""
+    yield f"In flight: {_describe_in_flight(connection.in_flight)}."
+    yield f"Index of existing contacts: {_describe_index(connection.existing)}."
 
 
-def _run(run: RunView) -> str:
-    if run.state == "going on":
-        seen = f", last seen {_time(run.last_seen)}" if run.last_seen else ""
-        where = f"process {run.process} on {run.host}"
-        return f"{run.id}: going on since {_time(run.started)}{seen}, {where}"
-    if run.state == "cut off":
-        over = "taken over by the next one" if run.finished else "the next one will take over"
-        return f"{run.id}: cut off, begun {_time(run.started)}, {over}"
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], width: int | None) -> list[str]:
+    """Return the lines of a table."""
+    if width is None:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    else:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in head:
+        # A run's id stays whole, to be copied.
+        table.add_column(name, overflow="fold", no_wrap=name == "run")
+    for row in rows:
+        table.add_row(*row)
+    columns = _UNLIMITED if width is None else width - len(_INDENT)
+    # Names are printed as they are: they may look like markup.
+    console = Console(width=columns, color_system=None, markup=False, emoji=False, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    return [line.rstrip() for line in capture.get().splitlines() if line.strip()]
+
+
+def _run_row(run: RunView) -> tuple[str, ...]:
+    started, ended = _format_time(run.started), ""
+    outcome = run.state if run.state in ("going on", "cut off") else run.outcome or ""
     counts = ", ".join(f"{count:,} {name}" for name, count in run.counts.items() if count)
-    counts = counts or "nothing was read"
-    if run.state == "unfinished":
-        on = "went on" if run.finished else "goes on"
-        begun = f"begun {_time(run.started)}"
-        return f"{run.id}: {run.outcome}, {begun}: {counts}; the next run {on} from it"
-    at = f" {_time(run.finished)}" if run.finished else ""
-    return f"{run.id}: {run.outcome}{at}: {counts}"
+    note = ""
+    if run.state == "going on":
+        seen = f", last seen {_format_time(run.last_seen)}" if run.last_seen else ""
+        note = f"process {run.process} on {run.host}{seen}"
+    elif run.state == "cut off":
+        note = "taken over by the next run" if run.finished else "the next run takes over"
+    else:
+        counts = counts or "nothing was read"
+        if run.state == "unfinished":
+            note = "resumed by the next run" if run.finished else "the next run resumes it"
+        elif run.finished:
+            ended = _format_time(run.finished)
+    return run.id, outcome, started, ended, counts, note
 
 
-def _segment(segment: SegmentView) -> Iterator[str]:
-    mirror = ", mirror" if segment.mirror else ""
-    mark = f", marked by {segment.mark}" if segment.mark else ""
-    now = f", being loaded by {segment.loaded_by}" if segment.loaded_by else ""
-    yield f"{segment.stream} -> list {segment.list}{mirror}{mark}{now}"
-    people = ", ".join(
-        f"{count:,} {word.replace('_', ' ')}" for word, count in segment.people.items() if count
+def _segment_row(segment: SegmentView) -> tuple[str, ...]:
+    contacts = ", ".join(
+        f"{count:,} {name.replace('_', ' ')}" for name, count in segment.people.items() if count
     )
-    yield f"  people: {people or 'none'}"
+    sync, notes = "", []
     if segment.complete_pass:
-        yield f"  last complete pass: {segment.complete_pass}, of {segment.size or 0:,} people"
+        sync = f"no. {segment.complete_pass}, {several(segment.size or 0, 'contact')}"
     elif segment.mirror:
-        yield "  no complete pass yet: the next one only takes stock"
+        sync = "none: the next one only records a baseline"
+    if segment.mark:
+        notes.append(f"marked by {segment.mark}")
     if segment.guard_tripped:
-        yield "  a guard has stopped a pass since"
+        notes.append("a guard has stopped a sync since")
+    if segment.loaded_by:
+        notes.append(f"being loaded by {segment.loaded_by}")
+    mirror = "yes" if segment.mirror else "no"
+    return segment.stream, str(segment.list), mirror, contacts or "none", sync, "; ".join(notes)
 
 
-def _in_flight(imports: list[InFlight]) -> str:
+def _describe_in_flight(imports: list[InFlight]) -> str:
     if not imports:
         return "nothing"
-    contacts = sum(one.contacts for one in imports)
-    first = _time(min(one.posted for one in imports))
-    return f"{len(imports)} imports with {contacts:,} contacts, the first posted {first}"
+    contacts = several(sum(one.contacts for one in imports), "contact")
+    first = _format_time(min(one.posted for one in imports))
+    return f"{several(len(imports), 'import')} with {contacts}, the first posted {first}"
 
 
-def _index(index: Index) -> str:
+def _describe_index(index: Index) -> str:
+    contacts = several(index.contacts, "contact")
     if index.account_had is None:
-        return f"{index.contacts:,} contacts, not read through yet" if index.contacts else "none"
-    return f"{index.contacts:,} contacts, read when the account had {index.account_had:,}"
+        return f"{contacts}, not complete yet" if index.contacts else "none"
+    return f"{contacts}, complete when the account had {index.account_had:,}"
 
 
-def _time(time: datetime) -> str:
+def _format_time(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"

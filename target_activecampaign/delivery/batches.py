@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from collections.abc import Set as AbstractSet
 
-    from target_activecampaign.ledger import Known, Mark
+    from target_activecampaign.ledger import Member, MemberUpdate
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.record import Source
 
@@ -57,7 +57,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     sources: list[Source]
     person: bytes = b""
     raw: bytes | None = None
-    marks: dict[int, Mark] = {}  # msgspec gives each entry a new one
+    marks: dict[int, MemberUpdate] = {}  # msgspec gives each entry a new one
     known: bool = False
     needs_resubscribe: tuple[Return, ...] = ()
     parts: tuple[Entry, ...] = ()
@@ -93,13 +93,13 @@ class Entry(msgspec.Struct, eq=False, gc=False):
             self.weight + later.weight,
         )
 
-    def _joined(self, later: dict[int, Mark]) -> dict[int, Mark]:
+    def _joined(self, later: dict[int, MemberUpdate]) -> dict[int, MemberUpdate]:
         """The marks of both: the later ones, which may leave the membership to the earlier."""
         joined = {**self.marks, **later}
         for number in self.marks.keys() & later.keys():
-            if later[number].membership is None:
-                membership = self.marks[number].membership
-                joined[number] = replace(later[number], membership=membership)
+            if later[number].ownership is None:
+                membership = self.marks[number].ownership
+                joined[number] = replace(later[number], ownership=membership)
         return joined
 
 
@@ -194,7 +194,7 @@ class Packer:
         """Whether a contact is small enough for an import of its own."""
         return self._size_of(entry) <= self._max_size
 
-    def marks(self, keys: AbstractSet[str]) -> dict[str, dict[int, Mark]]:
+    def marks(self, keys: AbstractSet[str]) -> dict[str, dict[int, MemberUpdate]]:
         """What the ledger is to keep of those of some people who are in the open batch."""
         return {key: self._open[key].marks for key in keys & self._open.keys()}
 
@@ -294,5 +294,5 @@ class Return(NamedTuple):
 
     list_id: int
     segment: int
-    known: Known
+    known: Member
     marked: int

@@ -352,7 +352,7 @@ class Delivery:
         for leftover in leftovers:
             if leftover.batch_id is None or leftover.batch_id in self._batch_ids:
                 # It may have been accepted; as nobody can tell, its contacts are sent again.
-                self._ledger.journal.lost(leftover.id)
+                self._ledger.journal.mark_lost(leftover.id)
                 if leftover.batch_id is not None:
                     self._recovered()
             else:
@@ -412,7 +412,7 @@ class Delivery:
             elif error is not None:
                 self._fail(error)
             for number, membership in (found or {}).items():
-                entry.marks[number] = replace(entry.marks[number], membership=membership)
+                entry.marks[number] = replace(entry.marks[number], ownership=membership)
             entries = [one for one in batch.entries if one.key not in held_back]
             if not left and entries:
                 self._send(batch.of(entries))
@@ -435,7 +435,7 @@ class Delivery:
         """Post a batch whose people are marked as under way."""
         if self._failure is not None:
             return
-        number = self._ledger.journal.posting(
+        number = self._ledger.journal.begin(
             [(entry.person, list(entry.marks.values())) for entry in batch.entries]
         )
         self._posting += 1
@@ -455,10 +455,10 @@ class Delivery:
                 self._accepted(number, batch, accepted)
             elif isinstance(error, LimitReached):
                 # Others use the account's limit up; nothing was queued, so wait on.
-                self._ledger.journal.dropped(number)
+                self._ledger.journal.discard(number)
                 self._send(batch)
             elif isinstance(error, (ImportRefused, InvalidRequest)):
-                self._ledger.journal.dropped(number)
+                self._ledger.journal.discard(number)
                 self._refused(batch, error)
             elif error is not None:
                 self._fail(error)
@@ -492,14 +492,14 @@ class Delivery:
             if earlier is not None:
                 # Which of the two is answered about by this id, nobody can tell.
                 earlier.doubtful = True
-                self._ledger.journal.accepted(earlier.number, None)
-            self._ledger.journal.lost(number)
+                self._ledger.journal.set_batch_id(earlier.number, None)
+            self._ledger.journal.mark_lost(number)
             self._try_again(batch, "IMPORT_LOST", "ActiveCampaign gave it an earlier import's id.")
             return
         self._remember(batch_id)
         # Of an import that was not queued whole, the id alone would not tell a later run whom.
         whole = accepted.queued == count
-        self._ledger.journal.accepted(number, batch_id if whole else None)
+        self._ledger.journal.set_batch_id(number, batch_id if whole else None)
         self._flights.add(number, batch_id, batch, accepted.queued)
 
     def _remember(self, batch_id: str) -> None:
@@ -597,7 +597,7 @@ class Delivery:
             "Many contacts were refused in a row. To see whether imports work at all, someone who "
             "has arrived before is imported again, by the address alone."
         )
-        entry = Entry(Contact(key, key), b"", [], person=self._ledger.person(key))
+        entry = Entry(Contact(key, key), b"", [], person=self._ledger.contact_hash(key))
         self._control, self._verdict = entry, verdict
         self.under_way.enter([entry])
 
@@ -631,7 +631,7 @@ class Delivery:
 
     def _came_to_nothing(self, flight: PendingImport, code: str, reason: str) -> None:
         """An import ended without importing: to import the same again is harmless, so do."""
-        self._ledger.journal.dropped(flight.number)
+        self._ledger.journal.discard(flight.number)
         if flight.batch is None:
             self._recovered()
         else:
@@ -665,7 +665,7 @@ class Delivery:
             self._ask_for_each(flight, batch, status, dropped, rest)
         else:
             # What its parts are answered will tell more.
-            self._ledger.journal.lost(flight.number)
+            self._ledger.journal.mark_lost(flight.number)
             self._settle_dropped(batch, status, dropped, credible=False)
             self._imports_in_vain += 1
             self._halve(
@@ -756,8 +756,8 @@ class Delivery:
         confirmed = batch.entries
         if others:
             confirmed = [entry for entry in batch.entries if entry.key not in others]
-        people = {self._ledger.person(key) for key in others}
-        self._ledger.existing.made(self._ledger.journal.imported(flight.number, people))
+        people = {self._ledger.contact_hash(key) for key in others}
+        self._ledger.contact_index.add_created(self._ledger.journal.confirm(flight.number, people))
         if confirmed:
             self._imports_in_vain = 0
             self._confirm(confirmed)
@@ -776,8 +776,8 @@ class Delivery:
 
     def _settle_leftover(self, flight: PendingImport, failed: set[str]) -> None:
         """Settle an import of an earlier run, of which only hashes are known."""
-        dropped = {self._ledger.person(key) for key in failed}
-        people = self._ledger.journal.people(flight.number)
+        dropped = {self._ledger.contact_hash(key) for key in failed}
+        people = self._ledger.journal.contacts(flight.number)
         certain = not flight.doubtful
         if not dropped <= people:
             certain = False
@@ -787,10 +787,10 @@ class Delivery:
                 "have. Its contacts are sent again.",
             )
         if certain:
-            arrived = self._ledger.journal.imported(flight.number, dropped)
-            self._ledger.existing.made(arrived)
+            arrived = self._ledger.journal.confirm(flight.number, dropped)
+            self._ledger.contact_index.add_created(arrived)
         else:
-            self._ledger.journal.lost(flight.number)
+            self._ledger.journal.mark_lost(flight.number)
         self._recovered()
 
     def _settle_dropped(

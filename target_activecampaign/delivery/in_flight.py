@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from target_activecampaign.delivery.batches import Entry
-    from target_activecampaign.ledger import Mark
+    from target_activecampaign.ledger import MemberUpdate
 
 _MAX_BYTES = 48 * 1024 * 1024
 
@@ -75,8 +75,8 @@ class InFlightContacts:
             self._changed.notify_all()
 
     def marks(
-        self, keys: AbstractSet[str], later: Mapping[str, dict[int, Mark]]
-    ) -> dict[str, dict[int, Mark]]:
+        self, keys: AbstractSet[str], later: Mapping[str, dict[int, MemberUpdate]]
+    ) -> dict[str, dict[int, MemberUpdate]]:
         """What the ledger is to keep of those of some people who are under way.
 
         Args:

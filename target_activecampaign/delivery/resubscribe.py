@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_activecampaign.client import ActiveCampaignError, InvalidRequest, NotFound
-from target_activecampaign.ledger.schema import FOUND, OURS
 from target_activecampaign.model.codes import Refusal
+from target_activecampaign.model.ownership import Ownership
 
 if TYPE_CHECKING:
     from target_activecampaign.client import Client, Membership
     from target_activecampaign.delivery.batches import Entry, Return
-    from target_activecampaign.ledger import Known, Ledger
+    from target_activecampaign.ledger import Ledger, Member
 
 
 _ROUNDING_SECONDS = 2
@@ -57,11 +57,13 @@ class Returns:
             memberships = self._client.memberships(contact.id) if contact else []
             membership = next((m for m in memberships if m.list_id == list_id), None)
             if contact is None or membership is None:
-                return OURS
+                return Ownership.ADDED_BY_US
             if not membership.opted_out:
-                return OURS if _is_ours(membership, known) else FOUND
+                return (
+                    Ownership.ADDED_BY_US if _is_ours(membership, known) else Ownership.PRE_EXISTING
+                )
             if not _ended_by_us(membership, known):
-                self._ledger.members.held_back(needs_resubscribe.segment, entry.person)
+                self._ledger.members.mark_opted_out(needs_resubscribe.segment, entry.person)
                 raise Refusal(
                     "OPTED_OUT",
                     f"We had taken the person off list {list_id}, but something else has "
@@ -83,11 +85,11 @@ class Returns:
                     raise
                 failure = error
             else:
-                return OURS
+                return Ownership.ADDED_BY_US
         raise failure
 
 
-def _ended_by_us(membership: Membership, known: Known) -> bool:
+def _ended_by_us(membership: Membership, known: Member) -> bool:
     """Whether a membership ended while our import did it, and nothing touched it afterwards."""
     ended = membership.ended_at
     return (
@@ -97,7 +99,7 @@ def _ended_by_us(membership: Membership, known: Known) -> bool:
     )
 
 
-def _is_ours(membership: Membership, known: Known) -> bool:
+def _is_ours(membership: Membership, known: Member) -> bool:
     """Whether an active membership is the one that we were to end, or the one that we asked for.
 
     The former, when the import that was to end it never took effect; the latter, when a run

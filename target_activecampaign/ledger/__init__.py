@@ -1,8 +1,8 @@
-"""The ledger: what was delivered to whom, what is in flight, who is a member by our doing.
+"""The ledger: what was delivered to each contact, what is in flight, and which members we added.
 
-It lets a run deliver only what changed, go on where another was cut off, and take no one
-off a list who was not put there by us. Of a person it keeps a keyed hash of the address, and
-of the values a digest; the address itself only where a mirror needs it.
+It lets a run deliver only what changed, resume after an interruption, and remove only contacts
+that we added. It keeps a keyed hash of each address and a digest of the values; the address
+itself only where a mirror needs it.
 """
 
 from __future__ import annotations
@@ -14,136 +14,140 @@ import sqlalchemy as sa
 
 from target_activecampaign.errors import DamagedLedgerError, LedgerError, MissingLedgerError
 from target_activecampaign.ledger import schema as tables
-from target_activecampaign.ledger.contact_index import ExistingContacts
-from target_activecampaign.ledger.imports import Journal, Leftover
-from target_activecampaign.ledger.member_updates import Mark
-from target_activecampaign.ledger.members import Known, Members, Missing, Row, known
+from target_activecampaign.ledger.contact_index import ContactIndex
+from target_activecampaign.ledger.imports import Clock, Journal, LeftoverImport
+from target_activecampaign.ledger.member_updates import MemberUpdate
+from target_activecampaign.ledger.members import Member, Members, MissingMember, by_segment
 from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
 from target_activecampaign.ledger.store import Store
-from target_activecampaign.ledger.write_buffer import Waiting
+from target_activecampaign.ledger.write_buffer import WriteBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
-    "ExistingContacts",
+    "Clock",
+    "ContactIndex",
     "Journal",
-    "Known",
     "Ledger",
     "LedgerError",
-    "Leftover",
-    "Mark",
+    "LeftoverImport",
+    "Member",
+    "MemberUpdate",
     "Members",
-    "Missing",
     "MissingLedgerError",
-    "Row",
+    "MissingMember",
     "SegmentState",
     "Segments",
     "Store",
+    "by_segment",
+    "contact_hash",
     "digest",
-    "known",
     "last_mapping",
-    "person_hash",
 ]
 
 _DIGEST_BYTES = 12
 
 
 class Ledger:
-    """The ledger of one account, as one run sees it. Safe between threads.
+    """The ledger of one account, seen from one run. Safe between threads.
 
     Args:
-        url: Where it is, as SQLAlchemy takes it: `sqlite:///path` or `postgresql+psycopg://...`.
-        identity: What tells the account from others: its API address, or a sandbox's id.
-        run_id: The run's own name.
-        clock: ActiveCampaign's clock, in seconds since the epoch: what is kept of times is
-            compared with times that it gives.
+        url: The ledger, as SQLAlchemy takes it: `sqlite:///path` or `postgresql+psycopg://...`.
+        identity: The account's API address, or the id of a sandbox.
+        run_id: The run.
+        clock: ActiveCampaign's clock: stored times are compared with times in its answers.
 
     Attributes:
         journal: The imports in flight.
-        members: Who was delivered what.
+        members: The contacts of the segments.
         segments: The streams and their lists.
-        existing: The contacts that the account has.
-        now: The clock.
-        cut_off: See `Runs`.
+        contact_index: The contacts that the account has.
+        interrupted_since: See `Runs`.
 
     Raises:
         LedgerError: It can't be used; so do all methods of these.
     """
 
-    def __init__(self, url: str, identity: str, run_id: str, clock: Callable[[], float]) -> None:
+    def __init__(self, url: str, identity: str, run_id: str, clock: Clock) -> None:
         self._identity = identity
-        self.now = clock
+        self._clock = clock
         try:
-            self._begin(url, run_id)
+            self._open(url, run_id)
         except DamagedLedgerError:
-            # Nothing has been read yet. The damaged one is set aside by now.
-            self._begin(url, run_id)
+            # It has been set aside, and nothing was read from it.
+            self._open(url, run_id)
 
-    def _begin(self, url: str, run_id: str) -> None:
-        """Open the ledger, enter this run, and write what an earlier one has left.
+    def _open(self, url: str, run_id: str) -> None:
+        """Open the database and begin the run.
 
         Raises:
             LedgerError: It can't be used; it is closed again, and set aside if it is damaged.
         """
         self._store = Store(url)
         try:
-            self._enter(run_id)
+            self._begin(run_id)
         except BaseException:
             self._store.close()
             raise
 
-    def _enter(self, run_id: str) -> None:
-        clock = self.now
-        account = self._store.repeat(lambda: _account(self._store, self._identity))
-        self._runs = Runs(self._store, account, run_id, clock())
-        self.cut_off = self._runs.cut_off
-        self._waiting = Waiting(self._store, account)
-        # What a run that was cut off has left to be written.
-        self._waiting.write()
-        self.journal = Journal(self._store, account, run_id, clock, self._waiting)
-        self.members = Members(self._store, account, self._waiting)
-        self.segments = Segments(self._store, account, run_id)
-        self.existing = ExistingContacts(self._store, account)
+    def _begin(self, run_id: str) -> None:
+        store = self._store
+        account = store.retry(lambda: _account_number(store, self._identity))
+        self._runs = Runs(store, account, run_id, self.now())
+        self.interrupted_since = self._runs.interrupted_since
+        self._write_buffer = WriteBuffer(store, account)
+        # An interrupted run may have left something in it.
+        self._write_buffer.flush()
+        self.journal = Journal(
+            store, account, run_id, clock=self._clock, write_buffer=self._write_buffer
+        )
+        self.members = Members(store, account, self._write_buffer)
+        self.segments = Segments(store, account, run_id)
+        self.contact_index = ContactIndex(store, account)
 
-    def person(self, key: str) -> bytes:
-        """The keyed hash that stands for a person of this account."""
-        return person_hash(self._store.key, self._identity, key)
+    def now(self) -> float:
+        """Return ActiveCampaign's time, in seconds since the epoch."""
+        return self._clock.server_time()
 
-    def people(self, keys: Iterable[str]) -> list[bytes]:
-        """The hashes of several people; empty for an empty key."""
-        begun = _begun(self._store.key, self._identity)
+    def contact_hash(self, key: str) -> bytes:
+        """Return the keyed hash that stands for a contact of this account."""
+        return contact_hash(self._store.key, self._identity, key)
+
+    def contact_hashes(self, keys: Iterable[str]) -> list[bytes]:
+        """Return the hashes of several contacts; an empty one for an empty key."""
+        hasher = _contact_hasher(self._store.key, self._identity)
         hashes = []
         for key in keys:
-            one = begun.copy()
+            one = hasher.copy()
             one.update(key.encode("utf-8", "surrogatepass"))
             hashes.append(one.digest() if key else b"")
         return hashes
 
-    def seed(self, makes: bytes) -> Any:
-        """What the digests of records begin with; a keyed hash, to be copied for each.
+    def record_hasher(self, fingerprint: bytes) -> Any:
+        """Return a keyed `hashlib` hash, to be copied and updated for each record.
 
         Args:
-            makes: All that makes a contact of a record.
+            fingerprint: All that a contact depends on besides its record, such as the mapping.
         """
-        return hashlib.blake2b(makes, key=self._store.key, digest_size=_DIGEST_BYTES)
+        return hashlib.blake2b(fingerprint, key=self._store.key, digest_size=_DIGEST_BYTES)
 
-    def write(self) -> None:
-        """Write what is confirmed and waits to be written: it may do so for some time."""
-        self._waiting.write_if_any()
+    def flush(self) -> None:
+        """Write what is buffered, so that other processes see it."""
+        self._write_buffer.flush_if_any()
 
-    def end(self, *, clean: bool, outcome: str, counts: Mapping[str, Any]) -> None:
-        """Close the ledger.
+    def close(self, *, clean: bool, outcome: str, counts: Mapping[str, Any]) -> None:
+        """End the run and close the ledger.
 
         Args:
-            clean: Whether all that was read is settled, and the source was read through or
-                its STATE is out. Otherwise the next run takes over from this one.
-            outcome: What the run came to, to be shown.
-            counts: Its figures, likewise.
+            clean: Whether all that was read is accounted for, and the source was read to its end or
+                the STATE is out. Otherwise the next run takes over from this one.
+            outcome: The run's outcome, for the overview.
+            counts: The run's figures, likewise.
         """
         try:
-            self._waiting.write()
+            self._write_buffer.flush()
             if clean:
                 self._runs.end(self.now(), outcome, counts)
             else:
@@ -153,11 +157,11 @@ class Ledger:
 
 
 def last_mapping(store: Store, identity: str, stream: str, list_id: int) -> str | None:
-    """What was remembered of a stream's mapping by its last run; None if it had none.
+    """Return the mapping that the last run saved for a stream; None if there is none.
 
     Args:
         store: The ledger's database.
-        identity: As of `Ledger`.
+        identity: The account, as for `Ledger`.
         stream: The stream, by its name after stream maps.
         list_id: Its list.
 
@@ -166,40 +170,50 @@ def last_mapping(store: Store, identity: str, stream: str, list_id: int) -> str 
     """
     table = tables.account
 
-    def number_of() -> int | None:
+    def read_number() -> int | None:
         with store.transaction() as db:
             return db.execute(sa.select(table.c.id).where(table.c.identity == identity)).scalar()
 
-    number = store.repeat(number_of)
+    number = store.retry(read_number)
     if number is None:
         return None
     segments = Segments(store, number, "")
-    return segments.mapping(segments.known_as(stream, list_id), list_id)
+    return segments.mapping(segments.stored_name(stream, list_id), list_id)
 
 
-def person_hash(key: bytes, identity: str, person: str) -> bytes:
-    """The keyed hash of a person (the address in its normal form) of an account."""
-    hashed = _begun(key, identity)
-    hashed.update(person.encode("utf-8", "surrogatepass"))
-    return hashed.digest()
+def contact_hash(key: bytes, identity: str, contact_key: str) -> bytes:
+    """Return the keyed hash of a contact.
+
+    Args:
+        key: The ledger's key.
+        identity: The account, as for `Ledger`.
+        contact_key: The contact's address in its normal form.
+    """
+    hasher = _contact_hasher(key, identity)
+    hasher.update(contact_key.encode("utf-8", "surrogatepass"))
+    return hasher.digest()
 
 
-def _begun(key: bytes, identity: str) -> hashlib.blake2b:
-    begun = f"{identity}\n".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(begun, key=key, digest_size=tables.PERSON_BYTES)
+def _contact_hasher(key: bytes, identity: str) -> hashlib.blake2b:
+    start = f"{identity}\n".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(start, key=key, digest_size=tables.HASH_BYTES)
 
 
 def digest(body: bytes) -> bytes:
-    """What tells a contact's values from others; lists and tags count too."""
+    """Return the digest by which a changed contact is recognised.
+
+    Args:
+        body: The contact as it is sent, with its lists and tags.
+    """
     return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
 
 
-def _account(store: Store, identity: str) -> int:
-    """The account's number, given with its first run."""
+def _account_number(store: Store, identity: str) -> int:
+    """Return the account's number, which its first run assigns."""
     table = tables.account
     with store.transaction(alone=True) as db:
         number = db.execute(sa.select(table.c.id).where(table.c.identity == identity)).scalar()
         if number is None:
             result = db.execute(table.insert().values(identity=identity))
-            number = result.inserted_primary_key[0]  # type: ignore[index]
+            number = result.inserted_primary_key.id  # type: ignore[union-attr]
         return int(number)

@@ -1,4 +1,4 @@
-"""The index of the contacts that an account has, as far as it was read."""
+"""The index of the contacts that an account has, for the modes that need to know."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from target_activecampaign.ledger.schema import account as account_table
 from target_activecampaign.ledger.schema import existing as table
 from target_activecampaign.ledger.statements import insert_into
-from target_activecampaign.ledger.store import repeatable
+from target_activecampaign.ledger.store import retryable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store
 
 
-class Progress(NamedTuple):
-    """How far the index goes.
+class IndexProgress(NamedTuple):
+    """The progress of reading an account's contacts.
 
     Attributes:
         after: The greatest contact id that was read.
-        total: How many contacts the account had then; None before it was read through.
-        reading: Which reading of the whole account that was.
+        total: The account's number of contacts at the end of the last complete reading; None
+            before the first.
+        reading: The number of that reading. Each one reads the whole account.
     """
 
     after: int
@@ -31,11 +32,11 @@ class Progress(NamedTuple):
     reading: int
 
 
-class ExistingContacts:
-    """The people whom an account has.
+class ContactIndex:
+    """The index of an account's contacts, by their hashes.
 
     Attributes:
-        in_use: Whether a stream of this run asks who is there.
+        in_use: Whether a stream of this run needs it.
     """
 
     def __init__(self, store: Store, account: int) -> None:
@@ -44,67 +45,71 @@ class ExistingContacts:
         self.in_use = False
         self._reading = 0
 
-    @repeatable
-    def progress(self) -> Progress:
-        """How far the index goes."""
+    @retryable
+    def progress(self) -> IndexProgress:
+        """Return the progress of reading the account."""
+        columns = (
+            sa.func.coalesce(account_table.c.index_after, 0),
+            account_table.c.index_total,
+            account_table.c.index_reading,
+        )
+        of_account = sa.select(*columns).where(account_table.c.id == self._account)
         with self._store.transaction() as db:
-            columns = (
-                account_table.c.index_after,
-                account_table.c.index_total,
-                account_table.c.index_reading,
-            )
-            row = db.execute(sa.select(*columns).where(account_table.c.id == self._account)).one()
-            return Progress(row[0] or 0, row[1], row[2])
+            return IndexProgress(*db.execute(of_account).one())
 
-    @repeatable
-    def add(self, people: Collection[bytes], reading: int, after: int | None = None) -> None:
-        """Add people.
+    @retryable
+    def add(self, contacts: Collection[bytes], reading: int, after: int | None = None) -> None:
+        """Add contacts.
 
         Args:
-            people: Who.
+            contacts: The contacts.
             reading: The reading of the account that had them.
-            after: Up to which contact id that goes by now, if the next run is to go on there.
+            after: The greatest contact id that was read by now, if the next run is to resume there.
         """
         rows = [
-            {"account": self._account, "person": person, "reading": reading}
-            for person in sorted(people)
+            {"account": self._account, "person": contact, "reading": reading}
+            for contact in sorted(contacts)
         ]
         with self._store.transaction(account=self._account) as db:
             if rows:
                 insert = insert_into(table, db.dialect.name)
                 key = [table.c.account, table.c.person]
-                # Another worker may be reading the account anew, and have had them already.
+                # Another worker's later reading may have had them already.
                 new = insert.excluded.reading
                 latest = {"reading": sa.case((table.c.reading > new, table.c.reading), else_=new)}
                 db.execute(insert.on_conflict_do_update(index_elements=key, set_=latest), rows)
             if after is not None:
-                db.execute(self._mine().values(index_after=after))
+                db.execute(self._update_account().values(index_after=after))
 
-    @repeatable
-    def read_through(self, after: int, total: int | None, reading: int) -> None:
-        """Note that a reading has had all contacts, so that those of older ones are no more."""
+    @retryable
+    def complete_reading(self, after: int, total: int | None, reading: int) -> None:
+        """Store that a reading has had all contacts, and delete those of older ones.
+
+        Args:
+            after: The greatest contact id.
+            total: The account's number of contacts.
+            reading: The reading.
+        """
         with self._store.transaction(account=self._account) as db:
-            mine = sa.and_(table.c.account == self._account, table.c.reading < reading)
-            db.execute(table.delete().where(mine))
+            deleted = sa.and_(table.c.account == self._account, table.c.reading < reading)
+            db.execute(table.delete().where(deleted))
             values = {"index_after": after, "index_total": total, "index_reading": reading}
-            db.execute(self._mine().values(values))
+            db.execute(self._update_account().values(values))
         self._reading = reading
 
-    def made(self, people: Collection[bytes]) -> None:
-        """Add people whom this run has made, if anyone asks for them."""
+    def add_created(self, contacts: Collection[bytes]) -> None:
+        """Add contacts that this run has created, if a stream needs the index."""
         if self.in_use:
-            self.add(people, self._reading)
+            self.add(contacts, self._reading)
 
-    @repeatable
-    def among(self, people: Collection[bytes]) -> set[bytes]:
-        """Those of some people whom the account has."""
+    @retryable
+    def find(self, contacts: Collection[bytes]) -> set[bytes]:
+        """Return those of some contacts that the account has."""
+        found = sa.select(table.c.person).where(
+            table.c.account == self._account, table.c.person.in_(contacts)
+        )
         with self._store.transaction() as db:
-            rows = db.execute(
-                sa.select(table.c.person).where(
-                    table.c.account == self._account, table.c.person.in_(people)
-                )
-            )
-            return {row.person for row in rows}
+            return set(db.execute(found).scalars())
 
-    def _mine(self) -> sa.Update:
+    def _update_account(self) -> sa.Update:
         return account_table.update().where(account_table.c.id == self._account)

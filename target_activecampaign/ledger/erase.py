@@ -1,18 +1,18 @@
-"""What an operator may take out of a ledger: a connection, a list, a stream, a person."""
+"""The erasure of parts of a ledger: an account, a list, a stream or a person."""
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
 from target_activecampaign.errors import ChoiceError
-from target_activecampaign.ledger import person_hash
+from target_activecampaign.ledger import contact_hash
 from target_activecampaign.ledger import schema as tables
-from target_activecampaign.ledger.imports import strip
-from target_activecampaign.ledger.runs import living
+from target_activecampaign.ledger.imports import erase_contacts
+from target_activecampaign.ledger.runs import is_running, process_number
 from target_activecampaign.ledger.write_buffer import write_all
+from target_activecampaign.model.names import nfc
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class Choice(NamedTuple):
-    """What is to be forgotten.
+    """A choice of what to erase.
 
     Attributes:
-        connection: An account; as a whole, if neither a list nor a stream is named. None for
-            the only one that has what is named.
+        connection: An account; all of it if neither a list nor a stream is chosen. None for the
+            only account that has the list or stream.
         list_id: A list.
         stream: A stream.
     """
@@ -35,179 +35,190 @@ class Choice(NamedTuple):
     stream: str | None
 
     @property
-    def whole(self) -> bool:
-        """Whether all of the connection is meant."""
+    def is_whole(self) -> bool:
+        """Whether the whole account is chosen."""
         return self.list_id is None and self.stream is None
 
 
-class Chosen(NamedTuple):
-    """What a choice comes to.
+class Selection(NamedTuple):
+    """The parts of a ledger that a choice selects.
 
     Attributes:
         account: The account's number.
         connection: The account.
         runs: Its runs.
-        segments: The numbers of the segments that are meant, with their streams and lists.
-        people: How many entries of people these have.
+        segments: The streams and lists of the selected segments, by number.
+        members: The number of members in these.
     """
 
     account: int
     connection: str
     runs: list[str]
     segments: dict[int, tuple[str, int]]
-    people: int
+    members: int
 
 
-class PersonRows(NamedTuple):
-    """Where a person was forgotten, in rows."""
+class ErasedRows(NamedTuple):
+    """The numbers of places in which a person was erased."""
 
     members: int
     existing: int
     in_flight: int
 
 
-def choose(store: Store, choice: Choice) -> Chosen:
-    """Find what a choice comes to.
+def select(store: Store, choice: Choice) -> Selection:
+    """Return what a choice selects.
 
     Raises:
-        ChoiceError: The ledger has no such thing, or more than one, or a run goes on with it.
+        ChoiceError: The ledger has no such thing, or more than one, or a run is using it.
         LedgerError: The ledger can't be used.
     """
 
-    def choose_now() -> Chosen:
+    def select_now() -> Selection:
         with store.transaction() as db:
             write_all(store, db)
-            return _chosen(db, choice)
+            return _select(db, choice)
 
-    return store.repeat(choose_now)
+    return store.retry(select_now)
 
 
-def forget(store: Store, choice: Choice) -> Chosen:
-    """Forget a connection, a list or a stream, and all the people in it.
+def erase(store: Store, choice: Choice) -> Selection:
+    """Erase an account, a list or a stream with all its contacts; returns what was erased.
 
     Raises:
-        ChoiceError, LedgerError: As `choose`.
+        ChoiceError, LedgerError: As for `select`.
     """
-    found: list[Chosen] = []
-    return store.repeat(lambda: _forget(store, choice, found))
+    selections: list[Selection] = []
+    return store.retry(lambda: _erase(store, choice, selections))
 
 
-def _forget(store: Store, choice: Choice, found: list[Chosen]) -> Chosen:
+def _erase(store: Store, choice: Choice, selections: list[Selection]) -> Selection:
     member, segment = tables.member, tables.segment
     with store.transaction(alone=True) as db:
         write_all(store, db)
         try:
-            chosen = _chosen(db, choice)
+            selection = _select(db, choice)
         except ChoiceError:
-            if found:
-                return found[0]  # that was committed, and only the answer to it was lost
+            if selections:
+                return selections[0]  # an attempt was committed, and only its response was lost
             raise
-        found[:] = [chosen]
-        numbers = list(chosen.segments)
+        selections[:] = [selection]
+        numbers = list(selection.segments)
         db.execute(member.delete().where(member.c.segment.in_(numbers)))
         db.execute(segment.delete().where(segment.c.id.in_(numbers)))
-        if choice.whole:
-            _forget_account(db, chosen)
+        if choice.is_whole:
+            _erase_account(db, selection)
         else:
-            # Else what is in flight would come back, and under a number that is another's then.
-            strip(store, db, chosen.runs, segments=numbers)
-        return chosen
+            # Else the imports in flight would restore them, perhaps under a number that is then
+            # another segment's.
+            erase_contacts(store, db, selection.runs, segments=numbers)
+        return selection
 
 
-def forget_person(store: Store, keys: Collection[str], connection: str | None = None) -> PersonRows:
-    """Forget a person in all accounts, or in one.
+def erase_person(store: Store, keys: Collection[str], connection: str | None = None) -> ErasedRows:
+    """Erase a person from all accounts, or from one.
 
     Args:
         store: The ledger's database.
-        keys: The spellings of the address, as `addresses.person_key` gives them.
+        keys: The contact keys of all spellings of the address, as of `model.email.person_key`.
         connection: The account; None for all.
 
     Raises:
-        ChoiceError: There is no such account, or a run goes on that may hold the person.
+        ChoiceError: There is no such account, or a run is in progress that may have the person.
         LedgerError: The ledger can't be used.
     """
-    most = [0, 0, 0]
-    store.repeat(lambda: _forget_person(store, keys, connection, most))
-    return PersonRows(*most)
+    most = ErasedRows(0, 0, 0)
+
+    def erase_now() -> ErasedRows:
+        nonlocal most
+        erased = _erase_person(store, keys, connection)
+        # After an attempt whose response was lost, the next one finds nothing.
+        most = ErasedRows(*map(max, most, erased))
+        return most
+
+    return store.retry(erase_now)
 
 
-def _forget_person(
-    store: Store, keys: Collection[str], connection: str | None, most: list[int]
-) -> None:
+def _erase_person(store: Store, keys: Collection[str], connection: str | None) -> ErasedRows:
     member, segment, existing = tables.member, tables.segment, tables.existing
-    counts = [0, 0, 0]
+    members = indexed = in_flight = 0
     with store.transaction(alone=True) as db:
         write_all(store, db)
         for account in _accounts(db, connection):
-            runs = _resting_runs(db, account)
-            people = {person_hash(store.key, account.identity, key) for key in keys}
+            runs = _ended_runs(db, account)
+            hashes = {contact_hash(store.key, account.identity, key) for key in keys}
             # By segment too: the key begins with it, and without it the whole table is read.
             segments = sa.select(segment.c.id).where(segment.c.account == account.id)
             in_members = member.delete().where(
-                member.c.segment.in_(segments), member.c.person.in_(people)
+                member.c.segment.in_(segments), member.c.person.in_(hashes)
             )
-            in_existing = existing.delete().where(
-                existing.c.account == account.id, existing.c.person.in_(people)
+            in_index = existing.delete().where(
+                existing.c.account == account.id, existing.c.person.in_(hashes)
             )
-            counts[0] += db.execute(in_members).rowcount
-            counts[1] += db.execute(in_existing).rowcount
-            counts[2] += strip(store, db, runs, people=people)
-        # After a commit whose answer was lost, another attempt finds none.
-        most[:] = map(max, most, counts)
+            members += db.execute(in_members).rowcount
+            indexed += db.execute(in_index).rowcount
+            in_flight += erase_contacts(store, db, runs, contacts=hashes)
+    return ErasedRows(members, indexed, in_flight)
 
 
-def _chosen(db: sa.Connection, choice: Choice) -> Chosen:
+def _select(db: sa.Connection, choice: Choice) -> Selection:
     segment, member = tables.segment, tables.member
-    meant = sa.select(segment)
+    chosen = sa.select(segment.c.id, segment.c.stream, segment.c.list)
     if choice.list_id is not None:
-        meant = meant.where(segment.c.list == choice.list_id)
-    if choice.stream is not None:
-        forms = {unicodedata.normalize(form, choice.stream) for form in ("NFC", "NFD")}
-        meant = meant.where(segment.c.stream.in_({choice.stream, *forms}))
+        chosen = chosen.where(segment.c.list == choice.list_id)
     found = []
     for account in _accounts(db, choice.connection):
-        rows = db.execute(meant.where(segment.c.account == account.id)).all()
-        if rows or choice.whole:
-            found.append((account, {row.id: (row.stream, row.list) for row in rows}))
+        rows = db.execute(chosen.where(segment.c.account == account.id)).all()
+        segments = {
+            row.id: (row.stream, row.list)
+            for row in rows
+            if choice.stream is None or nfc(row.stream) == nfc(choice.stream)
+        }
+        if segments or choice.is_whole:
+            found.append((account, segments))
     if not found:
-        raise ChoiceError("The ledger knows no such stream or list: `show` lists those it knows.")
+        raise ChoiceError("The ledger has no such stream or list: `show` lists those it has.")
     if len(found) > 1:
         names = ", ".join(account.identity for account, _ in found)
         raise ChoiceError(
             f"There is more than one connection that has it: name one with --connection: {names}."
         )
     ((account, segments),) = found
-    people = db.execute(
+    members = db.execute(
         sa.select(sa.func.count()).where(member.c.segment.in_(list(segments)))
     ).scalar_one()
-    return Chosen(account.id, account.identity, _resting_runs(db, account), segments, people)
+    return Selection(account.id, account.identity, _ended_runs(db, account), segments, members)
 
 
 def _accounts(db: sa.Connection, connection: str | None) -> list[sa.Row[tuple[object, ...]]]:
     rows = db.execute(sa.select(tables.account).order_by(tables.account.c.id)).all()
     found = [row for row in rows if connection in (None, row.identity)]
     if connection is not None and not found:
-        known = ", ".join(row.identity for row in rows) or "none"
-        raise ChoiceError(f"The ledger knows no such connection. It knows: {known}.")
+        names = ", ".join(row.identity for row in rows) or "none"
+        raise ChoiceError(f"The ledger has no such connection. It has: {names}.")
     return found
 
 
-def _resting_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> list[str]:
-    """The account's runs, of which none may go on: it would write what it has in memory."""
+def _ended_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> list[str]:
+    """Return the account's runs.
+
+    Raises:
+        ChoiceError: One is in progress: it would write again what it has in memory.
+    """
     run = tables.run
     runs = db.execute(sa.select(run).where(run.c.account == account.id)).all()
     for one in runs:
-        if living(db, one):
+        if is_running(db, one):
             raise ChoiceError(
-                f"A run of {account.identity} goes on ({one.id}, process "
-                f"{one.process.partition(':')[0]} on {one.host}): wait until it has ended."
+                f"A run of {account.identity} is in progress ({one.id}, process "
+                f"{process_number(one)} on {one.host}): wait until it has ended."
             )
     return [one.id for one in runs]
 
 
-def _forget_account(db: sa.Connection, chosen: Chosen) -> None:
+def _erase_account(db: sa.Connection, selection: Selection) -> None:
     existing, run, import_, account = tables.existing, tables.run, tables.import_, tables.account
-    db.execute(existing.delete().where(existing.c.account == chosen.account))
-    db.execute(import_.delete().where(import_.c.run.in_(chosen.runs)))
-    db.execute(run.delete().where(run.c.id.in_(chosen.runs)))
-    db.execute(account.delete().where(account.c.id == chosen.account))
+    db.execute(existing.delete().where(existing.c.account == selection.account))
+    db.execute(import_.delete().where(import_.c.run.in_(selection.runs)))
+    db.execute(run.delete().where(run.c.id.in_(selection.runs)))
+    db.execute(account.delete().where(account.c.id == selection.account))

@@ -1,33 +1,32 @@
-"""What is in flight: each import is written down before it is posted, with its id after.
+"""The imports in flight: each is stored before it is posted, and its batch id afterwards.
 
-A run that is killed leaves its imports behind. The next run asks ActiveCampaign about them
-before it compares anything: a contact that has arrived is known by then, and one that has not
-is simply sent.
+A run that is killed leaves its imports behind. The next run asks ActiveCampaign about them before
+it compares anything: contacts that arrived are then known, and all others are sent again.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
-from target_activecampaign.ledger.member_updates import PLAIN, Contacts, write, write_lost
+from target_activecampaign.ledger.member_updates import BUFFERABLE, write, write_lost
 from target_activecampaign.ledger.schema import import_ as table
 from target_activecampaign.ledger.statements import Statement
-from target_activecampaign.ledger.store import repeatable
-from target_activecampaign.ledger.write_buffer import decoded
+from target_activecampaign.ledger.store import retryable
+from target_activecampaign.ledger.write_buffer import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from target_activecampaign.ledger.member_updates import Mark
+    from target_activecampaign.ledger.member_updates import Contacts, MemberUpdate
     from target_activecampaign.ledger.store import Store
-    from target_activecampaign.ledger.write_buffer import Waiting
+    from target_activecampaign.ledger.write_buffer import WriteBuffer
 
 _encoder = msgspec.msgpack.Encoder()
-_post = Statement(table.insert(), ("run", "posted", "contacts"))
-_accept = Statement(
+_insert = Statement(table.insert(), ("run", "posted", "contacts"))
+_set_batch_id = Statement(
     table.update()
     .where(table.c.id == sa.bindparam("number"))
     .values(batch_id=sa.bindparam("name")),
@@ -35,16 +34,28 @@ _accept = Statement(
 )
 
 
-class Leftover(NamedTuple):
-    """An import that a run left in flight.
+class Clock(Protocol):
+    """ActiveCampaign's clock, such as the API's client."""
+
+    def server_time(self) -> float:
+        """Return the time in seconds since the epoch."""
+
+
+class LeftoverImport(NamedTuple):
+    """An import that an interrupted run left in flight.
 
     Attributes:
         id: Its number in the ledger.
-        batch_id: ActiveCampaign's id for it; None if the run did not live to learn it.
+        batch_id: ActiveCampaign's id for it; None if the run ended before it had one.
     """
 
     id: int
     batch_id: str | None
+
+
+class _StoredImport(NamedTuple):
+    posted: float
+    contacts: Contacts
 
 
 class Journal:
@@ -55,178 +66,175 @@ class Journal:
         account: The account's number.
         run_id: The run.
         clock: ActiveCampaign's clock.
-        waiting: Who waits to be written.
+        write_buffer: The account's write buffer.
     """
 
     def __init__(
-        self,
-        store: Store,
-        account: int,
-        run_id: str,
-        clock: Callable[[], float],
-        waiting: Waiting,
+        self, store: Store, account: int, run_id: str, *, clock: Clock, write_buffer: WriteBuffer
     ) -> None:
-        self._waiting = waiting
-        # The people of imports whose marks are all `PLAIN`, by number.
-        self._plain: dict[int, list[bytes]] = {}
+        self._write_buffer = write_buffer
+        # The contacts of imports whose updates are all `BUFFERABLE`, by number.
+        self._bufferable: dict[int, list[bytes]] = {}
         self._store = store
         self._account = account
         self._run_id = run_id
         self._clock = clock
 
-    @repeatable
-    def leftovers(self) -> list[Leftover]:
-        """The imports that dead runs left in flight; to be asked for before the first post."""
+    @retryable
+    def leftovers(self) -> list[LeftoverImport]:
+        """Return the imports that interrupted runs left in flight; to be called before a post."""
         with self._store.transaction() as db:
             rows = db.execute(
                 sa.select(table.c.id, table.c.batch_id)
                 .where(table.c.run == self._run_id)
                 .order_by(table.c.id)
             )
-            return [Leftover(row.id, row.batch_id) for row in rows]
+            return [LeftoverImport(*row) for row in rows]
 
-    def posting(self, contacts: Iterable[tuple[bytes, Sequence[Mark]]]) -> int:
-        """Write down contacts that are about to be posted; returns the import's number."""
-        some = list(contacts)
-        row = (self._run_id, self._clock(), _encoder.encode(some))
-        sent: list[bool] = []
-        number = self._store.repeat(lambda: self._enter(row, sent))
-        if self._waiting.allowed and PLAIN.issuperset(
-            {mark.membership for _, marks in some for mark in marks}
-        ):
-            self._plain[number] = [person for person, _ in some]
+    def begin(self, contacts: Iterable[tuple[bytes, Sequence[MemberUpdate]]]) -> int:
+        """Store an import that is about to be posted; returns its number.
+
+        Args:
+            contacts: Its contacts by their hashes, with their updates.
+        """
+        listed = list(contacts)
+        row = (self._run_id, self._clock.server_time(), _encoder.encode(listed))
+        attempts: list[bool] = []
+        number = self._store.retry(lambda: self._store_import(row, attempts))
+        ownerships = {update.ownership for _, updates in listed for update in updates}
+        if self._write_buffer.enabled and BUFFERABLE.issuperset(ownerships):
+            self._bufferable[number] = [contact for contact, _ in listed]
         return number
 
-    def _enter(self, row: tuple[str, float, bytes], sent: list[bool]) -> int:
-        """Write an import down, unless that was done and only the answer was lost."""
+    def _store_import(self, row: tuple[str, float, bytes], attempts: list[bool]) -> int:
+        """Store an import, unless an earlier attempt did and only the response was lost."""
         with self._store.transaction() as db:
-            if sent:
+            if attempts:
                 run, posted, contacts = row
-                there = sa.select(table.c.id).where(
+                stored = sa.select(table.c.id).where(
                     table.c.run == run, table.c.posted == posted, table.c.contacts == contacts
                 )
-                number = db.execute(there).scalar()
+                number = db.execute(stored).scalar()
                 if number is not None:
                     return int(number)
-            sent.append(True)
-            result = _post.execute(db, [row])
+            attempts.append(True)
+            result = _insert.execute(db, [row])
             return int(
-                result.lastrowid if self._store.is_file else result.inserted_primary_key[0]  # type: ignore[index]
+                result.lastrowid if self._store.is_file else result.inserted_primary_key.id  # type: ignore[union-attr]
             )
 
-    @repeatable
-    def accepted(self, number: int, batch_id: str | None) -> None:
-        """Note ActiveCampaign's id for an import; None takes back one that can't be trusted.
+    @retryable
+    def set_batch_id(self, number: int, batch_id: str | None) -> None:
+        """Store ActiveCampaign's id for an import; None clears one that can't be trusted.
 
-        An import without an id is one of which nobody can tell what became: should the run be
-        cut off, its contacts are sent again.
+        The outcome of an import without an id can't be found out: after an interruption its
+        contacts are sent again.
         """
         with self._store.transaction() as db:
-            _accept.execute(db, [(batch_id, number)])
+            _set_batch_id.execute(db, [(batch_id, number)])
 
-    def imported(self, number: int, failed: set[bytes]) -> list[bytes]:
-        """Note that an import is done: all its contacts have arrived, but for some people.
+    def confirm(self, number: int, failed: set[bytes]) -> list[bytes]:
+        """Store that an import is done; returns the contacts that have arrived.
 
-        Returns:
-            The people who have arrived.
+        Args:
+            number: The import's number.
+            failed: The contacts that have not arrived.
         """
-        people = self._plain.pop(number, None)
-        if people is not None and not failed:
-            self._waiting.imported(number, people, self._clock())
-            return people
-        self._waiting.write_if_any()
-        found: list[tuple[float, Contacts]] = []
-        self._store.repeat(lambda: self._write_imported(number, failed, found))
-        return [person for person, _ in found[0][1] if person not in failed]
+        contacts = self._bufferable.pop(number, None)
+        if contacts is not None and not failed:
+            self._write_buffer.add_confirmed(number, contacts, self._clock.server_time())
+            return contacts
+        self._write_buffer.flush_if_any()
+        found: list[_StoredImport] = []
 
-    def _write_imported(
-        self, number: int, failed: set[bytes], found: list[tuple[float, Contacts]]
-    ) -> None:
-        with self._store.transaction(account=self._account) as db:
-            if self._take(db, number, found):
-                posted, everyone = found[0]
-                contacts = [one for one in everyone if one[0] not in failed]
-                write(db, [(contacts, posted, self._clock())])
+        def write_confirmed() -> None:
+            with self._store.transaction(account=self._account) as db:
+                if self._take(db, number, found):
+                    arrived = [one for one in found[0].contacts if one[0] not in failed]
+                    write(db, [(arrived, found[0].posted, self._clock.server_time())])
 
-    @repeatable
-    def people(self, number: int) -> set[bytes]:
-        """Return the people of an import that is in flight."""
+        self._store.retry(write_confirmed)
+        return [contact for contact, _ in found[0].contacts if contact not in failed]
+
+    @retryable
+    def contacts(self, number: int) -> set[bytes]:
+        """Return the contacts of an import in flight."""
         with self._store.transaction() as db:
             blob = db.execute(sa.select(table.c.contacts).where(table.c.id == number)).scalar_one()
-        return {person for person, _ in decoded(self._store, blob)}
+        return {contact for contact, _ in decode(self._store, blob)}
 
-    def lost(self, number: int) -> None:
-        """Note that nobody knows what became of an import: its answer was lost."""
-        self._plain.pop(number, None)
-        self._waiting.write_if_any()
-        found: list[tuple[float, Contacts]] = []
-        self._store.repeat(lambda: self._write_lost(number, found))
+    def mark_lost(self, number: int) -> None:
+        """Store that the outcome of an import is unknown: its response was lost."""
+        self._bufferable.pop(number, None)
+        self._write_buffer.flush_if_any()
+        found: list[_StoredImport] = []
 
-    def _write_lost(self, number: int, found: list[tuple[float, Contacts]]) -> None:
-        with self._store.transaction(account=self._account) as db:
-            if self._take(db, number, found):
-                posted, contacts = found[0]
-                write_lost(db, contacts, posted)
+        def write_unknown() -> None:
+            with self._store.transaction(account=self._account) as db:
+                if self._take(db, number, found):
+                    write_lost(db, found[0].contacts, found[0].posted)
 
-    def _take(self, db: sa.Connection, number: int, found: list[tuple[float, Contacts]]) -> bool:
-        """Take an import out of the table; False if an earlier attempt has done so.
+        self._store.retry(write_unknown)
+
+    def _take(self, db: sa.Connection, number: int, found: list[_StoredImport]) -> bool:
+        """Delete an import's row; False if an earlier attempt has done so.
 
         Args:
             db: The transaction.
             number: The import's number.
-            found: When it was posted, and its contacts: what the first attempt has found.
+            found: Receives the import; on a further attempt it has the first one's.
         """
-        mine = table.c.id == number
-        result = db.execute(sa.select(table.c.posted, table.c.contacts).where(mine))
+        of_import = table.c.id == number
+        result = db.execute(sa.select(table.c.posted, table.c.contacts).where(of_import))
         row = result.first() if found else result.one()
         if row is None:
-            return False  # that was committed, and only the answer to it was lost
-        found[:] = [(row.posted, decoded(self._store, row.contacts))]
-        db.execute(table.delete().where(mine))
+            return False  # the earlier attempt was committed, and only its response was lost
+        found[:] = [_StoredImport(row.posted, decode(self._store, row.contacts))]
+        db.execute(table.delete().where(of_import))
         return True
 
-    @repeatable
-    def dropped(self, number: int) -> None:
-        """Forget an import of which nothing came."""
-        self._plain.pop(number, None)
+    @retryable
+    def discard(self, number: int) -> None:
+        """Delete an import that changed nothing in ActiveCampaign."""
+        self._bufferable.pop(number, None)
         with self._store.transaction() as db:
             db.execute(table.delete().where(table.c.id == number))
 
 
-def strip(
+def erase_contacts(
     store: Store,
     db: sa.Connection,
     runs: Collection[str],
     *,
-    people: Collection[bytes] = (),
+    contacts: Collection[bytes] = (),
     segments: Collection[int] = (),
 ) -> int:
-    """Take people or segments out of the imports that runs left in flight, in a transaction.
+    """Erase contacts or segments from the imports that runs left in flight, in a transaction.
 
-    An import of which nothing is left stays, to be asked about: it just tells nothing more.
+    An import of which nothing is left stays: it is still asked about, and then changes nothing.
 
     Args:
         store: The ledger's database.
         db: The transaction.
-        runs: The runs; none of them may go on.
-        people: Who is taken out.
-        segments: What is taken out.
+        runs: The runs; none of them may be in progress.
+        contacts: The contacts to erase.
+        segments: The segments to erase.
 
     Returns:
-        How many contacts are no longer in them.
+        The number of contacts that are no longer in the imports.
     """
-    lost = 0
+    erased = 0
     rows = db.execute(sa.select(table.c.id, table.c.contacts).where(table.c.run.in_(runs)))
-    for number, blob in rows.all():
-        before = decoded(store, blob)
-        kept = [
-            (who, [mark for mark in marks if mark.segment not in segments])
-            for who, marks in before
-            if who not in people
+    for row in rows.all():
+        before = decode(store, row.contacts)
+        stripped = [
+            (contact, [update for update in updates if update.segment not in segments])
+            for contact, updates in before
+            if contact not in contacts
         ]
-        after = [(who, marks) for who, marks in kept if marks]
+        after = [(contact, updates) for contact, updates in stripped if updates]
         if after != before:
-            change = table.update().where(table.c.id == number)
-            db.execute(change.values(contacts=_encoder.encode(after)))
-            lost += len(before) - len(after)
-    return lost
+            update = table.update().where(table.c.id == row.id)
+            db.execute(update.values(contacts=_encoder.encode(after)))
+            erased += len(before) - len(after)
+    return erased

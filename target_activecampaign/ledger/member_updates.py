@@ -1,4 +1,4 @@
-"""What is written of people once it is known what became of an import."""
+"""The updates to members that are written once an import's outcome is known."""
 
 from __future__ import annotations
 
@@ -9,107 +9,110 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sqlalchemy as sa
 
-from target_activecampaign.ledger.schema import (
-    CURRENT,
-    FOUND,
-    GONE,
-    LEFT,
-    MAYBE,
-    OPTED_OUT,
-    OURS,
-    UNKNOWN,
-)
 from target_activecampaign.ledger.schema import member as table
 from target_activecampaign.ledger.statements import Statement, insert_into
+from target_activecampaign.model.ownership import CURRENT, Ownership
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _LONGEST_IMPORT_SECONDS = 600
-"""A membership that began or ended later after its import was posted is not taken for our doing:
-of a run that was cut off, the import may be asked about days later."""
+"""A membership that began or ended later than this after its import was posted is not ascribed to
+the import: an interrupted run's import may be checked only days later."""
 
 
-class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is written of a contact in a segment once ActiveCampaign has confirmed it.
+class MemberUpdate(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An update to a contact's member of a segment, for when ActiveCampaign confirms the contact.
 
     Attributes:
         segment: The segment's number.
-        digest: Of the contact; None for someone who leaves.
-        membership: One of the constants in `tables`; None leaves it as it is.
-        seen: The stream's pass.
+        digest: The contact's digest; None for a contact that is removed.
+        ownership: The new ownership; None keeps the present one.
+        sync_number: The stream's sync.
         address: The address, where a mirror needs it.
-        raw: The digest of the one record that the contact was made of.
+        record_hash: The hash of the one record behind the contact.
     """
 
     segment: int
     digest: bytes | None
-    membership: int | None
-    seen: int = 0
+    ownership: Ownership | None
+    sync_number: int = 0
     address: str | None = None
-    raw: bytes | None = None
+    record_hash: bytes | None = None
 
 
-PLAIN = frozenset({UNKNOWN, OURS, FOUND, OPTED_OUT, MAYBE})
-"""The memberships of marks that say by themselves what the person is: someone who stays."""
+BUFFERABLE = frozenset(
+    {
+        Ownership.UNTRACKED,
+        Ownership.ADDED_BY_US,
+        Ownership.PRE_EXISTING,
+        Ownership.OPTED_OUT,
+        Ownership.UNCERTAIN,
+    }
+)
+"""Ownership in updates of contacts that stay. Such an update does not depend on the member's row,
+so it can be written later, together with others."""
 
-Contacts = list[tuple[bytes, list[Mark]]]
-"""The people of an import (by the hashes that stand for them), with their marks."""
+_REMOVED = (Ownership.UNSUBSCRIBED_BY_US, Ownership.LEFT_STREAM)
+
+Contacts = list[tuple[bytes, list[MemberUpdate]]]
+"""The contacts of an import by their hashes, with their updates."""
 
 _NAMES = ("segment", "person", "digest", "membership", "since", "at", "seen", "raw", "address")
 
 
 def write(
     db: sa.Connection,
-    imports: Iterable[tuple[Iterable[tuple[bytes, Sequence[Mark]]], float, float]],
+    imports: Iterable[tuple[Iterable[tuple[bytes, Sequence[MemberUpdate]]], float, float]],
 ) -> None:
-    """Write what was confirmed of contacts, inside a transaction.
+    """Write the updates of confirmed contacts, inside a transaction.
 
     Args:
         db: The transaction.
-        imports: Contacts, when their import was posted, and when it was confirmed; in this order.
-            If there are several, all of their marks have a membership of `PLAIN`.
+        imports: The contacts of each import, the time when it was posted, and the time when it was
+            confirmed. If there are several, all of their updates are `BUFFERABLE`.
     """
-    leaving: list[dict[str, Any]] = []
-    staying: list[tuple[Any, ...]] = []
-    keeping: list[tuple[Any, ...]] = []
+    removed: list[dict[str, Any]] = []
+    owned: list[tuple[Any, ...]] = []
+    kept: list[tuple[Any, ...]] = []
     for contacts, posted, confirmed in imports:
         since, at = int(posted), int(confirmed)
-        for person, marks in contacts:
-            for mark in marks:
-                kind = mark.membership
-                if kind in (LEFT, GONE):
-                    left = int(min(confirmed, posted + _LONGEST_IMPORT_SECONDS))
-                    leaving.append(
+        for contact, updates in contacts:
+            for update in updates:
+                ownership = update.ownership
+                if ownership in _REMOVED:
+                    ended = int(min(confirmed, posted + _LONGEST_IMPORT_SECONDS))
+                    removed.append(
                         {
-                            "_segment": mark.segment,
-                            "_person": person,
-                            "_membership": kind,
+                            "_segment": update.segment,
+                            "_person": contact,
+                            "_membership": ownership,
                             "_since": since,
-                            "_at": left,
+                            "_at": ended,
                         }
                     )
                     continue
                 row = (
-                    mark.segment,
-                    person,
-                    mark.digest,
-                    UNKNOWN if kind is None else kind,
+                    update.segment,
+                    contact,
+                    update.digest,
+                    # A plain integer: the driver takes long to adapt any other type.
+                    int(ownership or Ownership.UNTRACKED),
                     since,
                     at,
-                    mark.seen,
-                    mark.raw,
-                    mark.address,
+                    update.sync_number,
+                    update.record_hash,
+                    update.address,
                 )
-                (keeping if kind is None else staying).append(row)
-    _put(db, staying, keep_membership=False)
-    _put(db, keeping, keep_membership=True)
-    if leaving:
-        change = table.update().where(
+                (kept if ownership is None else owned).append(row)
+    _upsert(db, owned, keep_ownership=False)
+    _upsert(db, kept, keep_ownership=True)
+    if removed:
+        statement = table.update().where(
             table.c.segment == sa.bindparam("_segment"), table.c.person == sa.bindparam("_person")
         )
         db.execute(
-            change.values(
+            statement.values(
                 digest=None,
                 membership=sa.bindparam("_membership"),
                 since=sa.bindparam("_since"),
@@ -117,81 +120,96 @@ def write(
                 asked=None,
                 address=None,
             ),
-            leaving,
+            removed,
         )
 
 
-_place = itemgetter(0, 1)
-"""Where a row is in the table: by segment and person."""
+_primary_key = itemgetter(0, 1)
 
 
-def _put(db: sa.Connection, rows: list[tuple[Any, ...]], *, keep_membership: bool) -> None:
+def _upsert(db: sa.Connection, rows: list[tuple[Any, ...]], *, keep_ownership: bool) -> None:
     if rows:
-        # In the order in which the table is kept: neighbours are on one page.
-        rows.sort(key=_place)
-        _upsert(db.dialect.name, keep_membership=keep_membership).execute(db, rows)
+        # In the table's order: neighbours are on one page.
+        rows.sort(key=_primary_key)
+        _upsert_statement(db.dialect.name, keep_ownership=keep_ownership).execute(db, rows)
 
 
 @cache
-def _upsert(dialect_name: str, *, keep_membership: bool) -> Statement:
+def _upsert_statement(dialect_name: str, *, keep_ownership: bool) -> Statement:
     insert = insert_into(table, dialect_name)
     new = insert.excluded
-    # How a membership ended stays known until it is certain what came after.
-    ended = table.c.membership == LEFT if keep_membership else sa.false()
-    changes: dict[str, Any] = {
+    # The end of a membership stays stored until it is certain what came after it.
+    unsubscribed = int(Ownership.UNSUBSCRIBED_BY_US)
+    ended = table.c.membership == unsubscribed if keep_ownership else sa.false()
+    values: dict[str, Any] = {
         "digest": new.digest,
         "raw": new.raw,
         "at": sa.case((ended, table.c.at), else_=new.at),
-        # An import of an earlier pass may be confirmed late: who was seen since stays so.
+        # An import of an earlier sync may be confirmed after a later sync has seen the contact.
         "seen": sa.case((table.c.seen > new.seen, table.c.seen), else_=new.seen),
         "asked": sa.case((ended, table.c.asked), else_=sa.null()),
         "address": sa.func.coalesce(new.address, table.c.address),
     }
-    if not keep_membership:
+    if not keep_ownership:
         same = table.c.membership == new.membership
-        changes["membership"] = new.membership
-        changes["since"] = sa.case((same, table.c.since), else_=new.since)
+        values["membership"] = new.membership
+        values["since"] = sa.case((same, table.c.since), else_=new.since)
     upsert: sa.Executable = insert.on_conflict_do_update(
-        index_elements=[table.c.segment, table.c.person], set_=changes
+        index_elements=[table.c.segment, table.c.person], set_=values
     )
     return Statement(upsert, _NAMES)
 
 
 def write_lost(
-    db: sa.Connection, contacts: Iterable[tuple[bytes, Sequence[Mark]]], posted: float
+    db: sa.Connection, contacts: Iterable[tuple[bytes, Sequence[MemberUpdate]]], posted: float
 ) -> None:
-    """Write what may have become of contacts whose import was posted and not answered."""
-    until = int(posted + _LONGEST_IMPORT_SECONDS)
-    span = {"since": int(posted), "at": until}
+    """Write the possible effects of an import whose response was lost, inside a transaction.
+
+    Args:
+        db: The transaction.
+        contacts: The import's contacts.
+        posted: The time when it was posted.
+    """
+    span = {"since": int(posted), "at": int(posted + _LONGEST_IMPORT_SECONDS)}
     added: list[dict[str, Any]] = []
-    unsure: list[dict[str, Any]] = []
-    for person, marks in contacts:
-        for mark in marks:
-            unsure.append({"_segment": mark.segment, "_person": person})
-            if mark.membership == OURS:
-                row = {**msgspec.structs.asdict(mark), "person": person, **span}
-                added.append({**row, "membership": MAYBE, "digest": None})
-            elif mark.membership == LEFT:
-                change = table.update().where(
-                    table.c.segment == mark.segment,
-                    table.c.person == person,
+    uncertain: list[dict[str, Any]] = []
+    for contact, updates in contacts:
+        for update in updates:
+            uncertain.append({"_segment": update.segment, "_person": contact})
+            if update.ownership == Ownership.ADDED_BY_US:
+                added.append(
+                    {
+                        "segment": update.segment,
+                        "person": contact,
+                        "digest": None,
+                        "membership": Ownership.UNCERTAIN,
+                        "seen": update.sync_number,
+                        "address": update.address,
+                        "raw": update.record_hash,
+                        **span,
+                    }
+                )
+            elif update.ownership == Ownership.UNSUBSCRIBED_BY_US:
+                unsubscribe = table.update().where(
+                    table.c.segment == update.segment,
+                    table.c.person == contact,
                     table.c.membership.in_(CURRENT),
                 )
-                gone = {"membership": LEFT, "asked": int(posted), "digest": None}
-                db.execute(change.values(**gone, **span))
-    if unsure:
-        # An earlier contact of them, confirmed in the meantime, may not be what they have now.
+                ended = {"membership": update.ownership, "asked": int(posted), "digest": None}
+                db.execute(unsubscribe.values(**ended, **span))
+    if uncertain:
+        # Even a contact that was confirmed earlier may not be what ActiveCampaign has now.
         theirs = sa.and_(
             table.c.segment == sa.bindparam("_segment"), table.c.person == sa.bindparam("_person")
         )
-        db.execute(table.update().where(theirs).values(digest=None), unsure)
+        db.execute(table.update().where(theirs).values(digest=None), uncertain)
     if added:
         insert = insert_into(table, db.dialect.name)
         new = insert.excluded
-        changes = {name: new[name] for name in ("membership", "digest", "since", "at", "address")}
+        values = {name: new[name] for name in ("membership", "digest", "since", "at", "address")}
         upsert: sa.Executable = insert.on_conflict_do_update(
             index_elements=[table.c.segment, table.c.person],
-            set_=changes,
-            where=table.c.membership == GONE,
+            set_=values,
+            where=table.c.membership == Ownership.LEFT_STREAM,
         )
         db.execute(upsert, added)

@@ -1,394 +1,403 @@
-"""Who was delivered what, and who is on a list by our doing."""
+"""The members: contacts of a segment, with what was delivered and the ownership of membership.
+
+Contacts are passed by their hashes (see `Ledger.contact_hash`).
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from target_activecampaign.ledger.member_updates import Mark, write
-from target_activecampaign.ledger.schema import CURRENT, FOUND, GONE, LEFT, OPTED_OUT, OURS
+from target_activecampaign.ledger.member_updates import MemberUpdate, write
 from target_activecampaign.ledger.schema import member as table
 from target_activecampaign.ledger.schema import segment as segment_table
-from target_activecampaign.ledger.store import repeatable
+from target_activecampaign.ledger.store import retryable
+from target_activecampaign.model.ownership import CURRENT, Ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from target_activecampaign.ledger.store import Store
-    from target_activecampaign.ledger.write_buffer import Waiting
+    from target_activecampaign.ledger.write_buffer import WriteBuffer
 
 _CHUNK = 1000
 
 
-class Known(NamedTuple):
-    """What the ledger knows of a person in a segment.
+class Member(NamedTuple):
+    """A contact in a segment, as the ledger has it.
 
     Attributes:
-        digest: Of the contact that was last confirmed; None when nobody can tell.
-        membership: One of the constants in `tables`.
-        since: The membership came about at this time or later, by ActiveCampaign's clock.
-        at: Confirmed at this time.
-        asked: When re-subscribing was asked for, of someone who has left.
-        has_address: Whether the address is kept.
-        raw: The digest of the one record that the contact was made of.
+        contact: The contact's hash.
+        segment: The segment's number.
+        digest: The digest of the contact as last confirmed; None if that is not known.
+        ownership: An `Ownership`, as the number that is stored.
+        since: The membership began (or ended) at this time or later, by ActiveCampaign's clock.
+        at: It was confirmed at this time.
+        asked: For `UNSUBSCRIBED_BY_US`: when re-subscribing was requested, or a removal lost.
+        has_address: Whether the address is stored.
+        record_hash: The hash of the one record behind the contact.
     """
 
+    contact: bytes
+    segment: int
     digest: bytes | None
-    membership: int
+    ownership: int
     since: int
     at: int
     asked: int | None
     has_address: bool
-    raw: bytes | None = None
+    record_hash: bytes | None
 
 
-Row = tuple[Any, ...]
-"""A person, the segment's number, and what `Known` has."""
+_COLUMNS = "person, segment, digest, membership, since, at, asked, address IS NOT NULL, raw"
+"""The columns of a `Member`."""
 
 
-def known(rows: Iterable[Row]) -> dict[int, Known]:
-    """What rows tell of a person, by segment."""
-    return {row[1]: Known(*row[2:]) for row in rows}
+_to_member: Callable[[tuple[Any, ...]], Member] = partial(tuple.__new__, Member)
+"""`Member._make` without its check of the length: a member is read for every record."""
 
 
-class Missing(NamedTuple):
-    """A person whom a pass did not have.
+def by_segment(members: Iterable[Member]) -> dict[int, Member]:
+    """Return one contact's members by segment."""
+    return {member.segment: member for member in members}
+
+
+class MissingMember(NamedTuple):
+    """A member that a sync did not have.
 
     Attributes:
-        person: The hash.
+        contact: The contact's hash.
         address: The address.
-        membership: One of the constants in `tables`.
-        since: As in `Known`.
-        at: As in `Known`.
-        ours: Whether a segment of the same list proves that we put them there.
+        ownership: As in `Member`.
+        since: As in `Member`.
+        at: As in `Member`.
+        added_by_us: Whether a segment of the same list proves that we added the contact.
     """
 
-    person: bytes
+    contact: bytes
     address: str
-    membership: int
+    ownership: int
     since: int
     at: int
-    ours: bool
+    added_by_us: bool
 
 
 class Members:
-    """The people of an account's segments."""
+    """The members of an account's segments."""
 
-    def __init__(self, store: Store, account: int, waiting: Waiting) -> None:
+    def __init__(self, store: Store, account: int, write_buffer: WriteBuffer) -> None:
         self._store = store
         self._account = account
-        self._waiting = waiting
+        self._write_buffer = write_buffer
 
-    def known(
-        self, segments: Collection[int], people: Collection[bytes]
-    ) -> dict[bytes, dict[int, Known]]:
-        """What is known of people, by person and segment."""
-        rows = self.rows(segments, people)
-        return {person: known(some) for person, some in rows.items()}
-
-    @repeatable
-    def rows(self, segments: Collection[int], people: Collection[bytes]) -> dict[bytes, list[Row]]:
-        """What is known of people as the database has it, by person."""
-        found: dict[bytes, list[Row]] = {}
-        if segments and people:
-            self._waiting.flush_if_contains(people)
+    @retryable
+    def find(
+        self, segments: Collection[int], contacts: Collection[bytes]
+    ) -> dict[bytes, list[Member]]:
+        """Return the members among some contacts, by contact."""
+        found: dict[bytes, list[Member]] = {}
+        if segments and contacts:
+            self._write_buffer.flush_if_contains(contacts)
             with self._store.transaction() as db:
-                rows = _rows(db, list(segments), list(people))
-            for row in rows:
-                found.setdefault(row[0], []).append(row)
+                members = _select(db, list(segments), list(contacts))
+            for member in members:
+                found.setdefault(member.contact, []).append(member)
         return found
 
-    def note(
+    def record_seen(
         self,
         segment: int,
-        seen: int | None,
+        sync_number: int | None,
         *,
         unchanged: Collection[bytes],
         outdated: Collection[bytes],
         addresses: Iterable[tuple[bytes, str]] = (),
-        raws: Iterable[tuple[bytes, bytes]] = (),
+        record_hashes: Iterable[tuple[bytes, bytes]] = (),
         changed: int = 0,
     ) -> None:
-        """Note what the stream has of people who are known.
+        """Store which members the stream has, before any of them is sent or accounted for.
 
         Args:
-            segment: Where.
-            seen: The pass, where it matters who was seen in it.
-            unchanged: People who are as they were delivered.
-            outdated: People of whom something else is on its way: what was delivered counts
-                no more, whatever becomes of it.
-            addresses: Addresses that are missing.
-            raws: Digests of records that people's unchanged contacts have come of.
-            changed: How many of the outdated have changed, to be counted until a mirror's pass
-                is complete.
+            segment: The segment.
+            sync_number: The sync that has them; None for a stream that is not mirrored.
+            unchanged: Members that are as they were delivered.
+            outdated: Members to be sent again: their digests are cleared, as nobody knows what
+                ActiveCampaign has until that is confirmed.
+            addresses: Addresses of members without one.
+            record_hashes: Hashes of the records behind unchanged members.
+            changed: The number of outdated members that have changed, for the guard.
         """
-        mine = table.c.segment == segment
-        sighting: dict[str, Any] = {} if seen is None else {"seen": seen}
-        if seen is not None and unchanged and self._waiting.allowed:
-            self._waiting.seen(segment, seen, unchanged)
+        of_segment = table.c.segment == segment
+        seen: dict[str, Any] = {} if sync_number is None else {"seen": sync_number}
+        if sync_number is not None and unchanged and self._write_buffer.enabled:
+            self._write_buffer.add_seen(segment, sync_number, unchanged)
             unchanged = ()
-        raws = list(raws)
-        lacking = [{"p": person, "a": address} for person, address in addresses]
-        if not (outdated or raws or lacking or (unchanged and sighting)):
+        hashes = [{"p": contact, "r": record_hash} for contact, record_hash in record_hashes]
+        missing = [{"p": contact, "a": address} for contact, address in addresses]
+        if not (outdated or hashes or missing or (unchanged and seen)):
             return
-        counted: list[int] = []  # what it comes to in the end, however often it is written
+        totals: list[int] = []  # set by the first attempt: a repeated one must not add again
 
-        def write_note() -> None:
+        def write_seen() -> None:
             with self._store.transaction(account=self._account) as db:
-                if changed and sighting:
+                if changed and seen:
                     one_segment = segment_table.c.id == segment
-                    if not counted:
+                    if not totals:
                         before = sa.select(segment_table.c.changed).where(one_segment)
-                        counted.append(int(db.execute(before).scalar_one()) + changed)
-                    db.execute(segment_table.update().where(one_segment).values(changed=counted[0]))
+                        totals.append(int(db.execute(before).scalar_one()) + changed)
+                    db.execute(segment_table.update().where(one_segment).values(changed=totals[0]))
                 if outdated:
-                    change = table.update().where(mine, table.c.person.in_(outdated))
-                    db.execute(change.values(digest=None, **sighting))
-                if unchanged and sighting:
-                    change = table.update().where(mine, table.c.person.in_(unchanged))
-                    db.execute(change.values(**sighting))
-                if raws:
-                    one = table.update().where(mine, table.c.person == sa.bindparam("p"))
-                    values = [{"p": person, "r": raw} for person, raw in raws]
-                    db.execute(one.values(raw=sa.bindparam("r")), values)
-                if lacking:
-                    one = table.update().where(mine, table.c.person == sa.bindparam("p"))
-                    db.execute(one.values(address=sa.bindparam("a")), lacking)
+                    update = table.update().where(of_segment, table.c.person.in_(outdated))
+                    db.execute(update.values(digest=None, **seen))
+                if unchanged and seen:
+                    update = table.update().where(of_segment, table.c.person.in_(unchanged))
+                    db.execute(update.values(**seen))
+                one_member = table.update().where(of_segment, table.c.person == sa.bindparam("p"))
+                if hashes:
+                    db.execute(one_member.values(raw=sa.bindparam("r")), hashes)
+                if missing:
+                    db.execute(one_member.values(address=sa.bindparam("a")), missing)
 
-        self._store.repeat(write_note)
+        self._store.retry(write_seen)
 
-    @repeatable
-    def deleted(self, segment: int, people: Collection[bytes], seen: int | None) -> None:
-        """Note that people's records were marked as deleted: what was delivered counts no more.
+    @retryable
+    def mark_deleted(
+        self, segment: int, contacts: Collection[bytes], sync_number: int | None
+    ) -> None:
+        """Clear the digests of contacts whose records were marked as deleted.
 
         Args:
-            segment: Where.
-            people: The people.
-            seen: The pass that no longer has them, where it matters who was seen in it.
+            segment: The segment.
+            contacts: The contacts.
+            sync_number: The sync that no longer has them; None for a stream that is not mirrored.
         """
-        self._waiting.flush_if_contains(people)
-        theirs = sa.and_(table.c.segment == segment, table.c.person.in_(people))
+        self._write_buffer.flush_if_contains(contacts)
+        theirs = sa.and_(table.c.segment == segment, table.c.person.in_(contacts))
         delivered = table.c.digest.is_not(None)
         with self._store.transaction() as db:
-            known = sa.select(table.c.person).where(theirs, sa.or_(delivered, table.c.seen == seen))
-            if db.execute(known.limit(1)).first() is None:
-                return  # mostly: a source keeps deleted rows for long
-        if seen is not None:
-            # Only who was delivered can be among those who wait to be noted as seen.
-            self._waiting.write_if_any()
+            affected = sa.or_(delivered, table.c.seen == sync_number)
+            if (
+                db.execute(sa.select(table.c.person).where(theirs, affected).limit(1)).first()
+                is None
+            ):
+                return  # mostly: a source keeps deleted rows for a long time
+        if sync_number is not None:
+            # Only after the check above: a contact that waits as seen has been delivered.
+            self._write_buffer.flush_if_any()
         with self._store.transaction(account=self._account) as db:
             db.execute(table.update().where(theirs, delivered).values(digest=None))
-            if seen is not None:
-                # As if the pass before had seen them last: until this one is complete, they stay.
-                now = table.update().where(theirs, table.c.seen == seen)
-                db.execute(now.values(seen=seen - 1))
+            if sync_number is not None:
+                # As if the sync before had seen them last: they stay until this one is complete.
+                seen_now = table.update().where(theirs, table.c.seen == sync_number)
+                db.execute(seen_now.values(seen=sync_number - 1))
 
-    @repeatable
-    def outdate(self, segments: Collection[int], people: Collection[bytes]) -> None:
-        """Note that people are about to leave: what was delivered of them counts no more."""
-        self._waiting.write()
+    @retryable
+    def clear_digests(self, segments: Collection[int], contacts: Collection[bytes]) -> None:
+        """Clear what was delivered of contacts that are about to be removed."""
+        self._write_buffer.flush()
         with self._store.transaction(account=self._account) as db:
-            theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(people))
+            theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(contacts))
             db.execute(table.update().where(theirs).values(digest=None))
 
-    # A mirror's questions
+    # Queries of a mirror
 
-    @repeatable
-    def any_current(self, segment: int) -> bool:
-        """Whether anybody is in a segment as far as is known."""
-        self._waiting.write()
+    @retryable
+    def has_current(self, segment: int) -> bool:
+        """Tell whether any contact is in a segment, as far as the ledger knows."""
+        self._write_buffer.flush()
         with self._store.transaction() as db:
-            mine = sa.and_(table.c.segment == segment, table.c.membership.in_(CURRENT))
-            return db.execute(sa.select(table.c.person).where(mine).limit(1)).first() is not None
+            current = sa.and_(table.c.segment == segment, table.c.membership.in_(CURRENT))
+            return db.execute(sa.select(table.c.person).where(current).limit(1)).first() is not None
 
-    @repeatable
-    def sighted(self, segment: int, seen: int) -> int:
-        """How many people a pass has had."""
-        self._waiting.write()
+    @retryable
+    def count_seen(self, segment: int, sync_number: int) -> int:
+        """Return the number of contacts that a sync has had."""
+        self._write_buffer.flush()
         with self._store.transaction() as db:
-            mine = sa.and_(table.c.segment == segment, table.c.seen == seen)
-            count = sa.select(sa.func.count()).select_from(table).where(mine)
+            seen = sa.and_(table.c.segment == segment, table.c.seen == sync_number)
+            count = sa.select(sa.func.count()).select_from(table).where(seen)
             return int(db.execute(count).scalar_one())
 
-    def missing(self, segment: int, seen: int, siblings: Sequence[int]) -> Iterator[list[Missing]]:
-        """The people whom a pass did not have and no sibling holds, some hundreds at a time.
+    def missing(
+        self, segment: int, sync_number: int, siblings: Sequence[int]
+    ) -> Iterator[list[MissingMember]]:
+        """Return the members that a sync did not have and no sibling has, some hundreds at a time.
 
-        A sibling holds whom it delivers, and if it is a mirror, whom its latest pass had. Those
-        are among them who have left, but of whom it is not sure that they are off the list.
+        A sibling has the contacts that it delivers; a mirror, those of its latest complete sync.
+        Members that we unsubscribed are included while it is uncertain that they are off the list.
 
         Args:
-            segment: Whose.
-            seen: The pass.
-            siblings: The segments that give the same: their people stay.
+            segment: The segment.
+            sync_number: The sync.
+            siblings: The segments with the same list or mark.
         """
-        self._waiting.write()
-        after = b""
-        other = table.alias()
-        theirs = sa.and_(
-            other.c.segment.in_(siblings),
-            other.c.person == table.c.person,
-            other.c.membership.in_(CURRENT),
-        )
-        holds = (
-            sa.exists()
-            .where(
-                theirs,
-                segment_table.c.id == other.c.segment,
-                sa.or_(
-                    sa.not_(segment_table.c.mirror),
-                    other.c.seen >= segment_table.c.complete_pass,
-                ),
-            )
-            .correlate(table)
-        )
-        owned = sa.exists().where(theirs, other.c.membership == OURS).correlate(table)
-        columns = (table.c.person, table.c.address, table.c.membership, table.c.since, table.c.at)
+        self._write_buffer.flush()
+        query = _missing_query(segment, sync_number, siblings)
+        last = b""
         while True:
-            question = (
-                sa.select(*columns, owned.label("owns"))
-                .where(
-                    table.c.segment == segment,
-                    table.c.person > after,
-                    table.c.seen != seen,
-                    table.c.address.is_not(None),
-                    sa.or_(
-                        table.c.membership.in_(CURRENT),
-                        sa.and_(table.c.membership == LEFT, table.c.asked.is_not(None)),
-                    ),
-                    sa.not_(holds),
-                )
-                .order_by(table.c.person)
-                .limit(_CHUNK)
-            )
-            rows = self._store.repeat(lambda question=question: self._all(question))  # type: ignore[misc]
+            chunk = query.where(table.c.person > last).order_by(table.c.person).limit(_CHUNK)
+            rows = self._store.retry(lambda chunk=chunk: self._fetch(chunk))  # type: ignore[misc]
             if not rows:
                 return
-            yield [
-                Missing(
-                    row.person,
-                    row.address,
-                    row.membership,
-                    row.since,
-                    row.at,
-                    bool(row.owns or row.membership in (OURS, LEFT)),
-                )
-                for row in rows
-            ]
-            after = rows[-1].person
+            yield list(map(MissingMember._make, rows))
+            last = rows[-1].person
 
-    def _all(self, question: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def _fetch(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         with self._store.transaction() as db:
-            return db.execute(question).all()
+            return db.execute(query).all()
 
-    @repeatable
-    def opted_out(self, segments: Sequence[int], people: Collection[bytes]) -> int:
-        """Note that people are off the list by their own doing; returns how many were known.
+    # Ends of memberships
 
-        Not of those whom we have taken off since: another stream's run may have done that.
+    @retryable
+    def record_opt_outs(self, segments: Sequence[int], contacts: Collection[bytes]) -> int:
+        """Store that contacts unsubscribed without us; returns the number of members.
+
+        Contacts that we have unsubscribed since, perhaps in another stream's run, are left out.
         """
-        self._waiting.write()
+        self._write_buffer.flush()
         other = table.alias()
-        by_us = (
+        unsubscribed_by_us = (
             sa.exists()
             .where(
                 other.c.segment.in_(segments),
                 other.c.person == table.c.person,
-                other.c.membership == LEFT,
+                other.c.membership == Ownership.UNSUBSCRIBED_BY_US,
                 other.c.at >= table.c.at,
             )
             .correlate(table)
         )
-        # Where people leave by a field or a tag, it doesn't matter whether they are on the list.
+        # Where a field or a tag marks the members, the list is of no matter.
         by_list = sa.select(segment_table.c.id).where(
             segment_table.c.id.in_(segments), segment_table.c.mark.is_(None)
         )
         with self._store.transaction(account=self._account) as db:
-            change = table.update().where(
+            update = table.update().where(
                 table.c.segment.in_(by_list),
-                table.c.person.in_(people),
+                table.c.person.in_(contacts),
                 table.c.membership.in_(CURRENT),
-                sa.not_(by_us),
+                sa.not_(unsubscribed_by_us),
             )
-            # If they are in the stream, they are sent, refused, and listed as such.
-            out = {"membership": OPTED_OUT, "digest": None, "address": None}
-            return int(db.execute(change.values(out)).rowcount)
+            # Without a digest: if the stream has them, they are sent and rejected as opted out.
+            values = {"membership": Ownership.OPTED_OUT, "digest": None, "address": None}
+            return int(db.execute(update.values(values)).rowcount)
 
-    def left(self, people: Iterable[tuple[bytes, Sequence[Mark]]], at: float) -> None:
-        """Note that people have left, where no import was needed for it."""
-        self._waiting.write_if_any()
-        some = list(people)
-        self._store.repeat(lambda: self._left(some, at))
+    def mark_removed(
+        self, contacts: Iterable[tuple[bytes, Sequence[MemberUpdate]]], at: float
+    ) -> None:
+        """Store that contacts are removed, where no import was needed for it."""
+        self._write_buffer.flush_if_any()
+        removed = list(contacts)
 
-    def _left(self, people: list[tuple[bytes, Sequence[Mark]]], at: float) -> None:
+        def write_removed() -> None:
+            with self._store.transaction(account=self._account) as db:
+                write(db, [(removed, at, at)])
+
+        self._store.retry(write_removed)
+
+    @retryable
+    def confirm_removed(self, segments: Sequence[int], contacts: Collection[bytes]) -> None:
+        """Store that contacts that we unsubscribed are off the list for certain."""
+        self._write_buffer.flush()
         with self._store.transaction(account=self._account) as db:
-            write(db, [(people, at, at)])
-
-    @repeatable
-    def confirm_removed(self, segments: Sequence[int], people: Collection[bytes]) -> None:
-        """Note that people who have left are off the list indeed."""
-        self._waiting.write()
-        with self._store.transaction(account=self._account) as db:
-            change = table.update().where(
+            update = table.update().where(
                 table.c.segment.in_(segments),
-                table.c.person.in_(people),
-                table.c.membership == LEFT,
+                table.c.person.in_(contacts),
+                table.c.membership == Ownership.UNSUBSCRIBED_BY_US,
             )
-            db.execute(change.values(asked=None, address=None))
+            db.execute(update.values(asked=None, address=None))
 
-    @repeatable
-    def mark_not_managed(self, segment: int, people: Collection[bytes]) -> None:
-        """Note that people are no longer in a stream and stay on the list: they are not ours."""
-        self._waiting.write_if_any()
+    @retryable
+    def mark_not_managed(self, segment: int, contacts: Collection[bytes]) -> None:
+        """Store that contacts left the stream and stay on the list, as we did not add them."""
+        self._write_buffer.flush_if_any()
         with self._store.transaction(account=self._account) as db:
-            change = table.update().where(
+            update = table.update().where(
                 table.c.segment == segment,
-                table.c.person.in_(people),
+                table.c.person.in_(contacts),
                 table.c.membership.in_(CURRENT),
             )
-            db.execute(change.values(membership=GONE, digest=None, address=None))
+            values = {"membership": Ownership.LEFT_STREAM, "digest": None, "address": None}
+            db.execute(update.values(values))
 
     def mark_resubscribe_requested(
-        self, segment: int, person: bytes, now: int, address: str
+        self, segment: int, contact: bytes, at: int, address: str
     ) -> None:
-        """Note that re-subscribing someone is about to be asked for."""
-        self._change(segment, person, asked=now, address=address)
+        """Store that we are about to ask ActiveCampaign to re-subscribe a contact."""
+        self._update(segment, contact, asked=at, address=address)
 
-    def held_back(self, segment: int, person: bytes) -> None:
-        """Note that someone who has left is not to be brought back."""
-        self._change(segment, person, membership=OPTED_OUT, address=None)
+    def mark_opted_out(self, segment: int, contact: bytes) -> None:
+        """Store that a contact that we unsubscribed must not be re-subscribed."""
+        self._update(segment, contact, membership=Ownership.OPTED_OUT, address=None)
 
-    def found(self, segment: int, person: bytes, *, ours: bool) -> None:
-        """Note what someone turned out to be of whom it was not known who put them on the list."""
-        self._change(segment, person, membership=OURS if ours else FOUND)
-
-    @repeatable
-    def _change(self, segment: int, person: bytes, /, **values: Any) -> None:
-        self._waiting.write_if_any()
+    @retryable
+    def _update(self, segment: int, contact: bytes, /, **values: Any) -> None:
+        self._write_buffer.flush_if_any()
         with self._store.transaction(account=self._account) as db:
-            mine = sa.and_(table.c.segment == segment, table.c.person == person)
-            db.execute(table.update().where(mine).values(**values))
+            member = sa.and_(table.c.segment == segment, table.c.person == contact)
+            db.execute(table.update().where(member).values(**values))
 
 
-_COLUMNS = "person, segment, digest, membership, since, at, asked, address IS NOT NULL, raw"
+def _missing_query(segment: int, sync_number: int, siblings: Sequence[int]) -> sa.Select[Any]:
+    """Return the query for the `MissingMember`s of a sync."""
+    other = table.alias()
+    theirs = sa.and_(
+        other.c.segment.in_(siblings),
+        other.c.person == table.c.person,
+        other.c.membership.in_(CURRENT),
+    )
+    in_sibling = (
+        sa.exists()
+        .where(
+            theirs,
+            segment_table.c.id == other.c.segment,
+            sa.or_(
+                sa.not_(segment_table.c.mirror),
+                other.c.seen >= segment_table.c.complete_pass,
+            ),
+        )
+        .correlate(table)
+    )
+    ours = (Ownership.ADDED_BY_US, Ownership.UNSUBSCRIBED_BY_US)
+    added_in_sibling = (
+        sa.exists().where(theirs, other.c.membership == Ownership.ADDED_BY_US).correlate(table)
+    )
+    perhaps_on_list = sa.and_(
+        table.c.membership == Ownership.UNSUBSCRIBED_BY_US, table.c.asked.is_not(None)
+    )
+    return sa.select(
+        table.c.person,
+        table.c.address,
+        table.c.membership,
+        table.c.since,
+        table.c.at,
+        sa.or_(added_in_sibling, table.c.membership.in_(ours)).label("added_by_us"),
+    ).where(
+        table.c.segment == segment,
+        table.c.seen != sync_number,
+        table.c.address.is_not(None),
+        sa.or_(table.c.membership.in_(CURRENT), perhaps_on_list),
+        sa.not_(in_sibling),
+    )
 
 
-def _rows(db: sa.Connection, segments: list[int], people: list[bytes]) -> list[Row]:
-    """Rows, as the driver gives them.
+def _select(db: sa.Connection, segments: list[int], contacts: list[bytes]) -> list[Member]:
+    """Return members, read from the driver itself.
 
-    It is asked for every record. On SQLite, to have SQLAlchemy look at each hash and at each row
-    takes longer than the question itself.
+    This query is made for every record. SQLAlchemy's processing of each hash and each row would
+    take longer than SQLite takes for the query.
     """
     if db.dialect.name == "sqlite":
-        some, all_ = (", ".join("?" * len(values)) for values in (segments, people))
+        some, all_ = (", ".join("?" * len(values)) for values in (segments, contacts))
         query = f"SELECT {_COLUMNS} FROM member WHERE segment IN ({some}) AND person IN ({all_})"  # noqa: S608 - only question marks
-        result = db.exec_driver_sql(query, (*segments, *people))
+        result = db.exec_driver_sql(query, (*segments, *contacts))
     else:
         result = db.execute(
             sa.select(sa.text(_COLUMNS))
             .select_from(table)
-            .where(table.c.segment.in_(segments), table.c.person.in_(people))
+            .where(table.c.segment.in_(segments), table.c.person.in_(contacts))
         )
-    rows: list[Row] = list(result.cursor.fetchall()) if result.cursor is not None else []
+    rows = result.cursor.fetchall() if result.cursor is not None else []
     result.close()
-    return rows
+    return list(map(_to_member, rows))

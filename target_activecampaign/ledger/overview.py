@@ -1,4 +1,4 @@
-"""What a ledger holds, in figures: nobody can be told from it."""
+"""A ledger in figures, without personal data."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from target_activecampaign.ledger import forms
 from target_activecampaign.ledger import schema as tables
-from target_activecampaign.ledger.runs import CUT_OFF, living
-from target_activecampaign.ledger.write_buffer import decoded
+from target_activecampaign.ledger.runs import INTERRUPTED, is_running, process_number
+from target_activecampaign.ledger.write_buffer import decode
+from target_activecampaign.model.ownership import Ownership
 
 if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store
 
-MEMBERSHIPS = {
-    tables.UNKNOWN: "delivered",
-    tables.OURS: "added_by_us",
-    tables.FOUND: "found_on_the_list",
-    tables.LEFT: "unsubscribed_by_us",
-    tables.OPTED_OUT: "opted_out",
-    tables.GONE: "left_the_stream",
+OWNERSHIP_NAMES = {
+    Ownership.UNTRACKED: "delivered",
+    Ownership.ADDED_BY_US: "added_by_us",
+    Ownership.PRE_EXISTING: "found_on_the_list",
+    Ownership.UNSUBSCRIBED_BY_US: "unsubscribed_by_us",
+    Ownership.OPTED_OUT: "opted_out",
+    Ownership.LEFT_STREAM: "left_the_stream",
 }
-"""What a membership is called."""
+"""The names of ownerships in the command's output."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class RunView:
     """A run.
 
     Attributes:
-        id: Its name.
-        state: `going on`, `cut off`, `unfinished` if it ended with something left to the next one,
-            or `finished`.
+        id: Its id.
+        state: `going on`, `cut off`, `unfinished` if it ended with work left for the next one, or
+            `finished`.
         host: The machine that it was started on.
-        process: Its number there.
-        started: When it began.
-        last_seen: When it last showed that it goes on; None if it said that it doesn't.
-        finished: When it ended, or another took over from it.
-        outcome: What it came to.
-        counts: Its figures; empty unless it lived to tell them.
+        process: The number of its process there.
+        started: Its start.
+        last_seen: Its last sign of life; None if it ended in good order.
+        finished: Its end, or the time when the next run took over from it.
+        outcome: Its outcome, such as `completed` or `failed`.
+        counts: Its numbers of records; empty for a run that was cut off.
     """
 
     id: str
@@ -64,13 +64,13 @@ class SegmentView:
     Attributes:
         stream: The stream.
         list: The list's id.
-        mirror: Whether people leave who are no longer in the stream.
-        mark: What marks its people besides the list, such as `field:7`.
-        people: How many it has, by what their membership is called.
-        complete_pass: The latest complete pass of a mirror; 0 before the first.
-        size: How many people that had.
-        guard_tripped: Whether a guard has stopped a pass since.
-        loaded_by: The run that loads it now.
+        mirror: Whether contacts are removed that are missing from the stream.
+        mark: The field or tag that marks its members besides the list, such as `field:7`.
+        people: Its number of contacts by the name of their ownership.
+        complete_pass: The number of the latest complete sync of a mirror; 0 before the first.
+        size: The number of contacts in that.
+        guard_tripped: Whether a guard has stopped a sync since.
+        loaded_by: The run in progress that loads it.
     """
 
     stream: str
@@ -86,13 +86,13 @@ class SegmentView:
 
 @dataclass(frozen=True)
 class InFlight:
-    """An import of which nobody has heard that it is done.
+    """An import that is not confirmed.
 
     Attributes:
-        run: Whose it is.
-        posted: When it was posted, or was about to be.
-        batch_id: ActiveCampaign's id for it, if the run lived to learn it.
-        contacts: How many it has.
+        run: The run that posted it.
+        posted: The time when it was posted, or was about to be.
+        batch_id: ActiveCampaign's id for it, if the run received it.
+        contacts: Its number of contacts.
     """
 
     run: str
@@ -106,8 +106,8 @@ class Index:
     """The index of the contacts that an account has.
 
     Attributes:
-        contacts: How many are in it.
-        account_had: How many the account had when it was read through; None before that.
+        contacts: The number of contacts in it.
+        account_had: The account's number of contacts when all had been read; None before that.
     """
 
     contacts: int
@@ -116,7 +116,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Connection:
-    """An account that was loaded; the latest run comes first."""
+    """An account that was loaded; its latest run comes first."""
 
     identity: str
     runs: list[RunView]
@@ -130,11 +130,11 @@ class Overview:
     """A ledger.
 
     Attributes:
-        place: Where it is.
-        form: The form of its tables.
+        place: Its place, without a password.
+        form: The version of its tables.
         bytes: Its size on disk.
-        set_aside: Files of damaged ledgers that stand beside it.
-        connections: What it knows, by account.
+        set_aside: The paths of damaged ledgers beside it.
+        connections: The accounts.
     """
 
     place: str
@@ -144,43 +144,43 @@ class Overview:
     connections: list[Connection]
 
 
-def overview(store: Store) -> Overview:
-    """What a ledger holds.
+def read_overview(store: Store) -> Overview:
+    """Return a ledger's figures.
 
     Raises:
         LedgerError: It can't be used.
     """
-    return store.repeat(lambda: _overview(store))
+    return store.retry(lambda: _read_overview(store))
 
 
-def _overview(store: Store) -> Overview:
+def _read_overview(store: Store) -> Overview:
     with store.transaction() as db:
         accounts = db.execute(sa.select(tables.account).order_by(tables.account.c.id)).all()
         return Overview(
             place=store.place.removeprefix("at "),
             form=db.execute(sa.select(tables.about.c.version)).scalar_one(),
             bytes=_size(db),
-            set_aside=set_aside(store),
-            connections=[_connection(store, db, account) for account in accounts],
+            set_aside=files_set_aside(store),
+            connections=[_read_connection(store, db, account) for account in accounts],
         )
 
 
 def size(store: Store) -> int:
-    """A ledger's size on disk, in bytes.
+    """Return a ledger's size on disk, in bytes.
 
     Raises:
         LedgerError: It can't be used.
     """
 
-    def look() -> int:
+    def read_size() -> int:
         with store.transaction() as db:
             return _size(db)
 
-    return store.repeat(look)
+    return store.retry(read_size)
 
 
-def set_aside(store: Store) -> list[str]:
-    """The files of damaged ledgers that stand beside a ledger."""
+def files_set_aside(store: Store) -> list[str]:
+    """Return the paths of damaged ledgers that were set aside beside a ledger."""
     url = store.engine.url
     if url.get_backend_name() != "sqlite" or not url.database:
         return []
@@ -188,32 +188,34 @@ def set_aside(store: Store) -> list[str]:
     return sorted(str(file) for file in path.parent.glob(f"{path.name}.damaged-*"))
 
 
-def _connection(store: Store, db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> Connection:
+def _read_connection(
+    store: Store, db: sa.Connection, account: sa.Row[tuple[object, ...]]
+) -> Connection:
     run, existing = tables.run, tables.existing
     latest_first = (run.c.started.desc(), run.c.id.desc())
     runs = db.execute(
         sa.select(run).where(run.c.account == account.id).order_by(*latest_first)
     ).all()
-    views = [_run(db, one) for one in runs]
-    going_on = {view.id for view in views if view.state == "going on"}
+    views = [_view_of(db, one) for one in runs]
+    in_progress = {view.id for view in views if view.state == "going on"}
     contacts = db.execute(
         sa.select(sa.func.count()).where(existing.c.account == account.id)
     ).scalar_one()
     return Connection(
         identity=account.identity,
         runs=views,
-        segments=_segments(db, account.id, going_on),
-        in_flight=_in_flight(store, db, [view.id for view in views]),
+        segments=_read_segments(db, account.id, in_progress),
+        in_flight=_read_in_flight(store, db, [view.id for view in views]),
         existing=Index(contacts, account.index_total),
     )
 
 
-def _run(db: sa.Connection, run: sa.Row[tuple[object, ...]]) -> RunView:
+def _view_of(db: sa.Connection, run: sa.Row[tuple[object, ...]]) -> RunView:
     return RunView(
         id=run.id,
         state=_state(db, run),
         host=run.host,
-        process=int(run.process.partition(":")[0]),
+        process=process_number(run),
         started=_time(run.started),
         last_seen=_time(run.beat) if run.beat else None,
         finished=None if run.finished is None else _time(run.finished),
@@ -223,29 +225,29 @@ def _run(db: sa.Connection, run: sa.Row[tuple[object, ...]]) -> RunView:
 
 
 def _state(db: sa.Connection, run: sa.Row[tuple[object, ...]]) -> str:
-    if living(db, run):
+    if is_running(db, run):
         return "going on"
-    if run.outcome is None or run.outcome == CUT_OFF:
+    if run.outcome is None or run.outcome == INTERRUPTED:
         return "cut off"
-    # One that ends with something left takes its last sign of life back.
+    # A run that ends with work left clears its last sign of life.
     return "finished" if run.beat else "unfinished"
 
 
-def _segments(db: sa.Connection, account: int, going_on: set[str]) -> list[SegmentView]:
+def _read_segments(db: sa.Connection, account: int, in_progress: set[str]) -> list[SegmentView]:
     segment, member = tables.segment, tables.member
     rows = db.execute(
         sa.select(segment)
         .where(segment.c.account == account)
         .order_by(segment.c.stream, segment.c.list)
     ).all()
-    people: dict[int, dict[int, int]] = {}
+    counts: dict[int, dict[int, int]] = {}
     counted = (
-        sa.select(member.c.segment, member.c.membership, sa.func.count())
+        sa.select(member.c.segment, member.c.membership, sa.func.count().label("members"))
         .where(member.c.segment.in_([row.id for row in rows]))
         .group_by(member.c.segment, member.c.membership)
     )
-    for number, membership, count in db.execute(counted):
-        people.setdefault(number, {})[membership] = count
+    for row in db.execute(counted):
+        counts.setdefault(row.segment, {})[row.membership] = row.members
     return [
         SegmentView(
             stream=row.stream,
@@ -253,24 +255,24 @@ def _segments(db: sa.Connection, account: int, going_on: set[str]) -> list[Segme
             mirror=row.mirror,
             mark=row.mark,
             people={
-                word: people.get(row.id, {}).get(membership, 0)
-                for membership, word in MEMBERSHIPS.items()
+                name: counts.get(row.id, {}).get(ownership, 0)
+                for ownership, name in OWNERSHIP_NAMES.items()
             },
             complete_pass=row.complete_pass,
             size=row.size,
             guard_tripped=row.tripped,
-            loaded_by=row.run if row.run in going_on else None,
+            loaded_by=row.run if row.run in in_progress else None,
         )
         for row in rows
     ]
 
 
-def _in_flight(store: Store, db: sa.Connection, runs: list[str]) -> list[InFlight]:
+def _read_in_flight(store: Store, db: sa.Connection, runs: list[str]) -> list[InFlight]:
     table = tables.import_
-    mine = sa.and_(table.c.run.in_(runs), table.c.confirmed.is_(None))
-    rows = db.execute(sa.select(table).where(mine).order_by(table.c.id))
+    unconfirmed = sa.and_(table.c.run.in_(runs), table.c.confirmed.is_(None))
+    rows = db.execute(sa.select(table).where(unconfirmed).order_by(table.c.id))
     return [
-        InFlight(row.run, _time(row.posted), row.batch_id, len(decoded(store, row.contacts)))
+        InFlight(row.run, _time(row.posted), row.batch_id, len(decode(store, row.contacts)))
         for row in rows
     ]
 
@@ -280,12 +282,12 @@ def _size(db: sa.Connection) -> int:
         path = db.engine.url.database
         files = [Path(f"{path}{ending}") for ending in ("", "-wal")]
         return sum(file.stat().st_size for file in files if file.exists())
-    asked = sa.text(
+    query = sa.text(
         "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c"
         " JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = :schema AND c.relkind = 'r'"
     )
-    return int(db.execute(asked, {"schema": forms.SCHEMA}).scalar_one())
+    return int(db.execute(query, {"schema": tables.SCHEMA}).scalar_one())
 
 
 def _time(seconds: float) -> datetime:

@@ -1,4 +1,4 @@
-"""The runs: which go on, which were cut off, what the finished ones came to."""
+"""The runs: those in progress, the interrupted ones, and the results of the finished ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from target_activecampaign.errors import LedgerError
 from target_activecampaign.ledger.schema import import_ as import_table
 from target_activecampaign.ledger.schema import run as table
-from target_activecampaign.ledger.store import repeatable
+from target_activecampaign.ledger.store import retryable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,46 +25,49 @@ if TYPE_CHECKING:
 
 _STALE_SECONDS = 300.0
 _BEAT_SECONDS = 20.0
-CUT_OFF = "cut off"
-"""The outcome of a run that did not live to say what it came to."""
-_KEPT_RUNS = 100
-"""Finished runs of an account that are kept to be shown."""
+INTERRUPTED = "cut off"
+"""The stored outcome of a run that ended without storing one, as after SIGKILL."""
+_RUNS_KEPT = 100
+"""Finished runs of an account that are kept for the overview."""
 
 
 class Runs:
-    """An account's runs, as one of them sees them.
+    """An account's runs, seen from the current one.
+
+    Creating it stores the current run and takes over from interrupted ones.
 
     Args:
         store: The ledger's database.
         account: The account's number.
-        run_id: The run's own name.
+        run_id: The current run.
         now: ActiveCampaign's time.
 
     Attributes:
-        cut_off: When the earliest run that was cut off and is now taken over had begun; None if
-            there is none. What it delivered since its last STATE may come again.
+        interrupted_since: The start of the earliest interrupted run that this one takes over from;
+            None if there is none. Records that it delivered after its last STATE come again.
     """
 
     def __init__(self, store: Store, account: int, run_id: str, now: float) -> None:
         self._store = store
         self._account = account
         self._run_id = run_id
-        found: list[float | None] = []
+        results: list[float | None] = []
 
         def take_over() -> None:
             with store.transaction(alone=True) as db:
-                # Was it committed already, and only the answer to that lost?
-                if not found or db.execute(sa.select(table.c.id).where(self._mine)).first() is None:
-                    found[:] = [self._take_over(db, now)]
+                # A first attempt may have been committed, with only the response lost.
+                stored = sa.select(table.c.id).where(self._is_current)
+                if not results or db.execute(stored).first() is None:
+                    results[:] = [self._take_over(db, now)]
 
-        store.repeat(take_over)
-        self.cut_off = found[0]
+        store.retry(take_over)
+        self.interrupted_since = results[0]
         self._ended = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="ledger", daemon=True)
-        self._heart.start()
+        self._heartbeat = threading.Thread(target=self._beat, name="ledger", daemon=True)
+        self._heartbeat.start()
 
     def _take_over(self, db: sa.Connection, now: float) -> float | None:
-        """Enter this run, and make its own what dead runs of the account left behind."""
+        """Store this run, and adopt the imports in flight of the account's interrupted runs."""
         unfinished = db.execute(
             sa.select(table).where(table.c.account == self._account, table.c.finished.is_(None))
         ).all()
@@ -73,103 +76,105 @@ class Runs:
                 id=self._run_id,
                 account=self._account,
                 host=socket.gethostname(),
-                process=_process(os.getpid()),
+                process=_process_identity(os.getpid()),
                 started=now,
-                beat=_time(db),
+                beat=_database_time(db),
             )
         )
-        dead = [run for run in unfinished if not living(db, run)]
-        names = [run.id for run in dead]
+        dead = [run for run in unfinished if not is_running(db, run)]
+        ids = [run.id for run in dead]
         db.execute(
-            import_table.update().where(import_table.c.run.in_(names)).values(run=self._run_id)
+            import_table.update().where(import_table.c.run.in_(ids)).values(run=self._run_id)
         )
         db.execute(
             table.update()
-            .where(table.c.id.in_(names))
-            .values(finished=now, outcome=sa.func.coalesce(table.c.outcome, CUT_OFF))
+            .where(table.c.id.in_(ids))
+            .values(finished=now, outcome=sa.func.coalesce(table.c.outcome, INTERRUPTED))
         )
         return min((run.started for run in dead), default=None)
 
     def _beat(self) -> None:
-        """Show other machines from time to time that this run lives, whatever it waits for."""
+        """Store a sign of life from time to time, for other machines."""
         while not self._ended.wait(_BEAT_SECONDS):
-            # A ledger that is gone is told of where it is needed.
+            # A ledger that is away is reported by the statements that need it.
             with contextlib.suppress(LedgerError), self._store.transaction() as db:
-                db.execute(table.update().where(self._mine).values(beat=_time(db)))
+                db.execute(table.update().where(self._is_current).values(beat=_database_time(db)))
 
-    def _still(self) -> None:
+    def _stop_heartbeat(self) -> None:
         self._ended.set()
-        self._heart.join()
+        self._heartbeat.join()
 
-    @repeatable
+    @retryable
     def end(self, now: float, outcome: str, counts: Mapping[str, Any]) -> None:
-        """Note that this run has ended, with all that it read settled and its STATE out."""
-        self._still()
+        """Store the end of this run: all its records are accounted for and its STATE is out."""
+        self._stop_heartbeat()
         with self._store.transaction() as db:
             db.execute(import_table.delete().where(import_table.c.run == self._run_id))
-            text = json.dumps(counts)
-            db.execute(
-                table.update().where(self._mine).values(finished=now, outcome=outcome, counts=text)
-            )
+            ended = {"finished": now, "outcome": outcome, "counts": json.dumps(counts)}
+            db.execute(table.update().where(self._is_current).values(ended))
             old = (
                 sa.select(table.c.id)
                 .where(table.c.account == self._account, table.c.finished.is_not(None))
                 .order_by(table.c.started.desc())
-                .offset(_KEPT_RUNS)
+                .offset(_RUNS_KEPT)
             )
-            names = [row.id for row in db.execute(old)]
-            db.execute(table.delete().where(table.c.id.in_(names)))
+            ids = [row.id for row in db.execute(old)]
+            db.execute(table.delete().where(table.c.id.in_(ids)))
 
-    @repeatable
+    @retryable
     def abandon(self, outcome: str, counts: Mapping[str, Any]) -> None:
-        """Note that this run has ended with something left: the next one takes over from it."""
-        self._still()
+        """Store the end of this run with work left, from which the next one takes over."""
+        self._stop_heartbeat()
         ended = {"host": "", "beat": 0.0, "outcome": outcome, "counts": json.dumps(counts)}
         with self._store.transaction() as db:
-            db.execute(table.update().where(self._mine).values(ended))
+            db.execute(table.update().where(self._is_current).values(ended))
 
     @property
-    def _mine(self) -> sa.ColumnElement[bool]:
+    def _is_current(self) -> sa.ColumnElement[bool]:
         return table.c.id == self._run_id
 
 
-def living(db: sa.Connection, run: sa.Row[Any]) -> bool:
-    """Whether a run goes on: by its process here, by its latest beat elsewhere."""
+def is_running(db: sa.Connection, run: sa.Row[Any]) -> bool:
+    """Tell whether a run is in progress: here by its process, elsewhere by its latest beat."""
     if run.finished is not None:
         return False
-    here = _process(os.getpid()).rpartition(":")[2]
+    here = _process_identity(os.getpid()).rpartition(":")[2]
     if run.host != socket.gethostname() or run.process.rpartition(":")[2] != here:
-        return bool(_time(db) - run.beat < _STALE_SECONDS)
-    pid = int(run.process.partition(":")[0])
+        return bool(_database_time(db) - run.beat < _STALE_SECONDS)
+    pid = process_number(run)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return bool(_process(pid) == run.process)
+    return bool(_process_identity(pid) == run.process)
 
 
-def _time(db: sa.Connection) -> float:
-    """The time by the one clock that all who share a ledger have: the database's."""
+def process_number(run: sa.Row[Any]) -> int:
+    """Return the number of a run's process on its machine."""
+    return int(run.process.partition(":")[0])
+
+
+def _database_time(db: sa.Connection) -> float:
+    """Return the time by the database's clock, the one that all users of a ledger share."""
     if db.dialect.name == "postgresql":
         clock = sa.extract("epoch", sa.func.clock_timestamp())
         return float(db.execute(sa.select(clock)).scalar_one())
     return time.time()
 
 
-def _process(pid: int) -> str:
-    """A process's number, its start where the system tells (numbers come back), and its place.
+def _process_identity(pid: int) -> str:
+    """Return a process's number, its start (numbers are reused) and its PID namespace.
 
-    Containers may share a name, and then each has a process 1 of its own: the place is the
-    namespace in which the number means something.
+    Containers may share a host name, and each has a process 1 of its own.
     """
     try:
         start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         start = ""
     try:
-        place = str(Path("/proc/self/ns/pid").readlink())
+        namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
-        place = ""
-    return f"{pid}:{start}:{place.replace(':', '')}"
+        namespace = ""
+    return f"{pid}:{start}:{namespace.replace(':', '')}"

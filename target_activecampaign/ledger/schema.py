@@ -1,32 +1,17 @@
-"""The ledger's tables, and what a person's membership can be."""
+"""The ledger's tables. A `person` is the keyed hash of a contact's address."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 5
-"""The form of these tables."""
+VERSION = 1
+"""The version of these tables. A ledger of another version is refused."""
 
-PERSON_BYTES = 16
-"""The length of the hash that stands for a person."""
+SCHEMA = "activecampaign_ledger"
+"""The ledger's own schema on PostgreSQL: the database may be a warehouse with other tables."""
 
-UNKNOWN = 0
-"""Delivered; nobody knows whether the person was on the list before."""
-OURS = 1
-"""On the list, and was not before we came."""
-FOUND = 2
-"""On the list by their own or another's doing."""
-LEFT = 3
-"""Was ours and active; we have unsubscribed them."""
-OPTED_OUT = 4
-"""Was ours; has unsubscribed by their own or another's doing."""
-GONE = 5
-"""Has left the stream in a way that touches no membership."""
-MAYBE = 6
-"""We may have put the person on the list: the answer to that import was lost."""
-
-CURRENT = (UNKNOWN, OURS, FOUND, MAYBE)
-"""What a person who is still in the stream, as far as the ledger knows, can be."""
+HASH_BYTES = 16
+"""The length of the hash that stands for a contact."""
 
 metadata = sa.MetaData()
 
@@ -35,7 +20,7 @@ about = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
-    # The key of the hashes that stand for people.
+    # The key of the contacts' hashes.
     sa.Column("key", sa.LargeBinary, nullable=False),
 )
 
@@ -44,8 +29,8 @@ account = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("identity", sa.String, nullable=False, unique=True),
-    # The index of existing contacts: read up to this contact id, when the account said it had
-    # so many; null before the first reading.
+    # The index of existing contacts: the greatest contact id read so far; the account's total at
+    # the end of the last complete reading (null before it); and the number of that reading.
     sa.Column("index_after", sa.Integer),
     sa.Column("index_total", sa.Integer),
     sa.Column("index_reading", sa.Integer, nullable=False, default=0),
@@ -60,7 +45,7 @@ run = sa.Table(
     sa.Column("process", sa.String, nullable=False),
     sa.Column("started", sa.Float, nullable=False),
     sa.Column("beat", sa.Float, nullable=False),
-    # Null while it goes on, and for ever when it was cut off and not yet taken over.
+    # Null while it runs, and after an interruption until the next run takes over.
     sa.Column("finished", sa.Float),
     sa.Column("outcome", sa.String),
     sa.Column("counts", sa.String),
@@ -74,7 +59,7 @@ import_ = sa.Table(
     sa.Column("posted", sa.Float, nullable=False),
     sa.Column("batch_id", sa.String),
     sa.Column("contacts", sa.LargeBinary, nullable=False),
-    # When it was confirmed, if its people are still to be written.
+    # Set once it is confirmed, while its contacts are not yet written to `member`.
     sa.Column("confirmed", sa.Float),
 )
 
@@ -85,22 +70,22 @@ segment = sa.Table(
     sa.Column("account", sa.Integer, nullable=False),
     sa.Column("stream", sa.String, nullable=False),
     sa.Column("list", sa.Integer, nullable=False),
-    # The run that loads it now.
+    # The run that loads it, or loaded it last.
     sa.Column("run", sa.String),
     sa.Column("mirror", sa.Boolean, nullable=False),
-    # What marks a member besides the list, such as `field:7` or `tag:vip`.
+    # The field or tag that marks a member besides the list, such as `field:7` or `tag:vip`.
     sa.Column("mark", sa.String),
-    # Each reading of the source from its start is a pass; one that was cut off goes on under
-    # the same version of the stream.
+    # The number of the latest sync: one reading of the source from its start. An interrupted one
+    # resumes if the stream has the same version.
     sa.Column("pass", sa.Integer, nullable=False),
     sa.Column("version", sa.String),
-    # The latest complete pass, how many people it had, and whether a guard stopped one since.
+    # The latest complete sync, its number of contacts, and if a guard has stopped a sync since.
     sa.Column("complete_pass", sa.Integer, nullable=False),
     sa.Column("size", sa.Integer),
     sa.Column("tripped", sa.Boolean, nullable=False),
-    # Profiles that have changed since the latest complete pass.
+    # Profiles that have changed since the latest complete sync.
     sa.Column("changed", sa.Integer, nullable=False),
-    # The custom field that each property went to in the latest run, as JSON.
+    # The custom field of each property in the latest run, as JSON.
     sa.Column("mapping", sa.String),
     sa.UniqueConstraint("account", "stream", "list"),
 )
@@ -110,21 +95,22 @@ member = sa.Table(
     metadata,
     sa.Column("segment", sa.Integer, primary_key=True),
     sa.Column("person", sa.LargeBinary, primary_key=True),
-    # Of the contact as it was last confirmed; null while another is on its way.
+    # The digest of the contact as last confirmed; null while a change is in flight.
     sa.Column("digest", sa.LargeBinary),
+    # An `Ownership`.
     sa.Column("membership", sa.SmallInteger, nullable=False),
-    # The membership came about between these two, by ActiveCampaign's clock: from the import's
-    # posting to its confirmation. `at` moves on with every delivery to a member.
+    # The membership began (or ended) between these two, by ActiveCampaign's clock: the import was
+    # posted at one and confirmed at the other. Each later delivery moves `at` on.
     sa.Column("since", sa.Integer, nullable=False),
     sa.Column("at", sa.Integer, nullable=False),
-    # The pass in which the stream had the person last.
+    # The latest sync in which the stream had the contact.
     sa.Column("seen", sa.Integer, nullable=False),
-    # Of someone who has LEFT: since when it is not sure that they are off the list, as the
-    # answer to an import that lets them leave was lost, or as they were to be re-subscribed.
+    # For UNSUBSCRIBED_BY_US only: the time since which the contact may be on the list after all,
+    # because the response to its removal was lost, or because we asked to re-subscribe it.
     sa.Column("asked", sa.Integer),
-    # Of the one record that the contact was made of, and of all that makes a contact of it.
+    # The hash of the one record behind the contact, together with its mapping's fingerprint.
     sa.Column("raw", sa.LargeBinary),
-    # Only where a mirror needs it: an import that lets someone leave goes by address.
+    # Only where a mirror needs it: the import identifies a contact to remove by its address.
     sa.Column("address", sa.String),
     sqlite_with_rowid=False,
 )
@@ -135,7 +121,7 @@ sighting = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("segment", sa.Integer, nullable=False),
     sa.Column("pass", sa.Integer, nullable=False),
-    # The hashes of people whom the pass has had, one after the other; to be written to `member`.
+    # Hashes of contacts that this sync has seen, concatenated; not yet written to `member`.
     sa.Column("people", sa.LargeBinary, nullable=False),
 )
 
@@ -144,7 +130,7 @@ existing = sa.Table(
     metadata,
     sa.Column("account", sa.Integer, primary_key=True),
     sa.Column("person", sa.LargeBinary, primary_key=True),
-    # Which reading of the whole account has had the person; older ones are forgotten.
+    # The reading of the whole account that saw the contact; rows of older ones are deleted.
     sa.Column("reading", sa.Integer, nullable=False),
     sqlite_with_rowid=False,
 )

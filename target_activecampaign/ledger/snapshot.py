@@ -20,19 +20,11 @@ from target_activecampaign.errors import (
     LedgerError,
     MissingLedgerError,
 )
-from target_activecampaign.ledger import forms
+from target_activecampaign.ledger import failures, opening, retries
 from target_activecampaign.ledger import schema as tables
-from target_activecampaign.ledger.availability import may_pass
-from target_activecampaign.ledger.store import (
-    Store,
-    check_file,
-    file_of,
-    newer,
-    place_of,
-    repeat,
-    why_not,
-)
-from target_activecampaign.storage import private_files, sqlite_files
+from target_activecampaign.ledger.place import file_path, place_of
+from target_activecampaign.ledger.store import Store
+from target_activecampaign.storage import private_files
 from target_activecampaign.storage.sqlite_files import State
 
 if TYPE_CHECKING:
@@ -46,15 +38,15 @@ _ROWS = 10_000
 
 
 def copy(url: str, identity: str, folder: Path) -> str:
-    """Copy a ledger into a SQLite file of its owner's alone; of one on a server an account's rows.
+    """Copy a ledger into a private SQLite file; of one on a server, only an account's rows.
 
-    Where there is none, or a damaged one that the next run would set aside, nothing is copied:
-    whoever opens the copy then begins a new one.
+    A missing ledger is not copied, and neither is a damaged one, which the next run would set
+    aside: whoever opens the copy then creates a new one.
 
     Args:
-        url: The ledger, as of `Ledger`.
-        identity: What tells the account from others, likewise.
-        folder: Where the copy is made.
+        url: The ledger, as for `Ledger`.
+        identity: The account, as for `Ledger`.
+        folder: The folder of the copy.
 
     Returns:
         The URL of the copy.
@@ -66,22 +58,28 @@ def copy(url: str, identity: str, folder: Path) -> str:
     copied = f"sqlite:///{path}"
     private_files.open_private(path).close()
     try:
-        repeat(lambda: _copy(url, identity, path), place_of(url), lambda: _empty(path))
+        retries.retry(
+            lambda: _copy(url, identity, path),
+            place_of(url),
+            lambda: _empty(path),
+            retries.PATIENCE_SECONDS,
+        )
         _check(copied, place_of(url))
     except MissingLedgerError:
         path.unlink()
     except DamagedLedgerError:
         path.unlink()
         logger.warning(
-            "The ledger %s is DAMAGED. The next run sets it aside and begins a new one: everything "
-            "is delivered once more, and a mirror only takes stock. So does this preview.",
+            "The ledger %s is DAMAGED. The next run sets it aside and creates a new one: "
+            "everything is delivered once more, and a mirror only records a baseline. This preview "
+            "does the same.",
             place_of(url),
         )
     return copied
 
 
 def _empty(path: Path) -> None:
-    """Take what an attempt has copied out of a copy."""
+    """Delete what an earlier attempt has copied."""
     path.write_bytes(b"")
     for ending in ("-wal", "-shm"):
         Path(f"{path}{ending}").unlink(missing_ok=True)
@@ -91,46 +89,44 @@ def _copy(url: str, identity: str, path: Path) -> None:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            _copy_file(file_of(url) or Path(), path)
+            _copy_file(file_path(url) or Path(), path)
         else:
             _copy_tables(parsed, place_of(url), identity, f"sqlite:///{path}")
     except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError) as error:
-        if url.startswith("sqlite") and any(
-            word in str(error) for word in sqlite_files.DAMAGED_TEXTS
-        ):
+        if failures.is_damage(url, error):
             raise DamagedLedgerError from None
-        cause = getattr(error, "orig", None) or error
-        kind = AwayLedgerError if not url.startswith("sqlite") and may_pass(cause) else LedgerError
-        raise kind(why_not(url, error, "read")) from None
+        kind = AwayLedgerError if failures.is_temporary(url, error) else LedgerError
+        raise kind(failures.explain(url, error, "read")) from None
 
 
 def _copy_file(ledger: Path, path: Path) -> None:
-    """Copy a file, also one that a run writes to."""
+    """Copy a file, even while a run writes to it."""
     if not os.path.lexists(ledger):
         return
     if not stat.S_ISREG(ledger.lstat().st_mode):
         raise private_files.UnsafeFileError(errno.EINVAL, "it is no plain file", str(ledger))
-    if check_file(ledger) is State.DAMAGED:
+    if opening.check_file(ledger) is State.DAMAGED:
         raise DamagedLedgerError
-    # Where there is a log, closing would write it into the file; where there is none, a connection
-    # that may only read would leave an empty one behind, which the next run could not write to.
-    how = "mode=ro"
+    # With a write-ahead log, closing a connection that may write would merge it into the file.
+    # Without one, a connection that may only read would create an empty log, to which the next run
+    # could not write.
+    mode = "mode=ro"
     if not Path(f"{ledger}-wal").exists():
-        how = "mode=rw" if os.access(ledger, os.W_OK) else "mode=ro&immutable=1"
-    uri = f"{ledger.absolute().as_uri()}?{how}"
-    reading = sqlite3.connect(uri, timeout=30, uri=True)
+        mode = "mode=rw" if os.access(ledger, os.W_OK) else "mode=ro&immutable=1"
+    uri = f"{ledger.absolute().as_uri()}?{mode}"
+    reading = sqlite3.connect(uri, timeout=retries.PATIENCE_SECONDS, uri=True)
     with closing(reading), closing(sqlite3.connect(path)) as writing:
         reading.backup(writing)
 
 
 def _copy_tables(url: URL, place: str, identity: str, copied: str) -> None:
-    """Copy what there is at one moment; the server lets nothing of it be changed."""
+    """Copy an account's rows of one moment, in a transaction that the server keeps read-only."""
     engine = sa.create_engine(url, hide_parameters=True)
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    translated = engine.execution_options(schema_translate_map={None: forms.SCHEMA})
+    translated = engine.execution_options(schema_translate_map={None: tables.SCHEMA})
     try:
         with translated.connect().execution_options(**options) as db:
-            if forms.is_there(db):
+            if opening.has_ledger(db):
                 _copy_rows(db, place, identity, copied)
     finally:
         engine.dispose()
@@ -138,19 +134,12 @@ def _copy_tables(url: URL, place: str, identity: str, copied: str) -> None:
 
 def _copy_rows(db: sa.Connection, place: str, identity: str, copied: str) -> None:
     version, key = db.execute(sa.select(tables.about.c.version, tables.about.c.key)).one()
-    if version < tables.VERSION:
-        raise LedgerError(
-            f"The ledger {place} was written by an older version of target-activecampaign (form "
-            f"{version}, this one knows {tables.VERSION}), and a preview changes nothing in it: "
-            "bring it up to date with `target-activecampaign-ledger show`, then try again."
-        )
-    if version > tables.VERSION:
-        raise newer(place, version)
+    opening.check_version(version, place)
     store = Store(copied)
     try:
-        for table, mine in _of_account(identity):
-            found = db.execute(sa.select(table).where(mine).execution_options(yield_per=_ROWS))
-            for rows in found.mappings().partitions():
+        for table, of_account in _account_rows(identity):
+            query = sa.select(table).where(of_account).execution_options(yield_per=_ROWS)
+            for rows in db.execute(query).mappings().partitions():
                 with store.transaction() as writing:
                     writing.execute(table.insert(), [dict(row) for row in rows])
         with store.transaction() as writing:
@@ -159,8 +148,8 @@ def _copy_rows(db: sa.Connection, place: str, identity: str, copied: str) -> Non
         store.close()
 
 
-def _of_account(identity: str) -> Iterator[tuple[sa.Table, sa.ColumnElement[bool]]]:
-    """The tables, and which of their rows are an account's."""
+def _account_rows(identity: str) -> Iterator[tuple[sa.Table, sa.ColumnElement[bool]]]:
+    """Return each table with the condition for an account's rows."""
     account, run, segment = tables.account, tables.run, tables.segment
     number = sa.select(account.c.id).where(account.c.identity == identity).scalar_subquery()
     yield account, account.c.identity == identity
@@ -174,8 +163,8 @@ def _of_account(identity: str) -> Iterator[tuple[sa.Table, sa.ColumnElement[bool
 
 
 def _check(copied: str, place: str) -> None:
-    """See whether what was copied is a ledger, whole, and of a form that can be used."""
-    # Damage that shows later would be told of the copy, which nobody knows.
+    """See that the copy is a whole ledger, of a version that can be used."""
+    # Damage found later would be reported of the copy, which the operator does not know.
     if not _is_whole(copied):
         raise DamagedLedgerError
     try:

@@ -1,7 +1,7 @@
-"""Statements that are run for each import, or for each person: on SQLite by the driver itself.
+"""Statements for each import or each contact, executed on SQLite by the driver itself.
 
-SQLAlchemy writes them, once. To have it look at each value and wrap each row takes longer than
-SQLite takes to do what they say.
+SQLAlchemy compiles them once. Its processing of each value and each row would take longer than
+SQLite takes for the statement.
 """
 
 from __future__ import annotations
@@ -19,56 +19,56 @@ if TYPE_CHECKING:
 
 _Values = tuple[Any, ...]
 _Compiled = tuple[str, "Callable[[_Values], _Values] | None"]
-"""A statement as SQLite takes it, and what puts values in its order, if they are not in it."""
+"""A statement's text for SQLite, and the function that puts values in its order, if needed."""
 
 
 class Statement:
-    """A statement, compiled when SQLite first needs it.
+    """A statement that is compiled for SQLite when it is first needed.
 
     Args:
         statement: The statement.
-        names: The names of the values that it takes, in the order in which they are given. An
-            insert takes values for these columns, anything else for bound parameters.
+        names: The names of its values, in the order in which they are passed: columns of an
+            insert, else bound parameters.
     """
 
     def __init__(self, statement: sa.Executable, names: Sequence[str]) -> None:
         self._statement = statement
         self._names = tuple(names)
-        self._sqlite: _Compiled | None = None
+        self._compiled: _Compiled | None = None
 
     def execute(self, db: sa.Connection, rows: Sequence[_Values]) -> sa.CursorResult[Any]:
-        """Execute it, with each of some rows of values."""
+        """Execute the statement with each row of values."""
         if db.dialect.name == "sqlite":
-            text, ordered = self._sqlite or self._compiled()
+            text, ordered = self._compiled or self._compile()
             values = rows if ordered is None else list(map(ordered, rows))
             return db.exec_driver_sql(text, values if len(values) > 1 else values[0])
         named = [dict(zip(self._names, row, strict=True)) for row in rows]
         return db.execute(self._statement, named if len(named) > 1 else named[0])
 
-    def _compiled(self) -> _Compiled:
+    def _compile(self) -> _Compiled:
         compiled: Any = self._statement.compile(  # type: ignore[attr-defined] # all have it
             dialect=sqlite.dialect(), column_keys=list(self._names)
         )
         order: list[str] = compiled.positiontup
         if order == list(self._names):
-            self._sqlite = str(compiled), None
-            return self._sqlite
+            self._compiled = str(compiled), None
+            return self._compiled
         constants = [name for name in dict.fromkeys(order) if name not in self._names]
         fixed = tuple(compiled.params[name] for name in constants)
-        given = (*self._names, *constants)
-        pick = itemgetter(*(given.index(name) for name in order))
+        available = (*self._names, *constants)
+        pick = itemgetter(*(available.index(name) for name in order))
 
         def ordered(row: _Values) -> _Values:
             picked = pick((*row, *fixed))
             return picked if len(order) > 1 else (picked,)
 
-        self._sqlite = str(compiled), ordered
-        return self._sqlite
+        self._compiled = str(compiled), ordered
+        return self._compiled
 
 
 def insert_into(table: sa.Table, dialect: str) -> Any:
-    """An insert that says what to do with a row that is there: each database has its own.
+    """Return an insert of the database's own kind, which can update a row that exists.
 
-    Of two databases only one is used, and to import the other's takes 25 ms.
+    The dialect is imported here: importing the one that is not used would take 25 ms.
     """
     return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)

@@ -1,12 +1,11 @@
-"""What is written down and waits to be written to the table of people.
+"""The write buffer: updates to members that are stored cheaply now, and written in bulk later.
 
-People stand there by their hashes, so the 250 of an import, or the thousand of a window that a
-mirror has seen, are on as many pages of it, and each page is written whole. So an import that is
-confirmed is first only marked as such where it was written down before it was posted, and who was
-seen is written down in one row. Of many such, people are then written together, in the order of
-the table: now many are on the same page.
+Members are keyed by hash, so the 250 contacts of an import, or the 1,000 that a mirror has seen at
+once, are spread over as many pages of the table, and each page is written whole. A confirmed import
+is therefore first only flagged where it is stored anyway, and seen contacts are stored in one row.
+The flush writes many of them in the table's order, so that many share a page.
 
-Nobody notices: who asks about people, or changes what is known of them, has them written first.
+Nobody sees the difference: each query of members, and each other change, flushes first.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ import msgspec
 import sqlalchemy as sa
 
 from target_activecampaign.ledger.member_updates import Contacts, write
-from target_activecampaign.ledger.schema import PERSON_BYTES, import_, member, sighting
+from target_activecampaign.ledger.schema import HASH_BYTES, import_, member, sighting
 from target_activecampaign.ledger.statements import Statement
-from target_activecampaign.ledger.store import repeatable
+from target_activecampaign.ledger.store import retryable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from target_activecampaign.ledger.store import Store
 
-_MAX_IMPORTED = 16_000
-"""People of imports who wait at most: it bounds the memory that it takes to write them."""
+_MAX_CONFIRMED = 16_000
+"""The most contacts of imports that are buffered; it bounds the memory of a flush."""
 _MAX_SEEN = 64_000
-"""Likewise of those who were seen, of whom there is less to write."""
+"""The most seen contacts that are buffered; each takes less memory to write."""
 
 _decoder = msgspec.msgpack.Decoder(Contacts)
 _confirm = Statement(
@@ -38,9 +37,9 @@ _confirm = Statement(
     .values(confirmed=sa.bindparam("time")),
     ("time", "number"),
 )
-_note = Statement(sighting.insert(), ("segment", "pass", "people"))
-_see = Statement(
-    # The later pass stays, in whatever order they are written.
+_add_seen = Statement(sighting.insert(), ("segment", "pass", "people"))
+_write_seen = Statement(
+    # The latest sync stays, whatever the order of writing.
     member.update()
     .where(
         member.c.segment == sa.bindparam("of"),
@@ -48,94 +47,105 @@ _see = Statement(
         member.c.seen < sa.bindparam("now"),
     )
     .values(seen=sa.bindparam("now")),
-    ("now", "of", "who"),
+    ("of", "who", "now"),
 )
 
 
-class Waiting:
-    """An account's people who wait to be written. Safe between threads.
+class WriteBuffer:
+    """An account's write buffer. Safe between threads.
 
     Args:
         store: The ledger's database.
         account: The account's number.
 
     Attributes:
-        allowed: Whether people may wait: in a file they do, on a server others want to see them.
+        enabled: Whether updates are buffered. In a file they are; on a server other workers need
+            to see them at once.
     """
 
     def __init__(self, store: Store, account: int) -> None:
         self._store = store
         self._account = account
-        self._imported: set[bytes] = set()
+        self._confirmed: set[bytes] = set()
         self._seen = 0
-        self.allowed = store.is_file
+        self.enabled = store.is_file
 
-    @repeatable
-    def imported(self, number: int, people: Collection[bytes], time: float) -> None:
-        """Note that an import is confirmed, all of whose marks are `PLAIN`."""
+    @retryable
+    def add_confirmed(self, number: int, contacts: Collection[bytes], time: float) -> None:
+        """Store that an import is confirmed; all of its updates must be `BUFFERABLE`."""
         with self._store.transaction(account=self._account) as db:
             _confirm.execute(db, [(time, number)])
-            self._imported.update(people)
-        if len(self._imported) >= _MAX_IMPORTED:
-            self.write()
+            self._confirmed.update(contacts)
+        if len(self._confirmed) >= _MAX_CONFIRMED:
+            self.flush()
 
-    @repeatable
-    def seen(self, segment: int, sync_number: int, people: Collection[bytes]) -> None:
-        """Note that a mirror's pass has had people."""
+    @retryable
+    def add_seen(self, segment: int, sync_number: int, contacts: Collection[bytes]) -> None:
+        """Store that a mirror's sync has had contacts."""
         with self._store.transaction(account=self._account) as db:
-            _note.execute(db, [(segment, sync_number, b"".join(people))])
-            self._seen += len(people)
+            _add_seen.execute(db, [(segment, sync_number, b"".join(contacts))])
+            self._seen += len(contacts)
         if self._seen >= _MAX_SEEN:
-            self.write()
+            self.flush()
 
-    def flush_if_contains(self, people: Collection[bytes]) -> None:
-        """Write those who wait, if someone of these people is among those of imports."""
-        if not self._imported.isdisjoint(people):
-            self.write()
+    def flush_if_contains(self, contacts: Collection[bytes]) -> None:
+        """Write the buffer if it has a confirmed update of one of some contacts."""
+        if not self._confirmed.isdisjoint(contacts):
+            self.flush()
 
-    def write_if_any(self) -> None:
-        """Write those who wait, if there are any of this run's."""
-        if self._imported or self._seen:
-            self.write()
+    def flush_if_any(self) -> None:
+        """Write the buffer if this run has put anything into it."""
+        if self._confirmed or self._seen:
+            self.flush()
 
-    @repeatable
-    def write(self) -> None:
-        """Write all who wait, of whatever run."""
+    @retryable
+    def flush(self) -> None:
+        """Write the buffer, including what other runs have left in it."""
         with self._store.transaction(account=self._account) as db:
             write_all(self._store, db)
-            self._imported.clear()
+            self._confirmed.clear()
             self._seen = 0
 
 
 def write_all(store: Store, db: sa.Connection) -> None:
-    """Write all who wait, in a transaction."""
-    columns = (import_.c.id, import_.c.posted, import_.c.confirmed, import_.c.contacts)
-    done = sa.select(*columns).where(import_.c.confirmed.is_not(None)).order_by(import_.c.id)
-    imports = db.execute(done).all()
+    """Write all that is buffered, inside a transaction."""
+    confirmed = (
+        sa.select(import_.c.id, import_.c.posted, import_.c.confirmed, import_.c.contacts)
+        .where(import_.c.confirmed.is_not(None))
+        .order_by(import_.c.id)
+    )
+    imports = db.execute(confirmed).all()
     if imports:
-        write(db, ((decoded(store, row.contacts), row.posted, row.confirmed) for row in imports))
+        write(db, ((decode(store, row.contacts), row.posted, row.confirmed) for row in imports))
         numbers = [row.id for row in imports]
         db.execute(import_.delete().where(import_.c.id.in_(numbers)))
-    seen = db.execute(sa.select(sighting)).all()
+    sightings = sa.select(
+        sighting.c.segment, sighting.c["pass"].label("sync_number"), sighting.c.people
+    )
+    seen = db.execute(sightings).all()
     if seen:
-        rows = [(row[2], row.segment, person) for row in seen for person in _hashes(row.people)]
-        rows.sort(key=lambda row: row[1:])
-        _see.execute(db, rows)
+        # In the order of the table's key.
+        rows = sorted(
+            (row.segment, contact, row.sync_number)
+            for row in seen
+            for contact in _split(row.people)
+        )
+        _write_seen.execute(db, rows)
         db.execute(sighting.delete())
 
 
-def _hashes(people: bytes) -> Iterator[bytes]:
-    for start in range(0, len(people), PERSON_BYTES):
-        yield people[start : start + PERSON_BYTES]
+def _split(hashes: bytes) -> Iterator[bytes]:
+    for start in range(0, len(hashes), HASH_BYTES):
+        yield hashes[start : start + HASH_BYTES]
 
 
-def decoded(store: Store, blob: bytes) -> Contacts:
-    """The people of an import, with their marks.
+def decode(store: Store, blob: bytes) -> Contacts:
+    """Return the contacts of a stored import.
 
     Raises:
-        LedgerError: They are not what was written.
+        LedgerError: The ledger is damaged: they are not what was written.
     """
     try:
         return _decoder.decode(blob)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise store.damaged() from None
+        raise store.damaged_error() from None

@@ -11,9 +11,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_activecampaign.ledger import Known, digest, known
-from target_activecampaign.ledger.schema import CURRENT, OPTED_OUT
-from target_activecampaign.sync.ownership import PendingContact, last_left, mark, resolve_ownership
+from target_activecampaign.ledger import Member, by_segment, digest
+from target_activecampaign.model.ownership import CURRENT, Ownership
+from target_activecampaign.sync.ownership import (
+    PendingContact,
+    last_unsubscribed,
+    plan_ledger_update,
+    resolve_ownership,
+)
 from target_activecampaign.sync.segment import of_lists
 from target_activecampaign.text import chunks
 
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.config.settings import Settings
     from target_activecampaign.delivery.batches import Batch, Entry, Packer
-    from target_activecampaign.ledger import Ledger, Mark, Row
+    from target_activecampaign.ledger import Ledger, Member, MemberUpdate
     from target_activecampaign.model.codes import Refusal
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.record import Source
@@ -35,9 +40,9 @@ WINDOW = 1000
 """Contacts that are compared at once."""
 WINDOW_BYTES = 8 * 1024 * 1024
 _DAY = 86_400
-_NOBODY: dict[int, Known] = {}
-_NOTHING: dict[int, Mark] = {}
-_STAYING = (*CURRENT, OPTED_OUT)
+_NOBODY: dict[int, Member] = {}
+_NOTHING: dict[int, MemberUpdate] = {}
+_STAYING = (*CURRENT, Ownership.OPTED_OUT)
 """What someone can be to whom nothing has to be done as long as nothing changes."""
 
 
@@ -109,7 +114,7 @@ class ChangeDetector:
         packer: Packer,
         *,
         recovered: Callable[[], None],
-        under_way: Callable[[AbstractSet[str]], dict[str, dict[int, Mark]]],
+        under_way: Callable[[AbstractSet[str]], dict[str, dict[int, MemberUpdate]]],
         deliver: Callable[[Batch], None],
         arrived: Callable[[], None],
     ) -> None:
@@ -183,7 +188,7 @@ class ChangeDetector:
         """
         entry = self._packer.entry(contact, [source])
         entry.raw = raw
-        entry.person = person or self._ledger.person(contact.key)
+        entry.person = person or self._ledger.contact_hash(contact.key)
         if not self._window:
             self._begin()
         if self._gone or segment.deleted:
@@ -216,7 +221,7 @@ class ChangeDetector:
         """
         segment.has_contacts = True
         self._begin()
-        self._is_there(segment, self._ledger.person(key))
+        self._is_there(segment, self._ledger.contact_hash(key))
         self._refused.append((source, refusal, segment, key))
 
     def delete(
@@ -235,7 +240,7 @@ class ChangeDetector:
         self._begin()
         earlier: list[Source] = []
         if key:
-            person = person or self._ledger.person(key)
+            person = person or self._ledger.contact_hash(key)
             earlier = self._packer.drop(key, segment.number)
             if earlier:
                 self._unpacked.add(key)
@@ -297,7 +302,7 @@ class ChangeDetector:
         segment: Segment,
         people: Sequence[bytes],
         raws: Sequence[bytes | None],
-        rows: Mapping[bytes, list[Row]],
+        rows: Mapping[bytes, list[Member]],
     ) -> list[bool]:
         """Whether records are those that contacts were delivered of, which need not be sent.
 
@@ -331,7 +336,7 @@ class ChangeDetector:
                 # Nearly all: someone of one segment of the list, of whatever age.
                 same = membership in _STAYING
             elif same:
-                all_ = known([one for one in some if one[1] in of_list])
+                all_ = by_segment([one for one in some if one[1] in of_list])
                 same = self._stays(all_[number], all_)
             found.append(same)
         return found
@@ -343,8 +348,8 @@ class ChangeDetector:
     def compare(
         self,
         people: Collection[bytes] = (),
-        rows: Mapping[bytes, list[Row]] | None = None,
-        under_way: dict[str, dict[int, Mark]] | None = None,
+        rows: Mapping[bytes, list[Member]] | None = None,
+        under_way: dict[str, dict[int, MemberUpdate]] | None = None,
     ) -> None:
         """Compare all that wait, settle what need not be sent, and send the others.
 
@@ -375,7 +380,7 @@ class ChangeDetector:
         resolve_ownership(decisions.sent)
         self._leave_filled(decisions.sent)
         for _, _, segment, key in refused:
-            decisions.noted(segment).unchanged.append(self._ledger.person(key))
+            decisions.noted(segment).unchanged.append(self._ledger.contact_hash(key))
         # Noted first: were the run cut off in between, STATE could have passed someone whom a
         # mirror has not seen.
         self._note(decisions)
@@ -393,13 +398,13 @@ class ChangeDetector:
     def _note(self, decisions: _Decisions) -> None:
         """Have the ledger note what the window has of people."""
         for notes in decisions.notes.values():
-            self._ledger.members.note(
+            self._ledger.members.record_seen(
                 notes.segment.number,
                 notes.segment.seen,
                 unchanged=notes.unchanged,
                 outdated=notes.outdated,
                 addresses=notes.addresses,
-                raws=notes.record_hashes_to_store(),
+                record_hashes=notes.record_hashes_to_store(),
                 changed=notes.changed,
             )
 
@@ -420,13 +425,13 @@ class ChangeDetector:
             segment.deleted.update(
                 person for person, key in people.items() if number in marks.get(key, ())
             )
-            self._ledger.members.deleted(number, list(people), segment.seen)
+            self._ledger.members.mark_deleted(number, list(people), segment.seen)
 
     def finish(self, segments: Iterable[Segment]) -> None:
         """Do the same for those who were under way then, once all is settled."""
         for segment in segments:
             for some in chunks(segment.deleted, WINDOW):
-                self._ledger.members.deleted(segment.number, some, segment.seen)
+                self._ledger.members.mark_deleted(segment.number, some, segment.seen)
             segment.deleted.clear()
 
     def discard(self) -> None:
@@ -440,15 +445,17 @@ class ChangeDetector:
     def _decided(
         self,
         window: list[PendingContact],
-        known_rows: Mapping[bytes, list[Row]],
-        under_way: dict[str, dict[int, Mark]],
+        known_rows: Mapping[bytes, list[Member]],
+        under_way: dict[str, dict[int, MemberUpdate]],
     ) -> _Decisions:
         existing = self._existing(window)
         decisions = _Decisions()
         for one in window:
             entry, segment = one.entry, one.segment
             some = known_rows.get(entry.person)
-            rows = known([row for row in some if row[1] in segment.of_list]) if some else _NOBODY
+            rows = (
+                by_segment([row for row in some if row[1] in segment.of_list]) if some else _NOBODY
+            )
             marks = under_way.get(entry.key, _NOTHING)
             if segment.selects and self._left_out(
                 segment, there=entry.person in existing or bool(marks)
@@ -464,27 +471,27 @@ class ChangeDetector:
                     notes = decisions.noted(segment)
                     notes.outdated.append(entry.person)
                     notes.changed += own.digest not in (None, one.digest)
-                mark(one, rows, marks)
+                plan_ledger_update(one, rows, marks)
                 under_way[entry.key] = {**marks, **entry.marks} if marks else entry.marks
                 decisions.sent.append(one)
         return decisions
 
-    def _rows(self, window: list[PendingContact]) -> Mapping[bytes, list[Row]]:
+    def _rows(self, window: list[PendingContact]) -> Mapping[bytes, list[Member]]:
         """What is known of people in their segments, and in all others of the same lists."""
         segments = of_lists(one.segment for one in window)
-        return self._ledger.members.rows(segments, {one.entry.person for one in window})
+        return self._ledger.members.find(segments, {one.entry.person for one in window})
 
     def _existing(self, window: list[PendingContact]) -> set[bytes]:
         """The people whom the account has, where the mode asks for that."""
         asked = {one.entry.person for one in window if one.segment.selects}
-        return self._ledger.existing.among(asked) if asked else set()
+        return self._ledger.contact_index.find(asked) if asked else set()
 
     @staticmethod
     def _left_out(segment: Segment, *, there: bool) -> bool:
         """Whether the stream's mode leaves a person out."""
         return there == (segment.settings.sync_mode == "create_only")
 
-    def _unchanged(self, candidate: PendingContact, rows: Mapping[int, Known]) -> bool:
+    def _unchanged(self, candidate: PendingContact, rows: Mapping[int, Member]) -> bool:
         """Whether a contact need not be sent, as it is what was delivered."""
         number = candidate.segment.number
         own = rows.get(number)
@@ -492,11 +499,11 @@ class ChangeDetector:
             return False
         return own is not None and own.digest == candidate.digest and self._stays(own, rows)
 
-    def _stays(self, own: Known, rows: Mapping[int, Known]) -> bool:
+    def _stays(self, own: Member, rows: Mapping[int, Member]) -> bool:
         """Whether there is no other reason to send to someone what was delivered."""
-        if own.membership not in _STAYING or last_left(rows) is not None:
+        if own.ownership not in _STAYING or last_unsubscribed(rows) is not None:
             return False
-        cut_off = self._ledger.cut_off
+        cut_off = self._ledger.interrupted_since
         if cut_off is not None and own.at >= int(cut_off):
             # It arrived in the run that was cut off, which this one goes on with.
             return True
@@ -537,9 +544,9 @@ class ChangeDetector:
             self._stored += new
 
 
-def _note_unchanged(notes: _Notes, entry: Entry, own: Known) -> None:
+def _note_unchanged(notes: _Notes, entry: Entry, own: Member) -> None:
     notes.unchanged.append(entry.person)
-    if entry.raw is not None and own.raw != entry.raw:
-        notes.take_raw(entry.person, entry.raw, own.raw)
+    if entry.raw is not None and own.record_hash != entry.raw:
+        notes.take_raw(entry.person, entry.raw, own.record_hash)
     if notes.segment.mirror and not own.has_address:
         notes.addresses.append((entry.person, entry.contact.email))

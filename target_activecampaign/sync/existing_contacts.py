@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from target_activecampaign.ledger.contact_index import Progress
+from target_activecampaign.ledger.contact_index import IndexProgress
 from target_activecampaign.model.email import person_key
 from target_activecampaign.text import chunks
 
@@ -29,7 +29,7 @@ def bring_up_to_date(client: Client, ledger: Ledger, on_wait: Callable[[], None]
         ledger: Where the index is.
         on_wait: Called now and then while it reads.
     """
-    index = ledger.existing
+    index = ledger.contact_index
     index.in_use = True
     known = index.progress()
     after, new = _read(client, ledger, known, on_wait, resumes=True)
@@ -38,22 +38,27 @@ def bring_up_to_date(client: Client, ledger: Ledger, on_wait: Callable[[], None]
     if known.total is not None and total is not None and total < known.total + new:
         logger.info("Contacts were deleted in the account: reading all of them again.")
         reading += 1
-        start = Progress(0, None, reading)
+        start = IndexProgress(0, None, reading)
         after, new = _read(client, ledger, start, on_wait, resumes=False)
         total = client.count_contacts()
-    index.read_through(after, total, reading)
+    index.complete_reading(after, total, reading)
     logger.info("The index of existing contacts is up to date: %d were read.", new)
 
 
 def _read(
-    client: Client, ledger: Ledger, start: Progress, on_wait: Callable[[], None], *, resumes: bool
+    client: Client,
+    ledger: Ledger,
+    start: IndexProgress,
+    on_wait: Callable[[], None],
+    *,
+    resumes: bool,
 ) -> tuple[int, int]:
     """Read contacts from an id on; returns the last id, and how many there were."""
     after, count = start.after, 0
     for some in chunks(client.contacts(after=after)):
-        people = [ledger.person(person_key(one.email)) for one in some]
+        people = [ledger.contact_hash(person_key(one.email)) for one in some]
         after = some[-1].id
-        ledger.existing.add(people, start.reading, after if resumes else None)
+        ledger.contact_index.add(people, start.reading, after if resumes else None)
         count += len(some)
         if count % 10_000 == 0:
             logger.info("Reading the account's contacts: %d so far.", count)

@@ -1,7 +1,6 @@
-"""What is kept of a contact that is sent, and whether its membership is of our making.
+"""The ownership of list memberships: the mirror may later remove only contacts that we added.
 
-Whom a mirror may take off a list one day is decided here, when a person is put on it: those who
-were there before are not ours.
+It is decided before a contact is sent: one that is on the list already is not ours.
 """
 
 from __future__ import annotations
@@ -13,16 +12,8 @@ from msgspec.structs import replace
 
 from target_activecampaign.delivery.batches import Return
 from target_activecampaign.delivery.resubscribe import began_with_us
-from target_activecampaign.ledger import Known, Mark
-from target_activecampaign.ledger.schema import (
-    CURRENT,
-    FOUND,
-    LEFT,
-    MAYBE,
-    OPTED_OUT,
-    OURS,
-    UNKNOWN,
-)
+from target_activecampaign.ledger import Member, MemberUpdate
+from target_activecampaign.model.ownership import CURRENT, Ownership
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,102 +26,118 @@ class PendingContact(msgspec.Struct, eq=False, gc=False):
     """A contact that waits to be compared.
 
     Attributes:
-        asks: Whether it is to be asked if the person is on the list already.
-        maybe: What is known of them if they may be there by our doing.
+        entry: The contact as it is sent.
+        segment: The segment that it goes to.
+        digest: The contact's digest.
+        needs_lookup: Whether ActiveCampaign has to be asked if the contact is on the list already.
+        uncertain: The member with `UNCERTAIN` ownership, if there is one.
     """
 
     entry: Entry
     segment: Segment
     digest: bytes = b""
-    asks: bool = False
-    maybe: Known | None = None
+    needs_lookup: bool = False
+    uncertain: Member | None = None
 
 
-def mark(
-    candidate: PendingContact, rows: Mapping[int, Known], under_way: Mapping[int, Mark]
+def plan_ledger_update(
+    pending: PendingContact,
+    members: Mapping[int, Member],
+    in_flight: Mapping[int, MemberUpdate],
 ) -> None:
-    """Say what the ledger is to keep of a contact that is sent.
+    """Set the ledger update of a contact that is sent, for when it is confirmed.
 
     Args:
-        candidate: The contact.
-        rows: What the ledger knows of the person, by segment of the same list.
-        under_way: What it is to keep of them of contacts that are not settled, likewise.
+        pending: The contact.
+        members: The contact's members of segments of the same list, by segment.
+        in_flight: The updates of its earlier contacts that are not confirmed, likewise.
     """
-    entry, segment = candidate.entry, candidate.segment
+    entry, segment = pending.entry, pending.segment
     number = segment.number
-    entry.known = number in rows
-    membership: int | None
-    if not under_way:
-        membership = _membership(candidate, rows)
-    elif number in under_way:
-        # The earlier contact says what the membership is.
-        membership = None
-    elif siblings := [one for n, one in under_way.items() if n in segment.of_list]:
-        # As far as the earlier contact, of another stream of the list, says it.
-        membership = siblings[-1].membership
+    entry.known = number in members
+    ownership: Ownership | None
+    if not in_flight:
+        ownership = _ownership(pending, members)
+    elif number in in_flight:
+        # The earlier contact's update sets the ownership.
+        ownership = None
+    elif of_list := [one for other, one in in_flight.items() if other in segment.of_list]:
+        # So does that of another stream of the list.
+        ownership = of_list[-1].ownership
     else:
-        membership = _membership(candidate, rows)
+        ownership = _ownership(pending, members)
     address = entry.contact.email if segment.mirror else None
-    entry.marks[number] = Mark(
-        number, candidate.digest, membership, segment.seen or 0, address, entry.raw
+    entry.marks[number] = MemberUpdate(
+        number, pending.digest, ownership, segment.seen or 0, address, entry.raw
     )
 
 
-def _membership(candidate: PendingContact, rows: Mapping[int, Known]) -> int | None:
-    """What a membership will be once the import is confirmed; None for one to be asked for."""
-    segment = candidate.segment
-    if not (rows or segment.unsubscribes):
-        return UNKNOWN
-    own = rows.get(segment.number)
-    current = {row.membership for row in rows.values() if row.membership in CURRENT}
-    left = last_left(rows)
-    if left is not None:
-        back = Return(segment.target.id, left, rows[left], segment.number)
-        candidate.entry.needs_resubscribe = (back,)
-        return OURS
+def _ownership(pending: PendingContact, members: Mapping[int, Member]) -> Ownership | None:
+    """Return the ownership once the import is confirmed; None if a lookup has to decide it."""
+    segment = pending.segment
+    if not (members or segment.unsubscribes):
+        return Ownership.UNTRACKED
+    own = members.get(segment.number)
+    current = {one.ownership for one in members.values() if one.ownership in CURRENT}
+    unsubscribed_from = last_unsubscribed(members)
+    if unsubscribed_from is not None:
+        member = members[unsubscribed_from]
+        back = Return(segment.target.id, unsubscribed_from, member, segment.number)
+        pending.entry.needs_resubscribe = (back,)
+        return Ownership.ADDED_BY_US
     adopts = segment.unsubscribes and segment.settings.adopt_members
-    if own is not None and own.membership in CURRENT and own.membership != MAYBE:
-        return OURS if adopts else own.membership
-    if own is not None and own.membership == OPTED_OUT:
-        # If it is confirmed, they have subscribed again by themselves.
-        return FOUND
+    if own is not None and own.ownership in CURRENT and own.ownership != Ownership.UNCERTAIN:
+        return Ownership.ADDED_BY_US if adopts else Ownership(own.ownership)
+    if own is not None and own.ownership == Ownership.OPTED_OUT:
+        # If the import is confirmed, the contact has subscribed again on its own.
+        return Ownership.PRE_EXISTING
     if not segment.unsubscribes:
-        return UNKNOWN
-    if adopts or OURS in current:
-        return OURS
-    if current - {MAYBE}:
-        return FOUND
-    candidate.asks = True
-    candidate.maybe = next((row for row in rows.values() if row.membership == MAYBE), None)
+        return Ownership.UNTRACKED
+    if adopts or Ownership.ADDED_BY_US in current:
+        return Ownership.ADDED_BY_US
+    if current - {Ownership.UNCERTAIN}:
+        return Ownership.PRE_EXISTING
+    pending.needs_lookup = True
+    pending.uncertain = next(
+        (one for one in members.values() if one.ownership == Ownership.UNCERTAIN), None
+    )
     return None
 
 
 def resolve_ownership(sent: list[PendingContact]) -> None:
-    """Tell people whom we add from those who are on the list already, where that is to be asked."""
-    asked: dict[int, list[PendingContact]] = {}
+    """Look up which contacts are on their list already, and set the ownership in their updates."""
+    lookups: dict[int, list[PendingContact]] = {}
     for one in sent:
-        if one.asks:
-            asked.setdefault(one.segment.number, []).append(one)
-    for number, some in asked.items():
-        roster = some[0].segment.roster
-        assert roster is not None  # noqa: S101 - only segments with one ask
-        new = {one.entry.person: one.entry.contact.email for one in some if not one.maybe}
-        old = {one.entry.person: one.entry.contact.email for one in some if one.maybe}
-        found, began = roster.find(new), roster.began(old)
-        for one in some:
-            person, ours = one.entry.person, True
-            if one.maybe is not None and person in began:
-                ours = began_with_us(began[person], one.maybe.since, one.maybe.at)
-            elif person in found:
-                ours = False
-            membership = OURS if ours else FOUND
-            one.entry.marks[number] = replace(one.entry.marks[number], membership=membership)
+        if one.needs_lookup:
+            lookups.setdefault(one.segment.number, []).append(one)
+    for number, pending in lookups.items():
+        roster = pending[0].segment.roster
+        assert roster is not None  # noqa: S101 - a mirror that unsubscribes has one
+        new = {one.entry.person: one.entry.contact.email for one in pending if not one.uncertain}
+        old = {one.entry.person: one.entry.contact.email for one in pending if one.uncertain}
+        on_list, began = roster.find(new), roster.began(old)
+        for one in pending:
+            contact, added = one.entry.person, True
+            if one.uncertain is not None and contact in began:
+                added = began_with_us(began[contact], one.uncertain.since, one.uncertain.at)
+            elif contact in on_list:
+                added = False
+            ownership = Ownership.ADDED_BY_US if added else Ownership.PRE_EXISTING
+            one.entry.marks[number] = replace(one.entry.marks[number], ownership=ownership)
 
 
-def last_left(rows: Mapping[int, Known]) -> int | None:
-    """The segment from which a person was last unsubscribed, if they are not on the list since."""
-    left = [(row.at, number) for number, row in rows.items() if row.membership == LEFT]
-    current = [row.at for row in rows.values() if row.membership in CURRENT]
-    if not left or max(left)[0] < max(current, default=0):
+def last_unsubscribed(members: Mapping[int, Member]) -> int | None:
+    """Return the segment that a contact was last unsubscribed from; None if it is current again.
+
+    Args:
+        members: The contact's members by segment.
+    """
+    unsubscribed = [
+        (one.at, segment)
+        for segment, one in members.items()
+        if one.ownership == Ownership.UNSUBSCRIBED_BY_US
+    ]
+    current = [one.at for one in members.values() if one.ownership in CURRENT]
+    if not unsubscribed or max(unsubscribed)[0] < max(current, default=0):
         return None
-    return max(left)[1]
+    return max(unsubscribed)[1]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.delivery.resubscribe import began_with_us
-from target_activecampaign.ledger import Mark
-from target_activecampaign.ledger.schema import MAYBE
+from target_activecampaign.ledger import MemberUpdate
 from target_activecampaign.model.email import person_key
+from target_activecampaign.model.ownership import Ownership
 from target_activecampaign.sync.completeness import Outcome
 from target_activecampaign.sync.guards import _place_of, guard_trips, source_shrank
 from target_activecampaign.sync.list_members import ListMembers
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from target_activecampaign.client import Client
     from target_activecampaign.delivery.batches import Packer
     from target_activecampaign.delivery.delivery import Delivery
-    from target_activecampaign.ledger import Ledger, Missing
+    from target_activecampaign.ledger import Ledger, MissingMember
     from target_activecampaign.sync.segment import Segment
 
 
@@ -73,13 +73,13 @@ class MirrorRemovals:
 
     def read_opt_outs(self, segment: Segment) -> None:
         """Read who has unsubscribed from a list, so that nobody of them is taken for ours."""
-        if not segment.unsubscribes or not self._ledger.members.any_current(segment.number):
+        if not segment.unsubscribes or not self._ledger.members.has_current(segment.number):
             return
         count = 0
         opt_outs = self._client.contacts(list_id=segment.target.id, status=_UNSUBSCRIBED)
         for some in chunks(opt_outs):
-            people = [self._ledger.person(person_key(one.email)) for one in some]
-            count += self._ledger.members.opted_out(segment.of_list, people)
+            people = [self._ledger.contact_hash(person_key(one.email)) for one in some]
+            count += self._ledger.members.record_opt_outs(segment.of_list, people)
             self._on_wait()
         if count:
             logger.info(
@@ -112,26 +112,26 @@ class MirrorRemovals:
         _log(segment, outcome)
         if outcome.kind in ("left", "first run"):
             number = segment.sync_number or 0
-            self._ledger.segments.complete(segment.number, number, outcome.people)
+            self._ledger.segments.complete_sync(segment.number, number, outcome.people)
         elif outcome.kind == "incomplete":
-            self._ledger.segments.forget_changes(segment.number)
+            self._ledger.segments.reset_changed(segment.number)
         return outcome
 
     def _decided(self, segment: Segment) -> Outcome:
         """Whether anybody may leave."""
         number = segment.sync_number
-        people = self._ledger.members.sighted(segment.number, number) if number else 0
+        people = self._ledger.members.count_seen(segment.number, number) if number else 0
         # Records that are refused stand for people who are there; those that were deleted don't.
         if not people and (segment.has_deletions or not segment.has_contacts):
             return Outcome("empty", problem=self._problem_of_empty(segment))
         if not segment.complete:
             return Outcome("incomplete", people)
-        if not segment.state.complete_pass:
+        if not segment.state.last_complete_sync:
             return Outcome("first run", people)
         leavers = sum(
             1 for some in self._missing(segment) for one in some if self._is_removable(segment, one)
         )
-        changed = self._ledger.segments.changed(segment.number)
+        changed = self._ledger.segments.count_changed(segment.number)
         problem = guard_trips(segment, people, leavers, changed)
         if problem is not None:
             override = segment.settings.guards.override_once
@@ -139,7 +139,7 @@ class MirrorRemovals:
                 if not override:
                     # An override that was left in the configuration must not let the next run
                     # through, which nobody may have looked at.
-                    self._ledger.segments.trip(segment.number)
+                    self._ledger.segments.trip_guard(segment.number)
                 text = f"{problem[:-1]}, so nobody leaves."
                 return Outcome("guard", people, held_back=leavers, problem=text)
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
@@ -160,27 +160,27 @@ class MirrorRemovals:
             if segment.state.tripped:
                 return None
         else:
-            self._ledger.segments.trip(segment.number)
+            self._ledger.segments.trip_guard(segment.number)
         return (
             f"{_place_of(segment)}: {text}. Nobody leaves when a stream is empty, whatever the "
             "settings."
         )
 
-    def _missing(self, segment: Segment) -> Iterator[list[Missing]]:
+    def _missing(self, segment: Segment) -> Iterator[list[MissingMember]]:
         number = segment.sync_number or 0
         for some in self._ledger.members.missing(segment.number, number, segment.siblings):
             self._on_wait()
             yield some
 
     @staticmethod
-    def _is_removable(segment: Segment, one: Missing) -> bool:
+    def _is_removable(segment: Segment, one: MissingMember) -> bool:
         """Whether someone who is missing may be let go, as far as the ledger tells."""
         adopted = segment.settings.adopt_members or not segment.unsubscribes
-        return one.ours or adopted or one.membership == MAYBE
+        return one.added_by_us or adopted or one.ownership == Ownership.UNCERTAIN
 
     def _remove(self, segment: Segment, outcome: Outcome) -> None:
         status = _ACTIVE if segment.unsubscribes else None
-        person = self._ledger.person
+        person = self._ledger.contact_hash
         roster = ListMembers(self._client, segment.target.id, status, person, self._on_wait)
         try:
             for some in self._missing(segment):
@@ -193,13 +193,13 @@ class MirrorRemovals:
             roster.close()
 
     def _classify(
-        self, segment: Segment, roster: ListMembers, some: list[Missing], outcome: Outcome
+        self, segment: Segment, roster: ListMembers, some: list[MissingMember], outcome: Outcome
     ) -> None:
         """Let those go of some who are ours, and are there."""
         not_ours = self._added_by_others(segment, roster, some)
         outcome.not_ours += len(not_ours)
         self._ledger.members.mark_not_managed(segment.number, not_ours)
-        leavers = {one.person: one.address for one in some if one.person not in not_ours}
+        leavers = {one.contact: one.address for one in some if one.contact not in not_ours}
         if segment.settings.on_leave == "nothing":
             self._left(segment, leavers)
             self._settlement.left[segment.number] += len(leavers)
@@ -207,7 +207,7 @@ class MirrorRemovals:
         there = roster.find(leavers)
         self._forget_absent(segment, leavers.keys() - there.keys())
         # From now on nobody can tell what ActiveCampaign has of them.
-        self._ledger.members.outdate([segment.number, *segment.siblings], there.keys())
+        self._ledger.members.clear_digests([segment.number, *segment.siblings], there.keys())
         if segment.settings.on_leave == "tag":
             self._take_tags(segment, there)
             return
@@ -215,11 +215,15 @@ class MirrorRemovals:
             self._send(segment, one, leavers[one])
 
     def _added_by_others(
-        self, segment: Segment, roster: ListMembers, some: list[Missing]
+        self, segment: Segment, roster: ListMembers, some: list[MissingMember]
     ) -> set[bytes]:
         """Those whom we have not put on the list: they stay."""
-        others = {one.person for one in some if not self._is_removable(segment, one)}
-        maybe = {one.person: one for one in some if one.membership == MAYBE and not one.ours}
+        others = {one.contact for one in some if not self._is_removable(segment, one)}
+        maybe = {
+            one.contact: one
+            for one in some
+            if one.ownership == Ownership.UNCERTAIN and not one.added_by_us
+        }
         if segment.unsubscribes and maybe and not segment.settings.adopt_members:
             addresses = {person: one.address for person, one in maybe.items()}
             for person, began in roster.began(addresses).items():
@@ -234,18 +238,18 @@ class MirrorRemovals:
         if segment.unsubscribes:
             numbers = [segment.number, *segment.siblings]
             self._ledger.members.confirm_removed(numbers, people)
-            self._ledger.members.opted_out(numbers, people)
+            self._ledger.members.record_opt_outs(numbers, people)
         else:
             self._left(segment, people)
 
     def _left(self, segment: Segment, people: Iterable[bytes]) -> None:
         marks = self._marks(segment)
-        self._ledger.members.left([(one, marks) for one in people], self._ledger.now())
+        self._ledger.members.mark_removed([(one, marks) for one in people], self._ledger.now())
 
-    def _marks(self, segment: Segment) -> list[Mark]:
+    def _marks(self, segment: Segment) -> list[MemberUpdate]:
         """What the ledger keeps of a leaver, wherever it has them."""
         numbers = [segment.number, *segment.siblings]
-        return [Mark(number, None, segment.membership_after) for number in numbers]
+        return [MemberUpdate(number, None, segment.membership_after) for number in numbers]
 
     def _send(self, segment: Segment, person: bytes, address: str) -> None:
         entry = self._packer.entry(segment.leaving(address), [])

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from target_activecampaign.errors import ModeError
-from target_activecampaign.ledger.schema import GONE, LEFT
-from target_activecampaign.ledger.segments import plain
+from target_activecampaign.ledger.segments import storable
 from target_activecampaign.model.contact import Contact, person_key
 from target_activecampaign.model.names import caseless
+from target_activecampaign.model.ownership import Ownership
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -121,16 +121,16 @@ class Segment:
     def begin_pass(self, stream: str, passage: StreamProgress) -> None:
         """Begin a pass, or go on with one that an earlier run was cut off in."""
         state = self.state
-        key = None if passage.version is None else plain(f"{stream} {passage.version}")
-        cut_off = state.last_pass > state.complete_pass and key is not None
+        key = None if passage.version is None else storable(f"{stream} {passage.version}")
+        cut_off = state.last_sync > state.last_complete_sync and key is not None
         if self.sync_number is None and cut_off and state.version == key:
             # The tap goes on in the middle of the version that it began then.
-            self.sync_number = state.last_pass
+            self.sync_number = state.last_sync
             return
         # What other streams have brought belongs to the pass before: nobody may miss it.
         self._mixed = len(self._versions) > 1
-        self.sync_number = 1 + (self.sync_number or state.last_pass)
-        self.ledger.segments.begin_pass(self.number, self.sync_number, key)
+        self.sync_number = 1 + (self.sync_number or state.last_sync)
+        self.ledger.segments.begin_sync(self.number, self.sync_number, key)
 
     def record(self, stream: str, passage: StreamProgress) -> None:
         """Note a record's version."""
@@ -146,9 +146,13 @@ class Segment:
         return contact
 
     @property
-    def membership_after(self) -> int:
+    def membership_after(self) -> Ownership:
         """What a person who has left is in the ledger."""
-        return LEFT if self.settings.on_leave == "unsubscribe" else GONE
+        return (
+            Ownership.UNSUBSCRIBED_BY_US
+            if self.settings.on_leave == "unsubscribe"
+            else Ownership.LEFT_STREAM
+        )
 
 
 def of_lists(segments: Iterable[Segment]) -> set[int]:

@@ -119,13 +119,13 @@ class Streams:
         self._told.update(warnings, mapping.warnings)
         if own is not None:
             remembered[MEMBERSHIP] = own
-        self._ledger.segments.remember(segment.number, history.dumped(remembered))
+        self._ledger.segments.save_mapping(segment.number, history.dumped(remembered))
         return mapping, segment, known is None
 
     def _known_as(self, name: str, target: ContactList) -> str:
         """The name of a stream in the ledger: one that an earlier run spelled in NFC or NFD."""
         if name not in self._names:
-            found = self._ledger.segments.known_as(name, target.id)
+            found = self._ledger.segments.stored_name(name, target.id)
             # Two streams of one run are two, however much their names look the same.
             self._names[name] = name if found in self._names.values() else found
         return self._names[name]
@@ -177,7 +177,7 @@ class Streams:
         )
         if segment.unsubscribes:
             segment.roster = ListMembers(
-                self._account.client, target.id, _ACTIVE, ledger.person, lambda: None
+                self._account.client, target.id, _ACTIVE, ledger.contact_hash, lambda: None
             )
         self.segments[name] = segment
         for other in self.segments.values():
@@ -215,7 +215,7 @@ class Streams:
         key = only_if_empty_targets(stream, settings, FieldCatalog(self._account.fields), own)
         if key and key not in self._stored:
             self._stored[key] = StoredValues(
-                self._account.client, key, self._ledger.person, self._on_wait
+                self._account.client, key, self._ledger.contact_hash, self._on_wait
             )
         return self._stored.get(key)
 

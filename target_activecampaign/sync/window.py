@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.config.settings import Settings
-    from target_activecampaign.ledger import Ledger, Row
+    from target_activecampaign.ledger import Ledger, Member
     from target_activecampaign.mapping.mapping import StreamMapping
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.record import SourceStream
@@ -207,7 +207,7 @@ class RecordWindow:
         ):
             makes = (_versions(), source.name, self.settings.validate_records, maker.mapping.makes)
             rules = json.dumps(schema, sort_keys=True, default=str)
-            seed = self.ledger.seed((repr(makes) + rules).encode("utf-8", "surrogatepass"))
+            seed = self.ledger.record_hasher((repr(makes) + rules).encode("utf-8", "surrogatepass"))
         self._streams[source.name] = _Stream(source, segment, passage, maker, addresses, seed)
 
     def close(self, name: str) -> None:
@@ -295,7 +295,7 @@ class RecordWindow:
         under_way = self.comparison.under_way({key for run in runs for key in run.keys})
         segments = of_lists(run.stream.segment for run in runs) | self.comparison.segments
         people = {person for run in runs for person in run.people if person}
-        rows = self.ledger.members.rows(segments, people)
+        rows = self.ledger.members.find(segments, people)
         # Of someone who is on the way, the ledger may know an earlier contact than the last.
         changing = self.comparison.waiting | under_way.keys()
         for item in items:
@@ -308,10 +308,10 @@ class RecordWindow:
     def _identify(self, run: _Run) -> None:
         stream = run.stream
         run.keys = list(map(stream.key, run.raws))
-        run.people = self.ledger.people(run.keys)
+        run.people = self.ledger.contact_hashes(run.keys)
         run.digests = list(map(stream.digest, run.raws))
 
-    def _process(self, run: _Run, rows: Mapping[bytes, list[Row]], changing: set[str]) -> None:
+    def _process(self, run: _Run, rows: Mapping[bytes, list[Member]], changing: set[str]) -> None:
         """See to records that came one after the other.
 
         Args:
@@ -386,7 +386,7 @@ class RecordWindow:
                 return record, None
         return self.read(run.lines[place], run.places[place])
 
-    def _proved(self, run: _Run, rows: Mapping[bytes, list[Row]]) -> Sequence[bool]:
+    def _proved(self, run: _Run, rows: Mapping[bytes, list[Member]]) -> Sequence[bool]:
         if run.stream.seed is None:
             return [False] * len(run.raws)
         return self.comparison.proved(run.stream.segment, run.people, run.digests, rows)
@@ -399,7 +399,7 @@ class RecordWindow:
         segment.deleted.difference_update(same)
         stream.took(len(same))
         # Noted first: STATE may not pass someone whom a mirror has not seen.
-        self.ledger.members.note(segment.number, segment.seen, unchanged=same, outdated=())
+        self.ledger.members.record_seen(segment.number, segment.seen, unchanged=same, outdated=())
         self.settlement.unchanged(stream.source.name, len(same))
 
 

@@ -1,4 +1,4 @@
-"""A damaged ledger or budget is set aside; a file that never was one is refused, and stays."""
+"""Damaged ledgers and budgets are set aside; files that never were one are refused and stay."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_ledger_that_is_found_damaged_is_set_aside_and_the_mirror_takes_stock(
+def test_damaged_ledger_is_set_aside_and_mirror_records_a_baseline(
     sandbox: SandboxServer, load: TargetRunner, damage: Callable[[Path], None]
 ) -> None:
     path = load.folder / "own-name.db"
@@ -124,7 +124,7 @@ def test_a_ledger_that_is_found_damaged_is_set_aside_and_the_mirror_takes_stock(
     assert "DAMAGED" not in again.log
 
 
-def test_a_damaged_page_that_the_start_reads_is_no_reason_to_fail_run_after_run(
+def test_damaged_page_read_at_the_start_sets_the_ledger_aside(
     load: TargetRunner,
 ) -> None:
     path = load.folder / "ledger.db"
@@ -150,7 +150,7 @@ def test_a_damaged_page_that_the_start_reads_is_no_reason_to_fail_run_after_run(
     assert outcome.states == [2]
 
 
-def test_the_log_beside_a_damaged_ledger_is_set_aside_with_it(load: TargetRunner) -> None:
+def test_write_ahead_log_is_set_aside_with_its_damaged_ledger(load: TargetRunner) -> None:
     load([schema(), *people(3)]).succeeded()
     path = load.folder / ".activecampaign-ledger.db"
     header(path)
@@ -162,7 +162,7 @@ def test_the_log_beside_a_damaged_ledger_is_set_aside_with_it(load: TargetRunner
     }
 
 
-def test_damage_during_a_run_leaves_a_report_and_the_next_run_begins_anew(
+def test_damage_during_a_run_is_reported_and_next_run_starts_a_new_ledger(
     load: TargetRunner,
 ) -> None:
     load([schema(), *people(1_000), state(1)], **MIRROR).succeeded()
@@ -177,7 +177,7 @@ def test_damage_during_a_run_leaves_a_report_and_the_next_run_begins_anew(
     assert load([schema(), *people(990), state(3)], **MIRROR).succeeded().states == [3]
 
 
-def test_an_empty_file_is_a_new_ledger(load: TargetRunner) -> None:
+def test_empty_file_becomes_a_new_ledger(load: TargetRunner) -> None:
     (load.folder / "ledger.db").touch(mode=0o600)
     outcome = load([schema(), *people(3)], ledger_url="sqlite:///ledger.db").succeeded()
     assert outcome.warnings == []
@@ -243,7 +243,7 @@ OTHERS = [
         *((way, make) for make in (text, others_database_in_use) for way in ("command", "test")),
     ],
 )
-def test_a_file_that_never_was_a_ledger_is_refused_and_stays_as_it_is(
+def test_file_that_never_was_a_ledger_is_refused_and_stays(
     load: TargetRunner, way: str, make: Callable[[Path], None]
 ) -> None:
     path = load.folder / "precious"
@@ -281,7 +281,7 @@ def test_a_file_that_never_was_a_ledger_is_refused_and_stays_as_it_is(
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
-def test_a_ledger_needs_a_file(load: TargetRunner, sandbox: SandboxServer, url: str) -> None:
+def test_ledger_in_memory_is_refused(load: TargetRunner, sandbox: SandboxServer, url: str) -> None:
     outcome = load([schema(), *people(1)], ledger_url=url)
     assert outcome.code == 1
     assert "'ledger_url' names no file: write it as sqlite:///path." in outcome.log.splitlines()[-1]
@@ -290,7 +290,7 @@ def test_a_ledger_needs_a_file(load: TargetRunner, sandbox: SandboxServer, url: 
 
 
 @pytest.mark.parametrize("place", ["/dev/null", "{folder}"])
-def test_a_device_or_a_folder_is_no_ledger(load: TargetRunner, place: str) -> None:
+def test_device_or_folder_is_refused_as_ledger(load: TargetRunner, place: str) -> None:
     url = f"sqlite:///{place.format(folder=load.folder)}"
     outcome = load([schema(), *people(1)], ledger_url=url)
     assert outcome.code == 1
@@ -306,7 +306,7 @@ def used_budget(load: TargetRunner, path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [header, magic, cut, halved, versions])
-def test_a_damaged_budget_is_set_aside_and_told(
+def test_damaged_budget_is_set_aside_with_a_warning(
     load: TargetRunner, damage: Callable[[Path], None]
 ) -> None:
     path = load.folder / "budget.db"
@@ -323,7 +323,7 @@ def test_a_damaged_budget_is_set_aside_and_told(
 
 
 @pytest.mark.parametrize("make", OTHERS)
-def test_a_file_that_never_was_a_budget_is_refused_and_stays_as_it_is(
+def test_file_that_never_was_a_budget_is_refused_and_stays(
     load: TargetRunner, make: Callable[[Path], None]
 ) -> None:
     path = load.folder / "precious"
@@ -336,7 +336,7 @@ def test_a_file_that_never_was_a_budget_is_refused_and_stays_as_it_is(
     assert path.read_bytes() == before
 
 
-def test_the_ledgers_file_is_no_budget(load: TargetRunner) -> None:
+def test_ledger_file_is_refused_as_budget(load: TargetRunner) -> None:
     load([schema(), *people(1)]).succeeded()
     place = ".activecampaign-ledger.db"
     outcome = load([schema(), *people(1)], rate_budget_url=place, requests_per_second=50)
@@ -349,7 +349,7 @@ def test_the_ledgers_file_is_no_budget(load: TargetRunner) -> None:
 
 
 @pytest.mark.parametrize("damage", [header, cut, no_key, all_but_first_page])
-def test_commands_and_the_check_say_that_a_ledger_is_damaged_and_leave_it(
+def test_command_and_check_report_a_damaged_ledger_and_do_not_change_it(
     load: TargetRunner, damage: Callable[[Path], None]
 ) -> None:
     path = load.folder / "ledger.db"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
-from tests.support.ledgers import emptied
+from tests.support.ledgers import empty_database
 from tests.support.mirrors import (
     NO_GUARDS,
     QUICK,
@@ -302,7 +302,7 @@ def loads(
     if request.param == "one window":
         return load
     if request.param == "on PostgreSQL":
-        load.config["ledger_url"] = emptied(request.getfixturevalue("postgres"))
+        load.config["ledger_url"] = empty_database(request.getfixturevalue("postgres"))
         return load
     runner = ForkedTargetRunner(load.folder, sandbox.url, sandbox.api_key, small)
     if "one by one" in request.param:

@@ -1,4 +1,4 @@
-"""The ledger: a run that was cut off is taken up where it was, and people stay private in it."""
+"""The ledger: an interrupted run is resumed, and no address is stored without need."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def kill_with_imports_in_flight(load: TargetRunner, sandbox: SandboxServer, **how: Any) -> None:
-    """A run that has posted and not confirmed when it is killed."""
+    """Kill a run that has posted imports and confirmed none."""
     data = lines([schema(), *people(30), state("end")])
     with subprocess.Popen(
         load.command(checkpoint_seconds=0.1, batch_size_rows=10, **how),
@@ -45,7 +45,7 @@ def kill_with_imports_in_flight(load: TargetRunner, sandbox: SandboxServer, **ho
         assert target.stdin is not None
         target.stdin.write(data)
         target.stdin.flush()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while len(sandbox.requests(path=IMPORT, status=200)) < 3:
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -56,7 +56,7 @@ def kill_with_imports_in_flight(load: TargetRunner, sandbox: SandboxServer, **ho
     load.searched(err.decode(), data)
 
 
-def test_what_was_in_flight_is_asked_about_and_not_sent_again(
+def test_imports_in_flight_are_checked_and_not_sent_again(
     start_sandbox: Any, target_for: Any, ledger_url: str
 ) -> None:
     sandbox = start_sandbox(latency=2)
@@ -70,7 +70,7 @@ def test_what_was_in_flight_is_asked_about_and_not_sent_again(
     assert all(one["times_imported"] == 1 for one in contacts)
 
 
-def test_what_came_to_nothing_meanwhile_is_sent_again(start_sandbox: Any, target_for: Any) -> None:
+def test_import_that_failed_meanwhile_is_sent_again(start_sandbox: Any, target_for: Any) -> None:
     sandbox = start_sandbox(latency=1)
     load = target_for(sandbox)
     sandbox.fault("queue_failed", times=1)
@@ -79,7 +79,7 @@ def test_what_came_to_nothing_meanwhile_is_sent_again(start_sandbox: Any, target
     assert sorted(one["times_imported"] for one in sandbox.export()) == [1] * 30
 
 
-def test_a_changed_value_is_sent_although_the_person_had_arrived(
+def test_changed_value_is_sent_although_the_contact_had_arrived(
     start_sandbox: Any, target_for: Any
 ) -> None:
     sandbox = start_sandbox(latency=1)
@@ -94,7 +94,7 @@ def test_a_changed_value_is_sent_although_the_person_had_arrived(
     assert contacts["person4@example.com"]["first_name"] == "Person 4"
 
 
-def test_what_came_after_the_last_state_is_not_imported_twice(
+def test_records_after_the_last_state_are_not_imported_twice(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     data = lines([schema(), *people(10), state("ten"), *people(14)[10:]])
@@ -108,7 +108,7 @@ def test_what_came_after_the_last_state_is_not_imported_twice(
         assert target.stdin is not None
         target.stdin.write(data)
         target.stdin.flush()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while len(sandbox.export()) < 14:
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -119,7 +119,7 @@ def test_what_came_after_the_last_state_is_not_imported_twice(
     assert [one["times_imported"] for one in sandbox.export()] == [1] * 20
 
 
-def test_a_run_leaves_no_address_on_disk(load: TargetRunner) -> None:
+def test_run_stores_no_address_on_disk(load: TargetRunner) -> None:
     load([schema(), *people(30)]).succeeded()
     (path,) = load.folder.glob(".activecampaign-ledger.db")
     assert path.stat().st_mode & 0o777 == 0o600
@@ -127,7 +127,7 @@ def test_a_run_leaves_no_address_on_disk(load: TargetRunner) -> None:
     assert "cut off" not in load([schema(), *people(30)]).succeeded().log
 
 
-def test_a_killed_run_leaves_no_address_on_disk(start_sandbox: Any, target_for: Any) -> None:
+def test_killed_run_leaves_no_address_on_disk(start_sandbox: Any, target_for: Any) -> None:
     sandbox = start_sandbox(latency=60)
     load = target_for(sandbox)
     kill_with_imports_in_flight(load, sandbox)
@@ -139,7 +139,7 @@ def test_a_killed_run_leaves_no_address_on_disk(start_sandbox: Any, target_for: 
 
 
 @pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all.db", "nonsense", "oracle://x:pw@y/z"])
-def test_a_ledger_that_cannot_be_used_is_a_clear_error(load: TargetRunner, url: str) -> None:
+def test_unusable_ledger_url_is_a_clear_error(load: TargetRunner, url: str) -> None:
     if url.startswith("sqlite"):
         (load.folder / "file").touch()
         url = f"sqlite:///{load.folder}/file/ledger.db"

@@ -53,7 +53,7 @@ def whole(sandbox: SandboxServer, load: TargetRunner) -> dict[str, Any]:
     return there
 
 
-def emptied(whole: dict[str, Any]) -> dict[str, Any]:
+def empty_database(whole: dict[str, Any]) -> dict[str, Any]:
     """A contact of which all is cleared that can be."""
     fields = dict.fromkeys(whole["fields"], "")
     return {**whole, **dict.fromkeys(TEXTS, ""), "fields": fields}
@@ -83,14 +83,14 @@ def test_a_blank_text_is_as_null(  # noqa: PLR0917 - what a case is
     blank: str,
 ) -> None:
     load(profiles(dict.fromkeys(WHOLE, blank)), **policy, **country, full_resync=True).succeeded()
-    assert contact(sandbox) == (emptied(whole) if policy else whole)
+    assert contact(sandbox) == (empty_database(whole) if policy else whole)
 
 
 def test_or_clears_it_but_for_address_account_and_tags(
     sandbox: SandboxServer, load: TargetRunner, whole: dict[str, Any]
 ) -> None:
     load(profiles(NOTHING), **CLEAR).succeeded()
-    assert contact(sandbox) == emptied(whole)
+    assert contact(sandbox) == empty_database(whole)
 
 
 def test_a_property_that_a_record_lacks_changes_nothing(

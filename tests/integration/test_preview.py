@@ -22,7 +22,7 @@ from target_activecampaign.preview.client import PreviewClient
 from target_activecampaign.preview.preview import Calls, seconds_at_limits
 from tests.support import postgres_server
 from tests.support.api_stub import ApiStub, Reply
-from tests.support.ledgers import LEDGER, SCHEMA, database, emptied, going_on
+from tests.support.ledgers import LEDGER, SCHEMA, database, empty_database, run_in_progress
 from tests.support.mirrors import UNSUBSCRIBED, Mirror, mirrored, wait_for, whole
 from tests.support.target_runner import lines, people, record, schema, state
 
@@ -529,14 +529,14 @@ def test_it_is_no_test(load: ForkedTargetRunner) -> None:
 
 
 def test_what_an_earlier_run_left_in_flight_is_asked_about_and_stays(preview: Preview) -> None:
-    with going_on(preview.load, preview.sandbox):
+    with run_in_progress(preview.load, preview.sandbox):
         pass
     told, _ = preview.then_run([schema(), *people(12)])
     assert told["counts"]["added"] + told["counts"]["unchanged"] == 12
 
 
 def test_a_ledger_in_use_is_copied_as_it_is(preview: Preview) -> None:
-    with going_on(preview.load, preview.sandbox):
+    with run_in_progress(preview.load, preview.sandbox):
         outcome = preview.load([schema("others"), *people(5, "others")], dry_run=True)
     assert outcome.succeeded().counts == {"read": 5, "added": 5}
 
@@ -602,7 +602,7 @@ def test_a_damaged_ledger_stays_and_the_preview_begins_anew(preview: Preview, da
 def test_a_ledger_on_postgresql_is_only_read(
     preview: Preview, postgres: postgres_server.PostgresServer
 ) -> None:
-    url = emptied(postgres)
+    url = empty_database(postgres)
     preview([schema(), *people(3)], ledger_url=url)
     with database(url) as db:
         assert not sa.inspect(db).has_schema(SCHEMA)
@@ -632,7 +632,7 @@ def test_of_a_shared_ledger_only_the_accounts_rows_are_copied(
     postgres: postgres_server.PostgresServer,
     start_sandbox: Callable[..., SandboxServer],
 ) -> None:
-    url = emptied(postgres)
+    url = empty_database(postgres)
     other = start_sandbox()
     preview.load([schema(), *people(7)], ledger_url=url, api_url=other.url).succeeded()
     preview.load([schema(), *people(3)], ledger_url=url).succeeded()
@@ -649,7 +649,7 @@ def test_of_a_shared_ledger_only_the_accounts_rows_are_copied(
 def test_a_ledger_of_an_older_form_on_postgresql_is_left_alone(
     preview: Preview, postgres: postgres_server.PostgresServer
 ) -> None:
-    url = emptied(postgres)
+    url = empty_database(postgres)
     preview.load([schema(), *people(3)], ledger_url=url).succeeded()
     with database(url) as db:
         db.exec_driver_sql(f"UPDATE {SCHEMA}.ledger SET version = 2")  # noqa: S608 - constant

@@ -31,7 +31,7 @@ SECRET_VALUE = "Rumpelstiltskin"
 @pytest.fixture(scope="module")
 def fork_server() -> Iterator[ForkServer]:
     """One that soon gives up a ledger that can't be reached."""
-    with ForkServer({"target_activecampaign.ledger.store.PATIENCE_SECONDS": 0.5}) as server:
+    with ForkServer({"target_activecampaign.ledger.retries.PATIENCE_SECONDS": 0.5}) as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""A database that restarts, and a sandbox that can't answer: waited for, or told at once."""
+"""Databases that restart are waited for; a sandbox that can't answer fails the run at once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from target_activecampaign.ledger import Ledger, Mark, digest
-from target_activecampaign.ledger.schema import OURS
+from target_activecampaign.ledger import Ledger, MemberUpdate, digest
+from target_activecampaign.model.ownership import Ownership
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
+from tests.support.ledgers import SystemClock
 from tests.support.postgres_server import PostgresServer, require
 from tests.support.sandbox_server import API_KEY
 from tests.support.target_runner import TargetRunner, lines, people, record, schema, state
@@ -55,7 +56,7 @@ def _restart(server: PostgresServer, seconds: float) -> threading.Thread:
 
 
 @pytest.mark.parametrize("mode", ["upsert", "mirror"])
-def test_a_ledger_that_restarts_in_a_run_is_waited_for(
+def test_ledger_that_restarts_during_a_run_is_waited_for(
     sandbox: SandboxServer, load: TargetRunner, server: PostgresServer, mode: str
 ) -> None:
     running = load.start(ledger_url=_url(server), checkpoint_seconds=0.1, sync_mode=mode)  # type: ignore[attr-defined]
@@ -75,7 +76,7 @@ def test_a_ledger_that_restarts_in_a_run_is_waited_for(
     assert again.counts == {"read": 600, "unchanged": 600}
 
 
-def test_places_that_restart_at_the_start_are_waited_for(
+def test_ledger_and_budget_that_restart_at_the_start_are_waited_for(
     load: TargetRunner, server: PostgresServer
 ) -> None:
     thread = _restart(server, 2)
@@ -85,7 +86,7 @@ def test_places_that_restart_at_the_start_are_waited_for(
     assert "requests wait for it" in outcome.log
 
 
-def test_a_server_that_refuses_for_good_is_told_at_once(
+def test_permanent_failure_of_the_server_is_reported_at_once(
     load: TargetRunner, server: PostgresServer
 ) -> None:
     started = time.monotonic()
@@ -95,9 +96,7 @@ def test_a_server_that_refuses_for_good_is_told_at_once(
     assert "trying again" not in outcome.log
 
 
-def test_a_ledger_that_another_program_has_locked_is_waited_for(
-    load: TargetRunner, tmp_path: Path
-) -> None:
+def test_locked_ledger_is_waited_for(load: TargetRunner, tmp_path: Path) -> None:
     ledger = tmp_path / "own" / "ledger.db"
     load(DATA, ledger_url=f"sqlite:///{ledger}").succeeded()
     with sqlite3.connect(ledger, isolation_level=None, check_same_thread=False) as other:
@@ -109,12 +108,12 @@ def test_a_ledger_that_another_program_has_locked_is_waited_for(
 
 
 IMPATIENT = {
-    "target_activecampaign.ledger.store.PATIENCE_SECONDS": 4.0,
-    "target_activecampaign.ledger.store._BUSY_MILLISECONDS": 200,
+    "target_activecampaign.ledger.retries.PATIENCE_SECONDS": 4.0,
+    "target_activecampaign.ledger.engine.BUSY_MILLISECONDS": 200,
 }
 
 
-def test_a_ledger_that_stays_locked_is_waited_for_once(
+def test_ledger_that_stays_locked_is_waited_for_once(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     with ForkServer(IMPATIENT) as impatient:
@@ -142,7 +141,7 @@ def test_a_ledger_that_stays_locked_is_waited_for_once(
 
 
 class _Cut:
-    """Cuts the connection after a commit has reached the database, once for each transaction."""
+    """Cuts the connection after a commit, once for each transaction."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.done = 0
@@ -158,24 +157,26 @@ class _Cut:
             raw.close()  # what SQLAlchemy does with it now fails, as if the answer were lost
 
 
-def test_a_commit_whose_answer_was_lost_is_not_done_twice(server: PostgresServer) -> None:
-    ledger = Ledger(_url(server), "account", "run", time.time)
+def test_commit_with_lost_response_is_not_repeated(server: PostgresServer) -> None:
+    ledger = Ledger(_url(server), "account", "run", SystemClock())
     store = ledger._store
-    person = ledger.person("a@example.com")
+    person = ledger.contact_hash("a@example.com")
     segment = ledger.segments.claim("profiles", 1, mirror=True, mark=None).id
     cut = _Cut(store.engine)
-    mark = Mark(segment, digest(b"a"), OURS, seen=1, address="a@example.com")
-    number = ledger.journal.posting([(person, [mark])])
-    ledger.journal.accepted(number, "batch")
-    assert ledger.journal.imported(number, set()) == [person]
-    other = ledger.journal.posting([(person, [mark])])
-    ledger.journal.lost(other)
-    ledger.members.note(segment, 2, unchanged=[], outdated=[person], changed=1)
-    assert ledger.segments.changed(segment) == 1
+    mark = MemberUpdate(
+        segment, digest(b"a"), Ownership.ADDED_BY_US, sync_number=1, address="a@example.com"
+    )
+    number = ledger.journal.begin([(person, [mark])])
+    ledger.journal.set_batch_id(number, "batch")
+    assert ledger.journal.confirm(number, set()) == [person]
+    other = ledger.journal.begin([(person, [mark])])
+    ledger.journal.mark_lost(other)
+    ledger.members.record_seen(segment, 2, unchanged=[], outdated=[person], changed=1)
+    assert ledger.segments.count_changed(segment) == 1
     assert ledger.journal.leftovers() == []
-    assert ledger.members.known([segment], [person])[person][segment].membership == OURS
+    assert ledger.members.find([segment], [person])[person][0].ownership == Ownership.ADDED_BY_US
     assert cut.done > 5
-    ledger.end(clean=True, outcome="completed", counts={})
+    ledger.close(clean=True, outcome="completed", counts={})
 
 
 # The embedded sandbox.

@@ -1,4 +1,4 @@
-"""Several processes on one account: within one budget, and right even without it."""
+"""Several processes on one account, with and without a shared rate budget."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PEOPLE = 150
 
 
 def run_together(sandbox: SandboxServer, folder: Path, count: int, **settings: Any) -> list[Any]:
-    """So many targets at once, each with people of its own; what each came to."""
+    """Run several targets at once, each with people of its own; returns their outcomes."""
     running = []
     for number in range(count):
         own = folder / str(number)
@@ -43,7 +43,7 @@ def run_together(sandbox: SandboxServer, folder: Path, count: int, **settings: A
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_with_a_shared_budget_no_request_is_refused(
+def test_shared_budget_prevents_refused_requests(
     start_sandbox: Any, tmp_path: Path, count: int
 ) -> None:
     sandbox = start_sandbox(limits=True)
@@ -55,7 +55,9 @@ def test_with_a_shared_budget_no_request_is_refused(
     assert sandbox.stats()["refusals"] == {}
 
 
-def test_without_one_they_still_end_right(start_sandbox: Any, tmp_path: Path) -> None:
+def test_processes_without_shared_budget_deliver_everything(
+    start_sandbox: Any, tmp_path: Path
+) -> None:
     sandbox = start_sandbox(limits=True)
     outcomes = run_together(sandbox, tmp_path, 3)
     assert [one.code for one in outcomes] == [0, 0, 0], outcomes[0].log
@@ -63,7 +65,7 @@ def test_without_one_they_still_end_right(start_sandbox: Any, tmp_path: Path) ->
     assert sandbox.stats()["refusals"], "they were in each other's way"
 
 
-def test_a_budget_that_cannot_be_used_is_a_clear_error(load: TargetRunner) -> None:
+def test_unusable_budget_url_is_a_clear_error(load: TargetRunner) -> None:
     outcome = load([schema(), record("a@example.com")], rate_budget_url="ftp://budget.example")
     assert outcome.code == 1
     assert "'rate_budget_url' can't be used" in outcome.log.splitlines()[-1]

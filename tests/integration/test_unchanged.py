@@ -1,4 +1,4 @@
-"""Only what changed is delivered, and everyone ends with the value that came last."""
+"""Only changes are delivered, and each contact ends with its latest values."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ QUESTION = "/api/3/import/info"
 ADA = "ada@example.com"
 MORE_THAN_A_WINDOW = 1_100
 WINDOW = {"target_activecampaign.sync.changes.WINDOW": 4}
-"""So small that even a few records are more than one."""
+"""So small that a few records fill more than one window."""
 
 
 def sent(sandbox: SandboxServer) -> int:
-    """How many contacts the account has been sent so far."""
+    """Return the number of contacts that the account has been sent so far."""
     return sum(one["contacts"] for one in sandbox.requests(path=IMPORT, method="POST"))
 
 
-# What is as it was delivered
+# Unchanged records
 
 
-def test_what_is_as_it_was_delivered_costs_no_request(
+def test_unchanged_records_cost_no_request(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     messages = [schema(), *people(600), state("end")]
@@ -66,7 +66,7 @@ def ada_and_ben(**of_ada: Any) -> list[Message]:
 
 @dataclass(frozen=True)
 class Change:
-    """What changes between two runs, and what Ada's contact has after it."""
+    """A change between two runs, and the values of Ada's contact after it."""
 
     name: str
     expected: dict[str, Any]
@@ -120,7 +120,7 @@ CHANGES = (
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-def test_a_change_is_delivered_to_those_whom_it_concerns(
+def test_change_is_delivered_to_the_contacts_it_affects(
     sandbox: SandboxServer, load: ForkedTargetRunner, change: Change
 ) -> None:
     load(ada_and_ben(), **change.before).succeeded()
@@ -140,7 +140,7 @@ def test_a_change_is_delivered_to_those_whom_it_concerns(
     [{"labels": "NOTES", "groups": "CITY"}, {"labels": "tags", "groups": "tags"}],
     ids=["fields", "tags"],
 )
-def test_the_order_of_properties_is_no_change(
+def test_order_of_properties_is_no_change(
     sandbox: SandboxServer, load: ForkedTargetRunner, mapping: dict[str, str]
 ) -> None:
     values = {"first_name": "A", "labels": "tea", "groups": "vip"}
@@ -158,11 +158,11 @@ def backwards(values: dict[str, Any]) -> dict[str, Any]:
     return dict(reversed(values.items()))
 
 
-# All the same
+# Unchanged records that are sent all the same
 
 
 @pytest.mark.parametrize("setting", [{"skip_unchanged": False}, {"full_resync": True}])
-def test_everything_is_delivered_where_that_is_asked_for(
+def test_setting_delivers_unchanged_records_again(
     sandbox: SandboxServer, load: ForkedTargetRunner, setting: dict[str, Any]
 ) -> None:
     messages = [schema(), *people(30)]
@@ -172,7 +172,7 @@ def test_everything_is_delivered_where_that_is_asked_for(
     assert load(messages).succeeded().counts == {"read": 30, "unchanged": 30}
 
 
-def test_what_was_delivered_long_ago_is_delivered_again(
+def test_resync_after_days_delivers_old_contacts_again(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     def days_later(days: int, *messages: Message) -> int:
@@ -196,7 +196,7 @@ def test_what_was_delivered_long_ago_is_delivered_again(
 
 
 @pytest.mark.parametrize("obstacle", [{"bounced": True}, {"opt_outs": {"1": {}}}])
-def test_a_contact_that_activecampaign_refuses_is_tried_again_each_time(
+def test_rejected_contact_is_sent_again_in_each_run(
     sandbox: SandboxServer, load: ForkedTargetRunner, obstacle: dict[str, Any]
 ) -> None:
     sandbox.prepare({"email": "person1@example.com", **obstacle})
@@ -209,7 +209,7 @@ def test_a_contact_that_activecampaign_refuses_is_tried_again_each_time(
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["a new person", "a known person"])
-def test_a_contact_that_the_queue_drops_is_delivered_the_next_time(
+def test_contact_dropped_by_the_queue_is_sent_by_the_next_run(
     sandbox: SandboxServer, load: ForkedTargetRunner, known: bool
 ) -> None:
     if known:
@@ -228,7 +228,7 @@ def test_a_contact_that_the_queue_drops_is_delivered_the_next_time(
     ("kind", "code"),
     [("payment", 1), ("queue_failed", 0), ("queue_interrupted", 0)],
 )
-def test_an_import_that_failed_is_delivered_the_next_time(
+def test_failed_import_is_sent_by_the_next_run(
     sandbox: SandboxServer, load: ForkedTargetRunner, kind: str, code: int, known: bool
 ) -> None:
     if known:
@@ -242,10 +242,10 @@ def test_an_import_that_failed_is_delivered_the_next_time(
     assert sandbox.contacts()[ADA]["first_name"] == "New"
 
 
-def test_a_value_that_may_have_been_overwritten_is_delivered_again(
+def test_value_that_may_be_overwritten_is_sent_again(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
-    """The run that has changed it is killed before it learns what became of its import."""
+    """The run that has changed it is killed before it learns the outcome of its import."""
     old = [schema(), record(ADA, first_name="Old")]
     load(old).succeeded()
     sandbox.fault(
@@ -260,11 +260,11 @@ def test_a_value_that_may_have_been_overwritten_is_delivered_again(
     wait_for(lambda: sent(sandbox) == 3)  # the slow request must not end in another test
 
 
-# The value that came last
+# The latest value
 
 
 def confirmed(running: RunningTarget, sandbox: SandboxServer, messages: list[Message]) -> None:
-    """Feed a run, and wait until it has heard what became of that."""
+    """Feed a run, and wait until it has learnt the outcome."""
     imports = len(sandbox.imports())
     running.feed(messages)
     wait_for(
@@ -281,7 +281,7 @@ def confirmed(running: RunningTarget, sandbox: SandboxServer, messages: list[Mes
 
 @pytest.mark.parametrize("values", ["XY", "XYX", "XXYYX"])
 @pytest.mark.parametrize("between", [0, MORE_THAN_A_WINDOW], ids=["near", "far apart"])
-def test_the_value_that_came_last_stays_on_each_run(
+def test_latest_value_stays_in_each_run(
     sandbox: SandboxServer, load: ForkedTargetRunner, values: str, between: int
 ) -> None:
     messages: list[Message] = [schema()]
@@ -300,7 +300,7 @@ def test_the_value_that_came_last_stays_on_each_run(
             }
 
 
-def test_the_value_that_came_last_stays_when_the_one_before_has_arrived(
+def test_latest_value_stays_when_the_previous_one_has_arrived(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     for _ in range(3):
@@ -315,7 +315,7 @@ def test_the_value_that_came_last_stays_when_the_one_before_has_arrived(
         assert sandbox.contacts()[ADA]["first_name"] == "X"
 
 
-def test_the_value_that_came_last_stays_when_the_queue_is_slow_with_the_one_before(
+def test_latest_value_stays_when_the_previous_one_is_slow_in_the_queue(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     sandbox.fault("queue_slow", seconds=0.6, times=1)
@@ -325,7 +325,7 @@ def test_the_value_that_came_last_stays_when_the_queue_is_slow_with_the_one_befo
     assert sandbox.contacts()[ADA]["first_name"] == "Y"
 
 
-def test_a_value_that_comes_back_while_another_is_on_its_way_stays(
+def test_value_that_returns_while_another_is_in_flight_stays(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     """The ledger knows the first one as delivered by then."""
@@ -341,7 +341,7 @@ def test_a_value_that_comes_back_while_another_is_on_its_way_stays(
     assert sandbox.contacts()[ADA]["first_name"] == "Old"
 
 
-def test_the_value_that_came_last_stays_with_another_stream_between(
+def test_latest_value_stays_with_another_stream_between(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     streams = [schema(), schema("vip")]
@@ -353,7 +353,7 @@ def test_the_value_that_came_last_stays_with_another_stream_between(
         assert sandbox.contacts()[ADA]["first_name"] == "Y"
 
 
-def test_a_value_that_only_an_earlier_record_has_stays(
+def test_value_that_only_an_earlier_record_has_stays(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     early = record(ADA, first_name="X", tier="Gold")
@@ -371,7 +371,7 @@ TWO_LISTS = {"streams": {"vip": {"list_id": 2, "tags": ["vip"]}, "news": {"tags"
 
 
 @pytest.mark.parametrize("between", [0, MORE_THAN_A_WINDOW], ids=["near", "far apart"])
-def test_the_person_of_two_streams_is_one_contact_on_both_lists(
+def test_person_in_two_streams_is_one_contact_on_both_lists(
     sandbox: SandboxServer, load: ForkedTargetRunner, between: int
 ) -> None:
     both = [schema("vip"), record(ADA, "vip", first_name="A"), schema("news")]
@@ -389,7 +389,7 @@ def test_the_person_of_two_streams_is_one_contact_on_both_lists(
 
 @pytest.mark.parametrize("how", ["near", "far apart", "arrived"])
 @pytest.mark.parametrize("changed", ["vip", "news"])
-def test_of_two_streams_the_one_that_changed_last_stays(
+def test_latest_change_of_two_streams_stays(
     sandbox: SandboxServer, load: ForkedTargetRunner, how: str, changed: str
 ) -> None:
     filler = people(MORE_THAN_A_WINDOW, "news") if how == "far apart" else []
@@ -420,7 +420,7 @@ def test_of_two_streams_the_one_that_changed_last_stays(
     assert sent(sandbox) == before
 
 
-# By chance
+# Random runs
 
 
 @pytest.fixture(scope="module")
@@ -440,7 +440,7 @@ profiles = st.fixed_dictionaries(
 
 
 class Model:
-    """What the account must hold: each record is applied as it comes, null leaves a value."""
+    """The contacts that the account must have: records are applied in order, null keeps a value."""
 
     def __init__(self) -> None:
         self.contacts: dict[str, Contact] = {}
@@ -474,7 +474,7 @@ class Model:
     deadline=None,
     phases=set(Phase) - {Phase.shrink, Phase.explain},  # each try of theirs costs several runs
 )
-def test_after_each_run_every_record_has_been_applied_in_its_order(
+def test_records_are_applied_in_order_in_each_run(
     shared_sandbox: SandboxServer,
     small_windows: ForkServer,
     tmp_path_factory: pytest.TempPathFactory,
@@ -500,6 +500,6 @@ def test_after_each_run_every_record_has_been_applied_in_its_order(
 
 
 def _contradict(run: list[Contact]) -> bool:
-    """Whether someone comes twice with different values."""
+    """Tell whether a person comes twice with different values."""
     values: dict[str, Contact] = {}
     return any(values.setdefault(one["email"].lower(), one) != one for one in run)

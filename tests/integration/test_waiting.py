@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 
-from target_activecampaign.ledger import Ledger, Mark
-from target_activecampaign.ledger.schema import OURS, UNKNOWN
-from tests.support.ledgers import LEDGER, ledger
+from target_activecampaign.ledger import Ledger, MemberUpdate
+from target_activecampaign.model.ownership import Ownership
+from tests.support.ledgers import LEDGER, SystemClock, ledger
 from tests.support.mirrors import NO_GUARDS, activate, records, wait_for
 from tests.support.target_runner import people, schema, state
 
@@ -102,31 +101,33 @@ def test_someone_who_comes_again_is_compared_with_what_was_confirmed(
 
 
 def test_an_import_of_an_earlier_pass_takes_nobody_back_to_it(tmp_path: Path) -> None:
-    book = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "account", "run", time.time)
+    book = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "account", "run", SystemClock())
     segment = book.segments.claim("profiles", 1, mirror=True, mark=None).id
-    ada = book.person("ada@example.com")
+    ada = book.contact_hash("ada@example.com")
 
     def post(seen: int) -> int:
-        return book.journal.posting([(ada, [Mark(segment, b"digest", OURS, seen, "ada")])])
+        return book.journal.begin(
+            [(ada, [MemberUpdate(segment, b"digest", Ownership.ADDED_BY_US, seen, "ada")])]
+        )
 
-    book.journal.imported(post(1), set())
+    book.journal.confirm(post(1), set())
     late = post(3)
-    book.members.note(segment, 4, unchanged=[ada], outdated=())
-    assert book.members.sighted(segment, 4) == 1
-    book.journal.imported(late, set())
-    assert book.members.sighted(segment, 4) == 1
-    book.end(clean=True, outcome="completed", counts={})
+    book.members.record_seen(segment, 4, unchanged=[ada], outdated=())
+    assert book.members.count_seen(segment, 4) == 1
+    book.journal.confirm(late, set())
+    assert book.members.count_seen(segment, 4) == 1
+    book.close(clean=True, outcome="completed", counts={})
 
 
 def test_of_whom_an_import_was_lost_nothing_counts_as_delivered(tmp_path: Path) -> None:
-    book = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "account", "run", time.time)
+    book = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "account", "run", SystemClock())
     segment = book.segments.claim("profiles", 1, mirror=False, mark=None).id
-    ada = book.person("ada@example.com")
+    ada = book.contact_hash("ada@example.com")
     for value in (b"first", b"second"):
-        number = book.journal.posting([(ada, [Mark(segment, value, UNKNOWN)])])
+        number = book.journal.begin([(ada, [MemberUpdate(segment, value, Ownership.UNTRACKED)])])
         if value == b"first":
-            book.journal.imported(number, set())
-    assert book.members.known([segment], [ada])[ada][segment].digest == b"first"
-    book.journal.lost(number)
-    assert book.members.known([segment], [ada])[ada][segment].digest is None
-    book.end(clean=True, outcome="completed", counts={})
+            book.journal.confirm(number, set())
+    assert book.members.find([segment], [ada])[ada][0].digest == b"first"
+    book.journal.mark_lost(number)
+    assert book.members.find([segment], [ada])[ada][0].digest is None
+    book.close(clean=True, outcome="completed", counts={})

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import postgres_server
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
-from tests.support.ledgers import emptied, going_on
+from tests.support.ledgers import empty_database, run_in_progress
 from tests.support.mirrors import IMPORT, wait_for
 from tests.support.target_runner import people, record, schema, state
 
@@ -49,7 +49,7 @@ def shared_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty ledger."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.db'}"
-    return emptied(request.getfixturevalue("postgres"))
+    return empty_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_workers_may_all_be_the_first(worker: Worker, stopped: Stopped) -> None:
 def test_a_stream_that_another_worker_loads_into_the_list_is_refused_until(
     sandbox: SandboxServer, worker: Worker, end: str
 ) -> None:
-    with going_on(worker("first"), sandbox) as first:
+    with run_in_progress(worker("first"), sandbox) as first:
         before = sent(sandbox)
         refused = worker("second")([schema(), *people(20), state("second")])
         assert refused.code == 1
@@ -191,7 +191,7 @@ def test_a_stream_that_another_worker_loads_into_the_list_is_refused_until(
 def test_a_stream_may_be_loaded_into_two_lists_at_once(
     sandbox: SandboxServer, worker: Worker
 ) -> None:
-    with going_on(worker("first"), sandbox) as first:
+    with run_in_progress(worker("first"), sandbox) as first:
         second = worker("second")(PEOPLE, list_id=2).succeeded()
         assert second.counts == {"read": 10, "added": 10}
         first.feed([record("person10@example.com", first_name="Person 10")])

@@ -1,7 +1,8 @@
-"""What the ledger's tests share: its database as an outsider sees it, and a run that goes on."""
+"""The ledger's database as an outsider sees it, and a run in progress."""
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,16 @@ if TYPE_CHECKING:
     from tests.support.sandbox_server import SandboxServer
 
 LEDGER = ".activecampaign-ledger.db"
-"""The file that the target makes by default."""
+"""The file that the target creates by default."""
 SCHEMA = "activecampaign_ledger"
-"""Where the tables are on PostgreSQL."""
+"""The schema of its tables on PostgreSQL."""
+
+
+class SystemClock:
+    """The machine's clock in the place of ActiveCampaign's."""
+
+    def server_time(self) -> float:
+        return time.time()
 
 
 @contextmanager
@@ -44,8 +52,8 @@ def ledger(url: str) -> Iterator[sa.Connection]:
         yield db
 
 
-def emptied(server: PostgresServer) -> str:
-    """The server's database, with nothing in it; its address as the ledger takes it."""
+def empty_database(server: PostgresServer) -> str:
+    """Empty the server's database; returns its URL as the ledger takes it."""
     with psycopg.connect(server.url, autocommit=True) as db:
         db.execute("DROP SCHEMA IF EXISTS activecampaign_ledger CASCADE")
         db.execute("DROP SCHEMA public CASCADE")
@@ -54,10 +62,10 @@ def emptied(server: PostgresServer) -> str:
 
 
 @contextmanager
-def going_on(
+def run_in_progress(
     load: ForkedTargetRunner, sandbox: SandboxServer, **settings: Any
 ) -> Iterator[RunningTarget]:
-    """A run that has delivered ten people and waits for more; killed at the end."""
+    """A run that has delivered ten contacts and waits for more; killed at the end."""
     run = load.start(checkpoint_seconds=0.1, **settings)
     run.feed([schema(), *people(10)])
     wait_for(lambda: len(sandbox.export()) >= 10)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_activecampaign.delivery.batches import Batch, Packer
-from target_activecampaign.ledger import Mark
-from target_activecampaign.ledger.schema import FOUND, OURS
+from target_activecampaign.ledger import MemberUpdate
 from target_activecampaign.model.contact import Contact, Refusal
+from target_activecampaign.model.ownership import Ownership
 from target_activecampaign.model.record import Source, SourceStream
 
 STREAM = SourceStream("profiles", {"properties": {}})
@@ -111,9 +111,15 @@ def test_the_body_stays_within_the_limit_when_automations_are_excluded() -> None
 def test_of_one_person_twice_the_earlier_says_who_is_whose_where_the_later_does_not() -> None:
     packer = Packer()
     first, second = (packer.entry(contact(1), [source(n)]) for n in (0, 1))
-    first.marks = {7: Mark(7, b"first", OURS), 8: Mark(8, b"other", FOUND)}
-    second.marks = {7: Mark(7, b"second", None)}
+    first.marks = {
+        7: MemberUpdate(7, b"first", Ownership.ADDED_BY_US),
+        8: MemberUpdate(8, b"other", Ownership.PRE_EXISTING),
+    }
+    second.marks = {7: MemberUpdate(7, b"second", None)}
     packer.add(first)
     packer.add(second)
     (batch,) = packer.flush()
-    assert batch.entries[0].marks == {7: Mark(7, b"second", OURS), 8: Mark(8, b"other", FOUND)}
+    assert batch.entries[0].marks == {
+        7: MemberUpdate(7, b"second", Ownership.ADDED_BY_US),
+        8: MemberUpdate(8, b"other", Ownership.PRE_EXISTING),
+    }

@@ -1,4 +1,4 @@
-"""The ledger's database: old forms, newer forms, other programs', damaged and lost ones."""
+"""The ledger's database: of another version, another program's, damaged, lost, or in use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from target_activecampaign.ledger.schema import VERSION
 from tests.support import postgres_server
-from tests.support.ledgers import LEDGER, SCHEMA, database, emptied, going_on, ledger
+from tests.support.ledgers import LEDGER, SCHEMA, database, empty_database, ledger, run_in_progress
 from tests.support.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from tests.support.target_runner import TargetRunner
 
 MIRROR = {"sync_mode": "mirror", "complete_stream": True}
-FIRST_FORM = """
-CREATE TABLE secret (id INTEGER NOT NULL PRIMARY KEY, value {blob} NOT NULL);
-CREATE TABLE run (id VARCHAR NOT NULL PRIMARY KEY, account VARCHAR NOT NULL,
-    host VARCHAR NOT NULL, process VARCHAR NOT NULL, beat FLOAT NOT NULL);
-CREATE TABLE import ({id}, run VARCHAR NOT NULL, batch_id VARCHAR, contacts {blob} NOT NULL);
-CREATE INDEX ix_import_run ON import (run);
-CREATE TABLE delivered (account VARCHAR NOT NULL, person {blob} NOT NULL, digest {blob} NOT NULL,
-    PRIMARY KEY (account, person))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +39,7 @@ def postgres() -> Iterator[postgres_server.PostgresServer]:
 @pytest.fixture
 def warehouse(postgres: postgres_server.PostgresServer) -> str:
     """An empty database on PostgreSQL."""
-    return emptied(postgres)
+    return empty_database(postgres)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -60,82 +51,39 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def statuses(sandbox: SandboxServer) -> list[int]:
-    """Everyone's status on list 1."""
+    """Return each contact's status on list 1."""
     return [one["lists"]["1"] for one in sandbox.export()]
 
 
-# Forms
+# Versions
 
 
-def test_a_ledger_of_the_first_form_is_taken_over_with_its_key(
-    sandbox: SandboxServer, load: TargetRunner, ledger_url: str
-) -> None:
-    key = secrets.token_bytes(32)
-    with database(ledger_url) as db:
-        sqlite = db.dialect.name == "sqlite"
-        blob = "BLOB" if sqlite else "BYTEA"
-        number = "id INTEGER NOT NULL PRIMARY KEY" if sqlite else "id SERIAL PRIMARY KEY"
-        for statement in FIRST_FORM.format(blob=blob, id=number).split(";"):
-            db.exec_driver_sql(statement)
-        a = {"key": key, "account": load.config["api_url"], "host": socket.gethostname()}
-        for statement in (
-            "INSERT INTO secret VALUES (1, :key)",
-            "INSERT INTO run VALUES ('20250101T000000-0000', :account, :host, '999999999', 0)",
-            "INSERT INTO import (run, batch_id, contacts) VALUES ('20250101T000000-0000', 'x', '')",
-            "INSERT INTO delivered VALUES (:account, :key, :key)",
-        ):
-            db.execute(sa.text(statement), a)
-
-    first = load([schema(), *people(30), state("end")], ledger_url=ledger_url).succeeded()
-    assert first.counts == {"read": 30, "added": 30}
-    again = load([schema(), *people(31), state("end")], ledger_url=ledger_url).succeeded()
-    assert again.counts == {"read": 31, "added": 1, "unchanged": 30}
-    with ledger(ledger_url) as db:
-        assert db.exec_driver_sql("SELECT version, key FROM ledger").all() == [(VERSION, key)]
-        assert not {"secret", "delivered"} & set(sa.inspect(db).get_table_names())
-
-
-def test_a_ledger_of_the_second_form_is_taken_over_with_all_it_knows(
-    sandbox: SandboxServer, load: TargetRunner, ledger_url: str
+@pytest.mark.parametrize("version", [0, 99])
+def test_ledger_of_another_version_is_refused_and_stays(
+    sandbox: SandboxServer, load: TargetRunner, ledger_url: str, version: int
 ) -> None:
     load([schema(), *people(3), state("end")], ledger_url=ledger_url).succeeded()
     with ledger(ledger_url) as db:
-        db.exec_driver_sql("ALTER TABLE segment DROP COLUMN mapping")
-        db.exec_driver_sql("ALTER TABLE member DROP COLUMN raw")
-        db.exec_driver_sql("ALTER TABLE import DROP COLUMN confirmed")
-        db.exec_driver_sql("DROP TABLE sighting")
-        db.exec_driver_sql("UPDATE ledger SET version = 2")
-    again = load([schema(), *people(4), state("end")], ledger_url=ledger_url).succeeded()
-    assert again.counts == {"read": 4, "added": 1, "unchanged": 3}
-    with ledger(ledger_url) as db:
-        assert db.exec_driver_sql("SELECT version FROM ledger").scalar() == VERSION
-        assert db.exec_driver_sql("SELECT mapping FROM segment").scalar() == "{}"
-
-
-def test_a_ledger_of_a_newer_form_is_left_alone(
-    sandbox: SandboxServer, load: TargetRunner, ledger_url: str
-) -> None:
-    load([schema(), *people(3), state("end")], ledger_url=ledger_url).succeeded()
-    with ledger(ledger_url) as db:
-        db.exec_driver_sql("UPDATE ledger SET version = 99")
+        db.execute(sa.text("UPDATE ledger SET version = :version"), {"version": version})
 
     outcome = load([schema(), *people(5), state("end")], ledger_url=ledger_url)
 
     assert outcome.code == 1
-    assert "form 99" in outcome.log
-    assert outcome.log.splitlines()[-1].endswith("update target-activecampaign.")
+    last = outcome.log.splitlines()[-1]
+    assert f"its tables have version {version}, this one needs {VERSION}" in last
+    assert last.endswith("or name another place in 'ledger_url'.")
     assert outcome.states == []
     assert len(sandbox.export()) == 3
     with ledger(ledger_url) as db:
-        assert db.exec_driver_sql("SELECT version FROM ledger").scalar() == 99
+        assert db.exec_driver_sql("SELECT version FROM ledger").scalar() == version
 
 
 # Other programs
 
 
 @pytest.mark.parametrize("journal_mode", ["delete", "wal"])
-@pytest.mark.parametrize("table", ["ledger (version, key)", "secret (id, value)", "orders (id)"])
-def test_the_database_of_another_program_stays_as_it_is(
+@pytest.mark.parametrize("table", ["ledger (version, key)", "run (id)", "orders (id)"])
+def test_database_of_another_program_is_refused_and_stays(
     load: TargetRunner, table: str, journal_mode: str
 ) -> None:
     path = load.folder / "books.db"
@@ -153,15 +101,13 @@ def test_the_database_of_another_program_stays_as_it_is(
     assert list(load.folder.glob("books.db?*")) == []
 
 
-def test_a_ledger_lives_beside_tables_of_the_same_names(
+def test_ledger_shares_a_database_with_tables_of_the_same_names(
     sandbox: SandboxServer, load: TargetRunner, warehouse: str
 ) -> None:
-    """Even beside ones that have all the names of the first form."""
     names = ("ledger", "account", "run", "import", "segment", "member", "sighting", "existing")
-    theirs = (*names, "secret", "delivered")
     with database(warehouse) as db:
         db.exec_driver_sql("CREATE TABLE customer (id INTEGER PRIMARY KEY)")
-        for name in theirs:
+        for name in names:
             db.exec_driver_sql(f"CREATE TABLE {name} (id INTEGER REFERENCES customer, note TEXT)")
             db.execute(sa.table(name, sa.column("note")).insert().values(note="theirs"))
 
@@ -170,15 +116,15 @@ def test_a_ledger_lives_beside_tables_of_the_same_names(
 
     assert again.counts == {"read": 30, "unchanged": 30}
     with database(warehouse) as db:
-        for name in theirs:
+        for name in names:
             rows = db.execute(sa.select("*").select_from(sa.table(name)))
             assert rows.all() == [(None, "theirs")]
         inspector = sa.inspect(db)
         assert set(inspector.get_table_names(SCHEMA)) == set(names)
-        assert set(inspector.get_table_names("public")) == {"customer", *theirs}
+        assert set(inspector.get_table_names("public")) == {"customer", *names}
 
 
-def test_a_user_who_may_not_make_the_schema_is_told_who_can(
+def test_missing_permission_for_the_schema_is_explained_with_a_remedy(
     sandbox: SandboxServer, load: TargetRunner, warehouse: str
 ) -> None:
     with database(warehouse) as db:
@@ -223,7 +169,7 @@ def lost(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [garbage, truncated, lost])
-def test_a_mirror_without_its_ledger_only_takes_stock(
+def test_mirror_removes_nobody_after_its_ledger_is_lost_or_damaged(
     sandbox: SandboxServer, load: TargetRunner, harm: Any
 ) -> None:
     load([schema(), *people(30), state(1)], **MIRROR).succeeded()
@@ -244,10 +190,10 @@ def test_a_mirror_without_its_ledger_only_takes_stock(
     assert path.stat().st_mode & 0o777 == 0o600
     again = load([schema(), *people(24), state(3)], **MIRROR).succeeded()
     assert "DAMAGED" not in again.log
-    assert statuses(sandbox) == [1] * 30, "whom the new ledger found on the list is not ours"
+    assert statuses(sandbox) == [1] * 30, "the new ledger does not prove that we added them"
 
 
-def test_damage_that_shows_during_a_run_ends_it_and_the_next_takes_stock(
+def test_damage_found_during_a_run_fails_it_and_next_run_starts_a_new_ledger(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     load([schema(), *people(1_000), state(1)], **MIRROR).succeeded()
@@ -269,7 +215,7 @@ def test_damage_that_shows_during_a_run_ends_it_and_the_next_takes_stock(
     assert statuses(sandbox) == [1] * 1_000
 
 
-def test_damage_in_what_was_in_flight_does_not_stop_every_run_after_it(
+def test_damaged_import_in_flight_fails_one_run_only(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     load([schema(), *people(3), state(1)]).succeeded()
@@ -288,22 +234,22 @@ def test_damage_in_what_was_in_flight_does_not_stop_every_run_after_it(
     assert len(sandbox.export()) == 4
 
 
-# What a killed run leaves
+# Runs in progress and killed ones
 
 
-def test_all_files_of_a_ledger_are_its_owners_alone(
+def test_all_files_of_a_ledger_are_private(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
-    with going_on(load, sandbox):
+    with run_in_progress(load, sandbox):
         files = list(load.folder.glob(f"{LEDGER}*"))
         assert {path.name.removeprefix(LEDGER) for path in files} == {"", "-wal", "-shm"}
         assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 
 
-def test_a_stream_is_free_again_once_the_run_that_loads_it_is_killed(
+def test_stream_is_claimed_until_its_run_is_killed(
     sandbox: SandboxServer, load: ForkedTargetRunner, ledger_url: str
 ) -> None:
-    with going_on(load, sandbox, ledger_url=ledger_url):
+    with run_in_progress(load, sandbox, ledger_url=ledger_url):
         during = load([schema(), *people(12), state(1)], ledger_url=ledger_url)
     after = load([schema(), *people(12), state(1)], ledger_url=ledger_url).succeeded()
 
@@ -322,9 +268,9 @@ def test_a_stream_is_free_again_once_the_run_that_loads_it_is_killed(
         (("another-machine", "1:", 400), True),
         ((socket.gethostname(), f"{os.getpid()}:1", 0), True),
     ],
-    ids=["another machine", "another machine that is silent", "a number that came back"],
+    ids=["another machine", "another machine, silent", "a reused process number"],
 )
-def test_whether_another_run_goes_on_is_told_by_its_process_or_its_beat(
+def test_run_in_progress_is_recognised_by_its_process_or_its_beat(
     load: TargetRunner, ledger_url: str, run: tuple[str, str, float], free: bool
 ) -> None:
     host, process, silent = run

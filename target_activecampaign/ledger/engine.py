@@ -1,0 +1,59 @@
+"""Connections to a ledger's database."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from target_activecampaign.ledger.schema import SCHEMA
+
+BUSY_MILLISECONDS = 3000
+"""SQLite's own wait for a lock. It is short: it comes on top of the ledger's own retries, and a
+stopped run must end in time."""
+_CONNECT_ARGUMENTS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
+"""Defaults for PostgreSQL: without them, a lost network is never noticed."""
+
+
+def create_engine(url: str, *, make: bool) -> sa.Engine:
+    """Return an engine for a ledger.
+
+    Args:
+        url: The ledger, as SQLAlchemy takes it.
+        make: Whether an empty SQLite file may be changed.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError: The URL can't be used.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        missing = {
+            key: value for key, value in _CONNECT_ARGUMENTS.items() if key not in parsed.query
+        }
+        arguments = missing if parsed.get_driver_name().startswith("psycopg") else {}
+        engine = sa.create_engine(
+            parsed, pool_pre_ping=True, hide_parameters=True, connect_args=arguments
+        )
+        return engine.execution_options(schema_translate_map={None: SCHEMA})
+    engine = sa.create_engine(parsed, hide_parameters=True)
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: object, _: object) -> None:
+        # Transactions begin with SQLAlchemy's own BEGIN below, not where Python's module puts one.
+        connection.isolation_level = None  # type: ignore[attr-defined]
+        cursor = connection.cursor()  # type: ignore[attr-defined]
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+        cursor.execute("SELECT count(*) FROM sqlite_master")
+        if make and cursor.fetchone() == (0,):
+            # The file keeps this mode for good, so another program's file must not get it.
+            cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA secure_delete = FAST")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            # SQLite fails at once, without waiting, if a transaction that has read wants to write.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,171 @@
+"""Failures of a ledger's database: their causes and remedies, and which of them pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from target_activecampaign.ledger.place import file_path, place_of
+from target_activecampaign.ledger.schema import SCHEMA
+from target_activecampaign.storage import private_files, sqlite_files
+from target_activecampaign.text import how_to_install
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MISSING_PARTS = ("no such table", "no such column")
+"""SQLite's words for a ledger that has lost a part."""
+_LOCKED = ("database is locked", "database is busy")
+_TEMPORARY_STATES = (
+    "08",  # no connection, or it was lost
+    "25006",  # read-only: the server has become a standby
+    "40",  # rolled back for another transaction, such as a deadlock
+    "53300",  # too many connections
+    "55P03",  # a lock could not be had in time
+    "57P",  # ended by an administrator or a crash; starting up
+)
+"""Beginnings of SQLSTATEs of failures that pass, from PostgreSQL's appendix A."""
+_PERMANENT_REFUSALS = (
+    "authentication",
+    "does not exist",
+    "no password",
+    "pg_hba.conf",
+    "certificate",
+    "invalid",
+)
+"""Words in the error of a connection that is refused for good; it has no SQLSTATE."""
+_CONNECTION_ERROR = "OperationalError"
+"""The class of a connection's error, in each driver."""
+_NO_PERMISSION = "42501"
+"""PostgreSQL's SQLSTATE for a missing permission."""
+_POSTGRES = "postgresql+psycopg://"
+_SETTING = "Its place is the setting 'ledger_url'."
+_SERVER_FAILURES = (
+    ("Connection refused", "nothing listens there", "Check host and port in 'ledger_url'."),
+    ("resolve host", "the host name is not known", "Check the host in 'ledger_url'."),
+    ("translate host name", "the host name is not known", "Check the host in 'ledger_url'."),
+    (
+        "authentication failed",
+        "it does not accept the user name or the password",
+        "Check both in 'ledger_url'.",
+    ),
+    (
+        "no password supplied",
+        "it wants a password",
+        "Give it in 'ledger_url', or as libpq takes it.",
+    ),
+    (
+        "does not exist",
+        "it has no such database or user",
+        "Check both in 'ledger_url', or create them.",
+    ),
+    ("timeout expired", "it did not answer in time", "Check the host and the network."),
+)
+"""Libpq's words for a failed connection, the cause and the remedy."""
+
+
+def is_damage(url: str, error: Exception) -> bool:
+    """Tell whether an error means that a ledger's SQLite file is damaged."""
+    said = str(_cause_of(error))
+    words = (*sqlite_files.DAMAGED_TEXTS, *_MISSING_PARTS)
+    return url.startswith("sqlite") and any(word in said for word in words)
+
+
+def is_temporary(url: str, error: Exception) -> bool:
+    """Tell whether the same statement may succeed in a while."""
+    cause = _cause_of(error)
+    if url.startswith("sqlite"):
+        return any(word in str(cause) for word in _LOCKED)
+    if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
+        return True
+    if state := _sqlstate(cause):
+        return state.startswith(_TEMPORARY_STATES)
+    text = str(cause).lower()
+    refused = any(words in text for words in _PERMANENT_REFUSALS)
+    return type(cause).__name__ == _CONNECTION_ERROR and not refused
+
+
+def explain(url: str, error: Exception, action: str) -> str:
+    """Return the cause and the remedy of a failure; all that are possible where it is unclear.
+
+    Args:
+        url: The ledger.
+        error: The error of SQLAlchemy, the driver or the system.
+        action: The participle of what failed, such as `used`.
+    """
+    place = place_of(url)
+    cause = _cause_of(error)
+    if isinstance(cause, ImportError) and "psycopg" in (cause.name, *str(cause).split()):
+        return (
+            f"The ledger {place} needs psycopg, which is not installed or can't be loaded. "
+            f"{how_to_install('postgres')}"
+        )
+    if isinstance(cause, (ImportError, sa.exc.NoSuchModuleError, sa.exc.ArgumentError)):
+        return (
+            f"The ledger {place} can't be {action}: 'ledger_url' must begin with sqlite:/// or "
+            f"{_POSTGRES}."
+        )
+    if isinstance(cause, OSError):
+        file = f" ({cause.filename})" if cause.filename else ""
+        why, remedy = private_files.reason(cause), private_files.remedy(cause)
+        parts = (f"The ledger {place} can't be {action}{file}: {why}.", remedy, _SETTING)
+        return " ".join(part for part in parts if part)
+    if _sqlstate(cause) == _NO_PERMISSION:
+        user = make_url(url).username or "its user"
+        return (
+            f"The user of 'ledger_url' may not create or use the ledger {place}: have an "
+            f"administrator run `CREATE SCHEMA {SCHEMA} AUTHORIZATION {user}` there."
+        )
+    if url.startswith("sqlite"):
+        why_and_remedy = _explain_sqlite(file_path(url), str(cause))
+    else:
+        why_and_remedy = _explain_server(str(cause))
+    if why_and_remedy is not None:
+        return f"The ledger {place} can't be {action}: {why_and_remedy}"
+    return (
+        f"The ledger {place} can't be {action} ({type(error).__name__}): check 'ledger_url', "
+        "that the place exists and can be written to, and that no other program has it locked."
+    )
+
+
+def _cause_of(error: Exception) -> Any:
+    """Return the driver's error, which SQLAlchemy wraps."""
+    return getattr(error, "orig", None) or error
+
+
+def _sqlstate(cause: Any) -> str:
+    """Return PostgreSQL's code of an error; empty if it has none."""
+    return str(getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or "")
+
+
+def _explain_sqlite(path: Path | None, text: str) -> str | None:
+    """Return the cause and the remedy for SQLite's words; None for unknown words."""
+    full = path is not None and private_files.is_nearly_full(path)
+    if "disk is full" in text or ("disk I/O" in text and full):
+        return "the disk is full. Make room there, then run again."
+    if "disk I/O" in text:
+        return (
+            "the disk can't be written or read. Check it, its quota and `ulimit -f`, then run "
+            "again."
+        )
+    if "readonly" in text or "unable to open" in text:
+        return (
+            "this user may not write to it or to its folder. Change that, or name another place "
+            "in 'ledger_url'."
+        )
+    if "locked" in text:
+        return (
+            "another program has it locked. Run again when that has ended; on a network drive, "
+            "name a place on a disk of this machine in 'ledger_url'."
+        )
+    return None
+
+
+def _explain_server(text: str) -> str | None:
+    """Return the cause and the remedy for libpq's words; None for unknown words."""
+    for words, why, remedy in _SERVER_FAILURES:
+        if words in text:
+            return f"{why}. {remedy}"
+    return None

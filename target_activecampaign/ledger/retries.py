@@ -1,0 +1,56 @@
+"""Retries while a ledger is away: its server restarts, or another program has its file locked."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from target_activecampaign.errors import AwayLedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+logger = logging.getLogger("target-activecampaign")
+
+PATIENCE_SECONDS = 30.0
+"""A ledger that is away is retried for this long."""
+_LONGEST_PAUSE = 3.0
+
+
+def retry(action: Callable[[], T], place: str, reset: Callable[[], None], patience: float) -> T:
+    """Call `action` until the ledger is not away, and return its result.
+
+    Args:
+        action: The action. It must be right to call it twice, also if it succeeded and only the
+            response was lost.
+        place: The ledger's place, for messages.
+        reset: Called before each further attempt.
+        patience: Seconds until it gives up.
+
+    Raises:
+        LedgerError: The ledger is away for longer, or can't be used.
+    """
+    deadline, pause = time.monotonic() + patience, 0.1
+    logged = False
+    while True:
+        try:
+            result = action()
+        except AwayLedgerError as error:
+            if error.given_up or time.monotonic() + pause > deadline:
+                error.given_up = True
+                raise
+        else:
+            if logged:
+                logger.warning("The ledger %s is back.", place)
+            return result
+        if not logged:
+            logger.warning(
+                "The ledger %s can't be reached, trying again for %.0f s.", place, patience
+            )
+            logged = True
+        reset()
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
