@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from target_activecampaign.delivery.batches import Return
-from target_activecampaign.delivery.resubscribe import began_with_us
+from target_activecampaign.delivery.batches import Resubscription
+from target_activecampaign.delivery.resubscribe import is_subscribed_by_us
 from target_activecampaign.ledger import Known, Mark
 from target_activecampaign.ledger.schema import (
     CURRENT,
@@ -85,7 +85,7 @@ def _membership(candidate: PendingContact, rows: Mapping[int, Known]) -> int | N
     current = {row.membership for row in rows.values() if row.membership in CURRENT}
     left = last_left(rows)
     if left is not None:
-        back = Return(segment.target.id, left, rows[left], segment.number)
+        back = Resubscription(segment.target.id, left, rows[left], segment.number)
         candidate.entry.needs_resubscribe = (back,)
         return OURS
     adopts = segment.unsubscribes and segment.settings.adopt_members
@@ -120,7 +120,7 @@ def resolve_ownership(sent: list[PendingContact]) -> None:
         for one in some:
             person, ours = one.entry.person, True
             if one.maybe is not None and person in began:
-                ours = began_with_us(began[person], one.maybe.since, one.maybe.at)
+                ours = is_subscribed_by_us(began[person], one.maybe.since, one.maybe.at)
             elif person in found:
                 ours = False
             membership = OURS if ours else FOUND

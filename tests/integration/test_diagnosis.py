@@ -76,7 +76,7 @@ def test_when_every_import_fails_nobody_is_refused_for_it(
     sandbox.fault("queue_failed", match={"path": "*bulk_import"})
     outcome = load([schema(), *people(200), state("end")], batch_size_rows=20)
     assert outcome.code == 1
-    assert "come to nothing" in outcome.log.splitlines()[-1]
+    assert "imports in a row failed" in outcome.log.splitlines()[-1]
     assert outcome.states == []
     assert outcome.rejects == []
     assert outcome.report["counts"]["unsettled"] == 200

@@ -198,11 +198,9 @@ def test_throughput_stands_against_the_limit_in_a_chart_and_in_numbers(
 
 
 def test_a_run_of_hours_has_longer_intervals_and_loses_no_contact() -> None:
-    now = 0.0
-    throughput = Throughput(lambda: now)
+    throughput = Throughput(0.0)
     for minute in range(121):
-        now = minute * 60
-        throughput.add(25)
+        throughput.add(25, minute * 60)
     assert throughput.seconds == 80
     assert len(throughput.contacts) == 7200 // 80 + 1
     assert sum(throughput.contacts) == 121 * 25

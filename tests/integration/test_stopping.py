@@ -54,8 +54,8 @@ PHASES: dict[str, dict[str, Any]] = {
     "at the end": {"options": {"latency": 2}, "close": True},
 }
 IMPATIENT = {
-    "target_activecampaign.delivery.delivery._SILENCE_SECONDS": 0.5,
-    "target_activecampaign.delivery.delivery._SILENCE_LOOK_SECONDS": 0.1,
+    "target_activecampaign.delivery.stopping._SILENCE_SECONDS": 0.5,
+    "target_activecampaign.delivery.stopping._CHECK_SECONDS": 0.1,
 }
 
 
@@ -256,14 +256,14 @@ def test_after_a_signal_an_account_that_answers_no_more_is_left_to_the_next_run(
         assert outcome.code == 1
         assert outcome.states == []
         assert outcome.report["outcome"] == "failed"
-        assert "since the run was stopped: asking no more" in outcome.log
+        assert "since the run was stopped; ending the run now" in outcome.log
         assert "Nothing is lost" in outcome.log.splitlines()[-1]
         accepted = len(sandbox.imports())
         sandbox.clear_faults()
 
         again = load(data).succeeded()
 
-    assert f"cut off with {accepted} imports in flight" in again.log
+    assert f"interrupted with {accepted} imports in flight" in again.log
     assert again.states == ["end"]
     contacts = sandbox.export()
     assert [one["times_imported"] for one in contacts] == [1] * 40, "nobody is sent twice"
