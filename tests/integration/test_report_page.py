@@ -171,9 +171,7 @@ def test_what_activecampaign_says_of_a_record_is_shown_when_it_quotes_nothing() 
 
     plain, quoting = "Field 'email' incorrect format", "Ada Lovelace is not wanted"
     assert example(plain, personal=False) == plain
-    assert example(quoting, personal=False) == (
-        "What ActiveCampaign said of it stands in the reject file."
-    )
+    assert example(quoting, personal=False) == ("ActiveCampaign's reason is in the reject file.")
     assert example(quoting, personal=True) == quoting
 
 
