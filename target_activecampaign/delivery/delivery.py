@@ -1,4 +1,4 @@
-"""Batches on their way: posted, confirmed and settled, or sent again, split and at last refused.
+"""The delivery of batches: they are posted, confirmed and settled, or retried, split and refused.
 
 One thread, the dispatcher, owns all batches and decides. Two small pools wait for ActiveCampaign's
 answers and report back to it. So nothing here needs a lock but `InFlightContacts`, on which the
@@ -48,7 +48,7 @@ logger = logging.getLogger("target-activecampaign")
 
 _MAX_CONTACTS_IN_FLIGHT = 16_000
 _ATTEMPTS = 2
-"""An import that failed is sent again whole, so often in all, before it is split."""
+"""Times that an import is sent whole before it is split."""
 
 
 class Delivery:
@@ -313,9 +313,10 @@ class Delivery:
 
     def _refused(self, batch: Batch, named: list[tuple[int, str]]) -> None:
         """Find the contacts for which an import was refused, and send the others."""
-        counts = not self._refusals.is_sent_alone(batch)
+        is_sent_alone = self._refusals.is_sent_alone(batch)
         step = self._refusals.refused(batch, named)
-        self._results.failures.refused += counts + step.is_unclear
+        if step.is_unclear or not is_sent_alone:
+            self._results.failures.refused += 1
         self._results.try_control_if_outage("REFUSED_BY_IMPORT")
         self._follow(step)
 
@@ -379,7 +380,8 @@ class Delivery:
         elif self._results.fail_if_control(rest[0]):
             pass  # finding it would prove nothing: the account had it before
         elif self._results.lookup.reserve(len(rest)):
-            self._find_missing(pending, batch, status, dropped, rest)
+            settle = partial(self._settle, pending, batch, status, dropped)
+            self._results.lookup.find_missing(rest, batch.posted, settle)
         else:
             # The answers to its halves will tell more.
             self._ledger.journal.lost(pending.number)
@@ -388,24 +390,6 @@ class Delivery:
             self._halve(
                 batch.of(rest), "NOT_IMPORTED", "ActiveCampaign queued fewer contacts than sent."
             )
-
-    def _find_missing(
-        self,
-        pending: PendingImport,
-        batch: Batch,
-        status: ImportStatus,
-        dropped: list[Entry],
-        rest: list[Entry],
-    ) -> None:
-        """Settle an import once each of its contacts is looked up."""
-
-        def found(missing: dict[str, tuple[str, str]], error: Exception | None) -> None:
-            if error is not None:
-                self.fail(error)
-            else:
-                self._settle(pending, batch, status, dropped, missing)
-
-        self._results.lookup.find_missing(rest, batch.posted, found)
 
     def _settle(
         self,

@@ -94,27 +94,29 @@ class RejectionLookup:
         self,
         entries: Sequence[Entry],
         posted: float,
-        then: Callable[[dict[str, Reason], Exception | None], None],
+        then: Callable[[dict[str, Reason]], None],
     ) -> None:
         """Find the contacts that an import has not changed, in two to four requests each.
+
+        An error ends the delivery.
 
         Args:
             entries: The contacts.
             posted: When the import was posted, on ActiveCampaign's clock.
-            then: Called once with the reasons for those contacts, by key, or with an error.
+            then: Called with the reasons for those contacts, by key.
         """
         missing: dict[str, Reason] = {}
         left = len(entries)
 
         def found(entry: Entry, reason: Reason | None, error: Exception | None) -> None:
             nonlocal left
-            if left <= 0:
-                return  # there was an error
-            left = 0 if error is not None else left - 1
+            if error is not None:
+                raise error
+            left -= 1
             if reason is not None:
                 missing[entry.key] = reason
             if not left:
-                then(missing, error)
+                then(missing)
 
         for one in entries:
             self._dispatcher.call(

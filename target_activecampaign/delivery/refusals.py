@@ -68,7 +68,7 @@ class RefusedImport:
             if indexes and all(0 <= one < len(batch.entries) for one in indexes):
                 self.readings[base] = indexes
 
-    def names_all(self) -> bool:
+    def means_all(self) -> bool:
         """Return whether the refusal means every contact."""
         return any(len(one) == len(self.batch.entries) for one in self.readings.values())
 
@@ -157,7 +157,7 @@ class RefusalReader:
             return NextStep(send=halves(batch, [*batch.accused_entries, *batch.entries]))
         base = self.position_base
         is_doubted = bool(batch.accused) and not batch.is_base_checked
-        if base is not None and not is_doubted and not refused.names_all():
+        if base is not None and not is_doubted and not refused.means_all():
             return _without_rejected(refused, base, batch.accused)
         step = NextStep(send=refused.send_alone())
         self._sent_alone.update({one.key: refused for one in refused.alone.values()})
@@ -202,7 +202,7 @@ class RefusalReader:
         is_contradiction = self.position_base not in (None, base)
         if is_contradiction:
             self._take_base_back(batch)
-        if not refused.names_all():
+        if not refused.means_all():
             # Where all are meant, a contact that is refused alone shows no base.
             self.position_base = base
         if is_contradiction:
