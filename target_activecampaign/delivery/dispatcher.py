@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class DispatcherOwner(Protocol):
-    """The part whose actions a dispatcher runs."""
+class Failable(Protocol):
+    """A part that an error can end."""
+
+    def fail(self, error: Exception) -> None:
+        """Take the error that ends it."""
+
+
+class DispatcherOwner(Failable, Protocol):
+    """The part whose actions a dispatcher runs. It is told of errors that they raise."""
 
     def after_action(self) -> None:
         """Do what may be due after any action."""
-
-    def fail(self, error: Exception) -> None:
-        """Take an error that an action raised. The thread goes on."""
 
 
 class Dispatcher:

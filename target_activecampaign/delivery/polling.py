@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from target_activecampaign.client import InvalidRequest, NotFound
+from target_activecampaign.delivery.dispatcher import Failable
 
 if TYPE_CHECKING:
     from target_activecampaign.client import Client, ImportStatus
@@ -54,17 +55,14 @@ class PendingImport:
     status: str = ""
 
 
-class ImportReceiver(Protocol):
-    """The part that is told how imports ended."""
+class ImportReceiver(Failable, Protocol):
+    """The part that is told how imports ended. An error of the account ends it."""
 
     def on_imported(self, pending: PendingImport, status: ImportStatus) -> None:
         """Take an import that is completed, and the last answer about it."""
 
     def on_failed(self, pending: PendingImport, code: str, reason: str) -> None:
         """Take an import that had no effect, a code of `CODES`, and the reason as a sentence."""
-
-    def fail(self, error: Exception) -> None:
-        """Take an error that ends the delivery."""
 
 
 class ImportPoller:

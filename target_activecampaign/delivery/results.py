@@ -11,6 +11,7 @@ from target_activecampaign.delivery.control import (
     contacts_refused_error,
 )
 from target_activecampaign.delivery.diagnosis import RejectionLookup
+from target_activecampaign.delivery.dispatcher import Failable
 from target_activecampaign.delivery.held import HeldRefusal, HeldRefusals
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger import Ledger
 
 
-class DeliveryStatus(Protocol):
+class ResultsOwner(Failable, Protocol):
     """The delivery, as far as the end of a contact depends on it."""
 
     @property
@@ -36,9 +37,6 @@ class DeliveryStatus(Protocol):
     @property
     def unconfirmed(self) -> int:
         """Imports that were accepted and are not confirmed yet."""
-
-    def fail(self, error: Exception) -> None:
-        """Take an error that ends it."""
 
 
 class ContactResults:
@@ -67,7 +65,7 @@ class ContactResults:
         accounting: RecordAccounting,
         ledger: Ledger,
         *,
-        delivery: DeliveryStatus,
+        delivery: ResultsOwner,
         dispatcher: Dispatcher,
         contacts: InFlightContacts,
         queue: BatchQueue,

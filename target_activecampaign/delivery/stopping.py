@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from target_activecampaign.errors import DeliveryError
 
 if TYPE_CHECKING:
     from target_activecampaign.client import Client
-    from target_activecampaign.delivery.dispatcher import Dispatcher
+    from target_activecampaign.delivery.dispatcher import Dispatcher, Failable
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -23,13 +23,6 @@ _LONG_WAIT_SECONDS = 10.0
 _CHECK_SECONDS = 1.0
 
 
-class Failing(Protocol):
-    """The part that is told when the run is to end."""
-
-    def fail(self, error: Exception) -> None:
-        """Take the error that ends the run."""
-
-
 class StopWatch:
     """Ends a run that was stopped, if ActiveCampaign is silent or asks for a long wait.
 
@@ -39,7 +32,7 @@ class StopWatch:
         delivery: Told of the end.
     """
 
-    def __init__(self, client: Client, dispatcher: Dispatcher, delivery: Failing) -> None:
+    def __init__(self, client: Client, dispatcher: Dispatcher, delivery: Failable) -> None:
         self._client = client
         self._dispatcher = dispatcher
         self._delivery = delivery
