@@ -248,7 +248,7 @@ class Run:
             client,
             self._settlement,
             ledger,
-            on_settled=self._emit_state,
+            states=None if self._preview else self._states,
             import_timeout=settings.import_timeout,
             max_in_flight=settings.max_in_flight,
             diagnose_limit=settings.diagnose_limit,
@@ -260,7 +260,7 @@ class Run:
             self._settlement,
             packer,
             recovered=delivery.wait_until_recovered,
-            under_way=lambda keys: delivery.under_way.marks(keys, packer.marks(keys)),
+            under_way=lambda keys: delivery.contacts.marks(keys, packer.marks(keys)),
             deliver=delivery.submit,
             arrived=delivery.wait_until_idle,
         )
@@ -612,7 +612,7 @@ class Run:
                 )
             else:
                 report.imports = parts.delivery.imports
-                report.contradictions = parts.delivery.told_contradictions
+                report.contradictions = parts.delivery.contradictions.as_dicts()
             parts.delivery.close()
             parts.streams.close()
             report.requests = parts.account.client.request_count

@@ -1,5 +1,5 @@
-"""The end of each record: counted once, refused ones kept, STATE set free.
+"""The outcomes of records: counted once each, written to reject files, and STATE released.
 
 In: outcomes. Out: counts, reject files, STATE lines.
-It knows nothing of what decided them.
+It knows nothing of what decided the outcomes.
 """

@@ -1,4 +1,4 @@
-"""How many records may be refused before the run fails."""
+"""The limits of refused records, above which a run fails."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ if TYPE_CHECKING:
 
 
 class Thresholds:
-    """Holds the refused records against what is allowed.
+    """Ends a run with more refused records than its settings allow.
 
     Args:
-        settings: What is allowed.
-        settlement: What was refused.
+        settings: The limits.
+        accounting: The refused records.
     """
 
-    def __init__(self, settings: Settings, settlement: RecordAccounting) -> None:
+    def __init__(self, settings: Settings, accounting: RecordAccounting) -> None:
         self._settings = settings
-        self._settlement = settlement
+        self._accounting = accounting
 
     def check_count(self) -> None:
-        """See whether more were refused than `max_rejects`, which ends the run at once.
+        """Compare the refused records with `max_rejects`, which ends the run at once.
 
         Raises:
-            ThresholdError: There were.
+            ThresholdError: There are more.
         """
         limit = self._settings.max_rejects
-        if limit is not None and self._settlement.refusals > limit:
+        if limit is not None and self._accounting.refusals > limit:
             raise ThresholdError(
-                f"More records were refused than 'max_rejects' allows ({limit:,}): look at the "
-                "reject files, mend the source, or allow more."
+                f"More records were refused than 'max_rejects' allows ({limit:,}). See the "
+                "reject files, then correct the source or raise the limit."
             )
 
     def check_share(self) -> None:
-        """See whether a greater share was refused than `max_reject_pct`, once all is settled.
+        """Compare the refused share with `max_reject_pct`, once all records have an outcome.
 
         Raises:
-            ThresholdError: There was.
+            ThresholdError: It is greater.
         """
-        limit, read = self._settings.max_reject_pct, self._settlement.total["read"]
-        refused = self._settlement.refusals
+        limit, read = self._settings.max_reject_pct, self._accounting.total["read"]
+        refused = self._accounting.refusals
         if limit is not None and read and 100 * refused > limit * read:
             raise ThresholdError(
                 f"{refused:,} of {read:,} records were refused ({100 * refused / read:.2f} %), "
-                f"more than 'max_reject_pct' allows ({limit:g} %): look at the reject files, mend "
-                "the source, or allow more."
+                f"more than 'max_reject_pct' allows ({limit:g} %). See the reject files, then "
+                "correct the source or raise the limit."
             )

@@ -1,18 +1,19 @@
-"""Settling: each record read ends in exactly one way, and each way is counted here.
+"""The outcome of each record: every record that is read has exactly one, and is counted by it.
 
-A record is settled as *added* (ActiveCampaign confirmed it, and the ledger had not known the
-person in this stream), *changed* (confirmed, of someone known), *unchanged* (as it was
-delivered, so not sent), *skipped* (left out by the stream's mode, or marked as deleted), *merged*
-(into a later record of the same person), *invalid* (refused by us before sending) or *rejected*
-(refused by ActiveCampaign). All records that a refused contact was made of are refused with it, so
-that piping the reject file in again loses nothing.
+A record is *added* (ActiveCampaign confirmed it, and the ledger had not known the contact in this
+stream), *changed* (confirmed, of a contact that the ledger knew), *unchanged* (as it was delivered,
+so not sent), *skipped* (excluded by the stream's mode, or marked as deleted), *merged* (into a
+later record of the same contact), *invalid* (refused by us before sending) or *rejected* (refused
+by ActiveCampaign). All records that a refused contact was made of are refused with it, so that
+piping the reject file in again loses nothing.
 
-People who leave a list are no records: they are counted apart.
+Removals are no records: they are counted apart.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,19 +30,19 @@ if TYPE_CHECKING:
     from target_activecampaign.model.record import Source
 
 OUTCOMES = ("added", "changed", "unchanged", "skipped", "merged", "invalid", "rejected")
-"""The ways in which a record can be settled."""
+"""The outcomes that a record can have."""
 
 
 class DeliveredContact(Protocol):
-    """What is asked of a contact that was sent.
+    """A contact that was sent, as far as it is counted.
 
     Attributes:
-        key: Whom it stands for.
+        key: Its address, as contacts are told apart by it.
         contact: The contact.
         sources: The records that it was made of; none for a removal.
         known: Whether the ledger knew the contact in the last record's stream.
         marks: What the ledger keeps, by segment.
-        needs_resubscribe: The memberships that were begun anew for it.
+        needs_resubscribe: The memberships that were subscribed again for it.
     """
 
     key: str
@@ -53,18 +54,23 @@ class DeliveredContact(Protocol):
 
 
 class RecordAccounting:
-    """Settles records: counts them, writes refused ones to their file, frees their STATE.
+    """Counts the outcomes of records, writes refused ones to their file, and releases their STATE.
 
     Safe between threads: records are read on one and confirmed on another.
 
+    Args:
+        checkpoints: Told of records that are read, and of those that have an outcome.
+        rejects: The reject files.
+        samples: Refused records that the report shows.
+
     Attributes:
-        counts: By stream: records read, and settled by kind.
+        counts: By stream: records read, and outcomes by kind.
         codes: Refused records by code.
-        skipped: Records skipped for a reason of their own, by code.
-        left: By segment: people who have left.
-        not_left: By segment: those whom ActiveCampaign has not let go.
-        throughput: Contacts confirmed over time, leavers among them.
-        arrived: The address of someone whom ActiveCampaign has as the source has them; None until
+        skipped: Records that were skipped for a reason of their own, by code.
+        removed: By segment: contacts that were removed.
+        not_removed: By segment: contacts whose removal ActiveCampaign rejected.
+        throughput: Contacts confirmed over time, removals among them.
+        arrived: The address of a contact that ActiveCampaign has as the source has it; None until
             there is one.
     """
 
@@ -76,28 +82,28 @@ class RecordAccounting:
         self.counts: dict[str, Counter[str]] = {}
         self.codes: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
-        self.left: Counter[int] = Counter()
-        self.not_left: Counter[int] = Counter()
-        self.throughput = Throughput()
+        self.removed: Counter[int] = Counter()
+        self.not_removed: Counter[int] = Counter()
+        self.throughput = Throughput(time.monotonic())
         self.arrived: str | None = None
 
     @property
     def epoch(self) -> int:
-        """The epoch that records belong to which are read now."""
+        """The epoch of the records that are read now."""
         return self._checkpoints.epoch
 
     def read(self, stream: str, count: int = 1) -> int:
-        """Count records as read; returns the epoch that they belong to."""
+        """Count records as read, and return their epoch."""
         with self._lock:
             self._count(stream, "read", count)
         return self._checkpoints.read(count)
 
     def reading(self) -> None:
-        """Records have come that are not counted yet."""
+        """Note that records have come that are not counted yet."""
         self._checkpoints.reading()
 
     def unchanged(self, stream: str, count: int) -> None:
-        """Count records as read and settled, as what is known to be unchanged."""
+        """Count records as read and unchanged."""
         with self._lock:
             counts = self.counts.setdefault(stream, Counter())
             counts["read"] += count
@@ -105,37 +111,43 @@ class RecordAccounting:
         self._checkpoints.reading()
 
     def confirmed(self, entries: Iterable[DeliveredContact]) -> None:
-        """Settle contacts that ActiveCampaign has imported."""
+        """Record the outcome of contacts that ActiveCampaign has imported."""
         epochs: Counter[int] = Counter()
         plain: Counter[tuple[str, bool, int]] = Counter()
         contacts = 0
         with self._lock:
-            for contacts, entry in enumerate(entries, 1):  # noqa: B007 - it is their number then
+            for contacts, entry in enumerate(entries, 1):  # noqa: B007 - the number of entries
                 sources = entry.sources
                 if sources:
                     self.arrived = entry.key
                 if len(sources) == 1:
                     plain[sources[0].name, entry.known, sources[0].epoch] += 1
                 elif sources:
-                    self._settle(sources, "changed" if entry.known else "added", epochs)
+                    self._record(sources, "changed" if entry.known else "added", epochs)
                 else:
-                    self.left[next(iter(entry.marks))] += 1
+                    self.removed[next(iter(entry.marks))] += 1
             for (name, known, epoch), count in plain.items():
                 self._count(name, "changed" if known else "added", count)
                 epochs[epoch] += count
-            self.throughput.add(contacts)
+            self.throughput.add(contacts, time.monotonic())
         self._checkpoints.settle(epochs)
 
-    def settled(self, sources: list[Source], kind: str, code: str | None = None) -> None:
-        """Settle the records of one contact, of which the last counts and the others merged."""
+    def record_outcome(self, sources: list[Source], kind: str, code: str | None = None) -> None:
+        """Record the outcome of one contact's records. All but the last count as merged.
+
+        Args:
+            sources: The records, in their order.
+            kind: The outcome, one of `OUTCOMES`.
+            code: Why they were skipped, if that is reported.
+        """
         epochs: Counter[int] = Counter()
         with self._lock:
-            self._settle(sources, kind, epochs)
+            self._record(sources, kind, epochs)
             if code is not None:
                 self.skipped[code] += 1
         self._checkpoints.settle(epochs)
 
-    def _settle(self, sources: list[Source], kind: str, epochs: Counter[int]) -> None:
+    def _record(self, sources: list[Source], kind: str, epochs: Counter[int]) -> None:
         *merged, last = sources
         for source in merged:
             self._count(source.name, "merged")
@@ -143,19 +155,19 @@ class RecordAccounting:
         self._count(last.name, kind)
         epochs[last.epoch] += 1
 
-    def kept(self, entry: DeliveredContact) -> None:
-        """Count someone whom ActiveCampaign has not let go."""
+    def removal_rejected(self, entry: DeliveredContact) -> None:
+        """Count a removal that ActiveCampaign rejected."""
         with self._lock:
-            self.not_left[next(iter(entry.marks))] += 1
+            self.not_removed[next(iter(entry.marks))] += 1
 
     def refused(self, sources: list[Source], code: str, reason: str, person: str | None) -> None:
-        """Settle records that were refused.
+        """Record that records were refused.
 
         Args:
             sources: The records.
             code: A code out of `CODES`.
             reason: Why, as a sentence.
-            person: The address of the one whom they stand for, if that can be told.
+            person: The contact's address, if the records have one that can be used.
         """
         with self._lock:
             for source in sources:
@@ -163,7 +175,7 @@ class RecordAccounting:
                 self._samples.refused(source.name, person, code, reason)
                 self._count(source.name, CODES[code].kind)
                 self.codes[code] += 1
-        # Only now may STATE pass them: the file holds them.
+        # Only now may STATE pass them: they are in the file.
         self._checkpoints.settle(Counter(source.epoch for source in sources))
 
     def _count(self, stream: str, what: str, count: int = 1) -> None:
@@ -171,14 +183,14 @@ class RecordAccounting:
 
     @property
     def total(self) -> Counter[str]:
-        """Read and settled, all streams together."""
+        """Records read, and outcomes by kind, of all streams together."""
         with self._lock:
             return sum(self.counts.values(), Counter())
 
     def confirmed_over_time(self) -> dict[str, Any]:
-        """Contacts confirmed in each interval until now, and how long an interval is."""
+        """Return the contacts confirmed in each interval until now, and an interval's seconds."""
         with self._lock:
-            self.throughput.add(0)
+            self.throughput.add(0, time.monotonic())
             return {
                 "seconds": self.throughput.seconds,
                 "contacts": list(self.throughput.contacts),
@@ -186,15 +198,15 @@ class RecordAccounting:
 
     @property
     def confirmed_contacts(self) -> int:
-        """Contacts confirmed so far, leavers among them."""
+        """Contacts confirmed so far, removals among them."""
         with self._lock:
             return self.throughput.total
 
     @property
-    def leavers(self) -> int:
-        """People who have left so far, and those whom ActiveCampaign has not let go."""
+    def removals(self) -> int:
+        """Contacts removed so far, and those whose removal ActiveCampaign rejected."""
         with self._lock:
-            return self.left.total() + self.not_left.total()
+            return self.removed.total() + self.not_removed.total()
 
     @property
     def refusals(self) -> int:

@@ -1,4 +1,4 @@
-"""Reject files: the refused records as Singer streams that can be piped back in."""
+"""Reject files: refused records as Singer streams that can be loaded again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _MOST_ALIKE = 1_000
-"""Streams of a run whose files would have one name."""
+"""Streams of a run whose files would have the same name."""
 _ADDED = {
     REJECT_CODE: {"type": ["null", "string"]},
     "_reject_reason": {"type": ["null", "string"]},
@@ -28,11 +28,16 @@ _ADDED = {
 
 
 class RejectFiles:
-    """One file a stream and run, made with the first refused record, readable by its owner alone.
+    """Files of refused records: one for each stream and run, readable by its owner alone.
+
+    A file is created with the first refused record.
 
     Args:
-        folder: Where the files go; made when it is needed.
-        run_id: What tells the files of one run from those of others.
+        folder: The folder of the files; created when it is needed.
+        run_id: Part of the files' names, so that runs have files of their own.
+
+    Attributes:
+        paths: The files by stream.
     """
 
     def __init__(self, folder: str | Path, run_id: str) -> None:
@@ -43,9 +48,9 @@ class RejectFiles:
         self.paths: dict[str, Path] = {}
 
     def write(self, source: Source, code: str, reason: str) -> None:
-        """Write a refused record, with the code and the reason beside it.
+        """Write a refused record with its code and reason.
 
-        The operating system has the record when this returns: it survives the process, so that
+        When this returns, the operating system has the record. So it survives the process, and
         STATE may pass it.
 
         Raises:
@@ -61,10 +66,10 @@ class RejectFiles:
             file.flush()
 
     def close(self) -> None:
-        """Close the files. None exists when nothing was refused.
+        """Close the files. There is none if no record was refused.
 
         Raises:
-            OSError: What was left can't be written; the error names the file.
+            OSError: The rest can't be written; the error names the file.
         """
         files, self._files = self._files, {}
         for stream, file in files.items():
@@ -73,16 +78,16 @@ class RejectFiles:
 
     def _open(self, stream: str) -> BinaryIO:
         private_files.make_folder(self._folder)
-        # 100 bytes, as a file's name may have 255; a letter cut through is left out.
+        # 100 bytes, as a file's name may have 255. A letter that is cut through is dropped.
         name = re.sub(r"[^\w.-]", "_", stream).encode()[:100].decode("utf-8", "ignore")
         path = self._folder / f"{name}-{self._run_id}.jsonl"
         number = 1
         while True:
             try:
-                # The run's id is random, so that nobody can have put a link there before.
+                # The run's id is random, so nobody can have put a link there before.
                 file = private_files.open_private(path)
                 break
-            except FileExistsError:  # of another stream, perhaps one that differs in case alone
+            except FileExistsError:  # the file of a stream whose name differs in its case, for one
                 number += 1
                 if number > _MOST_ALIKE:
                     raise
@@ -110,7 +115,7 @@ def _record_line(source: Source, code: str, reason: str) -> bytes:
         "_reject_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     try:
-        # The SDK's own JSON keeps numbers to the digit: they must go as they came.
+        # The SDK's own JSON keeps each digit of a number.
         message = deserialize_json(source.line)
         message["record"].update(added)
         return serialize_json(message).encode() + b"\n"
@@ -119,7 +124,7 @@ def _record_line(source: Source, code: str, reason: str) -> bytes:
 
 
 def _with_added(line: bytes, added: bytes) -> bytes:
-    """The line of a record that can't be read, with more properties at the record's end."""
+    """Return the line of a record that can't be read, with properties added at the record's end."""
     parts = members(line.strip())
     record = parts["record"][:-1].rstrip()
     parts["record"] = record + (b"" if record == b"{" else b",") + added[1:]

@@ -1,7 +1,7 @@
-"""What the report shows of records: what arrives of each property, and some who were refused.
+"""Samples of records in the report: a value of each property, and some refused records.
 
-It is masked unless the operator wants it in full: a report goes to people who need not know whom it
-is about. Nothing else in the report is made of records, and all of this stays out of the webhook.
+They are masked unless the operator wants them in full, as a report is read by people who need not
+know whom it is about. Nothing else in the report has values of records. The webhook has none.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _EXAMPLES = 3
 """Refused records that are shown of each code."""
 _LONGEST = 80
 """Characters of a value that are shown."""
-_ELSEWHERE = "What ActiveCampaign said of it stands in the reject file."
+_ELSEWHERE = "ActiveCampaign's reason is in the reject file."
 
 _FOREIGN = "REFUSED_BY_IMPORT"
-"""The code whose reason is what ActiveCampaign says."""
+"""The code whose reason is a text of ActiveCampaign."""
 _NO_VALUE = re.compile(r"Field '\w+' (?:incorrect format|not found)")
-"""What ActiveCampaign is known to say; anything else may quote a value."""
+"""The texts of ActiveCampaign that are known to quote no value [doc]."""
 
 
 class Samples:
-    """Takes what is to be shown, as far as it may be.
+    """Collects the samples of a run, masked where they must be.
 
     Args:
         personal: Whether personal data may be shown.
 
     Attributes:
-        mapping: By stream and property: what arrived of its first record.
+        mapping: By stream and property: the value that the stream's first record gave a contact.
         rejects: By code: up to three refused records that differ, each with its stream, the
-            person's address (None where there is none that can be used) and the reason.
+            contact's address (None where there is none that can be used) and the reason.
     """
 
     def __init__(self, *, personal: bool) -> None:
@@ -48,7 +48,7 @@ class Samples:
         self.rejects: dict[str, list[dict[str, str | None]]] = {}
 
     def arrived(self, stream: str, mapping: StreamMapping, contact: Contact) -> None:
-        """Take what becomes of a stream's first record."""
+        """Take the contact of a stream's first record."""
         shown = self.mapping.setdefault(stream, {})
         for entry in mapping.properties:
             value = _value(entry, contact)
@@ -58,11 +58,11 @@ class Samples:
                 )
 
     def refused(self, stream: str, person: str | None, code: str, reason: str) -> None:
-        """Take a refused record, if there are not enough of its code, nor one that looks the same.
+        """Take a refused record, unless its code has enough, or one that looks the same.
 
         Args:
             stream: The stream's name after stream maps.
-            person: The person's address, if the record has one that can be used.
+            person: The contact's address, if the record has one that can be used.
             code: A code out of `CODES`.
             reason: The reason as the reject file has it.
         """
@@ -78,12 +78,12 @@ class Samples:
             examples.append(example)
 
     def as_dict(self) -> dict[str, Any]:
-        """What the report's JSON has as `samples`."""
+        """Return the samples as the report's JSON has them."""
         return {"mapping": self.mapping, "rejects": self.rejects}
 
 
 def _value(entry: MappedProperty, contact: Contact) -> str:
-    """What arrives of a property, as people read it; empty if nothing does."""
+    """Return the value that a property gives a contact, as people read it; empty if none."""
     if entry.field is not None:
         text = contact.fields.get(entry.field.id, "")
         if entry.form is not None and entry.form.several:
@@ -99,21 +99,21 @@ def _shortened(text: str) -> str:
 
 
 _DOTS = "•••"
-"""Always as many, so that nobody learns a length."""
+"""Always three, so that they show no length."""
 
 _PLAIN = {kind for form in FORMS if form is not TEXT for kind in form.types}
-"""Types of custom fields whose values are no texts that people write."""
+"""Types of custom fields whose values are not written by people."""
 
 
 def mask_text(text: str) -> str:
-    """A text's first character and dots: `Miller` gives `M•••`; nothing of an empty one."""
+    """Mask a text: `Miller` becomes `M•••`, and an empty text stays empty."""
     return f"{text[0]}{_DOTS}" if text else ""
 
 
 def mask_address(address: str) -> str:
-    """An e-mail address masked: `ann@example.com` gives `a•••@e•••.com`.
+    """Mask an e-mail address: `ann@example.com` becomes `a•••@e•••.com`.
 
-    The end of the domain stays; what is no address is masked as a text.
+    The end of the domain stays. A text that is no address is masked as a text.
     """
     name, at, domain = address.rpartition("@")
     host, dot, end = domain.rpartition(".")
@@ -123,7 +123,7 @@ def mask_address(address: str) -> str:
 
 
 def masked(value: str, kind: str) -> str:
-    """A value of a contact as it may be shown: masked if it is personal.
+    """Return a value of a contact as it may be shown: masked if it is personal.
 
     Args:
         value: The value.

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 _SECONDS = 10
 _MOST = 120
-"""Intervals kept: as many as a chart can show, which is twenty minutes of ten seconds."""
+"""Intervals that are kept: as many as a chart can show. At first they cover twenty minutes."""
 
 
 class Throughput:
-    """Counts contacts by the interval in which they were confirmed, from now on.
+    """Counts contacts by the interval in which they were confirmed.
 
     A long run has longer intervals: when there are too many, each two become one.
 
     Args:
-        clock: Seconds, from any beginning.
+        start: When the first interval begins, in seconds of a monotonic clock.
 
     Attributes:
-        seconds: How long an interval is.
-        contacts: By interval, the first one first.
-        total: All of them together.
+        seconds: The length of an interval.
+        contacts: Contacts by interval, the first one first.
+        total: All contacts.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._begun = clock()
+    def __init__(self, start: float) -> None:
+        self._start = start
         self.seconds = _SECONDS
         self.contacts: list[int] = []
         self.total = 0
 
-    def add(self, count: int) -> None:
-        """Count contacts as confirmed now; 0 only lets time pass."""
-        passed = self._clock() - self._begun
+    def add(self, count: int, now: float) -> None:
+        """Count contacts that were confirmed.
+
+        Args:
+            count: How many; 0 only adds the intervals until now.
+            now: The time, by the same clock.
+        """
+        passed = now - self._start
         while passed >= _MOST * self.seconds:
             self.contacts = [sum(self.contacts[n : n + 2]) for n in range(0, len(self.contacts), 2)]
             self.seconds *= 2

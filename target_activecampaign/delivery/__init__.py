@@ -1,5 +1,5 @@
-"""Contacts posted in imports, confirmed by questions, and settled.
+"""Contacts posted in imports, confirmed by polling, and settled.
 
-In: contacts that are to be sent. Out: outcomes for the accounting, marks for the ledger.
+In: contacts to send. Out: outcomes for the accounting, marks for the ledger.
 It knows nothing of streams, mappings or reports.
 """

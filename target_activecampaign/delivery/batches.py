@@ -1,7 +1,7 @@
-"""Contacts into imports: the same person once, cut at the limits of ActiveCampaign's import.
+"""Contacts packed into imports: each person once, within the limits of ActiveCampaign's import.
 
-One packer serves all streams. Records come in the source's order, so of two records of
-one person the later is known to be the later, whichever streams or schemas they came with.
+One packer serves all streams. Records come in the source's order, so of two records of one person
+the later one is known, whichever streams or schemas they came with.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ _HEAD = b'{"contacts":['
 _TAIL = b"]}"
 
 _MAX_SOURCES = 1000
-"""Records that are merged into one contact at most, since they are all kept until it is settled."""
+"""Records that are merged into one contact at most: all are in memory until it is settled."""
 _EXCLUDE_AUTOMATIONS = b',"exclude_automations":true}'
 
 
 class Entry(msgspec.Struct, eq=False, gc=False):
-    """A contact on its way, with the records that it was made of, in their order.
+    """A contact to deliver, with the records that it was made of, in their order.
 
     Attributes:
         contact: The contact.
-        body: The contact as the import takes it.
-        sources: Its records; none for someone who leaves.
+        body: The contact as JSON, as the import takes it.
+        sources: Its records; none for a removal.
         person: The hash that stands for the person in the ledger.
         raw: The digest of its one record; None where there are several, or it has none.
-        marks: What the ledger keeps once it is confirmed, by segment.
-        known: Whether the ledger knew the person in the last record's stream.
-        needs_resubscribe: What is to be seen to before the import, for someone who has left lists.
-        parts: What it was merged from, when that goes to different lists: if one of them has it
-            refused, the others may still be had.
-        key: Whom it stands for.
-        weight: Bytes that it holds in memory, roughly. It is taken once: what is counted as under
-            way is taken off again to the byte.
+        marks: What the ledger keeps once the contact is confirmed, by segment.
+        known: Whether the ledger knew the contact in the last record's stream.
+        needs_resubscribe: The lists that it must be subscribed to again before the import.
+        parts: The contacts that were merged into it, when they go to different lists: if one list
+            has it refused, they are sent one by one.
+        key: The address, as contacts are told apart by it.
+        weight: The bytes that it takes in memory, roughly. It does not change, as what was added
+            to the contacts in flight is subtracted again.
     """
 
     contact: Contact
@@ -57,27 +57,29 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     sources: list[Source]
     person: bytes = b""
     raw: bytes | None = None
-    marks: dict[int, MemberUpdate] = {}  # msgspec gives each entry a new one
+    marks: dict[int, MemberUpdate] = {}  # msgspec makes a new one for each entry
     known: bool = False
-    needs_resubscribe: tuple[Return, ...] = ()
+    needs_resubscribe: tuple[Resubscription, ...] = ()
     parts: tuple[Entry, ...] = ()
     weight: int = 0
     key: str = ""
 
     def __post_init__(self) -> None:
-        """Keep whom it stands for at hand: that is asked for most often."""
+        """Set the key, which is read most often."""
         self.key = self.contact.key
 
     def leave_out(self, destinations: Collection[str | int]) -> None:
-        """Leave some of the person's values as they are: see `Contact.leave_out`."""
+        """Do not send some of the values: see `Contact.leave_out`."""
         for one in (*self.parts, self):
             one.contact.leave_out(destinations)
             one.body = one.contact.encode()
 
     def followed_by(self, later: Entry) -> Entry | None:
-        """Both as one; None when that holds too many records."""
+        """Return this and a later contact of the person as one; None if it has too many records."""
         if len(self.sources) + len(later.sources) > _MAX_SOURCES:
             return None
+        # Contacts for different lists are merged too. To cut the batch instead would make an import
+        # of each pair where one stream is loaded into two lists record by record.
         contact = self.contact.merged_into(later.contact)
         alike = self.contact.lists == later.contact.lists and not self.parts
         return Entry(
@@ -86,21 +88,35 @@ class Entry(msgspec.Struct, eq=False, gc=False):
             self.sources + later.sources,
             later.person,
             None,
-            self._joined(later.marks),
+            self._merged_marks(later.marks),
             later.known,
             self.needs_resubscribe + later.needs_resubscribe,
             () if alike else (*(self.parts or (self,)), later),
             self.weight + later.weight,
         )
 
-    def _joined(self, later: dict[int, MemberUpdate]) -> dict[int, MemberUpdate]:
-        """The marks of both: the later ones, which may leave the membership to the earlier."""
+    def _merged_marks(self, later: dict[int, MemberUpdate]) -> dict[int, MemberUpdate]:
+        """Return the marks of both. A later one without an ownership takes that of the earlier."""
         joined = {**self.marks, **later}
         for number in self.marks.keys() & later.keys():
             if later[number].ownership is None:
-                membership = self.marks[number].ownership
-                joined[number] = replace(later[number], ownership=membership)
+                ownership = self.marks[number].ownership
+                joined[number] = replace(later[number], ownership=ownership)
         return joined
+
+
+class Rejected(NamedTuple):
+    """A contact that was refused.
+
+    Attributes:
+        batch: The import that was refused for it.
+        entry: The contact.
+        reason: ActiveCampaign's reason.
+    """
+
+    batch: Batch
+    entry: Entry
+    reason: str
 
 
 @dataclass(slots=True)
@@ -109,18 +125,16 @@ class Batch:
 
     Attributes:
         entries: The contacts, at least one.
-        exclude_automations: ActiveCampaign's switch. Its documentation describes it for the
-            whole import, its example has it in a contact. As automations that run against
-            the user's will can't be undone, it is sent in both places.
-        attempts: How often it was accepted in vain.
-        sent: Its number in the order in which imports were posted, or that of the import that it
-            was part of; 0 before.
-        posted: When it was, on ActiveCampaign's clock.
-        accused: Contacts that were in it and that a refusal has named, with the reasons. They are
-            at fault if it is accepted without them.
-        suspected: Who was meant by the refusal before, if it was reordered to tell.
-        checked: Whether the reading of positions was proven since someone was accused.
-        restarted: Whether the accused were put back once, as the reading was wrong.
+        exclude_automations: ActiveCampaign's switch. Its documentation describes it for the whole
+            import, its example has it in a contact [doc]. As automations that were not wanted
+            can't be undone, it is sent in both places.
+        attempts: How often it was accepted and had no effect.
+        sent: Its number in the order of posting, or that of the import that it was part of; 0
+            before.
+        posted: When it was posted, on ActiveCampaign's clock.
+        accused: Contacts that refusals of it have named. They are at fault if it is accepted
+            without them.
+        is_base_checked: Whether a contact that was sent alone has shown the base of positions.
     """
 
     entries: list[Entry]
@@ -128,33 +142,36 @@ class Batch:
     attempts: int = 0
     sent: int = 0
     posted: float = 0.0
-    accused: list[tuple[Entry, str]] = field(default_factory=list)
-    suspected: dict[int, frozenset[int]] | None = None
-    checked: bool = False
-    restarted: bool = False
+    accused: list[Rejected] = field(default_factory=list)
+    is_base_checked: bool = False
+
+    @property
+    def accused_entries(self) -> list[Entry]:
+        """The contacts that refusals of it have named."""
+        return [one.entry for one in self.accused]
 
     @property
     def keys(self) -> set[str]:
-        """The people in it."""
+        """The keys of its contacts."""
         return {entry.contact.key for entry in self.entries}
 
     def body(self) -> bytes:
-        """The import's body in JSON."""
+        """Return the import's body in JSON."""
         if not self.exclude_automations:
             return _HEAD + b",".join([entry.body for entry in self.entries]) + _TAIL
         bodies = (entry.body[:-1] + _EXCLUDE_AUTOMATIONS for entry in self.entries)
         return _HEAD + b",".join(bodies) + _TAIL[:-1] + _EXCLUDE_AUTOMATIONS
 
     def of(self, entries: list[Entry]) -> Batch:
-        """Some of its contacts as an import of their own, not yet tried."""
+        """Return some of its contacts as an import of their own that has not been tried."""
         return Batch(entries, self.exclude_automations, sent=self.sent)
 
 
 class Packer:
-    """Fills batches.
+    """Packs contacts into batches.
 
     Args:
-        max_contacts: Contacts a batch, 250 at most.
+        max_contacts: Contacts per batch, 250 at most [doc].
         exclude_automations: See `Batch`.
     """
 
@@ -174,7 +191,7 @@ class Packer:
         self._since = 0.0
 
     def entry(self, contact: Contact, sources: list[Source]) -> Entry:
-        """A contact as it can be packed.
+        """Return a contact as it can be packed.
 
         Raises:
             Refusal: `CONTACT_TOO_LARGE`, or a value that can't be encoded.
@@ -191,19 +208,19 @@ class Packer:
         return entry
 
     def fits(self, entry: Entry) -> bool:
-        """Whether a contact is small enough for an import of its own."""
+        """Return whether a contact is small enough for an import of its own."""
         return self._size_of(entry) <= self._max_size
 
     def marks(self, keys: AbstractSet[str]) -> dict[str, dict[int, MemberUpdate]]:
-        """What the ledger is to keep of those of some people who are in the open batch."""
+        """Return what the ledger will keep of those of some people who are in the open batch."""
         return {key: self._open[key].marks for key in keys & self._open.keys()}
 
     def add(self, entry: Entry) -> list[Batch]:
-        """Put a contact that fits an import into the open batch.
+        """Add a contact that fits an import to the open batch.
 
         Returns:
-            The batches that are full thereby, in their order: none or one, or two when the
-            contact did not fit the batch and fills the next alone.
+            The batches that are full by now, in their order: none, one, or two if the contact did
+            not fit the batch and fills the next one alone.
         """
         if entry.key in self._open and self._merged(entry):
             return []
@@ -221,13 +238,13 @@ class Packer:
         return full
 
     def drop(self, key: str, segment: int) -> list[Source]:
-        """Take a person's contact of a segment out of the open batch.
+        """Remove a person's contact of a segment from the open batch.
 
-        What other streams bring of the person stays. Where both go to the same list they are one
-        contact that can't be taken apart: then all of it stays.
+        The person's contacts of other segments stay. If one went to the same list it is merged with
+        the contact for good: then both stay.
 
         Returns:
-            The records that the contact was made of; none if nothing was taken out.
+            The records that the contact was made of; none if nothing was removed.
         """
         entry = self._open.get(key)
         if entry is None or segment not in entry.marks:
@@ -252,15 +269,15 @@ class Packer:
         return [source for part in gone for source in part.sources]
 
     def flush(self) -> list[Batch]:
-        """The open batch, however small; nothing when there is none."""
+        """Return the open batch, however small; nothing if there is none."""
         return self._cut()
 
     def age(self) -> float:
-        """Seconds since the open batch got its first contact; 0 when it has none."""
+        """Return the seconds since the open batch got its first contact; 0 if it has none."""
         return time.monotonic() - self._since if self._open else 0.0
 
     def _merged(self, later: Entry) -> bool:
-        """Merge a contact into the same person's in the open batch, if that fits."""
+        """Merge a contact into the person's in the open batch; return False if that is too big."""
         earlier = self._open[later.key]
         merged = earlier.followed_by(later)
         if merged is None:
@@ -282,17 +299,17 @@ class Packer:
         return [Batch(entries, self._exclude_automations)] if entries else []
 
 
-class Return(NamedTuple):
-    """Someone who has left a list and is in a stream of it again.
+class Resubscription(NamedTuple):
+    """A list that we unsubscribed a contact from, and that a stream has the contact for again.
 
     Attributes:
-        list_id: The list that they left.
-        segment: The segment whose row in the ledger says so.
+        list_id: The list.
+        segment: The segment whose row in the ledger shows that we did.
         known: That row.
-        marked: The segment that they come back to, whose mark waits for what is found.
+        returns_to: The segment of the stream. The membership in its mark is what is found.
     """
 
     list_id: int
     segment: int
     known: Member
-    marked: int
+    returns_to: int

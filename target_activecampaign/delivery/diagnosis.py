@@ -1,16 +1,25 @@
-"""Why ActiveCampaign's import dropped a contact: it names addresses and gives no reason.
+"""The reasons for which ActiveCampaign's import drops contacts: it lists addresses and no reason.
 
-The reason is found by questions that change nothing: is there such a contact, has it
+The reason is found by requests that change nothing: does the account have the contact, has it
 bounced, what is its membership of the list?
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from target_activecampaign.client import Client, Contact
     from target_activecampaign.delivery.batches import Entry
+    from target_activecampaign.delivery.dispatcher import Dispatcher
+
+    Reason = tuple[str, str]
+    """A code of `CODES`, and the reason as a sentence."""
+
+logger = logging.getLogger("target-activecampaign")
 
 _PROVEN = frozenset({"OPTED_OUT", "BOUNCED"})
 """Codes of refusals for which the account itself shows the reason."""
@@ -19,56 +28,109 @@ _ROUNDING_SECONDS = 2
 """ActiveCampaign's times are whole seconds, in its answers and on its clock."""
 
 _FULL = 10
-"""So many new contacts dropped and none made: that is no longer a matter of single addresses."""
+"""So many new contacts dropped and none created are no matter of single addresses."""
 
 
 class RejectionLookup:
     """Asks for the reasons of a run's refusals, within a limit.
 
     Args:
-        client: Whom to ask.
+        client: The account.
+        dispatcher: Its pool `ask` waits for the answers.
         limit: How many contacts are asked about.
     """
 
     unknown = ("REFUSED_BY_IMPORT", "ActiveCampaign named the address as failed.")
-    """The code and the reason of a refusal that is not looked into."""
+    """The code and the reason of a refusal that is not looked up."""
 
-    def __init__(self, client: Client, limit: int) -> None:
+    def __init__(self, client: Client, dispatcher: Dispatcher, limit: int) -> None:
         self._client = client
+        self._dispatcher = dispatcher
         self._left = limit
 
     def reserve(self, count: int) -> bool:
-        """Whether so many contacts more may be asked about; if so, counts them as asked about."""
+        """Reserve lookups of so many contacts; return False if that exceeds the limit."""
         if count > self._left:
             return False
         self._left -= count
         return True
 
     @staticmethod
-    def proves(code: str) -> bool:
-        """Whether a code that `ask` gave is one for which the account shows the reason."""
+    def is_proof(code: str) -> bool:
+        """Return whether a code is one for which the account itself shows the reason."""
         return code in _PROVEN
 
     @staticmethod
     def account_limit_suspected(dropped: int, created: int) -> bool:
-        """Whether an import that dropped and created so many looks like one into a full account.
+        """Return whether an import looks like one into an account at its contact limit.
 
-        How an account at its limit shows is not documented; that its imports fail is.
+        The documentation does not say how such an account shows; that its imports fail, it does.
+
+        Args:
+            dropped: Contacts that the import dropped.
+            created: Contacts that it created.
         """
         return dropped >= _FULL and not created
 
-    def ask(self, entry: Entry, *, full: bool) -> tuple[str, str]:
-        """The code and the reason for which an import dropped a contact, in one or two requests.
+    def explain(self, entry: Entry, *, is_full: bool, then: Callable[[str, str], None]) -> None:
+        """Find the reason for which an import dropped a contact, in one or two requests.
 
         Args:
             entry: The contact.
-            full: Whether the account seems to be full.
+            is_full: Whether the account seems to be at its limit.
+            then: Called with the code and the reason.
         """
+
+        def found(reason: Reason | None, error: Exception | None) -> None:
+            self._dispatcher.fulfil()
+            if error is not None:
+                logger.warning("The reason of a refusal could not be looked up: %s", error)
+            then(*(reason or self.unknown))
+
+        self._dispatcher.expect()
+        self._dispatcher.call("ask", lambda: self._reason_dropped(entry, is_full=is_full), found)
+
+    def find_missing(
+        self,
+        entries: Sequence[Entry],
+        posted: float,
+        then: Callable[[dict[str, Reason]], None],
+    ) -> None:
+        """Find the contacts that an import has not changed, in two to four requests each.
+
+        An error ends the delivery.
+
+        Args:
+            entries: The contacts.
+            posted: When the import was posted, on ActiveCampaign's clock.
+            then: Called with the reasons for those contacts, by key.
+        """
+        missing: dict[str, Reason] = {}
+        left = len(entries)
+
+        def found(entry: Entry, reason: Reason | None, error: Exception | None) -> None:
+            nonlocal left
+            if error is not None:
+                raise error
+            left -= 1
+            if reason is not None:
+                missing[entry.key] = reason
+            if not left:
+                then(missing)
+
+        for one in entries:
+            self._dispatcher.call(
+                "ask",
+                lambda one=one: self._reason_missing(one, posted),  # type: ignore[misc]
+                lambda reason, error, one=one: found(one, reason, error),  # type: ignore[misc]
+            )
+
+    def _reason_dropped(self, entry: Entry, *, is_full: bool) -> Reason:
         contact = self._client.find_contact(entry.key)
-        if contact is None and full:
-            return "ACCOUNT_LIMIT", "ActiveCampaign made none of the import's new contacts."
+        if contact is None and is_full:
+            return "ACCOUNT_LIMIT", "ActiveCampaign created none of the import's new contacts."
         if contact is None:
-            return "NOT_CREATED", "ActiveCampaign did not make a contact of this address."
+            return "NOT_CREATED", "ActiveCampaign did not create a contact with this address."
         if contact.bounced_hard:
             return "BOUNCED", "Mail to this address has bounced."
         left = {one.list_id for one in self._client.memberships(contact.id) if one.opted_out}
@@ -78,20 +140,12 @@ class RejectionLookup:
             return "OPTED_OUT", f"The person has unsubscribed from list {names}."
         return self.unknown
 
-    def why_missing(self, entry: Entry, posted: float) -> tuple[str, str] | None:
-        """Ask whether a contact has arrived, in two to four requests.
-
-        Args:
-            entry: The contact.
-            posted: When its import was posted, on ActiveCampaign's clock.
-
-        Returns:
-            None if it is as it was sent; otherwise a code and the reason.
-        """
+    def _reason_missing(self, entry: Entry, posted: float) -> Reason | None:
+        """Return why a contact is not as it was sent; None if it is."""
         sent = entry.contact
         contact = self._client.find_contact(entry.key)
         if contact is None:
-            return "NOT_CREATED", "ActiveCampaign did not make a contact of this address."
+            return "NOT_CREATED", "ActiveCampaign did not create a contact with this address."
         if contact.bounced_hard:
             return "BOUNCED", "Mail to this address has bounced."
         places = {one.list_id: one for one in self._client.memberships(contact.id)}
@@ -114,10 +168,10 @@ class RejectionLookup:
         return "NOT_IMPORTED", "The contact is not as the import would have made it."
 
     def _is_current(self, entry: Entry, contact: Contact, posted: float) -> bool:
-        """Whether a contact has the custom values and the tags of an import, as far as it shows.
+        """Return whether a contact has the custom values and the tags of an import.
 
-        Times are converted to the account's zone [doc] and tags are not asked for: where there
-        are any, the contact has to have been changed since the import was posted.
+        ActiveCampaign converts times to the account's zone [doc], and tags are not read. Where
+        there are any, the contact must have changed since the import was posted.
         """
         sent = entry.contact
         changed = contact.updated_at is not None and (

@@ -1,4 +1,4 @@
-"""One thread that decides, and pools of threads that wait on its behalf."""
+"""One thread that decides, and pools of threads that wait for answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,22 +18,32 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Failable(Protocol):
+    """A part that an error can end."""
+
+    def fail(self, error: Exception) -> None:
+        """Take the error that ends it."""
+
+
+class DispatcherOwner(Failable, Protocol):
+    """The part whose actions a dispatcher runs. It is told of errors that they raise."""
+
+    def after_action(self) -> None:
+        """Do what may be due after any action."""
+
+
 class Dispatcher:
     """Runs actions one after the other on a thread of its own.
 
     Args:
-        pools: Names of pools, and how many calls each may have out at once.
-        after: Called after each action.
-        failed: Called with an error that an action let out; the thread goes on.
+        pools: Names of pools, and how many calls each may run at once.
+        owner: Told after each action, and of errors.
     """
 
-    def __init__(
-        self, pools: Mapping[str, int], after: Action, failed: Callable[[Exception], None]
-    ) -> None:
+    def __init__(self, pools: Mapping[str, int], owner: DispatcherOwner) -> None:
         self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
         self._pools = {name: ThreadPoolExecutor(size, name) for name, size in pools.items()}
-        self._after = after
-        self._failed = failed
+        self._owner = owner
         self._due: list[tuple[float, int, Action]] = []
         self._tie = itertools.count()
         self._calls = 0
@@ -46,7 +56,7 @@ class Dispatcher:
         self._actions.put(action)
 
     def later(self, seconds: float, action: Action) -> None:
-        """Run an action after a time. Only for actions to call, as are the following."""
+        """Run an action after a time. Only actions may call this and the following methods."""
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._tie), action))
 
     def call(
@@ -66,7 +76,7 @@ class Dispatcher:
 
             def action() -> None:
                 self._called()
-                then(result, error)  # type: ignore[arg-type] # the pools let no other out
+                then(result, error)  # type: ignore[arg-type] # pools raise no other
 
             self.do(action)
 
@@ -78,20 +88,20 @@ class Dispatcher:
         self._calls -= 1
 
     def expect(self) -> None:
-        """Keep `finish` waiting until `fulfil` is called as often."""
+        """Let `finish` wait until `fulfil` is called as often."""
         self._expected += 1
 
     def fulfil(self) -> None:
-        """Something that was expected has come."""
+        """Note that something that was expected has come."""
         self._expected -= 1
 
     def finish(self) -> None:
-        """Wait until nothing is out and nothing is expected; then the thread ends."""
+        """Wait until no call runs and nothing is expected, then end the thread."""
         self._actions.put(None)
         self._thread.join()
 
     def close(self) -> None:
-        """End now: calls that wait for a thread are dropped, those out are left to end."""
+        """End now. Calls that wait for a thread are dropped; those that run are not waited for."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
         self._expected = 0
@@ -108,19 +118,19 @@ class Dispatcher:
             if action is None:
                 ending = True
                 continue
-            self._guarded(action)
+            self._run_guarded(action)
             while self._due and self._due[0][0] <= time.monotonic():
-                self._guarded(heapq.heappop(self._due)[2])
-            self._guarded(self._after)
+                self._run_guarded(heapq.heappop(self._due)[2])
+            self._run_guarded(self._owner.after_action)
 
     def _until_due(self) -> float | None:
         return max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
 
-    def _guarded(self, action: Action) -> None:
+    def _run_guarded(self, action: Action) -> None:
         try:
             action()
         except Exception as error:  # noqa: BLE001 - must reach those who wait
-            self._failed(error)
+            self._owner.fail(error)
 
 
 def _nothing() -> None:

@@ -1,13 +1,13 @@
-"""Who is meant when ActiveCampaign refuses an import for some of its contacts.
+"""The contacts that ActiveCampaign means when it refuses an import for some of them.
 
-The refusal names contacts by position. Whether positions count from 0 or from 1 is not
-documented; a third party saw 1 [rep]. So a position stands for two contacts until the account
-has told. One answer is not enough to know: the import is sent again in another order, and only
-if the second answer names the same contacts by one reading is that reading believed.
+The refusal names contacts by position. The documentation does not say whether positions count from
+0 or from 1; a third party saw 1 [rep]. Until the account has shown it, a position p stands for two
+contacts, p-1 and p. Both are sent alone: alone, a contact is accepted or refused whatever its
+position. The one that is refused shows the base.
 
-Even then nobody is refused at once. The other contacts are sent without those that were named;
-only when that import is accepted are the named ones known to be at fault. If it is refused too,
-the reading may be wrong, and it is proven anew before it is used.
+A contact that was named by a known base is not rejected yet. The others are sent without it, and
+only when that import is accepted is the named one at fault. If it is refused too, the base may be
+wrong, and is checked once more in the same way.
 """
 
 from __future__ import annotations
@@ -15,127 +15,241 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from target_activecampaign.delivery.batches import Rejected
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_activecampaign.delivery.batches import Entry
-
-Readings = dict[int, frozenset[int]]
-"""The contacts (by `id`) that a refusal means, by the number that positions may count from."""
+    from target_activecampaign.delivery.batches import Batch, Entry
+    from target_activecampaign.delivery.contradictions import Contradictions
 
 _BASES = (0, 1)
-
-
-class PositionBase:
-    """The number from which an account counts contacts, once it is proven.
-
-    Attributes:
-        value: 0, 1, or None while it is not known.
-    """
-
-    def __init__(self) -> None:
-        self.value: int | None = None
+_REFUSED_WHOLE = "The import was refused whole."
 
 
 @dataclass
-class Finding:
-    """What a refusal says of an import's contacts.
+class NextStep:
+    """What to do after an answer to an import.
 
     Attributes:
-        rejected: The contacts meant, each with ActiveCampaign's reason; empty while not clear.
-        others: All other contacts, when it is clear.
-        again: When one more question will tell, the contacts in the order to ask in.
-        readings: Who would be meant by the refusal, to compare the next answer with.
-        contradicted: Whether what was known of the account's counting turned out to be wrong.
+        rejected: Contacts that are at fault.
+        send: Imports to send.
+        is_unclear: Whether all contacts that were sent alone were refused, so that nothing was
+            learned about the others.
     """
 
-    rejected: list[tuple[Entry, str]] = field(default_factory=list)
-    others: list[Entry] = field(default_factory=list)
-    again: list[Entry] = field(default_factory=list)
-    readings: Readings = field(default_factory=dict)
-    contradicted: bool = False
+    rejected: list[Rejected] = field(default_factory=list)
+    send: list[Batch] = field(default_factory=list)
+    is_unclear: bool = False
 
 
-def examine(
-    entries: list[Entry],
-    named: Sequence[tuple[int, str]],
-    base: PositionBase,
-    *,
-    suspected: Readings | None = None,
-    doubtful: bool = False,
-) -> Finding:
-    """Find who is meant by a refusal.
+class RefusedImport:
+    """An import that was refused, and the contacts that the refusal may mean.
 
     Args:
-        entries: The contacts of the import, in its order.
-        named: Positions with the reasons for them.
-        base: What is known of the account's counting; it is learnt here, and taken back.
-        suspected: Who was meant by the refusal before, if this is the answer to that question.
-        doubtful: Whether the reading that is known is to be proven once more.
+        batch: The import.
+        named: Positions, each with the reason.
+
+    Attributes:
+        batch: The import.
+        readings: For each base by which all positions make sense: the indexes of the contacts
+            meant, with the reasons.
+        alone: The contacts that are sent alone, by the base that means them.
+        answers: Those of them that were answered, and whether they were refused.
     """
-    places = {one: _places(named, one, len(entries)) for one in _BASES}
-    readings = {
-        one: frozenset(id(entries[place]) for place in found)
-        for one, found in places.items()
-        if found
-    }
-    if len(entries) == 1:
-        # Alone it needs no position.
-        return _clear(entries, {0: named[0][1] if named else ""}) if readings else Finding()
-    known = base.value
-    if suspected is not None:
-        proven = [one for one, some in readings.items() if suspected.get(one) == some]
-        if len(proven) != 1:
-            base.value = None
-            return Finding(contradicted=known is not None)
-        # That all are meant tells nothing of how they are counted.
-        if len(readings[proven[0]]) < len(entries):
-            base.value = proven[0]
-        finding = _clear(entries, places[proven[0]])
-        finding.contradicted = known not in (None, proven[0])
-        return finding
-    if not readings:
-        base.value = None if named else known
-        return Finding(contradicted=base.value != known)
-    everybody = any(len(some) == len(entries) for some in readings.values())
-    if known in readings and not doubtful and not everybody:
-        return _clear(entries, places[known])
-    finding = Finding(again=_reordered(entries, readings), readings=readings)
-    if known is not None and known not in readings:
-        base.value = None
-        finding.contradicted = True
-    return finding
+
+    def __init__(self, batch: Batch, named: Sequence[tuple[int, str]]) -> None:
+        self.batch = batch
+        self.readings: dict[int, dict[int, str]] = {}
+        self.alone: dict[int, Entry] = {}
+        self.answers: dict[int, bool] = {}
+        for base in _BASES:
+            indexes = {position - base: reason for position, reason in named}
+            if indexes and all(0 <= one < len(batch.entries) for one in indexes):
+                self.readings[base] = indexes
+
+    def means_all(self) -> bool:
+        """Return whether the refusal means every contact."""
+        return any(len(one) == len(self.batch.entries) for one in self.readings.values())
+
+    def send_alone(self) -> list[Batch]:
+        """Return imports of one contact each, one for each base: one that only this base means."""
+        for base, indexes in self.readings.items():
+            # By base 0 the last contact meant follows all that base 1 means; and the reverse.
+            index = max(indexes) if base == 0 else min(indexes)
+            self.alone[base] = self.batch.entries[index]
+        return [self.batch.of([entry]) for entry in self.alone.values()]
+
+    def answer(self, entry: Entry, *, is_refused: bool) -> None:
+        """Note the answer to a contact that was sent alone."""
+        base = next(base for base, one in self.alone.items() if one is entry)
+        self.answers[base] = is_refused
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether all contacts that were sent alone are answered."""
+        return self.answers.keys() == self.alone.keys()
+
+    @property
+    def refused_bases(self) -> list[int]:
+        """The bases whose contact was refused alone."""
+        return [base for base, is_refused in self.answers.items() if is_refused]
+
+    def rejected(self, base: int) -> list[Rejected]:
+        """Return the contacts that a base means, without those that were sent alone."""
+        entries = self.batch.entries
+        meant = [(entries[index], reason) for index, reason in self.readings[base].items()]
+        return [Rejected(self.batch, *one) for one in meant if not self._is_alone(one[0])]
+
+    def others(self, rejected: Sequence[Rejected] = ()) -> list[Entry]:
+        """Return the contacts that were neither sent alone nor are among some that are rejected."""
+        left_out = {id(one.entry) for one in rejected}
+        return [
+            one for one in self.batch.entries if id(one) not in left_out and not self._is_alone(one)
+        ]
+
+    def _is_alone(self, entry: Entry) -> bool:
+        return any(one is entry for one in self.alone.values())
 
 
-def _places(named: Sequence[tuple[int, str]], base: int, count: int) -> dict[int, str]:
-    """The places that positions mean if they count from `base`; none if one makes no sense."""
-    places = {position - base: reason for position, reason in named}
-    return places if all(0 <= place < count for place in places) else {}
+class RefusalReader:
+    """Finds the contacts for which imports are refused.
 
+    Args:
+        contradictions: Told of refusals that can't be right.
 
-def _clear(entries: list[Entry], places: dict[int, str]) -> Finding:
-    rejected = [(entries[place], reason) for place, reason in places.items()]
-    others = [entry for place, entry in enumerate(entries) if place not in places]
-    return Finding(rejected, others)
-
-
-def _reordered(entries: list[Entry], readings: Readings) -> list[Entry]:
-    """The same contacts in an order in which the next refusal can be read one way only.
-
-    Those come first that are meant only if counted from 0, then those meant only if counted
-    from 1, then those meant either way. They stay near the front, as a refusal may name but
-    the first contact that is at fault. The first of the others leads, so that nobody has the
-    place in which they were named, unless nobody is left to lead.
+    Attributes:
+        position_base: The number from which the account counts contacts; None while unknown.
     """
-    from_zero, from_one = (readings.get(one, frozenset()) for one in _BASES)
 
-    def rank(entry: Entry) -> int:
-        zero, one = id(entry) in from_zero, id(entry) in from_one
-        return {(True, False): 0, (False, True): 1, (True, True): 2}.get((zero, one), 3)
+    def __init__(self, contradictions: Contradictions) -> None:
+        self._contradictions = contradictions
+        self._sent_alone: dict[str, RefusedImport] = {}
+        self.position_base: int | None = None
 
-    ordered = sorted(entries, key=rank)
-    if len(readings) == 1:
-        leader = next((place for place, one in enumerate(ordered) if rank(one) == 3), None)  # noqa: PLR2004
-        if leader is not None:
-            ordered.insert(0, ordered.pop(leader))
-    return ordered
+    def is_sent_alone(self, batch: Batch) -> bool:
+        """Return whether an import is one contact that was sent to learn the base."""
+        return batch.entries[0].key in self._sent_alone
+
+    def refused(self, batch: Batch, named: Sequence[tuple[int, str]]) -> NextStep:
+        """Return what to do after an import was refused.
+
+        Args:
+            batch: The import.
+            named: The positions that the refusal names, each with the reason.
+        """
+        if len(batch.entries) == 1:
+            # Alone it needs no position.
+            entry, reason = batch.entries[0], named[0][1] if named else _REFUSED_WHOLE
+            step = self._answered(entry, is_refused=True)
+            step.rejected.insert(0, Rejected(batch, entry, reason))
+            if batch.accused and batch.is_base_checked:
+                step.rejected[:0] = batch.accused
+            elif batch.accused:
+                step.send.append(batch.of(batch.accused_entries))
+            return step
+        refused = RefusedImport(batch, named)
+        if named and self.position_base not in (None, *refused.readings):
+            self._take_base_back(batch)
+            if batch.accused:
+                return NextStep(send=[batch.of([*batch.accused_entries, *batch.entries])])
+        if not refused.readings:
+            return NextStep(send=halves(batch, [*batch.accused_entries, *batch.entries]))
+        base = self.position_base
+        is_doubted = bool(batch.accused) and not batch.is_base_checked
+        if base is not None and not is_doubted and not refused.means_all():
+            return _without_rejected(refused, base, batch.accused)
+        step = NextStep(send=refused.send_alone())
+        self._sent_alone.update({one.key: refused for one in refused.alone.values()})
+        return step
+
+    def accepted(self, batch: Batch) -> NextStep:
+        """Return what to do after an import was accepted."""
+        if len(batch.entries) == 1:
+            step = self._answered(batch.entries[0], is_refused=False)
+        else:
+            step = NextStep()
+        # Accepted without them: so the contacts that were named are at fault.
+        step.rejected[:0], batch.accused = batch.accused, []
+        return step
+
+    def _answered(self, entry: Entry, *, is_refused: bool) -> NextStep:
+        """Take the answer to a single contact; the last of those sent alone tells the base."""
+        refused = self._sent_alone.pop(entry.key, None)
+        if refused is None:
+            return NextStep()
+        refused.answer(entry, is_refused=is_refused)
+        return self._concluded(refused) if refused.is_answered else NextStep()
+
+    def _concluded(self, refused: RefusedImport) -> NextStep:
+        """Return what to do now that the contacts that were sent alone are answered."""
+        batch, bases = refused.batch, refused.refused_bases
+        accused, others = batch.accused_entries, refused.others()
+        if not bases:
+            self.position_base = None
+            self._contradictions.add(
+                "POSITIONS",
+                f"An import of {len(batch.entries)} contacts was refused, but those that the "
+                "refusal can mean were accepted alone. No contact is rejected by it.",
+            )
+            return NextStep(send=halves(batch, [*accused, *others]))
+        if len(bases) > 1:
+            # Both are at fault, which shows neither base.
+            rest = batch.of(others or accused)
+            rest.accused = batch.accused if others else []
+            return NextStep(send=[rest] if rest.entries else [], is_unclear=True)
+        (base,) = bases
+        is_contradiction = self.position_base not in (None, base)
+        if is_contradiction:
+            self._take_base_back(batch)
+        if not refused.means_all():
+            # Where all are meant, a contact that is refused alone shows no base.
+            self.position_base = base
+        if is_contradiction:
+            step = _without_rejected(refused, base, [], accused)
+        else:
+            step = _without_rejected(refused, base, batch.accused)
+        for one in step.send:
+            one.is_base_checked = True
+        return step
+
+    def _take_base_back(self, batch: Batch) -> None:
+        self.position_base = None
+        self._contradictions.add(
+            "POSITIONS",
+            f"The refusal of an import of {len(batch.entries)} contacts contradicts how earlier "
+            "ones have named contacts. No contact is rejected by it.",
+        )
+
+
+def _without_rejected(
+    refused: RefusedImport,
+    base: int,
+    accused: Sequence[Rejected],
+    acquitted: Sequence[Entry] = (),
+) -> NextStep:
+    """Return the import of the contacts that a refusal does not mean.
+
+    Args:
+        refused: The import that was refused.
+        base: The base by which its positions are read.
+        accused: Contacts that earlier refusals mean.
+        acquitted: Contacts that earlier refusals were wrongly taken to mean.
+    """
+    batch = refused.batch
+    # They count as refused with the import that they all were in first.
+    first = accused[0].batch if accused else batch
+    rejected = [one._replace(batch=first) for one in refused.rejected(base)]
+    others = [*acquitted, *refused.others(rejected)]
+    rejected[:0] = accused
+    if not others:
+        return NextStep(rejected=rejected)
+    rest = batch.of(others)
+    rest.accused, rest.is_base_checked = rejected, batch.is_base_checked
+    return NextStep(send=[rest])
+
+
+def halves(batch: Batch, entries: Sequence[Entry]) -> list[Batch]:
+    """Return some contacts of an import in two imports, or in one if it is one contact."""
+    middle = (len(entries) + 1) // 2
+    return [batch.of(list(some)) for some in (entries[:middle], entries[middle:]) if some]

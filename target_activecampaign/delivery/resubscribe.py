@@ -1,7 +1,7 @@
-"""Whoever comes back to a stream after we have unsubscribed them.
+"""Contacts that are in a stream again after we unsubscribed them.
 
-ActiveCampaign's import re-subscribes no one who has unsubscribed. One endpoint does, and it
-overrides a person's own will as well as ours. So it is asked only when the ledger proves that
+ActiveCampaign's import subscribes no contact that has unsubscribed [doc]. One endpoint does, and it
+overrides a person's own opt-out as well as ours. So it is called only when the ledger proves that
 we ended the membership, and the membership itself shows that nothing has happened to it since.
 """
 
@@ -15,23 +15,23 @@ from target_activecampaign.model.ownership import Ownership
 
 if TYPE_CHECKING:
     from target_activecampaign.client import Client, Membership
-    from target_activecampaign.delivery.batches import Entry, Return
+    from target_activecampaign.delivery.batches import Entry, Resubscription
     from target_activecampaign.ledger import Ledger, Member
 
 
 _ROUNDING_SECONDS = 2
 """ActiveCampaign's times are whole seconds, in its answers and on its clock."""
 _REQUEST_SECONDS = 120
-"""A request took effect within this time, if it did."""
+"""A request that took effect did so within this time."""
 _ATTEMPTS = 5
 
 
-class Returns:
-    """Brings people back.
+class Resubscriber:
+    """Subscribes contacts again that we unsubscribed, and nobody else has changed since.
 
     Args:
-        client: Whom to ask.
-        ledger: What is told before someone is re-subscribed.
+        client: The account.
+        ledger: Told before a contact is subscribed again.
     """
 
     def __init__(self, client: Client, ledger: Ledger) -> None:
@@ -39,19 +39,19 @@ class Returns:
         self._ledger = ledger
 
     def resubscribe(self, entry: Entry) -> dict[int, int]:
-        """See to it that a person can be imported into lists again, in two or three requests each.
+        """Make a contact importable into its lists again, in two or three requests each.
 
         Returns:
-            By segment what the membership will be: ours, or one that was found.
+            By segment whose membership it will be: ours, or one that was found.
 
         Raises:
             Refusal: `OPTED_OUT`: it is not certain that nobody but us ended a membership. Or
                 ActiveCampaign refuses.
         """
-        return {one.marked: self._bring_back(entry, one) for one in entry.needs_resubscribe}
+        return {one.returns_to: self._resubscribe(entry, one) for one in entry.needs_resubscribe}
 
-    def _bring_back(self, entry: Entry, needs_resubscribe: Return) -> int:
-        known, list_id = needs_resubscribe.known, needs_resubscribe.list_id
+    def _resubscribe(self, entry: Entry, needed: Resubscription) -> int:
+        known, list_id = needed.known, needed.list_id
         for _ in range(_ATTEMPTS):
             contact = self._client.find_contact(entry.key)
             memberships = self._client.memberships(contact.id) if contact else []
@@ -62,17 +62,17 @@ class Returns:
                 return (
                     Ownership.ADDED_BY_US if _is_ours(membership, known) else Ownership.PRE_EXISTING
                 )
-            if not _ended_by_us(membership, known):
-                self._ledger.members.mark_opted_out(needs_resubscribe.segment, entry.person)
+            if not _is_ended_by_us(membership, known):
+                self._ledger.members.mark_opted_out(needed.segment, entry.person)
                 raise Refusal(
                     "OPTED_OUT",
-                    f"We had taken the person off list {list_id}, but something else has "
-                    "happened to the membership too, so it is left as it is.",
+                    f"We unsubscribed the contact from list {list_id}, but the membership has "
+                    "changed since, so the contact is not subscribed again.",
                 )
             now = int(self._ledger.now())
             address = entry.contact.email
             self._ledger.members.mark_resubscribe_requested(
-                needs_resubscribe.segment, entry.person, now, address
+                needed.segment, entry.person, now, address
             )
             known = known._replace(asked=now)
             try:
@@ -80,7 +80,7 @@ class Returns:
             except (NotFound, InvalidRequest) as error:
                 raise Refusal("REFUSED_BY_IMPORT", str(error)) from None
             except ActiveCampaignError as error:
-                # Asked again blindly, it could undo an opt-out of the meantime: look once more.
+                # Called again blindly, it could undo an opt-out of the meantime: look once more.
                 if not error.effect_unknown:
                     raise
                 failure = error
@@ -89,8 +89,8 @@ class Returns:
         raise failure
 
 
-def _ended_by_us(membership: Membership, known: Member) -> bool:
-    """Whether a membership ended while our import did it, and nothing touched it afterwards."""
+def _is_ended_by_us(membership: Membership, known: Member) -> bool:
+    """Return whether our import ended a membership, and nothing has changed it since."""
     ended = membership.ended_at
     return (
         not membership.ended_by_someone
@@ -100,20 +100,29 @@ def _ended_by_us(membership: Membership, known: Member) -> bool:
 
 
 def _is_ours(membership: Membership, known: Member) -> bool:
-    """Whether an active membership is the one that we were to end, or the one that we asked for.
+    """Return whether an active membership is the one that we ended, or the one that we requested.
 
-    The former, when the import that was to end it never took effect; the latter, when a run
-    was cut off between asking for it and learning the answer.
+    The former, if the import that was to end it had no effect; the latter, if a run was interrupted
+    between the request and its answer.
     """
-    began = membership.subscribed_at
-    if began is None:
+    subscribed = membership.subscribed_at
+    if subscribed is None:
         return False
-    return began < known.since - _ROUNDING_SECONDS or (
+    return subscribed < known.since - _ROUNDING_SECONDS or (
         known.asked is not None
-        and known.asked - _ROUNDING_SECONDS <= began <= known.asked + _REQUEST_SECONDS
+        and known.asked - _ROUNDING_SECONDS <= subscribed <= known.asked + _REQUEST_SECONDS
     )
 
 
-def began_with_us(began: float | None, since: int, at: int) -> bool:
-    """Whether an active membership began while an import of ours was under way."""
-    return began is not None and since - _ROUNDING_SECONDS <= began <= at + _ROUNDING_SECONDS
+def is_subscribed_by_us(subscribed_at: float | None, since: int, at: int) -> bool:
+    """Return whether an active membership began while an import of ours was in flight.
+
+    Args:
+        subscribed_at: When the membership began, in seconds; None if that is not known.
+        since: When the import was posted.
+        at: When it was confirmed.
+    """
+    return (
+        subscribed_at is not None
+        and since - _ROUNDING_SECONDS <= subscribed_at <= at + _ROUNDING_SECONDS
+    )

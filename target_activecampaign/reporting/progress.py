@@ -293,7 +293,7 @@ class Progress:
             imports = several(delivery.recovering, "import")
             activity = f"asking what became of {imports} of an earlier run"
         elif leaving.leavers:
-            activity = f"letting people leave: {self._settlement.leavers:,} of {leaving.leavers:,}"
+            activity = f"letting people leave: {self._settlement.removals:,} of {leaving.leavers:,}"
         elif not still:
             return again if asked >= 1 else None
         elif self._reader.waiting:

@@ -388,9 +388,9 @@ class ChangeDetector:
         for source, refusal, _, key in refused:
             self._settlement.refused([source], refusal.code, refusal.reason, key)
         for sources, kind in decisions.settled:
-            self._settlement.settled(sources, kind)
+            self._settlement.record_outcome(sources, kind)
         for sources, _ in deleted:
-            self._settlement.settled(sources, "skipped", "DELETED")
+            self._settlement.record_outcome(sources, "skipped", "DELETED")
         for one in decisions.sent:
             for batch in self._packer.add(one.entry):
                 self._deliver(batch)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from target_activecampaign.delivery.batches import Return
-from target_activecampaign.delivery.resubscribe import began_with_us
+from target_activecampaign.delivery.batches import Resubscription
+from target_activecampaign.delivery.resubscribe import is_subscribed_by_us
 from target_activecampaign.ledger import Member, MemberUpdate
 from target_activecampaign.model.ownership import CURRENT, Ownership
 
@@ -82,7 +82,7 @@ def _ownership(pending: PendingContact, members: Mapping[int, Member]) -> Owners
     unsubscribed_from = last_unsubscribed(members)
     if unsubscribed_from is not None:
         member = members[unsubscribed_from]
-        back = Return(segment.target.id, unsubscribed_from, member, segment.number)
+        back = Resubscription(segment.target.id, unsubscribed_from, member, segment.number)
         pending.entry.needs_resubscribe = (back,)
         return Ownership.ADDED_BY_US
     adopts = segment.unsubscribes and segment.settings.adopt_members
@@ -119,7 +119,7 @@ def resolve_ownership(sent: list[PendingContact]) -> None:
         for one in pending:
             contact, added = one.entry.person, True
             if one.uncertain is not None and contact in began:
-                added = began_with_us(began[contact], one.uncertain.since, one.uncertain.at)
+                added = is_subscribed_by_us(began[contact], one.uncertain.since, one.uncertain.at)
             elif contact in on_list:
                 added = False
             ownership = Ownership.ADDED_BY_US if added else Ownership.PRE_EXISTING

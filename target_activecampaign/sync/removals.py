@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
-from target_activecampaign.delivery.resubscribe import began_with_us
+from target_activecampaign.delivery.resubscribe import is_subscribed_by_us
 from target_activecampaign.ledger import MemberUpdate
 from target_activecampaign.model.email import person_key
 from target_activecampaign.model.ownership import Ownership
@@ -105,8 +105,8 @@ class MirrorRemovals:
             try:
                 self._remove(segment, outcome)
             finally:
-                outcome.left = self._settlement.left[segment.number]
-                outcome.not_left = self._settlement.not_left[segment.number]
+                outcome.left = self._settlement.removed[segment.number]
+                outcome.not_left = self._settlement.not_removed[segment.number]
                 segment.outcome = outcome
         segment.outcome = outcome
         _log(segment, outcome)
@@ -202,7 +202,7 @@ class MirrorRemovals:
         leavers = {one.contact: one.address for one in some if one.contact not in not_ours}
         if segment.settings.on_leave == "nothing":
             self._left(segment, leavers)
-            self._settlement.left[segment.number] += len(leavers)
+            self._settlement.removed[segment.number] += len(leavers)
             return
         there = roster.find(leavers)
         self._forget_absent(segment, leavers.keys() - there.keys())
@@ -227,7 +227,7 @@ class MirrorRemovals:
         if segment.unsubscribes and maybe and not segment.settings.adopt_members:
             addresses = {person: one.address for person, one in maybe.items()}
             for person, began in roster.began(addresses).items():
-                if not began_with_us(began, maybe[person].since, maybe[person].at):
+                if not is_subscribed_by_us(began, maybe[person].since, maybe[person].at):
                     others.add(person)
         return others
 
@@ -282,7 +282,7 @@ class MirrorRemovals:
                 if not call.cancelled() and call.exception() is None
             ]
             self._left(segment, done)
-            self._settlement.left[segment.number] += len(done)
+            self._settlement.removed[segment.number] += len(done)
 
 
 def _log(segment: Segment, outcome: Outcome) -> None:

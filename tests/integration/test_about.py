@@ -161,7 +161,7 @@ PROOFS: dict[str, Callable[..., None]] = {
     ),
     "stream-maps": test_stream_maps.test_the_example_makes_two_segments_of_one_stream,
     "structured-logging": test_a_log_config_makes_every_line_of_the_log_a_json_object,
-    "validate-records": test_refusals.test_what_cannot_be_sent_is_refused_and_the_run_goes_on,
+    "validate-records": test_refusals.test_invalid_records_are_rejected_and_the_run_continues,
 }
 """By capability: a test that would fail without it."""
 

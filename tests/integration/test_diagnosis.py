@@ -17,7 +17,7 @@ def person(number: int) -> str:
     return f"person{number}@example.com"
 
 
-def test_each_refusal_has_its_reason(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_rejection_codes_are_looked_up(sandbox: SandboxServer, load: TargetRunner) -> None:
     sandbox.prepare(
         {"email": person(1), "lists": {"1": 2}},
         {"email": person(2), "bounced": True},
@@ -38,7 +38,7 @@ def test_each_refusal_has_its_reason(sandbox: SandboxServer, load: TargetRunner)
     assert methods == {"GET"}
 
 
-def test_a_full_account_is_told_from_single_addresses(start_sandbox: Any, target_for: Any) -> None:
+def test_account_at_its_limit_is_recognized(start_sandbox: Any, target_for: Any) -> None:
     sandbox = start_sandbox(
         limits=True, account_limit=10, requests_per_second=0, multi_imports_per_minute=0
     )
@@ -49,7 +49,7 @@ def test_a_full_account_is_told_from_single_addresses(start_sandbox: Any, target
 
 
 @pytest.mark.parametrize("limit", [0, 3])
-def test_no_more_are_asked_about_than_allowed(
+def test_diagnose_limit_bounds_lookups(
     sandbox: SandboxServer, load: TargetRunner, limit: int
 ) -> None:
     sandbox.prepare(*({"email": person(n), "lists": {"1": 2}} for n in range(8)))
@@ -60,7 +60,7 @@ def test_no_more_are_asked_about_than_allowed(
     assert len(sandbox.requests(path="/api/3/contacts")) == limit
 
 
-def test_a_contact_that_breaks_every_import_is_found_and_rejected(
+def test_contact_that_fails_every_import_is_rejected(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.fault("queue_failed", match={"path": "*bulk_import", "contains": person(13)})
@@ -70,13 +70,11 @@ def test_a_contact_that_breaks_every_import_is_found_and_rejected(
     assert outcome.states == ["end"]
 
 
-def test_when_every_import_fails_nobody_is_refused_for_it(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_failing_queue_rejects_no_contact(sandbox: SandboxServer, load: TargetRunner) -> None:
     sandbox.fault("queue_failed", match={"path": "*bulk_import"})
     outcome = load([schema(), *people(200), state("end")], batch_size_rows=20)
     assert outcome.code == 1
-    assert "come to nothing" in outcome.log.splitlines()[-1]
+    assert "imports in a row failed" in outcome.log.splitlines()[-1]
     assert outcome.states == []
     assert outcome.rejects == []
     assert outcome.report["counts"]["unsettled"] == 200
@@ -85,9 +83,7 @@ def test_when_every_import_fails_nobody_is_refused_for_it(
     assert len(sandbox.export()) == 200
 
 
-def test_bad_contacts_are_found_even_when_a_refusal_names_nobody(
-    start_sandbox: Any, target_for: Any
-) -> None:
+def test_refusal_without_names_finds_bad_contacts(start_sandbox: Any, target_for: Any) -> None:
     sandbox = start_sandbox(latency=1)
     for number in (3, 170, 171):
         sandbox.fault("invalid", match={"path": "*bulk_import", "contains": person(number)})

@@ -63,7 +63,7 @@ def test_imports_in_flight_are_checked_and_not_sent_again(
     load = target_for(sandbox)
     kill_with_imports_in_flight(load, sandbox, ledger_url=ledger_url)
     outcome = load([schema(), *people(32), state("end")], ledger_url=ledger_url).succeeded()
-    assert "cut off with 3 imports in flight" in outcome.log
+    assert "interrupted with 3 imports in flight" in outcome.log
     assert outcome.counts == {"read": 32, "added": 2, "unchanged": 30}
     contacts = sandbox.export()
     assert len(contacts) == 32

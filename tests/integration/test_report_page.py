@@ -171,9 +171,7 @@ def test_what_activecampaign_says_of_a_record_is_shown_when_it_quotes_nothing() 
 
     plain, quoting = "Field 'email' incorrect format", "Ada Lovelace is not wanted"
     assert example(plain, personal=False) == plain
-    assert example(quoting, personal=False) == (
-        "What ActiveCampaign said of it stands in the reject file."
-    )
+    assert example(quoting, personal=False) == ("ActiveCampaign's reason is in the reject file.")
     assert example(quoting, personal=True) == quoting
 
 
@@ -198,11 +196,9 @@ def test_throughput_stands_against_the_limit_in_a_chart_and_in_numbers(
 
 
 def test_a_run_of_hours_has_longer_intervals_and_loses_no_contact() -> None:
-    now = 0.0
-    throughput = Throughput(lambda: now)
+    throughput = Throughput(0.0)
     for minute in range(121):
-        now = minute * 60
-        throughput.add(25)
+        throughput.add(25, minute * 60)
     assert throughput.seconds == 80
     assert len(throughput.contacts) == 7200 // 80 + 1
     assert sum(throughput.contacts) == 121 * 25

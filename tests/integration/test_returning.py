@@ -75,7 +75,7 @@ def assert_held_back(mirror: Mirror, outcome: Outcome) -> None:
 # Back
 
 
-def test_who_is_back_in_the_stream_is_back_on_the_list(mirror: Mirror) -> None:
+def test_contact_back_in_the_stream_is_resubscribed(mirror: Mirror) -> None:
     outcome = back(mirror)
     assert mirror.members() == "ada bob"
     assert mirror.person("bob")["first_name"] == "Back"
@@ -86,7 +86,7 @@ def test_who_is_back_in_the_stream_is_back_on_the_list(mirror: Mirror) -> None:
     assert membership["sourceid"] == "4", "as re-subscribing is to be marked"
 
 
-def test_who_is_back_as_they_were_is_sent_all_the_same(mirror: Mirror) -> None:
+def test_unchanged_contact_back_in_the_stream_is_sent(mirror: Mirror) -> None:
     outcome = mirror("ada bob")
     assert mirror.members() == "ada bob"
     assert outcome.counts == {"read": 2, "changed": 1, "unchanged": 1}
@@ -94,7 +94,7 @@ def test_who_is_back_as_they_were_is_sent_all_the_same(mirror: Mirror) -> None:
     assert resubscribed(mirror) == 1
 
 
-def test_people_may_come_and_go(mirror: Mirror) -> None:
+def test_contact_can_be_removed_and_resubscribed_repeatedly(mirror: Mirror) -> None:
     for _ in range(2):
         mirror("ada bob")
         assert mirror.members() == "ada bob"
@@ -104,14 +104,14 @@ def test_people_may_come_and_go(mirror: Mirror) -> None:
     assert resubscribed(mirror) == 2
 
 
-def test_who_comes_back_days_later_is_back(mirror: Mirror) -> None:
+def test_contact_is_resubscribed_days_later(mirror: Mirror) -> None:
     mirror.sandbox.advance(90 * DAY_SECONDS)
     back(mirror)
     assert mirror.members() == "ada bob"
     assert is_ours(mirror, "bob")
 
 
-def test_someone_may_come_back_in_another_stream_of_the_list(mirror: Mirror) -> None:
+def test_contact_is_resubscribed_by_another_stream_of_the_list(mirror: Mirror) -> None:
     outcome = mirror.load([*whole("ada"), *whole("bob", "vip")]).succeeded()
     assert mirror.members() == "ada bob"
     assert outcome.counts == {"read": 2, "unchanged": 1, "added": 1}
@@ -120,7 +120,7 @@ def test_someone_may_come_back_in_another_stream_of_the_list(mirror: Mirror) -> 
 
 
 @pytest.mark.parametrize("stream", ["profiles", "vip"])
-def test_who_left_both_streams_of_a_list_may_come_back_in_either(
+def test_contact_removed_from_two_streams_is_resubscribed_by_either(
     mirror: Mirror, stream: str
 ) -> None:
     mirror.load([*whole("ada cyd"), *whole("cyd dan", "vip")]).succeeded()
@@ -132,13 +132,13 @@ def test_who_left_both_streams_of_a_list_may_come_back_in_either(
 
 
 @pytest.mark.parametrize("mode", ["upsert", "update_only"])
-def test_someone_may_come_back_in_another_mode(mirror: Mirror, mode: str) -> None:
+def test_contact_is_resubscribed_in_another_mode(mirror: Mirror, mode: str) -> None:
     mirror("ada bob", sync_mode=mode)
     assert mirror.members() == "ada bob"
     assert resubscribed(mirror) == 1
 
 
-def test_someone_twice_in_the_stream_comes_back_once(mirror: Mirror) -> None:
+def test_contact_twice_in_the_stream_is_resubscribed_once(mirror: Mirror) -> None:
     twice = [*records("bob"), *records("ada"), *records("Bob", first_name="Last")]
     outcome = mirror.load([schema(), *twice], complete_stream=True).succeeded()
     assert mirror.members() == "ada bob"
@@ -155,18 +155,18 @@ def test_someone_twice_in_the_stream_comes_back_once(mirror: Mirror) -> None:
     [{"campaign": 5}, {"reason": "too many mails"}, {"automation": 3}, {"message": 7}],
     ids=lambda how: next(iter(how)),
 )
-def test_who_has_opted_out_since_is_held_back(mirror: Mirror, how: dict[str, Any]) -> None:
+def test_opt_out_after_the_removal_is_kept(mirror: Mirror, how: dict[str, Any]) -> None:
     mirror.sandbox.opt_out(address("bob"), 1, **how)
     assert_held_back(mirror, back(mirror))
 
 
-def test_an_opt_out_of_another_day_needs_no_other_trace(mirror: Mirror) -> None:
+def test_opt_out_is_recognized_by_its_date(mirror: Mirror) -> None:
     mirror.sandbox.advance(DAY_SECONDS)
     mirror.sandbox.opt_out(address("bob"), 1)
     assert_held_back(mirror, back(mirror))
 
 
-def test_who_was_subscribed_again_and_opted_out_is_held_back(mirror: Mirror) -> None:
+def test_opt_out_after_a_new_subscription_is_kept(mirror: Mirror) -> None:
     mirror.sandbox.advance(DAY_SECONDS)
     mirror.sandbox.resubscribe(address("bob"), 1)
     mirror.sandbox.advance(DAY_SECONDS)
@@ -174,9 +174,7 @@ def test_who_was_subscribed_again_and_opted_out_is_held_back(mirror: Mirror) -> 
     assert_held_back(mirror, back(mirror))
 
 
-def test_who_opted_out_while_our_import_waited_is_held_back(
-    mirror: Mirror, load: ForkedTargetRunner
-) -> None:
+def test_opt_out_while_the_removal_waits_is_kept(mirror: Mirror, load: ForkedTargetRunner) -> None:
     back(mirror)
     mirror.sandbox.fault("queue_slow", seconds=1)
     imports = len(mirror.sandbox.imports())
@@ -192,7 +190,7 @@ def test_who_opted_out_while_our_import_waited_is_held_back(
     assert resubscribed(mirror) == 1, "only by the first return"
 
 
-def test_who_opted_out_before_our_import_was_sent_again_is_held_back(
+def test_opt_out_before_a_retried_removal_is_kept(
     start_sandbox: Any, target_for: Callable[[SandboxServer], ForkedTargetRunner]
 ) -> None:
     sandbox = start_sandbox(latency=0.5)
@@ -210,7 +208,7 @@ def test_who_opted_out_before_our_import_was_sent_again_is_held_back(
     assert mirror.members(status=UNSUBSCRIBED) == "bob"
 
 
-def test_who_opted_out_before_they_left_the_stream_is_held_back(mirror: Mirror) -> None:
+def test_opt_out_before_the_removal_is_kept(mirror: Mirror) -> None:
     mirror.sandbox.opt_out(address("ada"), 1, campaign=5)
     mirror("cyd")
     outcome = mirror("ada cyd")
@@ -219,7 +217,7 @@ def test_who_opted_out_before_they_left_the_stream_is_held_back(mirror: Mirror) 
     assert resubscribed(mirror) == 0
 
 
-def test_an_opt_out_of_another_list_is_another_matter(mirror: Mirror) -> None:
+def test_opt_out_of_another_list_does_not_prevent_resubscription(mirror: Mirror) -> None:
     mirror("ada bob", list_id=2)
     mirror("ada", list_id=2)
     mirror.sandbox.opt_out(address("bob"), 1, campaign=5)
@@ -229,7 +227,7 @@ def test_an_opt_out_of_another_list_is_another_matter(mirror: Mirror) -> None:
     assert (mirror.members(1, UNSUBSCRIBED), mirror.members(3, UNSUBSCRIBED)) == ("bob", "bob")
 
 
-def test_who_was_deleted_since_is_made_anew(mirror: Mirror) -> None:
+def test_deleted_contact_is_created_again(mirror: Mirror) -> None:
     mirror.sandbox.delete(address("bob"))
     outcome = back(mirror)
     assert mirror.members() == "ada bob"
@@ -238,7 +236,7 @@ def test_who_was_deleted_since_is_made_anew(mirror: Mirror) -> None:
     assert is_ours(mirror, "bob")
 
 
-def test_who_has_subscribed_again_since_is_not_ours(mirror: Mirror) -> None:
+def test_contact_that_subscribed_again_is_not_managed(mirror: Mirror) -> None:
     mirror.sandbox.resubscribe(address("bob"), 1)
     outcome = back(mirror)
     assert mirror.person("bob")["first_name"] == "Back"
@@ -247,12 +245,12 @@ def test_who_has_subscribed_again_since_is_not_ours(mirror: Mirror) -> None:
     assert not is_ours(mirror, "bob")
 
 
-def test_who_has_come_back_is_ours(mirror: Mirror) -> None:
+def test_resubscribed_contact_is_managed(mirror: Mirror) -> None:
     back(mirror)
     assert is_ours(mirror, "bob")
 
 
-def test_others_in_the_import_do_not_wait_for_who_is_held_back(mirror: Mirror) -> None:
+def test_opted_out_contact_does_not_block_its_import(mirror: Mirror) -> None:
     mirror.sandbox.opt_out(address("bob"), 1, campaign=5)
     outcome = mirror("ada bob cyd")
     assert mirror.members() == "ada cyd"
@@ -260,7 +258,7 @@ def test_others_in_the_import_do_not_wait_for_who_is_held_back(mirror: Mirror) -
     assert mirrored(outcome)["left"] == 0
 
 
-def test_a_ledger_that_was_lost_brings_nobody_back(mirror: Mirror) -> None:
+def test_lost_ledger_resubscribes_no_contact(mirror: Mirror) -> None:
     mirror.lose_ledger()
     assert_held_back(mirror, mirror.load(whole("ada bob", first_name="Back")))
 
@@ -279,7 +277,9 @@ def test_a_ledger_that_was_lost_brings_nobody_back(mirror: Mirror) -> None:
     ],
     ids=lambda fault: " ".join(str(one) for one in fault.values()),
 )
-def test_an_answer_that_is_lost_ends_right(mirror: Mirror, fault: dict[str, Any]) -> None:
+def test_lost_answer_to_a_resubscription_is_recovered(
+    mirror: Mirror, fault: dict[str, Any]
+) -> None:
     mirror.sandbox.fault(**fault, match=SUBSCRIBE, times=1)
     outcome = back(mirror)
     assert mirror.members() == "ada bob"
@@ -290,7 +290,7 @@ def test_an_answer_that_is_lost_ends_right(mirror: Mirror, fault: dict[str, Any]
     assert is_ours(mirror, "bob")
 
 
-def test_an_answer_that_is_lost_undoes_no_opt_out_that_came_after(
+def test_lost_answer_to_a_resubscription_undoes_no_opt_out(
     mirror: Mirror, load: ForkedTargetRunner
 ) -> None:
     mirror.sandbox.fault("slow", seconds=2, takes_effect=True, match=SUBSCRIBE)
@@ -304,7 +304,7 @@ def test_an_answer_that_is_lost_undoes_no_opt_out_that_came_after(
     assert resubscribed(mirror) == 1
 
 
-def test_an_endpoint_that_never_answers_fails_the_run_and_not_the_person(mirror: Mirror) -> None:
+def test_failing_resubscription_fails_the_run_and_rejects_no_contact(mirror: Mirror) -> None:
     mirror.sandbox.fault("server_error", match=SUBSCRIBE)
     outcome = mirror.load(whole("ada bob", first_name="Back"))
     assert outcome.code == 1
@@ -316,7 +316,7 @@ def test_an_endpoint_that_never_answers_fails_the_run_and_not_the_person(mirror:
     assert is_ours(mirror, "bob")
 
 
-def test_killed_at_the_request_the_next_run_ends_right(
+def test_run_killed_while_resubscribing_is_recovered(
     mirror: Mirror, load: ForkedTargetRunner
 ) -> None:
     killed_at_the_request(mirror, load)
@@ -328,7 +328,7 @@ def test_killed_at_the_request_the_next_run_ends_right(
     assert is_ours(mirror, "bob")
 
 
-def test_killed_at_the_request_an_opt_out_of_the_meantime_stays(
+def test_run_killed_while_resubscribing_undoes_no_opt_out(
     mirror: Mirror, load: ForkedTargetRunner
 ) -> None:
     killed_at_the_request(mirror, load)
@@ -340,7 +340,7 @@ def test_killed_at_the_request_an_opt_out_of_the_meantime_stays(
     assert resubscribed(mirror) == 1
 
 
-def test_killed_at_the_request_a_subscription_of_the_meantime_is_the_persons_own(
+def test_run_killed_while_resubscribing_does_not_manage_a_new_subscription(
     mirror: Mirror, load: ForkedTargetRunner
 ) -> None:
     killed_at_the_request(mirror, load)

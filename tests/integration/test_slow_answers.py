@@ -142,8 +142,8 @@ def test_one_date_that_is_far_off_changes_no_time() -> None:
 
 
 IMPATIENT = {
-    "target_activecampaign.delivery.delivery._SILENCE_SECONDS": 1.0,
-    "target_activecampaign.delivery.delivery._SILENCE_LOOK_SECONDS": 0.1,
+    "target_activecampaign.delivery.stopping._SILENCE_SECONDS": 1.0,
+    "target_activecampaign.delivery.stopping._CHECK_SECONDS": 0.1,
     "target_activecampaign.reporting.progress.LOG_SECONDS": 0.2,
 }
 NO_ANSWERS: dict[str, Callable[[Any], None]] = {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_while_reading_settles_what_was_read(
+def test_signal_while_reading_settles_records_read(
     sandbox: SandboxServer, load: TargetRunner, signum: signal.Signals
 ) -> None:
     data = lines([schema(), *people(1200), state({"n": 1200})])
@@ -54,13 +54,13 @@ PHASES: dict[str, dict[str, Any]] = {
     "at the end": {"options": {"latency": 2}, "close": True},
 }
 IMPATIENT = {
-    "target_activecampaign.delivery.delivery._SILENCE_SECONDS": 0.5,
-    "target_activecampaign.delivery.delivery._SILENCE_LOOK_SECONDS": 0.1,
+    "target_activecampaign.delivery.stopping._SILENCE_SECONDS": 0.5,
+    "target_activecampaign.delivery.stopping._CHECK_SECONDS": 0.1,
 }
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_signal_in_any_phase_settles_what_was_read(
+def test_signal_in_any_phase_settles_records_read(
     start_sandbox: Any, target_for: Any, phase: str
 ) -> None:
     plan = PHASES[phase]
@@ -94,7 +94,7 @@ def test_a_signal_in_any_phase_settles_what_was_read(
 @pytest.mark.parametrize(
     ("contacts", "loaded"), [(3000, 25), (1500, 300)], ids=["asked about each", "all are read"]
 )
-def test_a_signal_while_it_is_asked_what_contacts_have_leaves_them_to_the_next_run(
+def test_signal_while_stored_values_are_read_sends_no_contact(
     sandbox: SandboxServer, load: TargetRunner, contacts: int, loaded: int
 ) -> None:
     sandbox.prepare(*({"email": f"person{n}@example.com"} for n in range(contacts)))
@@ -176,7 +176,7 @@ def test_two_signals_within_two_seconds_are_one(
     assert outcome.counts == {"read": 3, "added": 3}
 
 
-def test_sighup_is_not_heard_under_nohup(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_sighup_is_ignored_under_nohup(sandbox: SandboxServer, load: TargetRunner) -> None:
     data = lines([schema(), *people(3), state(1)])
     with _started(load, "nohup") as target:
         assert target.stdin is not None
@@ -200,7 +200,7 @@ BLANKS = {
 
 
 @pytest.mark.parametrize("kind", BLANKS)
-def test_a_signal_is_heard_inside_a_batch_file_of_blank_lines(
+def test_signal_stops_a_batch_file_of_blank_lines(
     sandbox: SandboxServer, load: TargetRunner, kind: str
 ) -> None:
     path = load.folder / "blank"
@@ -222,9 +222,7 @@ def test_a_signal_is_heard_inside_a_batch_file_of_blank_lines(
     assert len(sandbox.export()) == 3
 
 
-def test_a_signal_is_heard_while_blank_lines_come(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_signal_stops_a_stream_of_blank_lines(sandbox: SandboxServer, load: TargetRunner) -> None:
     with _started(load, checkpoint_seconds=0.1) as target:
         assert target.stdin is not None
         target.stdin.write(lines([schema(), *people(3), state(1)]))
@@ -239,9 +237,7 @@ def test_a_signal_is_heard_while_blank_lines_come(
             feeder.wait()
 
 
-def test_after_a_signal_an_account_that_answers_no_more_is_left_to_the_next_run(
-    sandbox: SandboxServer, tmp_path: Path
-) -> None:
+def test_unresponsive_account_ends_a_stopped_run(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.fault("reset", match={"path": "/api/3/import/info"})
     data = lines([schema(), *people(40), state("end")])
     with ForkServer(IMPATIENT) as server:
@@ -256,14 +252,14 @@ def test_after_a_signal_an_account_that_answers_no_more_is_left_to_the_next_run(
         assert outcome.code == 1
         assert outcome.states == []
         assert outcome.report["outcome"] == "failed"
-        assert "since the run was stopped: asking no more" in outcome.log
+        assert "since the run was stopped; ending the run now" in outcome.log
         assert "Nothing is lost" in outcome.log.splitlines()[-1]
         accepted = len(sandbox.imports())
         sandbox.clear_faults()
 
         again = load(data).succeeded()
 
-    assert f"cut off with {accepted} imports in flight" in again.log
+    assert f"interrupted with {accepted} imports in flight" in again.log
     assert again.states == ["end"]
     contacts = sandbox.export()
     assert [one["times_imported"] for one in contacts] == [1] * 40, "nobody is sent twice"

@@ -78,7 +78,7 @@ def bounded_run(load: TargetRunner, source: Path) -> Outcome:
     return outcome
 
 
-def test_a_hundred_thousand_profiles_and_then_only_what_changes(
+def test_hundred_thousand_profiles_are_loaded_once(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     source = load.folder / "profiles.jsonl"

@@ -40,7 +40,7 @@ def killed(running: RunningTarget) -> None:
     assert running.wait().code == -signal.SIGKILL
 
 
-def test_whom_a_killed_run_had_confirmed_is_not_sent_again(
+def test_contacts_confirmed_by_a_killed_run_are_not_sent_again(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     messages = [schema(), *people(6)]
@@ -58,7 +58,7 @@ def test_whom_a_killed_run_had_confirmed_is_not_sent_again(
     assert (count(load, "member"), count(load, "import")) == (6, 0)
 
 
-def test_whom_a_killed_mirror_had_seen_does_not_leave(
+def test_contacts_seen_by_a_killed_mirror_are_not_removed(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     everyone = [schema(), *records("ada bob cyd dan", version=1), activate(1), state(1)]
@@ -78,7 +78,7 @@ def test_whom_a_killed_mirror_had_seen_does_not_leave(
     assert count(load, "sighting") == 0
 
 
-def test_many_wait_for_each_other_and_few_for_nobody(
+def test_buffered_contacts_are_written_after_a_time(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     """What waits is written after a time, so that others can see it."""
@@ -88,7 +88,7 @@ def test_many_wait_for_each_other_and_few_for_nobody(
     running.wait().succeeded()
 
 
-def test_someone_who_comes_again_is_compared_with_what_was_confirmed(
+def test_repeated_contact_is_compared_with_its_confirmed_values(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     running = load.start(batch_size_rows=2)
@@ -100,7 +100,7 @@ def test_someone_who_comes_again_is_compared_with_what_was_confirmed(
     assert len(sandbox.imports()) == 3
 
 
-def test_an_import_of_an_earlier_pass_takes_nobody_back_to_it(tmp_path: Path) -> None:
+def test_late_import_does_not_reset_the_sync_number(tmp_path: Path) -> None:
     book = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "account", "run", SystemClock())
     segment = book.segments.claim("profiles", 1, mirror=True, mark=None).id
     ada = book.contact_hash("ada@example.com")
@@ -119,7 +119,7 @@ def test_an_import_of_an_earlier_pass_takes_nobody_back_to_it(tmp_path: Path) ->
     book.close(clean=True, outcome="completed", counts={})
 
 
-def test_of_whom_an_import_was_lost_nothing_counts_as_delivered(tmp_path: Path) -> None:
+def test_contacts_of_a_lost_import_count_as_not_delivered(tmp_path: Path) -> None:
     book = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "account", "run", SystemClock())
     segment = book.segments.claim("profiles", 1, mirror=False, mark=None).id
     ada = book.contact_hash("ada@example.com")

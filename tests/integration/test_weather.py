@@ -28,7 +28,7 @@ QUESTION = {"method": "GET", "path": "/api/3/import/info"}
         ("malformed", {}),
     ],
 )
-def test_a_bad_moment_loses_nothing(
+def test_short_connection_fault_loses_no_record(
     sandbox: SandboxServer, load: TargetRunner, match: dict[str, str], kind: str, more: Any
 ) -> None:
     sandbox.fault(kind, match=match, times=1, **more)
@@ -40,25 +40,21 @@ def test_a_bad_moment_loses_nothing(
 
 
 @pytest.mark.parametrize("kind", ["queue_failed", "queue_interrupted"])
-def test_an_import_that_comes_to_nothing_is_sent_again(
-    sandbox: SandboxServer, load: TargetRunner, kind: str
-) -> None:
+def test_failed_import_is_retried(sandbox: SandboxServer, load: TargetRunner, kind: str) -> None:
     sandbox.fault(kind, times=1)
     outcome = load([schema(), *people(300), state("end")]).succeeded()
     assert outcome.counts == {"read": 300, "added": 300}
     assert len(sandbox.export()) == 300
 
 
-def test_an_import_that_is_never_confirmed_is_sent_again(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_unconfirmed_import_is_retried(sandbox: SandboxServer, load: TargetRunner) -> None:
     sandbox.fault("queue_stuck", times=1)
     outcome = load([schema(), *people(30), state("end")], import_timeout=1).succeeded()
     assert outcome.counts == {"read": 30, "added": 30}
     assert outcome.states == ["end"]
 
 
-def test_a_bad_contact_in_a_batch_that_fails_too_costs_only_itself(
+def test_bad_contact_in_a_retried_import_is_rejected_alone(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.fault("queue_failed", times=1)
@@ -68,7 +64,7 @@ def test_a_bad_contact_in_a_batch_that_fails_too_costs_only_itself(
     assert outcome.counts == {"read": 11, "added": 9, "rejected": 1, "invalid": 1}
 
 
-def test_within_the_accounts_limits_nothing_is_refused(start_sandbox: Any, target_for: Any) -> None:
+def test_account_limits_are_kept(start_sandbox: Any, target_for: Any) -> None:
     sandbox = start_sandbox(limits=True)
     load = target_for(sandbox)
     own = {name: None for name in load.config if name.endswith(("_per_second", "_per_minute"))}

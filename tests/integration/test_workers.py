@@ -149,7 +149,7 @@ def test_workers_share_a_ledger_and_an_account(sandbox: SandboxServer, worker: W
     assert sent(sandbox) == before
 
 
-def test_workers_may_all_be_the_first(worker: Worker, stopped: Stopped) -> None:
+def test_workers_can_create_the_ledger_together(worker: Worker, stopped: Stopped) -> None:
     """They find no ledger, and make one together."""
     with stopped("pg_catalog.pg_namespace"):
         running = [
@@ -165,7 +165,7 @@ def test_workers_may_all_be_the_first(worker: Worker, stopped: Stopped) -> None:
 
 
 @pytest.mark.parametrize("end", ["it has ended", "it was killed"])
-def test_a_stream_that_another_worker_loads_into_the_list_is_refused_until(
+def test_stream_loaded_by_another_worker_is_refused_until(
     sandbox: SandboxServer, worker: Worker, end: str
 ) -> None:
     with run_in_progress(worker("first"), sandbox) as first:
@@ -188,7 +188,7 @@ def test_a_stream_that_another_worker_loads_into_the_list_is_refused_until(
         assert len(sandbox.export()) == 10
 
 
-def test_a_stream_may_be_loaded_into_two_lists_at_once(
+def test_stream_can_be_loaded_into_two_lists_at_once(
     sandbox: SandboxServer, worker: Worker
 ) -> None:
     with run_in_progress(worker("first"), sandbox) as first:
@@ -200,9 +200,7 @@ def test_a_stream_may_be_loaded_into_two_lists_at_once(
     assert lists == [{"1": 1, "2": 1}] * 10 + [{"1": 1}]
 
 
-def test_of_workers_that_begin_the_same_stream_together_one_goes_on(
-    worker: Worker, stopped: Stopped
-) -> None:
+def test_one_of_several_workers_gets_a_stream(worker: Worker, stopped: Stopped) -> None:
     worker("worker 0")([schema()]).succeeded()
     loads = [worker(f"worker {number}") for number in range(1, WORKERS + 1)]
     with stopped("activecampaign_ledger.segment"):
@@ -224,7 +222,7 @@ def test_of_workers_that_begin_the_same_stream_together_one_goes_on(
 # The index of those whom the account has
 
 
-def test_workers_that_ask_whom_the_account_has_share_the_answer(
+def test_workers_share_the_index_of_existing_contacts(
     sandbox: SandboxServer, worker: Worker
 ) -> None:
     sandbox.prepare(*({"email": f"person{number}@example.com"} for number in range(150)))
@@ -240,7 +238,7 @@ def test_workers_that_ask_whom_the_account_has_share_the_answer(
     assert sent(sandbox) == 150
 
 
-def test_a_worker_that_reads_the_account_anew_hides_nobody_from_another(
+def test_rebuilding_the_index_hides_no_contact_from_another_worker(
     sandbox: SandboxServer, worker: Worker
 ) -> None:
     sandbox.prepare(*({"email": f"person{number}@example.com"} for number in range(150)))
@@ -259,7 +257,7 @@ def test_a_worker_that_reads_the_account_anew_hides_nobody_from_another(
     assert sandbox.contacts() == before
 
 
-def test_whom_a_worker_updates_is_there_after_another_has_read_the_account_anew(
+def test_updated_contacts_stay_in_an_index_rebuilt_by_another_worker(
     sandbox: SandboxServer, worker: Worker
 ) -> None:
     sandbox.prepare(*({"email": f"person{number}@example.com"} for number in range(1_050)))

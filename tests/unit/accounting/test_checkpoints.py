@@ -11,7 +11,7 @@ moves = st.lists(st.one_of(st.just("read"), st.just("state"), st.integers(0, 99)
 
 
 @given(moves)
-def test_state_leaves_exactly_when_all_before_it_is_settled(story: list[str | int]) -> None:
+def test_state_is_released_when_all_records_before_it_are_settled(story: list[str | int]) -> None:
     checkpoints = Checkpoints()
     log: list[object] = []  # what was read, in order: a record's epoch or a state
     open_records: list[tuple[int, int]] = []  # (position in the log, epoch)

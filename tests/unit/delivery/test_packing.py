@@ -41,7 +41,7 @@ def sent(batch: Batch) -> list[dict[str, object]]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["", "x", "y"]))))
-def test_every_record_is_in_one_batch_and_every_person_once_in_each(
+def test_each_record_is_in_one_batch_and_each_person_once_per_batch(
     records: list[tuple[int, str]],
 ) -> None:
     contacts = [contact(person, first_name=name) for person, name in records]
@@ -55,7 +55,7 @@ def test_every_record_is_in_one_batch_and_every_person_once_in_each(
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.none() | st.sampled_from("abc"))))
-def test_played_back_in_order_the_batches_give_what_the_records_say(
+def test_batches_in_order_give_the_values_of_the_records(
     records: list[tuple[int, str | None]],
 ) -> None:
     expected: dict[str, str | None] = {}
@@ -108,7 +108,7 @@ def test_the_body_stays_within_the_limit_when_automations_are_excluded() -> None
         assert len(batch.body()) <= LIMIT
 
 
-def test_of_one_person_twice_the_earlier_says_who_is_whose_where_the_later_does_not() -> None:
+def test_merged_mark_without_membership_takes_the_earlier_one() -> None:
     packer = Packer()
     first, second = (packer.entry(contact(1), [source(n)]) for n in (0, 1))
     first.marks = {

@@ -1,0 +1,84 @@
+"""Contradictions in ActiveCampaign's answers: counted for the report, and the first ones logged."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger("target-activecampaign")
+
+_LOGGED_OF_A_KIND = 5
+"""Contradictions of a kind that are logged; the report counts all."""
+
+
+class Contradictions:
+    """The answers of a run that can't be right. No contact is delivered or rejected by them."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def add(self, kind: str, text: str) -> None:
+        """Count a contradiction.
+
+        Args:
+            kind: Its kind, as the report has it.
+            text: The same as a sentence, without a value of a record.
+        """
+        self._counts[kind] += 1
+        self._first.setdefault(kind, text)
+        if self._counts[kind] <= _LOGGED_OF_A_KIND:
+            logger.warning("%s", text)
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """Return the contradictions by kind, as the report has them."""
+        return [
+            {"kind": kind, "times": times, "first": self._first[kind]}
+            for kind, times in sorted(self._counts.items())
+        ]
+
+    def accounts_for_all(
+        self,
+        *,
+        sent: int,
+        queued: int | None,
+        failed: int,
+        dropped: int,
+        ids: Sequence[str],
+        is_doubtful: bool,
+    ) -> bool:
+        """Return whether the answers to a completed import agree about each of its contacts.
+
+        Args:
+            sent: Contacts in the import.
+            queued: Contacts that were queued, if the answer told.
+            failed: Addresses that are listed as failed.
+            dropped: Contacts in the import whose address is among these.
+            ids: Contact ids that are listed as created.
+            is_doubtful: Whether the answers may be about another import.
+        """
+        agrees = queued is not None and not is_doubtful
+        if queued is not None and sent - queued > dropped:
+            self.add(
+                "QUEUED_FEWER",
+                f"An import of {sent} contacts: {queued} were queued, {dropped} are listed as "
+                "failed.",
+            )
+            agrees = False
+        if failed > dropped:
+            self.add(
+                "FAILURE_UNKNOWN",
+                f"An import of {sent} contacts lists {failed - dropped} addresses as failed that "
+                "it did not have.",
+            )
+            agrees = False
+        if len(ids) > sent:
+            self.add("SUCCESS_MORE", f"An import of {sent} contacts lists {len(ids)} as created.")
+            agrees = False
+        elif len(set(ids)) < len(ids) or not all(map(str.isdecimal, ids)):
+            self.add("SUCCESS_ODD", f"An import of {sent} contacts lists impossible contact ids.")
+        return agrees

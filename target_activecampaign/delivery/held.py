@@ -1,0 +1,179 @@
+"""Refused contacts that are held until it is known whether imports work at all.
+
+In an outage every contact is refused. So a contact whose fault is not proven is rejected only when
+an import that was sent later has worked. If many are, an outage may just have ended: then they are
+sent once more.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from target_activecampaign.delivery.control import MAX_REFUSALS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from target_activecampaign.accounting.outcomes import RecordAccounting
+    from target_activecampaign.delivery.batches import Batch, Entry
+    from target_activecampaign.delivery.in_flight import InFlightContacts
+
+logger = logging.getLogger("target-activecampaign")
+
+_MAX_HELD = 10_000
+"""Contacts that are held in memory before it is tried whether imports work."""
+
+
+class HeldRefusal(NamedTuple):
+    """A refused contact that is not rejected yet.
+
+    Attributes:
+        entry: The contact.
+        code: Why it was refused, a code out of `CODES`.
+        reason: The same as a sentence.
+        batch: The import that was refused.
+        since: The number of that import, in the order of posting.
+        is_listed: Whether ActiveCampaign has listed it in an import's `failure`.
+    """
+
+    entry: Entry
+    code: str
+    reason: str
+    batch: Batch
+    since: int
+    is_listed: bool
+
+
+class HeldRefusals:
+    """The refused contacts of a run whose fault is not proven.
+
+    Args:
+        accounting: Told of contacts that are rejected.
+        contacts: The contacts in flight.
+
+    Attributes:
+        lookups: Contacts of which ActiveCampaign is being asked why they were refused.
+        is_failure_proven: Whether the last import that listed all its contacts as failed has one
+            for which the account shows the reason: then it is no outage.
+    """
+
+    def __init__(self, accounting: RecordAccounting, contacts: InFlightContacts) -> None:
+        self._accounting = accounting
+        self._contacts = contacts
+        self._held: list[HeldRefusal] = []
+        self._last_that_worked = 0
+        # People of whom a later record was confirmed, and those who were sent once more.
+        self._superseded: set[str] = set()
+        self._retried: dict[str, tuple[str, str]] = {}
+        self.lookups = 0
+        self.is_failure_proven = False
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more should be held before it is known whether imports work."""
+        return len(self._held) > _MAX_HELD
+
+    @property
+    def codes(self) -> set[str]:
+        """The codes of the contacts that are held."""
+        return {one.code for one in self._held}
+
+    @property
+    def last_code_in_doubt(self) -> str | None:
+        """The code of the last contact, if it may be held because of an outage."""
+        if self._held and not self.lookups and not self.is_failure_proven:
+            return self._held[-1].code
+        return None
+
+    @property
+    def count_in_doubt(self) -> int:
+        """How many contacts may be held because of an outage."""
+        return sum(1 for one in self._held if not self._is_proven(one))
+
+    def _is_proven(self, one: HeldRefusal) -> bool:
+        return one.is_listed and self.is_failure_proven
+
+    def add(self, one: HeldRefusal) -> None:
+        """Hold a refused contact."""
+        self._held.append(one)
+
+    def take_first_refusal(self, entry: Entry) -> tuple[str, str] | None:
+        """Return why a contact was refused before it was sent once more; None if it was not."""
+        return self._retried.pop(entry.key, None)
+
+    def confirm(self, entries: Iterable[Entry], sent: int) -> None:
+        """Note that an import has worked.
+
+        Args:
+            entries: Its contacts that have arrived.
+            sent: Its number.
+        """
+        self._last_that_worked = max(self._last_that_worked, sent)
+        if not (self._held or self._retried):
+            return
+        keys = {entry.key for entry in entries}
+        self._superseded |= keys.intersection([one.entry.key for one in self._held])
+        for key in keys & self._retried.keys():
+            del self._retried[key]
+
+    def reject(self, entry: Entry, code: str, reason: str) -> None:
+        """Reject a contact: its records, or the removal that it is."""
+        if entry.sources:
+            self._accounting.refused(entry.sources, code, reason, entry.contact.email)
+        else:
+            self._accounting.removal_rejected(entry)
+
+    def settle(self) -> list[Batch]:
+        """Reject the contacts that were refused before an import that has worked.
+
+        Returns:
+            The imports of those that are to be sent once more instead, since they are many. They
+            count as in flight.
+        """
+        ready, kept = list[HeldRefusal](), list[HeldRefusal]()
+        for one in self._held:
+            # Of an import that lists all as failed, wait for all answers: are they many?
+            waits = one.since >= self._last_that_worked or (one.is_listed and self.lookups)
+            (kept if waits else ready).append(one)
+        if not ready:
+            return []
+        self._held = kept
+        again = [one for one in ready if self._may_retry(one)]
+        if len(again) <= MAX_REFUSALS:
+            again = []
+        else:
+            logger.warning(
+                "%d contacts were refused in a row before an import worked; retrying them.",
+                len(again),
+            )
+        chosen = set(map(id, again))
+        for one in ready:
+            if id(one) not in chosen:
+                self.reject(one.entry, one.code, one.reason)
+        self._superseded.intersection_update([one.entry.key for one in self._held])
+        return self._retry(again)
+
+    def reject_all(self) -> None:
+        """Reject all contacts that are held."""
+        held, self._held = self._held, []
+        for one in held:
+            self.reject(one.entry, one.code, one.reason)
+
+    def _may_retry(self, one: HeldRefusal) -> bool:
+        """Return whether a contact may be sent again: not after a later record of the person."""
+        entry = one.entry
+        is_late = entry.key in self._superseded or self._contacts.has(entry.key)
+        return not (self._is_proven(one) or is_late or entry.needs_resubscribe)
+
+    def _retry(self, held: list[HeldRefusal]) -> list[Batch]:
+        """Return the imports that send contacts again, together as they were before."""
+        imports: dict[int, tuple[Batch, list[Entry]]] = {}
+        for one in held:
+            imports.setdefault(id(one.batch), (one.batch, []))[1].append(one.entry)
+            self._retried[one.entry.key] = (one.code, one.reason)
+            self._contacts.add([one.entry])
+        return [batch.of(entries) for batch, entries in imports.values()]

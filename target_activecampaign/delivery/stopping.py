@@ -1,0 +1,68 @@
+"""The end of a run that was stopped, when ActiveCampaign does not answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from target_activecampaign.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from target_activecampaign.client import Client
+    from target_activecampaign.delivery.dispatcher import Dispatcher, Failable
+
+logger = logging.getLogger("target-activecampaign")
+
+_SILENCE_SECONDS = 30.0
+"""A run that was stopped goes on so long without an answer."""
+_STOP_SECONDS = 60.0
+"""A run that was stopped does not wait longer than this because ActiveCampaign asks it to."""
+_LONG_WAIT_SECONDS = 10.0
+"""Shorter waits are waited all the same."""
+_CHECK_SECONDS = 1.0
+
+
+class StopWatch:
+    """Ends a run that was stopped, if ActiveCampaign is silent or asks for a long wait.
+
+    Args:
+        client: The account; it is closed at the end.
+        dispatcher: Runs the checks.
+        delivery: Told of the end.
+    """
+
+    def __init__(self, client: Client, dispatcher: Dispatcher, delivery: Failable) -> None:
+        self._client = client
+        self._dispatcher = dispatcher
+        self._delivery = delivery
+
+    def start(self) -> None:
+        """Check from now on. May be called from a signal handler."""
+        stopped = time.monotonic()
+        self._dispatcher.do(lambda: self._stop_if_unresponsive(stopped))
+
+    def _stop_if_unresponsive(self, stopped: float) -> None:
+        since_stop = time.monotonic() - stopped
+        silence, wait = min(self._client.silence(), since_stop), self._client.asked_pause
+        is_too_long = wait >= _LONG_WAIT_SECONDS and since_stop + wait >= _STOP_SECONDS
+        if is_too_long:
+            logger.warning("ActiveCampaign asked to wait %.0f s more; ending the run now.", wait)
+            cause = "ActiveCampaign asked for a long wait"
+        elif silence >= _SILENCE_SECONDS:
+            logger.warning(
+                "ActiveCampaign has not answered for %.0f s since the run was stopped; ending the "
+                "run now.",
+                silence,
+            )
+            cause = "ActiveCampaign stopped answering"
+        else:
+            self._dispatcher.later(_CHECK_SECONDS, lambda: self._stop_if_unresponsive(stopped))
+            return
+        self._delivery.fail(
+            DeliveryError(
+                f"The run was stopped, and {cause}. Nothing is lost: the next run checks the "
+                "imports that were accepted, and sends unconfirmed records again."
+            )
+        )
+        self._client.close(at_once=True)
