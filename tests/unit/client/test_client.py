@@ -332,7 +332,7 @@ def test_a_packed_answer_is_unpacked() -> None:
     reply = Reply(gzip.compress(USER.content), headers={"Content-Encoding": "gzip"})
     with ApiStub(reply) as stub, client_of(stub) as client:
         assert client.whoami().id == "1"
-    assert "gzip" in stub.asked[0].headers["accept-encoding"]
+    assert "gzip" in stub.asked[0].headers["Accept-Encoding"]
 
 
 def test_all_pages_of_lists_are_read() -> None:
