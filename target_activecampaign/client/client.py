@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from target_activecampaign.client import responses as answers
-from target_activecampaign.client.calls import PAGE_SIZE, json_body, nothing
-from target_activecampaign.client.decoding import composed, page_of
+from target_activecampaign.client.calls import PAGE_SIZE, ignore_content, json_body
+from target_activecampaign.client.decoding import page_of
 from target_activecampaign.client.errors import NotFound
 from target_activecampaign.client.fields import FieldCalls
 from target_activecampaign.client.models import (
@@ -21,7 +21,10 @@ from target_activecampaign.client.models import (
     Tag,
     User,
     contacts_after,
+    import_status_from,
+    user_from,
 )
+from target_activecampaign.model.names import caseless, exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,11 +54,11 @@ class Client(FieldCalls):
 
     def whoami(self) -> User:
         """Tell whose key this is: the cheapest proof that address and key fit."""
-        return self._call("GET", "/users/me", User.from_answer)
+        return self._call("GET", "/users/me", user_from)
 
     def lists(self) -> list[ContactList]:
         """Return all lists of the account."""
-        return self._all_pages("/lists", page_of("lists", ContactList.from_item))
+        return self._all_pages("/lists", page_of("lists", ContactList))
 
     def import_contacts(self, body: bytes, count: int) -> Accepted:
         """Put an import of contacts into ActiveCampaign's queue.
@@ -84,9 +87,7 @@ class Client(FieldCalls):
 
         What the API answers for an id that it doesn't know is not documented.
         """
-        return self._call(
-            "GET", "/import/info", ImportStatus.from_answer, query={"batchId": batch_id}
-        )
+        return self._call("GET", "/import/info", import_status_from, query={"batchId": batch_id})
 
     def find_contact(self, email: str) -> Contact | None:
         """Return the contact with this e-mail address, None if there is none.
@@ -94,11 +95,9 @@ class Client(FieldCalls):
         The address is compared without case. The answer's is checked, since the filter was
         once seen not to be applied [rep].
         """
-        wanted = composed(email).lower()
-        page = self._call(
-            "GET", "/contacts", page_of("contacts", Contact.from_item), query={"email": email}
-        )
-        matches = (one for one in page.items if composed(one.email).lower() == wanted)
+        wanted = exact(email).lower()
+        page = self._call("GET", "/contacts", page_of("contacts", Contact), query={"email": email})
+        matches = (one for one in page.items if exact(one.email).lower() == wanted)
         return next(matches, None)
 
     def contacts(
@@ -136,7 +135,7 @@ class Client(FieldCalls):
         return self._call(
             "GET",
             "/contacts",
-            page_of("contacts", Contact.from_item),
+            page_of("contacts", Contact),
             query={**_filters(list_id, status), "limit": 1},
         ).total
 
@@ -144,7 +143,7 @@ class Client(FieldCalls):
         """Return the contact's place on each list it is or was on."""
         return self._all_pages(
             f"/contacts/{contact_id}/contactLists",
-            page_of("contactLists", Membership.from_item),
+            page_of("contactLists", Membership),
         )
 
     def subscribe(self, contact_id: int, list_id: int) -> None:
@@ -152,8 +151,8 @@ class Client(FieldCalls):
 
         WARNING: this undoes an opt-out. "If you change a status from unsubscribed to active,
         you can re-subscribe a contact to a list from which they had manually unsubscribed."
-        [doc] Nothing is asked and nothing is checked here: who calls this must know that it was
-        not the person who ended the membership.
+        [doc] This method checks nothing: its caller must know that the person did not end
+        the membership.
 
         So it is not repeated either once it may have taken effect: the person may have opted
         out since. ``sourceid`` 4 is what re-subscribing is to be marked with [doc].
@@ -164,7 +163,7 @@ class Client(FieldCalls):
         """
         membership = {"list": list_id, "contact": contact_id, "status": 1, "sourceid": 4}
         body = json_body("contactList", membership)
-        self._call("POST", "/contactLists", nothing, body=body, once=True)
+        self._call("POST", "/contactLists", ignore_content, body=body, once=True)
 
     def find_tag(self, name: str) -> int | None:
         """Return the id of the tag with this name, None if there is none."""
@@ -179,28 +178,24 @@ class Client(FieldCalls):
         Whether it finds NFD by NFC is not documented, so it is asked for both.
         """
         wanted = name.strip()
-        forms = (wanted, composed(wanted), unicodedata.normalize("NFD", wanted))
+        forms = (wanted, exact(wanted), unicodedata.normalize("NFD", wanted))
         for form in dict.fromkeys(forms):
-            found = self._all_pages("/tags", page_of("tags", Tag.from_item), search=form)
-            matches = [tag for tag in found if _caseless(tag.name) == _caseless(wanted)]
+            found = self._all_pages("/tags", page_of("tags", Tag), search=form)
+            matches = [tag for tag in found if caseless(tag.name) == caseless(wanted)]
             if matches:
-                return min(matches, key=lambda tag: composed(tag.name) != composed(wanted))
+                return min(matches, key=lambda tag: exact(tag.name) != exact(wanted))
         return None
 
     def contact_tags(self, contact_id: int) -> dict[int, int]:
         """Return a contact's tags: the tag's id, and the id to remove it from the contact by."""
         path = f"/contacts/{contact_id}/contactTags"
-        found = self._all_pages(path, page_of("contactTags", ContactTag.from_item))
+        found = self._all_pages(path, page_of("contactTags", ContactTag))
         return {one.tag_id: one.id for one in found}
 
     def remove_contact_tag(self, contact_tag_id: int) -> None:
         """Take a tag from a contact, by an id from `contact_tags`; one that is gone is fine."""
         with suppress(NotFound):  # also if the answer to an earlier attempt was lost
-            self._call("DELETE", f"/contactTags/{contact_tag_id}", nothing)
-
-
-def _caseless(name: str) -> str:
-    return composed(unicodedata.normalize("NFD", name).casefold())
+            self._call("DELETE", f"/contactTags/{contact_tag_id}", ignore_content)
 
 
 def _filters(list_id: int | None, status: int | None) -> dict[str, str | int]:

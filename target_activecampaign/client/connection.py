@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.certs import where as default_certificates
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import create_urllib3_context
 
@@ -51,7 +51,7 @@ _CHUNK_BYTES = 64 * 1024
 
 _USER_AGENT = "target-activecampaign"
 _KEY = re.compile(r"[\x21-\x7e]+")
-_PROXY_HOST = re.compile(r"[A-Za-z0-9._:-]+")
+_PROXY_PLACE = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
 _PROXY_AUTHENTICATION = "407"
 _LOGGERS_WITH_URLS = ("urllib3.connectionpool", "urllib3.util.retry")
@@ -73,19 +73,17 @@ class _Exchange:
 
     Attributes:
         deadline: Time on the monotonic clock by which the whole answer must be there.
-        is_late: True once the deadline has passed.
-        is_ended: True once the exchange was ended, for that reason or another.
+        is_ended: True once it was ended, at its deadline or because the connection was closed.
     """
 
     def __init__(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
-        self.is_late = False
         self.is_ended = False
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
-    def use(self, twin: socket.socket) -> None:
-        """Set the connection to shut down, by a duplicate of its socket."""
+    def use(self, twin: socket.socket | None) -> None:
+        """Set the duplicate of the socket to shut down; None once another exchange may use it."""
         with self._lock:
             self._socket = twin
         if self.is_ended:
@@ -98,11 +96,6 @@ class _Exchange:
             if self._socket is not None:
                 with suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
-
-    def release(self) -> None:
-        """Forget the connection: another exchange may use it now."""
-        with self._lock:
-            self._socket = None
 
 
 class _Current(threading.local):
@@ -159,11 +152,11 @@ class _Endable:
         super().request(*args, **options)  # type: ignore[misc]
 
 
-class _PlainConnection(_Endable, HTTPConnection):  # type: ignore[misc] # `sock` is a property here
+class _PlainConnection(_Endable, HTTPConnection):
     """A connection without TLS."""
 
 
-class _TlsConnection(_Endable, HTTPSConnection):  # type: ignore[misc]
+class _TlsConnection(_Endable, HTTPSConnection):
     """A connection with TLS, perhaps through a proxy."""
 
 
@@ -196,7 +189,7 @@ class _Adapter(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
         """Return the connection pool for a request."""
-        pool = super().get_connection_with_tls_context(*args, **options)
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
         # A class that is not urllib3's own stays: recorders of traffic put theirs there.
         pool.ConnectionCls = _ENDABLE.get(pool.ConnectionCls, pool.ConnectionCls)
         return pool
@@ -268,7 +261,7 @@ class Connection:
         """
         exchange = self._begin(where)
         try:
-            answer = self._send(*where.split(" ", 1), query, body)
+            answer = self._send(where, query, body)
             if exchange.is_ended:
                 raise TimeoutError  # an answer without a length seems whole where it was cut
             return answer  # noqa: TRY300 - shorter than an else
@@ -276,7 +269,7 @@ class Connection:
             if self._closed_at_once:
                 failure: errors.ActiveCampaignError = errors.ClientClosed(where)
             else:
-                failure = self._classify(where, error, is_late=exchange.is_late)
+                failure = self._classify(where, error, is_late=exchange.is_ended)
         finally:
             self._finish(exchange)
         raise failure
@@ -295,7 +288,7 @@ class Connection:
 
     def _finish(self, exchange: _Exchange) -> None:
         _current.exchange = None
-        exchange.release()
+        exchange.use(None)
         with self._changed:
             self._exchanges.discard(exchange)
             if self._closed and not self._exchanges:
@@ -316,12 +309,12 @@ class Connection:
                 for exchange in self._exchanges:
                     if exchange.deadline > now:
                         next_deadline = min(next_deadline, exchange.deadline)
-                    elif not exchange.is_late:
-                        exchange.is_late = True
+                    elif not exchange.is_ended:
                         exchange.end()
                 self._changed.wait(next_deadline - now)
 
-    def _send(self, method: str, path: str, query: Query | None, body: bytes | None) -> Answer:
+    def _send(self, where: str, query: Query | None, body: bytes | None) -> Answer:
+        method, path = where.split(" ", 1)
         with self._session.request(
             method,
             self._root + path,
@@ -345,7 +338,8 @@ class Connection:
         self, where: str, error: BaseException, *, is_late: bool
     ) -> errors.ActiveCampaignError:
         """Return the error for a failure. Nothing of its text is used, as it holds URLs."""
-        causes = list(_causes(error))
+        # What `requests` raises is an OSError of any kind: what counts is what it wraps.
+        causes = [one for one in _causes(error) if not isinstance(one, requests.RequestException)]
 
         def has(*kinds: type[BaseException]) -> bool:
             return any(isinstance(cause, kinds) for cause in causes)
@@ -354,7 +348,8 @@ class Connection:
             of_proxy = f"that of {self._proxy}" if has(urllib3.exceptions.ProxyError) else ""
             return errors.CertificateRejected(where, detail=of_proxy)
         if has(*_NEVER_CONNECTED):
-            why = _TOO_LATE if is_late else _why_not_connected(causes, self._proxy)
+            late = _TOO_LATE.format("the server")
+            why = late if is_late else _why_not_connected(causes, self._proxy)
             failure = errors.ConnectionFailed(where, detail=why)
             failure.effect_unknown = False
             return failure
@@ -414,13 +409,18 @@ def open_session(base_url: str, pool_size: int) -> requests.Session:
     proxies = found.get("proxies", {})
     proxy = proxies.get("https") or proxies.get("all")
     if proxy:
-        session.proxies = {"https": _check_proxy(adapter, proxy)}
+        url = session.proxies["https"] = proxy if "://" in proxy else f"http://{proxy}"
+        usable = False
+        with suppress(ValueError):  # its text holds the proxy's address, and perhaps a password
+            usable = bool(urlsplit(url).hostname and adapter.proxy_manager_for(url))
+        if not usable:
+            raise errors.ConnectionFailed(detail=f"{_describe_proxy(url)} can't be used")
     return session
 
 
 def _load_certificates(place: str | bool | None) -> ssl.SSLContext:
     """Return the TLS settings with the certificates in a file or folder, or else the usual ones."""
-    path = place if isinstance(place, str) else default_certificates()
+    path = place if isinstance(place, str) else DEFAULT_CA_BUNDLE_PATH
     context = create_urllib3_context()
     try:
         if Path(path).is_dir():
@@ -434,37 +434,16 @@ def _load_certificates(place: str | bool | None) -> ssl.SSLContext:
     return context
 
 
-def _check_proxy(adapter: HTTPAdapter, proxy: str) -> str:
-    """Return the proxy's URL with a scheme; raises ConnectionFailed for one that can't be used."""
-    url = proxy if "://" in proxy else f"http://{proxy}"
-    try:
-        usable = urlsplit(url).hostname is not None
-        if usable:
-            adapter.proxy_manager_for(url)
-    except ValueError:  # its text holds the proxy's address, and perhaps a password
-        usable = False
-    if not usable:
-        which = _describe_proxy(url).removeprefix("the proxy")
-        raise errors.ConnectionFailed(
-            detail=f"the environment names a proxy that can't be used{f':{which}' if which else ''}"
-        )
-    return url
-
-
 def _describe_proxy(proxy: str | None) -> str:
     """Return how a message names the proxy, without its password; empty if there is none."""
     if not proxy:
         return ""
-    try:
+    name = ""
+    with suppress(ValueError):
         parts = urlsplit(proxy)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or not _PROXY_HOST.fullmatch(host):
-        name = ""
-    else:
-        host = f"[{host}]" if ":" in host else host
-        name = f" {parts.scheme}://{host}{f':{port}' if port else ''}"
+        place = parts.netloc.rpartition("@")[2]
+        if parts.hostname and _PROXY_PLACE.fullmatch(place):
+            name = f" {parts.scheme}://{place}"
     variables = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
     named = next((one for one in variables if os.environ.get(one)), None)
     return f"the proxy{name}" + (f" (from {named})" if named else "")
@@ -502,39 +481,30 @@ def _unpack(content: bytes, encoding: str) -> bytes:
     return unpacked
 
 
-_TOO_LATE = "the server could not be reached in time"
+_TOO_LATE = "{} did not answer in time"
+_WHY_NOT_CONNECTED: tuple[tuple[type[BaseException], str], ...] = (
+    (socket.gaierror, "the host name of {} is not known"),
+    (ConnectionRefusedError, "nothing listens at {}"),
+    (urllib3.exceptions.TimeoutError, _TOO_LATE),
+    (TimeoutError, _TOO_LATE),
+    (OSError, "{} could not be reached"),
+    (BaseException, "{} refused the connection"),
+)
 
 
 def _why_not_connected(causes: list[BaseException], proxy: str) -> str:
     """Return why no connection was made, as a clause; of a proxy's answer, only the status."""
-    by_proxy = bool(proxy) and any(
-        isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes
+    by_proxy = any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes)
+    for match in filter(None, (_TUNNEL_FAILED.search(str(cause)) for cause in causes)):
+        wish = "asks for a user name and password, or others"
+        did = wish if match[1] == _PROXY_AUTHENTICATION else "refused the connection"
+        return f"{proxy} {did} (status {match[1]})"
+    reasons = (
+        text
+        for kind, text in _WHY_NOT_CONNECTED
+        if any(isinstance(cause, kind) for cause in causes)
     )
-    if not by_proxy:
-        for kind, reason in (
-            (socket.gaierror, "the host name is not known"),
-            (ConnectionRefusedError, "nothing listens at that address"),
-            (urllib3.exceptions.ConnectTimeoutError, _TOO_LATE),
-        ):
-            if any(isinstance(cause, kind) for cause in causes):
-                return reason
-        return "the server could not be reached"
-    for cause in causes:
-        match = _TUNNEL_FAILED.search(str(cause))
-        if match is not None and match[1] == _PROXY_AUTHENTICATION:
-            return f"{proxy} asks for a user name and password, or others (status {match[1]})"
-        if match is not None:
-            return f"{proxy} refused the connection (status {match[1]})"
-    for kind, reason in (
-        (socket.gaierror, "the host name of {} is not known"),
-        (ConnectionRefusedError, "nothing listens at {}"),
-        (urllib3.exceptions.TimeoutError, "{} did not answer in time"),
-        (TimeoutError, "{} did not answer in time"),
-        (OSError, "{} could not be reached"),
-    ):
-        if any(isinstance(cause, kind) for cause in causes):
-            return reason.format(proxy)
-    return f"{proxy} refused the connection"
+    return next(reasons).format(proxy if by_proxy and proxy else "the server")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.client.calls import PAGE_SIZE, Caller, json_body, nothing
-from target_activecampaign.client.decoding import Page, ShapeError, composed, page_of
+import msgspec
+
+from target_activecampaign.client.calls import PAGE_SIZE, Caller, ignore_content, is_last, json_body
+from target_activecampaign.client.decoding import Page, page_of
 from target_activecampaign.client.errors import InvalidRequest
-from target_activecampaign.client.models import Field, FieldValue, fields_page
+from target_activecampaign.client.models import Field, FieldValue, field_from, fields_page
+from target_activecampaign.model.names import exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +30,7 @@ class FieldCalls(Caller):
         Raises:
             NotFound: There is no such field (any more).
         """
-        return self._call("GET", f"/fields/{field_id}", Field.from_answer)
+        return self._call("GET", f"/fields/{field_id}", field_from)
 
     def create_field(self, title: str, field_type: str, list_id: int = 0) -> Field:
         """Make a custom field of contacts that shows on a list, or on all of them.
@@ -52,9 +55,9 @@ class FieldCalls(Caller):
         field = self._call(
             "POST",
             "/fields",
-            Field.from_answer,
+            field_from,
             body=json_body("field", item),
-            look=lambda: self._find_field(title, field_type),
+            find_effect=lambda: self._find_field(title, field_type),
         )
         self.show_field(field.id, list_id)
         return replace(field, lists=(list_id,))
@@ -63,7 +66,7 @@ class FieldCalls(Caller):
         """Show a field for the contacts of a list, or with 0 for all [doc]."""
         body = json_body("fieldRel", {"field": field_id, "relid": list_id})
         try:
-            self._call("POST", "/fieldRels", nothing, body=body)
+            self._call("POST", "/fieldRels", ignore_content, body=body)
         except InvalidRequest as error:
             # Whether it may be sent twice is not documented: the first may have been enough.
             if not error.effect_unknown:
@@ -101,9 +104,7 @@ class FieldCalls(Caller):
             )
             yield from (one for one in page.items if one.field_id == field_id)
             offset += len(page.items)
-            told = page.total is not None and page.total >= offset
-            last = offset == page.total if told else len(page.items) < PAGE_SIZE
-            if last or not page.items:
+            if is_last(page, offset) or not page.items:
                 return
             earlier = page.items
 
@@ -125,7 +126,7 @@ class FieldCalls(Caller):
 
     def _find_field(self, title: str, field_type: str) -> Field | None:
         for field in self.fields():
-            if composed(field.title) == composed(title) and field.type == field_type:
+            if exact(field.title) == exact(title) and field.type == field_type:
                 return field
         return None
 
@@ -137,17 +138,17 @@ class FieldCalls(Caller):
             "/fieldOption/bulk",
             lambda _: (),
             body=json_body("fieldOptions", options),
-            look=lambda: self._missing_options(field_id, values),
+            find_effect=lambda: self._missing_options(field_id, values),
         )
 
     def _missing_options(self, field_id: int, values: tuple[str, ...]) -> tuple[str, ...] | None:
         """Those of some options that a field lacks; None if it has none of them."""
-        there = {composed(option) for option in self.field(field_id).options}
-        missing = tuple(one for one in values if composed(one) not in there)
+        there = {exact(option) for option in self.field(field_id).options}
+        missing = tuple(one for one in values if exact(one) not in there)
         return missing if len(missing) < len(values) else None
 
 
-_values_page = page_of("fieldValues", FieldValue.from_item)
+_values_page = page_of("fieldValues", FieldValue)
 
 
 def _following(earlier: list[FieldValue]) -> Callable[[Any], Page[FieldValue]]:
@@ -160,7 +161,7 @@ def _following(earlier: list[FieldValue]) -> Callable[[Any], Page[FieldValue]]:
     def decode(answer: Any) -> Page[FieldValue]:
         page = _values_page(answer)
         if page.items and page.items == earlier:
-            raise ShapeError("the field's values are those of the page before")
+            raise msgspec.ValidationError("the field's values are those of the page before")
         return page
 
     return decode

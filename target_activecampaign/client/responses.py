@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 
 from target_activecampaign.client import errors
-from target_activecampaign.client.decoding import ShapeError, as_object, lower_keys, whole_number
+from target_activecampaign.client.decoding import as_object, lower_keys, whole_number
 from target_activecampaign.client.models import Accepted
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def read(where: str, answer: Answer, decode: Callable[[Any], T]) -> T:
         raise errors.AuthenticationError(where, status=status, detail="it answered a web page")
     try:
         return decode(None if status == HTTPStatus.NO_CONTENT else _json(body))
-    except ShapeError as error:
+    except msgspec.ValidationError as error:
         detail = str(error)
     except ValueError:
         detail = "it was not JSON" if body.strip() else "it was empty"
@@ -83,7 +83,7 @@ def failure(where: str, answer: Answer) -> errors.ActiveCampaignError:
     status = answer.status
     retry_after = seconds_to_wait(answer.headers)
     try:
-        values = lower_keys(as_object(_json(answer.body), "answer"))
+        values = lower_keys(as_object(_json(answer.body)))
     except ValueError:
         values = {}
 
@@ -113,14 +113,14 @@ def accepted(where: str, count: int) -> Callable[[Any], Accepted]:
     """
 
     def decode(answer: Any) -> Accepted:
-        values = lower_keys(as_object(answer, "answer"))
+        values = lower_keys(as_object(answer))
         batch_id = _batch_id(values.get("batchid"))
         success = values.get("success")
         failed = success is False or whole_number(success) == 0
         if batch_id is None:
             if _is_about_imports(values) or (failed and not values.get("batchid")):
                 raise _import_failure(where, None, values, None)
-            raise ShapeError("no batchId")
+            raise msgspec.ValidationError("no batchId")
         queued, doubts = _queued(values, count)
         if (failed and queued) or values.get("failurereasons"):
             # It says both that the import was queued and that it was not.

@@ -271,7 +271,10 @@ class Delivery:
 
     def _stop_if_unresponsive(self, stopped: float) -> None:
         since_stop = time.monotonic() - stopped
-        silence, wait = min(self._client.silence(), since_stop), self._client.asked_pause
+        silence, wait = (
+            min(self._client.seconds_without_answer(), since_stop),
+            self._client.requested_wait,
+        )
         too_long = wait >= _LONG_WAIT_SECONDS and since_stop + wait >= _STOP_SECONDS
         if silence < _SILENCE_SECONDS and not too_long:
             self._dispatcher.later(

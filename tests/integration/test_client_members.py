@@ -225,7 +225,7 @@ def test_or_be_told_by_one_of_four(key: str, value: Any, name: str) -> None:
 
 @pytest.mark.parametrize("key", ["unsubreason", "campaign", "message", "unsubscribeAutomation"])
 def test_what_is_something_is_not_taken_for_nothing(key: str) -> None:
-    with pytest.raises(MalformedAnswer, match=f"contactList.{key}"):
+    with pytest.raises(MalformedAnswer, match=key):
         membership_of(**{key: {"id": "12"}})
 
 

@@ -222,7 +222,7 @@ def test_an_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", know_nothing)
     monkeypatch.setenv("NO_PROXY", "*")
-    with pytest.raises(ConnectionFailed, match="host name is not known") as caught:
+    with pytest.raises(ConnectionFailed, match="host name of the server is not known") as caught:
         ask("https://acct.api-us1.com")
     assert not caught.value.effect_unknown
 
