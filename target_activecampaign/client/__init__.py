@@ -1,12 +1,12 @@
-"""ActiveCampaign's API v3, as far as a loader of contacts needs it.
+"""Client for ActiveCampaign's API v3, as far as a loader of contacts needs it.
 
-The package stands alone: `Client` asks, `Budget` keeps the account's limits, the models are
-the answers, and every failure is an `ActiveCampaignError`::
+`Client` sends requests, `Budget` keeps the account's rate limits, the models are the answers, and
+every failure is an `ActiveCampaignError`::
 
     with Client("https://acct.api-us1.com", key) as client:
         print([one.name for one in client.lists()])
 
-Facts about the API bear the mark of their source: [doc] official page, [rec] recorded
+Marks name the source of a fact about the API: [doc] official documentation, [rec] recorded
 traffic, [rep] reported by a third party, [unv] unverified.
 """
 

@@ -1,4 +1,4 @@
-"""What can be asked about custom fields: the part of `Client` that is about them."""
+"""The methods of `Client` for custom fields."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class FieldCalls(Caller):
-    """The calls about custom fields of contacts; args and errors are those of `Client`."""
+    """Methods for custom fields of contacts. Args and errors are those of `Client`."""
 
     def fields(self) -> list[Field]:
         """Return all custom fields of contacts, each with its options."""
@@ -28,28 +28,29 @@ class FieldCalls(Caller):
         """Return one custom field with its options.
 
         Raises:
-            NotFound: There is no such field (any more).
+            NotFound: There is no such field.
         """
         return self._call("GET", f"/fields/{field_id}", field_from)
 
     def create_field(self, title: str, field_type: str, list_id: int = 0) -> Field:
-        """Make a custom field of contacts that shows on a list, or on all of them.
+        """Create a custom field of contacts, shown for one list or for all.
 
-        A field must not be made twice, so if an answer is lost the account's fields are looked
-        through before the request is repeated.
+        A field must not be created twice: if the answer is lost, the field is searched for
+        before the request is repeated.
 
         Args:
-            title: Its name on the screen. The server makes the personalisation tag of it.
+            title: Its name on the screen. The server derives the personalisation tag from it.
             field_type: As in `Field.type`.
             list_id: The list; 0 stands for all lists [doc].
 
         Returns:
-            The field, as yet without options.
+            The field, without options.
 
         Raises:
-            InvalidRequest: There is a field of this title (the error's code is ``duplicate``),
-                or no such type [doc]. If the field was made but couldn't be put on its list,
-                other errors are raised; making it again is then refused as a duplicate.
+            InvalidRequest: A field has this title (the error's code is ``duplicate``), or there
+                is no such type [doc].
+            ActiveCampaignError: Perhaps the field was created, but is not shown for its list;
+                creating it again is then refused as a duplicate.
         """
         item = {"title": title, "type": field_type, "visible": 1}
         field = self._call(
@@ -63,37 +64,36 @@ class FieldCalls(Caller):
         return replace(field, lists=(list_id,))
 
     def show_field(self, field_id: int, list_id: int) -> None:
-        """Show a field for the contacts of a list, or with 0 for all [doc]."""
+        """Show a field for the contacts of a list, or of all lists with 0 [doc]."""
         body = json_body("fieldRel", {"field": field_id, "relid": list_id})
         try:
             self._call("POST", "/fieldRels", ignore_content, body=body)
         except InvalidRequest as error:
-            # Whether it may be sent twice is not documented: the first may have been enough.
+            # An earlier attempt may have been enough; sending it twice is not documented.
             if not error.effect_unknown:
                 raise
 
     def add_options(self, field_id: int, values: Sequence[str]) -> None:
-        """Add options to a field, each under the value's own text.
+        """Add options to a field, each with its value as label.
 
-        An option must not be made twice: if an answer is lost, it is looked which are there
-        before the others are asked for again. Whether any is there to begin with is for the
-        caller to know, by `field`.
+        An option must not be added twice: if an answer is lost, only the options that the field
+        lacks are added again. The caller makes sure that it has none of them at first.
 
         Raises:
             NotFound: There is no such field.
         """
         missing = tuple(dict.fromkeys(values))
         while missing:
-            missing = self._ask_for_options(field_id, missing)
+            missing = self._add_options_once(field_id, missing)
 
     def field_values(self, field_id: int) -> Iterator[FieldValue]:
-        """Read what contacts have in a custom field, a page of them at a time.
+        """Generate the values of a custom field, page by page.
 
-        Pages are turned by an offset, as no order is documented for them: if values are taken
-        away meanwhile, as many others may be left out.
+        No order is documented for them, so pages are read by their offset: for each value that
+        is deleted meanwhile, another may be missing.
 
         Raises:
-            MalformedAnswer: The server takes no notice of the offset.
+            MalformedAnswer: The server ignores the offset.
         """
         query = {"filters[fieldid]": field_id, "limit": PAGE_SIZE}
         offset = 0
@@ -109,14 +109,12 @@ class FieldCalls(Caller):
             earlier = page.items
 
     def count_field_values(self, field_id: int) -> int | None:
-        """Tell how many values `field_values` would read; None if the answer doesn't say."""
+        """Return how many values `field_values` would generate; None if the answer doesn't say."""
         query = {"filters[fieldid]": field_id, "limit": 1}
         return self._call("GET", "/fieldValues", _values_page, query=query).total
 
     def contact_field_values(self, contact_id: int) -> list[FieldValue]:
-        """Return what a contact has in custom fields.
-
-        The address is the one that contacts link to [rec].
+        """Return the custom field values of a contact, from the path that contacts link to [rec].
 
         Raises:
             NotFound: There is no such contact.
@@ -130,8 +128,8 @@ class FieldCalls(Caller):
                 return field
         return None
 
-    def _ask_for_options(self, field_id: int, values: tuple[str, ...]) -> tuple[str, ...]:
-        """Ask for options once; what is still to be asked for if the answer was lost."""
+    def _add_options_once(self, field_id: int, values: tuple[str, ...]) -> tuple[str, ...]:
+        """Add options with one request. Return those still missing if its answer was lost."""
         options = [{"field": str(field_id), "label": one, "value": one} for one in values]
         return self._call(
             "POST",
@@ -142,7 +140,7 @@ class FieldCalls(Caller):
         )
 
     def _missing_options(self, field_id: int, values: tuple[str, ...]) -> tuple[str, ...] | None:
-        """Those of some options that a field lacks; None if it has none of them."""
+        """Return which of these options a field lacks; None if it lacks all of them."""
         there = {exact(option) for option in self.field(field_id).options}
         missing = tuple(one for one in values if exact(one) not in there)
         return missing if len(missing) < len(values) else None
@@ -152,10 +150,9 @@ _values_page = page_of("fieldValues", FieldValue)
 
 
 def _following(earlier: list[FieldValue]) -> Callable[[Any], Page[FieldValue]]:
-    """Make the decoder of the page of ``fieldValues`` that follows another.
+    """Return the decoder of the page of ``fieldValues`` that follows another.
 
-    One that is the same again comes from a server that takes no notice of ``offset``, whose
-    pages would be turned forever.
+    A server that ignores ``offset`` sends the same page again, which would never end.
     """
 
     def decode(answer: Any) -> Page[FieldValue]:

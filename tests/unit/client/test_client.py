@@ -295,7 +295,7 @@ def test_a_proxy_that_is_none_is_said_at_once(monkeypatch: pytest.MonkeyPatch, p
         monkeypatch.setenv(name, proxy)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "")
-    with pytest.raises(ConnectionFailed, match="the proxy.* can't be used") as caught:
+    with pytest.raises(ConnectionFailed, match=r"the proxy.* can't be used") as caught:
         Client("acct.api-us1.com", KEY)
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 

@@ -156,8 +156,8 @@ def test_a_tag_is_found_and_taken_from_a_contact(client: Client, record_mode: st
     assert contact is not None
     assert tag is not None
 
-    client.remove_contact_tag(client.contact_tags(contact.id)[tag])
-    assert tag not in client.contact_tags(contact.id)
+    client.remove_contact_tag(client.contact_tags(contact.id)[tag.id])
+    assert tag.id not in client.contact_tags(contact.id)
 
 
 def test_an_import_with_a_contact_at_fault_is_refused_whole(client: Client) -> None:
