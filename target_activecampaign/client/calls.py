@@ -48,7 +48,7 @@ _LONG_WAIT = 10.0
 """Seconds from which on the log says that the server asked for a wait."""
 
 _LARGEST_SECONDS = 1e9
-"""Number of seconds from which on the log does not print the number."""
+"""Largest number of seconds that the log prints; more may be asked for, even infinitely many."""
 
 
 class Caller:
@@ -71,12 +71,9 @@ class Caller:
         retry_seconds: float = 300.0,
         max_retry_after: float = MAX_RETRY_AFTER,
         pool_size: int = 8,
-        user_agent: str | None = None,
     ) -> None:
         self.base_url = parse_api_url(base_url)
-        self._connection = Connection(
-            self.base_url, api_key, timeout=timeout, pool_size=pool_size, user_agent=user_agent
-        )
+        self._connection = Connection(self.base_url, api_key, timeout=timeout, pool_size=pool_size)
         self._budget: RateBudget = Budget() if budget is None else budget
         self._retry_seconds = retry_seconds
         self._max_retry_after = max_retry_after
@@ -329,7 +326,6 @@ def _describe_requested_wait(requested: float | None, pause: float) -> str:
     """Return the end of a log line about a long wait that the server asked for, else nothing."""
     if requested is None or (requested < _LONG_WAIT and requested <= pause):
         return ""
-    many = requested >= _LARGEST_SECONDS
-    seconds = f"more than {_LARGEST_SECONDS:,.0f} s" if many else f"{requested:,.0f} s"
+    seconds = min(requested, _LARGEST_SECONDS)
     cut = ", which is more than 'max_retry_after' allows" if requested > pause else ""
-    return f": ActiveCampaign asked to wait {seconds}{cut}"
+    return f": ActiveCampaign asked to wait {seconds:,.0f} s{cut}"

@@ -43,7 +43,6 @@ class Client(FieldCalls):
             for within them is waited to its end.
         max_retry_after: Longest wait in seconds that the server may ask for.
         pool_size: Number of connections kept open: that of threads that use the client.
-        user_agent: Value of the header ``User-Agent``.
 
     Raises:
         ValueError: The address or the key can't be right; the message does not repeat them.

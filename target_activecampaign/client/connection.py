@@ -8,9 +8,7 @@ uses it.
 
 from __future__ import annotations
 
-import gzip
 import http.client
-import io
 import logging
 import os
 import re
@@ -18,7 +16,6 @@ import socket
 import ssl
 import threading
 import time
-import zlib
 from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
     Query = Mapping[str, str | int]
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""Limit for an answer as sent, and again when unpacked; a page has some 100,000 bytes."""
+"""Limit for an unpacked answer; a page has some 100,000 bytes."""
 
 _MAX_CONNECT_SECONDS = 10.0
 """Limit for one address of the host: TCP has sent its first packet four times by then."""
@@ -49,23 +46,31 @@ _MAX_SECONDS = 86_400.0
 """Longest timeout; the system's clocks refuse more than some hundred years."""
 _CHUNK_BYTES = 64 * 1024
 
-_USER_AGENT = "target-activecampaign"
 _KEY = re.compile(r"[\x21-\x7e]+")
 _PROXY_PLACE = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
 _PROXY_AUTHENTICATION = "407"
 _LOGGERS_WITH_URLS = ("urllib3.connectionpool", "urllib3.util.retry")
 
+_FAILURES = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException, ValueError)
 _NEVER_CONNECTED = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
     urllib3.exceptions.ProxyError,
 )
+
+
+class _TooLongError(OSError):
+    """The answer has more than `MAX_ANSWER_BYTES`."""
+
+
+_UNREADABLE: tuple[tuple[type[BaseException], str], ...] = (
+    (_TooLongError, f"it has more than {MAX_ANSWER_BYTES // 1024 // 1024} MiB"),
+    (requests.exceptions.ContentDecodingError, "it can't be decompressed"),
+    (requests.exceptions.ChunkedEncodingError, "it was cut off"),
+    (ValueError, "its chunks are not valid HTTP"),  # urllib3 takes any number for their length
+)
 _INVALID_HEADERS = (http.client.HTTPException, urllib3.exceptions.InvalidHeader)
-
-
-class _UnreadableAnswerError(urllib3.exceptions.HTTPError):
-    """An answer that can't be read. The text says why, and quotes nothing of it."""
 
 
 class _Exchange:
@@ -108,7 +113,10 @@ _current = _Current()
 
 
 class _Endable:
-    """Mixin for urllib3's connections: reports the socket to the current exchange."""
+    """Mixin for urllib3's connections: reports the socket to the current exchange.
+
+    `connect`, `request`, `sock`, `host`, `port` and `timeout` are those of `http.client`.
+    """
 
     host: str
     port: int
@@ -211,7 +219,6 @@ class Connection:
         api_key: The key. Only this host ever gets it.
         timeout: Seconds for a request, from connecting to the last byte of its answer.
         pool_size: Number of connections kept open.
-        user_agent: Value of the header ``User-Agent``.
 
     Raises:
         ValueError: The key has characters that no key has; the message does not repeat it.
@@ -219,9 +226,7 @@ class Connection:
         ConnectionFailed: The environment's proxy can't be used.
     """
 
-    def __init__(
-        self, base_url: str, api_key: str, *, timeout: float, pool_size: int, user_agent: str | None
-    ) -> None:
+    def __init__(self, base_url: str, api_key: str, *, timeout: float, pool_size: int) -> None:
         if not _KEY.fullmatch(api_key):
             raise ValueError(
                 "The API key is empty or holds white space or other characters that no key has: "
@@ -235,8 +240,8 @@ class Connection:
             {
                 "Api-Token": api_key,
                 "Accept": "application/json",
-                "Accept-Encoding": "gzip",  # the only one that `_unpack` reads, with a limit
-                "User-Agent": user_agent or _USER_AGENT,
+                "Accept-Encoding": "gzip",
+                "User-Agent": "target-activecampaign",
             }
         )
         self._changed = threading.Condition()
@@ -265,7 +270,7 @@ class Connection:
             if exchange.is_ended:
                 raise TimeoutError  # an answer without a length seems whole where it was cut
             return answer  # noqa: TRY300 - shorter than an else
-        except (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
+        except _FAILURES as error:
             if self._closed_at_once:
                 failure: errors.ActiveCampaignError = errors.ClientClosed(where)
             else:
@@ -325,14 +330,12 @@ class Connection:
             stream=True,
             timeout=(min(self._timeout, _MAX_CONNECT_SECONDS), self._timeout),
         ) as response:
-            try:
-                content = _read(response.raw)
-            except (urllib3.exceptions.ProtocolError, http.client.HTTPException) as error:
-                raise _UnreadableAnswerError("it was cut off") from error
-            except ValueError as error:  # urllib3 takes any number as the length of a chunk
-                raise _UnreadableAnswerError("its chunks are not valid HTTP") from error
-            content = _unpack(content, response.headers.get("Content-Encoding", ""))
-            return Answer(response.status_code, response.headers, content)
+            content = bytearray()
+            for chunk in response.iter_content(_CHUNK_BYTES):  # unpacks no more than that at once
+                content += chunk
+                if len(content) > MAX_ANSWER_BYTES:
+                    raise _TooLongError
+            return Answer(response.status_code, response.headers, bytes(content))
 
     def _classify(
         self, where: str, error: BaseException, *, is_late: bool
@@ -356,11 +359,11 @@ class Connection:
         if is_late or has(urllib3.exceptions.ReadTimeoutError, TimeoutError):
             detail = f"no whole answer came within {self._timeout:g} s"
             return errors.RequestTimeout(where, detail=detail)
-        for cause in causes:
-            if isinstance(cause, _UnreadableAnswerError):
-                return errors.MalformedAnswer(where, detail=str(cause))
-        if has(*_INVALID_HEADERS) and not has(http.client.RemoteDisconnected):
-            return errors.MalformedAnswer(where, detail="its headers are not valid, or too long")
+        unreadable = next((text for kind, text in _UNREADABLE if isinstance(error, kind)), None)
+        if unreadable is None and has(*_INVALID_HEADERS):
+            unreadable = None if has(http.client.RemoteDisconnected) else "its headers are invalid"
+        if unreadable is not None:
+            return errors.MalformedAnswer(where, detail=unreadable)
         return errors.ConnectionFailed(where, detail="it was lost before the answer came")
 
     def close(self, *, at_once: bool = False) -> None:
@@ -447,38 +450,6 @@ def _describe_proxy(proxy: str | None) -> str:
     variables = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
     named = next((one for one in variables if os.environ.get(one)), None)
     return f"the proxy{name}" + (f" (from {named})" if named else "")
-
-
-def _read(raw: Any) -> bytes:
-    """Read an answer's bytes as they were sent."""
-    content = bytearray()
-    while chunk := raw.read(_CHUNK_BYTES, decode_content=False):
-        content += chunk
-        if len(content) > MAX_ANSWER_BYTES:
-            raise _UnreadableAnswerError(_TOO_LONG)
-    return bytes(content)
-
-
-_TOO_LONG = f"it has more than {MAX_ANSWER_BYTES // 1024 // 1024} MiB"
-
-
-def _unpack(content: bytes, encoding: str) -> bytes:
-    """Undo an answer's ``Content-Encoding``, as far as the limit allows."""
-    encoding = encoding.strip().lower()
-    if encoding in {"", "identity"} or not content:
-        return content
-    if encoding not in {"gzip", "x-gzip"}:
-        raise _UnreadableAnswerError("it is compressed in a way that was not asked for")
-    try:
-        with gzip.open(io.BytesIO(content)) as packed:
-            unpacked = packed.read(MAX_ANSWER_BYTES + 1)
-    except EOFError:
-        raise _UnreadableAnswerError("it was cut off") from None
-    except (OSError, zlib.error):
-        raise _UnreadableAnswerError("it can't be decompressed") from None
-    if len(unpacked) > MAX_ANSWER_BYTES:
-        raise _UnreadableAnswerError(_TOO_LONG)
-    return unpacked
 
 
 _TOO_LATE = "{} did not answer in time"

@@ -80,17 +80,11 @@ def _moment(value: Any) -> float | None:
         return None
 
 
-def _flag(value: Any) -> bool:
-    """Take a flag that comes as a number, a text or null."""
-    return value not in (None, False, 0, "", "0", "false")
-
-
 Number = Annotated[int, msgspec.Meta(ge=-_MAX, le=_MAX)]
 Id = Annotated[int, msgspec.Meta(ge=0, le=_MAX)]
 TextId = Annotated[str, digits, msgspec.Meta(min_length=1)]
 OptionalId = Annotated[str, _optional_id]
 Count = Annotated[int, _count]
-Flag = Annotated[bool, _flag]
 Text = Annotated[str, _text]
 PersonalText = Annotated[str, _text, PERSONAL]
 PersonalTexts = Annotated[tuple[str, ...], _texts, PERSONAL]

@@ -15,7 +15,6 @@ import msgspec
 from target_activecampaign.client.decoding import (
     PERSONAL,
     Count,
-    Flag,
     Id,
     Model,
     Moment,
@@ -47,19 +46,16 @@ _SUBSCRIBED = 1
 _UNSUBSCRIBED = 2
 
 
-class User(Model, frozen=True, rename={"time_zone": "localZoneid"}):
+class User(Model, frozen=True):
     """The owner of the API key: ``user`` of GET /users/me [rec].
 
     Attributes:
         id: Id of the user.
         username: Log-in name.
-        time_zone: IANA name of the user's time zone, such as ``America/Chicago``; empty if
-            the answer has none.
     """
 
     id: TextId
     username: PersonalText = ""
-    time_zone: Text = ""
 
 
 def user_from(answer: Any) -> User:
@@ -243,8 +239,6 @@ class Contact(
         id: Id of the contact.
         email: Its address as ActiveCampaign spells it.
         bounced_hard: Number of mails that bounced permanently.
-        bounced_soft: Number of mails that bounced temporarily.
-        deleted: True if it is marked as deleted.
         first_name: Its first name; empty if it has none, as are the three that follow.
         last_name: Its last name.
         phone: Its phone number, as it was written.
@@ -257,8 +251,6 @@ class Contact(
     id: Id
     email: PersonalText = ""
     bounced_hard: Count = 0
-    bounced_soft: Count = 0
-    deleted: Flag = False
     first_name: PersonalText = ""
     last_name: PersonalText = ""
     phone: PersonalText = ""

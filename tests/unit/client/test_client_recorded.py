@@ -86,9 +86,7 @@ def client(recorded_account: tuple[str, str], record_mode: str) -> Iterator[Clie
 
 
 def test_the_key_tells_who_asks(client: Client) -> None:
-    user = client.whoami()
-    assert user.id.isdecimal()
-    assert re.fullmatch(r"[A-Za-z_]+(/[A-Za-z_]+)*", user.time_zone)
+    assert client.whoami().id.isdecimal()
 
 
 def test_a_wrong_key_is_not_accepted(
