@@ -36,7 +36,7 @@ from target_activecampaign.client.errors import (
     ServerError,
 )
 from target_activecampaign.client.models import (
-    Accepted,
+    AcceptedImport,
     Contact,
     ContactList,
     Field,
@@ -48,7 +48,7 @@ from target_activecampaign.client.models import (
 from target_activecampaign.client.rate_limit.limiter import Budget, BudgetClosed, RateBudget
 
 __all__ = [
-    "Accepted",
+    "AcceptedImport",
     "ActiveCampaignError",
     "AuthenticationError",
     "Budget",

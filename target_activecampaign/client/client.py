@@ -12,7 +12,7 @@ from target_activecampaign.client.decoding import page_of
 from target_activecampaign.client.errors import NotFound
 from target_activecampaign.client.fields import FieldCalls
 from target_activecampaign.client.models import (
-    Accepted,
+    AcceptedImport,
     Contact,
     ContactList,
     ContactTag,
@@ -58,7 +58,7 @@ class Client(FieldCalls):
         """Return all lists of the account."""
         return self._all_pages("/lists", page_of("lists", ContactList))
 
-    def import_contacts(self, body: bytes, count: int) -> Accepted:
+    def import_contacts(self, body: bytes, count: int) -> AcceptedImport:
         """Add an import of contacts to ActiveCampaign's queue.
 
         Args:

@@ -40,29 +40,29 @@ def whole_number(value: Any) -> int | None:
 
 
 def _count(value: Any) -> int:
-    """Take null, and anything else that is no number, for 0; counts never decide anything."""
+    """Return a count; 0 for null [rec] and anything else that is no number."""
     return whole_number(value) or 0
 
 
 def _text(value: Any) -> str:
-    """Take a number for its digits, and null and anything else for an empty text."""
+    """Return a text; the digits of a number, and an empty text for null [rec] and anything else."""
     if isinstance(value, float):
         return str(int(value) if value.is_integer() else value)
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
 
 
 def digits(value: Any) -> Any:
-    """Take an id that comes as a number for its digits."""
+    """Return the digits of an id that comes as a number; anything else as it is."""
     return str(value) if type(value) is int else value
 
 
 def _optional_id(value: Any) -> Any:
-    """Take null, 0 and ``"0"`` for no id [rec]. Unlike `_text` it hides no other value."""
+    """Return an empty text for null, 0 and ``"0"``, which mean no id [rec], and for no others."""
     return digits(value) if value and value != "0" else ""
 
 
 def _texts(value: Any) -> Any:
-    """Take the items of a list for texts, some of which may be empty."""
+    """Return a list with the digits of the ids that come as numbers."""
     items = as_list(value)
     return [digits(item) for item in items] if isinstance(items, list) else items
 
@@ -158,9 +158,9 @@ def as_object(answer: Any) -> dict[str, Any]:
 
 
 def as_list(value: Any) -> Any:
-    """Take null and false for an empty list, and an object for the list of its values.
+    """Return an empty list for null and false, and the values of an object.
 
-    PHP writes an array with gaps as an object.
+    PHP writes an array with gaps as an object. Anything else is returned as it is.
     """
     if value is None or value is False:
         return []

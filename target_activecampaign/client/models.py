@@ -165,23 +165,23 @@ class FieldValue(Model, frozen=True, rename={"contact_id": "contact", "field_id"
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedImport:
     """An import that waits in ActiveCampaign's queue.
 
     Attributes:
         batch_id: Id to ask for its status with.
         queued: Contacts queued. Fewer than sent when some are on the exclusion list [doc];
             None when the answer does not say, or contradicts itself.
-        doubts: The contradictions in the answer, each as the end of a sentence.
+        contradictions: The contradictions in the answer, each as the end of a sentence.
     """
 
     batch_id: str
     queued: int | None
-    doubts: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
 
 
 def _status(value: Any) -> Any:
-    """Take false for waiting: in the first second the status is this boolean [doc]."""
+    """Return ``waiting`` for false, which the status is in the first second [doc]."""
     value = digits(value or WAITING)
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -208,12 +208,12 @@ class ImportStatus(
     batch_id: PersonalText = ""
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         """True once the import is completed; `failed` is then complete as well."""
         return self.status in _DONE
 
     @property
-    def broken(self) -> bool:
+    def is_broken(self) -> bool:
         """True if the import has stopped, and ActiveCampaign will not continue it."""
         return self.status in _BROKEN
 
@@ -319,18 +319,18 @@ class Membership(
     automation: OptionalId = ""
 
     @property
-    def subscribed(self) -> bool:
+    def is_subscribed(self) -> bool:
         """True if the contact is an active member of the list."""
         return self.status == _SUBSCRIBED
 
     @property
-    def opted_out(self) -> bool:
+    def is_opted_out(self) -> bool:
         """True if the contact is unsubscribed: no import subscribes it again [doc]."""
         return self.status == _UNSUBSCRIBED
 
     @property
-    def ended_by_someone(self) -> bool:
-        """True if the answer names who or what ended the membership."""
+    def has_named_cause(self) -> bool:
+        """True if the answer names the person, campaign or automation that ended it."""
         return bool(self.reason or self.campaign or self.message or self.automation)
 
 

@@ -25,7 +25,7 @@ from target_activecampaign.client.decoding import (
     lower_keys,
     whole_number,
 )
-from target_activecampaign.client.models import Accepted
+from target_activecampaign.client.models import AcceptedImport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,14 +109,14 @@ def error_for(where: str, answer: Answer) -> errors.ActiveCampaignError:
     return _invalid(where, status, values)
 
 
-def accepted(where: str, count: int) -> Callable[[Any], Accepted]:
+def accepted(where: str, count: int) -> Callable[[Any], AcceptedImport]:
     """Return the decoder of the answer to an import of `count` contacts.
 
     An import is accepted if the answer has a batch id: ``Success`` is 1 in the recording, but
     the number of contacts in a documented example.
     """
 
-    def decode(answer: Any) -> Accepted:
+    def decode(answer: Any) -> AcceptedImport:
         values = lower_keys(as_object(answer))
         batch_id = _batch_id(values.get("batchid"))
         success = values.get("success")
@@ -125,12 +125,12 @@ def accepted(where: str, count: int) -> Callable[[Any], Accepted]:
             if _is_import_error(values) or (failed and not values.get("batchid")):
                 raise _import_error(where, None, values, None)
             raise msgspec.ValidationError("it has no `batchId`")
-        queued, doubt = _queued(values.get("queued_contacts"), count)
-        doubts = [doubt] if doubt else []
+        queued, problem = _queued(values.get("queued_contacts"), count)
+        contradictions = [problem] if problem else []
         if (failed and queued) or values.get("failurereasons"):
             queued = None  # the answer says both that the import was queued and that it was not
-            doubts.append("has a batchId and says that the import failed")
-        return Accepted(batch_id, queued, tuple(doubts))
+            contradictions.append("has a batchId and says that the import failed")
+        return AcceptedImport(batch_id, queued, tuple(contradictions))
 
     return decode
 

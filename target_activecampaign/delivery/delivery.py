@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
-    from target_activecampaign.client import Accepted, Client, ImportStatus
+    from target_activecampaign.client import AcceptedImport, Client, ImportStatus
     from target_activecampaign.client import Contact as Existing
     from target_activecampaign.delivery.polling import PendingImport
     from target_activecampaign.ledger import Ledger
@@ -446,11 +446,11 @@ class Delivery:
         batch.sent = self._sent
         body, count = batch.body(), len(batch.entries)
 
-        def post() -> Accepted:
+        def post() -> AcceptedImport:
             batch.posted = self._client.server_time()
             return self._client.import_contacts(body, count)
 
-        def done(accepted: Accepted | None, error: Exception | None) -> None:
+        def done(accepted: AcceptedImport | None, error: Exception | None) -> None:
             self._posting -= 1
             if accepted is not None:
                 self.imports += 1
@@ -468,7 +468,7 @@ class Delivery:
 
         self._dispatcher.call("post", post, done)
 
-    def _accepted(self, number: int, batch: Batch, accepted: Accepted) -> None:
+    def _accepted(self, number: int, batch: Batch, accepted: AcceptedImport) -> None:
         """An import was accepted: ask about it, and refuse those it had to do without."""
         accused, batch.accused = batch.accused, []
         for entry, reason in accused:
@@ -481,7 +481,7 @@ class Delivery:
                 f"An import of {count} contacts was refused for some of them, and accepted when it "
                 "was sent again.",
             )
-        for doubt in accepted.doubts:
+        for doubt in accepted.contradictions:
             self._contradiction(
                 "COUNT_UNCLEAR", f"The answer to an import of {count} contacts {doubt}."
             )

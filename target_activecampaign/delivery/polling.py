@@ -118,11 +118,11 @@ class ImportPoller:
         unknown = isinstance(error, (NotFound, InvalidRequest))
         if status is not None:
             status = self._believed(flight, status)
-        if status is not None and status.done:
+        if status is not None and status.is_done:
             self._learn_latency(flight, waited)
             self._landed(flight)
             self._imported(flight, status)
-        elif status is not None and status.broken:
+        elif status is not None and status.is_broken:
             self._end(flight, "IMPORT_FAILED", f"It ended as '{status.status}'.")
         elif unknown and waited > min(_UNKNOWN_GRACE_SECONDS, self._import_timeout):
             self._end(flight, "IMPORT_LOST", "ActiveCampaign knows it no more.")

@@ -58,7 +58,7 @@ class Returns:
             membership = next((m for m in memberships if m.list_id == list_id), None)
             if contact is None or membership is None:
                 return OURS
-            if not membership.opted_out:
+            if not membership.is_opted_out:
                 return OURS if _is_ours(membership, known) else FOUND
             if not _ended_by_us(membership, known):
                 self._ledger.members.held_back(needs_resubscribe.segment, entry.person)
@@ -91,7 +91,7 @@ def _ended_by_us(membership: Membership, known: Known) -> bool:
     """Whether a membership ended while our import did it, and nothing touched it afterwards."""
     ended = membership.ended_at
     return (
-        not membership.ended_by_someone
+        not membership.has_named_cause
         and ended is not None
         and known.since - _ROUNDING_SECONDS <= ended <= known.at + _ROUNDING_SECONDS
     )

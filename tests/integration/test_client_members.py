@@ -202,7 +202,7 @@ def test_cause_of_membership_end_may_be_unknown(nothing: Any) -> None:
         seriesid="5",
     )
     assert membership == Membership(1, 2)
-    assert not membership.ended_by_someone
+    assert not membership.has_named_cause
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_cause_of_membership_end_may_be_unknown(nothing: Any) -> None:
 def test_cause_of_membership_end_in_each_of_four_keys(key: str, value: Any, name: str) -> None:
     membership = membership_of(**{key: value})
     assert getattr(membership, name) == str(value)
-    assert membership.ended_by_someone
+    assert membership.has_named_cause
     assert REASON not in repr(membership)
 
 
@@ -246,9 +246,9 @@ def test_subscribe_even_unsubscribed_contact(sandbox: SandboxServer, client: Cli
         client.subscribe(one.id, 1)
         client.subscribe(one.id, 1)
         (membership,) = client.memberships(one.id)
-        assert (membership.list_id, membership.subscribed) == (1, True)
+        assert (membership.list_id, membership.is_subscribed) == (1, True)
         assert membership.subscribed_at == pytest.approx(client.server_time(), abs=60)
-        assert not membership.ended_by_someone
+        assert not membership.has_named_cause
     assert all(one["lists"] == {"1": 1} for one in sandbox.export())
 
 

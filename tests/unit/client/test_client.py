@@ -21,7 +21,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from target_activecampaign.client import (
-    Accepted,
+    AcceptedImport,
     AuthenticationError,
     Budget,
     Client,
@@ -409,7 +409,7 @@ def test_fields_have_options_in_order() -> None:
 def test_import_is_accepted(body: dict[str, Any], queued: int) -> None:
     reply = Reply(body, headers={"Content-Type": "text/html; charset=UTF-8"})
     with ApiStub(reply) as stub, client_of(stub) as client:
-        assert client.import_contacts(b'{"contacts":[]}', 3) == Accepted("b-1", queued)
+        assert client.import_contacts(b'{"contacts":[]}', 3) == AcceptedImport("b-1", queued)
     (asked,) = stub.asked
     assert (asked.method, asked.path) == ("POST", "/api/3/import/bulk_import")
     assert asked.body == b'{"contacts":[]}'
@@ -432,7 +432,7 @@ def test_accepted_import_with_contradictory_answer_has_no_count(body: dict[str, 
     with ApiStub(Reply(body)) as stub, client_of(stub) as client:
         accepted = client.import_contacts(b'{"contacts":[]}', 3)
     assert (accepted.batch_id, accepted.queued) == ("b-1", None)
-    assert len(accepted.doubts) == 1
+    assert len(accepted.contradictions) == 1
 
 
 @pytest.mark.parametrize("odd", [None, "", " ", True, 1.5, ["b"], {"id": "b"}, "b" * 5000, "b\n1"])
@@ -475,7 +475,7 @@ def test_imports_of_one_contact_have_their_own_limit() -> None:
 def test_import_status(body: Any, status: str, *, done: bool, broken: bool) -> None:
     with ApiStub(Reply(body)) as stub, client_of(stub) as client:
         found = client.import_status("b-1")
-    assert (found.status, found.done, found.broken) == (status, done, broken)
+    assert (found.status, found.is_done, found.is_broken) == (status, done, broken)
     assert stub.asked[0].query == {"batchId": "b-1"}
 
 
@@ -544,8 +544,8 @@ def test_memberships() -> None:
     with ApiStub(Reply({"contactLists": rows})) as stub, client_of(stub) as client:
         memberships = client.memberships(112)
     assert memberships == [Membership(1, 1), Membership(2, 2), Membership(3, 91)]
-    assert [one.subscribed for one in memberships] == [True, False, False]
-    assert [one.opted_out for one in memberships] == [False, True, False]
+    assert [one.is_subscribed for one in memberships] == [True, False, False]
+    assert [one.is_opted_out for one in memberships] == [False, True, False]
     assert stub.asked[0].path == "/api/3/contacts/112/contactLists"
 
 

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from target_activecampaign.client import (
-    Accepted,
+    AcceptedImport,
     AuthenticationError,
     Budget,
     Client,
@@ -125,7 +125,7 @@ def test_an_import_is_queued_worked_off_and_found_again(client: Client, record_m
     assert contact is not None
     assert contact.email == PEOPLE[0]
     (membership,) = (one for one in client.memberships(contact.id) if one.list_id == list_id)
-    assert membership.subscribed
+    assert membership.is_subscribed
 
 
 def test_members_are_counted_and_read_by_their_ids(client: Client, record_mode: str) -> None:
@@ -141,9 +141,9 @@ def test_members_are_counted_and_read_by_their_ids(client: Client, record_mode: 
     assert count is not None
     assert count >= len(PEOPLE)
     (membership,) = (one for one in client.memberships(contact.id) if one.list_id == list_id)
-    assert membership.subscribed
+    assert membership.is_subscribed
     assert membership.subscribed_at is not None
-    assert not membership.ended_by_someone
+    assert not membership.has_named_cause
 
 
 def test_a_tag_is_found_and_taken_from_a_contact(client: Client, record_mode: str) -> None:
@@ -181,10 +181,10 @@ def test_recordings_hold_no_secret_and_no_stranger() -> None:
         assert re.findall(r"@(?!example\.com)", text) == []
 
 
-def worked_off(client: Client, accepted: Accepted, record_mode: str) -> list[ImportStatus]:
+def worked_off(client: Client, accepted: AcceptedImport, record_mode: str) -> list[ImportStatus]:
     """Each status of an import until it is the last one."""
     seen: list[ImportStatus] = []
-    while not seen or not (seen[-1].done or seen[-1].broken):
+    while not seen or not (seen[-1].is_done or seen[-1].is_broken):
         if record_mode != "none":
             time.sleep(0.25)
         seen.append(client.import_status(accepted.batch_id))
