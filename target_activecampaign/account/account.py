@@ -144,7 +144,7 @@ class Account:
         except ValueError as error:
             raise SettingError(f"The setting 'api_key' can't be used: {error}") from None
         if self._sandbox is not None:
-            self._client.is_hopeless = self._is_hopeless
+            self._client.permanent_cause = self._is_hopeless
 
     @contextmanager
     def opening(self) -> Iterator[None]:

@@ -1,12 +1,12 @@
-"""ActiveCampaign's API v3, as far as a loader of contacts needs it.
+"""Client for ActiveCampaign's API v3, as far as a loader of contacts needs it.
 
-The package stands alone: `Client` asks, `RateLimiter` keeps the account's limits, the models are
-the answers, and every failure is an `ActiveCampaignError`::
+`Client` sends requests, `RateLimiter` keeps the account's limits, the models are the answers, and
+every failure is an `ActiveCampaignError`::
 
     with Client("https://acct.api-us1.com", key) as client:
         print([one.name for one in client.lists()])
 
-Facts about the API bear the mark of their source: [doc] official page, [rec] recorded
+Marks name the source of a fact about the API: [doc] official documentation, [rec] recorded
 traffic, [rep] reported by a third party, [unv] unverified.
 """
 
@@ -36,7 +36,7 @@ from target_activecampaign.client.errors import (
     ServerError,
 )
 from target_activecampaign.client.models import (
-    Accepted,
+    AcceptedImport,
     Contact,
     ContactList,
     Field,
@@ -48,7 +48,7 @@ from target_activecampaign.client.models import (
 from target_activecampaign.client.rate_limit.limiter import RateLimiter, RateLimiterClosed
 
 __all__ = [
-    "Accepted",
+    "AcceptedImport",
     "ActiveCampaignError",
     "AuthenticationError",
     "CertificateRejected",

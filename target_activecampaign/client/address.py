@@ -1,4 +1,4 @@
-"""What people write as the account's API address, made into one form."""
+"""Parsing of the account's API address, which people write in several forms."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _LOOPBACK_V6 = ipaddress.IPv6Address("::1")
 
 
 def parse_api_url(text: str) -> str:
-    """Turn what was given as the API address into the one form the client uses.
+    """Return the API address in the one form that the client uses.
 
     Args:
         text: A URL or a bare host name, with or without a final ``/`` or ``/api/3``.
 
     Returns:
-        Scheme, host and (unless it is the scheme's own) port: ``https://acct.api-us1.com``.
+        Scheme, host and port, unless it is the scheme's default: ``https://acct.api-us1.com``.
 
     Raises:
-        ValueError: The text is no such address, or would send the key in the clear. The
-            message says what to do and repeats nothing of the text: people paste keys and
+        ValueError: The text is not such an address, or the key would be sent unencrypted. The
+            message says what to do and quotes nothing of the text, as people paste keys and
             passwords in the wrong place.
     """
-    _refuse_what_no_address_has(text)
+    _check_characters(text)
     bare = "://" not in text
     try:
         parts = urlsplit(f"https://{text}" if bare else text)
@@ -57,7 +57,7 @@ def parse_api_url(text: str) -> str:
     return f"{parts.scheme}://{shown_host}{shown_port}"
 
 
-def _refuse_what_no_address_has(text: str) -> None:
+def _check_characters(text: str) -> None:
     if not text:
         raise ValueError(f"The API address is empty. {_ADVICE}.")
     if _UNWANTED.search(text):
@@ -75,7 +75,7 @@ def _refuse_what_no_address_has(text: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or IP address means this very machine."""
+    """Return whether a host name or IP address is this machine."""
     if host == "localhost":
         return True
     address = _ip_address(host)

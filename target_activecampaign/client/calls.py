@@ -1,8 +1,4 @@
-"""Calls: a question waits its turn, is asked, tried again, and its answer read.
-
-Every call goes through `Caller._call`. It waits on an event rather than with ``backoff``'s
-decorators, whose ``time.sleep`` `Caller.close` could not wake; the pauses are backoff's.
-"""
+"""The calls to the API: wait for a slot, send the request, retry it, decode the answer."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import backoff
 import msgspec
 
 from target_activecampaign.client import errors
@@ -20,7 +17,7 @@ from target_activecampaign.client.address import parse_api_url
 from target_activecampaign.client.connection import Connection
 from target_activecampaign.client.rate_limit.limiter import RateLimiter, RateLimiterClosed
 from target_activecampaign.client.rate_limit.state import MAX_RETRY_AFTER
-from target_activecampaign.client.retries import Attempts
+from target_activecampaign.client.retries import Retries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,32 +34,32 @@ T = TypeVar("T")
 logger = logging.getLogger("target_activecampaign.client")
 
 PAGE_SIZE = 100
-"""Items a page, the most there may be; without asking it is 20 [doc]."""
+"""Items per page: the maximum; the default is 20 [doc]."""
 
 _FIRST_CONTACT_SECONDS = 30.0
-"""How long a connection is tried for while none ever stood: a wrong address shows soon."""
+"""Limit for connecting until a first connection is made, so that a wrong address shows soon."""
 
 _HALF_A_SECOND = 0.5
-"""What a ``Date`` lacks on average, as it holds whole seconds."""
+"""Average error of a ``Date``, as it holds whole seconds."""
 
-_CLOCK_LEAP = 3600.0
-"""A ``Date`` that is so many seconds from what was known is believed once a second one agrees."""
+_MAX_CLOCK_STEP = 3600.0
+"""A ``Date`` that differs by more seconds is believed only once a second one agrees."""
 
 _LONG_WAIT = 10.0
-"""Seconds from which on it is said that the server asked for a wait."""
+"""Seconds from which on the log says that the server asked for a wait."""
 
-_COUNTLESS = 1e9
-"""Seconds that are not told to the second any more."""
+_LARGEST_SECONDS = 1e9
+"""Largest number of seconds that the log prints; more may be asked for, even infinitely many."""
 
 
 class Caller:
-    """A connection to one account, for use by any number of threads: `Client` without its calls.
+    """A connection to one account, for any number of threads: `Client` without its methods.
 
     Args and errors are those of `Client`.
 
     Attributes:
-        is_hopeless: Tells why nobody will answer, however often it is tried after an error; None
-            as long as someone may.
+        permanent_cause: Returns why no request can succeed any more after an error; None if one
+            still may. Set by who runs the server itself.
     """
 
     def __init__(
@@ -75,12 +72,9 @@ class Caller:
         retry_seconds: float = 300.0,
         max_retry_after: float = MAX_RETRY_AFTER,
         pool_size: int = 8,
-        user_agent: str | None = None,
     ) -> None:
         self.base_url = parse_api_url(base_url)
-        self._connection = Connection(
-            self.base_url, api_key, timeout=timeout, pool_size=pool_size, user_agent=user_agent
-        )
+        self._connection = Connection(self.base_url, api_key, timeout=timeout, pool_size=pool_size)
         self._budget: RateLimiter = RateLimiter() if budget is None else budget
         self._retry_seconds = retry_seconds
         self._max_retry_after = max_retry_after
@@ -88,13 +82,13 @@ class Caller:
         self._connected = False
         self._count_lock = threading.Lock()
         self._request_count = 0
-        self._under_way = 0
+        self._in_flight = 0
         self._unanswered_since: float | None = None
         self._paused_until = 0.0
-        self._asked_until = 0.0
+        self._requested_until = 0.0
         self._clock_lead = 0.0
         self._other_lead = 0.0
-        self.is_hopeless: Callable[[errors.ActiveCampaignError], str | None] = lambda _: None
+        self.permanent_cause: Callable[[errors.ActiveCampaignError], str | None] = lambda _: None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -112,44 +106,43 @@ class Caller:
 
     @property
     def request_count(self) -> int:
-        """HTTP requests sent so far, repeated ones included."""
+        """Number of HTTP requests sent so far, including retries."""
         return self._request_count
 
     @property
-    def pause(self) -> float:
-        """Seconds until a call that is to be tried again is; 0 if there is none."""
+    def retry_wait(self) -> float:
+        """Seconds until the next retry of a failed request; 0 if none is due."""
         return max(0.0, self._paused_until - time.monotonic())
 
     @property
-    def asked_pause(self) -> float:
-        """Seconds that a call still waits because the server asked for it; 0 if none does."""
-        return max(0.0, self._asked_until - time.monotonic(), self._budget.hold_seconds)
+    def requested_wait(self) -> float:
+        """Seconds that requests still wait because the server asked for it; 0 if none does."""
+        return max(0.0, self._requested_until - time.monotonic(), self._budget.hold_seconds)
 
     def server_time(self) -> float:
-        """Tell ActiveCampaign's time now, which times in its answers are to be compared with.
+        """Return ActiveCampaign's current time, to compare with times in its answers.
+
+        This is the local clock, corrected by the ``Date`` of the latest answer. A single ``Date``
+        that is off by an hour or more is ignored.
 
         Returns:
-            Seconds since the epoch, to half a second and the time the latest answer took: the
-            local clock, put right by that answer's ``Date``. Before any answer with a ``Date``
-            it is the local clock as it is. One ``Date`` that is an hour or more from what the
-            others said is not believed.
+            Seconds since the epoch, exact to half a second plus the time of an answer.
         """
         return time.time() + self._clock_lead
 
-    def silence(self) -> float:
-        """Tell for how many seconds requests have been out without a whole answer; 0 if none is.
+    def seconds_without_answer(self) -> float:
+        """Return for how long requests have been in flight without an answer; 0 if none is.
 
-        An answer that the server is at fault or that a limit is used up is none, and neither is
-        one that can't be understood.
+        Server errors, rate limits and unreadable answers do not count as answers.
         """
         since = self._unanswered_since
         return 0.0 if since is None else time.monotonic() - since
 
     def close(self, *, at_once: bool = False) -> None:
-        """Send nothing more: calls that wait raise `ClientClosed`.
+        """Send no more requests: calls that wait raise `ClientClosed`.
 
         Args:
-            at_once: Whether those under way do so, too; else their answers are waited for.
+            at_once: Requests in flight raise it, too; otherwise their answers are still read.
         """
         self._closed.set()
         self._connection.close(at_once=at_once)
@@ -158,8 +151,8 @@ class Caller:
     def _all_pages(
         self, path: str, decode: Callable[[Any], Page[T]], **filters: str | int
     ) -> list[T]:
-        """Turn pages until all items are there, or a page brings nothing new."""
-        found: dict[T, None] = {}  # in order, and none twice if items move while we read
+        """Return the items of all pages. Stop as well at a page without a new item."""
+        found: dict[T, None] = {}  # ordered, and without duplicates if items move meanwhile
         offset = 0
         while True:
             query = {**filters, "limit": PAGE_SIZE, "offset": offset}
@@ -167,10 +160,7 @@ class Caller:
             known = len(found)
             found.update(dict.fromkeys(page.items))
             offset += len(page.items)
-            # A total of fewer than have come is none.
-            told = page.total is not None and page.total >= offset
-            last = offset == page.total if told else len(page.items) < PAGE_SIZE
-            if last or len(found) == known:
+            if is_last(page, offset) or len(found) == known:
                 return list(found)
 
     def _call(
@@ -182,59 +172,80 @@ class Caller:
         kind: Kind = "request",
         query: Query | None = None,
         body: bytes | None = None,
-        look: Callable[[], T | None] | None = None,
+        find_effect: Callable[[], T | None] | None = None,
         once: bool = False,
     ) -> T:
-        """Ask until there is an answer, an error that repeating can't mend, or no time left.
+        """Send a request, and repeat it until an answer, a final error or the end of its time.
 
         Args:
             method: GET, POST, ...
-            path: Where, below ``/api/3``.
+            path: Path below ``/api/3``.
             decode: As for `answers.read`.
-            kind: What the request counts as.
-            query: The query's parameters.
+            kind: Kind of request in the budget.
+            query: Parameters of the query.
             body: JSON to send.
-            look: For what must not be done twice: looks whether it was done, and gives what
-                the answer would have been if so. Called before the request is repeated or its
-                error raised, if it may have taken effect.
-            once: Whether an error is raised at once if the request may have taken effect.
+            find_effect: For what must not be done twice: returns the result if the request took
+                effect, else None. Called after each failure that leaves this unknown.
+            once: Raise an error at once if the request may have taken effect.
         """
         where = f"{method} {path}"
-        attempts = Attempts(kind, self._budget, self._max_retry_after)
-        pause = 0.0
-        while True:
+        retries = Retries(kind, self._budget, self._max_retry_after)
+
+        def attempt() -> T:
             try:
-                with self._turn(where, kind, pause):
-                    attempts.begin()
-                    # In the slot still: until it is read, nobody knows whether it is an answer.
-                    with self._asking():
+                with self._slot(where, kind):
+                    retries.begin()
+                    # Within the slot: until it is decoded, it may prove to be no answer.
+                    with self._request_in_flight():
                         answer = self._exchange(where, query, body)
                         return answers.read(where, answer, decode)
             except errors.ActiveCampaignError as error:
-                next_pause = attempts.pause_after(error, self._patience(error))
-                done = look() if look is not None and error.effect_unknown else None
+                retries.record(error, self._max_seconds(error))
+                done = find_effect() if find_effect and error.effect_unknown else None
                 if done is not None:
                     return done
-                if next_pause is None or (once and error.effect_unknown):
-                    raise
-                pause, brief = next_pause, error.brief
-                self._paused_until = max(self._paused_until, time.monotonic() + pause)
-                if attempts.wait_asked_for(error) is not None:
-                    self._asked_until = max(self._asked_until, time.monotonic() + pause)
-                asked = _told_wait(error.retry_after, pause)
-            logger.warning(
-                "%s: %s, trying again in %.1f s (attempt %d)%s",
-                where,
-                brief,
-                pause,
-                attempts.number + 1,
-                asked,
-            )
+                raise
+
+        def is_final(error: Any) -> bool:
+            return retries.are_over(error) or (once and error.effect_unknown)
+
+        return backoff.on_exception(
+            backoff.runtime,
+            errors.ActiveCampaignError,
+            giveup=is_final,
+            # backoff sleeps for what this returns, which `close` could not interrupt. So it waits
+            # by itself and returns 0.
+            value=lambda error: self._pause(where, retries, error),
+            jitter=None,
+            logger=None,
+        )(attempt)()
+
+    def _pause(self, where: str, retries: Retries, error: errors.ActiveCampaignError) -> float:
+        """Wait before a retry, or until the client is closed; the seconds left are always 0."""
+        pause = retries.pause or 0.0
+        logger.warning(
+            "%s: %s, trying again in %.1f s (attempt %d)%s",
+            where,
+            error.brief,
+            pause,
+            retries.sent + 1,
+            _describe_requested_wait(error.retry_after, pause),
+        )
+        until = time.monotonic() + pause
+        self._paused_until = max(self._paused_until, until)
+        if retries.requested_wait(error) is not None:
+            self._requested_until = max(self._requested_until, until)
+        self._closed.wait(pause)
+        return 0.0
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Send a request and read its answer inside; notes whether it is one."""
-        self._begin()
+    def _request_in_flight(self) -> Iterator[None]:
+        """Count a request, and record whether it got an answer."""
+        with self._count_lock:
+            self._request_count += 1
+            self._in_flight += 1
+            if self._unanswered_since is None:
+                self._unanswered_since = time.monotonic()
         answered = False
         try:
             yield
@@ -243,42 +254,30 @@ class Caller:
             answered = not isinstance(refusal, errors.LimitReached)
             raise
         finally:
-            self._finish(answered=answered)
-
-    def _begin(self) -> None:
-        with self._count_lock:
-            self._request_count += 1
-            self._under_way += 1
-            if self._unanswered_since is None:
-                self._unanswered_since = time.monotonic()
-
-    def _finish(self, *, answered: bool) -> None:
-        with self._count_lock:
-            self._under_way -= 1
-            if answered:
-                self._unanswered_since = time.monotonic() if self._under_way else None
+            with self._count_lock:
+                self._in_flight -= 1
+                if answered:
+                    self._unanswered_since = time.monotonic() if self._in_flight else None
 
     @contextmanager
-    def _turn(self, where: str, kind: Kind, pause: float) -> Iterator[None]:
-        """Wait for the pause and then for a slot, unless the client is closed meanwhile."""
-        if self._closed.wait(pause):
-            raise errors.ClientClosed(where)
+    def _slot(self, where: str, kind: Kind) -> Iterator[None]:
+        """Wait for a slot of the budget and hold it, unless the client is closed meanwhile."""
         try:
             with self._budget.acquire(kind):
                 yield
         except RateLimiterClosed:
             raise errors.ClientClosed(where) from None
 
-    def _patience(self, error: errors.ActiveCampaignError) -> float:
-        """Seconds a call may take in all, should it end in this error."""
-        if self.is_hopeless(error) is not None:
+    def _max_seconds(self, error: errors.ActiveCampaignError) -> float:
+        """Return the longest time of a call that fails with this error."""
+        if self.permanent_cause(error) is not None:
             return -1.0
         if self._connected or not isinstance(error, errors.ConnectionFailed):
             return self._retry_seconds
         return min(self._retry_seconds, _FIRST_CONTACT_SECONDS)
 
     def _exchange(self, where: str, query: Query | None, body: bytes | None) -> answers.Answer:
-        """Send one request, and learn from its answer what holds for the next ones.
+        """Send one request; take the limits and the server's time from the answer's headers.
 
         Raises:
             OutcomeUnknown, ClientClosed: As `Connection.exchange` does.
@@ -286,7 +285,7 @@ class Caller:
         try:
             answer = self._connection.exchange(where, query, body)
         except errors.ConnectionFailed as error:
-            why = self.is_hopeless(error)
+            why = self.permanent_cause(error)
             if why is None:
                 raise
             gone = errors.ConnectionFailed(where, detail=why)
@@ -302,25 +301,32 @@ class Caller:
         if date is None:
             return
         lead = date + _HALF_A_SECOND - time.time()
-        # A single answer with another time is a fault; a clock that is off is off twice.
-        if min(abs(lead - self._clock_lead), abs(lead - self._other_lead)) < _CLOCK_LEAP:
+        # One answer with another time is a fault; a clock that is wrong is wrong twice.
+        if min(abs(lead - self._clock_lead), abs(lead - self._other_lead)) < _MAX_CLOCK_STEP:
             self._clock_lead = lead
         self._other_lead = lead
 
 
-def nothing(answer: Any) -> None:
-    """Read an answer that tells no more than that it was done, with any status 2xx."""
+def is_last(page: Page[Any], offset: int) -> bool:
+    """Return whether a page is the last one, `offset` being the number of items up to its end."""
+    if page.total is not None and page.total >= offset:
+        return offset == page.total
+    return len(page.items) < PAGE_SIZE  # there is no total, or a wrong one
 
 
-def _told_wait(asked: float | None, pause: float) -> str:
-    """Return what a log line says of a wait that the server asked for, if it is a long one."""
-    if asked is None or (asked < _LONG_WAIT and asked <= pause):
-        return ""
-    seconds = f"{asked:,.0f} s" if asked < _COUNTLESS else f"more than {_COUNTLESS:,.0f} s"
-    cut = ", which is more than 'max_retry_after' allows" if asked > pause else ""
-    return f": ActiveCampaign asked to wait {seconds}{cut}"
+def ignore_content(answer: Any) -> None:
+    """Decode an answer whose status says all there is to know."""
 
 
 def json_body(name: str, item: Any) -> bytes:
-    """The JSON to send: what there is to say, under the name that the API has for it."""
+    """Return the JSON object that has an item under the API's name for it."""
     return msgspec.json.encode({name: item})
+
+
+def _describe_requested_wait(requested: float | None, pause: float) -> str:
+    """Return the end of a log line about a long wait that the server asked for, else nothing."""
+    if requested is None or (requested < _LONG_WAIT and requested <= pause):
+        return ""
+    seconds = min(requested, _LARGEST_SECONDS)
+    cut = ", which is more than 'max_retry_after' allows" if requested > pause else ""
+    return f": ActiveCampaign asked to wait {seconds:,.0f} s{cut}"

@@ -1,7 +1,9 @@
-"""The HTTP connection: what it sends, what it must never do, and how its failures are named.
+"""The HTTP connection to one account: a `requests.Session` with a deadline and a size limit.
 
-What the environment says of proxies is left to requests, once. Each request then goes straight to
-urllib3's pool, which costs less than half of what a `requests.Session` does.
+`requests` restarts its read timeout with every byte, so a server that sends one byte at a time
+is never too late. What ends a request in any state, also during a TLS handshake, is to shut its
+socket down from another thread. For this each connection reports its socket to the exchange that
+uses it.
 """
 
 from __future__ import annotations
@@ -14,18 +16,18 @@ import socket
 import ssl
 import threading
 import time
-import zlib
 from contextlib import suppress
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import requests
 import urllib3
-import urllib3.connection
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import create_urllib3_context
-from urllib3.util.connection import allowed_gai_family
 
 from target_activecampaign.client import errors
 from target_activecampaign.client.responses import Answer
@@ -36,21 +38,21 @@ if TYPE_CHECKING:
     Query = Mapping[str, str | int]
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""Bytes of an answer, and of what it is when it is decompressed; a page has some 100,000."""
+"""Limit for an unpacked answer; a page has some 100,000 bytes."""
 
-_LONGEST_CONNECT = 10.0
-"""Seconds for one address of the host: by then a connection's first packet was sent four times."""
-_LONGEST = 86_400.0
-"""Seconds that anything waits; more than some hundred years are too many for a clock."""
-_READ_AT_ONCE = 64 * 1024
+_MAX_CONNECT_SECONDS = 10.0
+"""Limit for one address of the host: TCP has sent its first packet four times by then."""
+_MAX_SECONDS = 86_400.0
+"""Longest timeout; the system's clocks refuse more than some hundred years."""
+_CHUNK_BYTES = 64 * 1024
 
-_USER_AGENT = "target-activecampaign"
 _KEY = re.compile(r"[\x21-\x7e]+")
-_PROXY_HOST = re.compile(r"[A-Za-z0-9._:-]+")
+_PROXY_PLACE = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
 _PROXY_AUTHENTICATION = "407"
 _LOGGERS_WITH_URLS = ("urllib3.connectionpool", "urllib3.util.retry")
 
+_FAILURES = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException, ValueError)
 _NEVER_CONNECTED = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
@@ -58,63 +60,51 @@ _NEVER_CONNECTED = (
 )
 
 
-class _OddAnswerError(urllib3.exceptions.HTTPError):
-    """An answer began, and is none that can be read; the text says why, and quotes nothing."""
+class _TooLongError(OSError):
+    """The answer has more than `MAX_ANSWER_BYTES`."""
+
+
+_UNREADABLE: tuple[tuple[type[BaseException], str], ...] = (
+    (_TooLongError, f"it has more than {MAX_ANSWER_BYTES // 1024 // 1024} MiB"),
+    (requests.exceptions.ContentDecodingError, "it can't be decompressed"),
+    (requests.exceptions.ChunkedEncodingError, "it was cut off"),
+    (ValueError, "its chunks are not valid HTTP"),  # urllib3 takes any number for their length
+)
+_INVALID_HEADERS = (http.client.HTTPException, urllib3.exceptions.InvalidHeader)
 
 
 class _Exchange:
-    """A request and its answer, which can be ended from another thread.
-
-    A socket's timeout starts anew with each byte, so it is no limit for an answer that drips. What
-    ends one in any state, also amid a TLS handshake, is to shut its connection down.
-
-    Args:
-        seconds: How long it may take.
+    """One request and its answer, which another thread can end.
 
     Attributes:
-        deadline: When it has to be over.
-        late: Whether it was not.
-        ended: Whether it was ended, for that reason or another.
+        deadline: Time on the monotonic clock by which the whole answer must be there.
+        is_ended: True once it was ended, at its deadline or because the connection was closed.
     """
 
     def __init__(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
-        self.late = False
-        self.ended = False
+        self.is_ended = False
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self._timer = threading.Timer(seconds, self._end_late)
-        self._timer.daemon = True
-        self._timer.start()
 
     def use(self, twin: socket.socket | None) -> None:
-        """Note the connection that it goes over: a duplicate of its socket."""
+        """Set the duplicate of the socket to shut down; None once another exchange may use it."""
         with self._lock:
             self._socket = twin
-        if self.ended:
+        if self.is_ended:
             self.end()
 
     def end(self) -> None:
-        """End it, in whatever state it is."""
+        """Shut the connection down, whatever state it is in."""
         with self._lock:
-            self.ended = True
+            self.is_ended = True
             if self._socket is not None:
                 with suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
 
-    def done(self) -> None:
-        """Release the connection: it is another's from now on."""
-        self._timer.cancel()
-        with self._lock:
-            self._socket = None
-
-    def _end_late(self) -> None:
-        self.late = True
-        self.end()
-
 
 class _Current(threading.local):
-    """The exchange of this thread."""
+    """The exchange that the current thread makes."""
 
     exchange: _Exchange | None = None
 
@@ -123,292 +113,323 @@ _current = _Current()
 
 
 class _Endable:
-    """Makes a connection of urllib3's known to the exchange that goes over it."""
+    """Mixin for urllib3's connections: reports the socket to the current exchange.
 
+    `connect`, `request`, `sock`, `host`, `port` and `timeout` are those of `http.client`.
+    """
+
+    host: str
+    port: int
+    timeout: float | None
+    _own_socket: socket.socket | None = None
     _twin: socket.socket | None = None
 
-    def _new_conn(self) -> socket.socket:
-        """Connect to the host's addresses, one after the other, in the time that there is."""
-        connection, exchange = cast("urllib3.connection.HTTPConnection", self), _current.exchange
-        connect = super()._new_conn  # type: ignore[misc] # of the class that this is mixed into
-        if exchange is None:
-            return cast("socket.socket", connect())
-        new = self._connect_in_time(connection, connect, exchange)
-        self._twin = new.dup()
-        exchange.use(self._twin)
-        return new
+    @property
+    def sock(self) -> socket.socket | None:
+        """The socket: at first the plain one, then the one that speaks TLS over it."""
+        return self._own_socket
 
-    def _connect_in_time(self, connection: Any, connect: Any, exchange: _Exchange) -> socket.socket:
-        name = connection._dns_host  # noqa: SLF001 - what urllib3 itself connects to
-        try:
-            found = socket.getaddrinfo(
-                name, connection.port, allowed_gai_family(), socket.SOCK_STREAM
-            )
-        except (OSError, UnicodeError):
-            return cast("socket.socket", connect())  # which fails, and says so in its own way
-        addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
-        try:
-            for number, address in enumerate(addresses, 1):
-                left = exchange.deadline - time.monotonic()
-                connection._dns_host = address  # noqa: SLF001
-                connection.timeout = max(0.001, min(left, _LONGEST_CONNECT))
-                try:
-                    return cast("socket.socket", connect())
-                except urllib3.exceptions.HTTPError:
-                    if number == len(addresses) or time.monotonic() >= exchange.deadline:
-                        raise
-        finally:
-            connection._dns_host = name  # noqa: SLF001
-        raise urllib3.exceptions.NewConnectionError(connection, "the host has no address")
+    @sock.setter
+    def sock(self, new: socket.socket | None) -> None:
+        self._own_socket = new
+        if new is None:
+            twin, self._twin = self._twin, None
+            if twin is not None:
+                twin.close()
+        elif self._twin is None and _current.exchange is not None:
+            # A duplicate of the plain socket works during and after the TLS handshake, too.
+            self._twin = new.dup()
+            _current.exchange.use(self._twin)
 
-    def request(self, *args: Any, **how: Any) -> None:
-        """Send a request; a connection that was open already becomes the exchange's now."""
+    def connect(self) -> None:
+        """Connect within the exchange's time, however many addresses the host has."""
+        exchange = _current.exchange
+        if exchange is not None:
+            addresses = 1
+            with suppress(OSError, UnicodeError):  # connecting fails, too, and says why
+                addresses = len(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
+            # urllib3 tries one address after the other, each for the time that is set here.
+            left = (exchange.deadline - time.monotonic()) / max(1, addresses)
+            self.timeout = max(0.001, min(left, _MAX_CONNECT_SECONDS))
+        super().connect()  # type: ignore[misc] # of the class that this is mixed into
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request; a connection that was open already reports its socket now."""
         if _current.exchange is not None and self._twin is not None:
             _current.exchange.use(self._twin)
-        super().request(*args, **how)  # type: ignore[misc]
-
-    def close(self) -> None:
-        """Close the connection, and the duplicate of its socket."""
-        super().close()  # type: ignore[misc]
-        twin, self._twin = self._twin, None
-        if twin is not None:
-            twin.close()
+        super().request(*args, **options)  # type: ignore[misc]
 
 
-class _PlainConnection(_Endable, urllib3.connection.HTTPConnection):
+class _PlainConnection(_Endable, HTTPConnection):
     """A connection without TLS."""
 
 
-class _TlsConnection(_Endable, urllib3.connection.HTTPSConnection):
+class _TlsConnection(_Endable, HTTPSConnection):
     """A connection with TLS, perhaps through a proxy."""
 
 
-_ENDABLE: dict[Any, Any] = {
-    urllib3.connection.HTTPConnection: _PlainConnection,
-    urllib3.connection.HTTPSConnection: _TlsConnection,
-}
+_ENDABLE: dict[Any, Any] = {HTTPConnection: _PlainConnection, HTTPSConnection: _TlsConnection}
+
+
+class _Adapter(HTTPAdapter):
+    """Adapter whose connections can be ended, and share one set of trusted certificates.
+
+    Reading the certificates takes 20 ms, so they are not read again for each connection.
+    """
+
+    def __init__(self, certificates: ssl.SSLContext | None, pool_size: int) -> None:
+        self._certificates = certificates
+        # The client repeats requests by itself: it knows which ones, and for how long.
+        never = urllib3.Retry(total=False, redirect=False)
+        super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=never)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Create the pool manager, with the certificates."""
+        super().init_poolmanager(*args, ssl_context=self._certificates, **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Return the pool manager of a proxy; the proxy itself may speak TLS, too."""
+        certificates = {"ssl_context": self._certificates, "proxy_ssl_context": self._certificates}
+        return super().proxy_manager_for(proxy, **certificates, **options)
+
+    def cert_verify(self, *args: Any) -> None:
+        """Add no certificates: the context has them, and requires a valid one of the server."""
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        """Return the connection pool for a request."""
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        # A class that is not urllib3's own stays: recorders of traffic put theirs there.
+        pool.ConnectionCls = _ENDABLE.get(pool.ConnectionCls, pool.ConnectionCls)
+        return pool
+
+
+class _Session(requests.Session):
+    """Session that takes a redirect as an answer: it does not even prepare the next request."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """Return no target."""
+        return None
 
 
 class Connection:
-    """Sends requests to one host alone, as they carry the key; for any number of threads.
-
-    Proxies and certificates named in the environment are used, ``.netrc`` is not: it would
-    add a second credential. To loopback over plain HTTP nothing of the environment is used,
-    or a proxy would get the key in the clear. Redirects are not followed. No cookie is kept:
-    answers set PHPSESSID [rec], and PHP works off requests of one session one after the other.
+    """Sends requests to one account. For any number of threads.
 
     Args:
-        base_url: Scheme and host, as `parse_api_url` gives them.
-        api_key: The key.
+        base_url: Scheme and host, as `parse_api_url` returns them.
+        api_key: The key. Only this host ever gets it.
         timeout: Seconds for a request, from connecting to the last byte of its answer.
-        pool_size: Connections kept open.
-        user_agent: Value of the header ``User-Agent``.
+        pool_size: Number of connections kept open.
 
     Raises:
         ValueError: The key has characters that no key has; the message does not repeat it.
         CertificateRejected: The file of trusted certificates can't be read.
-        ConnectionFailed: The environment's proxy is none that can be used.
+        ConnectionFailed: The environment's proxy can't be used.
     """
 
-    def __init__(
-        self, base_url: str, api_key: str, *, timeout: float, pool_size: int, user_agent: str | None
-    ) -> None:
+    def __init__(self, base_url: str, api_key: str, *, timeout: float, pool_size: int) -> None:
         if not _KEY.fullmatch(api_key):
             raise ValueError(
                 "The API key is empty or holds white space or other characters that no key has: "
                 "copy it again from Settings > Developer."
             )
-        self._proxy = _proxy_of(base_url)
-        self._timeout = min(timeout, _LONGEST)
-        self._pool = open_pool(base_url, self._timeout, pool_size)
+        self._root = f"{base_url}/api/3"
+        self._timeout = min(timeout, _MAX_SECONDS)
+        self._session = open_session(base_url, pool_size)
+        self._proxy = _describe_proxy(self._session.proxies.get("https"))
+        self._session.headers.update(
+            {
+                "Api-Token": api_key,
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                "User-Agent": "target-activecampaign",
+            }
+        )
+        self._changed = threading.Condition()
+        self._exchanges: set[_Exchange] = set()
+        self._watcher: threading.Thread | None = None
         self._closed = False
-        self._under_way: set[_Exchange] = set()
-        self._lock = threading.Lock()
-        self._headers = {
-            "Api-Token": api_key,
-            "Accept": "application/json",
-            "User-Agent": user_agent or _USER_AGENT,
-            "accept-encoding": "gzip",  # the one that is read here, with a limit
-        }
-        self._headers_with_body = {**self._headers, "Content-Type": "application/json"}
+        self._closed_at_once = False
         for name in _LOGGERS_WITH_URLS:
-            logging.getLogger(name).addFilter(_without_queries)
+            logging.getLogger(name).addFilter(_remove_queries)
 
     def exchange(self, where: str, query: Query | None, body: bytes | None) -> Answer:
         """Send one request and read its whole answer.
 
         Args:
             where: Method and path, such as ``GET /lists``.
-            query: The query's parameters.
+            query: Parameters of the query.
             body: JSON to send.
 
         Raises:
             OutcomeUnknown, ClientClosed: There is no whole answer. The error is raised outside
-                of the handler and has no cause: the cause's text holds URLs.
+                the handler and has no cause, because the cause's text holds URLs.
         """
-        method, path = where.split(" ", 1)
-        target = f"/api/3{path}?{urlencode(query)}" if query else f"/api/3{path}"
-        exchange = _Exchange(self._timeout)
-        with self._lock:
-            self._under_way.add(exchange)
-        _current.exchange = exchange
+        exchange = self._begin(where)
         try:
-            if self._closed:
-                raise errors.ClientClosed(where)
-            answer = self._send(method, target, body)
-            if exchange.ended:
-                raise TimeoutError  # where it was cut, an answer without a length seems whole
+            answer = self._send(where, query, body)
+            if exchange.is_ended:
+                raise TimeoutError  # an answer without a length seems whole where it was cut
             return answer  # noqa: TRY300 - shorter than an else
-        except (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
-            if self._closed:
+        except _FAILURES as error:
+            if self._closed_at_once:
                 failure: errors.ActiveCampaignError = errors.ClientClosed(where)
-            elif exchange.late:
-                failure = _late(where, error, self._timeout)
             else:
-                failure = _failure_of(where, error, self._timeout, self._proxy)
+                failure = self._classify(where, error, is_late=exchange.is_ended)
         finally:
-            _current.exchange = None
-            exchange.done()
-            with self._lock:
-                self._under_way.discard(exchange)
+            self._finish(exchange)
         raise failure
 
-    def _send(self, method: str, target: str, body: bytes | None) -> Answer:
-        response = self._pool.urlopen(
+    def _begin(self, where: str) -> _Exchange:
+        exchange = _Exchange(self._timeout)
+        with self._changed:
+            if self._closed:
+                raise errors.ClientClosed(where)
+            self._exchanges.add(exchange)
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="deadlines", daemon=True)
+                self._watcher.start()
+        _current.exchange = exchange
+        return exchange
+
+    def _finish(self, exchange: _Exchange) -> None:
+        _current.exchange = None
+        exchange.use(None)
+        with self._changed:
+            self._exchanges.discard(exchange)
+            if self._closed and not self._exchanges:
+                self._session.close()
+                self._changed.notify_all()
+
+    def _watch(self) -> None:
+        """End exchanges at their deadlines, until the connection is closed.
+
+        One thread does this for all requests: a timer for each would start a thread each time.
+        It needs no signal when a request begins, as all requests get the same time: none is due
+        before the moment for which the thread sleeps.
+        """
+        with self._changed:
+            while self._exchanges or not self._closed:
+                now = time.monotonic()
+                next_deadline = now + self._timeout
+                for exchange in self._exchanges:
+                    if exchange.deadline > now:
+                        next_deadline = min(next_deadline, exchange.deadline)
+                    elif not exchange.is_ended:
+                        exchange.end()
+                self._changed.wait(next_deadline - now)
+
+    def _send(self, where: str, query: Query | None, body: bytes | None) -> Answer:
+        method, path = where.split(" ", 1)
+        with self._session.request(
             method,
-            target,
-            body=body,
-            headers=self._headers if body is None else self._headers_with_body,
-            redirect=False,
-            preload_content=False,
-        )
-        try:
-            # Read to its end, it gives its connection back to the pool.
-            content = _decompressed(_read(response), response.headers.get("Content-Encoding", ""))
-        except (urllib3.exceptions.ProtocolError, http.client.HTTPException) as error:
-            response.close()
-            raise _OddAnswerError("it was cut off") from error
-        except ValueError as error:  # urllib3 reads whatever number a chunk's length is
-            response.close()
-            raise _OddAnswerError("its chunks are none of HTTP's") from error
-        except BaseException:
-            response.close()
-            raise
-        return Answer(response.status, response.headers, content)
+            self._root + path,
+            params=query,
+            data=body,
+            headers=None if body is None else {"Content-Type": "application/json"},
+            allow_redirects=False,  # the key would travel along
+            stream=True,
+            timeout=(min(self._timeout, _MAX_CONNECT_SECONDS), self._timeout),
+        ) as response:
+            content = bytearray()
+            for chunk in response.iter_content(_CHUNK_BYTES):  # unpacks no more than that at once
+                content += chunk
+                if len(content) > MAX_ANSWER_BYTES:
+                    raise _TooLongError
+            return Answer(response.status_code, response.headers, bytes(content))
+
+    def _classify(
+        self, where: str, error: BaseException, *, is_late: bool
+    ) -> errors.ActiveCampaignError:
+        """Return the error for a failure. Nothing of its text is used, as it holds URLs."""
+        # What `requests` raises is an OSError of any kind: what counts is what it wraps.
+        causes = [one for one in _causes(error) if not isinstance(one, requests.RequestException)]
+
+        def has(*kinds: type[BaseException]) -> bool:
+            return any(isinstance(cause, kinds) for cause in causes)
+
+        if has(ssl.SSLCertVerificationError) and not is_late:
+            of_proxy = f"that of {self._proxy}" if has(urllib3.exceptions.ProxyError) else ""
+            return errors.CertificateRejected(where, detail=of_proxy)
+        if has(*_NEVER_CONNECTED):
+            late = _TOO_LATE.format("the server")
+            why = late if is_late else _why_not_connected(causes, self._proxy)
+            failure = errors.ConnectionFailed(where, detail=why)
+            failure.effect_unknown = False
+            return failure
+        if is_late or has(urllib3.exceptions.ReadTimeoutError, TimeoutError):
+            detail = f"no whole answer came within {self._timeout:g} s"
+            return errors.RequestTimeout(where, detail=detail)
+        unreadable = next((text for kind, text in _UNREADABLE if isinstance(error, kind)), None)
+        if unreadable is None and has(*_INVALID_HEADERS):
+            unreadable = None if has(http.client.RemoteDisconnected) else "its headers are invalid"
+        if unreadable is not None:
+            return errors.MalformedAnswer(where, detail=unreadable)
+        return errors.ConnectionFailed(where, detail="it was lost before the answer came")
 
     def close(self, *, at_once: bool = False) -> None:
-        """Send nothing more.
+        """Send no more requests.
 
         Args:
-            at_once: Whether what is under way ends; else answers are read to their end.
+            at_once: End the requests in flight; otherwise their answers are still read.
         """
-        self._pool.close()
-        if at_once:
+        with self._changed:
             self._closed = True
-            with self._lock:
-                under_way = list(self._under_way)
-            for exchange in under_way:
-                exchange.end()
+            self._closed_at_once = self._closed_at_once or at_once
+            if at_once:
+                for exchange in self._exchanges:
+                    exchange.end()
+            if not self._exchanges:
+                self._session.close()
+            self._changed.notify_all()
 
 
-def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """Read an answer's bytes as they come over the line."""
-    parts: list[bytes] = []
-    size = 0
-    while part := response.read(_READ_AT_ONCE, decode_content=False):
-        parts.append(part)
-        size += len(part)
-        if size > MAX_ANSWER_BYTES:
-            raise _OddAnswerError(_TOO_LONG)
-    return b"".join(parts)
+def open_session(base_url: str, pool_size: int) -> requests.Session:
+    """Return a session for one host that uses the environment's proxies and certificates.
 
-
-_TOO_LONG = f"it has more than {MAX_ANSWER_BYTES // 1024 // 1024} MiB"
-
-
-def _decompressed(content: bytes, encoding: str) -> bytes:
-    """Undo an answer's ``Content-Encoding``, as long as it stays within the limit."""
-    encoding = encoding.strip().lower()
-    if encoding in {"", "identity"} or not content:
-        return content
-    if encoding not in {"gzip", "x-gzip"}:
-        raise _OddAnswerError("it is compressed in a way that was not asked for")
-    parts: list[bytes] = []
-    size = 0
-    while content:
-        gzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        try:
-            part = gzip.decompress(content, MAX_ANSWER_BYTES + 1 - size)
-        except zlib.error:
-            raise _OddAnswerError("it can't be decompressed") from None
-        parts.append(part)
-        size += len(part)
-        if size > MAX_ANSWER_BYTES:
-            raise _OddAnswerError(_TOO_LONG)
-        if not gzip.eof:
-            raise _OddAnswerError("it was cut off")
-        content = gzip.unused_data
-    return b"".join(parts)
-
-
-def open_pool(base_url: str, timeout: float, size: int) -> urllib3.HTTPConnectionPool:
-    """Connections to one host, with the environment's proxies and certificates.
+    It follows no redirect if it is asked not to. ``.netrc`` is not read: it would add a second
+    credential. Over plain HTTP, which is for loopback alone, nothing of the environment is used:
+    a proxy would get the key in the clear. No cookie is kept: answers set PHPSESSID [rec], and
+    PHP works off the requests of one session one after the other.
 
     Args:
         base_url: Scheme and host.
-        timeout: Seconds to connect, and seconds of silence until an answer is given up.
-            Requests of a `Connection` have a deadline besides.
-        size: Connections kept open.
+        pool_size: Number of connections kept open.
 
     Raises:
-        CertificateRejected, ConnectionFailed: As of `Connection`.
+        CertificateRejected: The file of trusted certificates can't be read.
+        ConnectionFailed: The environment's proxy can't be used.
     """
-    options: dict[str, Any] = {
-        "timeout": urllib3.Timeout(connect=min(timeout, _LONGEST_CONNECT), read=timeout),
-        "retries": urllib3.Retry(total=False, redirect=False),  # who calls knows what to repeat
-    }
-    if not base_url.startswith("https://"):
-        return _endable(urllib3.connection_from_url(base_url, maxsize=size, **options))
-    # One for all connections: reading the certificates takes 20 ms.
-    options["ssl_context"] = _trusted_certificates()
-    proxy = _chosen_proxy(base_url)
-    if not proxy:
-        return _endable(urllib3.connection_from_url(base_url, maxsize=size, **options))
-    if proxy.startswith("https://"):
-        options["proxy_ssl_context"] = options["ssl_context"]
-    try:
-        named = urlsplit(proxy).hostname is not None
-        adapter = HTTPAdapter(pool_maxsize=size)
-        manager = adapter.proxy_manager_for(proxy, **options) if named else None
-    except ValueError:  # its text holds the proxy's address, and perhaps a password
-        manager = None
-    if manager is None:
-        which = _proxy_of(base_url).removeprefix("the proxy")
-        raise errors.ConnectionFailed(
-            detail=f"the environment names a proxy that can't be used{f':{which}' if which else ''}"
-        )
-    return _endable(manager.connection_from_url(base_url))
+    session = _Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    found: Any = {}
+    certificates = None
+    if base_url.startswith("https://"):
+        found = session.merge_environment_settings(base_url, {}, None, None, None)
+        certificates = _load_certificates(found["verify"])
+    session.trust_env = False  # read once, above
+    adapter = _Adapter(certificates, pool_size)
+    session.mount(base_url, adapter)
+    proxies = found.get("proxies", {})
+    proxy = proxies.get("https") or proxies.get("all")
+    if proxy:
+        url = session.proxies["https"] = proxy if "://" in proxy else f"http://{proxy}"
+        usable = False
+        with suppress(ValueError):  # its text holds the proxy's address, and perhaps a password
+            usable = bool(urlsplit(url).hostname and adapter.proxy_manager_for(url))
+        if not usable:
+            raise errors.ConnectionFailed(detail=f"{_describe_proxy(url)} can't be used")
+    return session
 
 
-def _endable(pool: urllib3.HTTPConnectionPool) -> urllib3.HTTPConnectionPool:
-    """Let a pool make connections that can be ended while a thread waits for them.
-
-    A class that something else has put in the place of urllib3's own stays: recorders of traffic
-    do that.
-    """
-    pool.ConnectionCls = _ENDABLE.get(pool.ConnectionCls, pool.ConnectionCls)
-    return pool
-
-
-def _trusted_certificates() -> ssl.SSLContext:
-    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    place = named or DEFAULT_CA_BUNDLE_PATH
+def _load_certificates(place: str | bool | None) -> ssl.SSLContext:
+    """Return the TLS settings with the certificates in a file or folder, or else the usual ones."""
+    path = place if isinstance(place, str) else DEFAULT_CA_BUNDLE_PATH
     context = create_urllib3_context()
     try:
-        if Path(place).is_dir():
-            context.load_verify_locations(capath=place)
+        if Path(path).is_dir():
+            context.load_verify_locations(capath=path)
         else:
-            context.load_verify_locations(cafile=place)
+            context.load_verify_locations(cafile=path)
     except OSError:
         raise errors.CertificateRejected(
             detail="the file of trusted certificates can't be read"
@@ -416,108 +437,45 @@ def _trusted_certificates() -> ssl.SSLContext:
     return context
 
 
-def _chosen_proxy(base_url: str) -> str | None:
-    """The proxy that the environment names for an address, as a URL."""
-    proxy = select_proxy(base_url, get_environ_proxies(base_url))
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
-
-
-def _proxy_of(base_url: str) -> str:
-    """Return the name of an address's proxy, without its password; empty if there is none."""
-    proxy = _chosen_proxy(base_url) if base_url.startswith("https://") else None
+def _describe_proxy(proxy: str | None) -> str:
+    """Return how a message names the proxy, without its password; empty if there is none."""
     if not proxy:
         return ""
-    try:
+    name = ""
+    with suppress(ValueError):
         parts = urlsplit(proxy)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or not _PROXY_HOST.fullmatch(host):
-        name = ""
-    else:
-        host = f"[{host}]" if ":" in host else host
-        name = f" {parts.scheme}://{host}{f':{port}' if port else ''}"
+        place = parts.netloc.rpartition("@")[2]
+        if parts.hostname and _PROXY_PLACE.fullmatch(place):
+            name = f" {parts.scheme}://{place}"
     variables = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
     named = next((one for one in variables if os.environ.get(one)), None)
     return f"the proxy{name}" + (f" (from {named})" if named else "")
 
 
-def _late(where: str, error: BaseException, timeout: float) -> errors.ActiveCampaignError:
-    """Name what took longer than a request may take."""
-    if any(isinstance(cause, _NEVER_CONNECTED) for cause in _causes(error)):
-        failure: errors.ActiveCampaignError = errors.ConnectionFailed(
-            where, detail="the server could not be reached in time"
-        )
-        failure.effect_unknown = False
-        return failure
-    return errors.RequestTimeout(where, detail=f"no whole answer came within {timeout:g} s")
+_TOO_LATE = "{} did not answer in time"
+_WHY_NOT_CONNECTED: tuple[tuple[type[BaseException], str], ...] = (
+    (socket.gaierror, "the host name of {} is not known"),
+    (ConnectionRefusedError, "nothing listens at {}"),
+    (urllib3.exceptions.TimeoutError, _TOO_LATE),
+    (TimeoutError, _TOO_LATE),
+    (OSError, "{} could not be reached"),
+    (BaseException, "{} refused the connection"),
+)
 
 
-def _failure_of(
-    where: str,
-    error: OSError | urllib3.exceptions.HTTPError | http.client.HTTPException,
-    timeout: float,
-    proxy: str,
-) -> errors.ActiveCampaignError:
-    """Name a failure to get a whole answer; its own text holds URLs, so nothing of it is used."""
-    causes = list(_causes(error))
-
-    def caused_by(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(cause, kinds) for cause in causes)
-
-    if caused_by(urllib3.exceptions.ClosedPoolError):
-        return errors.ClientClosed(where)
-    if caused_by(ssl.SSLCertVerificationError):
-        of_proxy = f"that of {proxy}" if caused_by(urllib3.exceptions.ProxyError) else ""
-        return errors.CertificateRejected(where, detail=of_proxy)
-    if caused_by(*_NEVER_CONNECTED):
-        failure = errors.ConnectionFailed(where, detail=_why_no_connection(causes, proxy))
-        failure.effect_unknown = False
-        return failure
-    if caused_by(urllib3.exceptions.ReadTimeoutError, TimeoutError):
-        return errors.RequestTimeout(where, detail=f"no whole answer came within {timeout:g} s")
-    odd = next((cause for cause in causes if isinstance(cause, _OddAnswerError)), None)
-    if odd is not None:
-        return errors.MalformedAnswer(where, detail=str(odd))
-    if caused_by(*_ODD_HEADERS) and not caused_by(http.client.RemoteDisconnected):
-        return errors.MalformedAnswer(where, detail="its headers are none of HTTP's, or too long")
-    return errors.ConnectionFailed(where, detail="it was lost before the answer came")
-
-
-_ODD_HEADERS = (http.client.HTTPException, urllib3.exceptions.InvalidHeader)
-
-
-def _why_no_connection(causes: list[BaseException], proxy: str) -> str:
-    if proxy and any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
-        return _why_no_proxy(causes, proxy)
-    for kind, reason in (
-        (socket.gaierror, "the host name is not known"),
-        (ConnectionRefusedError, "nothing listens at that address"),
-        (urllib3.exceptions.ConnectTimeoutError, "the server could not be reached in time"),
-    ):
-        if any(isinstance(cause, kind) for cause in causes):
-            return reason
-    return "the server could not be reached"
-
-
-def _why_no_proxy(causes: list[BaseException], proxy: str) -> str:
-    """Return why a proxy gave no connection; of its answer, only the status is told."""
-    for cause in causes:
-        match = _TUNNEL_FAILED.search(str(cause))
-        if match is not None:
-            if match[1] == _PROXY_AUTHENTICATION:
-                return f"{proxy} wants a user name and password, or others (status {match[1]})"
-            return f"{proxy} did not let it through (status {match[1]})"
-    for kind, reason in (
-        (socket.gaierror, "the host name of {} is not known"),
-        (ConnectionRefusedError, "nothing listens at {}"),
-        (urllib3.exceptions.TimeoutError, "{} did not answer in time"),
-        (TimeoutError, "{} did not answer in time"),
-        (OSError, "{} could not be reached"),
-    ):
-        if any(isinstance(cause, kind) for cause in causes):
-            return reason.format(proxy)
-    return f"{proxy} did not let it through"
+def _why_not_connected(causes: list[BaseException], proxy: str) -> str:
+    """Return why no connection was made, as a clause; of a proxy's answer, only the status."""
+    by_proxy = any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes)
+    for match in filter(None, (_TUNNEL_FAILED.search(str(cause)) for cause in causes)):
+        wish = "asks for a user name and password, or others"
+        did = wish if match[1] == _PROXY_AUTHENTICATION else "refused the connection"
+        return f"{proxy} {did} (status {match[1]})"
+    reasons = (
+        text
+        for kind, text in _WHY_NOT_CONNECTED
+        if any(isinstance(cause, kind) for cause in causes)
+    )
+    return next(reasons).format(proxy if by_proxy and proxy else "the server")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -526,7 +484,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _without_queries(record: logging.LogRecord) -> bool:
+def _remove_queries(record: logging.LogRecord) -> bool:
     """Cut query strings, which may hold an e-mail address, from urllib3's log lines."""
     if isinstance(record.args, tuple):
         record.args = tuple(

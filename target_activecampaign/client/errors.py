@@ -1,4 +1,4 @@
-"""What can go wrong between the client and ActiveCampaign.
+"""The errors of the client.
 
 ::
 
@@ -22,12 +22,12 @@
     │       └── CertificateRejected CERTIFICATE_REJECTED TLS not trusted          raised at once
     └── ClientClosed                CLIENT_CLOSED        close() while waiting    raised at once
 
-"Retried" errors reach the caller only after the client has tried again for `retry_seconds`;
-those with a number of attempts, after so many. A retried import may so be accepted twice if
-the answer to the first was lost: ActiveCampaign has no idempotency key, and importing the
-same values again changes nothing in the contact (its automations may start again).
+"Retried" errors are raised only after the client has retried for `retry_seconds`, or has made the
+given number of attempts. An import may be accepted twice if the answer to its first attempt was
+lost: ActiveCampaign has no idempotency key. Importing the same values again changes nothing in
+the contact, but may start its automations again.
 
-``str(error)`` says what happened, where (method and path, never a query) and what to do. It
+``str(error)`` says what happened, where (method and path, never the query) and what to do. It
 never holds the key, an answer's text or a value of a contact.
 """
 
@@ -39,19 +39,19 @@ from target_activecampaign.errors import TargetError
 
 
 class ActiveCampaignError(TargetError):
-    """Anything that went wrong with a request.
+    """A request failed.
 
     Attributes:
         code: Stable name of the kind of error; empty for kinds that only group others.
-        meaning: What happened, as one clause.
-        advice: What to do about it, as one sentence.
-        retried: Whether the client tries again by itself.
-        max_attempts: How often it tries at most, or None for as long as its time allows.
-        effect_unknown: Whether the request may have taken effect all the same. True as well
-            when it was an earlier attempt of the same call that may have.
+        meaning: The event, as one clause.
+        advice: The remedy, as one sentence.
+        retried: True if the client retries by itself.
+        max_attempts: Limit of its attempts; None if only its time is limited.
+        effect_unknown: True if the request, or an earlier attempt of the same call, may have
+            taken effect all the same.
         where: Method and path of the request, such as ``GET /lists``.
         status: HTTP status of the answer, None without one.
-        retry_after: Seconds the server asked to wait, None when it did not say.
+        retry_after: Seconds that the server asked to wait; None if it did not.
     """
 
     code: ClassVar[str] = ""
@@ -77,7 +77,7 @@ class ActiveCampaignError(TargetError):
 
     @property
     def brief(self) -> str:
-        """A few words for a log line, such as ``503 server error``."""
+        """A short name for a log line, such as ``503 server error``."""
         words = self.code.lower().replace("_", " ")
         return f"{self.status} {words}" if self.status else words
 
@@ -90,14 +90,14 @@ class ActiveCampaignError(TargetError):
 
 
 class RequestRefused(ActiveCampaignError):  # noqa: N818 - groups errors
-    """The server answered no; nothing has changed in the account."""
+    """The server refused the request; nothing has changed in the account."""
 
 
 class AuthenticationError(RequestRefused):
-    """The key is not accepted: 401, 403, or a web page (a log-in) in place of data.
+    """The key is not accepted: 401, 403, or a web page for logging in.
 
-    A wrong key answers 403 [doc], a few clients saw a 2xx with an HTML page instead [rep].
-    tap-activecampaign saw a good key get 403 now and then [rep]: hence more than one attempt.
+    The answer to a wrong key is 403 [doc]; a few clients saw a 2xx with a web page [rep].
+    tap-activecampaign sometimes saw 403 for a valid key [rep], hence several attempts.
     """
 
     code = "AUTHENTICATION"
@@ -132,19 +132,19 @@ class PaymentRequired(RequestRefused):
 
 
 class NotFound(RequestRefused):
-    """There is no such thing: 404 [rec]."""
+    """The resource does not exist: 404 [rec]."""
 
     code = "NOT_FOUND"
     meaning = "ActiveCampaign does not have what was asked for"
-    advice = "Check the address of the API, and that the thing has not been deleted."
+    advice = "Check the address of the API, and that nothing has been deleted."
 
 
 class InvalidRequest(RequestRefused):
-    """The request itself is wrong: 422 [doc], and every 4xx without a kind of its own.
+    """The request is invalid: 422 [doc], and every 4xx without a kind of its own.
 
     Attributes:
-        errors: The answer's error objects or texts as they came. They may repeat values of
-            a contact: not for logs.
+        errors: The answer's error objects or texts. They may quote values of a contact, so
+            never log them.
     """
 
     code = "INVALID_REQUEST"
@@ -157,17 +157,17 @@ class InvalidRequest(RequestRefused):
 
 
 class ImportRefused(RequestRefused):
-    """An import was refused whole, nothing of it was queued: 400 with failure reasons [doc].
+    """A whole import was refused, nothing was queued: 400 with failure reasons [doc].
 
     Attributes:
-        contacts: Position and reason of each contact named. The documentation does not say
-            whether positions start at 0 or 1; a third party saw 1 [rep].
+        contacts: Position and reason of each contact named. It is not documented if positions
+            start at 0 or 1; a third party saw 1 [rep].
         reasons: Reasons that name no contact.
     """
 
     code = "IMPORT_REFUSED"
     meaning = "ActiveCampaign refused the whole import"
-    advice = "Leave out or correct the contacts at fault and send the others again."
+    advice = "Remove or correct the contacts at fault and send the others again."
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class ImportRefused(RequestRefused):
 
 
 class Redirected(RequestRefused):
-    """The answer points to another address: 3xx. It isn't followed, the key would travel."""
+    """The answer is a redirect: 3xx. It is not followed, as the key would be sent along."""
 
     code = "REDIRECTED"
     meaning = "The API address answered with a redirect, which is not followed to protect the key"
@@ -191,34 +191,34 @@ class Redirected(RequestRefused):
 
 
 class LimitReached(RequestRefused):
-    """The account's limits are used up for now."""
+    """A rate limit of the account is exhausted for now."""
 
     retried = True
 
 
 class RateLimited(LimitReached):
-    """More than five requests in a second, all users of the account together: 429 [doc]."""
+    """More than five requests per second by all users of the account: 429 [doc]."""
 
     code = "RATE_LIMITED"
-    meaning = "The account's limit of requests a second stayed used up"
+    meaning = "The account's limit of requests per second stayed exhausted"
     advice = (
-        "Run fewer programs on the account at a time, or lower the requests a second of this one."
+        "Run fewer programs on the account at a time, or lower the requests per second of this one."
     )
 
 
 class ImportRateLimited(LimitReached):
-    """More imports in a minute than allowed: a 400 that says "Rate limit exceeded." [doc].
+    """More imports per minute than allowed: a 400 that says "Rate limit exceeded." [doc].
 
-    The limit is 100 a minute for imports of several contacts, 20 for those of one [doc].
+    The limit is 100 per minute for imports of several contacts, 20 for those of one [doc].
     """
 
     code = "IMPORT_RATE_LIMITED"
-    meaning = "The account's limit of imports a minute stayed used up"
-    advice = "Run fewer imports on the account at a time, or lower this one's imports a minute."
+    meaning = "The account's limit of imports per minute stayed exhausted"
+    advice = "Run fewer imports on the account at a time, or lower this one's imports per minute."
 
 
 class OutcomeUnknown(ActiveCampaignError):  # noqa: N818 - groups errors
-    """No usable answer came: the request may or may not have taken effect."""
+    """There is no usable answer: the request may or may not have taken effect."""
 
     retried = True
     effect_unknown = True
@@ -233,7 +233,7 @@ class ServerError(OutcomeUnknown):
 
 
 class RequestTimeout(OutcomeUnknown):
-    """The connection stood, but no (whole) answer came in time."""
+    """There was a connection, but no whole answer in time."""
 
     code = "REQUEST_TIMEOUT"
     meaning = "ActiveCampaign did not answer in time"
@@ -241,7 +241,7 @@ class RequestTimeout(OutcomeUnknown):
 
 
 class MalformedAnswer(OutcomeUnknown):
-    """The answer isn't what the API documents: empty, cut off, not JSON, or another shape."""
+    """The answer is not a documented one: empty, cut off, not JSON, or of another shape."""
 
     code = "MALFORMED_ANSWER"
     meaning = "The answer was not one that ActiveCampaign's API gives"
@@ -250,7 +250,7 @@ class MalformedAnswer(OutcomeUnknown):
 
 
 class ConnectionFailed(OutcomeUnknown):
-    """No connection, or it was lost. `effect_unknown` is False if it never stood."""
+    """There is no connection, or it was lost. Without one, `effect_unknown` is False."""
 
     code = "CONNECTION_FAILED"
     meaning = "There was no connection to ActiveCampaign"
@@ -258,7 +258,7 @@ class ConnectionFailed(OutcomeUnknown):
 
 
 class CertificateRejected(ConnectionFailed):
-    """The server could not prove who it is; nothing was sent to it."""
+    """The server could not prove its identity; nothing was sent to it."""
 
     code = "CERTIFICATE_REJECTED"
     meaning = "The server's certificate is not trusted"

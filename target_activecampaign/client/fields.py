@@ -1,21 +1,24 @@
-"""What can be asked about custom fields: the part of `Client` that is about them."""
+"""The methods of `Client` for custom fields."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.client.calls import PAGE_SIZE, Caller, json_body, nothing
-from target_activecampaign.client.decoding import Page, ShapeError, composed, page_of
+import msgspec
+
+from target_activecampaign.client.calls import PAGE_SIZE, Caller, ignore_content, is_last, json_body
+from target_activecampaign.client.decoding import Page, page_of
 from target_activecampaign.client.errors import InvalidRequest
-from target_activecampaign.client.models import Field, FieldValue, fields_page
+from target_activecampaign.client.models import Field, FieldValue, field_from, fields_page
+from target_activecampaign.model.names import exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 
 class FieldCalls(Caller):
-    """The calls about custom fields of contacts; args and errors are those of `Client`."""
+    """Methods for custom fields of contacts. Args and errors are those of `Client`."""
 
     def fields(self) -> list[Field]:
         """Return all custom fields of contacts, each with its options."""
@@ -25,72 +28,72 @@ class FieldCalls(Caller):
         """Return one custom field with its options.
 
         Raises:
-            NotFound: There is no such field (any more).
+            NotFound: There is no such field.
         """
-        return self._call("GET", f"/fields/{field_id}", Field.from_answer)
+        return self._call("GET", f"/fields/{field_id}", field_from)
 
     def create_field(self, title: str, field_type: str, list_id: int = 0) -> Field:
-        """Make a custom field of contacts that shows on a list, or on all of them.
+        """Create a custom field of contacts, shown for one list or for all.
 
-        A field must not be made twice, so if an answer is lost the account's fields are looked
-        through before the request is repeated.
+        A field must not be created twice: if the answer is lost, the field is searched for
+        before the request is repeated.
 
         Args:
-            title: Its name on the screen. The server makes the personalisation tag of it.
+            title: Its name on the screen. The server derives the personalisation tag from it.
             field_type: As in `Field.type`.
             list_id: The list; 0 stands for all lists [doc].
 
         Returns:
-            The field, as yet without options.
+            The field, without options.
 
         Raises:
-            InvalidRequest: There is a field of this title (the error's code is ``duplicate``),
-                or no such type [doc]. If the field was made but couldn't be put on its list,
-                other errors are raised; making it again is then refused as a duplicate.
+            InvalidRequest: A field has this title (the error's code is ``duplicate``), or there
+                is no such type [doc].
+            ActiveCampaignError: Perhaps the field was created, but is not shown for its list;
+                creating it again is then refused as a duplicate.
         """
         item = {"title": title, "type": field_type, "visible": 1}
         field = self._call(
             "POST",
             "/fields",
-            Field.from_answer,
+            field_from,
             body=json_body("field", item),
-            look=lambda: self._find_field(title, field_type),
+            find_effect=lambda: self._find_field(title, field_type),
         )
         self.show_field(field.id, list_id)
         return replace(field, lists=(list_id,))
 
     def show_field(self, field_id: int, list_id: int) -> None:
-        """Show a field for the contacts of a list, or with 0 for all [doc]."""
+        """Show a field for the contacts of a list, or of all lists with 0 [doc]."""
         body = json_body("fieldRel", {"field": field_id, "relid": list_id})
         try:
-            self._call("POST", "/fieldRels", nothing, body=body)
+            self._call("POST", "/fieldRels", ignore_content, body=body)
         except InvalidRequest as error:
-            # Whether it may be sent twice is not documented: the first may have been enough.
+            # An earlier attempt may have been enough; sending it twice is not documented.
             if not error.effect_unknown:
                 raise
 
     def add_options(self, field_id: int, values: Sequence[str]) -> None:
-        """Add options to a field, each under the value's own text.
+        """Add options to a field, each with its value as label.
 
-        An option must not be made twice: if an answer is lost, it is looked which are there
-        before the others are asked for again. Whether any is there to begin with is for the
-        caller to know, by `field`.
+        An option must not be added twice: if an answer is lost, only the options that the field
+        lacks are added again. The caller makes sure that it has none of them at first.
 
         Raises:
             NotFound: There is no such field.
         """
         missing = tuple(dict.fromkeys(values))
         while missing:
-            missing = self._ask_for_options(field_id, missing)
+            missing = self._add_options_once(field_id, missing)
 
     def field_values(self, field_id: int) -> Iterator[FieldValue]:
-        """Read what contacts have in a custom field, a page of them at a time.
+        """Generate the values of a custom field, page by page.
 
-        Pages are turned by an offset, as no order is documented for them: if values are taken
-        away meanwhile, as many others may be left out.
+        No order is documented for them, so pages are read by their offset: for each value that
+        is deleted meanwhile, another may be missing.
 
         Raises:
-            MalformedAnswer: The server takes no notice of the offset.
+            MalformedAnswer: The server ignores the offset.
         """
         query = {"filters[fieldid]": field_id, "limit": PAGE_SIZE}
         offset = 0
@@ -101,21 +104,17 @@ class FieldCalls(Caller):
             )
             yield from (one for one in page.items if one.field_id == field_id)
             offset += len(page.items)
-            told = page.total is not None and page.total >= offset
-            last = offset == page.total if told else len(page.items) < PAGE_SIZE
-            if last or not page.items:
+            if is_last(page, offset) or not page.items:
                 return
             earlier = page.items
 
     def count_field_values(self, field_id: int) -> int | None:
-        """Tell how many values `field_values` would read; None if the answer doesn't say."""
+        """Return how many values `field_values` would generate; None if the answer doesn't say."""
         query = {"filters[fieldid]": field_id, "limit": 1}
         return self._call("GET", "/fieldValues", _values_page, query=query).total
 
     def contact_field_values(self, contact_id: int) -> list[FieldValue]:
-        """Return what a contact has in custom fields.
-
-        The address is the one that contacts link to [rec].
+        """Return the custom field values of a contact, from the path that contacts link to [rec].
 
         Raises:
             NotFound: There is no such contact.
@@ -125,42 +124,41 @@ class FieldCalls(Caller):
 
     def _find_field(self, title: str, field_type: str) -> Field | None:
         for field in self.fields():
-            if composed(field.title) == composed(title) and field.type == field_type:
+            if exact(field.title) == exact(title) and field.type == field_type:
                 return field
         return None
 
-    def _ask_for_options(self, field_id: int, values: tuple[str, ...]) -> tuple[str, ...]:
-        """Ask for options once; what is still to be asked for if the answer was lost."""
+    def _add_options_once(self, field_id: int, values: tuple[str, ...]) -> tuple[str, ...]:
+        """Add options with one request. Return those still missing if its answer was lost."""
         options = [{"field": str(field_id), "label": one, "value": one} for one in values]
         return self._call(
             "POST",
             "/fieldOption/bulk",
             lambda _: (),
             body=json_body("fieldOptions", options),
-            look=lambda: self._missing_options(field_id, values),
+            find_effect=lambda: self._missing_options(field_id, values),
         )
 
     def _missing_options(self, field_id: int, values: tuple[str, ...]) -> tuple[str, ...] | None:
-        """Those of some options that a field lacks; None if it has none of them."""
-        there = {composed(option) for option in self.field(field_id).options}
-        missing = tuple(one for one in values if composed(one) not in there)
+        """Return which of these options a field lacks; None if it lacks all of them."""
+        there = {exact(option) for option in self.field(field_id).options}
+        missing = tuple(one for one in values if exact(one) not in there)
         return missing if len(missing) < len(values) else None
 
 
-_values_page = page_of("fieldValues", FieldValue.from_item)
+_values_page = page_of("fieldValues", FieldValue)
 
 
 def _following(earlier: list[FieldValue]) -> Callable[[Any], Page[FieldValue]]:
-    """Make the decoder of the page of ``fieldValues`` that follows another.
+    """Return the decoder of the page of ``fieldValues`` that follows another.
 
-    One that is the same again comes from a server that takes no notice of ``offset``, whose
-    pages would be turned forever.
+    A server that ignores ``offset`` sends the same page again, which would never end.
     """
 
     def decode(answer: Any) -> Page[FieldValue]:
         page = _values_page(answer)
         if page.items and page.items == earlier:
-            raise ShapeError("the field's values are those of the page before")
+            raise msgspec.ValidationError("the field's values are those of the page before")
         return page
 
     return decode

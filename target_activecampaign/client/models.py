@@ -1,33 +1,39 @@
-"""What ActiveCampaign answers, as plain values.
+"""The contents of ActiveCampaign's answers.
 
-Neither e-mail addresses nor what people wrote shows up in a ``repr``, so that a model can be
-logged.
+Neither e-mail addresses nor texts that people wrote show up in a ``repr``.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 
 from target_activecampaign.client.decoding import (
+    PERSONAL,
+    Count,
+    Id,
+    Model,
+    Moment,
+    Number,
+    OptionalId,
     Page,
-    ShapeError,
-    as_id,
+    PersonalText,
+    PersonalTexts,
+    Text,
+    TextId,
     as_list,
-    as_moment,
-    as_number,
     as_object,
-    as_text,
-    as_text_if_set,
-    as_text_or_empty,
-    as_texts,
     collection,
+    digits,
     lower_keys,
     page_of,
-    total_in,
-    whole_number,
+    read_model,
+    read_models,
+    total_of,
 )
 
 if TYPE_CHECKING:
@@ -36,55 +42,33 @@ if TYPE_CHECKING:
 WAITING = "waiting"
 _DONE = frozenset({"completed"})
 _BROKEN = frozenset({"failed", "interrupted"})
-
-_NOT_DELETED = (None, False, 0, "", "0", "false")
 _SUBSCRIBED = 1
 _UNSUBSCRIBED = 2
 
 
-@dataclass(frozen=True, slots=True)
-class User:
-    """The owner of the API key.
+class User(Model, frozen=True):
+    """The owner of the API key: ``user`` of GET /users/me [rec].
 
     Attributes:
         id: Id of the user.
         username: Log-in name.
-        time_zone: IANA name of the user's time zone, such as ``America/Chicago``; empty if
-            the answer has none.
     """
 
-    id: str
-    username: str = field(repr=False)
-    time_zone: str
-
-    @classmethod
-    def from_answer(cls, answer: Any) -> User:
-        """Read ``{"user": {...}}``, as GET /users/me gives it [rec]."""
-        user = as_object(as_object(answer, "answer").get("user"), "user")
-        return cls(
-            id=as_text(user.get("id"), "user.id"),
-            username=as_text_or_empty(user.get("username")),
-            time_zone=as_text_or_empty(user.get("localZoneid")),
-        )
+    id: TextId
+    username: PersonalText = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ContactList:
-    """A list that contacts can be on."""
+def user_from(answer: Any) -> User:
+    """Decode the answer of GET /users/me [rec]."""
+    return read_model(as_object(answer).get("user"), User, "user")
 
-    id: int
-    name: str
-    string_id: str
 
-    @classmethod
-    def from_item(cls, item: Any) -> ContactList:
-        """Read one of ``lists``, as GET /lists gives them [rec]."""
-        values = as_object(item, "list")
-        return cls(
-            id=as_id(values.get("id"), "list.id"),
-            name=as_text_or_empty(values.get("name")),
-            string_id=as_text_or_empty(values.get("stringid")),
-        )
+class ContactList(Model, frozen=True, rename={"string_id": "stringid"}):
+    """A list that contacts can be on: one of ``lists`` of GET /lists [rec]."""
+
+    id: Id
+    name: Text = ""
+    string_id: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +79,7 @@ class Field:
         id: Id of the field, which imports name it by.
         title: Its name on the screen.
         type: ``text``, ``textarea``, ``date``, ``datetime``, ``dropdown``, ``radio``,
-            ``checkbox``, ``listbox``, ``hidden``, ``number`` or what else the account has.
+            ``checkbox``, ``listbox``, ``hidden``, ``number`` or another type of the account.
         tag: Personalisation tag without percent signs, such as ``TIER``.
         options: Values that can be chosen, in the account's order; empty for free values.
         lists: Ids of the lists that show it; 0 stands for all [doc].
@@ -108,73 +92,66 @@ class Field:
     options: tuple[str, ...] = ()
     lists: tuple[int, ...] = ()
 
-    @classmethod
-    def from_answer(cls, answer: Any) -> Field:
-        """Read ``{"field": {...}}``, as POST /fields gives it [rec]: a new field has no options.
 
-        GET /fields/:id has the field's ``fieldOptions`` and ``fieldRels`` beside it [rec].
-        """
-        values = as_object(answer, "answer")
-        return cls._from_item(
-            values.get("field"), _options_by_field(values), _lists_by_field(values)
+class _FieldItem(Model, frozen=True):
+    id: Id
+    title: Text = ""
+    type: Text = ""
+    perstag: Text = ""
+
+
+class _Option(Model, frozen=True):
+    field: Id
+    orderid: Count = 0
+    id: Count = 0
+    value: Text = ""
+    label: Text = ""
+
+
+class _Relation(Model, frozen=True):
+    """The keys are those of POST /fieldRels [rec]."""
+
+    field: Number
+    relid: Number
+
+
+def field_from(answer: Any) -> Field:
+    """Decode the answer of POST /fields [rec], without options, or GET /fields/:id [rec]."""
+    values = as_object(answer)
+    (field,) = _fields_in(values, [read_model(values.get("field"), _FieldItem, "field")])
+    return field
+
+
+def fields_page(answer: Any) -> Page[Field]:
+    """Decode a page of GET /fields [rec]."""
+    values = collection(answer, "fields")
+    items = read_models(values["fields"], _FieldItem, "fields")
+    return Page(_fields_in(values, items), total_of(values))
+
+
+def _fields_in(values: dict[str, Any], items: list[_FieldItem]) -> list[Field]:
+    """Add the options and lists, which the answer has in collections of their own [rec]."""
+    options: dict[int, list[str]] = {}
+    found = read_models(values.get("fieldOptions"), _Option, "fieldOptions")
+    for option in sorted(found, key=lambda one: (one.orderid, one.id)):
+        options.setdefault(option.field, []).append(option.value or option.label)
+    lists: dict[int, list[int]] = {}
+    for item in as_list(values.get("fieldRels")):
+        with suppress(msgspec.ValidationError):  # recorded ones are empty; little depends on them
+            relation = read_model(item, _Relation, "fieldRels")
+            lists.setdefault(relation.field, []).append(relation.relid)
+    return [
+        Field(
+            *(one.id, one.title, one.type, one.perstag),
+            options=tuple(options.get(one.id, ())),
+            lists=tuple(lists.get(one.id, ())),
         )
-
-    @classmethod
-    def all_from(cls, answer: dict[str, Any]) -> list[Field]:
-        """Read all ``fields`` of an answer."""
-        options, lists = _options_by_field(answer), _lists_by_field(answer)
-        return [
-            cls._from_item(item, options, lists) for item in as_list(answer["fields"], "fields")
-        ]
-
-    @classmethod
-    def _from_item(
-        cls, item: Any, options: dict[int, tuple[str, ...]], lists: dict[int, tuple[int, ...]]
-    ) -> Field:
-        values = as_object(item, "field")
-        number = as_id(values.get("id"), "field.id")
-        return cls(
-            id=number,
-            title=as_text_or_empty(values.get("title")),
-            type=as_text_or_empty(values.get("type")),
-            tag=as_text_or_empty(values.get("perstag")),
-            options=options.get(number, ()),
-            lists=lists.get(number, ()),
-        )
+        for one in items
+    ]
 
 
-def _options_by_field(answer: dict[str, Any]) -> dict[int, tuple[str, ...]]:
-    """Sort ``fieldOptions`` [rec] by field, each field's values in the account's order."""
-    found: dict[int, list[tuple[int, int, str]]] = {}
-    for item in as_list(answer.get("fieldOptions"), "fieldOptions"):
-        option = as_object(item, "fieldOption")
-        entry = (
-            whole_number(option.get("orderid")) or 0,
-            whole_number(option.get("id")) or 0,
-            as_text_or_empty(option.get("value")) or as_text_or_empty(option.get("label")),
-        )
-        found.setdefault(as_id(option.get("field"), "fieldOption.field"), []).append(entry)
-    return {number: tuple(value for *_, value in sorted(some)) for number, some in found.items()}
-
-
-def _lists_by_field(answer: dict[str, Any]) -> dict[int, tuple[int, ...]]:
-    """Sort ``fieldRels`` by field, as far as they have the keys of POST /fieldRels [rec].
-
-    In recorded answers they are empty, and little depends on them.
-    """
-    found: dict[int, tuple[int, ...]] = {}
-    for item in as_list(answer.get("fieldRels"), "fieldRels"):
-        with suppress(ShapeError):
-            relation = as_object(item, "fieldRel")
-            number = as_number(relation.get("field"), "fieldRel.field")
-            list_id = as_number(relation.get("relid"), "fieldRel.relid")
-            found[number] = (*found.get(number, ()), list_id)
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class FieldValue:
-    """What a contact has in a custom field.
+class FieldValue(Model, frozen=True, rename={"contact_id": "contact", "field_id": "field"}):
+    """The value of a custom field of a contact: one of ``fieldValues`` of GET /fieldValues [rec].
 
     Attributes:
         contact_id: Id of the contact.
@@ -182,40 +159,39 @@ class FieldValue:
         value: The value in the field's own text form; empty if there is none.
     """
 
-    contact_id: int
-    field_id: int
-    value: str = field(repr=False)
-
-    @classmethod
-    def from_item(cls, item: Any) -> FieldValue:
-        """Read one of ``fieldValues``, as GET /fieldValues gives them [rec]."""
-        values = as_object(item, "fieldValue")
-        return cls(
-            contact_id=as_id(values.get("contact"), "fieldValue.contact"),
-            field_id=as_id(values.get("field"), "fieldValue.field"),
-            value=as_text_or_empty(values.get("value")),
-        )
+    contact_id: Id
+    field_id: Id
+    value: PersonalText = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedImport:
     """An import that waits in ActiveCampaign's queue.
 
     Attributes:
         batch_id: Id to ask for its status with.
         queued: Contacts queued. Fewer than sent when some are on the exclusion list [doc];
             None when the answer does not say, or contradicts itself.
-        doubts: What is odd in the answer, each as the end of a sentence.
+        contradictions: The contradictions in the answer, each as the end of a sentence.
     """
 
     batch_id: str
     queued: int | None
-    doubts: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ImportStatus:
-    """How far an import is.
+def _status(value: Any) -> Any:
+    """Return ``waiting`` for false, which the status is in the first second [doc]."""
+    value = digits(value or WAITING)
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+class ImportStatus(
+    Model,
+    frozen=True,
+    rename={"failed": "failure", "succeeded": "success", "batch_id": "batchid"},
+):
+    """The progress of an import: GET /import/info [doc], with its keys in lower case.
 
     Attributes:
         status: ``waiting``, ``claimed``, ``active``, ``completed``, ``failed`` or
@@ -226,211 +202,152 @@ class ImportStatus:
         batch_id: The id of the import, should the answer name it.
     """
 
-    status: str
-    failed: tuple[str, ...] = field(default=(), repr=False)
-    succeeded: tuple[str, ...] = field(default=(), repr=False)
-    batch_id: str = field(default="", repr=False)
+    status: Annotated[str, _status, msgspec.Meta(min_length=1)]
+    failed: PersonalTexts = ()
+    succeeded: PersonalTexts = ()
+    batch_id: PersonalText = ""
 
     @property
-    def done(self) -> bool:
-        """Whether the import has been worked off; `failed` is then complete."""
+    def is_done(self) -> bool:
+        """True once the import is completed; `failed` is then complete as well."""
         return self.status in _DONE
 
     @property
-    def broken(self) -> bool:
-        """Whether the import has stopped and will not be tried again by ActiveCampaign."""
+    def is_broken(self) -> bool:
+        """True if the import has stopped, and ActiveCampaign will not continue it."""
         return self.status in _BROKEN
 
-    @classmethod
-    def from_answer(cls, answer: Any) -> ImportStatus:
-        """Read what GET /import/info gives [doc].
 
-        In the first second ``status`` may be the boolean false [doc]: the import is waiting.
-        """
-        values = lower_keys(as_object(answer, "answer"))
-        if "status" not in values:
-            raise ShapeError("no status")
-        return cls(
-            status=as_text(values["status"] or WAITING, "status").strip().lower(),
-            failed=as_texts(values.get("failure"), "failure"),
-            succeeded=as_texts(values.get("success"), "success"),
-            batch_id=as_text_or_empty(values.get("batchid")).strip(),
-        )
+def import_status_from(answer: Any) -> ImportStatus:
+    """Decode the answer of GET /import/info [doc]."""
+    return read_model(lower_keys(as_object(answer)), ImportStatus, "answer")
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """A contact: what it holds besides custom fields, and why an import may have dropped it.
+class Contact(
+    Model,
+    frozen=True,
+    rename={
+        "first_name": "firstName",
+        "last_name": "lastName",
+        "organization": "orgname",
+        "updated_at": "udate",
+    },
+):
+    """A contact without its custom fields: one of ``contacts`` of GET /contacts [rec].
 
     Attributes:
         id: Id of the contact.
         email: Its address as ActiveCampaign spells it.
-        bounced_hard: Mails that came back for good.
-        bounced_soft: Mails that came back for now.
-        deleted: Whether it is marked as deleted.
-        first_name: Empty if it has none, as are the three that follow.
+        bounced_hard: Number of mails that bounced permanently.
+        first_name: Its first name; empty if it has none, as are the three that follow.
         last_name: Its last name.
         phone: Its phone number, as it was written.
-        organization: Name of its account, which imports call ``customer_acct_name``.
-        updated_at: When it was last changed, in seconds since the epoch; None if the answer
+        organization: Name of its account, which imports call ``customer_acct_name``. Without an
+            account ``orgid`` is "0" and ``orgname`` empty [rec].
+        updated_at: Time of its last change, in seconds since the epoch; None if the answer
             doesn't say.
     """
 
-    id: int
-    email: str = field(repr=False)
-    bounced_hard: int = 0
-    bounced_soft: int = 0
-    deleted: bool = False
-    first_name: str = field(default="", repr=False)
-    last_name: str = field(default="", repr=False)
-    phone: str = field(default="", repr=False)
-    organization: str = field(default="", repr=False)
-    updated_at: float | None = None
-
-    @classmethod
-    def from_item(cls, item: Any) -> Contact:
-        """Read one of ``contacts``, as GET /contacts gives them [rec].
-
-        Without an account ``orgid`` is "0" and ``orgname`` empty [rec].
-        """
-        values = as_object(item, "contact")
-        return cls(
-            id=as_id(values.get("id"), "contact.id"),
-            email=as_text_or_empty(values.get("email")),
-            bounced_hard=whole_number(values.get("bounced_hard")) or 0,
-            bounced_soft=whole_number(values.get("bounced_soft")) or 0,
-            deleted=values.get("deleted") not in _NOT_DELETED,
-            first_name=as_text_or_empty(values.get("firstName")),
-            last_name=as_text_or_empty(values.get("lastName")),
-            phone=as_text_or_empty(values.get("phone")),
-            organization=as_text_or_empty(values.get("orgname")),
-            updated_at=as_moment(values.get("udate")),
-        )
+    id: Id
+    email: PersonalText = ""
+    bounced_hard: Count = 0
+    first_name: PersonalText = ""
+    last_name: PersonalText = ""
+    phone: PersonalText = ""
+    organization: PersonalText = ""
+    updated_at: Moment = None
 
 
 def contacts_after(contact_id: int) -> Callable[[Any], Page[Contact]]:
-    """Make the decoder of a page that was asked for by ``orders[id]=ASC&id_greater=``.
+    """Return the decoder of a page that was asked for by ``orders[id]=ASC&id_greater=``.
 
-    It takes only ids that are greater than `contact_id` and increase, or a server that takes
-    no notice of these parameters would have the pages turned forever.
+    It accepts only ids that are greater than `contact_id` and increase. A server that ignores
+    these parameters would otherwise have its pages read forever.
     """
-    page_of_contacts = page_of("contacts", Contact.from_item)
+    decode_page = page_of("contacts", Contact)
 
     def decode(answer: Any) -> Page[Contact]:
-        page = page_of_contacts(answer)
+        page = decode_page(answer)
         ids = [contact_id, *(one.id for one in page.items)]
         if any(one >= following for one, following in pairwise(ids)):
-            raise ShapeError("the contacts are not those asked for, in the order of their ids")
+            raise msgspec.ValidationError(
+                "the contacts are not those asked for, in the order of their ids"
+            )
         return page
 
     return decode
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """A contact's place on one list.
+class Membership(
+    Model,
+    frozen=True,
+    rename={
+        "list_id": "list",
+        "subscribed_at": "sdate",
+        "ended_at": "udate",
+        "reason": "unsubreason",
+        "automation": "unsubscribeAutomation",
+    },
+):
+    """A contact's membership of one list: ``contactLists`` of GET /contacts/:id/contactLists [doc].
 
-    That a membership was ended by none of `reason`, `campaign`, `message` and `automation` does
-    not prove that the person had no part in it.
+    The keys are those of POST /contactLists [rec]. Beside ``unsubscribeAutomation`` there is an
+    ``automation`` [rep]: that of ``seriesid``, which put the contact on the list [unv], so it says
+    nothing about the end.
+
+    If none of `reason`, `campaign`, `message` and `automation` is set, a person may have ended the
+    membership all the same.
 
     Attributes:
         list_id: Id of the list.
         status: 0 unconfirmed, 1 active, 2 unsubscribed, 3 bounced [doc]; others are seen [rep].
-        subscribed_at: When it began, in seconds since the epoch; None if the answer doesn't say.
-        ended_at: When it ended, likewise.
-        reason: What was given as the reason for leaving; empty if nothing was.
-        campaign: Id of the campaign from which the contact left; empty if from none.
-        message: Id of the message from which the contact left; empty if from none.
-        automation: Id of the automation that took the contact off; empty if none did.
+        subscribed_at: Time it began, in seconds since the epoch; None if the answer doesn't say.
+        ended_at: Time it ended, likewise.
+        reason: The reason given for unsubscribing; empty if none was.
+        campaign: Id of the campaign that the contact unsubscribed from; empty if from none.
+        message: Id of the message that the contact unsubscribed from; empty if from none.
+        automation: Id of the automation that unsubscribed the contact; empty if none did.
     """
 
-    list_id: int
-    status: int
-    subscribed_at: float | None = None
-    ended_at: float | None = None
-    reason: str = field(default="", repr=False)
-    campaign: str = ""
-    message: str = ""
-    automation: str = ""
+    list_id: Id
+    status: Number
+    subscribed_at: Moment = None
+    ended_at: Moment = None
+    reason: Annotated[OptionalId, PERSONAL] = ""
+    campaign: OptionalId = ""
+    message: OptionalId = ""
+    automation: OptionalId = ""
 
     @property
-    def subscribed(self) -> bool:
-        """Whether the contact is an active member of the list."""
+    def is_subscribed(self) -> bool:
+        """True if the contact is an active member of the list."""
         return self.status == _SUBSCRIBED
 
     @property
-    def opted_out(self) -> bool:
-        """Whether the contact has left the list: no import will put it there again [doc]."""
+    def is_opted_out(self) -> bool:
+        """True if the contact is unsubscribed: no import subscribes it again [doc]."""
         return self.status == _UNSUBSCRIBED
 
     @property
-    def ended_by_someone(self) -> bool:
-        """Whether the answer names who or what ended it."""
+    def has_named_cause(self) -> bool:
+        """True if the answer names the person, campaign or automation that ended it."""
         return bool(self.reason or self.campaign or self.message or self.automation)
 
-    @classmethod
-    def from_item(cls, item: Any) -> Membership:
-        """Read one of ``contactLists``, as GET /contacts/:id/contactLists gives them [doc].
 
-        The keys are those of POST /contactLists [rec]. Beside ``unsubscribeAutomation`` there
-        is an ``automation`` [rep]: that of ``seriesid``, which put the contact on the list
-        [unv], so it says nothing about the end.
-        """
-        values = as_object(item, "contactList")
-        return cls(
-            list_id=as_id(values.get("list"), "contactList.list"),
-            status=as_number(values.get("status"), "contactList.status"),
-            subscribed_at=as_moment(values.get("sdate")),
-            ended_at=as_moment(values.get("udate")),
-            reason=as_text_if_set(values.get("unsubreason"), "contactList.unsubreason"),
-            campaign=as_text_if_set(values.get("campaign"), "contactList.campaign"),
-            message=as_text_if_set(values.get("message"), "contactList.message"),
-            automation=as_text_if_set(
-                values.get("unsubscribeAutomation"), "contactList.unsubscribeAutomation"
-            ),
-        )
+class Tag(Model, frozen=True, rename={"name": "tag"}):
+    """A tag that contacts can have: one of ``tags`` of GET /tags [rec]."""
+
+    id: Id
+    name: Text = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A tag that contacts can have."""
-
-    id: int
-    name: str
-
-    @classmethod
-    def from_item(cls, item: Any) -> Tag:
-        """Read one of ``tags``, as GET /tags gives them [rec]."""
-        values = as_object(item, "tag")
-        return cls(
-            id=as_id(values.get("id"), "tag.id"),
-            name=as_text_or_empty(values.get("tag")),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ContactTag:
-    """That a contact has a tag.
+class ContactTag(Model, frozen=True, rename={"tag_id": "tag"}):
+    """A contact's tag: one of ``contactTags`` of GET /contacts/:id/contactTags [rec].
 
     Attributes:
-        id: Id of this fact, which it is removed by.
+        id: Id of the assignment, which removes it.
         tag_id: Id of the tag.
     """
 
-    id: int
-    tag_id: int
-
-    @classmethod
-    def from_item(cls, item: Any) -> ContactTag:
-        """Read one of ``contactTags``, as GET /contacts/:id/contactTags gives them [rec]."""
-        values = as_object(item, "contactTag")
-        return cls(
-            id=as_id(values.get("id"), "contactTag.id"),
-            tag_id=as_id(values.get("tag"), "contactTag.tag"),
-        )
-
-
-def fields_page(answer: Any) -> Page[Field]:
-    """Read GET /fields, which has the options and lists of all its fields beside them [rec]."""
-    values = collection(answer, "fields")
-    return Page(Field.all_from(values), total_in(values))
+    id: Id
+    tag_id: Id

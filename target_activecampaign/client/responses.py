@@ -1,7 +1,7 @@
-"""Reading answers: what a status and a body mean, whatever the content type says.
+"""Classification of answers by status and body; their content type is ignored.
 
-ActiveCampaign answers an accepted import as ``text/html`` [rec], the import's rate limit as a
-400 [doc], and a bad key perhaps as a 200 with a web page [rep]; so only the body tells.
+ActiveCampaign sends an accepted import as ``text/html`` [rec], the rate limit of imports as a
+400 [doc], and for a wrong key perhaps a 200 with a web page [rep].
 """
 
 from __future__ import annotations
@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 
 from target_activecampaign.client import errors
-from target_activecampaign.client.decoding import ShapeError, as_object, lower_keys, whole_number
-from target_activecampaign.client.models import Accepted
+from target_activecampaign.client.decoding import (
+    as_list,
+    as_object,
+    digits,
+    lower_keys,
+    whole_number,
+)
+from target_activecampaign.client.models import AcceptedImport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,16 +42,15 @@ _PLAIN_KINDS: dict[int, type[errors.ActiveCampaignError]] = {
     HTTPStatus.NOT_FOUND: errors.NotFound,
     HTTPStatus.REQUEST_TIMEOUT: errors.RequestTimeout,
 }
-_LONGEST_BATCH_ID = 200
+_MAX_BATCH_ID_LENGTH = 200
 _LARGEST_FIGURE = 10**9
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
-_PLAUSIBLE = (946_684_800.0, 4_102_444_800.0)
-"""The years 2000 to 2099: a time beyond is a fault, and no database has room for its seconds."""
+_YEARS_2000_TO_2099 = (946_684_800.0, 4_102_444_800.0)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Answer(NamedTuple):
-    """What came back over HTTP; header names are looked up as the specifications spell them."""
+    """The answer to a request. Header names match in any case."""
 
     status: int
     headers: Mapping[str, str]
@@ -53,43 +58,42 @@ class Answer(NamedTuple):
 
 
 def read(where: str, answer: Answer, decode: Callable[[Any], T]) -> T:
-    """Make a model of an answer.
+    """Decode an answer.
 
     Args:
         where: Method and path, for the errors.
         answer: The answer.
-        decode: Makes the model from the parsed JSON; raises `ShapeError` if it can't, or the
-            `ActiveCampaignError` that the answer turns out to be.
+        decode: Converts the parsed JSON, or None for a 204. It may raise
+            `msgspec.ValidationError`, or the `ActiveCampaignError` that the answer stands for.
 
     Raises:
-        ActiveCampaignError: The answer is a refusal, a failure, or none that the API gives.
+        ActiveCampaignError: The answer is a refusal, a failure, or not one of the API's.
     """
     status, body = answer.status, answer.body
     if status not in _OK:
-        raise failure(where, answer)
-    if _is_page(body):
+        raise error_for(where, answer)
+    if _is_web_page(body):
         raise errors.AuthenticationError(where, status=status, detail="it answered a web page")
     try:
         return decode(None if status == HTTPStatus.NO_CONTENT else _json(body))
-    except ShapeError as error:
+    except msgspec.ValidationError as error:
         detail = str(error)
     except ValueError:
         detail = "it was not JSON" if body.strip() else "it was empty"
     raise errors.MalformedAnswer(where, status=status, detail=detail)
 
 
-def failure(where: str, answer: Answer) -> errors.ActiveCampaignError:
-    """Say which error an answer with another status than 2xx is."""
+def error_for(where: str, answer: Answer) -> errors.ActiveCampaignError:
+    """Return the error for an answer whose status is not 2xx."""
     status = answer.status
     retry_after = seconds_to_wait(answer.headers)
     try:
-        values = lower_keys(as_object(_json(answer.body), "answer"))
+        values = lower_keys(as_object(_json(answer.body)))
     except ValueError:
         values = {}
 
     if not _OK.start <= status < _SERVER_ERROR.stop:
-        # 100 to 199 are no answers, and 600 and above are none of HTTP's.
-        return errors.MalformedAnswer(where, status=status, detail="its status is none of HTTP's")
+        return errors.MalformedAnswer(where, status=status, detail="its status is not a final one")
     if status in _REDIRECT:
         return errors.Redirected(where, status=status)
     if status in _SERVER_ERROR:
@@ -100,74 +104,68 @@ def failure(where: str, answer: Answer) -> errors.ActiveCampaignError:
         return errors.PermissionDenied(where, status=status)
     if status in _PLAIN_KINDS:
         return _PLAIN_KINDS[status](where, status=status)
-    if _is_about_imports(values):
-        return _import_failure(where, status, values, retry_after)
+    if _is_import_error(values):
+        return _import_error(where, status, values, retry_after)
     return _invalid(where, status, values)
 
 
-def accepted(where: str, count: int) -> Callable[[Any], Accepted]:
-    """Make the decoder of the answer to an import of `count` contacts.
+def accepted(where: str, count: int) -> Callable[[Any], AcceptedImport]:
+    """Return the decoder of the answer to an import of `count` contacts.
 
-    An import counts as accepted if the answer has a batch id: ``Success`` is 1 in the
-    recording, but the number of contacts in a documented example.
+    An import is accepted if the answer has a batch id: ``Success`` is 1 in the recording, but
+    the number of contacts in a documented example.
     """
 
-    def decode(answer: Any) -> Accepted:
-        values = lower_keys(as_object(answer, "answer"))
+    def decode(answer: Any) -> AcceptedImport:
+        values = lower_keys(as_object(answer))
         batch_id = _batch_id(values.get("batchid"))
         success = values.get("success")
         failed = success is False or whole_number(success) == 0
         if batch_id is None:
-            if _is_about_imports(values) or (failed and not values.get("batchid")):
-                raise _import_failure(where, None, values, None)
-            raise ShapeError("no batchId")
-        queued, doubts = _queued(values, count)
+            if _is_import_error(values) or (failed and not values.get("batchid")):
+                raise _import_error(where, None, values, None)
+            raise msgspec.ValidationError("it has no `batchId`")
+        queued, problem = _queued(values.get("queued_contacts"), count)
+        contradictions = [problem] if problem else []
         if (failed and queued) or values.get("failurereasons"):
-            # It says both that the import was queued and that it was not.
-            queued = None
-            doubts = (*doubts, "has a batchId and says that the import failed")
-        return Accepted(batch_id, queued, doubts)
+            queued = None  # the answer says both that the import was queued and that it was not
+            contradictions.append("has a batchId and says that the import failed")
+        return AcceptedImport(batch_id, queued, tuple(contradictions))
 
     return decode
 
 
 def _batch_id(value: Any) -> str | None:
     """Return the batch id that a value is; None if it can't be one."""
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        return None
-    text = str(value).strip()
-    return text if 0 < len(text) <= _LONGEST_BATCH_ID and text.isprintable() else None
+    value = digits(value)
+    text = value.strip() if isinstance(value, str) else ""
+    return text if 0 < len(text) <= _MAX_BATCH_ID_LENGTH and text.isprintable() else None
 
 
-def _queued(values: dict[str, Any], count: int) -> tuple[int | None, tuple[str, ...]]:
-    """Return how many contacts were queued, None unless that is certain, and what is odd in it."""
-    given = values.get("queued_contacts")
-    queued = whole_number(given)
-    if given is None:
-        return None, ("has no queued_contacts",)
+def _queued(value: Any, count: int) -> tuple[int | None, str]:
+    """Return how many contacts were queued; None and the contradiction if that is not certain."""
+    queued = whole_number(value)
+    if value is None:
+        return None, "has no queued_contacts"
     if queued is None:
-        return None, ("has queued_contacts that are no whole number",)
-    if not 0 <= queued <= count:
-        return None, (f"says that {_figure(queued)} of {count} contacts were queued",)
-    return queued, ()
-
-
-def _figure(number: int) -> str:
-    """Return a number for a log line, however long it is."""
-    if abs(number) < _LARGEST_FIGURE:
-        return f"{number:,}"
-    return "far too many" if number > 0 else "far below 0"
+        return None, "has queued_contacts that are no whole number"
+    if 0 <= queued <= count:
+        return queued, ""
+    figure = f"{queued:,}"
+    if abs(queued) >= _LARGEST_FIGURE:
+        figure = "far too many" if queued > 0 else "far below 0"
+    return None, f"says that {figure} of {count} contacts were queued"
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
-    """Read ``Retry-After``, which gives seconds or a date.
+    """Return the seconds of ``Retry-After``, which holds seconds or a date.
 
-    A date is compared with the answer's own ``Date`` if it has one, so that a wrong clock on
+    A date is compared with the answer's own ``Date`` if there is one, so that a wrong clock on
     either side does not matter.
 
     Returns:
-        Seconds, at least 0; infinitely many for more digits than a number has. None without the
-        header, or if it can't be read: negative, no number, no date. Of several the longest.
+        Seconds, at least 0, perhaps infinite; the longest of several. None without the header,
+        or if it is neither a positive number nor a date.
     """
     text = headers.get("Retry-After", "").strip()
     numbers = [float(part) for part in map(str.strip, text.split(",")) if _SECONDS.fullmatch(part)]
@@ -181,12 +179,12 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:
-    """Read ``Date`` in seconds since the epoch; None without the header, or an unreadable one.
+    """Return ``Date`` in seconds since the epoch; None without the header, or an invalid one.
 
-    A date before 2000 or after 2099 is taken for an unreadable one.
+    A year before 2000 or after 2099 is invalid: no database holds the seconds of every year.
     """
     moment = _timestamp(headers.get("Date", ""))
-    earliest, latest = _PLAUSIBLE
+    earliest, latest = _YEARS_2000_TO_2099
     return None if moment is None or not earliest <= moment < latest else moment
 
 
@@ -198,10 +196,10 @@ def _timestamp(text: str) -> float | None:
     return None
 
 
-def _import_failure(
+def _import_error(
     where: str, status: int | None, values: dict[str, Any], retry_after: float | None
 ) -> errors.ActiveCampaignError:
-    """Tell an import refused for the limit from one refused for its contacts.
+    """Return the error for an import that was refused, for the limit or for its contacts.
 
     ``failureReasons`` holds objects with a contact's position, or texts [doc].
     """
@@ -225,23 +223,21 @@ def _import_failure(
     )
 
 
-def _is_about_imports(values: dict[str, Any]) -> bool:
+def _is_import_error(values: dict[str, Any]) -> bool:
     return "failurereasons" in values or _says_rate_limit(values)
 
 
 def _failure_reasons(values: dict[str, Any]) -> list[Any]:
-    reasons = values.get("failurereasons")
-    if isinstance(reasons, dict):
-        return list(reasons.values())  # PHP writes an array with gaps that way
+    reasons = as_list(values.get("failurereasons"))
     if isinstance(reasons, list):
         return reasons
     return [reasons] if reasons else []
 
 
 def _says_rate_limit(values: dict[str, Any]) -> bool:
-    """Whether a 400 is about imports a minute, by its message or a reason.
+    """Return whether the message or a reason is about the limit of imports per minute.
 
-    The text for imports of a single contact is not documented: both places are looked at.
+    The text for imports of a single contact is not documented, so either place may hold it.
     """
     return any(
         "rate limit exceeded" in text.lower() or "imports may be requested per" in text.lower()
@@ -251,7 +247,7 @@ def _says_rate_limit(values: dict[str, Any]) -> bool:
 
 
 def _invalid(where: str, status: int, answer: dict[str, Any]) -> errors.InvalidRequest:
-    """Keep the error objects, but put only their code words into the text."""
+    """Return the error with the answer's error objects; its text has only their code words."""
     found = answer.get("errors")
     items = found if isinstance(found, list) else [found] if found else []
     codes = sorted({code for item in items if (code := _code_word(item))})
@@ -264,20 +260,20 @@ def _code_word(item: Any) -> str:
 
 
 def _says_forbidden(answer: dict[str, Any]) -> bool:
-    """Whether a 403 is about a permission: ``{"message": "Forbidden"}``, or errors [doc]."""
+    """Return whether a 403 is about a permission: "Forbidden", or a list of errors [doc]."""
     return answer.get("message") == "Forbidden" or bool(answer.get("errors"))
 
 
-def _is_page(body: bytes) -> bool:
+def _is_web_page(body: bytes) -> bool:
     return body.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] == b"<"
 
 
 def _json(body: bytes) -> Any:
-    """Parse JSON; anything that isn't raises ValueError."""
+    """Parse JSON; raise ValueError for anything else."""
     body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
         if b"\\ud" in body.lower():
-            # A name that was cut through may end in half a surrogate pair, which is no text.
+            # A name that was cut may end in half a surrogate pair, which msgspec refuses.
             body = json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
         return msgspec.json.decode(body)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""When one call is tried again: the error tree's word, exponential pauses, bounded time."""
+"""The retries of one call: whether its request is sent again, and after how long."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from target_activecampaign.client.errors import (
     LimitReached,
     ServerError,
 )
-from target_activecampaign.client.rate_limit.state import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,77 +25,80 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE = 30.0
 
 
-class Attempts:
-    """The attempts of one call so far.
+class Retries:
+    """The requests of one call so far, and the decision about the next one.
 
     Args:
-        kind: What the call counts as in the budget.
+        kind: Kind of request in the budget.
         budget: Is told when the server refuses for a limit.
-        max_retry_after: Seconds to wait at most because the server asks for it.
+        max_retry_after: Longest wait in seconds that the server may ask for.
 
     Attributes:
-        number: How often the request was sent.
+        sent: Number of times the request was sent.
+        pause: Seconds to wait before it is sent again; None if it is not.
     """
 
-    def __init__(
-        self, kind: Kind, budget: RateLimiter, max_retry_after: float = MAX_RETRY_AFTER
-    ) -> None:
-        self.number = 0
-        self._max_retry_after = max_retry_after
+    def __init__(self, kind: Kind, budget: RateLimiter, max_retry_after: float) -> None:
+        self.sent = 0
+        self.pause: float | None = None
         self._kind = kind
         self._budget = budget
+        self._max_retry_after = max_retry_after
         self._started: float | None = None
         self._failures: Counter[str] = Counter()
-        self._unsure = False
-        self._pauses = _pauses()
+        self._last: ActiveCampaignError | None = None
+        self._effect_unknown = False
+        self._pauses = _exponential_pauses()
 
     def begin(self) -> None:
-        """Note that the request is being sent; the call's time runs from the first one on."""
-        self.number += 1
+        """Count the request that is being sent. The call's time starts with the first one."""
+        self.sent += 1
         if self._started is None:
             self._started = time.monotonic()
 
-    def pause_after(self, error: ActiveCampaignError, patience: float) -> float | None:
-        """Decide how to go on after a failure.
+    def record(self, error: ActiveCampaignError, max_seconds: float) -> None:
+        """Take in a failure, and set `pause`.
 
         Args:
             error: The failure. Its `effect_unknown` becomes true if that of an earlier one was.
-            patience: Seconds the call may take in all.
-
-        Returns:
-            Seconds to wait before the next attempt, or None to give up.
+            max_seconds: Longest time of the call, from its first request on.
         """
-        self._unsure = error.effect_unknown = self._unsure or error.effect_unknown
+        self._last, self.pause = error, None
+        self._effect_unknown = error.effect_unknown = self._effect_unknown or error.effect_unknown
         self._failures[error.code] += 1
         if not error.retried or self._failures[error.code] == error.max_attempts:
-            return None
-        asked = self.wait_asked_for(error)
-        pause = self._pause(error, asked)
+            return
+        pause = self._next_pause(error)
         elapsed = 0.0 if self._started is None else time.monotonic() - self._started
-        if asked is not None and elapsed <= patience:
-            return pause  # the end of the wait is known, so it is worth one more attempt
-        return pause if elapsed + pause <= patience else None
+        # A wait that the server asked for ends at a known time: it is worth one more request.
+        if elapsed + (pause if self.requested_wait(error) is None else 0.0) <= max_seconds:
+            self.pause = pause
 
-    def wait_asked_for(self, error: ActiveCampaignError) -> float | None:
+    def are_over(self, error: Exception) -> bool:
+        """Return whether the error ends the call; one that was not recorded does."""
+        return error is not self._last or self.pause is None
+
+    def requested_wait(self, error: ActiveCampaignError) -> float | None:
         """Return the seconds to wait because the server asks for it, None if it does not.
 
-        To ask for none at all is not to ask: nobody may knock as fast as the network allows.
+        A wait of 0 seconds counts as none: no client may repeat as fast as the network allows.
         """
         return min(error.retry_after, self._max_retry_after) if error.retry_after else None
 
-    def _pause(self, error: ActiveCampaignError, asked: float | None) -> float:
+    def _next_pause(self, error: ActiveCampaignError) -> float:
+        requested = self.requested_wait(error)
         if isinstance(error, ImportRateLimited):
-            return self._budget.note_refusal(self._kind, asked)
+            return self._budget.note_refusal(self._kind, requested)
         if isinstance(error, LimitReached):
-            return self._budget.note_refusal("request", asked)
+            return self._budget.note_refusal("request", requested)
         if isinstance(error, ServerError) and error.status == 503:  # noqa: PLR2004
-            held = self._budget.note_refusal("request", asked)
-            return asked or max(held, next(self._pauses))
-        return asked or next(self._pauses)
+            held = self._budget.note_refusal("request", requested)
+            return requested or max(held, next(self._pauses))
+        return requested or next(self._pauses)
 
 
-def _pauses() -> Iterator[float]:
-    """Up to 1, 2, 4, 8, ... 30 seconds, at random below that so that nobody marches in step."""
+def _exponential_pauses() -> Iterator[float]:
+    """Generate up to 1, 2, 4, 8, ... 30 seconds, at random below, so that clients spread out."""
     waits = backoff.expo(max_value=_LONGEST_PAUSE)
     next(waits)  # backoff's generators begin with a value that is no wait
     for seconds in waits:

@@ -38,7 +38,7 @@ from target_activecampaign.storage import private_files
 if TYPE_CHECKING:
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.accounting.state import StateWriter
-    from target_activecampaign.client import Accepted, Client, ImportStatus
+    from target_activecampaign.client import AcceptedImport, Client, ImportStatus
     from target_activecampaign.delivery.batches import Batch, Entry
     from target_activecampaign.delivery.polling import PendingImport
     from target_activecampaign.delivery.refusals import NextStep
@@ -262,11 +262,11 @@ class Delivery:
         batch.sent = self._sent
         body, count = batch.body(), len(batch.entries)
 
-        def post() -> Accepted:
+        def post() -> AcceptedImport:
             batch.posted = self._client.server_time()
             return self._client.import_contacts(body, count)
 
-        def done(accepted: Accepted | None, error: Exception | None) -> None:
+        def done(accepted: AcceptedImport | None, error: Exception | None) -> None:
             self.posting -= 1
             if accepted is not None:
                 self._accepted(number, batch, accepted)
@@ -282,13 +282,13 @@ class Delivery:
 
         self._dispatcher.call("post", post, done)
 
-    def _accepted(self, number: int, batch: Batch, accepted: Accepted) -> None:
+    def _accepted(self, number: int, batch: Batch, accepted: AcceptedImport) -> None:
         """Poll an import that was accepted."""
         self.imports += 1
         self._results.failures.refused = 0
         step = self._refusals.accepted(batch)
         count, batch_id = len(batch.entries), accepted.batch_id
-        for doubt in accepted.doubts:
+        for doubt in accepted.contradictions:
             self.contradictions.add(
                 "COUNT_UNCLEAR", f"The answer to an import of {count} contacts {doubt}."
             )

@@ -133,7 +133,7 @@ class RejectionLookup:
             return "NOT_CREATED", "ActiveCampaign did not create a contact with this address."
         if contact.bounced_hard:
             return "BOUNCED", "Mail to this address has bounced."
-        left = {one.list_id for one in self._client.memberships(contact.id) if one.opted_out}
+        left = {one.list_id for one in self._client.memberships(contact.id) if one.is_opted_out}
         opted_out = sorted(left.intersection(entry.contact.lists))
         if opted_out:
             names = ", ".join(str(number) for number in opted_out)
@@ -149,12 +149,12 @@ class RejectionLookup:
         if contact.bounced_hard:
             return "BOUNCED", "Mail to this address has bounced."
         places = {one.list_id: one for one in self._client.memberships(contact.id)}
-        left = sorted(n for n, one in places.items() if one.opted_out and n in sent.lists)
+        left = sorted(n for n, one in places.items() if one.is_opted_out and n in sent.lists)
         if left:
             names = ", ".join(str(number) for number in left)
             return "OPTED_OUT", f"The person has unsubscribed from list {names}."
-        on_lists = all(n in places and places[n].subscribed for n in sent.lists)
-        off_lists = all(n not in places or not places[n].subscribed for n in sent.leaves)
+        on_lists = all(n in places and places[n].is_subscribed for n in sent.lists)
+        off_lists = all(n not in places or not places[n].is_subscribed for n in sent.leaves)
         stored = {
             "first_name": contact.first_name,
             "last_name": contact.last_name,

@@ -1,4 +1,4 @@
-"""Accepted imports: asked about until they are completed or have failed."""
+"""AcceptedImport imports: asked about until they are completed or have failed."""
 
 from __future__ import annotations
 
@@ -134,11 +134,11 @@ class ImportPoller:
         is_unknown = isinstance(error, (NotFound, InvalidRequest))
         if status is not None:
             status = self._checked(pending, status)
-        if status is not None and status.done:
+        if status is not None and status.is_done:
             self._learn_latency(pending, waited)
             self._remove(pending)
             self._receiver.on_imported(pending, status)
-        elif status is not None and status.broken:
+        elif status is not None and status.is_broken:
             self._end(pending, "IMPORT_FAILED", f"It ended as '{status.status}'.")
         elif is_unknown and waited > min(_UNKNOWN_GRACE_SECONDS, self._import_timeout):
             self._end(pending, "IMPORT_LOST", "ActiveCampaign knows it no more.")

@@ -169,7 +169,7 @@ class RefusalReader:
             step = self._answered(batch.entries[0], is_refused=False)
         else:
             step = NextStep()
-        # Accepted without them: so the contacts that were named are at fault.
+        # AcceptedImport without them: so the contacts that were named are at fault.
         step.rejected[:0], batch.accused = batch.accused, []
         return step
 

@@ -58,7 +58,7 @@ class Resubscriber:
             membership = next((m for m in memberships if m.list_id == list_id), None)
             if contact is None or membership is None:
                 return Ownership.ADDED_BY_US
-            if not membership.opted_out:
+            if not membership.is_opted_out:
                 return (
                     Ownership.ADDED_BY_US if _is_ours(membership, known) else Ownership.PRE_EXISTING
                 )
@@ -93,7 +93,7 @@ def _is_ended_by_us(membership: Membership, known: Member) -> bool:
     """Return whether our import ended a membership, and nothing has changed it since."""
     ended = membership.ended_at
     return (
-        not membership.ended_by_someone
+        not membership.has_named_cause
         and ended is not None
         and known.since - _ROUNDING_SECONDS <= ended <= known.at + _ROUNDING_SECONDS
     )

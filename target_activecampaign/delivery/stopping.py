@@ -44,7 +44,10 @@ class StopWatch:
 
     def _stop_if_unresponsive(self, stopped: float) -> None:
         since_stop = time.monotonic() - stopped
-        silence, wait = min(self._client.silence(), since_stop), self._client.asked_pause
+        silence, wait = (
+            min(self._client.seconds_without_answer(), since_stop),
+            self._client.requested_wait,
+        )
         is_too_long = wait >= _LONG_WAIT_SECONDS and since_stop + wait >= _STOP_SECONDS
         if is_too_long:
             logger.warning("ActiveCampaign asked to wait %.0f s more; ending the run now.", wait)

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from target_activecampaign.client import Accepted, Client, Field, ImportStatus
+from target_activecampaign.client import AcceptedImport, Client, Field, ImportStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,10 +56,10 @@ class PreviewClient(Client):
             self.pretended[kind] += requests
             return self.pretended[kind]
 
-    def import_contacts(self, body: bytes, count: int) -> Accepted:  # noqa: ARG002 - not sent
+    def import_contacts(self, body: bytes, count: int) -> AcceptedImport:  # noqa: ARG002 - not sent
         """Take an import as queued."""
         kind = "single_import" if count == 1 else "import"
-        return Accepted(f"{_PRETENDED}{kind}-{self._pretend(kind)}", count)
+        return AcceptedImport(f"{_PRETENDED}{kind}-{self._pretend(kind)}", count)
 
     def import_status(self, batch_id: str) -> ImportStatus:
         """Take an import that was not sent as done; ask about one that an earlier run has sent."""

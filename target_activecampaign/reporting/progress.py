@@ -284,7 +284,7 @@ class Progress:
             still: Whether no record was read for a while.
         """
         delivery, leaving = self._delivery, self._leaving
-        pause, asked = self._client.pause, self._client.asked_pause
+        pause, asked = self._client.retry_wait, self._client.requested_wait
         if asked >= 1:
             again = f"waiting {asked:,.0f} s: ActiveCampaign asked for it"
         else:

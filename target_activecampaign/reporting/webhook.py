@@ -17,10 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from target_activecampaign.client.connection import open_pool
-from target_activecampaign.config.webhook_url import (
-    _target,
-)
+from target_activecampaign.client.connection import open_session
 from target_activecampaign.redaction import make_redactor
 
 if TYPE_CHECKING:
@@ -120,17 +117,9 @@ def _send(url: str, body: bytes) -> str | None:
 
 def _post(url: str, body: bytes) -> int:
     parts = urlsplit(url)
-    pool = open_pool(f"{parts.scheme}://{parts.netloc}", _TIMEOUT, 1)
-    try:
-        response = pool.urlopen(
-            "POST",
-            _target(url),
-            body=body,
-            headers=_HEADERS,
-            redirect=False,
-            preload_content=False,
-        )
-        response.close()  # what it says besides its status is nothing to us
-        return response.status
-    finally:
-        pool.close()
+    how: dict[str, Any] = {"allow_redirects": False, "stream": True, "timeout": _TIMEOUT}
+    with (
+        open_session(f"{parts.scheme}://{parts.netloc}", 1) as session,
+        session.post(url, data=body, headers=_HEADERS, **how) as response,
+    ):
+        return response.status_code  # what it says besides its status is nothing to us

@@ -264,8 +264,8 @@ class MirrorRemovals:
 
         def take(contact: int) -> None:
             held = self._client.contact_tags(contact)
-            if tag in held:
-                self._client.remove_contact_tag(held[tag])
+            if tag is not None and tag.id in held:
+                self._client.remove_contact_tag(held[tag.id])
 
         pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "tags")
         calls = {pool.submit(take, contact): person for person, contact in contacts.items()}

@@ -139,7 +139,7 @@ class Streams:
         member = settings.membership_tag
         for tag in (*settings.tags, *([member] if member else [])):
             if not tag.isascii() and tag not in self._tags:
-                found = self._account.client.tag_called(tag)
+                found = self._account.client.find_tag(tag)
                 self._tags[tag] = found.name if found else tag
         if not self._tags:
             return settings

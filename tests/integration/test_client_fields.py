@@ -48,7 +48,7 @@ def sent(stub: ApiStub) -> list[tuple[str, str]]:
 # Making one
 
 
-def test_a_field_is_made_for_all_lists(sandbox: SandboxServer, client: Client) -> None:
+def test_create_field_for_all_lists(sandbox: SandboxServer, client: Client) -> None:
     made = client.create_field("Favourite coffee", "text")
     assert made in client.fields()
     assert (made.title, made.type, made.tag) == ("Favourite coffee", "text", "FAVOURITE_COFFEE")
@@ -63,14 +63,14 @@ def test_a_field_is_made_for_all_lists(sandbox: SandboxServer, client: Client) -
     assert client.fields() == before
 
 
-def test_a_field_is_made_for_one_list(sandbox: SandboxServer, client: Client) -> None:
+def test_create_field_for_one_list(sandbox: SandboxServer, client: Client) -> None:
     made = client.create_field("Favourite coffee", "text", list_id=2)
     relations = sandbox.get("/api/3/fieldRels", limit=100)["fieldRels"]
     assert [one["relid"] for one in relations if one["field"] == str(made.id)] == ["2"]
 
 
 @pytest.mark.parametrize("takes_effect", [True, False])
-def test_a_field_is_not_made_twice_if_the_answer_is_lost(
+def test_create_field_creates_one_if_answer_is_lost(
     sandbox: SandboxServer, client: Client, *, takes_effect: bool
 ) -> None:
     match = {"method": "POST", "path": "/api/3/fields"}
@@ -90,7 +90,7 @@ OTHER_TYPE = Reply({"fields": [{**MADE, "type": "date"}], "meta": {"total": "1"}
 DUPLICATE = Reply({"errors": [{"title": "There is already a field", "code": "duplicate"}]}, 422)
 
 
-def test_a_field_that_comes_late_is_found_when_it_is_refused_as_a_duplicate() -> None:
+def test_create_field_finds_late_field_after_duplicate_error() -> None:
     replies = (LOST, NO_FIELDS, DUPLICATE, ONE_FIELD, DONE)
     with ApiStub(*replies) as stub, client_of(stub) as client:
         made = Field(19, "Tier", "text", "TIER", lists=(0,))
@@ -103,14 +103,14 @@ def test_a_field_that_comes_late_is_found_when_it_is_refused_as_a_duplicate() ->
     assert json.loads(stub.asked[-1].body) == {"fieldRel": {"field": 19, "relid": 0}}
 
 
-def test_a_field_of_another_type_is_not_the_one_that_was_lost() -> None:
+def test_create_field_ignores_field_of_another_type() -> None:
     replies = (LOST, OTHER_TYPE, DUPLICATE, OTHER_TYPE)
     with ApiStub(*replies) as stub, client_of(stub) as client, pytest.raises(InvalidRequest):
         client.create_field("Tier", "text")
     assert sent(stub) == [("POST", "/fields"), ("GET", "/fields")] * 2
 
 
-def test_a_field_that_can_not_be_made_is_an_error_in_the_end() -> None:
+def test_create_field_fails_in_the_end() -> None:
     failed = Reply(b"", 500)
     with (
         ApiStub(failed, NO_FIELDS, failed, NO_FIELDS) as stub,
@@ -122,14 +122,14 @@ def test_a_field_that_can_not_be_made_is_an_error_in_the_end() -> None:
 
 
 @pytest.mark.parametrize("second", [DONE, DUPLICATE])
-def test_a_field_is_put_on_all_lists_again_if_the_answer_is_lost(second: Reply) -> None:
+def test_create_field_shows_it_again_if_answer_is_lost(second: Reply) -> None:
     replies = (Reply({"field": MADE}, 201), LOST, second)
     with ApiStub(*replies) as stub, client_of(stub) as client:
         assert client.create_field("Tier", "text").id == 19
     assert sent(stub)[1:] == [("POST", "/fieldRels")] * 2
 
 
-def test_but_a_refusal_to_put_it_there_is_an_error() -> None:
+def test_create_field_fails_if_showing_it_is_refused() -> None:
     replies = (Reply({"field": MADE}, 201), DUPLICATE)
     with ApiStub(*replies) as stub, client_of(stub) as client, pytest.raises(InvalidRequest):
         client.create_field("Tier", "text")
@@ -138,13 +138,13 @@ def test_but_a_refusal_to_put_it_there_is_an_error() -> None:
 # Reading one
 
 
-def test_one_field_is_read_with_its_options(client: Client) -> None:
+def test_field_has_its_options(client: Client) -> None:
     fields = client.fields()
     assert [client.field(one.id) for one in fields] == fields
     assert {one.lists for one in fields} == {(0,)}
 
 
-def test_a_field_as_it_was_recorded() -> None:
+def test_field_as_recorded() -> None:
     field = {"title": "Custom text", "type": "text", "perstag": "PERSTAG", "options": [], "id": "5"}
     body = {"fieldOptions": [], "fieldRels": [], "field": field}
     with ApiStub(Reply(body)) as stub, client_of(stub) as client:
@@ -152,7 +152,7 @@ def test_a_field_as_it_was_recorded() -> None:
     assert sent(stub) == [("GET", "/fields/5")]
 
 
-def test_a_field_may_be_gone(client: Client) -> None:
+def test_field_may_be_missing(client: Client) -> None:
     with pytest.raises(NotFound):
         client.field(99)
 
@@ -168,18 +168,20 @@ def size(client: Client) -> Field:
     return field
 
 
-def test_options_are_added_in_their_order(client: Client, size: Field) -> None:
+def test_add_options_in_order(client: Client, size: Field) -> None:
     client.add_options(size.id, ["large", "medium", "large"])
     assert client.field(size.id).options == ("small", "large", "medium")
 
 
-def test_no_options_are_not_asked_for(sandbox: SandboxServer, client: Client, size: Field) -> None:
+def test_add_options_sends_nothing_without_options(
+    sandbox: SandboxServer, client: Client, size: Field
+) -> None:
     before = len(sandbox.requests())
     client.add_options(size.id, [])
     assert len(sandbox.requests()) == before
 
 
-def test_options_are_asked_for_as_it_was_recorded() -> None:
+def test_add_options_as_recorded() -> None:
     with ApiStub(Reply({"fieldOptions": []}, 201)) as stub, client_of(stub) as client:
         client.add_options(10, ["Option 1", "Option 2"])
     assert sent(stub) == [("POST", "/fieldOption/bulk")]
@@ -191,13 +193,13 @@ def test_options_are_asked_for_as_it_was_recorded() -> None:
     }
 
 
-def test_no_options_are_added_to_a_field_that_is_gone(client: Client) -> None:
+def test_add_options_to_missing_field(client: Client) -> None:
     with pytest.raises(NotFound):
         client.add_options(99, ["large"])
 
 
 @pytest.mark.parametrize("takes_effect", [True, False])
-def test_an_option_is_not_made_twice_if_the_answer_is_lost(
+def test_add_options_adds_one_if_answer_is_lost(
     sandbox: SandboxServer, client: Client, size: Field, *, takes_effect: bool
 ) -> None:
     sandbox.fault("reset", match=OPTIONS, times=1, takes_effect=takes_effect)
@@ -207,7 +209,7 @@ def test_an_option_is_not_made_twice_if_the_answer_is_lost(
     assert len(sandbox.requests(**OPTIONS)) - before == (1 if takes_effect else 2)
 
 
-def test_only_options_that_are_missing_are_asked_for_again() -> None:
+def test_add_options_repeats_only_missing_ones() -> None:
     field = {"id": "10", "title": "Size", "type": "dropdown", "perstag": "SIZE"}
     options = [{"field": "10", "orderid": "1", "value": "small ", "label": "small", "id": "5"}]
     half = Reply({"field": field, "fieldOptions": options})
@@ -218,7 +220,7 @@ def test_only_options_that_are_missing_are_asked_for_again() -> None:
     assert [one["value"] for one in json.loads(stub.asked[-1].body)["fieldOptions"]] == ["large"]
 
 
-def test_options_that_are_refused_are_an_error() -> None:
+def test_add_options_fails_if_refused() -> None:
     text = "Bulk operation failed. Request must contain an array of fieldOption objects."
     reply = Reply({"errors": text}, 422)
     with ApiStub(reply) as stub, client_of(stub) as client, pytest.raises(InvalidRequest):
@@ -229,9 +231,7 @@ def test_options_that_are_refused_are_an_error() -> None:
 # Values
 
 
-def test_the_values_of_a_field_are_read_page_by_page(
-    sandbox: SandboxServer, client: Client
-) -> None:
+def test_field_values_are_read_page_by_page(sandbox: SandboxServer, client: Client) -> None:
     people = [
         {"email": f"person{number}@example.com", "fields": {"TIER": f"tier {number}"}}
         for number in range(250)
@@ -249,7 +249,7 @@ def test_the_values_of_a_field_are_read_page_by_page(
     assert [one["path"] for one in sandbox.requests()[asked:]] == ["/api/3/fieldValues"] * 3
 
 
-def test_they_are_read_whole_from_a_server_whose_pages_are_shorter(
+def test_field_values_are_complete_with_short_pages(
     start_sandbox: Callable[..., SandboxServer],
 ) -> None:
     sandbox = start_sandbox(page_cap=20)
@@ -269,7 +269,7 @@ def values_page(*contacts: int, total: int | None = None) -> Reply:
     return Reply({"fieldValues": [value(contact) for contact in contacts], **meta})
 
 
-def test_a_value_as_it_was_recorded() -> None:
+def test_field_value_as_recorded() -> None:
     reply = Reply({"fieldValues": [value(48, "Text field value")], "meta": {"total": "1"}})
     with ApiStub(reply) as stub, client_of(stub) as client:
         (found,) = client.field_values(57)
@@ -281,32 +281,32 @@ def test_a_value_as_it_was_recorded() -> None:
 
 
 @pytest.mark.parametrize("total", [None, 0, 2, 1000])
-def test_the_end_is_found_whatever_the_total_counts(total: int | None) -> None:
+def test_field_values_end_whatever_the_total(total: int | None) -> None:
     replies = (values_page(1, 2, total=total), values_page(total=total))
     with ApiStub(*replies) as stub, client_of(stub) as client:
         assert [one.contact_id for one in client.field_values(57)] == [1, 2]
 
 
-def test_without_a_total_a_full_page_is_followed_by_another() -> None:
+def test_field_values_without_total_continue_after_full_page() -> None:
     replies = (values_page(*range(100)), values_page(100))
     with ApiStub(*replies) as stub, client_of(stub) as client:
         assert [one.contact_id for one in client.field_values(57)] == list(range(101))
     assert [asked.query["offset"] for asked in stub.asked] == ["0", "100"]
 
 
-def test_a_server_may_not_say_how_many_there_are() -> None:
+def test_count_field_values_may_be_unknown() -> None:
     with ApiStub(values_page(1)) as stub, client_of(stub) as client:
         assert client.count_field_values(57) is None
     assert stub.asked[0].query == {"filters[fieldid]": "57", "limit": "1"}
 
 
-def test_values_of_other_fields_are_left_out_if_the_filter_is_ignored() -> None:
+def test_field_values_of_other_fields_are_ignored() -> None:
     rows = [value(1), value(1, "44", field=58), value(2)]
     with ApiStub(Reply({"fieldValues": rows})) as stub, client_of(stub) as client:
         assert [one.contact_id for one in client.field_values(57)] == [1, 2]
 
 
-def test_a_server_that_ignores_the_offset_is_not_believed() -> None:
+def test_field_values_fail_if_server_ignores_offset() -> None:
     with (
         ApiStub(values_page(*range(20), total=1000)) as stub,
         client_of(stub) as client,
@@ -316,7 +316,7 @@ def test_a_server_that_ignores_the_offset_is_not_believed() -> None:
     assert len(stub.asked) == 1 + 5
 
 
-def test_the_values_of_a_contact(sandbox: SandboxServer, client: Client) -> None:
+def test_contact_field_values(sandbox: SandboxServer, client: Client) -> None:
     sandbox.prepare(
         {"email": "one@example.com", "fields": {"TIER": "gold", "CITY": "Ghent"}},
         {"email": "two@example.com"},
@@ -335,7 +335,7 @@ def test_the_values_of_a_contact(sandbox: SandboxServer, client: Client) -> None
 
 
 @pytest.mark.parametrize("nothing", [None, "", False])
-def test_a_value_may_be_none(nothing: Any) -> None:
+def test_field_value_may_be_empty(nothing: Any) -> None:
     reply = Reply({"fieldValues": [value(1, nothing)]})
     with ApiStub(reply) as stub, client_of(stub) as client:
         assert client.contact_field_values(1) == [FieldValue(1, 57, "")]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.target_runner import TargetRunner
 
 
-def test_without_consent_nothing_is_sent(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_nothing_is_sent_without_consent(sandbox: SandboxServer, load: TargetRunner) -> None:
     outcome = load([schema(), record("a@example.com"), state(1)], data_privacy_consent=False)
     assert outcome.code == 1
     assert "'data_privacy_consent'" in outcome.log
@@ -30,7 +30,7 @@ def test_without_consent_nothing_is_sent(sandbox: SandboxServer, load: TargetRun
 
 
 @pytest.mark.parametrize("ending", ["", "/", "/api/3", "/api/3/"])
-def test_every_form_of_the_address_is_understood_and_said(
+def test_every_form_of_api_url_is_accepted_and_logged(
     sandbox: SandboxServer, load: TargetRunner, ending: str
 ) -> None:
     outcome = load([schema(), record("a@example.com")], api_url=sandbox.url + ending).succeeded()
@@ -41,15 +41,13 @@ def test_every_form_of_the_address_is_understood_and_said(
 @pytest.mark.parametrize(
     "address", ["http://acct.api-us1.com", "ftp://acct.api-us1.com", "https://acct/other", "a b"]
 )
-def test_an_address_that_cannot_be_one_is_refused_before_anything_is_sent(
-    load: TargetRunner, address: str
-) -> None:
+def test_invalid_api_url_is_refused(load: TargetRunner, address: str) -> None:
     outcome = load([schema(), record("a@example.com")], api_url=address)
     assert outcome.code == 1
     assert "'api_url'" in outcome.log
 
 
-def test_a_wrong_key_is_a_clear_error(load: TargetRunner) -> None:
+def test_wrong_key_is_a_clear_error(load: TargetRunner) -> None:
     load.config["api_key"] = "not-the-key-that-it-takes"
     outcome = load([schema(), record("a@example.com"), state(1)])
     assert outcome.code == 1
@@ -57,13 +55,13 @@ def test_a_wrong_key_is_a_clear_error(load: TargetRunner) -> None:
     assert outcome.states == []
 
 
-def test_a_name_for_the_connection_stands_in_log_and_report(load: TargetRunner) -> None:
+def test_connection_name_is_in_log_and_report(load: TargetRunner) -> None:
     outcome = load([schema(), record("a@example.com")], connection_name="Marketing EU").succeeded()
     assert "Connected to 'Marketing EU' at " in outcome.log
     assert outcome.report["connection"] == "Marketing EU"
 
 
-def test_settings_come_from_variables_and_a_dotenv_file(
+def test_settings_come_from_environment_and_dotenv_file(
     sandbox: SandboxServer, load: TargetRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (load.folder / ".env").write_text(f"TARGET_ACTIVECAMPAIGN_API_KEY={sandbox.api_key}\n")
@@ -86,7 +84,7 @@ def test_settings_come_from_variables_and_a_dotenv_file(
     assert [one["lists"] for one in sandbox.export()] == [{"2": 1}]
 
 
-def test_an_unknown_setting_is_named_with_the_nearest(load: TargetRunner) -> None:
+def test_unknown_setting_is_named_with_nearest(load: TargetRunner) -> None:
     outcome = load([schema(), record("a@example.com")], feild_mapping={}).succeeded()
     assert "'feild_mapping' is not known" in outcome.log
     assert "Did you mean 'field_mapping'?" in outcome.log
@@ -97,7 +95,7 @@ def embedded(load: TargetRunner) -> dict[str, Any]:
     return {"sandbox_path": "account.db"}
 
 
-def test_the_embedded_sandbox_needs_no_account_and_keeps_its_data(load: TargetRunner) -> None:
+def test_embedded_sandbox_keeps_its_data(load: TargetRunner) -> None:
     settings = embedded(load)
     load([schema(), *people(3)], **settings).succeeded()
     load([schema(), record("late@example.com")], **settings).succeeded()
@@ -105,7 +103,7 @@ def test_the_embedded_sandbox_needs_no_account_and_keeps_its_data(load: TargetRu
         assert len(server.export()) == 4
 
 
-def test_a_file_that_is_no_sandbox_is_a_clear_error(load: TargetRunner) -> None:
+def test_invalid_sandbox_file_is_a_clear_error(load: TargetRunner) -> None:
     settings = embedded(load)
     (load.folder / "account.db").write_text("something else altogether" * 50)
     outcome = load([schema(), record("a@example.com")], **settings)
@@ -113,7 +111,7 @@ def test_a_file_that_is_no_sandbox_is_a_clear_error(load: TargetRunner) -> None:
     assert "The embedded sandbox with its data in account.db did not start" in outcome.log
 
 
-def test_the_embedded_sandbox_never_outlives_the_target(load: TargetRunner) -> None:
+def test_embedded_sandbox_ends_with_the_target(load: TargetRunner) -> None:
     with subprocess.Popen(
         load.command(**embedded(load)),
         stdin=subprocess.PIPE,
@@ -137,7 +135,7 @@ def test_the_embedded_sandbox_never_outlives_the_target(load: TargetRunner) -> N
     pytest.fail("the sandbox is still there")
 
 
-def test_no_other_process_can_use_the_embedded_sandbox(load: TargetRunner) -> None:
+def test_embedded_sandbox_refuses_other_processes(load: TargetRunner) -> None:
     keys = set()
     for _ in range(2):
         with subprocess.Popen(
@@ -190,19 +188,19 @@ def _alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("around", ["{}\n", " {} "])
-def test_white_space_around_a_copied_key_does_no_harm(load: TargetRunner, around: str) -> None:
+def test_white_space_around_key_is_ignored(load: TargetRunner, around: str) -> None:
     key = around.format(load.config["api_key"])
     load([schema(), record("a@example.com")], api_key=key).succeeded()
 
 
-def test_a_key_that_cannot_be_one_is_a_clear_error(load: TargetRunner) -> None:
+def test_invalid_key_is_a_clear_error(load: TargetRunner) -> None:
     outcome = load([schema(), record("a@example.com")], api_key="two words")
     assert outcome.code == 1
     assert "'api_key' can't be used" in outcome.log.splitlines()[-1]
 
 
 @pytest.mark.parametrize("setting", ["rejects_path", "report_path"])
-def test_a_folder_that_cannot_be_written_to_is_found_before_anything_is_sent(
+def test_unwritable_folder_is_found_before_sending(
     sandbox: SandboxServer, load: TargetRunner, setting: str
 ) -> None:
     (load.folder / "file").touch()

@@ -40,9 +40,7 @@ def questions(sandbox: SandboxServer) -> int:
     return len(sandbox.requests(path="/api/3/contacts"))
 
 
-def test_contacts_that_were_not_queued_are_found_and_rejected(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_contacts_not_queued_are_rejected(sandbox: SandboxServer, load: TargetRunner) -> None:
     sandbox.fault("queue_partial", contacts=[person(3), person(7)])
     outcome = load([schema(), *people(10), state("end")]).succeeded()
     assert arrived(sandbox) == {person(n) for n in range(10)} - {person(3), person(7)}
@@ -56,7 +54,7 @@ def test_contacts_that_were_not_queued_are_found_and_rejected(
     assert again.counts == {"read": 10, "added": 2, "unchanged": 8}
 
 
-def test_an_existing_contact_that_was_not_queued_is_not_taken_for_updated(
+def test_existing_contact_not_queued_is_not_counted_as_updated(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     there = {"lists": {"1": 1}, "first_name": "Old"}
@@ -72,7 +70,7 @@ def test_an_existing_contact_that_was_not_queued_is_not_taken_for_updated(
     assert contacts[person(1)]["first_name"] == "Person 1"
 
 
-def test_an_old_custom_value_is_seen_even_when_the_contact_was_just_touched(
+def test_old_custom_value_is_noticed_in_contact_just_changed(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.prepare(
@@ -94,9 +92,7 @@ def test_an_old_custom_value_is_seen_even_when_the_contact_was_just_touched(
     assert outcome.counts == {"read": 5, "added": 4, "rejected": 1}
 
 
-def test_excluded_contacts_explain_the_count_and_nobody_else_is_asked_about(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_excluded_contacts_explain_queued_count(sandbox: SandboxServer, load: TargetRunner) -> None:
     sandbox.prepare(excluded=(person(1), person(2), person(3)))
     outcome = load([schema(), *people(5)]).succeeded()
     assert outcome.counts == {"read": 5, "added": 2, "rejected": 3}
@@ -106,7 +102,7 @@ def test_excluded_contacts_explain_the_count_and_nobody_else_is_asked_about(
     assert outcome.warnings == []
 
 
-def test_excluded_and_silently_missing_contacts_are_told_apart(
+def test_excluded_and_missing_contacts_are_distinguished(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.prepare({"email": person(4), "lists": {"1": 2}}, excluded=(person(1),))
@@ -122,7 +118,7 @@ def test_excluded_and_silently_missing_contacts_are_told_apart(
 
 
 @pytest.mark.parametrize("limit", [0, 3, 30])
-def test_more_than_may_be_asked_about_are_found_by_smaller_imports(
+def test_smaller_imports_find_contacts_beyond_diagnose_limit(
     sandbox: SandboxServer, load: TargetRunner, limit: int
 ) -> None:
     lost = [person(11), person(47)]
@@ -140,7 +136,7 @@ COUNTS = [None, True, False, -1, 11, 10**30, "ten", "", [10], {"n": 10}, 9.5]
 
 @pytest.mark.parametrize("count", COUNTS, ids=repr)
 @pytest.mark.parametrize("lost", [0, 2])
-def test_by_a_count_that_can_not_be_nobody_is_delivered(
+def test_impossible_count_confirms_no_contact(
     sandbox: SandboxServer, load: TargetRunner, count: Any, lost: int
 ) -> None:
     sandbox.fault("altered", match={"path": IMPORT}, values={"queued_contacts": count})
@@ -158,7 +154,7 @@ def test_by_a_count_that_can_not_be_nobody_is_delivered(
     ],
     ids=str,
 )
-def test_by_an_answer_that_says_yes_and_no_nobody_is_delivered(
+def test_contradictory_answer_confirms_no_contact(
     sandbox: SandboxServer, load: TargetRunner, how: dict[str, Any], lost: int
 ) -> None:
     sandbox.fault("altered", match={"path": IMPORT}, **how)
@@ -179,9 +175,7 @@ def _check_odd(sandbox: SandboxServer, load: TargetRunner, lost: int, told: set[
 
 
 @pytest.mark.parametrize("count", ["10", 10.0, " 10 "])
-def test_a_count_in_another_form_is_read(
-    sandbox: SandboxServer, load: TargetRunner, count: Any
-) -> None:
+def test_count_may_be_text_or_float(sandbox: SandboxServer, load: TargetRunner, count: Any) -> None:
     sandbox.fault("altered", match={"path": IMPORT}, values={"queued_contacts": count})
     outcome = load([schema(), *people(10)]).succeeded()
     assert outcome.counts == {"read": 10, "added": 10}
@@ -190,7 +184,7 @@ def test_a_count_in_another_form_is_read(
 
 
 @pytest.mark.parametrize("batch", [None, "", True, ["x"], {"id": 1}, "x" * 100_000, "a\nb", 1.5])
-def test_an_import_without_a_batch_id_is_not_taken_for_accepted(
+def test_import_without_batch_id_is_sent_again(
     sandbox: SandboxServer, load: TargetRunner, batch: Any
 ) -> None:
     sandbox.fault("altered", match={"path": IMPORT}, times=1, values={"batchId": batch})
@@ -199,7 +193,7 @@ def test_an_import_without_a_batch_id_is_not_taken_for_accepted(
     assert len(sandbox.imports()) == 2, "it was sent again"
 
 
-def test_an_account_that_never_gives_a_batch_id_ends_the_run(
+def test_run_fails_if_batch_ids_are_always_missing(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.fault("altered", match={"path": IMPORT}, without=["batchId"])
@@ -210,7 +204,7 @@ def test_an_account_that_never_gives_a_batch_id_ends_the_run(
 
 
 @pytest.mark.parametrize("batch", ["a b&c=d#e%2F?", "übung", 17, "x" * 200])
-def test_a_batch_id_that_is_not_known_afterwards_is_sent_again(
+def test_import_with_unknown_batch_id_is_sent_again(
     sandbox: SandboxServer, load: TargetRunner, batch: Any
 ) -> None:
     sandbox.fault("altered", match={"path": IMPORT}, times=1, values={"batchId": batch})
@@ -219,9 +213,7 @@ def test_a_batch_id_that_is_not_known_afterwards_is_sent_again(
     assert outcome.states == ["end"]
 
 
-def test_an_import_with_the_id_of_an_earlier_one_confirms_nobody(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_repeated_batch_id_confirms_no_contact(sandbox: SandboxServer, load: TargetRunner) -> None:
     sandbox.fault("import_batch_again", first=3, times=1)
     sandbox.fault("queue_failed", match={"path": IMPORT, "contains": '"person25@'}, times=1)
     outcome = load([schema(), *people(60), state("end")], batch_size_rows=10).succeeded()
@@ -230,7 +222,7 @@ def test_an_import_with_the_id_of_an_earlier_one_confirms_nobody(
     assert kinds(outcome) == {"BATCH_ID_AGAIN"}
 
 
-def test_an_account_that_gives_one_id_to_all_imports_ends_the_run(
+def test_run_fails_if_all_imports_have_one_batch_id(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.fault("import_batch_again", first=2)
@@ -243,9 +235,7 @@ def test_an_account_that_gives_one_id_to_all_imports_ends_the_run(
     assert outcome.rejects == []
 
 
-def test_a_status_of_another_import_is_not_believed(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_status_of_another_import_is_ignored(sandbox: SandboxServer, load: TargetRunner) -> None:
     other = {"batchId": "another", "status": "completed", "failure": [], "success": []}
     sandbox.fault("queue_failed", times=1)
     sandbox.fault("altered", match=INFO, times=3, values=other)
@@ -254,7 +244,7 @@ def test_a_status_of_another_import_is_not_believed(
     assert kinds(outcome) == {"BATCH_ID_OTHER"}
 
 
-def test_a_status_of_another_import_for_ever_confirms_nobody(
+def test_lasting_status_of_another_import_confirms_no_contact(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.fault("altered", match=INFO, values={"batchId": "another"})
@@ -264,7 +254,7 @@ def test_a_status_of_another_import_for_ever_confirms_nobody(
 
 
 @pytest.mark.parametrize("status", ["paused", "3", 3, "done"])
-def test_an_unknown_status_is_told_and_asked_about_again(
+def test_unknown_status_is_reported_and_polled_again(
     sandbox: SandboxServer, load: TargetRunner, status: Any
 ) -> None:
     sandbox.fault("altered", match=INFO, times=3, values={"status": status})
@@ -273,7 +263,7 @@ def test_an_unknown_status_is_told_and_asked_about_again(
     assert kinds(outcome) == {"STATUS_UNKNOWN"}
 
 
-def test_a_status_that_goes_back_is_told(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_status_that_goes_backwards_is_reported(sandbox: SandboxServer, load: TargetRunner) -> None:
     sandbox.fault("altered", match=INFO, times=1, values={"status": "active"})
     sandbox.fault("altered", match=INFO, times=1, values={"status": "waiting"})
     outcome = load([schema(), *people(10)]).succeeded()
@@ -282,9 +272,7 @@ def test_a_status_that_goes_back_is_told(sandbox: SandboxServer, load: TargetRun
 
 
 @pytest.mark.parametrize("status", [" Completed ", "COMPLETED"])
-def test_a_status_is_read_whatever_its_case(
-    sandbox: SandboxServer, load: TargetRunner, status: str
-) -> None:
+def test_status_may_have_any_case(sandbox: SandboxServer, load: TargetRunner, status: str) -> None:
     sandbox.fault("altered", match=INFO, values={"status": status})
     assert kinds(load([schema(), *people(5)]).succeeded()) == set()
 
@@ -298,7 +286,7 @@ def test_a_status_is_read_whatever_its_case(
         (["", "7"], "SUCCESS_ODD"),
     ],
 )
-def test_ids_that_can_not_be_are_told(
+def test_invalid_contact_ids_are_reported(
     sandbox: SandboxServer, load: TargetRunner, ids: list[str], told: str
 ) -> None:
     sandbox.fault("altered", match=INFO, values={"success": ids})
@@ -307,7 +295,7 @@ def test_ids_that_can_not_be_are_told(
     assert kinds(outcome) == {told}
 
 
-def test_failures_that_were_not_sent_are_told_and_everybody_is_asked_about(
+def test_failures_never_sent_are_reported_and_all_contacts_checked(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.prepare({"email": person(3), "lists": {"1": 2}})
@@ -319,7 +307,7 @@ def test_failures_that_were_not_sent_are_told_and_everybody_is_asked_about(
     assert kinds(outcome) == {"FAILURE_UNKNOWN"}
 
 
-def test_a_failure_is_recognised_in_another_spelling(
+def test_failed_address_is_recognised_in_another_spelling(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     messages = [schema(), *people(5)]
@@ -332,7 +320,7 @@ def test_a_failure_is_recognised_in_another_spelling(
 
 
 @pytest.mark.parametrize("failure", ["person1@example.com", 3, True, [None], [{"a": 1}]])
-def test_a_failure_that_is_no_list_of_addresses_confirms_nobody(
+def test_failure_of_another_shape_confirms_no_contact(
     sandbox: SandboxServer, load: TargetRunner, failure: Any
 ) -> None:
     sandbox.fault("altered", match=INFO, values={"failure": failure})
@@ -344,7 +332,7 @@ def test_a_failure_that_is_no_list_of_addresses_confirms_nobody(
     assert load([schema(), *people(5), state("end")]).succeeded().states == ["end"]
 
 
-def test_a_run_that_dies_after_a_partial_import_leaves_nobody_as_delivered(
+def test_run_that_dies_after_partial_import_delivers_all_in_the_next(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.fault("queue_partial", contacts=[person(3)])
@@ -357,7 +345,7 @@ def test_a_run_that_dies_after_a_partial_import_leaves_nobody_as_delivered(
     assert arrived(sandbox) == {person(n) for n in range(10)}
 
 
-def test_the_page_shows_what_was_contradicted(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_report_page_shows_contradictions(sandbox: SandboxServer, load: TargetRunner) -> None:
     sandbox.fault("queue_partial", contacts=[person(3)])
     outcome = load([schema(), *people(10)]).succeeded()
     (page,) = outcome.folder.glob("reports/run-*.html")
@@ -366,7 +354,9 @@ def test_the_page_shows_what_was_contradicted(sandbox: SandboxServer, load: Targ
     assert "QUEUED_FEWER" in text
 
 
-def test_an_earlier_runs_import_is_not_believed_either(start_sandbox: Any, target_for: Any) -> None:
+def test_contradictory_status_of_earlier_runs_import_confirms_no_contact(
+    start_sandbox: Any, target_for: Any
+) -> None:
     sandbox = start_sandbox(latency=1.5)
     load = target_for(sandbox)
     sandbox.fault("payment", match=INFO)

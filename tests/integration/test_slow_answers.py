@@ -44,7 +44,7 @@ def _ask(server: OddServer, **options: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_a_request_has_a_deadline_whatever_comes_meanwhile(kind: str) -> None:
+def test_request_has_a_deadline_in_every_state(kind: str) -> None:
     with OddServer("http://127.0.0.1:9") as server:
         server.odd(LISTS, ENDLESS[kind])
         started = time.monotonic()
@@ -54,7 +54,7 @@ def test_a_request_has_a_deadline_whatever_comes_meanwhile(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_what_can_not_be_read_is_said_to_be_no_answer(kind: str) -> None:
+def test_unreadable_answer_is_malformed(kind: str) -> None:
     with OddServer("http://127.0.0.1:9") as server:
         server.odd(LISTS, ODD[kind])
         with pytest.raises(MalformedAnswer) as caught:
@@ -64,7 +64,7 @@ def test_what_can_not_be_read_is_said_to_be_no_answer(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["a body that drips", "a gzip bomb", "a header without end"])
 @pytest.mark.parametrize("path", [LISTS, IMPORT, INFO])
-def test_a_run_asks_again_after_an_odd_answer(
+def test_run_retries_after_unreadable_answer(
     sandbox: SandboxServer, load: TargetRunner, odd: OddServer, path: str, kind: str
 ) -> None:
     odd.odd(path, {**ENDLESS, **ODD}[kind])
@@ -76,7 +76,7 @@ def test_a_run_asks_again_after_an_odd_answer(
 
 
 @pytest.mark.parametrize("total", ["-5", "9" * 5000, "1e400", "true", '"soon"', "[]", "0"])
-def test_an_odd_total_is_ignored(
+def test_invalid_total_is_ignored(
     sandbox: SandboxServer, load: TargetRunner, odd: OddServer, total: str
 ) -> None:
     content = '{"lists": [{"id": "1", "name": "A", "stringid": "a"}], "meta": {"total": %s}}'
@@ -109,7 +109,7 @@ def test_an_odd_total_is_ignored(
         (200, [("Date", "Fri, 31 Dec 9999 23:59:59 GMT"), ("RateLimit-Limit", "nan")]),
     ],
 )
-def test_odd_headers_hold_nobody_for_long(
+def test_invalid_headers_delay_only_briefly(
     load: TargetRunner, odd: OddServer, status: int, headers: list[tuple[str, str]]
 ) -> None:
     answer = whole(b'{"lists": []}', status, headers).replace("²".encode(), b"\xb2")
@@ -124,14 +124,14 @@ def test_odd_headers_hold_nobody_for_long(
         first.succeeded()
 
 
-def test_a_long_wait_is_told_and_cut(load: TargetRunner, odd: OddServer) -> None:
+def test_run_cuts_and_logs_long_retry_after(load: TargetRunner, odd: OddServer) -> None:
     odd.odd(LISTS, at_once(whole(b"", 429, [("Retry-After", "86400")])))
     outcome = load(DATA, api_url=odd.url, max_retry_after=1).succeeded()
     told = "ActiveCampaign asked to wait 86,400 s, which is more than 'max_retry_after' allows"
     assert told in outcome.log
 
 
-def test_one_date_that_is_far_off_changes_no_time() -> None:
+def test_single_wrong_date_is_ignored() -> None:
     user = {"user": {"id": "1"}}
     odd_date = {"Date": "Thu, 01 Jan 2099 00:00:00 GMT"}
     replies = Reply(user), Reply(user, 200, odd_date), Reply(user)
@@ -162,7 +162,7 @@ def impatient() -> Iterator[ForkServer]:
         yield server
 
 
-def test_a_wait_stands_in_the_progress_line(
+def test_requested_wait_is_in_progress_line(
     odd: OddServer, impatient: ForkServer, tmp_path: Path
 ) -> None:
     odd.odd(INFO, at_once(whole(b"", 429, [("Retry-After", "4")])))
@@ -170,7 +170,7 @@ def test_a_wait_stands_in_the_progress_line(
     assert "waiting 3 s: ActiveCampaign asked for it" in outcome.log
 
 
-def test_a_total_of_fewer_than_have_come_is_not_the_end() -> None:
+def test_too_small_total_does_not_end_paging() -> None:
     rows = [{"id": n, "name": f"List {n}", "stringid": f"list-{n}"} for n in range(1, 151)]
     pages = [Reply({"lists": some, "meta": {"total": "3"}}) for some in (rows[:100], rows[100:])]
     with ApiStub(*pages) as stub, client_of(stub) as client:
@@ -179,7 +179,7 @@ def test_a_total_of_fewer_than_have_come_is_not_the_end() -> None:
 
 @pytest.mark.parametrize("path", [IMPORT, INFO])
 @pytest.mark.parametrize("kind", NO_ANSWERS)
-def test_a_signal_ends_a_run_that_gets_no_answer(
+def test_signal_ends_run_without_answers(
     odd: OddServer, impatient: ForkServer, tmp_path: Path, kind: str, path: str
 ) -> None:
     odd.odd(path, NO_ANSWERS[kind], times=10_000)

@@ -169,8 +169,8 @@ def test_it_is_tried_once_more_where_that_may_help(load: ForkedTargetRunner) -> 
         (Reply(status=500), 2, "it answered with status 500"),
         (Reply(status=429), 2, "it answered with status 429"),
         (Reply(b"no_service", status=404), 1, "it answered with status 404"),
-        (Reply(fault="reset"), 2, "ProtocolError"),
-        (Reply(fault="hang"), 2, "ReadTimeoutError"),
+        (Reply(fault="reset"), 2, "ConnectionError"),
+        (Reply(fault="hang"), 2, "ReadTimeout"),
     ],
 )
 def test_what_goes_wrong_is_a_warning_that_names_the_host_alone(

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from target_activecampaign.client import (
-    Accepted,
+    AcceptedImport,
     AuthenticationError,
     Client,
     ImportRefused,
@@ -86,9 +86,7 @@ def client(recorded_account: tuple[str, str], record_mode: str) -> Iterator[Clie
 
 
 def test_the_key_tells_who_asks(client: Client) -> None:
-    user = client.whoami()
-    assert user.id.isdecimal()
-    assert re.fullmatch(r"[A-Za-z_]+(/[A-Za-z_]+)*", user.time_zone)
+    assert client.whoami().id.isdecimal()
 
 
 def test_a_wrong_key_is_not_accepted(
@@ -127,7 +125,7 @@ def test_an_import_is_queued_worked_off_and_found_again(client: Client, record_m
     assert contact is not None
     assert contact.email == PEOPLE[0]
     (membership,) = (one for one in client.memberships(contact.id) if one.list_id == list_id)
-    assert membership.subscribed
+    assert membership.is_subscribed
 
 
 def test_members_are_counted_and_read_by_their_ids(client: Client, record_mode: str) -> None:
@@ -143,9 +141,9 @@ def test_members_are_counted_and_read_by_their_ids(client: Client, record_mode: 
     assert count is not None
     assert count >= len(PEOPLE)
     (membership,) = (one for one in client.memberships(contact.id) if one.list_id == list_id)
-    assert membership.subscribed
+    assert membership.is_subscribed
     assert membership.subscribed_at is not None
-    assert not membership.ended_by_someone
+    assert not membership.has_named_cause
 
 
 def test_a_tag_is_found_and_taken_from_a_contact(client: Client, record_mode: str) -> None:
@@ -156,8 +154,8 @@ def test_a_tag_is_found_and_taken_from_a_contact(client: Client, record_mode: st
     assert contact is not None
     assert tag is not None
 
-    client.remove_contact_tag(client.contact_tags(contact.id)[tag])
-    assert tag not in client.contact_tags(contact.id)
+    client.remove_contact_tag(client.contact_tags(contact.id)[tag.id])
+    assert tag.id not in client.contact_tags(contact.id)
 
 
 def test_an_import_with_a_contact_at_fault_is_refused_whole(client: Client) -> None:
@@ -183,10 +181,10 @@ def test_recordings_hold_no_secret_and_no_stranger() -> None:
         assert re.findall(r"@(?!example\.com)", text) == []
 
 
-def worked_off(client: Client, accepted: Accepted, record_mode: str) -> list[ImportStatus]:
+def worked_off(client: Client, accepted: AcceptedImport, record_mode: str) -> list[ImportStatus]:
     """Each status of an import until it is the last one."""
     seen: list[ImportStatus] = []
-    while not seen or not (seen[-1].done or seen[-1].broken):
+    while not seen or not (seen[-1].is_done or seen[-1].is_broken):
         if record_mode != "none":
             time.sleep(0.25)
         seen.append(client.import_status(accepted.batch_id))

@@ -122,7 +122,7 @@ ANSWERS: list[tuple[str, Reply, type[ActiveCampaignError]]] = [
 @pytest.mark.parametrize(
     ("reply", "kind"), [row[1:] for row in ANSWERS], ids=[row[0] for row in ANSWERS]
 )
-def test_each_answer_is_an_error_of_its_kind(
+def test_answer_raises_its_kind_of_error(
     reply: Reply, kind: type[ActiveCampaignError], caplog: pytest.LogCaptureFixture
 ) -> None:
     with ApiStub(reply) as stub, pytest.raises(ActiveCampaignError) as caught:
@@ -138,12 +138,12 @@ def test_each_answer_is_an_error_of_its_kind(
     assert KEY not in told
 
 
-def test_each_kind_of_the_tree_is_tested_here() -> None:
+def test_every_kind_of_error_is_tested() -> None:
     tested = {kind for _, _, kind in ANSWERS} | {CertificateRejected, ClientClosed}
     assert tested == set(coded_kinds())
 
 
-def test_the_tree_is_drawn_as_it_is() -> None:
+def test_drawing_of_the_tree_is_complete() -> None:
     assert errors.__doc__ is not None
     drawing = errors.__doc__.split("::", 1)[1].split('"Retried"', maxsplit=1)[0]
     drawn = {}
@@ -159,7 +159,7 @@ def test_the_tree_is_drawn_as_it_is() -> None:
         assert drawn[kind.__name__].endswith(fate if kind.retried else "raised at once")
 
 
-def test_codes_and_texts_are_fit_to_be_shown() -> None:
+def test_codes_and_texts_are_well_formed() -> None:
     codes = [kind.code for kind in coded_kinds()]
     assert len(set(codes)) == len(codes)
     for kind in coded_kinds():
@@ -170,7 +170,7 @@ def test_codes_and_texts_are_fit_to_be_shown() -> None:
         assert "advice" in vars(kind)
 
 
-def test_a_refused_import_names_contacts_and_reasons() -> None:
+def test_import_refused_has_contacts_and_reasons() -> None:
     reply = import_400(
         FAULTY,
         {"contact": 230, "failureReason": "Field 'email' incorrect format"},
@@ -187,7 +187,7 @@ def test_a_refused_import_names_contacts_and_reasons() -> None:
     assert caught.value.reasons == ["Something in general", '{"odd":true}']
 
 
-def test_an_invalid_request_keeps_its_errors_and_shows_only_code_words() -> None:
+def test_invalid_request_shows_only_code_words() -> None:
     found = [{"code": "duplicate", "title": EMAIL}, {"code": EMAIL}, EMAIL]
     with (
         ApiStub(Reply({"errors": found}, 422)) as stub,
@@ -198,7 +198,7 @@ def test_an_invalid_request_keeps_its_errors_and_shows_only_code_words() -> None
     assert EMAIL not in str(caught.value)
 
 
-def test_a_limit_says_how_long_to_wait() -> None:
+def test_rate_limited_has_retry_after() -> None:
     with (
         ApiStub(Reply(b"", 429, {"Retry-After": "30"})) as stub,
         pytest.raises(RateLimited) as caught,
@@ -208,7 +208,7 @@ def test_a_limit_says_how_long_to_wait() -> None:
     assert caught.value.status == 429
 
 
-def test_nothing_listens_there() -> None:
+def test_connection_refused() -> None:
     with ApiStub(Reply()) as stub:
         url = stub.url
     with pytest.raises(ConnectionFailed, match="nothing listens") as caught:
@@ -216,18 +216,18 @@ def test_nothing_listens_there() -> None:
     assert not caught.value.effect_unknown
 
 
-def test_an_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
     def know_nothing(*_: object, **__: object) -> None:
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", know_nothing)
     monkeypatch.setenv("NO_PROXY", "*")
-    with pytest.raises(ConnectionFailed, match="host name is not known") as caught:
+    with pytest.raises(ConnectionFailed, match="host name of the server is not known") as caught:
         ask("https://acct.api-us1.com")
     assert not caught.value.effect_unknown
 
 
-def test_a_proxy_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_without_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     with ApiStub(Reply()) as stub:
         monkeypatch.setenv("HTTPS_PROXY", stub.url)
         monkeypatch.setenv("https_proxy", stub.url)
@@ -239,7 +239,7 @@ def test_a_proxy_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "no certificates at all"])
-def test_certificates_that_can_not_be_read(
+def test_unreadable_certificates(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
 ) -> None:
     bundle = tmp_path / "bundle.pem"
@@ -251,7 +251,7 @@ def test_certificates_that_can_not_be_read(
 
 
 @needs_openssl
-def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
+def test_untrusted_certificate(tmp_path: Path) -> None:
     with ApiStub(Reply({})) as stub:
         stub.speak_tls(tmp_path)
         with pytest.raises(CertificateRejected) as caught:
@@ -261,7 +261,7 @@ def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before", "while it pauses", "while it waits its turn"])
-def test_a_closed_client_says_so(moment: str) -> None:
+def test_closed_client_raises_client_closed(moment: str) -> None:
     budget = RateLimiter(1)
     if moment == "while it waits its turn":
         budget.note_refusal("request", 600)
@@ -277,7 +277,7 @@ def test_a_closed_client_says_so(moment: str) -> None:
     assert caught.value.effect_unknown == (moment == "while it pauses")
 
 
-def test_a_client_that_was_closed_just_before_it_sends_sends_nothing() -> None:
+def test_client_closed_just_before_sending_sends_nothing() -> None:
     class Late(RateLimiter):
         @contextmanager
         def acquire(self, kind: Kind) -> Iterator[None]:
@@ -299,14 +299,14 @@ def test_errors_survive_pickling() -> None:
     assert (str(copy), copy.contacts, copy.status) == (str(error), [(1, "why")], 400)
 
 
-def test_no_cause_carries_the_request_along() -> None:
+def test_errors_have_no_cause() -> None:
     with ApiStub(Reply(fault="reset")) as stub, pytest.raises(ConnectionFailed) as caught:
         ask(stub.url, lambda client: client.find_contact(EMAIL))
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
 
 
-def test_no_log_level_shows_an_address_or_the_key(caplog: pytest.LogCaptureFixture) -> None:
+def test_debug_log_hides_address_and_key(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     # A target that was made in the same process keeps it at INFO.
     caplog.set_level(logging.DEBUG, logger="urllib3.connectionpool")
@@ -323,7 +323,7 @@ def test_no_log_level_shows_an_address_or_the_key(caplog: pytest.LogCaptureFixtu
     assert KEY not in caplog.text
 
 
-def test_groups_hold_what_they_say() -> None:
+def test_effect_unknown_matches_group() -> None:
     for kind in subclasses(RequestRefused):
         assert not kind.effect_unknown
     for kind in subclasses(OutcomeUnknown):
