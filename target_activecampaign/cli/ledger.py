@@ -14,11 +14,11 @@ from target_activecampaign.cli.ledger_output import in_bytes, in_words
 from target_activecampaign.config.files import ConfigFileError, read_config
 from target_activecampaign.config.settings import Settings
 from target_activecampaign.config.validation import convert, from_environment
-from target_activecampaign.errors import ChoiceError, LedgerError, SettingError
+from target_activecampaign.errors import EraseError, LedgerError, SettingError
 from target_activecampaign.ledger.erase import Choice, choose, forget, forget_person
 from target_activecampaign.ledger.overview import overview, set_aside, size
 from target_activecampaign.ledger.store import Store
-from target_activecampaign.model.contact import Refusal, person_key, valid_address
+from target_activecampaign.model.contact import Refusal, contact_key, valid_address
 from target_activecampaign.storage import output
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
             action(store, args)
         finally:
             store.close()
-    except (_CommandError, ChoiceError, LedgerError, SettingError) as error:
+    except (_CommandError, EraseError, LedgerError, SettingError) as error:
         print(f"{_NAME}: {error}", file=sys.stderr)  # noqa: T201 - a command's output
         return 1
     except output.OutputError as error:
@@ -224,9 +224,9 @@ def _keys() -> set[str]:
     address = text.strip()
     if "@" not in address or len(address.split()) != 1:
         raise _CommandError("Standard input does not hold one e-mail address. Nothing was done.")
-    keys = {person_key(address)}
+    keys = {contact_key(address)}
     with contextlib.suppress(Refusal):  # the index of contacts has whatever the account has
-        keys.add(person_key(valid_address(address)))
+        keys.add(contact_key(valid_address(address)))
     return keys
 
 

@@ -69,16 +69,16 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         self.key = self.contact.key
 
     def leave_out(self, destinations: Collection[str | int]) -> None:
-        """Leave some of the person's values as they are: see `Contact.leave_out`."""
+        """Leave some of the person's values as they are: see `Contact.drop_values`."""
         for one in (*self.parts, self):
-            one.contact.leave_out(destinations)
+            one.contact.drop_values(destinations)
             one.body = one.contact.encode()
 
     def followed_by(self, later: Entry) -> Entry | None:
         """Both as one; None when that holds too many records."""
         if len(self.sources) + len(later.sources) > _MAX_SOURCES:
             return None
-        contact = self.contact.merged_into(later.contact)
+        contact = self.contact.merged_with(later.contact)
         alike = self.contact.lists == later.contact.lists and not self.parts
         return Entry(
             contact,

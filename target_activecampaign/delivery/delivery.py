@@ -38,7 +38,7 @@ from target_activecampaign.errors import DeliveryError, StateError
 from target_activecampaign.ledger import LedgerError
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.contact import Contact
-from target_activecampaign.model.email import person_key
+from target_activecampaign.model.email import contact_key
 from target_activecampaign.redaction import traceback_without_messages
 from target_activecampaign.storage import private_files
 
@@ -648,7 +648,7 @@ class Delivery:
 
     def _imported(self, flight: PendingImport, status: ImportStatus) -> None:
         """An import is completed: settle its contacts, those that it does not account for last."""
-        failed = {person_key(address) for address in status.failed}
+        failed = {contact_key(address) for address in status.failed}
         batch = flight.batch
         if batch is None:
             self._settle_leftover(flight, failed)

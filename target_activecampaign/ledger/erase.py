@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from target_activecampaign.errors import ChoiceError
+from target_activecampaign.errors import EraseError
 from target_activecampaign.ledger import person_hash
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.imports import strip
@@ -70,7 +70,7 @@ def choose(store: Store, choice: Choice) -> Chosen:
     """Find what a choice comes to.
 
     Raises:
-        ChoiceError: The ledger has no such thing, or more than one, or a run goes on with it.
+        EraseError: The ledger has no such thing, or more than one, or a run goes on with it.
         LedgerError: The ledger can't be used.
     """
 
@@ -86,7 +86,7 @@ def forget(store: Store, choice: Choice) -> Chosen:
     """Forget a connection, a list or a stream, and all the people in it.
 
     Raises:
-        ChoiceError, LedgerError: As `choose`.
+        EraseError, LedgerError: As `choose`.
     """
     found: list[Chosen] = []
     return store.repeat(lambda: _forget(store, choice, found))
@@ -98,7 +98,7 @@ def _forget(store: Store, choice: Choice, found: list[Chosen]) -> Chosen:
         write_all(store, db)
         try:
             chosen = _chosen(db, choice)
-        except ChoiceError:
+        except EraseError:
             if found:
                 return found[0]  # that was committed, and only the answer to it was lost
             raise
@@ -119,11 +119,11 @@ def forget_person(store: Store, keys: Collection[str], connection: str | None = 
 
     Args:
         store: The ledger's database.
-        keys: The spellings of the address, as `addresses.person_key` gives them.
+        keys: The spellings of the address, as `addresses.contact_key` gives them.
         connection: The account; None for all.
 
     Raises:
-        ChoiceError: There is no such account, or a run goes on that may hold the person.
+        EraseError: There is no such account, or a run goes on that may hold the person.
         LedgerError: The ledger can't be used.
     """
     most = [0, 0, 0]
@@ -170,10 +170,10 @@ def _chosen(db: sa.Connection, choice: Choice) -> Chosen:
         if rows or choice.whole:
             found.append((account, {row.id: (row.stream, row.list) for row in rows}))
     if not found:
-        raise ChoiceError("The ledger knows no such stream or list: `show` lists those it knows.")
+        raise EraseError("The ledger knows no such stream or list: `show` lists those it knows.")
     if len(found) > 1:
         names = ", ".join(account.identity for account, _ in found)
-        raise ChoiceError(
+        raise EraseError(
             f"There is more than one connection that has it: name one with --connection: {names}."
         )
     ((account, segments),) = found
@@ -188,7 +188,7 @@ def _accounts(db: sa.Connection, connection: str | None) -> list[sa.Row[tuple[ob
     found = [row for row in rows if connection in (None, row.identity)]
     if connection is not None and not found:
         known = ", ".join(row.identity for row in rows) or "none"
-        raise ChoiceError(f"The ledger knows no such connection. It knows: {known}.")
+        raise EraseError(f"The ledger knows no such connection. It knows: {known}.")
     return found
 
 
@@ -198,7 +198,7 @@ def _resting_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> lis
     runs = db.execute(sa.select(run).where(run.c.account == account.id)).all()
     for one in runs:
         if living(db, one):
-            raise ChoiceError(
+            raise EraseError(
                 f"A run of {account.identity} goes on ({one.id}, process "
                 f"{one.process.partition(':')[0]} on {one.host}): wait until it has ended."
             )

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from target_activecampaign.errors import (
-    AwayLedgerError,
     DamagedLedgerError,
     LedgerError,
     MissingLedgerError,
+    UnreachableLedgerError,
 )
 from target_activecampaign.ledger import forms
 from target_activecampaign.ledger import schema as tables
@@ -100,7 +100,11 @@ def _copy(url: str, identity: str, path: Path) -> None:
         ):
             raise DamagedLedgerError from None
         cause = getattr(error, "orig", None) or error
-        kind = AwayLedgerError if not url.startswith("sqlite") and may_pass(cause) else LedgerError
+        kind = (
+            UnreachableLedgerError
+            if not url.startswith("sqlite") and may_pass(cause)
+            else LedgerError
+        )
         raise kind(why_not(url, error, "read")) from None
 
 

@@ -16,17 +16,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from target_activecampaign.errors import (
-    AwayLedgerError,
     DamagedLedgerError,
     LedgerError,
     MissingLedgerError,
+    UnreachableLedgerError,
 )
 from target_activecampaign.ledger import forms
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.availability import may_pass
 from target_activecampaign.storage import private_files, sqlite_files
 from target_activecampaign.storage.sqlite_files import State
-from target_activecampaign.text import how_to_install
+from target_activecampaign.text import install_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,7 +151,7 @@ class Store:
         try:
             # All connections: that to a server that is a standby now would stay as it is.
             result = repeat(action, self.place, self.engine.dispose, self._patience)
-        except AwayLedgerError:
+        except UnreachableLedgerError:
             # Waited for once is enough: the run ends, and is not to wait for each further word.
             self._patience = 0.0
             raise
@@ -332,7 +332,7 @@ class Store:
                 f"The user of 'ledger_url' may not make or use the ledger {self.place}: have an "
                 f"administrator run `CREATE SCHEMA {forms.SCHEMA} AUTHORIZATION {user}` there."
             )
-        kind = AwayLedgerError if self._is_away(error, cause) else LedgerError
+        kind = UnreachableLedgerError if self._is_away(error, cause) else LedgerError
         return kind(why_not(self._url, error, "used"))
 
     def _is_away(self, error: Exception, cause: Any) -> bool:
@@ -356,7 +356,7 @@ def why_not(url: str, error: Exception, done: str) -> str:
     if isinstance(cause, ImportError) and "psycopg" in (cause.name, *str(cause).split()):
         return (
             f"The ledger {place} needs psycopg, which is not installed or can't be loaded. "
-            f"{how_to_install('postgres')}"
+            f"{install_hint('postgres')}"
         )
     if isinstance(cause, (ImportError, sa.exc.NoSuchModuleError, sa.exc.ArgumentError)):
         return (
@@ -478,9 +478,9 @@ def repeat(
     while True:
         try:
             result = action()
-        except AwayLedgerError as error:
-            if error.given_up or time.monotonic() + pause > deadline:
-                error.given_up = True
+        except UnreachableLedgerError as error:
+            if error.retried or time.monotonic() + pause > deadline:
+                error.retried = True
                 raise
         else:
             if told:

@@ -1,5 +1,7 @@
-"""Records to contacts: which property goes where, and in which form.
+"""The mapping of records to contacts: the destination of each property, and the form of its values.
 
-In: a stream's schema, its settings, the account's fields. Out: a function, record to contact.
-It knows nothing of the ledger or of delivery.
+In: a stream's schema, its settings, the account's fields. Out: a `StreamMapping`, which converts
+records to contacts. It does not know the ledger or the delivery. Modules in their order: `catalog`
+finds fields; `explicit` and `automatic` map properties for `resolver`; `compiler` makes a `mapping`
+of that, whose `steps` convert values.
 """

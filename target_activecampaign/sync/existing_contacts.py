@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from target_activecampaign.ledger.contact_index import Progress
-from target_activecampaign.model.email import person_key
+from target_activecampaign.model.email import contact_key
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _read(
     """Read contacts from an id on; returns the last id, and how many there were."""
     after, count = start.after, 0
     for some in chunks(client.contacts(after=after)):
-        people = [ledger.person(person_key(one.email)) for one in some]
+        people = [ledger.person(contact_key(one.email)) for one in some]
         after = some[-1].id
         ledger.existing.add(people, start.reading, after if resumes else None)
         count += len(some)

@@ -15,7 +15,7 @@ from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.delivery.resubscribe import began_with_us
 from target_activecampaign.ledger import Mark
 from target_activecampaign.ledger.schema import MAYBE
-from target_activecampaign.model.email import person_key
+from target_activecampaign.model.email import contact_key
 from target_activecampaign.sync.completeness import Outcome
 from target_activecampaign.sync.guards import _place_of, guard_trips, source_shrank
 from target_activecampaign.sync.list_members import ListMembers
@@ -78,7 +78,7 @@ class MirrorRemovals:
         count = 0
         opt_outs = self._client.contacts(list_id=segment.target.id, status=_UNSUBSCRIBED)
         for some in chunks(opt_outs):
-            people = [self._ledger.person(person_key(one.email)) for one in some]
+            people = [self._ledger.person(contact_key(one.email)) for one in some]
             count += self._ledger.members.opted_out(segment.of_list, people)
             self._on_wait()
         if count:

@@ -12,7 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from target_activecampaign.model.codes import Refusal
-from target_activecampaign.model.email import by_library, by_pattern, person_key, valid_address
+from target_activecampaign.model.email import (
+    contact_key,
+    match_ordinary,
+    valid_address,
+    validate_any,
+)
 from tests.support.guide import DOCS
 from tests.support.target_runner import record, schema
 
@@ -168,21 +173,21 @@ INVALID = [
 def test_the_pattern_tells_ordinary_addresses_as_the_library_does(
     address: str, sent: str | None
 ) -> None:
-    assert by_pattern(address) == (sent or address)
-    assert by_library(address) == (sent or address)
+    assert match_ordinary(address) == (sent or address)
+    assert validate_any(address) == (sent or address)
 
 
 @pytest.mark.parametrize(("address", "sent"), UNUSUAL.items())
 def test_unusual_addresses_are_left_to_the_library(address: str, sent: str | None) -> None:
-    assert by_pattern(address) is None
+    assert match_ordinary(address) is None
     assert valid_address(address) == (sent or address)
 
 
 @pytest.mark.parametrize(("address", "sent"), DOCUMENTED.items())
 def test_what_activecampaign_documents_as_fine_is_sent(address: str, sent: str) -> None:
-    assert by_pattern(address) is None
+    assert match_ordinary(address) is None
     assert valid_address(address) == valid_address(sent) == sent
-    assert person_key(address) == person_key(sent)
+    assert contact_key(address) == contact_key(sent)
 
 
 @pytest.mark.parametrize("address", INVALID, ids=ascii)
@@ -258,8 +263,8 @@ _addresses = st.one_of(
 @example("a@b.com\n")
 @example("a@b.com.")
 def test_near_the_border_the_pattern_decides_only_as_the_library_does(address: str) -> None:
-    sent = by_pattern(address[:254])
-    assert sent is None or sent == by_library(address[:254])
+    sent = match_ordinary(address[:254])
+    assert sent is None or sent == validate_any(address[:254])
 
 
 @settings(max_examples=300)
@@ -271,7 +276,7 @@ def test_an_address_has_a_form_that_stays_or_is_refused(address: str) -> None:
         return
     assert valid_address(sent) == sent
     assert sent.rpartition("@")[2].isascii()
-    assert person_key(sent) == person_key(address)
+    assert contact_key(sent) == contact_key(address)
 
 
 # Who is meant
@@ -289,7 +294,7 @@ def test_an_address_has_a_form_that_stays_or_is_refused(address: str) -> None:
     ],
 )
 def test_two_spellings_are_one_person(one: str, other: str) -> None:
-    assert person_key(one) == person_key(other)
+    assert contact_key(one) == contact_key(other)
 
 
 def test_the_guide_says_which_addresses_are_sent() -> None:
@@ -303,7 +308,7 @@ def test_the_guide_says_which_addresses_are_sent() -> None:
                 valid_address(address)
         else:
             assert verdict.strip().startswith("sent")
-            assert person_key(valid_address(address)) == person_key(address)
+            assert contact_key(valid_address(address)) == contact_key(address)
 
 
 def test_an_address_of_the_documented_rule_arrives_and_its_import_judges(

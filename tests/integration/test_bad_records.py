@@ -243,7 +243,7 @@ def test_key_properties_of_a_wrong_form_are_an_error_at_the_schema(
     assert outcome.code == 1
     last = outcome.log.splitlines()[-1]
     assert "Line 1 of the input: The 'key_properties' of stream 'profiles'" in last
-    assert "mend the tap" in last
+    assert "Fix the tap" in last
     assert not sandbox.contacts()
 
 

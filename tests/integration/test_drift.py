@@ -55,10 +55,10 @@ def test_a_field_that_was_renamed_is_found_before_the_first_record(
         outcome = load(profiles("low"))
 
         assert refused(outcome) == (
-            "Stream 'profiles': the account's fields have changed. Property 'perk_level' has no "
-            "place. In the last run it went to 'Perk level' (%PERKS%), which is now called "
-            f"'Reward' (%PERKS%) and has the id 'id:{number}'. Map each in 'field_mapping' to its "
-            "field, best by its id, or to 'ignore'."
+            "Stream 'profiles': the account's fields have changed. Property 'perk_level' is no "
+            "longer mapped. In the last run it was mapped to 'Perk level' (%PERKS%), which is now "
+            f"called 'Reward' (%PERKS%) and has the id 'id:{number}'. Map each in 'field_mapping' "
+            "to its field, preferably by id, or to 'ignore'."
         )
     assert len(sandbox.requests(path=IMPORT, method="POST")) == imports
     assert fields.held("Reward") == ["high"]
@@ -82,8 +82,8 @@ def test_a_field_that_was_deleted_is_found_too(load: TargetRunner, fields: Custo
     fields.delete("Perk level")
     problem = refused(load(profiles()))
     assert (
-        "Property 'perk_level' has no place. In the last run it went to 'Perk level' (%PERKS%), "
-        "which has been deleted. Did you mean 'Perk levels'?"
+        "Property 'perk_level' is no longer mapped. In the last run it was mapped to 'Perk level' "
+        "(%PERKS%), which has been deleted. Did you mean 'Perk levels'?"
     ) in problem
 
 
@@ -135,7 +135,8 @@ def test_a_field_that_the_settings_name_may_be_gone(
     change(fields)
     problem = refused(load(messages))
     assert problem.startswith("Stream 'profiles': property 'level' is mapped to 'Perk level', ")
-    assert f"In the last run it went to 'Perk level' (%PERKS%), {became.format(number)}" in problem
+    change_told = became.format(number)
+    assert f"In the last run it was mapped to 'Perk level' (%PERKS%), {change_told}" in problem
 
 
 def test_an_id_whose_field_was_made_anew_is_explained(
@@ -155,8 +156,8 @@ def test_of_several_properties_all_are_named(load: TargetRunner, fields: CustomF
     fields.change("Perk level", title="Reward")
     fields.change("Notes", title="Remarks")  # it is still found by its tag
     problem = refused(load(messages))
-    assert "'perk_level' has no place" in problem
-    assert "'city' has no place" in problem
+    assert "'perk_level' is no longer mapped" in problem
+    assert "'city' is no longer mapped" in problem
     assert "'notes'" not in problem
 
 
@@ -174,8 +175,7 @@ def test_a_new_name_is_told_if_the_field_is_found_by_its_tag(
 
     assert outcome.warnings == [
         "Stream 'profiles', property 'notes': its field 'Notes' (%NOTES%) is now called 'Remarks' "
-        "(%NOTES%). If it should not go there, map it elsewhere in 'field_mapping', or to "
-        "'ignore'."
+        "(%NOTES%). If that is not intended, map it elsewhere in 'field_mapping', or to 'ignore'."
     ]
     assert outcome.counts == {"read": 1, "unchanged": 1}
     assert not load(messages).succeeded().warnings
@@ -195,9 +195,9 @@ def test_a_field_that_was_made_anew_gets_the_values_of_unchanged_profiles_too(
     outcome = load(profiles()).succeeded()
 
     assert outcome.warnings == [
-        "Stream 'profiles', property 'perk_level': it now goes to 'Perk level' (%PERKS%), "
-        f"id:{number} of type text. In the last run it went to 'Perk level' (%PERKS%), which has "
-        "been deleted. If it should not go there, map it elsewhere in 'field_mapping', or to "
+        "Stream 'profiles', property 'perk_level': it is now mapped to 'Perk level' (%PERKS%), "
+        f"id:{number} of type text. In the last run it was mapped to 'Perk level' (%PERKS%), which "
+        "has been deleted. If that is not intended, map it elsewhere in 'field_mapping', or to "
         "'ignore'."
     ]
     assert outcome.counts == {"read": 1, "changed": 1}
@@ -213,8 +213,8 @@ def test_a_new_type_is_told(load: TargetRunner, fields: CustomFields) -> None:
 
     assert outcome.warnings == [
         "Stream 'profiles', property 'perk_level': the type of 'Perk level' (%PERKS%) has changed "
-        "from text to number. Values take the form of the new type, and those that don't fit are "
-        "refused. If it should not go there, map it elsewhere in 'field_mapping', or to 'ignore'."
+        "from text to number. Values are converted to the new type, and those that don't fit are "
+        "refused. If that is not intended, map it elsewhere in 'field_mapping', or to 'ignore'."
     ]
     assert outcome.codes == {"b@example.com": "VALUE_INVALID"}
     assert fields.held("Perk level") == ["8"]
@@ -230,8 +230,8 @@ def test_a_new_type_that_no_value_fits_is_an_error(
     for _ in range(2):
         problem = refused(load(profiles(8, "integer")))
         assert (
-            "In the last run it went to 'Perk level' (%PERKS%), which is now of type date instead "
-            "of text."
+            "In the last run it was mapped to 'Perk level' (%PERKS%), which is now of type date "
+            "instead of text."
         ) in problem
 
 
@@ -282,7 +282,7 @@ def test_a_field_that_was_deleted_is_made_again_where_fields_are_made(
 
     outcome = load(profiles()).succeeded()
 
-    assert "Made the custom field 'Perk level'" in outcome.log
+    assert "Created the custom field 'Perk level'" in outcome.log
     assert outcome.counts == {"read": 1, "changed": 1}
     assert fields.held("Perk level") == ["high"]
 

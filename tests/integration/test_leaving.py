@@ -87,7 +87,7 @@ def test_who_could_not_leave_leaves_with_the_next_run(mirror: Mirror) -> None:
 def test_a_field_may_tell_who_is_in_the_segment(mirror: Mirror) -> None:
     mirror.load.config.update(FIELD)
     outcome = mirror("ada bob")
-    assert "Made the custom field 'In loyalty segment'" in outcome.log
+    assert "Created the custom field 'In loyalty segment'" in outcome.log
     outcome = mirror("ada")
     assert outcome.report["left"] == 1
     assert mirror.members() == "ada bob", "no status changes"

@@ -49,7 +49,7 @@ def test_a_longer_line_ends_the_run_with_its_number_and_what_to_do(
     outcome = load(data, max_line_bytes=SMALL)
     assert outcome.code == 1
     assert outcome.log.splitlines()[-1].endswith(
-        "Line 6 of the input is longer than 65,536 bytes: see whether it is one record, and raise "
+        "Line 6 of the input is longer than 65,536 bytes. Check whether it is one record, and raise "
         "'max_line_bytes' if it is."
     )
     assert len(sandbox.contacts()) == 3

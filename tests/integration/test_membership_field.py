@@ -84,7 +84,7 @@ def test_another_field_may_be_named_on_purpose(mirror: Mirror, fields: CustomFie
 
     outcome = mirror("ada bob", membership_field="Now in segment")
 
-    assert "Made the custom field 'Now in segment'" in outcome.log
+    assert "Created the custom field 'Now in segment'" in outcome.log
     assert fields.held("Now in segment") == ["true", "true"]
     mirror("ada", membership_field="Now in segment")
     assert fields.held("Now in segment") == ["true", "false"]
@@ -94,7 +94,7 @@ def test_another_field_may_be_named_on_purpose(mirror: Mirror, fields: CustomFie
 def test_a_field_that_was_deleted_is_made_again(mirror: Mirror, fields: CustomFields) -> None:
     mirror("ada bob")
     fields.delete(TITLE)
-    assert f"Made the custom field '{TITLE}'" in mirror("ada bob").log
+    assert f"Created the custom field '{TITLE}'" in mirror("ada bob").log
     assert fields.held(TITLE) == ["true", "true"]
 
 
@@ -126,7 +126,7 @@ def test_a_field_of_several_choices_can_not_be_it(
     ("settings", "said"),
     [
         ({"field_mapping": {"first_name": "%CITY2%"}}, "'%CITY2%'"),
-        ({"unmapped_properties": "fail"}, "without a place"),
+        ({"unmapped_properties": "fail"}, "unmapped properties"),
     ],
 )
 def test_it_is_not_made_for_a_stream_that_is_refused(

@@ -464,7 +464,7 @@ def test_no_two_fields_are_made_that_look_the_same(
 ) -> None:
     before = fields.titles()
     problem = refused(load(one(**{first: "1", second: "2"}), unmapped_properties="create"))
-    assert f"no field can be made for property '{second}'" in problem
+    assert f"no field can be created for property '{second}'" in problem
     assert f"'{first}'" in problem
     assert fields.titles() == before
 

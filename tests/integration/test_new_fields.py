@@ -80,8 +80,8 @@ def test_a_stream_with_such_properties_can_be_refused_before_its_first_record(
     assert outcome.code == 1
     assert outcome.counts == {}
     assert outcome.report["problem"] == (
-        "Stream 'profiles' has properties without a place: 'shoe', 'pets'. Map each in "
-        "'field_mapping' to its destination, or to 'ignore'."
+        "Stream 'profiles' has unmapped properties: 'shoe', 'pets'. Map each in 'field_mapping' to "
+        "its destination, or to 'ignore'."
     )
     assert not sandbox.export()
     mended = {"shoe": "ignore", "pets": "NOTES"}
@@ -155,9 +155,9 @@ def test_fields_show_on_the_streams_list_and_are_made_once(
 
     assert fields.titles() - before == {"Shoe size", "Pets"}
     assert fields.lists("Shoe size") == fields.lists("Pets") == ["2"]
-    assert told(outcome.log, "Made") == [
-        "Made the custom field 'Shoe size' (%SHOE_SIZE%).",
-        "Made the custom field 'Pets' (%PETS%).",
+    assert told(outcome.log, "Created") == [
+        "Created the custom field 'Shoe size' (%SHOE_SIZE%).",
+        "Created the custom field 'Pets' (%PETS%).",
     ]
     assert outcome.report["streams"]["profiles"]["mapping"]["pets"] == {
         "destination": "%PETS%",
@@ -223,7 +223,7 @@ def test_streams_share_a_field(
     outcome = load(messages, streams=own).succeeded()
 
     assert fields.held("Shoe size") == ["large", "small", "large"]
-    assert len(told(outcome.log, "Made")) == 1
+    assert len(told(outcome.log, "Created")) == 1
     assert fields.options("Shoe size") == ["small", "large"]
 
 
@@ -240,7 +240,9 @@ def test_a_field_that_a_run_has_left_without_options_gets_them_in_the_next(
 
     outcome = load(messages, **settings).succeeded()
 
-    assert told(outcome.log, "Gave") == ["Gave the custom field 'Size' (%SIZE%) its options."]
+    assert told(outcome.log, "Added the missing") == [
+        "Added the missing options of the custom field 'Size' (%SIZE%)."
+    ]
     assert fields.options("Size") == ["small", "large"]
     assert values(sandbox) == {"SIZE": "small", "TEA": "true"}
 
@@ -275,7 +277,7 @@ def test_what_another_process_makes_at_the_same_time_is_taken(
 
     assert fields.options("Size") == ["small", "large"]
     assert values(sandbox) == {"SIZE": "small"}
-    assert not told(outcome.log, "Made")
+    assert not told(outcome.log, "Created")
 
 
 # What can't be made
@@ -287,14 +289,14 @@ def test_what_another_process_makes_at_the_same_time_is_taken(
         (
             {"tier": "string", "level": "string"},
             {"field_mapping": {"level": "TIER"}},
-            "no field can be made for property 'tier', as 'level' goes to the field of its name, "
-            "'Tier'.",
+            "no field can be created for property 'tier', as 'level' is mapped to the field of its "
+            "name, 'Tier'.",
         ),
         (
             {"shoe_size": "string", "shoeSize": "string", "new": "string"},
             {},
-            "no field can be made for property 'shoeSize', as 'shoe_size' goes to the field of "
-            "its name",
+            "no field can be created for property 'shoeSize', as 'shoe_size' is mapped to the "
+            "field of its name",
         ),
         (
             {"new": "string", "birthday": "object"},
@@ -335,9 +337,9 @@ def test_a_field_that_activecampaign_refuses_is_an_error_that_says_what_to_do(
     assert outcome.code == 1
     problem = outcome.report["problem"]
     assert problem == (
-        "Stream 'profiles': ActiveCampaign refuses to make the custom field 'Shoe size' of type "
-        "text for property 'shoe_size'. Map it in 'field_mapping' to another destination, or to "
-        "'ignore'."
+        "Stream 'profiles': ActiveCampaign refuses to create the custom field 'Shoe size' of type "
+        "text for property 'shoe_size'. Map the property in 'field_mapping' to another "
+        "destination, or to 'ignore'."
     )
     assert not sandbox.requests(path=IMPORT)
 

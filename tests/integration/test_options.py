@@ -125,7 +125,7 @@ def test_who_chose_what_is_no_option_is_not_sent(load: TargetRunner, fields: Cus
         "person2@example.com": "FIELD_OPTION_UNKNOWN",
     }
     assert {one["_reject_reason"] for one in outcome.rejects} == {
-        "Property 'tier' has what is none of the options of %TIER%: it has 4 options."
+        "Property 'tier' has a choice that is not an option of %TIER%: it has 4 options."
     }
     assert fields.held("Tier") == ["Gold"]
     assert "'on_unknown_option'" in outcome.report["refused"]["FIELD_OPTION_UNKNOWN"]["do"]
@@ -242,7 +242,7 @@ def test_a_run_adds_so_many_options_to_a_field_and_no_more(
     assert fields.options("Tier")[4:] == values[:MOST_ADDED]
     assert outcome.counts == {"read": MOST_ADDED + 3, "added": MOST_ADDED + 2, "invalid": 1}
     assert outcome.codes == {f"person{MOST_ADDED}@example.com": "FIELD_OPTION_UNKNOWN"}
-    assert "this run has added 100 options to it already" in outcome.rejects[0]["_reject_reason"]
+    assert "this run has already added 100 options to it" in outcome.rejects[0]["_reject_reason"]
 
 
 def test_a_choice_that_can_be_no_option_is_not_added(
@@ -270,9 +270,9 @@ def test_values_of_the_schema_that_are_no_options_are_told_before_the_first_reco
 
     warnings = outcome.warnings
     assert [line.rpartition(" | ")[2] for line in warnings] == [
-        "Stream 'profiles': property 'tier' may hold what is none of the options of %TIER%: "
+        "Stream 'profiles': property 'tier' may have values that are not options of %TIER%: "
         "'Diamond', 'Jade'. See 'on_unknown_option'.",
-        "Stream 'profiles': property 'interests' may hold what is none of the options of "
+        "Stream 'profiles': property 'interests' may have values that are not options of "
         "%INTERESTS%: 'Golf', 'a||b'. See 'on_unknown_option'.",
     ]
 
@@ -322,6 +322,6 @@ def test_a_field_that_is_deleted_before_an_option_is_added_to_it_is_named(
 
     assert outcome.code == 1
     assert outcome.report["problem"] == (
-        "The custom field 'Colour' (%COLOUR%) was deleted while the run went on, and an option "
-        "was to be added to it: run again."
+        "The custom field 'Colour' (%COLOUR%) was deleted during the run, and an option had to "
+        "be added to it. Run again."
     )

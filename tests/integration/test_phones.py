@@ -17,7 +17,7 @@ from target_activecampaign.config import settings
 from target_activecampaign.config import validation as config
 from target_activecampaign.config.settings import Settings
 from target_activecampaign.errors import SettingError
-from target_activecampaign.mapping.phones import phone_converter
+from target_activecampaign.mapping.formats import make_phone_converter
 from tests.support.compiled import compile_mapping
 from tests.support.target_runner import record, schema
 
@@ -32,7 +32,7 @@ def sent(phone: Any, **changes: Any) -> str | None:
     """A phone as the stream 'profiles' sends it."""
     known = Settings.from_config({**SANDBOX, **changes}).for_stream("profiles")
     mapping = compile_mapping(["email", "phone"], known)
-    return mapping.contact({"email": "ada@example.com", "phone": phone}).phone
+    return mapping.to_contact({"email": "ada@example.com", "phone": phone}).phone
 
 
 def problems(**changes: Any) -> list[str]:
@@ -235,7 +235,7 @@ def test_only_phones_are_taken_for_numbers() -> None:
     names = ["email", "phone", "first_name", "phone2"]
     known = Settings.from_config({**SANDBOX, "default_country": "DE"}).for_stream("profiles")
     number = "030 1234567"
-    contact = compile_mapping(names, known, (backup,)).contact(
+    contact = compile_mapping(names, known, (backup,)).to_contact(
         {"email": "ada@example.com", "phone": number, "first_name": number, "phone2": number}
     )
     assert contact.phone == "+49301234567"
@@ -275,7 +275,7 @@ def test_a_country_that_is_none_is_a_problem_with_a_hint(country: str, hint: str
     assert problem.endswith(f"such as DE, GB or US.{hint}")
     assert country.strip() == "" or f"'{country}'" not in problem
     with pytest.raises(SettingError, match="'default_country'"):
-        phone_converter(country)
+        make_phone_converter(country)
 
 
 def test_a_problem_names_the_stream() -> None:

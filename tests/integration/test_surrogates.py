@@ -95,7 +95,7 @@ def test_the_refusal_says_where_the_half_was_to_go(
         max_reject_pct=None,
     ).succeeded()
     (refused,) = outcome.rejects
-    assert f"What goes to {place} holds half of a surrogate pair" in refused["_reject_reason"]
+    assert f"The value for {place} has a lone surrogate" in refused["_reject_reason"]
 
 
 def test_names_with_half_a_surrogate_pair_cost_nothing(

@@ -12,7 +12,7 @@ from target_activecampaign.errors import TargetError, report_errors
 INTERNAL = {
     "BudgetClosed": "an order to stop, which the client turns into ClientClosed",
     "ConfigFileError": "the command makes a usage error of it",
-    "DroppedError": "an outcome of a value",
+    "DroppedChoicesError": "an outcome of a value",
     "OutputError": "a clause; who prints makes a sentence of it",
     "QueueBrokenError": "the cause of a DeliveryError",
     "Refusal": "an outcome of a record",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from target_activecampaign.client import Field
 from target_activecampaign.config.settings import StreamSettings
 from target_activecampaign.errors import MappingError
-from target_activecampaign.mapping.resolver import STANDARD_NAMES
+from target_activecampaign.mapping.automatic import STANDARD_NAMES
 from target_activecampaign.model.contact import Contact, Refusal
 from target_activecampaign.model.names import normalised
 from tests.support.compiled import compile_mapping
@@ -137,7 +137,7 @@ def test_a_property_that_the_stream_lacks_is_a_warning() -> None:
 
 def test_values_take_the_form_of_their_field() -> None:
     compiled = mapping("email", "tier", "birthday", "last_seen", "lifetime_value", "interests")
-    contact = compiled.contact(
+    contact = compiled.to_contact(
         {
             "email": "ada@example.com",
             "tier": "Gold",
@@ -159,12 +159,14 @@ def test_values_take_the_form_of_their_field() -> None:
 
 def test_null_and_missing_leave_a_value_as_it_is() -> None:
     compiled = mapping("email", "first_name", "phone", "tier", "interests")
-    contact = compiled.contact({"email": "a@example.com", "phone": None, "interests": []})
+    contact = compiled.to_contact({"email": "a@example.com", "phone": None, "interests": []})
     assert contact == Contact("a@example.com", "a@example.com", lists=(1,))
 
 
 def test_one_choice_has_delimiters_too() -> None:
-    contact = mapping("email", "interests").contact({"email": "a@example.com", "interests": "Tea"})
+    contact = mapping("email", "interests").to_contact(
+        {"email": "a@example.com", "interests": "Tea"}
+    )
     assert contact.fields == {5: "||Tea||"}
 
 
@@ -179,7 +181,7 @@ def test_one_choice_has_delimiters_too() -> None:
 )
 def test_a_value_that_does_not_fit_is_refused_without_being_quoted(name: str, value: Any) -> None:
     with pytest.raises(Refusal) as refusal:
-        mapping("email", name).contact({"email": "a@example.com", name: value})
+        mapping("email", name).to_contact({"email": "a@example.com", name: value})
     assert refusal.value.code == "VALUE_INVALID"
     assert f"'{name}'" in refusal.value.reason
     assert str(value) not in refusal.value.reason
@@ -187,7 +189,7 @@ def test_a_value_that_does_not_fit_is_refused_without_being_quoted(name: str, va
 
 def test_tags_come_from_settings_and_from_properties() -> None:
     compiled = mapping("email", "labels", "more", tags=("all",), labels="tags", more="tags")
-    contact = compiled.contact(
+    contact = compiled.to_contact(
         {"email": "a@example.com", "labels": ["vip", "all", None], "more": "x; y,,z"}
     )
     assert contact.tags == ("all", "vip", "x", "y", "z")
@@ -198,7 +200,7 @@ def test_tags_come_from_settings_and_from_properties() -> None:
 )
 def test_text_arrives_as_it_is(record: dict[str, str | None]) -> None:
     compiled = mapping("email", "first_name", "last_name", "phone")
-    contact = compiled.contact({"email": "a@example.com", **record})
+    contact = compiled.to_contact({"email": "a@example.com", **record})
     for name in ("first_name", "last_name", "phone"):
         text = record.get(name)
         assert getattr(contact, name) == (text if text and not text.isspace() else None)

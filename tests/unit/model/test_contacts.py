@@ -29,7 +29,7 @@ contacts = st.builds(
 
 @given(contacts, contacts)
 def test_the_later_value_wins_and_null_leaves_the_earlier(earlier: Contact, later: Contact) -> None:
-    merged = earlier.merged_into(later)
+    merged = earlier.merged_with(later)
     for name in ("first_name", "last_name", "phone", "customer_account"):
         before, after = getattr(earlier, name), getattr(later, name)
         assert getattr(merged, name) == (before if after is None else after)

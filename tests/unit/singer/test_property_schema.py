@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from target_activecampaign.singer.json_schema import (
-    below,
     choices,
     formats,
     is_whole,
     kinds,
-    longest,
+    max_length,
     paths,
+    schema_at,
 )
 
 DATE_TIME = {"type": "string", "format": "date-time"}
@@ -184,7 +184,7 @@ def test_values_that_a_schema_does_not_count_up(schema: Any) -> None:
     ],
 )
 def test_the_greatest_length_of_texts(schema: Any, length: int | None) -> None:
-    assert longest(schema) == length
+    assert max_length(schema) == length
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_the_greatest_length_of_texts(schema: Any, length: int | None) -> None:
     ],
 )  # fmt: skip
 def test_what_stands_inside_of_objects(schema: Any, path: tuple[str, ...], found: Any) -> None:
-    assert below(schema, path) == found
+    assert schema_at(schema, path) == found
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_what_stands_inside_of_objects(schema: Any, path: tuple[str, ...], found
 )
 def test_objects_that_may_hold_more_than_is_listed(schema: Any) -> None:
     for path in (("zip",), ("zip", "code")):
-        inner = below(schema, path)
+        inner = schema_at(schema, path)
         assert inner is not None
         assert kinds(inner) == frozenset()
 
@@ -252,7 +252,7 @@ def test_objects_that_may_hold_more_than_is_listed(schema: Any) -> None:
     ],
 )
 def test_what_can_not_stand_inside(schema: Any, path: tuple[str, ...]) -> None:
-    assert below(schema, path) is None
+    assert schema_at(schema, path) is None
 
 
 def test_the_paths_of_a_stream() -> None:
