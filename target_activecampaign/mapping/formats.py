@@ -51,7 +51,7 @@ class Form:
 
     @property
     def has_options(self) -> bool:
-        """Whether its fields have options to choose from."""
+        """True if its fields have options to choose from."""
         return self.holds_several is not None
 
     def fits(self, schema: Schema, on_object: str) -> bool:

@@ -112,7 +112,7 @@ class StreamMapping:
 
     @property
     def supports_record_hash(self) -> bool:
-        """Whether unchanged records may be skipped: not if dropped choices must be counted."""
+        """True if unchanged records may be skipped: not if dropped choices must be counted."""
         return self._settings.on_unknown_option != "drop" or not any(
             entry.options_field for entry in self._entries
         )

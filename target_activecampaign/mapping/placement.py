@@ -89,7 +89,7 @@ class MappedProperty:
 
     @property
     def is_shared(self) -> bool:
-        """Whether several properties may have this destination."""
+        """True if several properties may have this destination."""
         return self.destination in ("tags", IGNORE)
 
     def as_dict(self) -> dict[str, str]:

@@ -89,7 +89,7 @@ class MessageReader(GenericSingerReader[str]):
 
     @property
     def stopped(self) -> bool:
-        """Whether `stop` has been called."""
+        """True once `stop` has been called."""
         return self._stopped
 
     def stop(self) -> None:

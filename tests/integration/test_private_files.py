@@ -109,7 +109,7 @@ def test_a_budget_and_a_sandbox_that_others_could_use_are_tightened_and_told(
     outcome = load([schema(), *people(1)], **changes).succeeded()
     assert {mode(load.folder / name) for name in ("account.db", "budget.db")} == {0o600}
     assert "The rate budget in budget.db could be used by others" in outcome.log
-    assert "others could use account.db (file mode 0664)" in outcome.log
+    assert "Other users could access account.db (mode 0664)" in outcome.log
 
 
 @pytest.mark.parametrize(

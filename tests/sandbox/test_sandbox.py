@@ -143,7 +143,7 @@ class TestCommand:
         before = file.read_bytes()
         run = command(f"--path={file}")
         assert run.returncode == 1
-        assert "not a sandbox's file" in run.stderr
+        assert "is not a file of the sandbox" in run.stderr
         assert "Traceback" not in run.stderr
         assert file.read_bytes() == before
 

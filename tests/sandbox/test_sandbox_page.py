@@ -195,11 +195,11 @@ def test_an_account_without_anything(sandbox: SandboxServer) -> None:
     page = show(sandbox)
     assert page.tables == {}
     for text in (
-        "There is no list.",
-        "There is no contact yet.",
-        "There is no custom field.",
-        "There was no import yet.",
-        "There was no request yet.",
+        "There are no lists.",
+        "There are no contacts yet.",
+        "There are no custom fields.",
+        "There are no imports yet.",
+        "There are no requests yet.",
     ):
         assert text in page.text
 
