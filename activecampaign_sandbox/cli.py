@@ -28,7 +28,7 @@ _INSTALL = (
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="activecampaign-sandbox",
-        description="Run a local ActiveCampaign with API v3, limits and import queue, kept in a file.",
+        description="Run a local ActiveCampaign: API v3, limits and import queue, kept in a file.",
         epilog=_EPILOG,
     )
     parser.add_argument(
