@@ -43,9 +43,10 @@ _FORMS = {Rank.EXACT: exact, Rank.CASELESS: caseless, Rank.SIMILAR: normalised}
 
 
 def _has_cut_tag(field: Field) -> bool:
-    """Return whether ActiveCampaign made a field's tag of its title without marks or symbols.
+    """Return whether ActiveCampaign derived a field's tag from its title and dropped characters.
 
-    Such a tag says less than the title, and may even be another word.
+    It drops combining marks and symbols. Such a tag says less than the title, and may even be
+    another word.
     """
     title = normalised(field.title)
     cut = without_marks(title)

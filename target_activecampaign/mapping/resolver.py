@@ -79,12 +79,12 @@ class FieldResolver:
     def _select_undeclared(
         self, explicit: Sequence[MappedProperty], mapped: Sequence[MappedProperty]
     ) -> list[MappedProperty]:
-        """Return the properties that the schema lacks and whose destinations are free.
+        """Return the undeclared properties whose destinations are free.
 
-        A property of the schema takes a destination if the settings map it there. One that maps by
-        its name only takes that of the address: for the others, the settings come first. Several
-        undeclared properties may share a destination, as one mapping may serve several streams; the
-        last that a record has counts. Only the address comes from one property alone.
+        A destination is taken if the settings map a property of the schema to it. A property that
+        maps by its name only takes the address, as settings come first. Several undeclared
+        properties may share a destination, as one mapping may serve several streams: the last that
+        a record has counts. Only one may have the address.
         """
         taken = {entry.key for entry in mapped if entry in explicit or entry.destination == "email"}
         free = [one for one in self._explicit.undeclared if one.is_shared or one.key not in taken]

@@ -1,4 +1,4 @@
-"""Contacts: their values, how two of one person are merged, and their form in an import."""
+"""Contacts: their values, the merge of two with one key, and their form in an import."""
 
 from __future__ import annotations
 
