@@ -293,8 +293,8 @@ def test_an_object_that_never_fits_where_it_is_mapped_to_is_an_error(
     outcome = load([schema(address=OBJECT), record(ADA)], **settings)
     assert outcome.code == 1
     assert outcome.report["problem"] == (
-        f"Stream 'profiles': {said}Map it in 'field_mapping' to another destination, what is "
-        "inside of it by its path, or to 'ignore'."
+        f"Stream 'profiles': {said}Map it in 'field_mapping' to another destination, the "
+        "properties inside of it by their paths, or to 'ignore'."
     )
 
 

@@ -24,7 +24,7 @@ ADA = "ada@example.com"
 FIELDS = "/api/3/fields"
 SIZES = {"type": ["string", "null"], "enum": ["small", "large", None]}
 CREATE = {"unmapped_properties": "create"}
-MOMENT = {"target_activecampaign.mapping.new_fields._MOMENT": 0.6}
+MOMENT = {"target_activecampaign.mapping.new_fields._OPTIONS_DELAY_SECONDS": 0.6}
 
 
 @pytest.fixture(scope="module")
