@@ -373,8 +373,8 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> str:
         ({"format": "jsonl", "compression": "zstd"}, "{}/empty", "compression 'zstd'"),
         (JSONL, "s3://key:secret@bucket/a.jsonl?secret", "at s3://, which is not on this machine"),
         (JSONL, "file://server/a.jsonl", "not on this machine"),
-        (JSONL, None, "that is no URL"),
-        (JSONL, "", "that is no URL"),
+        (JSONL, None, "that is not a URL"),
+        (JSONL, "", "that is not a URL"),
     ],
 )
 def test_unreadable_file_ends_run_after_earlier_records_are_delivered(
