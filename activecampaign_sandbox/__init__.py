@@ -1,5 +1,8 @@
-"""A local ActiveCampaign: the API v3 as far as a list is loaded with it, in one process and file.
+"""A local ActiveCampaign: the parts of API v3 that load contacts, in one process and one file.
 
-Start it with ``activecampaign-sandbox`` or ``python -m target_activecampaign.sandbox``. It
-imports nothing from the rest of the package: what a client and this server agree on is the API.
+Start it with ``activecampaign-sandbox`` or ``python -m activecampaign_sandbox``. It shares no code
+with the target: the only thing that both have in common is the API.
+
+Behaviour is marked by its source: [doc] documented, [rec] recorded from a real account, [rep]
+reported by others; "unverified" is a guess.
 """

@@ -1,4 +1,4 @@
-"""``python -m target_activecampaign.sandbox``: the same as ``activecampaign-sandbox``."""
+"""``python -m activecampaign_sandbox``: the same as ``activecampaign-sandbox``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One account: its data, switches, limits, faults and import queue."""
+"""The account that the sandbox serves: data, options, limits, faults and import queue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from activecampaign_sandbox import records
 from activecampaign_sandbox.clock import CLOCK
 from activecampaign_sandbox.faults import Faults
-from activecampaign_sandbox.importqueue import ImportQueue
+from activecampaign_sandbox.import_queue import ImportQueue
 from activecampaign_sandbox.limits import Limits
 
 if TYPE_CHECKING:
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Account:
-    """Everything that a request may need.
+    """The state that requests read and change.
 
     Args:
         store: The account's data.
-        options: The sandbox's switches.
+        options: The sandbox's options.
 
     Attributes:
-        malformed: Addresses (as keys) that the account refuses whatever they look like: which
-            ones the real API refuses at once beyond its documented rules is not known.
+        malformed: The keys of addresses that imports refuse, whatever they look like. It is not
+            known which addresses the real API refuses beyond its documented rules.
     """
 
     def __init__(self, store: Store, options: Options) -> None:
@@ -37,13 +37,10 @@ class Account:
         self.malformed: set[str] = set()
 
     def reset(self) -> None:
-        """Start anew: no contacts, imports, faults or log; the limits have seen nothing.
-
-        The clock shows the true time again.
-        """
+        """Delete contacts, imports, faults and log; reset the limits and the clock."""
         CLOCK.reset()
         self.store.clear()
-        self.queue.forget_cached()
+        self.queue.clear_cache()
         self.limits = Limits(self.options)
         self.faults = Faults()
         self.malformed = set()

@@ -1,4 +1,4 @@
-"""Which path leads to which handler."""
+"""The web application: the routes of the API, the control API and the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from activecampaign_sandbox import contacts, control, fields, imports, lists, tags, values, webpage
 from activecampaign_sandbox.clock import CLOCK
-from activecampaign_sandbox.door import Door
+from activecampaign_sandbox.gateway import Gateway
 from activecampaign_sandbox.wire import Answer, Call, whole_number
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from activecampaign_sandbox.account import Account
-    from activecampaign_sandbox.door import Handler
+    from activecampaign_sandbox.gateway import Handler
 
 _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "users/me", lists.me),
@@ -64,9 +64,9 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "tags/{id:number}", tags.read),
     ("PUT", "tags/{id:number}", tags.update),
     ("DELETE", "tags/{id:number}", tags.delete),
-    ("POST", "contactTags", tags.give),
-    ("GET", "contactTags/{id:number}", tags.read_given),
-    ("DELETE", "contactTags/{id:number}", tags.take_away),
+    ("POST", "contactTags", tags.add),
+    ("GET", "contactTags/{id:number}", tags.read_contact_tag),
+    ("DELETE", "contactTags/{id:number}", tags.remove),
     ("POST", "import/bulk_import", imports.create),
     ("GET", "import/bulk_import", imports.index),
     ("GET", "import/info", imports.info),
@@ -90,13 +90,13 @@ register_url_convertor("number", _Number())
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def _nothing_here(account: Account, call: Call) -> Answer:  # noqa: ARG001 - a handler's form
+def _not_found(account: Account, call: Call) -> Answer:  # noqa: ARG001 - a handler's form
     message = "The requested resource does not exist."
     return Answer(404, {"message": message}, refusal="status_404")
 
 
 def _dated(app: ASGIApp) -> ASGIApp:
-    """The application with the account's clock in the ``Date`` of every answer."""
+    """Return an application that sets the ``Date`` of each answer by the account's clock."""
 
     async def dated(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_dated(message: Message) -> None:
@@ -111,17 +111,17 @@ def _dated(app: ASGIApp) -> ASGIApp:
 
 
 def build(account: Account, *, api_only: bool = False) -> ASGIApp:
-    """The ASGI application that serves one account and applies its import queue.
+    """Return the ASGI application that serves an account and applies its queued imports.
 
     Args:
         account: The account.
-        api_only: Whether there is neither the page nor the control API, which need no key.
+        api_only: Whether to serve neither the page nor the control API, which need no key.
     """
-    door = Door(account)
+    gateway = Gateway(account)
 
     def route(method: str | None, path: str, handler: Handler) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await door.serve(request, handler)
+            return await gateway.serve(request, handler)
 
         return Route(f"/api/3/{path}", endpoint, methods=[method] if method else _METHODS)
 
@@ -134,7 +134,7 @@ def build(account: Account, *, api_only: bool = False) -> ASGIApp:
             await task
 
     routes = [route(*entry) for entry in _ROUTES]
-    routes.append(route(None, "{rest:path}", _nothing_here))
+    routes.append(route(None, "{rest:path}", _not_found))
     if not api_only:
         routes += [*control.routes(account), *webpage.routes(account)]
     return _dated(Starlette(routes=routes, lifespan=lifespan))

@@ -14,10 +14,9 @@ from typing import Any
 from activecampaign_sandbox.options import Options
 from activecampaign_sandbox.store import Store, StoreError
 
-_EPILOG = "Ready when it prints one JSON line with its url. See docs/sandbox.md."
+_EPILOG = "It is ready when it prints a line of JSON with its URL. See docs/sandbox.md."
 _KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
-"""Gives a key that no list of processes shows; then all that is served needs it."""
-
+"""Sets a key that no process list shows. Then everything that is served needs the key."""
 
 _INSTALL = (
     "Install the extra 'sandbox': pip install 'target-activecampaign[sandbox]'. With Meltano, add "
@@ -29,23 +28,30 @@ _INSTALL = (
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="activecampaign-sandbox",
-        description="A local ActiveCampaign: API v3, limits and import queue, kept in a file.",
+        description="Run a local ActiveCampaign: API v3, limits and import queue, kept in a file.",
         epilog=_EPILOG,
     )
     parser.add_argument(
         "--path",
         default=".activecampaign-sandbox.db",
-        help="the SQLite file, or :memory: (default %(default)s)",
+        help="SQLite file, or :memory: (default %(default)s)",
     )
     parser.add_argument(
-        "--host", type=_loopback, default="127.0.0.1", help="loopback address (default %(default)s)"
+        "--host",
+        type=_loopback,
+        default="127.0.0.1",
+        help="loopback address to listen on (default %(default)s)",
     )
-    parser.add_argument("--port", type=int, default=0, help="0 is a free one (default)")
+    parser.add_argument(
+        "--port", type=int, default=0, help="port to listen on; 0, the default, is any free one"
+    )
     parser.add_argument("--empty", action="store_true", help="start without the sample account")
     parser.add_argument(
-        "--exit-with-stdin", action="store_true", help="end when stdin closes, with a parent's end"
+        "--exit-with-stdin",
+        action="store_true",
+        help="exit when stdin closes, as when the parent process ends",
     )
-    parser.add_argument("--no-limits", action="store_true", help="all limits off")
+    parser.add_argument("--no-limits", action="store_true", help="switch off all limits")
     for option in dataclasses.fields(Options):
         kind = type(option.default)
         default = option.default
@@ -62,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _loopback(host: str) -> str:
-    """A loopback address; the control API has no key, so no other host may reach it."""
+    """Return a loopback address; no other host may reach the control API, which needs no key."""
     address = "127.0.0.1" if host == "localhost" else host
     try:
         if ipaddress.ip_address(address).is_loopback:
@@ -73,7 +79,7 @@ def _loopback(host: str) -> str:
 
 
 def _amount(kind: type[Any]) -> Any:
-    """A parser of numbers that refuses negative ones."""
+    """Return a parser of numbers that refuses negative ones."""
 
     def amount(value: str) -> Any:
         number = kind(value)
@@ -86,7 +92,7 @@ def _amount(kind: type[Any]) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the sandbox until it is told to stop; returns the exit code."""
+    """Run the sandbox until it is stopped; return the exit code."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="activecampaign-sandbox: %(message)s")
     try:
@@ -109,13 +115,13 @@ def main(arguments: list[str] | None = None) -> int:
             return _give_up(args, str(error))
         try:
             account = Account(store, options.without_limits() if args.no_limits else options)
-            if store.fresh and not args.empty:
+            if store.is_new and not args.empty:
                 sample.fill(store)
             server.serve(
                 account,
                 sock,
                 exit_with_stdin=args.exit_with_stdin,
-                # Whoever keeps the key from other processes wants no door that needs none.
+                # A key that is hidden from other processes would be useless beside these pages.
                 api_only=bool(os.environ.get(_KEY_VARIABLE)),
             )
         finally:
@@ -126,6 +132,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _give_up(args: argparse.Namespace, reason: str) -> int:
     print(f"activecampaign-sandbox: {reason}", file=sys.stderr)  # noqa: T201 - a command's output
     if args.exit_with_stdin:
-        # Whoever started it waits for a line, and has words of its own for what happened.
+        # The parent process waits for a line, and reports the error itself.
         print(json.dumps({"error": reason}), flush=True)  # noqa: T201 - likewise
     return 1

@@ -1,4 +1,4 @@
-"""The account's clock, and times as the API writes them: in its zone, with the offset."""
+"""The account's clock, and times as the API writes them: in its time zone, with the offset."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ ZONE = _account_zone()
 
 
 class Clock:
-    """A clock that can be moved forward, so that days pass in no time.
+    """A clock that can be moved forward, so that tests need not wait for days.
 
-    What the account writes as a time, and the header ``Date``, come from it. The import queue, the
-    limits and the log keep this machine's time.
+    All times that the account writes, and the header ``Date``, come from it. The import queue, the
+    limits and the log use this machine's time.
     """
 
     def __init__(self) -> None:
         self._ahead = 0.0
 
     def now(self) -> int:
-        """Seconds since the epoch, whole as the API's times are."""
+        """Return whole seconds since the epoch, as the API's times are."""
         return int(time.time() + self._ahead)
 
     def advance(self, seconds: float) -> None:
-        """Move it forward.
+        """Move the clock forward.
 
         Raises:
-            ValueError: The time would go back, or leave the years of four digits.
+            ValueError: The time would go back, or beyond the years of four digits.
         """
         if not 0 <= seconds <= _LATEST - self.now():
-            raise ValueError("the clock can't be moved so")
+            raise ValueError("the clock can't be moved like this")
         self._ahead += seconds
 
     def reset(self) -> None:
@@ -50,35 +50,35 @@ class Clock:
         self._ahead = 0.0
 
 
-# One for the process, which serves one account: whoever writes a time reads it here.
+# The only clock of the process, which serves one account.
 CLOCK = Clock()
 
 
 @lru_cache(maxsize=4096)
 def iso(moment: int) -> str:
-    """``2021-03-23T06:04:54-05:00`` for seconds since the epoch."""
+    """Return a time, in seconds since the epoch, as ``2021-03-23T06:04:54-05:00``."""
     return datetime.fromtimestamp(moment, ZONE).isoformat()
 
 
 @lru_cache(maxsize=4096)
 def local(moment: int) -> str:
-    """``2021-03-23 06:04:54``, the account's clock without its offset.
+    """Return a time as ``2021-03-23 06:04:54``, in the account's zone without its offset.
 
-    Keys such as ``created_utc_timestamp`` carry this form too, in spite of their name [rec].
+    Keys such as ``created_utc_timestamp`` have this form too, in spite of their name [rec].
     """
     return f"{datetime.fromtimestamp(moment, ZONE):%Y-%m-%d %H:%M:%S}"
 
 
 def day(moment: float) -> str:
-    """``2021-06-01``, the account's date."""
+    """Return the date of a time as ``2021-06-01``, in the account's zone."""
     return f"{datetime.fromtimestamp(moment, ZONE):%Y-%m-%d}"
 
 
 def to_account_zone(value: str) -> str:
-    """A datetime field's value as it is saved: converted to the account's zone [doc].
+    """Return a datetime field's value as it is saved: converted to the account's zone [doc].
 
-    A value without an offset is taken as the account's own time, and one that is no datetime, or
-    that the zone can't hold, is kept as it is (all unverified).
+    A value without an offset counts as the account's own time. A value that is not a datetime, or
+    that the zone can't represent, is saved unchanged (all unverified).
     """
     try:
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))

@@ -1,4 +1,4 @@
-"""Contacts: /contacts and what hangs on them, /contact/sync."""
+"""Contacts: /contacts and its subresources, and /contact/sync."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from activecampaign_sandbox import records, shapes
 from activecampaign_sandbox.lists import MEMBERSHIP
+from activecampaign_sandbox.pages import page_bounds
 from activecampaign_sandbox.selection import select
 from activecampaign_sandbox.wire import (
     Answer,
@@ -14,7 +15,6 @@ from activecampaign_sandbox.wire import (
     fail,
     invalid,
     not_found,
-    page,
     reference,
     text,
 )
@@ -29,14 +29,18 @@ _COLUMNS = {"firstName": "first_name", "lastName": "last_name", "phone": "phone"
 
 
 def find(account: Account, number: int) -> Row:
-    """A contact, or 404 with the model's name ``Subscriber``."""
+    """Return a contact.
+
+    Raises:
+        ApiError: There is none: 404 with the model's name ``Subscriber``.
+    """
     row = records.contact_by_id(account.store, number)
     return row if row is not None else not_found("Subscriber", number)
 
 
 def index(account: Account, call: Call) -> Answer:
     """GET /contacts."""
-    limit, offset = page(call, account.options.page_cap)
+    limit, offset = page_bounds(call, account.options.page_cap)
     chosen = select(call)
     rows = account.store.all(
         f"SELECT {records.CONTACT_COLUMNS} FROM {chosen.source}"  # noqa: S608 - our own names
@@ -74,7 +78,7 @@ def index(account: Account, call: Call) -> Answer:
 
 
 def _columns(account: Account, item: dict[str, Any]) -> dict[str, Any]:
-    """The columns that a request changes; what it doesn't name stays."""
+    """Return the columns that a request changes, with their values."""
     columns: dict[str, Any] = {
         column: text(item, key) for key, column in _COLUMNS.items() if item.get(key) is not None
     }
@@ -85,7 +89,7 @@ def _columns(account: Account, item: dict[str, Any]) -> dict[str, Any]:
 
 def _email(account: Account, item: dict[str, Any]) -> str:
     address = text(item, "email").strip()
-    if not records.valid_email(address):
+    if not records.is_valid_email(address):
         error = {
             "title": "Contact Email Address is not valid.",
             "code": "email_invalid",
@@ -107,7 +111,7 @@ def _duplicate() -> NoReturn:
 
 
 def _save_values(account: Account, contact: int, item: dict[str, Any]) -> list[Row]:
-    """Save ``fieldValues`` of a request; unknown fields are ignored [rep]."""
+    """Save the ``fieldValues`` of a request and return their rows; ignore unknown fields [rep]."""
     saved = []
     values = item.get("fieldValues") or []
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
@@ -145,7 +149,7 @@ def _created(account: Account, call: Call, item: dict[str, Any], number: int) ->
 
 
 def sync(account: Account, call: Call) -> Answer:
-    """POST /contact/sync: 201 for a new contact, 200 for one that is there."""
+    """POST /contact/sync: 201 for a new contact, 200 for an existing one."""
     item = call.item("contact")
     if not text(item, "email").strip():
         detail = "Contact email must be provided for sync"

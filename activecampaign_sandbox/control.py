@@ -1,6 +1,7 @@
-"""The control API under /_sandbox: what a test asks the sandbox, and how it prepares it.
+"""The control API under /_sandbox, by which a test prepares and inspects the sandbox.
 
-It needs no key, counts for no limit, is in no log, and answers only to a loopback name.
+Its requests need no key, count for no limit, and are not logged. It only answers to a loopback
+name.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, R
 
 
 async def _requests(account: Account, request: Request) -> Response:
-    """GET requests?path=&method=&status=&since=&limit=: the log, and how many there are."""
+    """GET requests?path=&method=&status=&since=&limit=: the log of requests, and their number."""
     query = request.query_params
     terms, values = [], []
     for name, term in (
@@ -57,7 +58,7 @@ async def _requests(account: Account, request: Request) -> Response:
 
 
 async def _imports(account: Account, request: Request) -> Response:  # noqa: ARG001
-    """GET imports: every import, with how it ended."""
+    """GET imports: all imports, with their results."""
     rows = account.store.all("SELECT * FROM import ORDER BY id")
     imports = []
     for row in rows:
@@ -69,7 +70,7 @@ async def _imports(account: Account, request: Request) -> Response:  # noqa: ARG
 
 
 async def _stats(account: Account, request: Request) -> Response:  # noqa: ARG001
-    """GET stats: counts of what there is and of what was done."""
+    """GET stats: counts of contacts, members, imports, requests, refusals and faults."""
     store = account.store
     counters = {row["name"]: row["value"] for row in store.all("SELECT * FROM counter")}
     members: dict[str, dict[str, int]] = {}
@@ -100,9 +101,9 @@ async def _stats(account: Account, request: Request) -> Response:  # noqa: ARG00
 
 
 async def _export(account: Account, request: Request) -> Response:  # noqa: ARG001
-    """GET export: a JSON line for every contact, in the order of their ids."""
+    """GET export: a line of JSON for each contact, ordered by id."""
 
-    # A plain generator would run in another thread, where the store may not be used.
+    # A synchronous generator would run in another thread, which must not use the store.
     async def chunks() -> AsyncIterator[bytes]:
         after = 0
         while rows := account.store.all(
@@ -116,7 +117,7 @@ async def _export(account: Account, request: Request) -> Response:  # noqa: ARG0
 
 def _export_lines(account: Account, rows: list[Row]) -> Iterator[bytes]:
     span = (rows[0]["id"], rows[-1]["id"])
-    people: dict[int, dict[str, Any]] = {
+    contacts: dict[int, dict[str, Any]] = {
         row["id"]: {
             "id": row["id"],
             "email": row["email"],
@@ -135,57 +136,57 @@ def _export_lines(account: Account, rows: list[Row]) -> Iterator[bytes]:
     for row in account.store.all(
         "SELECT contact, list, status FROM membership WHERE contact BETWEEN ? AND ?", *span
     ):
-        people[row["contact"]]["lists"][str(row["list"])] = row["status"]
+        contacts[row["contact"]]["lists"][str(row["list"])] = row["status"]
     for row in account.store.all(
         "SELECT contact, name FROM contact_tag JOIN tag ON tag.id = tag"
         " WHERE contact BETWEEN ? AND ? ORDER BY contact, name",
         *span,
     ):
-        people[row["contact"]]["tags"].append(row["name"])
+        contacts[row["contact"]]["tags"].append(row["name"])
     for row in account.store.all(
         "SELECT contact, perstag, value FROM field_value JOIN field ON field.id = field"
         " WHERE contact BETWEEN ? AND ?",
         *span,
     ):
-        people[row["contact"]]["fields"][row["perstag"]] = row["value"]
-    for person in people.values():
-        yield json.dumps(person, ensure_ascii=False).encode() + b"\n"
+        contacts[row["contact"]]["fields"][row["perstag"]] = row["value"]
+    for contact in contacts.values():
+        yield json.dumps(contact, ensure_ascii=False).encode() + b"\n"
 
 
 async def _prepare(account: Account, request: Request) -> Response:
-    """POST contacts: set up people in any state, exclusions, and addresses to be refused."""
+    """POST contacts: create contacts in any state, exclusions, and addresses to refuse."""
     body = parse(await request.body())
     with account.store.transaction():
-        for person in body.get("contacts", []):
-            _prepare_contact(account, person)
+        for contact in body.get("contacts", []):
+            _prepare_contact(account, contact)
         for pattern in body.get("excluded", []):
             account.store.db.execute("INSERT OR IGNORE INTO excluded VALUES (?)", (pattern,))
     account.malformed |= {records.email_key(email) for email in body.get("malformed", [])}
-    account.queue.forget_cached()
+    account.queue.clear_cache()
     return JSONResponse({"contacts": account.store.number("SELECT count(*) FROM contact")})
 
 
-def _prepare_contact(account: Account, person: dict[str, Any]) -> None:
+def _prepare_contact(account: Account, wanted: dict[str, Any]) -> None:
     store = account.store
     columns: dict[str, Any] = {
-        name: person[name] for name in ("first_name", "last_name", "phone") if name in person
+        name: wanted[name] for name in ("first_name", "last_name", "phone") if name in wanted
     }
-    if "bounced" in person:
-        columns["bounced"] = int(person["bounced"])
-    if person.get("organization"):
-        columns["organization"] = records.organization_id(store, person["organization"])
-    known = records.contact_by_email(store, person["email"])
-    number = known["id"] if known else records.create_contact(store, person["email"], {})
+    if "bounced" in wanted:
+        columns["bounced"] = int(wanted["bounced"])
+    if wanted.get("organization"):
+        columns["organization"] = records.organization_id(store, wanted["organization"])
+    known = records.contact_by_email(store, wanted["email"])
+    number = known["id"] if known else records.create_contact(store, wanted["email"], {})
     records.update_contact(store, number, columns)
-    for list_id, status in person.get("lists", {}).items():
+    for list_id, status in wanted.get("lists", {}).items():
         records.set_membership(store, number, int(list_id), int(status))
-    for list_id, how in person.get("opt_outs", {}).items():
+    for list_id, how in wanted.get("opt_outs", {}).items():
         records.set_membership(
             store, number, int(list_id), records.UNSUBSCRIBED, opt_out=records.OptOut(**how)
         )
-    for name in person.get("tags", []):
+    for name in wanted.get("tags", []):
         records.add_tag(store, number, records.tag_id(store, name))
-    for perstag, value in person.get("fields", {}).items():
+    for perstag, value in wanted.get("fields", {}).items():
         field = store.one("SELECT * FROM field WHERE perstag = ?", perstag)
         if field is None:
             raise ValueError("unknown field")
@@ -193,7 +194,7 @@ def _prepare_contact(account: Account, person: dict[str, Any]) -> None:
 
 
 async def _read_clock(account: Account, request: Request) -> Response:  # noqa: ARG001
-    """GET clock: the account's time, in seconds since the epoch."""
+    """GET clock: the account's time in seconds since the epoch."""
     return JSONResponse({"now": CLOCK.now()})
 
 
@@ -204,12 +205,12 @@ async def _advance_clock(account: Account, request: Request) -> Response:  # noq
 
 
 async def _settle(account: Account, request: Request) -> Response:  # noqa: ARG001
-    """POST settle: apply all queued imports now."""
-    return JSONResponse({"applied": account.queue.settle()})
+    """POST settle: apply all queued imports at once."""
+    return JSONResponse({"applied": account.queue.apply_all()})
 
 
 async def _reset(account: Account, request: Request) -> Response:
-    """POST reset: start anew, with the sample account or ``{"empty": true}``."""
+    """POST reset: start over with the sample account, or without it by ``{"empty": true}``."""
     body = parse(await request.body() or b"{}")
     account.reset()
     if not body.get("empty"):
@@ -218,18 +219,18 @@ async def _reset(account: Account, request: Request) -> Response:
 
 
 async def _list_faults(account: Account, request: Request) -> Response:  # noqa: ARG001
-    """GET faults."""
+    """GET faults: all faults that are switched on."""
     return JSONResponse({"faults": account.faults.list()})
 
 
 async def _add_fault(account: Account, request: Request) -> Response:
-    """POST faults: one fault, switched on."""
+    """POST faults: switch on a fault."""
     fault = account.faults.add(parse(await request.body()))
     return JSONResponse({"fault": fault.summary()}, 201)
 
 
 async def _clear_faults(account: Account, request: Request) -> Response:  # noqa: ARG001
-    """DELETE faults: all off."""
+    """DELETE faults: switch off all faults."""
     account.faults.clear()
     return JSONResponse({})
 
@@ -251,10 +252,10 @@ _ENDPOINTS: tuple[tuple[str, str, Endpoint], ...] = (
 
 
 def is_local(request: Request) -> bool:
-    """Whether a request names a loopback host, so that no web page's own name leads here.
+    """Return whether a request names a loopback host, as protection from DNS rebinding.
 
-    A page of another site can have its name lead to 127.0.0.1 once it is open. The browser then
-    takes the sandbox for that site, and lets the page read all that it answers.
+    A website can make its own name resolve to 127.0.0.1 once its page is open. The browser then
+    takes the sandbox for that site, and lets the page read all answers.
     """
     hosts = request.headers.getlist("Host")
     return bool(hosts) and all(map(_is_loopback, hosts))
@@ -274,7 +275,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def routes(account: Account) -> list[Route]:
-    """The control API's routes."""
+    """Return the routes of the control API."""
 
     def route(method: str, path: str, endpoint: Endpoint) -> Route:
         async def guarded(request: Request) -> Response:

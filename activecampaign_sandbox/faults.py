@@ -1,8 +1,8 @@
-"""Faults that can be switched on at run time: see docs/sandbox.md for what each does.
+"""Faults that can be switched on at run time; docs/sandbox.md describes each.
 
-A fault is a JSON object: its ``kind``, a ``match`` (``method``, ``path`` with ``*``, ``contains``:
-a text in the body), how often (``times``; ``probability``; ``from`` and ``to``: the k-th matching
-request) and what its kind takes.
+A fault is a JSON object with its ``kind``, a ``match`` (``method``, ``path`` with ``*``,
+``contains``: a text in the body), a frequency (``times``; ``probability``; ``from`` and ``to``: the
+k-th matching request), and the parameters of its kind.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ def _gateway(status: int, words: bytes) -> Answer:
 
 
 def forbidden() -> Answer:
-    """403, the documented answer to a missing or wrong key; its body is unverified."""
+    """Return 403, the documented answer to a missing or wrong key; its body is unverified."""
     return Answer(403, {"message": _NOT_AUTHENTICATED})
 
 
 def unauthorized() -> Answer:
-    """401, which the API is said not to give."""
+    """Return 401, which the API reportedly never answers."""
     return Answer(401, {"message": _NOT_AUTHENTICATED})
 
 
 def login_page() -> Answer:
-    """200 with an HTML page, as reported for an expired key [rep]."""
+    """Return 200 with an HTML page, as reported for an expired key [rep]."""
     return Answer(200, _LOGIN_PAGE, content_type="text/html; charset=UTF-8")
 
 
 def rate_limited(seconds: float, status: int = 429) -> Answer:
-    """429 with Retry-After [doc]; the body is unverified. Or 503 without it [rep]."""
+    """Return 429 with Retry-After [doc], whose body is unverified; or 503 without it [rep]."""
     if status != 429:  # noqa: PLR2004 - the status's number is its name
         return _gateway(503, b"Service Temporarily Unavailable")
     headers = {"Retry-After": f"{seconds:g}", "RateLimit-Remaining": "0"}
@@ -73,7 +73,7 @@ def _import_rate(_: Fault) -> Answer:
 
 
 def _import_refused(fault: Fault) -> Answer:
-    """A refused import; ``reasons`` are strings, or objects with an index."""
+    """Return a refused import; ``reasons`` are strings, or objects with an index."""
     message = (
         "JSON payload did not pass validation. Please fix failureReasons and retry."
         " The import was not queued for processing."
@@ -83,7 +83,7 @@ def _import_refused(fault: Fault) -> Answer:
 
 
 def _import_refused_all(fault: Fault, call: Call) -> Answer:
-    """A refused import that names each of its contacts, counted from `base`."""
+    """Return a refused import that names each of its contacts, counted from `base`."""
     contacts = json.loads(call.body)["contacts"]
     reasons = [
         {"contact": number, "failureReason": "Field 'email' incorrect format"}
@@ -134,12 +134,12 @@ _KEYS = {
 
 
 class FaultError(Exception):
-    """A fault's description that can't be used; the text says why."""
+    """The description of a fault can't be used; the text says why."""
 
 
 @dataclass
 class Fault:
-    """One fault; `seen` counts the requests it matched, `fired` those it happened to."""
+    """A fault; `seen` counts the requests that it matched, `fired` those that it affected."""
 
     id: int
     kind: str
@@ -164,8 +164,8 @@ class Fault:
     fired: int = 0
     chance: random.Random = field(default_factory=random.Random, repr=False)
 
-    def meets(self, call: Call) -> bool:
-        """Whether the call is one that this fault may happen to, and whether it does now."""
+    def should_fire(self, call: Call) -> bool:
+        """Return whether the fault is to affect a call; count the call if it matches."""
         if not (
             fnmatchcase(call.method, self.method)
             and fnmatchcase(call.path, self.path)
@@ -181,14 +181,14 @@ class Fault:
         )
 
     def answer(self, call: Call) -> Answer | None:
-        """The answer that stands in place of the true one; None for faults of another sort."""
+        """Return the answer that replaces the regular one; None if this kind replaces none."""
         if self.kind == "import_refused_all":
             return _import_refused_all(self, call)
         make = _ANSWERS.get(self.kind)
         return make(self) if make else None
 
     def queue_effect(self, call: Call) -> dict[str, Any] | None:
-        """What happens to the import that the call queued; None for faults of another sort."""
+        """Return the effect on the import that the call queued; None if this kind has none."""
         applied = self.applied
         if self.kind in ("queue_failed", "queue_interrupted", "queue_forgotten"):
             status = self.kind.removeprefix("queue_")
@@ -204,11 +204,11 @@ class Fault:
         return {"latency": self.seconds} if self.kind == "queue_slow" else None
 
     def alter(self, answer: Answer, call: Call, first: str | None) -> None:
-        """Change what the true answer says, for faults of that sort.
+        """Change the regular answer, if the fault is of a kind that does.
 
         Args:
             answer: The answer.
-            call: What is answered.
+            call: The call that it answers.
             first: The batchId of the account's first import, if there is one.
         """
         body = answer.body
@@ -231,7 +231,7 @@ class Fault:
         return [contact["email"].strip() for contact in contacts]
 
     def summary(self) -> dict[str, Any]:
-        """The fault as the control API shows it."""
+        """Return the fault as the control API shows it."""
         shown = (
             "id", "kind", "method", "path", "times", "probability", "takes_effect", "seen", "fired",
         )  # fmt: skip
@@ -239,14 +239,14 @@ class Fault:
 
 
 class Faults:
-    """The faults that are switched on; they vanish with the process."""
+    """The faults that are switched on; they are not stored."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._last_id = 0
 
     def add(self, description: Any) -> Fault:
-        """Switch one on.
+        """Switch on a fault and return it.
 
         Raises:
             FaultError: The description names an unknown kind or key, or a value of a wrong type.
@@ -281,19 +281,19 @@ class Faults:
         return fault
 
     def pick(self, call: Call) -> Fault | None:
-        """The first fault that happens to this call; all matching ones count it."""
-        happening = [fault for fault in self._faults if fault.meets(call)]
-        if not happening:
+        """Return the first fault that affects this call, if any; all that match count it."""
+        firing = [fault for fault in self._faults if fault.should_fire(call)]
+        if not firing:
             return None
-        happening[0].fired += 1
-        return happening[0]
+        firing[0].fired += 1
+        return firing[0]
 
     def list(self) -> list[dict[str, Any]]:
-        """All faults, with how often each matched and happened."""
+        """Return all faults, with the numbers of calls that they matched and affected."""
         return [fault.summary() for fault in self._faults]
 
     def clear(self) -> None:
-        """Switch all off."""
+        """Switch off all faults."""
         self._faults.clear()
 
 

@@ -6,13 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from activecampaign_sandbox import records, shapes
+from activecampaign_sandbox.pages import read_page
 from activecampaign_sandbox.wire import (
     Answer,
     Call,
     fail,
     invalid,
     not_found,
-    page,
     parse,
     reference,
     text,
@@ -32,13 +32,17 @@ _TYPES = {
 
 
 def find(account: Account, number: int) -> Row:
-    """A field, or 404."""
+    """Return a field.
+
+    Raises:
+        ApiError: There is none (404).
+    """
     row = account.store.one("SELECT * FROM field WHERE id = ?", number)
     return row if row is not None else not_found("Field", number)
 
 
 def _embedded(account: Account, rows: Iterable[Row], base: str) -> dict[str, list[Any]]:
-    """The fields with the ids of their options and relations, and those beside them."""
+    """Return fields with the ids of their options and relations, and the latter in own lists."""
     body: dict[str, list[Any]] = {"fieldOptions": [], "fieldRels": [], "fields": []}
     for row in rows:
         options = account.store.all("SELECT * FROM field_option WHERE field = ?", row["id"])
@@ -53,21 +57,21 @@ def _embedded(account: Account, rows: Iterable[Row], base: str) -> dict[str, lis
 
 
 def index(account: Account, call: Call) -> Answer:
-    """GET /fields, with all options and relations; pages by 20 as reported, not by 100."""
-    limit, offset = page(call, account.options.page_cap)
-    perstag = call.arg("filters[perstag]")
-    where = " WHERE (?1 IS NULL OR perstag = ?1)"
-    rows = account.store.all(
-        f"SELECT * FROM field{where} ORDER BY id LIMIT ?2 OFFSET ?3",  # noqa: S608 - constant
-        perstag, limit, offset,
-    )  # fmt: skip
-    total = account.store.number(f"SELECT count(*) FROM field{where}", perstag)  # noqa: S608
+    """GET /fields, with all options and relations; pages of 20 by default [rep]."""
+    rows, meta = read_page(
+        account,
+        call,
+        "SELECT * FROM field",
+        call.arg("filters[perstag]"),
+        table="field",
+        where="(?1 IS NULL OR perstag = ?1)",
+    )
     body = _embedded(account, rows, call.base)
-    return Answer(200, {**body, "meta": {"total": str(total), "selected": None}})
+    return Answer(200, {**body, "meta": {**meta, "selected": None}})
 
 
 def create_field(store: Store, item: dict[str, Any]) -> int:
-    """Make a field and return its id; its personalisation tag is upper-cased [rec].
+    """Create a field and return its id; its personalisation tag is upper-cased [rec].
 
     Raises:
         ApiError: Title or type is missing or unknown, or the title is taken (422).
@@ -99,7 +103,7 @@ def _taken(title: str) -> dict[str, str]:
 
 
 def _free_perstag(store: Store, wish: str) -> str:
-    """The tag in its form; a taken one gets a number (unverified)."""
+    """Return a wished tag in the API's form, with a number if it is taken (unverified)."""
     perstag = re.sub(r"\W+", "_", wish.strip("% ")).strip("_").upper() or "FIELD"
     number = 1
     candidate = perstag
@@ -138,7 +142,7 @@ def update(account: Account, call: Call) -> Answer:
 
 
 def delete(account: Account, call: Call) -> Answer:
-    """DELETE /fields/:id: its options, relations and values go with it."""
+    """DELETE /fields/:id: its options, relations and values are deleted too."""
     find(account, call.id)
     account.store.db.execute("DELETE FROM field WHERE id = ?", (call.id,))
     for table in ("field_option", "field_rel", "field_value"):
@@ -150,7 +154,7 @@ def delete(account: Account, call: Call) -> Answer:
 
 
 def create_rel(store: Store, field: int, relid: int) -> int:
-    """Relate a field to a list (0: to all) and return the relation's id."""
+    """Relate a field to a list, or to all by 0, and return the relation's id."""
     return store.insert(
         "INSERT INTO field_rel (field, relid, cdate) VALUES (?, ?, ?)", field, relid, records.now()
     )
@@ -170,15 +174,12 @@ def relate(account: Account, call: Call) -> Answer:
 
 def relations(account: Account, call: Call) -> Answer:
     """GET /fieldRels."""
-    limit, offset = page(call, account.options.page_cap)
-    rows = account.store.all("SELECT * FROM field_rel ORDER BY id LIMIT ? OFFSET ?", limit, offset)
-    total = account.store.number("SELECT count(*) FROM field_rel")
-    body = {"fieldRels": [shapes.field_rel(row) for row in rows], "meta": {"total": str(total)}}
-    return Answer(200, body)
+    rows, meta = read_page(account, call, "SELECT * FROM field_rel", table="field_rel")
+    return Answer(200, {"fieldRels": [shapes.field_rel(row) for row in rows], "meta": meta})
 
 
 def create_option(store: Store, field: int, item: dict[str, Any]) -> int:
-    """Add a choice to a field and return the choice's id."""
+    """Add an option to a field and return the option's id."""
     moment = records.now()
     return store.insert(
         "INSERT INTO field_option (field, orderid, value, label, isdefault, cdate, udate)"

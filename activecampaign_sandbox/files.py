@@ -1,7 +1,7 @@
-"""The account's file on disk: its owner's alone, never behind a link, and never another program's.
+"""The file of the account: private, not behind a link, and not another program's.
 
-The target looks at its own files in much the same way. The sandbox shares no code with it, so
-that it can be published by itself.
+The target checks its own files in a similar way. The sandbox shares no code with it, so that it
+can be published by itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _ID = slice(68, 72)
-_WHY = {
+_REASONS = {
     errno.ENOENT: "its folder is missing. Make the folder, or name another place.",
     errno.ENOSPC: "the disk is full; make room there",
     errno.EROFS: "the file system is read-only",
@@ -32,22 +32,22 @@ _WHY = {
 
 
 class Kind(Enum):
-    """What a file is."""
+    """The kind of a file's content."""
 
     NEW = auto()
     OURS = auto()
     DAMAGED = auto()
-    ANOTHERS = auto()
+    FOREIGN = auto()
 
 
 def open_private(file: Path) -> int | None:
-    """See that a file is a plain one and its owner's alone; make it if it is missing.
+    """Make a file accessible to its owner alone; create it if it is missing.
 
     Returns:
-        The mode that let others use it until now; None if they could not.
+        The file's mode if other users could access it until now; None if not.
 
     Raises:
-        OSError: It can't be opened, is a link or no plain file, or belongs to another user.
+        OSError: It can't be opened, is a link or not a regular file, or belongs to another user.
     """
     try:
         descriptor = os.open(file, _FLAGS)
@@ -56,7 +56,7 @@ def open_private(file: Path) -> int | None:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file", str(file))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(file))
         if found.st_uid not in {os.geteuid(), 0, file.parent.stat().st_uid}:
             raise OSError(errno.EPERM, "it belongs to another user", str(file))
         if not found.st_mode & _OTHERS:
@@ -67,12 +67,12 @@ def open_private(file: Path) -> int | None:
         os.close(descriptor)
 
 
-def what_is(file: Path, application_id: int) -> Kind:
-    """Tell what a file is, before SQLite opens it and may change it.
+def classify(file: Path, application_id: int) -> Kind:
+    """Return the kind of a file, before SQLite opens it and may change it.
 
     Args:
         file: The file.
-        application_id: The number in the header of ours.
+        application_id: The number that marks the sandbox's files in SQLite's header.
 
     Raises:
         OSError: It can't be read.
@@ -83,10 +83,10 @@ def what_is(file: Path, application_id: int) -> Kind:
         return Kind.NEW
     marked = head[_ID] == application_id.to_bytes(4, "big")
     if head.startswith(_MAGIC):
-        return Kind.OURS if marked else Kind.ANOTHERS
-    return Kind.DAMAGED if marked else Kind.ANOTHERS
+        return Kind.OURS if marked else Kind.FOREIGN
+    return Kind.DAMAGED if marked else Kind.FOREIGN
 
 
-def why(error: OSError) -> str:
-    """Return why a file can't be used, as a clause."""
-    return _WHY.get(error.errno or 0) or error.strerror or type(error).__name__
+def reason_of(error: OSError) -> str:
+    """Return the reason why a file can't be used, as a clause."""
+    return _REASONS.get(error.errno or 0) or error.strerror or type(error).__name__

@@ -1,6 +1,6 @@
-"""The bulk import's door: POST and GET /import/bulk_import, GET /import/info.
+"""Bulk imports: POST and GET /import/bulk_import, GET /import/info.
 
-An import is checked here and queued; `importqueue` applies it when it is due.
+An import is validated and queued here; `import_queue` applies it when it is due.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _WEEK = 7 * 24 * 3600
 
 
 def refuse(status: int, message: str, reasons: list[Any], kind: str) -> NoReturn:
-    """End with the documented form of a refused import."""
+    """End the request with a refused import, in its documented form."""
     body = {"success": 0, "message": message, "failureReasons": reasons}
     raise ApiError(Answer(status, body, content_type=HTML, refusal=kind))
 
 
 def rate_refusal(limit: int) -> NoReturn:
-    """The import limit's answer: a 400, not a 429 [doc]."""
+    """End the request with the answer of the import limit: a 400, not a 429 [doc]."""
     reason = _RATE_REASON.format(limit=limit)
     refuse(400, "Rate limit exceeded.", [reason], "import_rate_limit")
 
 
 def create(account: Account, call: Call) -> Answer:
-    """POST /import/bulk_import: all contacts are queued, or none when one is invalid."""
+    """POST /import/bulk_import: queue all contacts, or none if one is invalid."""
     options = account.options
     if options.body_bytes and len(call.body) > options.body_bytes:
         reason = f"Payload must be {options.body_bytes} bytes or less"
@@ -84,7 +84,7 @@ def _parsed(call: Call) -> tuple[dict[str, Any], list[Any]]:
 
 
 def _take_from_limit(account: Account, contacts: int) -> None:
-    """Every import counts, also one that is refused for what it holds (unverified)."""
+    """Count an import against its limit; a refused one counts too (unverified)."""
     limits = account.limits
     window = limits.single_imports if contacts == 1 else limits.multi_imports
     if window.take():
@@ -92,7 +92,7 @@ def _take_from_limit(account: Account, contacts: int) -> None:
 
 
 def _check(account: Account, contacts: list[Any], payload: dict[str, Any]) -> None:
-    """Refuse the whole import when a contact or its callback is invalid [doc]."""
+    """Refuse the whole import if a contact or its callback is invalid [doc]."""
     callback = payload.get("callback")
     if callback is not None and not (
         isinstance(callback, dict) and callback.get("url") and callback.get("requestType")
@@ -101,7 +101,7 @@ def _check(account: Account, contacts: list[Any], payload: dict[str, Any]) -> No
     options = account.options
     reasons = []
     for number, contact in enumerate(contacts, int(options.index_base)):
-        reason = _fault_of(account, contact)
+        reason = _failure_reason(account, contact)
         if reason:
             reasons.append({"contact": number, "failureReason": reason})
             if options.failure_reasons == "first":
@@ -110,12 +110,12 @@ def _check(account: Account, contacts: list[Any], payload: dict[str, Any]) -> No
         refuse(400, _NOT_QUEUED, reasons, "import_invalid")
 
 
-def _fault_of(account: Account, contact: Any) -> str | None:
-    """What is wrong with a contact, in the words of the one documented and one reported case."""
+def _failure_reason(account: Account, contact: Any) -> str | None:
+    """Return why a contact is invalid, worded as the documented and the reported case."""
     email = contact.get("email") if isinstance(contact, dict) else None
     if not isinstance(email, str) or not email.strip():
         return "Field 'email' not found"
-    refused = account.options.bad_email == "refuse" and not records.valid_email(email.strip())
+    refused = account.options.bad_email == "refuse" and not records.is_valid_email(email.strip())
     if refused or (account.malformed and records.email_key(email) in account.malformed):
         return "Field 'email' incorrect format"
     wrong = next((key for key, fits in _FORMS.items() if not fits(contact.get(key))), None)
@@ -162,7 +162,7 @@ def _excluded_count(account: Account, contacts: list[dict[str, Any]]) -> int:
 def _queue(
     account: Account, call: Call, payload: dict[str, Any], contacts: list[dict[str, Any]]
 ) -> str:
-    """Write the import to the queue, so that it survives the server's end."""
+    """Queue an import in the store, where it survives a restart; return its batchId."""
     batch = str(uuid.uuid4())
     accepted = time.time()
     exclude = payload.get("exclude_automations") or any(
@@ -178,14 +178,14 @@ def _queue(
 
 
 def info(account: Account, call: Call) -> Answer:
-    """GET /import/info?batchId=: a status, the contacts' ids, the refused addresses."""
+    """GET /import/info?batchId=: the status, the contacts' ids, and the refused addresses."""
     batch = call.arg("batchId")
     if batch is None:
         body = {"success": 0, "message": "'batchId' is a required field."}
         raise ApiError(Answer(400, body, content_type=HTML, refusal="status_400"))
     row = account.store.one("SELECT * FROM import WHERE batch = ?", batch)
     if row is None or row["status"] == "forgotten":
-        return _unknown(account, batch)
+        return _unknown_batch(account, batch)
     body = {
         "status": row["status"] or _open_status(row, account.options),
         "success": json.loads(row["success"]),
@@ -195,10 +195,10 @@ def info(account: Account, call: Call) -> Answer:
 
 
 def _open_status(row: Row, options: Options) -> str | bool:
-    """The status of an import that isn't done: ``false``, then waiting, claimed, active [doc]."""
+    """Return the status of an open import: ``false``, then waiting, claimed, active [doc]."""
     fault = json.loads(row["fault"] or "{}")
     latency = fault.get("latency", options.latency)
-    if latency is None:  # stuck: it gets as far as `active`
+    if latency is None:  # stuck: it stays `active`
         latency = options.latency
     age = time.time() - row["accepted"]
     if age < fault.get("false_status", options.false_status):
@@ -208,8 +208,8 @@ def _open_status(row: Row, options: Options) -> str | bool:
     return "claimed" if age < latency * 0.6 else "active"
 
 
-def _unknown(account: Account, batch: str) -> Answer:
-    """The answer for a batch that isn't known, for which there is no documentation."""
+def _unknown_batch(account: Account, batch: str) -> Answer:
+    """Return the answer for an unknown batch, which is not documented."""
     if account.options.unknown_batch == "false":
         return Answer(200, {"status": False, "success": [], "failure": []}, content_type=HTML)
     if account.options.unknown_batch == "bad_request":
@@ -220,7 +220,7 @@ def _unknown(account: Account, batch: str) -> Answer:
 
 
 def index(account: Account, call: Call) -> Answer:  # noqa: ARG001 - a handler's form
-    """GET /import/bulk_import: what is outstanding, and what was done in the last seven days."""
+    """GET /import/bulk_import: open imports, and those completed in the last seven days."""
     outstanding: dict[str, list[int]] = {}
     done: dict[str, list[int]] = {}
     rows = account.store.all(

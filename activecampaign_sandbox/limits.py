@@ -1,4 +1,4 @@
-"""The account's limits: requests a second, and imports a minute."""
+"""The account's limits: requests per second, and imports per minute."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class Window:
-    """At most ``limit`` in any ``seconds`` (sliding), or in each period of them (fixed).
+    """A limit for the number of events in a window of time.
 
     Args:
-        limit: How many are let through; 0 for all.
+        limit: The number of events that are allowed in a window; 0 for no limit.
         seconds: The window's length.
-        fixed: Count per period instead of over the last seconds.
-        count_refused: What is refused uses up the limit too.
+        fixed: Whether windows are fixed periods, instead of sliding.
+        count_refused: Whether refused events count against the limit too.
     """
 
     def __init__(self, limit: int, seconds: float, *, fixed: bool, count_refused: bool) -> None:
@@ -28,7 +28,7 @@ class Window:
         self._taken: deque[float] = deque()
 
     def take(self) -> float:
-        """Ask for one: 0.0 when it is let through, else the seconds until one would be."""
+        """Count an event; return 0.0 if it is allowed, else the seconds until one would be."""
         if not self.limit:
             return 0.0
         now = time.monotonic()
@@ -40,12 +40,12 @@ class Window:
         return wait
 
     def remaining(self) -> int:
-        """How many would be let through now."""
+        """Return the number of events that are allowed now."""
         self._forget(time.monotonic())
         return max(0, self.limit - len(self._taken))
 
     def _end(self, taken: float) -> float:
-        """When what was taken then no longer counts."""
+        """Return the time at which an event no longer counts."""
         start = taken - taken % self.seconds if self._fixed else taken
         return start + self.seconds
 
@@ -55,7 +55,7 @@ class Window:
 
 
 class Limits:
-    """The three windows of an account; the minute's length is the option ``window``."""
+    """The three limits of an account; the option ``window`` is the length of the minute."""
 
     def __init__(self, options: Options) -> None:
         def window(limit: int, seconds: float) -> Window:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from activecampaign_sandbox import records, shapes
+from activecampaign_sandbox.pages import read_page
 from activecampaign_sandbox.wire import (
     Answer,
     Call,
     fail,
     invalid,
     not_found,
-    page,
     reference,
     text,
 )
@@ -34,23 +34,27 @@ def me(account: Account, call: Call) -> Answer:
 
 
 def find(account: Account, number: int) -> Row:
-    """A list, or 404 with the model's documented name ``_List``."""
+    """Return a list.
+
+    Raises:
+        ApiError: There is none: 404 with the model's documented name ``_List``.
+    """
     row = account.store.one("SELECT * FROM list WHERE id = ?", number)
     return row if row is not None else not_found("_List", number)
 
 
 def index(account: Account, call: Call) -> Answer:
     """GET /lists: ``filters[name]`` is the exact name, ``filters[name][contains]`` a part."""
-    limit, offset = page(call, account.options.page_cap)
-    exact, part = call.arg("filters[name]"), call.arg("filters[name][contains]")
-    where = " WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR instr(lower(name), lower(?2)))"
-    rows = account.store.all(
-        f"SELECT * FROM list{where} ORDER BY id LIMIT ?3 OFFSET ?4",  # noqa: S608 - constant
-        exact, part, limit, offset,
-    )  # fmt: skip
-    total = account.store.number(f"SELECT count(*) FROM list{where}", exact, part)  # noqa: S608
-    lists = [shapes.list_(row, call.base) for row in rows]
-    return Answer(200, {"lists": lists, "meta": {"total": str(total)}})
+    rows, meta = read_page(
+        account,
+        call,
+        "SELECT * FROM list",
+        call.arg("filters[name]"),
+        call.arg("filters[name][contains]"),
+        table="list",
+        where="(?1 IS NULL OR name = ?1) AND (?2 IS NULL OR instr(lower(name), lower(?2)))",
+    )
+    return Answer(200, {"lists": [shapes.list_(row, call.base) for row in rows], "meta": meta})
 
 
 def create(account: Account, call: Call) -> Answer:
@@ -75,7 +79,7 @@ def read(account: Account, call: Call) -> Answer:
 
 
 def update(account: Account, call: Call) -> Answer:
-    """PUT /lists/:id: the name changes; the answer is empty, with an error code [rec]."""
+    """PUT /lists/:id: change the name; the answer is empty, with an error code [rec]."""
     row, item = find(account, call.id), call.item("list")
     account.store.db.execute(
         "UPDATE list SET name = ?, stringid = ?, udate = ? WHERE id = ?",
@@ -90,7 +94,7 @@ def update(account: Account, call: Call) -> Answer:
 
 
 def delete(account: Account, call: Call) -> Answer:
-    """DELETE /lists/:id: its memberships go with it."""
+    """DELETE /lists/:id: its memberships are deleted too."""
     find(account, call.id)
     account.store.db.execute("DELETE FROM list WHERE id = ?", (call.id,))
     account.store.db.execute("DELETE FROM membership WHERE list = ?", (call.id,))
@@ -100,18 +104,15 @@ def delete(account: Account, call: Call) -> Answer:
 
 def memberships(account: Account, call: Call) -> Answer:
     """GET /contactLists."""
-    limit, offset = page(call, account.options.page_cap)
-    rows = account.store.all(
-        f"{MEMBERSHIP} ORDER BY membership.contact, membership.list LIMIT ? OFFSET ?",
-        limit, offset,
-    )  # fmt: skip
-    total = account.store.number("SELECT count(*) FROM membership")
-    body: dict[str, Any] = {"contactLists": [shapes.contact_list(row, call.base) for row in rows]}
-    return Answer(200, {**body, "meta": {"total": str(total)}})
+    rows, meta = read_page(
+        account, call, MEMBERSHIP, table="membership", order="membership.contact, membership.list"
+    )
+    memberships = [shapes.contact_list(row, call.base) for row in rows]
+    return Answer(200, {"contactLists": memberships, "meta": meta})
 
 
 def subscribe(account: Account, call: Call) -> Answer:
-    """POST /contactLists: sets a membership's status, an opt-out included [doc]."""
+    """POST /contactLists: set a membership's status; this undoes an opt-out too [doc]."""
     item = call.item("contactList")
     for key in ("list", "contact", "status"):
         if item.get(key) is None:

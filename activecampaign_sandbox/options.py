@@ -1,7 +1,7 @@
-"""Every switch of the sandbox once: its default, its choices and what it means.
+"""The options of the sandbox: default, choices and help text of each.
 
-The command line is made from this class. Where the real API's behaviour is not documented, the
-default is the reading that is hardest on a client, and the switch gives the other one.
+The command line is generated from this class. If the real API's behaviour is not documented, the
+default is the variant that is hardest for a client, and the option selects another.
 """
 
 from __future__ import annotations
@@ -16,54 +16,75 @@ def _option(default: Any, text: str, *choices: str) -> Any:
 
 @dataclass(frozen=True)
 class Options:
-    """What one sandbox does; times are in seconds, and a limit of 0 is no limit."""
+    """The options of a sandbox; times are in seconds, and a limit of 0 is no limit."""
 
-    api_key: str = _option("sandbox-key", "the key that requests must carry as Api-Token")
+    api_key: str = _option("sandbox-key", "key that requests must send as Api-Token")
     latency: float = _option(7.0, "seconds until an accepted import is applied")
-    false_status: float = _option(0.2, "seconds during which an import's status is false")
+    false_status: float = _option(0.2, "seconds for which a new import's status is false")
 
-    requests_per_second: int = _option(5, "requests a second, all keys together")
-    multi_imports_per_minute: int = _option(100, "imports of several contacts a minute")
-    single_imports_per_minute: int = _option(20, "imports of exactly one contact a minute")
-    contacts_per_import: int = _option(250, "contacts an import may hold")
-    body_bytes: int = _option(399_999, "bytes an import's body may hold")
-    account_limit: int = _option(0, "contacts the account may hold")
+    requests_per_second: int = _option(5, "limit of requests per second, for all keys together")
+    multi_imports_per_minute: int = _option(
+        100, "limit of imports with several contacts per minute"
+    )
+    single_imports_per_minute: int = _option(
+        20, "limit of imports with exactly one contact per minute"
+    )
+    contacts_per_import: int = _option(250, "limit of contacts per import")
+    body_bytes: int = _option(399_999, "limit of bytes per import")
+    account_limit: int = _option(0, "limit of contacts in the account")
 
-    window: float = _option(60.0, "seconds that the import limits count as a minute")
-    window_kind: str = _option("sliding", "how limits are counted", "sliding", "fixed")
-    count_refused: str = _option("no", "refused requests use up the limit too", "no", "yes")
-    imports_in_rate: str = _option("yes", "imports also count as requests", "yes", "no")
+    window: float = _option(60.0, "length in seconds of the minute of the import limits")
+    window_kind: str = _option(
+        "sliding", "kind of window in which limits are counted", "sliding", "fixed"
+    )
+    count_refused: str = _option("no", "whether refused requests count for the limits", "no", "yes")
+    imports_in_rate: str = _option("yes", "whether imports also count as requests", "yes", "no")
 
-    rate_limit_status: str = _option("429", "status beyond requests a second", "429", "503")
+    rate_limit_status: str = _option(
+        "429", "status beyond the limit of requests per second", "429", "503"
+    )
     bad_key: str = _option(
         "forbidden", "answer to a wrong key", "forbidden", "unauthorized", "login_page"
     )
-    too_many_status: str = _option("400", "status for too many contacts", "400", "413", "422")
-    too_large_status: str = _option("400", "status for too large a body", "400", "413")
+    too_many_status: str = _option(
+        "400", "status of an import with too many contacts", "400", "413", "422"
+    )
+    too_large_status: str = _option("400", "status of an import with too many bytes", "400", "413")
     bad_email: str = _option(
-        "refuse", "a malformed address refuses the import or only its contact", "refuse", "drop"
+        "refuse", "refuse an import with a malformed address, or drop the contact", "refuse", "drop"
     )
     apostrophe: str = _option(
-        "accept", "an address with an apostrophe is taken or dropped", "accept", "drop"
+        "accept", "accept or drop an address with an apostrophe", "accept", "drop"
     )
-    failure_reasons: str = _option("all", "bad contacts that a refusal names", "all", "first")
-    index_base: str = _option("1", "number of an import's first contact", "1", "0")
-    success_key: str = _option("success", "spelling in an import's answer", "success", "Success")
-    success_lists: str = _option("created", "contacts that success lists", "created", "all")
+    failure_reasons: str = _option(
+        "all", "bad contacts that a refused import names", "all", "first"
+    )
+    index_base: str = _option(
+        "1", "number of an import's first contact in failureReasons", "1", "0"
+    )
+    success_key: str = _option(
+        "success", "spelling of that key in an import's answer", "success", "Success"
+    )
+    success_lists: str = _option(
+        "created", "contacts that are listed under success", "created", "all"
+    )
     unknown_batch: str = _option(
-        "not_found", "answer for an unknown batchId", "not_found", "bad_request", "false"
+        "not_found", "answer to an unknown batchId", "not_found", "bad_request", "false"
     )
     opted_out: str = _option(
-        "skip", "a contact refused for its opt-out is still updated or not", "skip", "update"
+        "skip", "skip or update a contact that is refused for its opt-out", "skip", "update"
     )
     unsubscribe_stranger: str = _option(
-        "record", "unsubscribing someone who never was on the list", "record", "ignore"
+        "record",
+        "record or ignore that a contact unsubscribes from a list it was never on",
+        "record",
+        "ignore",
     )
     account_limit_as: str = _option(
-        "failure", "contacts beyond the account limit", "failure", "failed"
+        "failure", "result for contacts beyond the account limit", "failure", "failed"
     )
     duplicate_tag: str = _option(
-        "existing", "answer when a tag's name exists", "existing", "refuse"
+        "existing", "answer to the creation of an existing tag", "existing", "refuse"
     )
     invalid_email_status: str = _option(
         "422", "status for a malformed address outside of imports", "422", "400"
@@ -71,7 +92,7 @@ class Options:
     page_cap: int = _option(100, "largest page; a higher limit is lowered to it")
 
     def without_limits(self) -> Options:
-        """The same options with every limit off."""
+        """Return the same options without limits."""
         return replace(
             self,
             requests_per_second=0,

@@ -1,4 +1,4 @@
-"""The rows that more than one door writes: the API, the import queue and the control API."""
+"""Rows that the API, the import queue and the control API have in common."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 ACTIVE, UNSUBSCRIBED, BOUNCED = 1, 2, 3
 
-# The documented rules: something before the @, none of the special characters, and in the domain
-# a dot with at least two letters after it. Control characters are barred besides (unverified):
-# SQLite ends a text at U+0000 when it compares.
+# The documented rules: something before the @, no special characters, and in the domain a dot with
+# at least two letters after it. Control characters are refused too (unverified), as SQLite's
+# comparisons end at U+0000.
 _BARRED = r'\s\x00-\x1f\x7f"(),:;<>@\[\\\]'
 _EMAIL = re.compile(rf"[^{_BARRED}]+@[^{_BARRED}]+\.[^\W\d_]{{2}}[^{_BARRED}.]*")
 
@@ -31,7 +31,7 @@ CONTACT = f"SELECT {CONTACT_COLUMNS} FROM contact"  # noqa: S608 - constant
 
 
 class OptOut(NamedTuple):
-    """How a membership ended, as far as that is known: the last three are ids."""
+    """The reason and the origin of an opt-out, as far as they are known; the last three are ids."""
 
     reason: str | None = None
     campaign: int | None = None
@@ -43,36 +43,33 @@ _UNKNOWN = OptOut()
 
 
 def now() -> int:
-    """The account's time, in whole seconds since the epoch."""
+    """Return the account's time, in whole seconds since the epoch."""
     return CLOCK.now()
 
 
 def email_key(address: str) -> str:
-    """What two spellings of an address have in common: trimmed, and without case in ASCII.
-
-    That is how SQLite's NOCASE compares too.
-    """
+    """Return the key of an address: trimmed, and without case in ASCII, as SQLite's NOCASE."""
     address = address.strip()
     return address.lower() if address.isascii() else address.translate(_LOWER)
 
 
-def valid_email(address: str) -> bool:
-    """Whether an address keeps the documented rules."""
+def is_valid_email(address: str) -> bool:
+    """Return whether an address follows the documented rules."""
     return _EMAIL.fullmatch(address) is not None
 
 
 def contact_by_email(store: Store, address: str) -> Row | None:
-    """The contact with this address, compared without case."""
+    """Return the contact with this address, compared without case."""
     return store.one(f"{CONTACT} WHERE email = ?", address)
 
 
 def contact_by_id(store: Store, number: int) -> Row | None:
-    """The contact with this id."""
+    """Return the contact with this id."""
     return store.one(f"{CONTACT} WHERE contact.id = ?", number)
 
 
 def create_contact(store: Store, address: str, columns: dict[str, Any]) -> int:
-    """Make a contact and return its id."""
+    """Create a contact and return its id."""
     moment = now()
     number = store.insert(
         "INSERT INTO contact (email, cdate, udate) VALUES (?, ?, ?)", address, moment, moment
@@ -82,7 +79,7 @@ def create_contact(store: Store, address: str, columns: dict[str, Any]) -> int:
 
 
 def update_contact(store: Store, number: int, columns: dict[str, Any]) -> None:
-    """Change some columns of a contact; the names are ours, never a client's."""
+    """Update columns of a contact; their names must not come from a client."""
     names = "".join(f"{name} = ?, " for name in columns)
     store.db.execute(
         f"UPDATE contact SET {names}udate = ? WHERE id = ?",  # noqa: S608 - names of columns
@@ -91,7 +88,7 @@ def update_contact(store: Store, number: int, columns: dict[str, Any]) -> None:
 
 
 def organization_id(store: Store, name: str) -> int | None:
-    """The id of the account (company) with this name, made when new; None for no name."""
+    """Return the id of the company with this name, created if it is new; None without a name."""
     if not name:
         return None
     return store.number("SELECT id FROM organization WHERE name = ?", name) or store.insert(
@@ -100,7 +97,7 @@ def organization_id(store: Store, name: str) -> int | None:
 
 
 def tag_id(store: Store, name: str) -> int:
-    """The id of the tag with this name, made when new."""
+    """Return the id of the tag with this name, created if it is new."""
     return store.number("SELECT id FROM tag WHERE name = ?", name) or store.insert(
         "INSERT INTO tag (name, type, description, cdate, udate) VALUES (?, 'contact', '', ?, ?)",
         name,
@@ -110,12 +107,12 @@ def tag_id(store: Store, name: str) -> int:
 
 
 def saved_value(field_type: str, value: str) -> str:
-    """A field's value as it is kept: datetimes in the account's zone, all else as sent."""
+    """Return a field's value as it is saved: datetimes in the account's zone, others as sent."""
     return to_account_zone(value) if field_type == "datetime" and value else value
 
 
 def set_value(store: Store, contact: int, field: Row, value: str) -> None:
-    """Save a field's value of a contact, in place of an earlier one."""
+    """Save a contact's value of a field, replacing an earlier one."""
     moment = now()
     store.db.execute(
         "INSERT INTO field_value VALUES (?, ?, ?, ?, ?) ON CONFLICT (contact, field)"
@@ -133,9 +130,9 @@ def set_membership(
     source: int = 0,
     opt_out: OptOut = _UNKNOWN,
 ) -> None:
-    """Put a contact on a list with this status, whatever it was before.
+    """Set the status of a contact on a list, whatever it was before.
 
-    How an earlier membership ended is forgotten with that (unverified).
+    The columns on how an earlier membership ended are overwritten (unverified).
     """
     moment = now()
     store.db.execute(
@@ -162,7 +159,7 @@ def set_membership(
 
 
 def add_tag(store: Store, contact: int, tag: int) -> bool:
-    """Give a contact a tag; False when it already had it."""
+    """Add a tag to a contact; return False if the contact already had it."""
     cursor = store.db.execute(
         "INSERT OR IGNORE INTO contact_tag VALUES (?, ?, ?)", (contact, tag, now())
     )

@@ -1,4 +1,4 @@
-"""The sample account of a fresh file: three lists and the fields of a coffee shop's customers."""
+"""The sample account of a new file: three lists, and custom fields of a coffee shop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which contacts the query of GET /contacts asks for, and in which order, as SQL."""
+"""The query of GET /contacts as SQL: filters and order."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Selection:
     """Parts of a query for contacts.
 
     Attributes:
-        source: The tables to read them from.
-        counted: The tables to count them in: fewer, where those hold all that is asked for.
-        where: The WHERE clause, empty for all contacts.
-        values: What its question marks stand for.
+        source: The tables from which contacts are read.
+        counted: The tables in which they are counted: fewer, if those suffice.
+        where: The WHERE clause; empty for all contacts.
+        values: The values of its question marks.
         order: The ORDER BY clause.
     """
 
@@ -41,12 +41,12 @@ class Selection:
 
 
 def select(call: Call) -> Selection:
-    """The contacts that a call asks for; filters that aren't known are ignored."""
+    """Return the selection that a call asks for; unknown filters are ignored."""
     list_id, status = call.number("listid", 0), call.number("status", -1)
     texts = _text_terms(call)
     if list_id:
-        # A list is read from its memberships, in the order of their ids: a page begins where it
-        # starts, and what follows is counted without a look at the contacts.
+        # Read a list by its memberships, which the index has in the order of ids: no page needs a
+        # sort, and members are counted without reading contacts.
         number = "membership.contact"
         source = "membership JOIN contact ON contact.id = membership.contact"
         counted = source if texts else "membership"
@@ -64,14 +64,14 @@ def select(call: Call) -> Selection:
 
 
 def _member_terms(list_id: int, status: int) -> Terms:
-    """Being on this list with this status; without a list, having the status on any.
+    """Return the condition on list and status; without a list, on the status on any list.
 
-    An unsubscribed or bounced member is still the list's, as the default status -1 is any.
+    The default status -1 is any: unsubscribed and bounced members count too.
     """
     if list_id and status >= 0:
         return [("membership.list = ?", [list_id]), ("membership.status = ?", [status])]
     if list_id:
-        # The plus keeps off the index, which has the ids in order within one status only.
+        # The plus disables the index, which has the ids in order within one status only.
         return [("+membership.list = ?", [list_id])]
     if status >= 0:
         inner = "SELECT 1 FROM membership WHERE contact = contact.id AND status = ?"
@@ -80,7 +80,7 @@ def _member_terms(list_id: int, status: int) -> Terms:
 
 
 def _id_terms(call: Call, number: str) -> Terms:
-    """What is asked of a contact's id, which stands in the column ``number``."""
+    """Return the conditions on a contact's id, which is in the column ``number``."""
     terms: Terms = []
     wanted = [value for key, value in call.query if key == "ids[]"]
     wanted += (call.arg("ids") or "").split(",")
@@ -97,7 +97,7 @@ def _id_terms(call: Call, number: str) -> Terms:
 
 
 def _text_terms(call: Call) -> Terms:
-    """What is asked of a contact's address, names and phone number."""
+    """Return the conditions on a contact's address, names and phone number."""
     terms: Terms = []
     for name, term in (
         ("email", "contact.email = ?"),
@@ -114,7 +114,7 @@ def _text_terms(call: Call) -> Terms:
 
 
 def _order(call: Call, number: str) -> str:
-    """The query's ORDER BY; the newest first without one, as recorded."""
+    """Return the ORDER BY clause of a call; the newest first by default, as recorded."""
     for key, value in call.query:
         name = key[len("orders[") : -1] if key.startswith("orders[") else ""
         column = number if name == "id" else _ORDERS.get(name)

@@ -1,4 +1,4 @@
-"""Runs the application under uvicorn, on a socket that is bound before anything is said."""
+"""The server: runs the application under uvicorn, on a socket that is already bound."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _Protocol(H11Protocol):
-    """HTTP that lets an application reset or close its connection, for the faults."""
+    """HTTP protocol that lets the application reset or close its connection, for faults."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -46,7 +46,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A server that says on stdout when it is ready, in one JSON line."""
+    """A server that prints a line of JSON on stdout when it is ready."""
 
     def __init__(self, config: uvicorn.Config, ready: dict[str, str]) -> None:
         super().__init__(config)
@@ -58,10 +58,10 @@ class _Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one.
+    """Return a listening socket; port 0 takes a free one.
 
     Raises:
-        OSError: The port is in use, or the host isn't one of this machine's.
+        OSError: The port is in use, or the host is not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named, asyncio switches Nagle's algorithm off, which costs 40 ms an answer.
@@ -79,7 +79,7 @@ def bind(host: str, port: int) -> socket.socket:
 def serve(
     account: Account, sock: socket.socket, *, exit_with_stdin: bool, api_only: bool = False
 ) -> None:
-    """Serve until SIGTERM, SIGINT or, when wished, the end of stdin."""
+    """Serve until SIGTERM, SIGINT or, with `exit_with_stdin`, the end of stdin."""
     host, port = sock.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     config = uvicorn.Config(
@@ -97,8 +97,8 @@ def serve(
     server = _Server(config, {"url": url, "path": account.store.path, "id": account.store.identity})
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        # uvicorn has its own handlers while it runs and raises the signal again when it is done:
-        # that one is for us, and says that all went well.
+        # While uvicorn runs it has its own handlers. When it is done it raises the signal again,
+        # which comes here and must not end the process with an error.
         server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):

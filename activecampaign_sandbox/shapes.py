@@ -1,4 +1,4 @@
-"""The resources as the API writes them: keys and types are those of recorded answers [rec].
+"""The resources as the API writes them, with the keys and types of recorded answers [rec].
 
 Each function takes a database row and the API's address as the client wrote it.
 """
@@ -43,7 +43,7 @@ def _contact_hash(number: int) -> str:
 
 
 def user(base: str, moment: int) -> dict[str, Any]:
-    """The one user of the account, whose key it is."""
+    """Return the only user of the account, who owns the key."""
     names = (
         "lists", "userGroup", "dealGroupTotals", "dealGroupUsers", "configs", "dealConnection",
         "userConversationsPermission", "seatUser",
@@ -66,7 +66,7 @@ def user(base: str, moment: int) -> dict[str, Any]:
 
 
 def contact(row: Row, base: str) -> dict[str, Any]:
-    """A contact as it is read; the row brings ``organization_name``."""
+    """Return a contact as it is read; the row has ``organization_name``."""
     created, updated = local(row["cdate"]), local(row["udate"])
     organization = row["organization"]
     return {
@@ -110,12 +110,12 @@ def contact(row: Row, base: str) -> dict[str, Any]:
 
 
 def account_contacts(row: Row) -> list[str]:
-    """Ids of a contact's links to accounts: one at most."""
+    """Return the ids of a contact's links to companies: one at most."""
     return [str(row["id"])] if row["organization"] else []
 
 
 def new_contact(row: Row, base: str) -> dict[str, Any]:
-    """A contact in the answer to its making, which is shorter."""
+    """Return a contact in the answer to its creation, which has fewer keys."""
     return {
         "email": row["email"],
         "phone": row["phone"],
@@ -137,7 +137,7 @@ _LIST_LINKS = ("contactGoalLists", "user", "addressLists")
 
 
 def list_(row: Row, base: str) -> dict[str, Any]:
-    """A list as it is read."""
+    """Return a list as it is read."""
     empty = (
         "sender_name", "sender_addr1", "sender_addr2", "sender_city", "sender_state",
         "sender_zip", "sender_country", "sender_phone",
@@ -185,7 +185,7 @@ def list_(row: Row, base: str) -> dict[str, Any]:
 
 
 def new_list(row: Row, base: str) -> dict[str, Any]:
-    """A list in the answer to its making."""
+    """Return a list in the answer to its creation."""
     return {
         "name": row["name"],
         "stringid": row["stringid"],
@@ -202,7 +202,7 @@ _FIELD_LINKS = ("options", "relations")
 
 
 def field(row: Row, base: str) -> dict[str, Any]:
-    """A custom field as it is read, without the ids of its options and relations."""
+    """Return a custom field as it is read, without the ids of its options and relations."""
     return {
         "title": row["title"],
         "descript": row["descript"],
@@ -225,7 +225,7 @@ def field(row: Row, base: str) -> dict[str, Any]:
 
 
 def new_field(row: Row, base: str) -> dict[str, Any]:
-    """A custom field in the answer to its making: ``ordernum`` is a number here."""
+    """Return a custom field in the answer to its creation: ``ordernum`` is a number here."""
     return {
         "title": row["title"],
         "type": row["type"],
@@ -245,7 +245,7 @@ def new_field(row: Row, base: str) -> dict[str, Any]:
 
 
 def option(row: Row, base: str) -> dict[str, Any]:
-    """One choice of a field as it is read."""
+    """Return an option of a field as it is read."""
     return {
         "field": str(row["field"]),
         "orderid": row["orderid"],
@@ -260,13 +260,13 @@ def option(row: Row, base: str) -> dict[str, Any]:
 
 
 def new_option(row: Row, base: str) -> dict[str, Any]:
-    """One choice of a field in the answer to its making."""
-    whole = option(row, base)
-    return {key: whole[key] for key in ("label", "value", "field", "cdate", "udate", "links", "id")}
+    """Return an option of a field in the answer to its creation."""
+    full = option(row, base)
+    return {key: full[key] for key in ("label", "value", "field", "cdate", "udate", "links", "id")}
 
 
 def field_rel(row: Row) -> dict[str, Any]:
-    """A field's relation to a list; ``relid`` 0 is all lists."""
+    """Return a field's relation to a list; ``relid`` 0 is all lists."""
     return {
         "relid": str(row["relid"]),
         "field": str(row["field"]),
@@ -277,7 +277,7 @@ def field_rel(row: Row) -> dict[str, Any]:
 
 
 def field_value(row: Row, base: str) -> dict[str, Any]:
-    """A field's value of one contact as it is read."""
+    """Return a contact's value of a field as it is read."""
     number = pair_id(row["contact"], row["field"])
     return {
         "contact": str(row["contact"]),
@@ -294,14 +294,14 @@ def field_value(row: Row, base: str) -> dict[str, Any]:
 
 
 def new_field_value(row: Row, base: str) -> dict[str, Any]:
-    """A field's value in the answer to its saving."""
-    whole = field_value(row, base)
-    del whole["created_by"], whole["updated_by"]
-    return whole
+    """Return a contact's value of a field in the answer to its creation."""
+    full = field_value(row, base)
+    del full["created_by"], full["updated_by"]
+    return full
 
 
 def tag(row: Row, base: str) -> dict[str, Any]:
-    """A tag as it is read; the row brings ``subscribers``."""
+    """Return a tag as it is read; the row has ``subscribers``."""
     return {
         "tagType": row["type"],
         "tag": row["name"],
@@ -315,13 +315,13 @@ def tag(row: Row, base: str) -> dict[str, Any]:
 
 
 def new_tag(row: Row, base: str) -> dict[str, Any]:
-    """A tag in the answer to its making."""
-    whole = tag(row, base)
-    return {key: whole[key] for key in ("tag", "description", "tagType", "cdate", "links", "id")}
+    """Return a tag in the answer to its creation."""
+    full = tag(row, base)
+    return {key: full[key] for key in ("tag", "description", "tagType", "cdate", "links", "id")}
 
 
 def contact_tag(row: Row, base: str) -> dict[str, Any]:
-    """A tag on a contact as it is read."""
+    """Return a contact's tag as it is read."""
     number = pair_id(row["contact"], row["tag"])
     return {
         "contact": str(row["contact"]),
@@ -337,9 +337,9 @@ def contact_tag(row: Row, base: str) -> dict[str, Any]:
 
 
 def new_contact_tag(row: Row, base: str) -> dict[str, Any]:
-    """A tag on a contact in the answer to its giving."""
-    whole = contact_tag(row, base)
-    return {key: whole[key] for key in ("contact", "tag", "cdate", "links", "id")}
+    """Return a contact's tag in the answer to its creation."""
+    full = contact_tag(row, base)
+    return {key: full[key] for key in ("contact", "tag", "cdate", "links", "id")}
 
 
 def _id(number: int | None) -> str | None:
@@ -347,9 +347,9 @@ def _id(number: int | None) -> str | None:
 
 
 def contact_list(row: Row, base: str) -> dict[str, Any]:
-    """A membership as it is read; ``status`` 1 is active, 2 unsubscribed, 3 bounced.
+    """Return a membership as it is read; ``status`` 1 is active, 2 unsubscribed, 3 bounced.
 
-    No membership read back was recorded: the keys are those of the recorded answer to POST
+    No answer to a read was recorded: the keys are those of the recorded answer to POST
     /contactLists, with numbers as strings as everywhere else (unverified).
     """
     number = pair_id(row["contact"], row["list"])
@@ -385,8 +385,8 @@ def contact_list(row: Row, base: str) -> dict[str, Any]:
 
 
 def new_contact_list(row: Row, base: str, sent: dict[str, Any]) -> dict[str, Any]:
-    """A membership in the answer to POST /contactLists, which echoes the types that were sent."""
-    whole = contact_list(row, base)
+    """Return a membership in the answer to POST /contactLists, which echoes the types sent."""
+    full = contact_list(row, base)
     kept = (
         "sdate", "udate", "unsubreason", "campaign", "message", "first_name", "last_name",
         "unsubscribeAutomation", "links", "id",
@@ -395,6 +395,6 @@ def new_contact_list(row: Row, base: str, sent: dict[str, Any]) -> dict[str, Any
         "status": sent["status"],
         "list": sent["list"],
         "contact": sent["contact"],
-        **{key: whole[key] for key in kept},
+        **{key: full[key] for key in kept},
         "sourceid": row["sourceid"],
     }

@@ -1,7 +1,7 @@
-"""The account's file: one SQLite database, one connection, one thread.
+"""The account's data: one SQLite database, one connection, one thread.
 
-The server answers requests and applies imports on its event loop alone, so that no lock is
-needed and a statement never waits for another thread.
+The server answers requests and applies imports on its event loop alone, so that no locks are
+needed and no statement waits for another thread.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from activecampaign_sandbox.files import Kind, open_private, what_is, why
+from activecampaign_sandbox.files import Kind, classify, open_private, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LOG = logging.getLogger(__name__)
 
-_APPLICATION_ID = 0x41435342  # "ACSB" marks the file as a sandbox's
+_APPLICATION_ID = 0x41435342  # "ACSB", the mark of a sandbox's file
 _VERSION = 2
 _KEPT_REQUESTS = 100_000
-_NEARLY_FULL = 64 * 1024
-"""Bytes that are left of a disk on which a write has just failed."""
+_NEARLY_FULL_BYTES = 64 * 1024
+"""Free bytes below which a failed write means that the disk is full."""
 
-# A pair's id (a membership, a tag on a contact, a field's value) is made of the pair's two ids,
-# so that the pair needs one index only: see `pair_id`.
+# The id of a pair (a membership, a contact's tag, a field's value) is composed of its two ids, so
+# that one index suffices: see `pair_id`.
 _PAIR = 1_000_000
 
 _SCHEMA = """
@@ -90,7 +90,7 @@ CREATE TABLE request (
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-# What makes a file of each older format one of the next.
+# The statements that upgrade a file of each older format to the next.
 _MIGRATIONS = {
     1: (
         "ALTER TABLE membership ADD COLUMN unsubreason TEXT NOT NULL DEFAULT ''",
@@ -102,16 +102,16 @@ _MIGRATIONS = {
 
 
 class StoreError(Exception):
-    """The file can't hold a sandbox's data; the text says why and names the file."""
+    """The file can't be used for a sandbox's data; the text names it and says why."""
 
 
 def pair_id(contact: int, other: int) -> int:
-    """The id of what belongs to a contact and one other thing (a list, a tag, a field)."""
+    """Return the id of a pair of a contact and another resource (a list, a tag, a field)."""
     return contact * _PAIR + other
 
 
 def split_pair(number: int) -> tuple[int, int]:
-    """(contact, other) of an id made by `pair_id`."""
+    """Return the two ids of which `pair_id` composed an id: the contact's and the other."""
     return divmod(number, _PAIR)
 
 
@@ -119,12 +119,16 @@ class Store:
     """The account's data.
 
     Args:
-        path: The SQLite file, made with mode 0600 when it doesn't exist, and brought to today's
-            format when it has an older one; ``:memory:`` is a file that vanishes when the store
-            is closed.
+        path: The SQLite file. It is created with mode 0600 if it does not exist, and upgraded if
+            its format is older. ``:memory:`` is a temporary file, deleted by `close`.
+
+    Attributes:
+        path: The path as it was given.
+        db: The connection.
+        is_new: Whether the file was empty.
 
     Raises:
-        StoreError: The file can't be made, isn't a sandbox's or is in use by another sandbox.
+        StoreError: The file can't be created, is not a sandbox's, or is in use by another.
     """
 
     def __init__(self, path: str) -> None:
@@ -132,11 +136,11 @@ class Store:
         file = Path(self._temporary.name, "sandbox.db") if self._temporary else Path(path)
         self.path = path
         try:
-            self.db, self.fresh = _open(file)
+            self.db, self.is_new = _open(file)
         except StoreError:
             self.close()
             raise
-        if self.fresh:
+        if self.is_new:
             self._create()
         else:
             self._migrate()
@@ -145,11 +149,11 @@ class Store:
         self.db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
         self.db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         self.db.execute(f"PRAGMA user_version = {_VERSION}")
-        # The marks belong into the file itself: who looks at it next does not read its log.
+        # Write the marks into the file itself: `classify` does not read the write-ahead log.
         self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _migrate(self) -> None:
-        """Bring an older file to today's format, all of it or nothing."""
+        """Upgrade an older file to the current format, in one transaction."""
         with self.transaction():
             for version in range(self.number("PRAGMA user_version"), _VERSION):
                 for statement in _MIGRATIONS[version]:
@@ -157,7 +161,7 @@ class Store:
             self.db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def clear(self) -> None:
-        """Forget everything, as if the file were new."""
+        """Delete everything, as if the file were new."""
         names = [name for (name,) in self.all("SELECT name FROM sqlite_master WHERE type='table'")]
         with self.transaction():
             for name in names:
@@ -167,7 +171,7 @@ class Store:
         self._create()
 
     def close(self) -> None:
-        """Close the file, and remove it where it was a temporary one."""
+        """Close the file; delete it if it is temporary."""
         if hasattr(self, "db"):
             self.db.close()
         if self._temporary:
@@ -175,7 +179,7 @@ class Store:
 
     @property
     def identity(self) -> str:
-        """What tells this account from one that was in the file before, and stays with it."""
+        """The id of this account, which stays until the data is cleared."""
         if not (number := self.number("SELECT value FROM counter WHERE name = 'identity'")):
             number = 1 + secrets.randbits(52)
             self.count("identity", number)
@@ -183,7 +187,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All statements inside take effect together, or none does."""
+        """Run the statements inside as one transaction."""
         self.db.execute("BEGIN")
         try:
             yield self.db
@@ -193,28 +197,28 @@ class Store:
         self.db.execute("COMMIT")
 
     def one(self, sql: str, *values: Any) -> sqlite3.Row | None:
-        """The first row of a query, or None."""
+        """Return the first row of a query, or None."""
         row: sqlite3.Row | None = self.db.execute(sql, _bound(sql, values)).fetchone()
         return row
 
     def all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        """All rows of a query."""
+        """Return all rows of a query."""
         return self.db.execute(sql, _bound(sql, values)).fetchall()
 
     def number(self, sql: str, *values: Any) -> int:
-        """The single number that a query gives (0 for none)."""
+        """Return the single number that a query selects; 0 for none."""
         row = self.db.execute(sql, _bound(sql, values)).fetchone()
         return int(row[0]) if row and row[0] is not None else 0
 
     def insert(self, sql: str, *values: Any) -> int:
         """Insert one row and return its id."""
         number = self.db.execute(sql, values).lastrowid
-        if number is None:  # only when the statement was no INSERT
+        if number is None:  # only if the statement was not an INSERT
             raise ValueError(sql)
         return number
 
     def count(self, name: str, by: int = 1) -> None:
-        """Add to one of the counters that ``stats`` shows."""
+        """Add to a counter that the control API's ``stats`` shows."""
         self.db.execute(
             "INSERT INTO counter VALUES (?, ?)"
             " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
@@ -222,7 +226,7 @@ class Store:
         )
 
     def log(self, entry: dict[str, Any]) -> None:
-        """Keep one request in the log, which holds the last 100,000."""
+        """Add a request to the log, which keeps the last 100,000."""
         number = self.insert(
             "INSERT INTO request (at, method, path, query, status, seconds, contacts, batch,"
             " refusal, fault) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -239,9 +243,9 @@ class Store:
 
 
 def _bound(sql: str, values: tuple[Any, ...]) -> tuple[Any, ...] | dict[str, Any]:
-    """Values as SQLite's module takes them: by name where the query numbers them.
+    """Return values as Python's SQLite module accepts them: by name if the query numbers them.
 
-    The first releases of Python 3.12 warn of a sequence there.
+    The first releases of Python 3.12 warn of a sequence in that case.
     """
     if "?1" not in sql:
         return values
@@ -257,28 +261,29 @@ def _check_marks(db: sqlite3.Connection, file: Path) -> None:
 
 
 def _open(file: Path) -> tuple[sqlite3.Connection, bool]:
-    """Open the file for this process alone; True beside it says that it is new."""
+    """Open the file for this process alone; return whether it is new too."""
     try:
         mode = open_private(file)
-        fresh = _is_fresh(file)
+        is_new = _is_new(file)
         db = sqlite3.connect(file, isolation_level=None, timeout=2)
         db.row_factory = sqlite3.Row
     except OSError as error:
-        raise StoreError(f"can't open {error.filename or file}: {why(error)}") from None
+        raise StoreError(f"can't open {error.filename or file}: {reason_of(error)}") from None
     except sqlite3.Error as error:
         raise StoreError(f"can't open {file}: {error}") from None
     if mode is not None:
-        _LOG.warning("others could use %s (file mode %04o). Its mode is now 0600.", file, mode)
+        _LOG.warning("Other users could access %s (mode %04o); its mode is now 0600.", file, mode)
     try:
-        if not fresh:
+        if not is_new:
             _check_marks(db, file)
         # Exclusive: two sandboxes on one file would both apply its queue. No fsync: the data
-        # survives a killed process, and a lost machine may take a sandbox's data along.
+        # survives a killed process, and need not survive a crash of the machine.
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = OFF")
         db.execute("PRAGMA cache_size = -65536")
-        # The index by address is written all over: few checkpoints write its pages less often.
+        # Writes to the index of addresses are scattered; with few checkpoints its pages are
+        # written less often.
         db.execute("PRAGMA wal_autocheckpoint = 8000")
         db.execute("BEGIN IMMEDIATE")
         db.execute("COMMIT")
@@ -291,13 +296,13 @@ def _open(file: Path) -> tuple[sqlite3.Connection, bool]:
     except StoreError:
         db.close()
         raise
-    return db, fresh
+    return db, is_new
 
 
-def _is_fresh(file: Path) -> bool:
-    """Tell whether a file is empty; what another program has made is not opened at all."""
-    kind = what_is(file, _APPLICATION_ID)
-    if kind is Kind.ANOTHERS:
+def _is_new(file: Path) -> bool:
+    """Return whether a file is empty; refuse another program's file before SQLite opens it."""
+    kind = classify(file, _APPLICATION_ID)
+    if kind is Kind.FOREIGN:
         raise StoreError(_not_ours(file))
     if kind is Kind.DAMAGED:
         raise StoreError(f"{file} is damaged: delete it, or name another file")
@@ -305,14 +310,16 @@ def _is_fresh(file: Path) -> bool:
 
 
 def _not_ours(file: Path) -> str:
-    return f"{file} is not a sandbox's file: it is left as it is"
+    return f"{file} is not a file of the sandbox. It was not changed; name another file"
 
 
 def _reason(file: Path, text: str) -> str:
-    """Return why SQLite can't use the file, as a clause."""
+    """Return the reason why SQLite can't use the file, as a clause."""
     if "locked" in text:
         return "it is in use by another sandbox; end that one, or name another file"
-    if "full" in text or ("I/O" in text and shutil.disk_usage(file.parent).free < _NEARLY_FULL):
+    if "full" in text or (
+        "I/O" in text and shutil.disk_usage(file.parent).free < _NEARLY_FULL_BYTES
+    ):
         return "the disk is full; make room there"
     if "readonly" in text:
         return "this user may not write to it or to its folder"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from activecampaign_sandbox import records, shapes
+from activecampaign_sandbox.pages import read_page
 from activecampaign_sandbox.store import pair_id, split_pair
 from activecampaign_sandbox.wire import (
     Answer,
@@ -12,7 +13,6 @@ from activecampaign_sandbox.wire import (
     fail,
     invalid,
     not_found,
-    page,
     reference,
     text,
 )
@@ -33,17 +33,20 @@ def _find(account: Account, number: int) -> Row:
 
 def index(account: Account, call: Call) -> Answer:
     """GET /tags: ``search`` is a part of the name, without case."""
-    limit, offset = page(call, account.options.page_cap)
-    search = call.arg("search")
-    where = " WHERE (?1 IS NULL OR instr(lower(name), lower(?1)))"
-    rows = account.store.all(f"{_TAG}{where} ORDER BY id LIMIT ?2 OFFSET ?3", search, limit, offset)
-    total = account.store.number(f"SELECT count(*) FROM tag{where}", search)  # noqa: S608
+    rows, meta = read_page(
+        account,
+        call,
+        _TAG,
+        call.arg("search"),
+        table="tag",
+        where="(?1 IS NULL OR instr(lower(name), lower(?1)))",
+    )
     tags = [shapes.tag(row, call.base) for row in rows]
-    return Answer(200, {"tags": tags, "meta": {"total": str(total)}}, dict(_ANY_ORIGIN))
+    return Answer(200, {"tags": tags, "meta": meta}, dict(_ANY_ORIGIN))
 
 
 def create(account: Account, call: Call) -> Answer:
-    """POST /tags: 201; an existing name is answered as the option ``duplicate_tag`` says."""
+    """POST /tags: 201; for an existing name, the option ``duplicate_tag`` sets the answer."""
     item = call.item("tag")
     name = text(item, "tag").strip()
     if not name:
@@ -79,21 +82,21 @@ def update(account: Account, call: Call) -> Answer:
             call.id,
         ),
     )
-    account.queue.forget_cached()
+    account.queue.clear_cache()
     return Answer(200, {"tag": shapes.tag(_find(account, call.id), call.base)})
 
 
 def delete(account: Account, call: Call) -> Answer:
-    """DELETE /tags/:id: it is taken from all contacts."""
+    """DELETE /tags/:id: the tag is removed from all contacts."""
     _find(account, call.id)
     account.store.db.execute("DELETE FROM tag WHERE id = ?", (call.id,))
     account.store.db.execute("DELETE FROM contact_tag WHERE tag = ?", (call.id,))
-    account.queue.forget_cached()
+    account.queue.clear_cache()
     return Answer(200, {})
 
 
-def give(account: Account, call: Call) -> Answer:
-    """POST /contactTags: 201, and 200 with the same id when the contact already has it [rep]."""
+def add(account: Account, call: Call) -> Answer:
+    """POST /contactTags: 201; 200 with the same id if the contact already has the tag [rep]."""
     item = call.item("contactTag")
     tag = reference(item.get("tag"))
     if tag is None:
@@ -109,7 +112,7 @@ def give(account: Account, call: Call) -> Answer:
         not_found("Subscriber", text(item, "contact"))
     _find(account, tag)
     new = records.add_tag(account.store, contact["id"], tag)
-    row = _find_given(account, pair_id(contact["id"], tag))
+    row = _find_contact_tag(account, pair_id(contact["id"], tag))
     body = {
         "contacts": [shapes.contact(contact, call.base)],
         "contactTag": shapes.new_contact_tag(row, call.base),
@@ -117,22 +120,22 @@ def give(account: Account, call: Call) -> Answer:
     return Answer(201 if new else 200, body)
 
 
-def _find_given(account: Account, number: int) -> Row:
+def _find_contact_tag(account: Account, number: int) -> Row:
     row = account.store.one(
         "SELECT * FROM contact_tag WHERE contact = ? AND tag = ?", *split_pair(number)
     )
     return row if row is not None else not_found("SubscriberTag", number)
 
 
-def read_given(account: Account, call: Call) -> Answer:
+def read_contact_tag(account: Account, call: Call) -> Answer:
     """GET /contactTags/:id."""
-    row = _find_given(account, call.id)
+    row = _find_contact_tag(account, call.id)
     return Answer(200, {"contactTag": shapes.contact_tag(row, call.base)})
 
 
-def take_away(account: Account, call: Call) -> Answer:
+def remove(account: Account, call: Call) -> Answer:
     """DELETE /contactTags/:id."""
-    _find_given(account, call.id)
+    _find_contact_tag(account, call.id)
     account.store.db.execute(
         "DELETE FROM contact_tag WHERE contact = ? AND tag = ?", split_pair(call.id)
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from activecampaign_sandbox import records, shapes
+from activecampaign_sandbox.pages import read_page
 from activecampaign_sandbox.store import pair_id, split_pair
-from activecampaign_sandbox.wire import Answer, Call, invalid, not_found, page, reference, text
+from activecampaign_sandbox.wire import Answer, Call, invalid, not_found, reference, text
 
 if TYPE_CHECKING:
     from sqlite3 import Row
@@ -23,24 +24,22 @@ def _find(account: Account, number: int) -> Row:
 
 def index(account: Account, call: Call) -> Answer:
     """GET /fieldValues: ``filters[fieldid]`` and ``filters[val]``, both exact."""
-    limit, offset = page(call, account.options.page_cap)
-    field, value = reference(call.arg("filters[fieldid]")), call.arg("filters[val]")
-    where = " WHERE (?1 IS NULL OR field = ?1) AND (?2 IS NULL OR value = ?2)"
-    rows = account.store.all(
-        f"SELECT * FROM field_value{where}"  # noqa: S608 - constant
-        " ORDER BY contact, field LIMIT ?3 OFFSET ?4",
-        field, value, limit, offset,
-    )  # fmt: skip
-    total = account.store.number(
-        f"SELECT count(*) FROM field_value{where}",  # noqa: S608 - constant
-        field, value,
-    )  # fmt: skip
+    rows, meta = read_page(
+        account,
+        call,
+        "SELECT * FROM field_value",
+        reference(call.arg("filters[fieldid]")),
+        call.arg("filters[val]"),
+        table="field_value",
+        where="(?1 IS NULL OR field = ?1) AND (?2 IS NULL OR value = ?2)",
+        order="contact, field",
+    )
     values = [shapes.field_value(row, call.base) for row in rows]
-    return Answer(200, {"fieldValues": values, "meta": {"total": str(total)}})
+    return Answer(200, {"fieldValues": values, "meta": meta})
 
 
 def _save(account: Account, contact: Row, field: Row, value: str) -> Row:
-    """Save the value, which also changes its contact's ``udate`` [rec]."""
+    """Save a value and return its row; this also updates the contact's ``udate`` [rec]."""
     records.set_value(account.store, contact["id"], field, value)
     records.update_contact(account.store, contact["id"], {})
     return _find(account, pair_id(contact["id"], field["id"]))

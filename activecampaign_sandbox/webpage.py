@@ -1,6 +1,6 @@
-"""The page at /: what the account holds and what was done to it, for people with a browser.
+"""The page at /, which shows the account and its latest imports and requests in a browser.
 
-It needs no key, counts for no limit, is in no log, and answers only to a loopback name.
+It needs no key, counts for no limit, is not logged, and only answers to a loopback name.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 CONTACTS_A_PAGE = 50
 LATEST = 20  # imports and requests shown
-MOST_COUNTED = 10_000  # contacts whose values are counted: it reads all values, while the API waits
+MOST_COUNTED = 10_000  # contacts up to which values are counted: the API waits meanwhile
 _LONGEST_PAGE_NUMBER = 9  # in digits: far more pages than a file can hold
 
 _STATUSES = {1: "Active", 2: "Unsubscribed", 3: "Bounced", 0: "Unconfirmed"}
 
-# The parts of a query that are shown whole. Any other may hold an address, a name or a key.
+# The parameters whose values are shown. Any other may hold an address, a name or a key.
 _PLAIN = {
     "batchId", "exclude", "filters[fieldid]", "filters[perstag]", "id_greater", "id_less", "ids[]",
     "limit", "listid", "offset", "orders[id]", "status", "tagid",
@@ -39,7 +39,7 @@ _PLAIN = {
 
 _HEADERS = {
     "Cache-Control": "no-store",
-    # Whatever a value should hold: no script runs, and nothing is fetched from elsewhere.
+    # Whatever values contain, no script runs, and nothing is loaded from elsewhere.
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self';"
         " base-uri 'none'; frame-ancestors 'none'"
@@ -50,7 +50,7 @@ _HEADERS = {
 
 
 def routes(account: Account) -> list[Route]:
-    """The page's route."""
+    """Return the route of the page."""
     environment = Environment(
         loader=PackageLoader("activecampaign_sandbox"),
         autoescape=True,
@@ -66,18 +66,20 @@ def routes(account: Account) -> list[Route]:
             return PlainTextResponse("loopback only", 403)
         search = request.query_params.get("search", "").strip()
         page = _page_number(request.query_params.get("page", ""))
-        return HTMLResponse(template.render(_shown(account, search, page)), headers=_HEADERS)
+        return HTMLResponse(
+            template.render(_template_values(account, search, page)), headers=_HEADERS
+        )
 
     return [Route("/", show, methods=["GET"])]
 
 
 def _page_number(text: str) -> int:
-    """The page that is asked for; the first one for anything that is no number."""
+    """Return the requested page of contacts; the first for anything that is not a number."""
     return max(1, int(text)) if text.isdecimal() and len(text) <= _LONGEST_PAGE_NUMBER else 1
 
 
-def _shown(account: Account, search: str, page: int) -> dict[str, Any]:
-    """All that the template shows."""
+def _template_values(account: Account, search: str, page: int) -> dict[str, Any]:
+    """Return the values of the template."""
     store = account.store
     imports = {
         row["state"]: row["n"]
@@ -101,7 +103,7 @@ def _shown(account: Account, search: str, page: int) -> dict[str, Any]:
 
 
 def _lists(store: Store) -> list[dict[str, Any]]:
-    """Each list with its members by status."""
+    """Return the lists with the number of their members by status."""
     members = {
         (row["list"], row["status"]): row["n"]
         for row in store.all("SELECT list, status, count(*) AS n FROM membership GROUP BY 1, 2")
@@ -113,7 +115,7 @@ def _lists(store: Store) -> list[dict[str, Any]]:
 
 
 def _contacts(store: Store, search: str, page: int) -> dict[str, Any]:
-    """One page of the contacts whose address has the text in it, the newest first."""
+    """Return one page of the contacts whose address contains a text, the newest first."""
     where = " WHERE ?1 = '' OR instr(lower(email), lower(?1))"
     found = store.number(f"SELECT count(*) FROM contact{where}", search)  # noqa: S608 - constant
     pages = max(1, -(-found // CONTACTS_A_PAGE))
@@ -129,40 +131,43 @@ def _contacts(store: Store, search: str, page: int) -> dict[str, Any]:
         "page": page,
         "pages": pages,
         "search": search,
-        "people": _people(store, rows),
+        "rows": _contact_rows(store, rows),
     }
 
 
-def _people(store: Store, rows: list[Row]) -> list[dict[str, Any]]:
-    """Contacts with the names of their lists and tags, and the values of their fields."""
-    people: dict[int, dict[str, Any]] = {
+def _contact_rows(store: Store, rows: list[Row]) -> list[dict[str, Any]]:
+    """Return contacts with the names of their lists and tags, and the values of their fields."""
+    contacts: dict[int, dict[str, Any]] = {
         row["id"]: {**row, "lists": [], "tags": [], "values": []} for row in rows
     }
-    # Question marks alone are put into the statements.
-    of_these = f"contact IN ({', '.join('?' * len(people))})"
+    # The statements are composed of question marks, never of values.
+    of_these = f"contact IN ({', '.join('?' * len(contacts))})"
     for row in store.all(
         "SELECT contact, name, status FROM membership JOIN list ON list.id = list"  # noqa: S608
         f" WHERE {of_these} ORDER BY list.id",
-        *people,
+        *contacts,
     ):
-        people[row["contact"]]["lists"].append((row["name"], _STATUSES.get(row["status"], "?")))
+        contacts[row["contact"]]["lists"].append((row["name"], _STATUSES.get(row["status"], "?")))
     for row in store.all(
         "SELECT contact, name FROM contact_tag JOIN tag ON tag.id = tag"  # noqa: S608
         f" WHERE {of_these} ORDER BY name",
-        *people,
+        *contacts,
     ):
-        people[row["contact"]]["tags"].append(row["name"])
+        contacts[row["contact"]]["tags"].append(row["name"])
     for row in store.all(
         "SELECT contact, title, value FROM field_value JOIN field ON field.id = field"  # noqa: S608
         f" WHERE {of_these} ORDER BY field.id",
-        *people,
+        *contacts,
     ):
-        people[row["contact"]]["values"].append((row["title"], row["value"]))
-    return list(people.values())
+        contacts[row["contact"]]["values"].append((row["title"], row["value"]))
+    return list(contacts.values())
 
 
 def _fields(store: Store) -> list[dict[str, Any]]:
-    """Each custom field with its options and how many contacts have a value, None for many."""
+    """Return the custom fields with their options and the number of contacts with a value.
+
+    The number is None if there are more than `MOST_COUNTED` contacts.
+    """
     options: dict[int, list[str]] = {}
     for row in store.all("SELECT field, label FROM field_option ORDER BY field, id"):
         options.setdefault(row["field"], []).append(row["label"])
@@ -185,7 +190,7 @@ def _fields(store: Store) -> list[dict[str, Any]]:
 
 
 def _imports(store: Store) -> list[dict[str, Any]]:
-    """The latest imports, with how many contacts each made and refused."""
+    """Return the latest imports, with the numbers of created and refused contacts."""
     rows = store.all("SELECT * FROM import ORDER BY id DESC LIMIT ?", LATEST)
     return [
         {
@@ -198,7 +203,7 @@ def _imports(store: Store) -> list[dict[str, Any]]:
 
 
 def _requests(store: Store) -> list[dict[str, Any]]:
-    """The latest requests, without what their queries may tell of people."""
+    """Return the latest requests, with personal data in their queries masked."""
     rows = store.all("SELECT * FROM request ORDER BY id DESC LIMIT ?", LATEST)
     return [{**row, "query": _masked(row["query"])} for row in rows]
 

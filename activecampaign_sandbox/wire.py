@@ -1,4 +1,4 @@
-"""What goes over the wire: a call, an answer, and the documented errors."""
+"""The wire format: calls, answers, and the documented errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 JSON = "application/json"
-# What the import endpoints call their JSON [rec for POST /import/bulk_import].
+# The content type that the import endpoints give to JSON [rec for POST /import/bulk_import].
 HTML = "text/html; charset=UTF-8"
 
 _LARGEST_ID = 10**15
@@ -24,11 +24,11 @@ class Call:
         method: GET, POST, ...
         path: The path without the query.
         query_string: The query, percent-encoded.
-        params: What the route took out of the path.
+        params: The parameters in the path.
         body: The body's bytes.
         base: The API's address as the client wrote it, for links.
-        contacts: For an import, how many contacts it holds (for the log).
-        batch: For an import, the batchId it got (for the log).
+        contacts: The number of an import's contacts, for the log.
+        batch: The batchId of an import, for the log.
     """
 
     method: str
@@ -42,16 +42,16 @@ class Call:
 
     @cached_property
     def query(self) -> list[tuple[str, str]]:
-        """The query's pairs in order."""
+        """The names and values of the query, in order."""
         return parse_qsl(self.query_string, keep_blank_values=True)
 
     def arg(self, name: str) -> str | None:
-        """The last value of a query parameter, None when missing or empty."""
+        """Return the last value of a query parameter; None if it is missing or empty."""
         values = [value for key, value in self.query if key == name]
         return values[-1] if values and values[-1] else None
 
     def number(self, name: str, default: int) -> int:
-        """A query parameter as a number that SQLite can hold; anything else is the default."""
+        """Return a query parameter as a number that SQLite can store; the default if it is none."""
         value = self.arg(name) or ""
         digits = value.removeprefix("-")
         if not digits.isdecimal():
@@ -61,15 +61,15 @@ class Call:
 
     @property
     def id(self) -> int:
-        """The number in the path, within what SQLite can hold."""
+        """The number in the path, at most what SQLite can store."""
         number: int = self.params["id"]
         return number
 
     def item(self, key: str) -> dict[str, Any]:
-        """The object that a request's JSON holds under its key.
+        """Return the object under a key of the request's JSON.
 
         Raises:
-            ApiError: The body isn't JSON (400), or holds no such object (422).
+            ApiError: The body isn't JSON (400), or has no such object (422).
         """
         try:
             document = parse(self.body)
@@ -83,7 +83,7 @@ class Call:
 
 @dataclass
 class Answer:
-    """One answer; `body` is bytes, or what becomes JSON."""
+    """An answer; `body` is bytes, or an object that is sent as JSON."""
 
     status: int
     body: Any
@@ -92,7 +92,7 @@ class Answer:
     refusal: str | None = None
 
     def encoded(self) -> bytes:
-        """The body as it is sent."""
+        """Return the body as it is sent."""
         if isinstance(self.body, bytes):
             return self.body
         return json.dumps(self.body, separators=(",", ":")).encode()
@@ -107,11 +107,10 @@ class ApiError(Exception):
 
 
 def parse(body: bytes) -> Any:
-    """A body's JSON.
+    """Return the JSON of a body.
 
     Raises:
-        ValueError: It is none, or holds half a surrogate pair, NaN, or too many levels, which
-            PHP refuses too.
+        ValueError: It is not JSON. Lone surrogates, NaN and too many levels are refused, as by PHP.
     """
     try:
         document = json.loads(body, parse_constant=_refuse_constant)
@@ -127,22 +126,22 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def whole_number(digits: str) -> int:
-    """A number of any length, within what SQLite can hold."""
+    """Return a number of any length, at most what SQLite can store."""
     return int(digits) if len(digits) < _LARGEST_DIGITS else _LARGEST_ID
 
 
 def fail(status: int, **body: Any) -> NoReturn:
-    """End with this status and JSON body."""
+    """End the request with this status and JSON body."""
     raise ApiError(Answer(status, body, refusal=f"status_{status}"))
 
 
 def not_found(model: str, number: Any) -> NoReturn:
-    """404 as recorded: ``No Result found for <Model> with id N`` [rec]."""
+    """End the request with 404: ``No Result found for <Model> with id N`` [rec]."""
     fail(404, message=f"No Result found for {model} with id {number}")
 
 
 def invalid(title: str, pointer: str, code: str = "", detail: str = "") -> NoReturn:
-    """422 in the documented form; the title is the documented one where there is one."""
+    """End the request with 422, in the documented form."""
     error: dict[str, Any] = {"title": title, "detail": detail}
     if code:
         error["code"] = code
@@ -150,7 +149,7 @@ def invalid(title: str, pointer: str, code: str = "", detail: str = "") -> NoRet
 
 
 def text(item: dict[str, Any], key: str, default: str = "") -> str:
-    """A value of a request as text: numbers and booleans as PHP would write them."""
+    """Return a value of a request as text: numbers and booleans as PHP writes them."""
     value = item.get(key)
     if value is None:
         return default
@@ -162,14 +161,8 @@ def text(item: dict[str, Any], key: str, default: str = "") -> str:
 
 
 def reference(value: Any) -> int | None:
-    """An id in a request, as a number or as digits; None for anything else."""
+    """Return an id in a request, given as a number or as digits; None for anything else."""
     if isinstance(value, str) and value.isdecimal() and len(value) < _LARGEST_DIGITS:
         return int(value)
     # `type` and not `isinstance`: true is no id.
     return value if type(value) is int and 0 <= value < _LARGEST_ID else None
-
-
-def page(call: Call, cap: int) -> tuple[int, int]:
-    """(limit, offset): 20 without a limit, at most ``cap`` [doc; beyond 100 unverified]."""
-    limit = call.number("limit", 20)
-    return min(limit if limit > 0 else 20, cap), max(0, call.number("offset", 0))

@@ -16,12 +16,12 @@ from settings_reference import first_settings, reference
 
 from target_activecampaign.client import ActiveCampaignError, Field
 from target_activecampaign.config.settings import StreamSettings
-from target_activecampaign.mapping.choices import Options
+from target_activecampaign.mapping.automatic import STANDARD_NAMES
+from target_activecampaign.mapping.choices import OptionCatalog
 from target_activecampaign.mapping.formats import FORMS
 from target_activecampaign.mapping.mapping import StreamMapping
-from target_activecampaign.mapping.new_fields import fitting
+from target_activecampaign.mapping.new_fields import field_type_for
 from target_activecampaign.mapping.placement import MappedProperty, Placement
-from target_activecampaign.mapping.resolver import STANDARD_NAMES
 from target_activecampaign.model.codes import CODES, Refusal
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,6 +82,14 @@ def types_table() -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+class _NoOptionAdder:
+    """Adds no option: the samples are converted without an account."""
+
+    def add_option(self, field: Field, text: str) -> tuple[str, ...]:  # noqa: ARG002 - a protocol
+        """Return the options that the field has."""
+        return field.options
+
+
 def arrivals(field_type: str, options: tuple[str, ...]) -> tuple[str, ...]:
     """What arrives of each kind of value in a custom field, as the cells of a table."""
     field = Field(1, "Value", field_type, "VALUE", options)
@@ -94,7 +102,7 @@ def arrivals(field_type: str, options: tuple[str, ...]) -> tuple[str, ...]:
         Placement(mapped, [], [], []),
         StreamSettings(list_id=1, field_mapping={}, own_field_mapping={}, tags=(), auto_map=True),
         (1,),
-        options=lambda field: Options(field, lambda field, _: field.options),
+        options=OptionCatalog(_NoOptionAdder()),
     )
     return tuple(
         " or ".join(dict.fromkeys(_arrival(mapping, record) for record in records))
@@ -104,7 +112,7 @@ def arrivals(field_type: str, options: tuple[str, ...]) -> tuple[str, ...]:
 
 def _arrival(mapping: StreamMapping, record: dict[str, Any]) -> str:
     try:
-        contact = mapping.contact({"email": "ada@example.com", **record})
+        contact = mapping.to_contact({"email": "ada@example.com", **record})
     except Refusal as refusal:
         return refusal.code
     return f"`{contact.fields[1]}`".replace("|", "\\|") if contact.fields else "stays as it is"
@@ -120,7 +128,7 @@ def new_fields_table() -> str:
     """The custom field that is made for each kind of property."""
     rows = ["| schema | type of field | options |", "| --- | --- | --- |"]
     for schema in SCHEMAS:
-        field_type, options = fitting(schema)
+        field_type, options = field_type_for(schema)
         listed = ", ".join(f"`{option}`" for option in options)
         rows.append(f"| `{json.dumps(schema)}` | `{field_type}` | {listed} |")
     return "\n".join(rows)

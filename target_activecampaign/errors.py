@@ -5,22 +5,22 @@
     TargetError
     ├── SettingError            a setting can't be used
     ├── ListError               the account has no such list
-    │   └── MissingListError    a stream for which no list is set
-    ├── MappingError            a property can't go where it is mapped
-    ├── ModeError               a stream can't have the mode that is set for it
+    │   └── MissingListError    no list is set for a stream
+    ├── MappingError            a property can't be mapped to its destination
+    ├── ModeError               a stream can't be loaded in its sync mode
     ├── BatchFileError          a batch file can't be read
-    ├── EmptyInputError         nothing came, which the settings say is an error
+    ├── EmptyInputError         the input was empty, and the settings forbid that
     ├── SandboxError            the embedded sandbox does not work
     ├── LedgerError             the ledger can't be used
     │   ├── DamagedLedgerError
     │   ├── MissingLedgerError
-    │   └── AwayLedgerError     it may be back in a while
-    ├── DeliveryError           the delivery ended before everything was settled
-    ├── ThresholdError          more records were refused than the settings allow
-    ├── GuardError              a guard has kept a mirror from removing contacts
+    │   └── UnreachableLedgerError  may work again after a retry
+    ├── DeliveryError           the delivery stopped before every record was accounted for
+    ├── ThresholdError          more records were rejected than the settings allow
+    ├── GuardError              a guard stopped a mirror from removing contacts
     ├── StateError              STATE can't be written
-    ├── RejectFileError         a file is no reject file
-    ├── ChoiceError             what was chosen can't be erased from a ledger
+    ├── RejectFileError         a file is not a reject file
+    ├── EraseError              the selected data can't be erased from a ledger
     └── ActiveCampaignError     see `client.errors`
 """
 
@@ -42,35 +42,35 @@ logger = logging.getLogger("target-activecampaign")
 
 
 class TargetError(Exception):
-    """Anything that was foreseen: its text is safe to show, and says what to do."""
+    """Base of all expected errors. The text is safe to show and says what to do."""
 
 
 class SettingError(TargetError):
-    """A setting that can't be used; the text names it and says why."""
+    """A setting can't be used; the text names it and says why."""
 
 
 class ListError(TargetError):
-    """A list that the account does not have; the text names those that it has."""
+    """The account has no such list; the text names the lists that it has."""
 
 
 class MissingListError(ListError):
-    """A stream for which no list is set."""
+    """No list is set for a stream."""
 
 
 class MappingError(TargetError):
-    """A mapping that can't be: the text says which stream, which property, and what to do."""
+    """A property can't be mapped; the text names stream and property, and says what to do."""
 
 
 class ModeError(TargetError):
-    """A mode that a stream can't have; the text says which, why, and what to do."""
+    """A stream can't be loaded in its sync mode; the text says why and what to do."""
 
 
 class BatchFileError(TargetError):
-    """A batch file that can't be read; the text names it and what to do."""
+    """A batch file can't be read; the text names it and says what to do."""
 
 
 class EmptyInputError(TargetError):
-    """Nothing came, which the settings say is an error."""
+    """The input was empty, and the settings make that an error."""
 
 
 class SandboxError(TargetError):
@@ -86,29 +86,29 @@ class DamagedLedgerError(LedgerError):
 
 
 class MissingLedgerError(LedgerError):
-    """There is no ledger, and none was to be made."""
+    """There is no ledger, and the command must not create one."""
 
 
-class AwayLedgerError(LedgerError):
-    """The ledger can't be reached now; it may be in a while.
+class UnreachableLedgerError(LedgerError):
+    """The ledger can't be reached at the moment.
 
     Attributes:
-        given_up: Whether it was waited for already.
+        retried: Whether the retries are used up.
     """
 
-    given_up = False
+    retried = False
 
 
 class DeliveryError(TargetError):
-    """The delivery ended before everything was settled. Its cause is the reason."""
+    """The delivery stopped before every record was accounted for; `__cause__` is the reason."""
 
 
 class ThresholdError(TargetError):
-    """More records were refused than the settings allow."""
+    """More records were rejected than the settings allow."""
 
 
 class GuardError(TargetError):
-    """A guard has kept a mirror from removing contacts; everything else is done."""
+    """A guard stopped a mirror from removing contacts; everything else is done."""
 
 
 class StateError(TargetError):
@@ -116,22 +116,21 @@ class StateError(TargetError):
 
 
 class RejectFileError(TargetError):
-    """A file that can't be read as a reject file; the text says why and quotes nothing of it."""
+    """A file can't be read as a reject file; the text says why and quotes nothing from it."""
 
 
-class ChoiceError(TargetError):
-    """What was chosen can't be erased from a ledger; the text says why, and what to do."""
+class EraseError(TargetError):
+    """The selected data can't be erased from a ledger; the text says why and what to do."""
 
 
 class StoppedError(Exception):
-    """The run is to end in the middle of something that takes long: no fault, so never shown."""
+    """The run was stopped during a long operation. Not a failure, so it is never shown."""
 
 
 def report_errors(action: Callable[[], object]) -> str | None:
-    """Run `action` and return what went wrong as a sentence for the operator; None if nothing did.
+    """Run `action` and return its error as a sentence for the operator; None if it succeeded.
 
-    An error that was not foreseen is logged as the places that it came through, without messages:
-    they may quote a record.
+    An unexpected error is logged as a traceback without messages, which may quote a record.
     """
     try:
         action()
@@ -144,7 +143,7 @@ def report_errors(action: Callable[[], object]) -> str | None:
     except Exception as error:  # noqa: BLE001 - the message may quote a record
         logger.error("%s", redaction.traceback_without_messages(error))  # noqa: TRY400
         return (
-            f"An unforeseen {type(error).__name__} ended the run: please report it with the "
-            "lines above, which hold no data."
+            f"Internal error: an unexpected {type(error).__name__} ended the run. Please report it "
+            "with the lines above, which hold no data."
         )
     return None

@@ -1,6 +1,6 @@
-"""Keeping the key and people out of everything that is printed.
+"""Redaction: no secret and no e-mail address in anything that is printed.
 
-The code that logs takes care by itself; this is the net below it, for what libraries print.
+The target's own log calls quote neither. This is the safety net below them, for what libraries log.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _SHORT = 8
-"""Characters below which a secret is masked as a whole word alone."""
-_ESCAPE = re.compile("%[0-9A-F]{2}")
+"""Length in characters below which a secret is only masked as a whole word."""
+_PERCENT_ESCAPE = re.compile("%[0-9A-F]{2}")
 _ADDRESS = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+\.[^\s@<>\"'(),;:]+")
 
 
 class RedactingFilter(logging.Filter):
-    """Takes secrets and e-mail addresses out of log records.
+    """Removes secrets and e-mail addresses from log records.
 
     Args:
         secrets: Texts that must never be shown, such as the API key.
@@ -37,14 +37,14 @@ class RedactingFilter(logging.Filter):
         self._secrets = _pattern(secrets)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let records pass, redacted; a traceback keeps places but not messages.
+        """Redact a record; a traceback keeps its places and loses its messages.
 
-        What the SDK's stream maps tell at DEBUG does not pass: it quotes values of the records.
+        Drops the DEBUG records of the SDK's stream maps, which quote values of Singer records.
         """
         if record.module == "mapper" and record.levelno <= logging.DEBUG:
             return False
         message = record.getMessage()
-        clean = self.redacted(message)
+        clean = self.redact(message)
         if clean != message:
             record.msg, record.args = clean, None
         if record.exc_info:
@@ -55,29 +55,29 @@ class RedactingFilter(logging.Filter):
                 record.msg, record.args = f"{clean}\n{traceback_without_messages(error)}", None
         return True
 
-    def redacted(self, text: str) -> str:
-        """A text without secrets and addresses, which can be written in UTF-8."""
+    def redact(self, text: str) -> str:
+        """Return a text without secrets and addresses, encodable in UTF-8."""
         if self._secrets is not None:
             text = self._secrets.sub("[secret]", text)
         return encodable(_ADDRESS.sub("[address]", text))
 
 
 def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
-    """Return a pattern that finds secrets in a text; None without secrets."""
+    """Return a pattern that matches any of the secrets; None without secrets."""
     forms = {form for secret in secrets for form in _forms(secret.strip())}
     # The longest first: a part of one may be another.
     ordered = sorted(forms, key=lambda form: (-len(form), form))
-    return re.compile("|".join(map(_bounded, ordered))) if ordered else None
+    return re.compile("|".join(map(_form_pattern, ordered))) if ordered else None
 
 
-def _bounded(form: str) -> str:
-    """The pattern of one form of a secret: a short one may be a part of any word."""
-    found = re.escape(form)
-    return found if len(form) >= _SHORT else rf"(?<!\w){found}(?!\w)"
+def _form_pattern(form: str) -> str:
+    """Return the pattern of one form of a secret; a short one only matches a whole word."""
+    escaped = re.escape(form)
+    return escaped if len(form) >= _SHORT else rf"(?<!\w){escaped}(?!\w)"
 
 
 def _forms(secret: str) -> set[str]:
-    """A secret as it is, and as a URL, JSON or a header would have it."""
+    """Return a secret as it is, and as encoded in a URL, in JSON and in a header."""
     if not secret:
         return set()
     plain = {secret, unquote(secret)}
@@ -92,44 +92,52 @@ def _forms(secret: str) -> set[str]:
         ),
         *(base64.b64encode(one).decode() for one in raw),
     }
-    escaped_low = {_ESCAPE.sub(lambda escape: escape[0].lower(), form) for form in encoded}
+    escaped_low = {_PERCENT_ESCAPE.sub(lambda escape: escape[0].lower(), form) for form in encoded}
     return {form for form in plain | encoded | escaped_low if form.strip()}
 
 
 def make_redactor(secrets: Iterable[str]) -> Callable[[str], str]:
-    """What makes texts fit to be seen by others: no secret, no address, the home folder as `~`.
+    """Return a function that makes texts safe to share.
+
+    It removes secrets and addresses, and writes the home folder as `~`.
 
     Args:
         secrets: Texts that must never be shown, such as the API key.
     """
-    redacted = RedactingFilter(secrets).redacted
+    redact = RedactingFilter(secrets).redact
     home = os.environ.get("HOME", "")
 
-    def clean(text: str) -> str:
-        return redacted(text.replace(home, "~") if len(home) > 1 else text)
+    def make_shareable(text: str) -> str:
+        return redact(text.replace(home, "~") if len(home) > 1 else text)
 
-    return clean
+    return make_shareable
 
 
-def install(secrets: Iterable[str]) -> None:
-    """Put the filter on all handlers of the root logger, and quiet what prints URLs."""
+def install_log_filter(secrets: Iterable[str]) -> None:
+    """Put a `RedactingFilter` on all handlers of the root logger, and silence URLs at DEBUG.
+
+    Args:
+        secrets: Texts that must never be shown, such as the API key.
+    """
     redacting = RedactingFilter(secrets)
     for handler in logging.getLogger().handlers:
         handler.filters = [f for f in handler.filters if not isinstance(f, RedactingFilter)]
         handler.addFilter(redacting)
-    # At DEBUG it prints each request's path, and a question about a person has the address in it.
+    # At DEBUG urllib3 logs the path of each request, and some paths hold an address.
     logging.getLogger("urllib3").setLevel(logging.INFO)
 
 
 def traceback_without_messages(error: BaseException) -> str:
-    """The places of an error and of what led to it, without the messages.
+    """Return the traceback of an error and of its causes, without the messages.
 
-    Messages of unforeseen errors may quote values of a record.
+    The message of an unexpected error may quote values of a record.
     """
     parts = []
-    seen: BaseException | None = error
-    while seen is not None:
-        frames = "".join(traceback.format_tb(seen.__traceback__))
-        parts.append(f"{frames}{type(seen).__module__}.{type(seen).__name__}")
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
-    return "\nwhich came from:\n".join(parts)
+    current: BaseException | None = error
+    while current is not None:
+        frames = "".join(traceback.format_tb(current.__traceback__))
+        parts.append(f"{frames}{type(current).__module__}.{type(current).__name__}")
+        current = current.__cause__ or (
+            None if current.__suppress_context__ else current.__context__
+        )
+    return "\ncaused by:\n".join(parts)

@@ -39,7 +39,7 @@ from target_activecampaign.sync.removals import MirrorRemovals
 from target_activecampaign.sync.segment import check_mode
 from target_activecampaign.sync.setup import Streams, check_lists
 from target_activecampaign.sync.window import Maker, RecordWindow
-from target_activecampaign.text import listed
+from target_activecampaign.text import quoted_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from target_activecampaign.model.codes import Refusal
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.preview.preview import Preview
-    from target_activecampaign.singer.reader import MessageReader, Place
+    from target_activecampaign.singer.messages import Place
+    from target_activecampaign.singer.reader import MessageReader
     from target_activecampaign.sync.segment import Segment
 
 
@@ -661,7 +662,7 @@ def _shown(names: Collection[str]) -> str:
     others = len(names) - len(plain)
     if not plain:
         return f"{others:,}, whose names are not shown, as they look like data"
-    return listed(plain) + (f" and {others:,} more" if others else "")
+    return quoted_list(plain) + (f" and {others:,} more" if others else "")
 
 
 def _preview_of(settings: Settings) -> Preview | None:

@@ -38,14 +38,14 @@ from target_activecampaign.errors import (
     report_errors,
 )
 from target_activecampaign.model.codes import Refusal
-from target_activecampaign.model.names import Respelling, spelled
+from target_activecampaign.model.names import Respelling, find_spelling
 from target_activecampaign.run import Run
 from target_activecampaign.singer.batch_files import record_lines
 from target_activecampaign.singer.flattening import without_booleans
-from target_activecampaign.singer.key_properties import check_names
-from target_activecampaign.singer.reader import MessageReader, are_objects, place_text, read_record
+from target_activecampaign.singer.messages import check_property_names, describe_place
+from target_activecampaign.singer.parsing import UnreadableRecord, are_objects, read_record
+from target_activecampaign.singer.reader import MessageReader
 from target_activecampaign.singer.stream_maps import StreamMaps
-from target_activecampaign.singer.unreadable import UnreadableRecord
 from target_activecampaign.singer.validation import check_schema
 from target_activecampaign.sync.changes import WINDOW_BYTES
 from target_activecampaign.sync.sink import ContactSink
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.sinks import Sink
 
-    from target_activecampaign.singer.reader import Place
+    from target_activecampaign.singer.messages import Place
 
 MELTANO_TEST_STREAM = "meltano_test_stream"
 """The stream that `meltano config test` pipes into every loader, to see whether it works."""
@@ -116,7 +116,7 @@ class TargetActiveCampaign(Target):
         self.settings = settings.Settings.from_config(self.config)
         if dry_run:
             self.settings = replace(self.settings, dry_run=True)
-        redaction.install(validation.secrets_in(self.settings))
+        redaction.install_log_filter(validation.secrets_in(self.settings))
         self.run = Run(self.settings, self.message_reader)
         self.message_reader.max_line_bytes = self.settings.max_line_bytes
         self.message_reader.on_tick = self.run.tick
@@ -210,11 +210,11 @@ class TargetActiveCampaign(Target):
             self.is_meltano_test = True
             raise StoppedError
         check_schema(schema, stream)
-        check_names(message_dict, stream, schema["properties"])
+        check_property_names(message_dict, stream, schema["properties"])
         properties = schema["properties"]
         if message_dict.get("key_properties"):
             message_dict["key_properties"] = [
-                spelled(one, properties) for one in message_dict["key_properties"]
+                find_spelling(one, properties) for one in message_dict["key_properties"]
             ]
         self._respellings[stream] = Respelling(properties)
         schema["properties"] = without_booleans(schema["properties"])
@@ -311,7 +311,7 @@ class TargetActiveCampaign(Target):
         version = message.get("version")
         if isinstance(version, (dict, list)):
             raise InvalidInputLine(
-                f"{place_text(place)}: the 'version' of a RECORD message is no number or text."
+                f"{describe_place(place)}: the 'version' of a RECORD message is no number or text."
             )
         self.run.message(message["stream"], line, version)
         self.place = place
@@ -527,13 +527,13 @@ class TargetActiveCampaign(Target):
         self.message_reader.stop()
 
 
-_NESTED = Refusal("RECORD_INVALID", "is nested too deeply to be read.", placed=True)
+_NESTED = Refusal("RECORD_INVALID", "is nested too deeply to be read.", needs_place=True)
 
 
 def _unreadable(message: dict[str, Any]) -> Refusal | None:
     """The refusal of a record that can't be read whole."""
     if isinstance(message, UnreadableRecord):
-        return Refusal("RECORD_INVALID", f"{message.reason}.", placed=True)
+        return Refusal("RECORD_INVALID", f"{message.reason}.", needs_place=True)
     return None
 
 
@@ -548,7 +548,7 @@ def _batch_record(text: bytes, place: Place) -> dict[str, Any]:
         record = read_record(text)
     if not isinstance(record, dict):
         raise BatchFileError(
-            f"{place_text(place)} is no JSON object: the file was cut off, damaged, or is of "
+            f"{describe_place(place)} is no JSON object: the file was cut off, damaged, or is of "
             "another format."
         )
     return record

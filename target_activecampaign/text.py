@@ -1,4 +1,4 @@
-"""Words that change with a number, and texts that can't be written."""
+"""Texts: counts, quoted lists, and texts that UTF-8 or a database can't hold."""
 
 from __future__ import annotations
 
@@ -8,29 +8,41 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-
-def several(count: int, what: str) -> str:
-    """So many of something, such as `1 record` and `1,200 records`."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+T = TypeVar("T")
 
 
-def is_unicode(text: str) -> bool:
-    """Whether a text can be sent: it holds no half of a surrogate pair."""
-    return text.isascii() or text == as_unicode(text)
+def pluralize(count: int, noun: str) -> str:
+    """Return a count with its noun, such as `1 record` or `1,200 records`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def as_unicode(text: str) -> str:
-    """A text with a replacement character for each half of a surrogate pair."""
+def quoted_list(names: Iterable[str]) -> str:
+    """Return names in quotes, separated by commas; `no properties` if there is none."""
+    return ", ".join(f"'{name}'" for name in names) or "no properties"
+
+
+def is_encodable(text: str) -> bool:
+    """Return whether UTF-8 can encode a text: it has no lone surrogate."""
+    return text.isascii() or text == replace_surrogates(text)
+
+
+def replace_surrogates(text: str) -> str:
+    """Return a text with U+FFFD in place of each lone surrogate."""
     return "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in text)
 
 
 def encodable(text: str) -> str:
-    """Escape each half of a surrogate pair, so that a text can be written in UTF-8."""
+    r"""Return a text that UTF-8 can encode: lone surrogates become escapes such as `\udc41`."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def how_to_install(extra: str) -> str:
-    """Return how an extra is installed with pip and with Meltano, as a sentence."""
+def storable(text: str) -> str:
+    r"""Return a text that any database can store: as `encodable`, and U+0000 becomes `\x00`."""
+    return encodable(text).replace("\0", "\\x00")
+
+
+def install_hint(extra: str) -> str:
+    """Return sentences that say how to install an extra, with pip and with Meltano."""
     package = f"target-activecampaign[{extra}]"
     return (
         f"Install the extra '{extra}': pip install '{package}'. With Meltano, add [{extra}] to the "
@@ -38,16 +50,8 @@ def how_to_install(extra: str) -> str:
     )
 
 
-T = TypeVar("T")
-
-
 def chunks(items: Iterable[T], size: int = 1000) -> Iterator[list[T]]:
-    """Items in lists of `size`, the last perhaps shorter, read no sooner than needed."""
+    """Yield lists of `size` items; the last may be shorter. Items are read as they are needed."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names as a message quotes them."""
-    return ", ".join(f"'{name}'" for name in names) or "no properties"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from singer_sdk.singerlib.json import deserialize_json, serialize_json
 
 from target_activecampaign.model.record import REJECT_CODE, SourceStream
-from target_activecampaign.singer.unreadable import members
+from target_activecampaign.singer.parsing import split_members
 from target_activecampaign.storage import private_files
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _record_line(source: Source, code: str, reason: str) -> bytes:
 
 def _with_added(line: bytes, added: bytes) -> bytes:
     """Return the line of a record that can't be read, with properties added at the record's end."""
-    parts = members(line.strip())
+    parts = split_members(line.strip())
     record = parts["record"][:-1].rstrip()
     parts["record"] = record + (b"" if record == b"{" else b",") + added[1:]
     return (

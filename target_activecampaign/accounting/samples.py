@@ -86,7 +86,7 @@ def _value(entry: MappedProperty, contact: Contact) -> str:
     """Return the value that a property gives a contact, as people read it; empty if none."""
     if entry.field is not None:
         text = contact.fields.get(entry.field.id, "")
-        if entry.form is not None and entry.form.several:
+        if entry.form is not None and entry.form.holds_several:
             return ", ".join(text.strip("|").split(DELIMITER))
         return text
     if entry.destination == "tags":

@@ -19,10 +19,11 @@ from target_activecampaign.errors import ListError, SettingError, report_errors
 from target_activecampaign.ledger import LedgerError, MissingLedgerError, Store, last_mapping
 from target_activecampaign.mapping import history
 from target_activecampaign.mapping.catalog import FieldCatalog
-from target_activecampaign.mapping.compiler import Mappings, StreamToMap
+from target_activecampaign.mapping.compiler import MappingCompiler
+from target_activecampaign.mapping.stream import StreamToMap
 from target_activecampaign.model.names import did_you_mean, nfc
 from target_activecampaign.redaction import RedactingFilter
-from target_activecampaign.singer.json_schema import says_more
+from target_activecampaign.singer.json_schema import allows_more
 from target_activecampaign.sync.membership_field import MembershipFields
 from target_activecampaign.sync.segment import check_mode
 from target_activecampaign.sync.setup import MEMBERSHIP, list_of, member_of, only_if_empty_targets
@@ -77,7 +78,7 @@ def of_invalid_settings(problems: Sequence[str]) -> list[Check]:
         problems: What is wrong with them, one sentence each.
     """
     rest = [Check(name, NOT_CHECKED, "It needs valid settings.") for name in _NAMES[1:]]
-    text = " ".join(RedactingFilter().redacted(problem) for problem in problems)
+    text = " ".join(RedactingFilter().redact(problem) for problem in problems)
     return [Check("settings", FAILED, text), *rest]
 
 
@@ -149,7 +150,7 @@ class _Checks:
         found = []
         problem = report_errors(lambda: found.append(look()))
         result, text = (OK, found[0]) if problem is None else (FAILED, problem)
-        self.taken.append(Check(name, result, self._redacting.redacted(text)))
+        self.taken.append(Check(name, result, self._redacting.redact(text)))
 
 
 class _Readiness:
@@ -164,7 +165,7 @@ class _Readiness:
         self._settings = settings
         self._maps = maps
         self._account = Account(settings, only_asks=True)
-        self._mappings = Mappings(self._account)
+        self._mappings = MappingCompiler(self._account)
         self._membership_fields = MembershipFields()
         self._store: Store | None = None
         self._user: User | None = None
@@ -286,7 +287,7 @@ class _Readiness:
                 last,
                 lenient,
                 member,
-                is_open=says_more(announced.schema),
+                is_open=allows_more(announced.schema),
             )
         )
         self._membership_fields.take(name, mapping, own)
@@ -303,7 +304,7 @@ class _Readiness:
         """The fields of the stream's last run, if the ledger knows any."""
         if self._store is None:
             return {}
-        return history.loaded(last_mapping(self._store, self._account.identity, stream, list_id))
+        return history.from_json(last_mapping(self._store, self._account.identity, stream, list_id))
 
 
 def _place_of(entry: MappedProperty) -> str:

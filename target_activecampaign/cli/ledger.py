@@ -16,13 +16,13 @@ from target_activecampaign.cli.ledger_output import as_text, format_bytes
 from target_activecampaign.config.files import ConfigFileError, read_config
 from target_activecampaign.config.settings import Settings
 from target_activecampaign.config.validation import convert, from_environment
-from target_activecampaign.errors import ChoiceError, LedgerError, SettingError
+from target_activecampaign.errors import EraseError, LedgerError, SettingError
 from target_activecampaign.ledger.erase import Choice, erase, erase_person, select
 from target_activecampaign.ledger.overview import files_set_aside, read_overview, size
 from target_activecampaign.ledger.store import Store
-from target_activecampaign.model.contact import Refusal, person_key, valid_address
+from target_activecampaign.model.contact import Refusal, contact_key, valid_address
 from target_activecampaign.storage import output
-from target_activecampaign.text import several
+from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except click.Abort:
         return 130
-    except (_CommandError, ChoiceError, LedgerError, SettingError) as error:
+    except (_CommandError, EraseError, LedgerError, SettingError) as error:
         click.echo(f"{_NAME}: {error}", err=True)
         return 1
     except output.OutputError as error:
@@ -215,10 +215,10 @@ def _forget_choice(store: Store, choice: Choice, *, yes: bool) -> None:
 
 def _describe(choice: Choice, selection: Selection) -> str:
     segments = [f"{stream} -> list {list_id}" for stream, list_id in selection.segments.values()]
-    contacts = several(selection.members, "contact")
+    contacts = pluralize(selection.members, "contact")
     if choice.is_whole:
         return (
-            f"all of {selection.connection}: its {several(len(segments), 'segment')} with "
+            f"all of {selection.connection}: its {pluralize(len(segments), 'segment')} with "
             f"{contacts}, its runs, its imports in flight, and the index of its contacts"
         )
     return f"{', '.join(segments)}, with {contacts} (of {selection.connection})"
@@ -239,7 +239,7 @@ def _is_confirmed() -> bool:
 def _forget_person(store: Store, connection: str | None) -> None:
     erased = erase_person(store, _read_contact_keys(), connection)
     _print(
-        f"Forgotten in {several(sum(erased), 'place')} (segments: {erased.members:,}, contact "
+        f"Forgotten in {pluralize(sum(erased), 'place')} (segments: {erased.members:,}, contact "
         f"indexes: {erased.existing:,}, imports in flight: {erased.in_flight:,}).\n"
         f"{_CONSEQUENCES_FOR_PERSON}"
     )
@@ -264,9 +264,9 @@ def _read_contact_keys() -> set[str]:
     address = text.strip()
     if "@" not in address or len(address.split()) != 1:
         raise _CommandError("Standard input does not hold one e-mail address. Nothing was done.")
-    keys = {person_key(address)}
+    keys = {contact_key(address)}
     with contextlib.suppress(Refusal):  # the index of contacts has any address the account has
-        keys.add(person_key(valid_address(address)))
+        keys.add(contact_key(valid_address(address)))
     return keys
 
 

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from target_activecampaign.text import several
+from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,7 +61,7 @@ def _describe(connection: Connection, width: int | None) -> Iterator[str]:
     head = ("run", "outcome", "started", "ended", "records", "note")
     yield from _table(head, map(_run_row, runs), width) if runs else ["No runs."]
     if earlier:
-        yield f"and {several(len(earlier), 'earlier run')}"
+        yield f"and {pluralize(len(earlier), 'earlier run')}"
     yield ""
     segments = connection.segments
     head = ("stream", "list", "mirror", "contacts", "last complete sync", "note")
@@ -115,7 +115,7 @@ def _segment_row(segment: SegmentView) -> tuple[str, ...]:
     )
     sync, notes = "", []
     if segment.complete_pass:
-        sync = f"no. {segment.complete_pass}, {several(segment.size or 0, 'contact')}"
+        sync = f"no. {segment.complete_pass}, {pluralize(segment.size or 0, 'contact')}"
     elif segment.mirror:
         sync = "none: the next one only records a baseline"
     if segment.mark:
@@ -131,13 +131,13 @@ def _segment_row(segment: SegmentView) -> tuple[str, ...]:
 def _describe_in_flight(imports: list[InFlight]) -> str:
     if not imports:
         return "nothing"
-    contacts = several(sum(one.contacts for one in imports), "contact")
+    contacts = pluralize(sum(one.contacts for one in imports), "contact")
     first = _format_time(min(one.posted for one in imports))
-    return f"{several(len(imports), 'import')} with {contacts}, the first posted {first}"
+    return f"{pluralize(len(imports), 'import')} with {contacts}, the first posted {first}"
 
 
 def _describe_index(index: Index) -> str:
-    contacts = several(index.contacts, "contact")
+    contacts = pluralize(index.contacts, "contact")
     if index.account_had is None:
         return f"{contacts}, not complete yet" if index.contacts else "none"
     return f"{contacts}, complete when the account had {index.account_had:,}"

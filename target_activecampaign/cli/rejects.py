@@ -22,10 +22,10 @@ from singer_sdk.singerlib.json import deserialize_json
 from target_activecampaign.errors import RejectFileError
 from target_activecampaign.model.codes import CODES
 from target_activecampaign.redaction import RedactingFilter
+from target_activecampaign.singer.parsing import read_record_message
 from target_activecampaign.singer.reader import MAX_LINE_BYTES
-from target_activecampaign.singer.unreadable import unreadable_record
 from target_activecampaign.storage import output
-from target_activecampaign.text import several
+from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -97,8 +97,8 @@ class Rejects:
         for (stream, code), count in sorted(self.counts.items()):
             again = "yes" if _explained(code)[2] else "no"
             rows.append((stream, code, f"{count:,}", again))
-        records = several(self.counts.total(), "refused record")
-        parts = [f"{records} in {several(len(self.files), 'file')}.", _table(rows)]
+        records = pluralize(self.counts.total(), "refused record")
+        parts = [f"{records} in {pluralize(len(self.files), 'file')}.", _table(rows)]
         parts += [self._about(code, width) for code in self.codes]
         parts.append(
             "When they are corrected, in the file itself or in a copy, send them again:\n"
@@ -112,7 +112,7 @@ class Rejects:
         for stream, other in sorted(self.counts):
             if other == code:
                 lines += [
-                    f"  {stream}, {several(count, 'record')}: {reason}"
+                    f"  {stream}, {pluralize(count, 'record')}: {reason}"
                     for reason, count in self._most_frequent(stream, code)
                 ]
         if code in _REASONS_STAY:
@@ -175,7 +175,7 @@ def _take(rejects: Rejects, line: bytes, place: str) -> None:
         # The SDK's own JSON takes all that the target could read and has written.
         message: Any = deserialize_json(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError, ArithmeticError):
-        message = unreadable_record(line)
+        message = read_record_message(line)
         if message is None:
             raise RejectFileError(
                 f"{place} is no JSON: it is cut off, or of another format."
@@ -207,7 +207,7 @@ def _explained(code: str) -> tuple[str, str, bool]:
 def _shown(text: str) -> str:
     """A text out of a file, without addresses and without what would steer a terminal."""
     printable = "".join(one if one.isprintable() else "?" for one in text)
-    return RedactingFilter().redacted(printable)
+    return RedactingFilter().redact(printable)
 
 
 def _table(rows: Iterable[tuple[str, str, str, str]]) -> str:

@@ -17,9 +17,13 @@ from singer_sdk.singerlib import Catalog
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_activecampaign.singer.flattening import without_booleans
-from target_activecampaign.singer.key_properties import check_names
-from target_activecampaign.singer.reader import MAX_LINE_BYTES, line_too_long, place_text
-from target_activecampaign.singer.unreadable import unreadable_record
+from target_activecampaign.singer.messages import (
+    check_property_names,
+    describe_long_line,
+    describe_place,
+)
+from target_activecampaign.singer.parsing import read_record_message
+from target_activecampaign.singer.reader import MAX_LINE_BYTES
 from target_activecampaign.singer.validation import check_schema
 
 if TYPE_CHECKING:
@@ -86,7 +90,7 @@ def _lines(messages: IO[str] | None) -> Iterator[str | bytes]:
     while source is not None and (line := source.readline(MAX_LINE_BYTES + 1)):
         number += 1
         if len(line) > MAX_LINE_BYTES:
-            raise InvalidInputLine(f"{line_too_long(place_text(number), MAX_LINE_BYTES)}.")
+            raise InvalidInputLine(f"{describe_long_line(describe_place(number), MAX_LINE_BYTES)}.")
         yield line
 
 
@@ -99,7 +103,7 @@ def _of_messages(messages: IO[str] | None) -> list[DiscoveredStream]:
         message = _object(line, f"Line {number} of the input is no Singer message.")
         if message.get("type") == "SCHEMA":
             one = _stream(message.get("stream"), message.get("schema"))
-            check_names(message, one.name, one.schema["properties"])
+            check_property_names(message, one.name, one.schema["properties"])
             keys, bookmarks = message.get("key_properties"), message.get("bookmark_properties")
             found[one.name] = DiscoveredStream(
                 one.name, one.schema, tuple(keys or ()), tuple(bookmarks or ())
@@ -152,7 +156,7 @@ def _object(text: str | bytes, wrong: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        found = unreadable_record(text) if isinstance(text, bytes) else None
+        found = read_record_message(text) if isinstance(text, bytes) else None
     if not isinstance(found, dict):
         raise InvalidInputLine(wrong)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from target_activecampaign.errors import SettingError
-from target_activecampaign.text import how_to_install
+from target_activecampaign.text import install_hint
 
 
 def phone_region(country: str, setting: str = "default_country") -> str:
@@ -21,7 +21,7 @@ def phone_region(country: str, setting: str = "default_country") -> str:
     except ImportError:
         raise SettingError(
             f"The setting '{setting}' needs phonenumbers, which is not installed. "
-            f"{how_to_install('phone')}"
+            f"{install_hint('phone')}"
         ) from None
     region = country.strip().upper()
     if region not in phone.REGIONS:

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.model.names import nfc, spelled
-from target_activecampaign.text import as_unicode
+from target_activecampaign.model.names import find_spelling, nfc
+from target_activecampaign.text import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -598,7 +598,7 @@ class Settings:
 
     def for_stream(self, stream: str) -> StreamSettings:
         """The settings of one stream, by its name after stream maps."""
-        given = self.streams.get(spelled(stream, self.streams) or stream) or {}
+        given = self.streams.get(find_spelling(stream, self.streams) or stream) or {}
         own = {name: value for name, value in given.items() if value is not None}
         values = {name: own.get(name, getattr(self, name)) for name in STREAM_SETTINGS}
         special = {
@@ -616,7 +616,7 @@ class Settings:
 
 def _sendable(text: str) -> str:
     """A text that goes to the account, where half of a surrogate pair would refuse everybody."""
-    return nfc(as_unicode(text))
+    return nfc(replace_surrogates(text))
 
 
 def json_schema() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from target_activecampaign.config.settings import STREAM_SETTINGS, Settings
 from target_activecampaign.errors import SettingError
 from target_activecampaign.model.names import did_you_mean, named_with_hints, nfc
 from target_activecampaign.storage import private_files
-from target_activecampaign.text import is_unicode
+from target_activecampaign.text import is_encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,7 +82,7 @@ def _unfit_places(settings: Settings) -> list[str]:
         f"The setting '{name}' has U+0000 or half of a surrogate pair, which no name of a file or "
         "server can have: write it anew."
         for name, text in texts.items()
-        if "\0" in text or not is_unicode(text)
+        if "\0" in text or not is_encodable(text)
     ]
 
 

@@ -41,7 +41,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         body: The contact as JSON, as the import takes it.
         sources: Its records; none for a removal.
         person: The hash that stands for the person in the ledger.
-        raw: The digest of its one record; None where there are several, or it has none.
+        raw: The digest of its one record; None where there are pluralize, or it has none.
         marks: What the ledger keeps once the contact is confirmed, by segment.
         known: Whether the ledger knew the contact in the last record's stream.
         needs_resubscribe: The lists that it must be subscribed to again before the import.
@@ -69,9 +69,9 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         self.key = self.contact.key
 
     def leave_out(self, destinations: Collection[str | int]) -> None:
-        """Do not send some of the values: see `Contact.leave_out`."""
+        """Do not send some of the values: see `Contact.drop_values`."""
         for one in (*self.parts, self):
-            one.contact.leave_out(destinations)
+            one.contact.drop_values(destinations)
             one.body = one.contact.encode()
 
     def followed_by(self, later: Entry) -> Entry | None:
@@ -80,7 +80,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
             return None
         # Contacts for different lists are merged too. To cut the batch instead would make an import
         # of each pair where one stream is loaded into two lists record by record.
-        contact = self.contact.merged_into(later.contact)
+        contact = self.contact.merged_with(later.contact)
         alike = self.contact.lists == later.contact.lists and not self.parts
         return Entry(
             contact,

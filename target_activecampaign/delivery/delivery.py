@@ -31,7 +31,7 @@ from target_activecampaign.delivery.results import ContactResults
 from target_activecampaign.delivery.stopping import StopWatch
 from target_activecampaign.errors import DeliveryError, TargetError
 from target_activecampaign.model.codes import Refusal
-from target_activecampaign.model.email import person_key
+from target_activecampaign.model.email import contact_key
 from target_activecampaign.redaction import traceback_without_messages
 from target_activecampaign.storage import private_files
 
@@ -360,7 +360,7 @@ class Delivery:
 
     def on_imported(self, pending: PendingImport, status: ImportStatus) -> None:
         """Settle the contacts of a completed import, as far as its answers account for them."""
-        failed = {person_key(address) for address in status.failed}
+        failed = {contact_key(address) for address in status.failed}
         batch = pending.batch
         if batch is None:
             self._interrupted.settle(pending, failed)

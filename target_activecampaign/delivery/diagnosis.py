@@ -154,7 +154,9 @@ class RejectionLookup:
             names = ", ".join(str(number) for number in left)
             return "OPTED_OUT", f"The person has unsubscribed from list {names}."
         on_lists = all(n in places and places[n].is_subscribed for n in sent.lists)
-        off_lists = all(n not in places or not places[n].is_subscribed for n in sent.leaves)
+        off_lists = all(
+            n not in places or not places[n].is_subscribed for n in sent.unsubscribe_lists
+        )
         stored = {
             "first_name": contact.first_name,
             "last_name": contact.last_name,

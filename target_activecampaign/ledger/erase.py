@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from target_activecampaign.errors import ChoiceError
+from target_activecampaign.errors import EraseError
 from target_activecampaign.ledger import contact_hash
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.imports import erase_contacts
@@ -70,7 +70,7 @@ def select(store: Store, choice: Choice) -> Selection:
     """Return what a choice selects.
 
     Raises:
-        ChoiceError: The ledger has no such thing, or more than one, or a run is using it.
+        EraseError: The ledger has no such thing, or more than one, or a run is using it.
         LedgerError: The ledger can't be used.
     """
 
@@ -86,7 +86,7 @@ def erase(store: Store, choice: Choice) -> Selection:
     """Erase an account, a list or a stream with all its contacts; returns what was erased.
 
     Raises:
-        ChoiceError, LedgerError: As for `select`.
+        EraseError, LedgerError: As for `select`.
     """
     selections: list[Selection] = []
     return store.retry(lambda: _erase(store, choice, selections))
@@ -98,7 +98,7 @@ def _erase(store: Store, choice: Choice, selections: list[Selection]) -> Selecti
         write_all(store, db)
         try:
             selection = _select(db, choice)
-        except ChoiceError:
+        except EraseError:
             if selections:
                 return selections[0]  # an attempt was committed, and only its response was lost
             raise
@@ -120,11 +120,11 @@ def erase_person(store: Store, keys: Collection[str], connection: str | None = N
 
     Args:
         store: The ledger's database.
-        keys: The contact keys of all spellings of the address, as of `model.email.person_key`.
+        keys: The contact keys of all spellings of the address, as of `model.email.contact_key`.
         connection: The account; None for all.
 
     Raises:
-        ChoiceError: There is no such account, or a run is in progress that may have the person.
+        EraseError: There is no such account, or a run is in progress that may have the person.
         LedgerError: The ledger can't be used.
     """
     most = ErasedRows(0, 0, 0)
@@ -177,10 +177,10 @@ def _select(db: sa.Connection, choice: Choice) -> Selection:
         if segments or choice.is_whole:
             found.append((account, segments))
     if not found:
-        raise ChoiceError("The ledger has no such stream or list: `show` lists those it has.")
+        raise EraseError("The ledger has no such stream or list: `show` lists those it has.")
     if len(found) > 1:
         names = ", ".join(account.identity for account, _ in found)
-        raise ChoiceError(
+        raise EraseError(
             f"There is more than one connection that has it: name one with --connection: {names}."
         )
     ((account, segments),) = found
@@ -195,7 +195,7 @@ def _accounts(db: sa.Connection, connection: str | None) -> list[sa.Row[tuple[ob
     found = [row for row in rows if connection in (None, row.identity)]
     if connection is not None and not found:
         names = ", ".join(row.identity for row in rows) or "none"
-        raise ChoiceError(f"The ledger has no such connection. It has: {names}.")
+        raise EraseError(f"The ledger has no such connection. It has: {names}.")
     return found
 
 
@@ -203,13 +203,13 @@ def _ended_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> list[
     """Return the account's runs.
 
     Raises:
-        ChoiceError: One is in progress: it would write again what it has in memory.
+        EraseError: One is in progress: it would write again what it has in memory.
     """
     run = tables.run
     runs = db.execute(sa.select(run).where(run.c.account == account.id)).all()
     for one in runs:
         if is_running(db, one):
-            raise ChoiceError(
+            raise EraseError(
                 f"A run of {account.identity} is in progress ({one.id}, process "
                 f"{process_number(one)} on {one.host}): wait until it has ended."
             )

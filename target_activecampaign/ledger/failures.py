@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from target_activecampaign.ledger.place import file_path, place_of
 from target_activecampaign.ledger.schema import SCHEMA
 from target_activecampaign.storage import private_files, sqlite_files
-from target_activecampaign.text import how_to_install
+from target_activecampaign.text import install_hint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +100,7 @@ def explain(url: str, error: Exception, action: str) -> str:
     if isinstance(cause, ImportError) and "psycopg" in (cause.name, *str(cause).split()):
         return (
             f"The ledger {place} needs psycopg, which is not installed or can't be loaded. "
-            f"{how_to_install('postgres')}"
+            f"{install_hint('postgres')}"
         )
     if isinstance(cause, (ImportError, sa.exc.NoSuchModuleError, sa.exc.ArgumentError)):
         return (

@@ -70,7 +70,7 @@ def write(
     Args:
         db: The transaction.
         imports: The contacts of each import, the time when it was posted, and the time when it was
-            confirmed. If there are several, all of their updates are `BUFFERABLE`.
+            confirmed. If there are pluralize, all of their updates are `BUFFERABLE`.
     """
     removed: list[dict[str, Any]] = []
     owned: list[tuple[Any, ...]] = []

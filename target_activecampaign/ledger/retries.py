@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from target_activecampaign.errors import AwayLedgerError
+from target_activecampaign.errors import UnreachableLedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +38,9 @@ def retry(action: Callable[[], T], place: str, reset: Callable[[], None], patien
     while True:
         try:
             result = action()
-        except AwayLedgerError as error:
-            if error.given_up or time.monotonic() + pause > deadline:
-                error.given_up = True
+        except UnreachableLedgerError as error:
+            if error.retried or time.monotonic() + pause > deadline:
+                error.retried = True
                 raise
         else:
             if logged:

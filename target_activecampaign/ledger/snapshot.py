@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from target_activecampaign.errors import (
-    AwayLedgerError,
     DamagedLedgerError,
     LedgerError,
     MissingLedgerError,
+    UnreachableLedgerError,
 )
 from target_activecampaign.ledger import failures, opening, retries
 from target_activecampaign.ledger import schema as tables
@@ -95,7 +95,7 @@ def _copy(url: str, identity: str, path: Path) -> None:
     except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError) as error:
         if failures.is_damage(url, error):
             raise DamagedLedgerError from None
-        kind = AwayLedgerError if failures.is_temporary(url, error) else LedgerError
+        kind = UnreachableLedgerError if failures.is_temporary(url, error) else LedgerError
         raise kind(failures.explain(url, error, "read")) from None
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import sqlalchemy as sa
 
 from target_activecampaign.errors import (
-    AwayLedgerError,
     DamagedLedgerError,
     LedgerError,
     MissingLedgerError,
+    UnreachableLedgerError,
 )
 from target_activecampaign.ledger import engine, failures, opening, retries
 from target_activecampaign.ledger import schema as tables
@@ -164,7 +164,7 @@ class Store:
         try:
             # All connections: one to a server that has become a standby would never write again.
             result = retries.retry(action, self.place, self.engine.dispose, self._patience)
-        except AwayLedgerError:
+        except UnreachableLedgerError:
             # The run ends now, and must not wait again for each of its last statements.
             self._patience = 0.0
             raise
@@ -278,5 +278,5 @@ class Store:
     def _error_for(self, error: Exception) -> LedgerError:
         if failures.is_damage(self._url, error):
             return self.damaged_error()
-        kind = AwayLedgerError if failures.is_temporary(self._url, error) else LedgerError
+        kind = UnreachableLedgerError if failures.is_temporary(self._url, error) else LedgerError
         return kind(failures.explain(self._url, error, "used"))

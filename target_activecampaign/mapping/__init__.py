@@ -1,5 +1,8 @@
-"""Records to contacts: which property goes where, and in which form.
+"""The mapping of records to contacts: the destination of each property, and the form of its values.
 
-In: a stream's schema, its settings, the account's fields. Out: a function, record to contact.
-It knows nothing of the ledger or of delivery.
+In: a stream's schema, its settings, the account's fields. Out: a `StreamMapping`, which converts
+records to contacts. It does not know the ledger or the delivery.
+
+The way of a stream: `compiler` plans; `resolver` finds destinations, by `explicit` (settings) and
+`automatic` (names), in the `catalog` of fields; `mapping` converts records, by its `steps`.
 """

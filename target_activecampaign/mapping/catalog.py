@@ -1,4 +1,4 @@
-"""The account's custom fields, found by the ways in which people name them."""
+"""Lookup of the account's custom fields by id, tag or title."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class FieldMatch(NamedTuple):
-    """A field that a name stands for.
+    """The field that a name stands for.
 
     Attributes:
         field: The field.
-        quality: How well the name matches, the lower the better: its rank, and 1 where it is
-            the field's title that matches, unlike the tag.
+        quality: The quality of the match, lower is better: its rank, then 0 for a match of the
+            field's tag and 1 for a match of its title.
     """
 
     field: Field
@@ -43,42 +43,43 @@ _FORMS = {Rank.EXACT: exact, Rank.CASELESS: caseless, Rank.SIMILAR: normalised}
 
 
 def _has_cut_tag(field: Field) -> bool:
-    """Whether the server has left vowel marks or symbols of a field's title out of its tag.
+    """Return whether ActiveCampaign derived a field's tag from its title and dropped characters.
 
-    Then the tag says less than the title, and may be another word.
+    It drops combining marks and symbols. Such a tag says less than the title, and may even be
+    another word.
     """
     title = normalised(field.title)
     cut = without_marks(title)
     is_less = cut != title or bool(symbols(field.title))
-    # Where a tag is taken, the server puts a number after it.
+    # If a tag is taken, ActiveCampaign appends a number.
     return is_less and cut.rstrip(digits) == normalised(field.tag).rstrip(digits)
 
 
 class FieldCatalog:
-    """The account's custom fields, found by the ways in which people name them."""
+    """Finds the account's custom fields by id, tag or title."""
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self._fields = fields
 
-    def named(self, destination: str) -> Field | None:
-        """The field that a setting names: `id:7`, `%TIER%`, `TIER` or a title.
+    def find(self, destination: str) -> Field | None:
+        """Return the field that a setting names: `id:7`, `%TIER%`, `TIER` or a title.
 
         Raises:
             MappingError: Two fields match equally.
         """
         text = destination.strip()
         if match := re.fullmatch(r"id:\s*(\d{1,18})", text, re.IGNORECASE):
-            return self.by_id(int(match[1]))
+            return self.find_by_id(int(match[1]))
         if match := re.fullmatch(r"%(.+)%", text):
             for form in (exact, caseless):
                 tagged = [f for f in self._fields if form(f.tag) == form(match[1])]
                 if found := self._only(text, tagged):
                     return found
             return None
-        return self.called(text)
+        return self.find_by_name(text)
 
-    def called(self, name: str) -> Field | None:
-        """The field that a name stands for, as in `match`.
+    def find_by_name(self, name: str) -> Field | None:
+        """Return the field that matches a name best, as of `match`.
 
         Raises:
             MappingError: Two fields match equally.
@@ -87,10 +88,10 @@ class FieldCatalog:
         return found.field if found else None
 
     def match(self, name: str) -> FieldMatch | None:
-        """The field whose tag, or else whose title, matches a name best.
+        """Return the field whose tag, or else title, matches a name best.
 
-        Exactly, or else but for case, or else but for punctuation and blanks, where titles count
-        as much as tags.
+        An exact match comes first, then one without case, then one without punctuation and spaces.
+        In the last, titles count as much as tags.
 
         Raises:
             MappingError: Two fields match equally.
@@ -108,13 +109,13 @@ class FieldCatalog:
                     return FieldMatch(only, (rank, place))
         return None
 
-    def has(self, name: str) -> bool:
-        """Whether a field has exactly this tag or title."""
+    def has_exactly(self, name: str) -> bool:
+        """Return whether a field has exactly this tag or title."""
         return any(exact(name) in fields for fields in self._by_name[Rank.EXACT])
 
     @cached_property
     def _by_name(self) -> dict[Rank, tuple[dict[str, list[Field]], dict[str, list[Field]]]]:
-        """The fields by the forms of their tags, and by those of their titles."""
+        """The fields by their tags and by their titles, for each rank in its form of a name."""
         found: dict[Rank, tuple[dict[str, list[Field]], dict[str, list[Field]]]] = {}
         tagged = [field for field in self._fields if not _has_cut_tag(field)]
         for rank, form in _FORMS.items():
@@ -126,12 +127,12 @@ class FieldCatalog:
             found[rank] = (dict(tags), dict(titles))
         return found
 
-    def by_id(self, number: int) -> Field | None:
-        """The field with this id."""
+    def find_by_id(self, number: int) -> Field | None:
+        """Return the field with this id."""
         return next((field for field in self._fields if field.id == number), None)
 
-    def nearest(self, destination: str, others: Sequence[str] = ()) -> str:
-        """` Did you mean ...?` for a destination that is not there, or nothing."""
+    def suggest(self, destination: str, others: Sequence[str] = ()) -> str:
+        """Return ` Did you mean ...?` for an unknown destination, or an empty text."""
         names = [*others, *(f.tag for f in self._fields), *(f.title for f in self._fields)]
         return did_you_mean(destination.strip("%"), names)
 
@@ -143,6 +144,6 @@ class FieldCatalog:
         if len(found) > 1:
             both = " and ".join(f"'{f.title}' (id:{f.id})" for f in found)
             raise MappingError(
-                f"'{name}' could be any of the custom fields {both}: name the one by its id."
+                f"'{name}' matches the custom fields {both}. Name the right one by its id."
             )
         return found[0] if found else None

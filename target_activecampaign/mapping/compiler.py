@@ -1,133 +1,101 @@
-"""The mappings of a run's streams: compiled against the account's fields as they are.
+"""Compiles the mappings of a run's streams against the account's current fields.
 
-Where the settings ask for it, fields and options that are missing are made.
+If the settings ask for it, missing fields and options are created.
 """
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from target_activecampaign.client import InvalidRequest, NotFound
+from target_activecampaign.client import InvalidRequest
 from target_activecampaign.errors import MappingError
-from target_activecampaign.mapping import history
 from target_activecampaign.mapping.catalog import FieldCatalog
-from target_activecampaign.mapping.choices import Options
-from target_activecampaign.mapping.mapping import Member, StreamMapping
-from target_activecampaign.mapping.new_fields import FieldMaker, fitting, plan
+from target_activecampaign.mapping.choices import OptionCatalog
+from target_activecampaign.mapping.history import check_changes, merge_history
+from target_activecampaign.mapping.mapping import StreamMapping
+from target_activecampaign.mapping.new_fields import FieldCreator, field_type_for, plan_fields
 from target_activecampaign.mapping.resolver import FieldResolver
 from target_activecampaign.model.names import exact, visible
-from target_activecampaign.text import listed
+from target_activecampaign.text import quoted_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from target_activecampaign.account.account import Account
     from target_activecampaign.client import Field
-    from target_activecampaign.config.settings import StreamSettings
     from target_activecampaign.mapping.placement import MappedProperty, Placement
-    from target_activecampaign.singer.json_schema import Schema
-
-logger = logging.getLogger("target-activecampaign")
+    from target_activecampaign.mapping.stream import StreamToMap
 
 
-class StreamToMap(NamedTuple):
-    """A stream, with what its mapping depends on besides the account's fields.
-
-    Attributes:
-        name: Its name after stream maps.
-        properties: The schemas of its properties after stream maps, by name.
-        settings: What holds for it.
-        list_id: Its list.
-        history: The field that each property went to in its last run.
-        lenient: Whether it may lack what its own mapping names, as another stream of the tap,
-            or another SCHEMA of it, has that.
-        member: What marks its people besides.
-        is_open: Whether its schema says that records may have more properties.
-    """
-
-    name: str
-    properties: Mapping[str, Schema]
-    settings: StreamSettings
-    list_id: int
-    history: Mapping[str, Field]
-    lenient: bool
-    member: Member | None = None
-    is_open: bool = False
-
-
-class Mappings:
+class MappingCompiler:
     """Compiles the mapping of each stream of a run.
 
     Args:
-        account: Where the fields are.
+        account: The account whose fields are used.
 
     Attributes:
-        dropped: How many choices were dropped, by stream and property.
+        dropped: The number of choices that were dropped, by stream and property.
     """
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._maker = FieldMaker(account)
-        self._options: dict[int, Options] = {}
+        self._creator = FieldCreator(account)
+        self._options = OptionCatalog(self._creator)
         self.dropped: dict[str, Counter[str]] = {}
 
     def compile(self, stream: StreamToMap) -> tuple[StreamMapping, dict[str, Field]]:
-        """The mapping of a stream, and what the next run is to know of it.
+        """Return the mapping of a stream, and the history for its next run.
+
+        Creates missing fields if the settings ask for it.
 
         Raises:
-            MappingError: It can't be mapped.
+            MappingError: The stream can't be mapped.
             SettingError: A setting can't be used.
-            ActiveCampaignError: A field could not be made.
+            ActiveCampaignError: A field could not be created.
         """
-        placement, planned, warnings = self._planned(stream)
+        placement, planned, warnings = self._plan(stream)
         if stream.settings.unmapped_properties == "create":
-            self._placed(stream, planned)  # what can't be is refused before a field is made
-            self._complete(placement, stream.settings)
-            made = {name: self._made(stream, name, field) for name, field in planned.items()}
-            placement = self._placed(stream, made)
-            self._show(placement, stream)
-        remembered = history.remembered(stream.history, placement, list(stream.properties))
-        return self._mapping(stream, placement, warnings), remembered
+            self._resolve(stream, planned)  # finds errors before a field is created
+            self._add_missing_options(stream, placement)
+            created = {name: self._create(stream, name, field) for name, field in planned.items()}
+            placement = self._resolve(stream, created)
+            self._show(stream, placement)
+        history = merge_history(stream.history, placement, list(stream.properties))
+        return self._make_mapping(stream, placement, warnings), history
 
     def preview(self, stream: StreamToMap) -> StreamMapping:
-        """The mapping as `compile` would give it; nothing is made.
+        """Return the mapping that `compile` would return, and create nothing.
 
-        Fields that would be made have negative ids. Errors are those of `compile`.
+        Fields that would be created have negative ids. Errors are those of `compile`.
         """
-        _, planned, warnings = self._planned(stream)
-        return self._mapping(stream, self._placed(stream, planned), warnings)
+        _, planned, warnings = self._plan(stream)
+        return self._make_mapping(stream, self._resolve(stream, planned), warnings)
 
-    def _placed(self, stream: StreamToMap, made: Mapping[str, Field]) -> Placement:
-        """Where properties go as the fields are, and those that are made."""
-        return FieldResolver(
-            stream.name,
-            stream.properties,
-            stream.settings,
-            FieldCatalog(self._account.fields),
-            made=made,
-            history=stream.history,
-            lenient=stream.lenient,
-            is_open=stream.is_open,
-        ).place()
+    def create_text_field(self, title: str) -> Field:
+        """Create a text field that shows on all lists."""
+        return self._creator.create(exact(visible(title)), "text")
 
-    def _planned(self, stream: StreamToMap) -> tuple[Placement, dict[str, Field], list[str]]:
-        """Where properties go as the fields are, which fields are to be made, and warnings."""
-        placement = self._placed(stream, {})
+    def _plan(self, stream: StreamToMap) -> tuple[Placement, dict[str, Field], list[str]]:
+        """Return the placement with existing fields, the fields to create, and warnings."""
+        placement = self._resolve(stream, {})
         catalog = FieldCatalog(self._account.fields)
-        warnings = history.check(stream.name, placement, stream.history, catalog, stream.settings)
+        warnings = check_changes(stream, placement, catalog)
         if placement.unmapped and stream.settings.unmapped_properties == "fail":
             raise MappingError(
-                f"Stream '{stream.name}' has properties without a place: "
-                f"{listed(placement.unmapped)}. "
+                f"Stream '{stream.name}' has unmapped properties: "
+                f"{quoted_list(placement.unmapped)}. "
                 "Map each in 'field_mapping' to its destination, or to 'ignore'."
             )
-        create = stream.settings.unmapped_properties == "create"
-        planned = plan(stream.name, placement, stream.properties, catalog) if create else {}
+        creates = stream.settings.unmapped_properties == "create"
+        planned = plan_fields(stream, placement, catalog) if creates else {}
         return placement, planned, warnings
 
-    def _mapping(
+    def _resolve(self, stream: StreamToMap, created: Mapping[str, Field]) -> Placement:
+        """Return the placement with existing fields and those that were created, by property."""
+        return FieldResolver(stream, FieldCatalog(self._account.fields), created).resolve()
+
+    def _make_mapping(
         self, stream: StreamToMap, placement: Placement, warnings: list[str]
     ) -> StreamMapping:
         mapping = StreamMapping(
@@ -135,72 +103,44 @@ class Mappings:
             placement,
             stream.settings,
             (stream.list_id,),
-            options=self.options,
-            member=stream.member,
+            options=self._options,
+            marker=stream.marker,
             dropped=self.dropped.setdefault(stream.name, Counter()),
         )
         mapping.warnings = [*warnings, *mapping.warnings]
         return mapping
 
-    def options(self, field: Field) -> Options:
-        """What can be chosen in a field, the same object for all streams of the run."""
-        known = self._options.get(field.id)
-        if known is None:
-            known = self._options[field.id] = Options(field, self._add_option)
-        elif known.field != field:
-            known.update(field)
-        return known
-
-    def make_field(self, title: str) -> Field:
-        """Make a text field that shows on all lists."""
-        return self._maker.make(exact(visible(title)), "text")
-
-    def _made(self, stream: StreamToMap, name: str, planned: Field) -> Field:
-        """The field that was planned for a property, which is there already or is made now."""
-        _, options = fitting(stream.properties[name])
+    def _create(self, stream: StreamToMap, name: str, planned: Field) -> Field:
+        """Return the field that was planned for a property; create it if it does not exist."""
+        _, options = field_type_for(stream.properties[name])
         if planned.id > 0:
-            return self._maker.complete(planned, options)
+            return self._creator.add_missing_options(planned, options)
         try:
-            return self._maker.make(planned.title, planned.type, options, stream.list_id)
+            return self._creator.create(planned.title, planned.type, options, stream.list_id)
         except InvalidRequest:
             raise MappingError(
-                f"Stream '{stream.name}': ActiveCampaign refuses to make the custom field "
-                f"'{planned.title}' of type {planned.type} for property '{name}'. Map it in "
-                "'field_mapping' to another destination, or to 'ignore'."
+                f"Stream '{stream.name}': ActiveCampaign refuses to create the custom field "
+                f"'{planned.title}' of type {planned.type} for property '{name}'. Map the property "
+                "in 'field_mapping' to another destination, or to 'ignore'."
             ) from None
 
-    def _complete(self, placement: Placement, settings: StreamSettings) -> None:
-        """Give fields that a cut-off run made their options."""
-        for entry, field in _by_name(placement, settings):
-            _, options = fitting(entry.schema)
-            self._maker.complete(field, options)
+    def _add_missing_options(self, stream: StreamToMap, placement: Placement) -> None:
+        """Add the options of fields that an interrupted run created without them."""
+        for entry, field in _mapped_by_name(stream, placement):
+            _, options = field_type_for(entry.schema)
+            self._creator.add_missing_options(field, options)
 
-    def _show(self, placement: Placement, stream: StreamToMap) -> None:
-        """Show the fields that go by their properties' names on the stream's list."""
-        for _, field in _by_name(placement, stream.settings):
-            self._maker.show(field, stream.list_id)
-
-    def _add_option(self, field: Field, text: str) -> tuple[str, ...]:
-        try:
-            # Another process, or a person, may have added it since the fields were read.
-            now = self._account.client.field(field.id)
-        except NotFound:
-            raise MappingError(
-                f"The custom field '{field.title}' (%{field.tag}%) was deleted while the run went "
-                "on, and an option was to be added to it: run again."
-            ) from None
-        if Options(now, self._add_option).find(text) is not None:
-            return now.options
-        self._account.client.add_options(field.id, [text])
-        logger.info("Added an option to the custom field '%s' (%%%s%%).", field.title, field.tag)
-        return (*now.options, text)
+    def _show(self, stream: StreamToMap, placement: Placement) -> None:
+        """Show the fields that are mapped by name on the stream's list."""
+        for _, field in _mapped_by_name(stream, placement):
+            self._creator.show(field, stream.list_id)
 
 
-def _by_name(
-    placement: Placement, settings: StreamSettings
+def _mapped_by_name(
+    stream: StreamToMap, placement: Placement
 ) -> Iterator[tuple[MappedProperty, Field]]:
-    """The properties that go to custom fields without being told to."""
-    said = {**settings.field_mapping, **settings.own_field_mapping}
+    """Yield the properties that are mapped to custom fields, but not by the settings."""
+    said = {**stream.settings.field_mapping, **stream.settings.own_field_mapping}
     for entry in placement.mapped:
         if entry.field is not None and entry.name not in said:
             yield entry, entry.field

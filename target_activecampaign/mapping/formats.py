@@ -1,7 +1,7 @@
-"""The forms that values take, by the type of their custom field.
+"""The text forms of values, by the type of their custom field, and the converters to them.
 
 `FORMS` is the one table of them: the mapping converts by it, and the documentation's table is
-made from it.
+generated from it.
 """
 
 from __future__ import annotations
@@ -10,122 +10,137 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.mapping.choices import ChoiceConverter, ChoicesConverter
+from target_activecampaign.config.country import phone_region
 from target_activecampaign.mapping.values import (
     UnfitValueError,
     to_any_text,
     to_date,
     to_datetime,
+    to_integer,
     to_line,
     to_number,
-    whole,
 )
 from target_activecampaign.singer.json_schema import is_whole, kinds
 
 if TYPE_CHECKING:
-    from target_activecampaign.mapping.choices import Options
     from target_activecampaign.singer.json_schema import Schema
 
 Converter = Callable[[Any], str | None]
-"""From a JSON value other than null to text; None for a value that holds nothing."""
+"""Converts a JSON value other than null to text; None for a value without content."""
 
 _SCALARS = frozenset({"string", "integer", "number", "boolean"})
 
 
 @dataclass(frozen=True)
 class Form:
-    """A form that values take.
+    """A text form of values.
 
     Attributes:
         name: Its name.
         types: The types of custom fields that have it, by ActiveCampaign's names.
-        kinds: The JSON types that it can hold; of texts, only some may fit.
-        convert: The converter, where the field's options don't matter.
-        several: Whether it holds several choices; None if it holds none.
+        kinds: The JSON types that it can hold; of strings, it may hold only some.
+        convert: The converter. It does not apply to choices, which depend on the field's options.
+        holds_several: Whether it holds several choices; None if it does not hold choices.
     """
 
     name: str
     types: tuple[str, ...]
     kinds: frozenset[str]
     convert: Converter = to_any_text
-    several: bool | None = None
+    holds_several: bool | None = None
+
+    @property
+    def has_options(self) -> bool:
+        """True if its fields have options to choose from."""
+        return self.holds_several is not None
+
+    def fits(self, schema: Schema, on_object: str) -> bool:
+        """Return whether any value of a schema may have this form.
+
+        Args:
+            schema: The property's JSON schema.
+            on_object: The setting.
+        """
+        types = kinds(schema)
+        held = self.kinds - {"object"} if on_object == "refuse" else self.kinds
+        return not types or bool(types & held)
 
 
 TEXT = Form("text", ("text", "textarea", "hidden"), _SCALARS | {"array", "object"})
 NUMBER = Form("number", ("number", "currency"), _SCALARS, to_number)
 DATE = Form("date", ("date",), frozenset({"string"}), to_date)
 DATETIME = Form("date-time", ("datetime",), frozenset({"string"}), to_datetime)
-CHOICE = Form("one choice", ("dropdown", "radio"), _SCALARS | {"array"}, several=False)
+CHOICE = Form("one choice", ("dropdown", "radio"), _SCALARS | {"array"}, holds_several=False)
 CHOICES = Form(
-    "choices", ("checkbox", "listbox", "multiselect"), _SCALARS | {"array"}, several=True
+    "choices", ("checkbox", "listbox", "multiselect"), _SCALARS | {"array"}, holds_several=True
 )
 STANDARD = Form("line", (), _SCALARS - {"boolean"}, to_line)
-"""What names, phone and account take: one line of text, which no array, object or boolean is."""
+"""The form of names, phone and account: one line of text; no array, object or boolean."""
 
 FORMS = (TEXT, NUMBER, DATE, DATETIME, CHOICE, CHOICES)
 _BY_TYPE = {kind: form for form in FORMS for kind in form.types}
 
 
 def form_of(field_type: str) -> Form:
-    """The form of a custom field's values; of a type that is not known, text."""
+    """Return the form of a custom field's values; `TEXT` for an unknown type."""
     return _BY_TYPE.get(field_type, TEXT)
 
 
-def fits(form: Form, schema: Schema, on_object: str) -> bool:
-    """Whether any value of a property can take a form."""
-    types = kinds(schema)
-    held = form.kinds - {"object"} if on_object == "refuse" else form.kinds
-    return not types or bool(types & held)
-
-
-def converter(
-    form: Form,
-    schema: Schema,
-    *,
-    on_object: str,
-    on_unknown_option: str,
-    options: Options | None,
-    on_drop: Callable[[], None],
-) -> Converter:
-    """The converter of a property's values.
+def make_converter(convert: Converter, schema: Schema, *, on_object: str) -> Converter:
+    """Return the converter of a property's values.
 
     Args:
-        form: The form that they take.
-        schema: The property's schema.
+        convert: The converter of the form, or of the field's choices.
+        schema: The property's JSON schema.
         on_object: The setting.
-        on_unknown_option: The setting.
-        options: What can be chosen, where the form holds choices.
-        on_drop: Called for each choice that is dropped.
 
     Returns:
-        The converter. It raises UnfitValueError for what the form can't hold, and for choices
-        what `ChoiceConverter` does.
+        The converter. It raises UnfitValueError for a value that the form can't hold, and for
+        choices also the errors of `ChoiceConverter`.
     """
-    convert = form.convert
-    if form.several is not None and options is not None:
-        kind = ChoicesConverter if form.several else ChoiceConverter
-        convert = kind(options, on_unknown_option, on_drop)
     if is_whole(schema):
-        convert = _of_whole_numbers(convert)
+        convert = _of_integers(convert)
     if on_object == "refuse":
         convert = _without_objects(convert)
     return convert
 
 
-def _of_whole_numbers(convert: Converter) -> Converter:
-    return lambda value: convert(value if type(value) is int else whole(value))
+def make_phone_converter(country: str) -> Converter:
+    """Return the converter of phones for the setting `default_country`.
+
+    A text that is not clearly a phone number is sent unchanged: a phone is never a reason to
+    refuse a contact, and a number must not become another one.
+
+    Args:
+        country: The country of numbers without a country code.
+
+    Raises:
+        SettingError: As of `phone_region`.
+    """
+    region = phone_region(country)
+    from target_activecampaign.model.phone import to_e164  # noqa: PLC0415 - an extra's package
+
+    def convert(value: Any) -> str | None:
+        text = to_line(value)
+        return None if text is None else to_e164(text, region)
+
+    return convert
+
+
+def _of_integers(convert: Converter) -> Converter:
+    return lambda value: convert(value if type(value) is int else to_integer(value))
 
 
 def _without_objects(convert: Converter) -> Converter:
-    def checked(value: Any) -> str | None:
-        if _holds_object(value):
+    def convert_checked(value: Any) -> str | None:
+        if _contains_object(value):
             raise UnfitValueError("it is an object, and 'on_object' is 'refuse'")
         return convert(value)
 
-    return checked
+    return convert_checked
 
 
-def _holds_object(value: Any) -> bool:
+def _contains_object(value: Any) -> bool:
     return isinstance(value, dict) or (
         isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value)
     )

@@ -1,7 +1,7 @@
-"""What has become of the fields that a stream was mapped to in its last run.
+"""Changes of custom fields since a stream's last run.
 
-A field that is renamed, deleted or given another type in ActiveCampaign would else be found by
-its effects: values that go nowhere, or that are refused one by one.
+If a field is renamed, deleted or given another type in ActiveCampaign, values would get lost or be
+refused one by one. This finds the change before the first record.
 """
 
 from __future__ import annotations
@@ -16,96 +16,101 @@ from target_activecampaign.model.names import nfc, normalised
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from target_activecampaign.config.settings import StreamSettings
     from target_activecampaign.mapping.catalog import FieldCatalog
     from target_activecampaign.mapping.placement import Placement
+    from target_activecampaign.mapping.stream import StreamToMap
 
 
-def became(before: Field, catalog: FieldCatalog) -> str:
-    """What has become of a field since the last run, as a sentence begun with a space; or nothing.
+def describe_change(before: Field, catalog: FieldCatalog) -> str:
+    """Return a sentence on the change of a field since the last run, or an empty text.
 
     Args:
-        before: The field as it was then.
-        catalog: The account's fields as they are now.
+        before: The field as it was in the last run.
+        catalog: The account's current fields.
+
+    Returns:
+        The sentence, with a space before it.
     """
-    now = catalog.by_id(before.id)
-    last = f" In the last run it went to {_called(before)}, which"
+    now = catalog.find_by_id(before.id)
+    last = f" In the last run it was mapped to {_describe(before)}, which"
     if now is None:
         return f"{last} has been deleted."
     if _names(now) != _names(before):
-        return f"{last} is now called {_called(now)} and has the id 'id:{now.id}'."
+        return f"{last} is now called {_describe(now)} and has the id 'id:{now.id}'."
     if now.type != before.type:
         return f"{last} is now of type {now.type} instead of {before.type}."
     return ""
 
 
-def hint(before: Field | None, catalog: FieldCatalog, near: str = "") -> str:
-    """What helps to find the field that a property should go to, begun with a space; or nothing.
+def suggestion(before: Field | None, catalog: FieldCatalog, near: str = "") -> str:
+    """Return sentences that help to find the field for a property, or an empty text.
 
     Args:
-        before: The field that it went to in the last run, if any.
-        catalog: The account's fields as they are now.
-        near: ` Did you mean ...?` by the name alone, or nothing.
+        before: The field of the property in the last run, if any.
+        catalog: The account's current fields.
+        near: ` Did you mean ...?` for the name alone, or an empty text.
+
+    Returns:
+        The sentences, with a space before them.
     """
     if before is None:
         return near
-    text = became(before, catalog)
-    if catalog.by_id(before.id) is None:
-        return text + (catalog.nearest(before.title) or near)
+    text = describe_change(before, catalog)
+    if catalog.find_by_id(before.id) is None:
+        return text + (catalog.suggest(before.title) or near)
     return text or near
 
 
-def check(
-    stream: str,
-    placement: Placement,
-    history: Mapping[str, Field],
-    catalog: FieldCatalog,
-    settings: StreamSettings,
-) -> list[str]:
+def check_changes(stream: StreamToMap, placement: Placement, catalog: FieldCatalog) -> list[str]:
     """Compare a stream's mapping with that of its last run.
 
     Args:
-        stream: Its name, for messages.
-        placement: Where its properties go now.
-        history: The custom field that each went to then, by its name in NFC.
-        catalog: The account's fields as they are now.
-        settings: What holds for the stream.
+        stream: The stream.
+        placement: The current destinations of its properties.
+        catalog: The account's current fields.
 
     Returns:
         Warnings, one sentence each.
 
     Raises:
-        MappingError: A property would go nowhere because its field was renamed, deleted or
+        MappingError: A property is no longer mapped because its field was renamed, deleted or
             given another type.
     """
+    history, settings = stream.history, stream.settings
     last = {name: history[nfc(name)] for name in placement.unmapped if nfc(name) in history}
-    lost = {name: hint(field, catalog) for name, field in last.items()}
+    lost = {name: suggestion(field, catalog) for name, field in last.items()}
     if settings.unmapped_properties == "create":
-        # In place of one that was deleted, another is made.
-        lost = {name: text for name, text in lost.items() if catalog.by_id(last[name].id)}
+        # A new field will replace one that was deleted.
+        lost = {name: text for name, text in lost.items() if catalog.find_by_id(last[name].id)}
     elif not settings.auto_map:
-        lost = {}  # it is the settings that no longer map them
+        lost = {}  # the settings no longer map them
     if problems := [
-        f"Property '{name}' has no place.{text}" for name, text in lost.items() if text
+        f"Property '{name}' is no longer mapped.{text}" for name, text in lost.items() if text
     ]:
         raise MappingError(
-            f"Stream '{stream}': the account's fields have changed. {' '.join(problems)} Map each "
-            "in 'field_mapping' to its field, best by its id, or to 'ignore'."
+            f"Stream '{stream.name}': the account's fields have changed. {' '.join(problems)} Map "
+            "each in 'field_mapping' to its field, preferably by id, or to 'ignore'."
         )
     return [
-        f"Stream '{stream}', property '{entry.name}': {text} If it should not go there, map it "
+        f"Stream '{stream.name}', property '{entry.name}': {text} If that is not intended, map it "
         "elsewhere in 'field_mapping', or to 'ignore'."
         for entry in placement.mapped
         if entry.field is not None
         and nfc(entry.name) in history
-        and (text := _change(entry.field, history[nfc(entry.name)], catalog))
+        and (text := _describe_mapping_change(entry.field, history[nfc(entry.name)], catalog))
     ]
 
 
-def remembered(
+def merge_history(
     history: Mapping[str, Field], placement: Placement, names: Sequence[str]
 ) -> dict[str, Field]:
-    """What the next run is to compare with: the fields of now, and of properties not seen now."""
+    """Return the history for the next run: current fields, and those of properties not seen now.
+
+    Args:
+        history: The history of earlier runs.
+        placement: The current destinations.
+        names: The properties that the stream has now.
+    """
     present = list(map(nfc, names))
     kept = {
         name: field
@@ -116,36 +121,36 @@ def remembered(
     return {**kept, **now}
 
 
-def dumped(fields: Mapping[str, Field]) -> str:
-    """Fields by property, as text for the ledger."""
-    # Python's own JSON takes half a surrogate pair, which a property's name may hold.
+def to_json(fields: Mapping[str, Field]) -> str:
+    """Return a history as JSON for the ledger, without the options of its fields."""
+    # Python's own JSON module accepts lone surrogates, which a property's name may have.
     return json.dumps(
         {name: (one.id, one.title, one.type, one.tag) for name, one in fields.items()},
         separators=(",", ":"),
     )
 
 
-def loaded(text: str | None) -> dict[str, Field]:
-    """What `dumped` has made, by the names of properties in NFC; without their options."""
+def from_json(text: str | None) -> dict[str, Field]:
+    """Return the history from the JSON of `to_json`, by the names of properties in NFC."""
     values: dict[str, tuple[int, str, str, str]] = json.loads(text or "{}")
     return {nfc(name): Field(*value) for name, value in values.items()}
 
 
-def _change(now: Field, before: Field, catalog: FieldCatalog) -> str:
-    """What has changed for a property that has a place, as a sentence; or nothing."""
+def _describe_mapping_change(now: Field, before: Field, catalog: FieldCatalog) -> str:
+    """Return a sentence on the change of a mapped property's field, or an empty text."""
     if now.id != before.id:
-        gone = became(before, catalog)
-        alike = {normalised(name) for name in _names(now)} & {normalised(n) for n in _names(before)}
-        # Else it is the mapping that was changed, and its author knows.
-        here = f"it now goes to {_called(now)}, id:{now.id} of type {now.type}."
-        return here + gone if gone and alike else ""
+        change = describe_change(before, catalog)
+        is_similar = set(map(normalised, _names(now))) & set(map(normalised, _names(before)))
+        # Otherwise the mapping was changed, on purpose.
+        here = f"it is now mapped to {_describe(now)}, id:{now.id} of type {now.type}."
+        return here + change if change and is_similar else ""
     if now.type != before.type:
         return (
-            f"the type of {_called(now)} has changed from {before.type} to {now.type}. Values "
-            "take the form of the new type, and those that don't fit are refused."
+            f"the type of {_describe(now)} has changed from {before.type} to {now.type}. Values "
+            "are converted to the new type, and those that don't fit are refused."
         )
     if _names(now) != _names(before):
-        return f"its field {_called(before)} is now called {_called(now)}."
+        return f"its field {_describe(before)} is now called {_describe(now)}."
     return ""
 
 
@@ -153,5 +158,5 @@ def _names(field: Field) -> tuple[str, str]:
     return (field.title, field.tag)
 
 
-def _called(field: Field) -> str:
+def _describe(field: Field) -> str:
     return f"'{field.title}' (%{field.tag}%)"

@@ -1,36 +1,51 @@
-"""Which property of a stream goes where, by the settings and by its name."""
+"""Destinations of properties, and the placement of a stream's properties at them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_activecampaign.mapping.formats import STANDARD, Form, fits, form_of
+from target_activecampaign.mapping.formats import STANDARD, Form, form_of
+from target_activecampaign.model.names import caseless, exact
 from target_activecampaign.singer.json_schema import Schema, kinds
 
 if TYPE_CHECKING:
     from target_activecampaign.client import Field
+    from target_activecampaign.mapping.catalog import FieldCatalog
 
 
 IGNORE = "ignore"
 DESTINATIONS = ("email", "first_name", "last_name", "phone", "customer_account", "tags", IGNORE)
-"""What a property can be mapped to besides a custom field."""
-
-IGNORED_PREFIXES = ("_sdc_", "_reject_")
-"""Properties that are about a record, not of the person: never mapped by name."""
+"""The standard destinations: everything that a property can be mapped to but custom fields."""
 
 ONE_LINE = ("first_name", "last_name", "phone", "customer_account")
+"""The standard destinations that hold one line of text."""
+
+IGNORED_PREFIXES = ("_sdc_", "_reject_")
+"""Prefixes of metadata, which describes a record and not a contact. It never maps by name."""
+
+
+def standard_destination(destination: str, catalog: FieldCatalog) -> str | None:
+    """Return the one of `DESTINATIONS` that a setting names; None if it names a custom field.
+
+    A custom field of exactly this name comes before a standard destination in another case.
+    """
+    text = exact(destination)
+    if text in DESTINATIONS:
+        return text
+    standard = caseless(destination)
+    return standard if standard in DESTINATIONS and not catalog.has_exactly(text) else None
 
 
 @dataclass(frozen=True)
 class MappedProperty:
-    """One property and where it goes.
+    """A property and its destination.
 
     Attributes:
-        name: The property as it is named in the mapping.
+        name: The property's name in the mapping.
         destination: One of `DESTINATIONS`, or `field`.
         field: The custom field; None for the other destinations.
-        path: Where it stands in a record: its name, and names inside of objects.
+        path: The property's place in a record: its name, and names inside of objects.
         schema: Its JSON schema.
     """
 
@@ -45,52 +60,69 @@ class MappedProperty:
 
     @property
     def target(self) -> str:
-        """Its destination as people write it, such as `phone` or `%TIER%`."""
+        """The destination as settings name it, such as `phone` or `%TIER%`."""
         return self.destination if self.field is None else f"%{self.field.tag}%"
 
     @property
     def type(self) -> str:
-        """A custom field's type; of other destinations `email`, `phone`, `tags` or `text`."""
+        """A custom field's type; for other destinations `email`, `phone`, `tags` or `text`."""
         if self.field is not None:
             return self.field.type
         return self.destination if self.destination in ("email", "phone", "tags") else "text"
 
-    def as_dict(self) -> dict[str, str]:
-        """Its destination as the report has it."""
-        title = {} if self.field is None else {"title": self.field.title}
-        return {"destination": self.target, **title, "type": self.type}
-
     @property
     def form(self) -> Form | None:
-        """The form that its values take; None where they have a way of their own."""
+        """The form of its values; None for destinations that convert in their own way."""
         if self.field is not None:
             return form_of(self.field.type)
         return STANDARD if self.destination in ONE_LINE else None
 
     @property
+    def options_field(self) -> Field | None:
+        """The custom field, if it is one with options."""
+        return self.field if self.form is not None and self.form.has_options else None
+
+    @property
     def key(self) -> tuple[str, Field | None]:
-        """What no two properties can have in common, tags apart."""
+        """The destination as a key: no two properties may have the same, unless it is shared."""
         return (self.destination, self.field)
 
+    @property
+    def is_shared(self) -> bool:
+        """True if several properties may have this destination."""
+        return self.destination in ("tags", IGNORE)
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the destination as the report shows it."""
+        title = {} if self.field is None else {"title": self.field.title}
+        return {"destination": self.target, **title, "type": self.type}
+
     def fits(self, on_object: str) -> bool:
-        """Whether any of its values can go where it goes."""
+        """Return whether the destination can hold any value of the property."""
         if self.destination == "email":
             types = kinds(self.schema)
             return not types or "string" in types
-        return self.form is None or fits(self.form, self.schema, on_object)
+        return self.form is None or self.form.fits(self.schema, on_object)
+
+    def incompatibility(self, on_object: str) -> str:
+        """Return why the destination can't hold the property, as a sentence without full stop."""
+        types = " or ".join(sorted(kinds(self.schema)))
+        if on_object == "refuse" and self.fits("json"):
+            return f"property '{self.name}' is of type {types}, and 'on_object' is 'refuse'"
+        target = self.target if self.field is None else f"{self.target} (type {self.field.type})"
+        return f"property '{self.name}' is of type {types}, which {target} can't hold"
 
 
 @dataclass
 class Placement:
-    """Where the properties of a stream go.
+    """The destinations of a stream's properties.
 
     Attributes:
-        mapped: Those that go somewhere, in the order of the schema.
-        unmapped: Those that the settings leave open and that have no place by their names.
-        ignored: Those that the settings say to ignore.
-        warnings: What the operator should know, one sentence each.
-        undeclared: Where properties go that the settings name and the schema lacks, should a
-            record have them.
+        mapped: The properties that have a destination, in the order of the schema.
+        unmapped: The properties that neither the settings nor their names map.
+        ignored: The properties that the settings ignore.
+        warnings: Warnings for the operator, one sentence each.
+        undeclared: Properties that the settings map and the schema lacks. Records may have them.
     """
 
     mapped: list[MappedProperty]

@@ -1,4 +1,4 @@
-"""What all others speak of: contacts, records, addresses, names, codes.
+"""The domain model: contacts, records, addresses, phones, names and codes.
 
-Values without a connection to anything.
+Plain values that do no input or output. All packages above use them.
 """

@@ -1,4 +1,4 @@
-"""The codes that a refused or skipped record can have, each with its meaning and what to do.
+"""The codes of rejected and skipped records, each with its meaning and what to do.
 
 Codes are stable: they stand in reject files and reports, and other tools may rely on them.
 """
@@ -10,123 +10,121 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Code:
-    """A reason for which a record was refused.
+    """A reason for which a record was not delivered.
 
     Attributes:
         meaning: What happened.
         advice: What to do about it.
-        ours: True for a record that we refused before sending (`invalid`), False for a
-            contact that ActiveCampaign refused (`rejected`).
-        retried: Whether the run had sent the contact again, several times and then alone,
-            before it was refused.
-        skips: True for a record that is `skipped`, not refused: it is in no reject file.
+        before_sending: True if the target found the record `invalid`; False if ActiveCampaign
+            `rejected` the contact.
+        retried: Whether the run had sent the contact several times, at last alone.
+        is_skip: Whether the record is only `skipped`: it is in no reject file.
     """
 
     meaning: str
     advice: str
-    ours: bool
+    before_sending: bool
     retried: bool = False
-    skips: bool = False
+    is_skip: bool = False
 
     @property
     def kind(self) -> str:
-        """How records with this code are counted."""
-        if self.skips:
+        """The outcome that records with this code count as."""
+        if self.is_skip:
             return "skipped"
-        return "invalid" if self.ours else "rejected"
+        return "invalid" if self.before_sending else "rejected"
 
 
 CODES: dict[str, Code] = {
     "EMAIL_MISSING": Code(
-        "The record has no e-mail address, and a contact can't be without one.",
-        "Fill in the address in the source, or leave such profiles out of the segment.",
-        ours=True,
+        "The record has no e-mail address, and every contact needs one.",
+        "Add the address in the source, or exclude such profiles from the segment.",
+        before_sending=True,
     ),
     "EMAIL_INVALID": Code(
-        "The e-mail address is not one that can receive mail.",
+        "The e-mail address can't receive mail.",
         "Correct the address in the source.",
-        ours=True,
+        before_sending=True,
     ),
     "RECORD_INVALID": Code(
-        "The record does not fit the schema or the key properties that its stream announced, or "
-        "can't be read.",
-        "Mend the tap or its catalog. If it only breaks a rule of the schema, you can set "
+        "The record can't be read, or does not fit the schema or the key properties of its stream.",
+        "Fix the tap or its catalog. If the record only breaks a rule of the schema, you can set "
         "'validate_records' to false.",
-        ours=True,
+        before_sending=True,
     ),
     "VALUE_INVALID": Code(
-        "A value can't be put into the form that its custom field has.",
+        "A value can't be converted to the type of its custom field.",
         "Correct the value in the source, or map the property to a field of another type.",
-        ours=True,
+        before_sending=True,
     ),
     "FIELD_OPTION_UNKNOWN": Code(
-        "A choice is none of the options that its custom field has.",
+        "A choice is not among the options of its custom field.",
         "Add the option in ActiveCampaign, correct the value in the source, or see "
         "'on_unknown_option'.",
-        ours=True,
+        before_sending=True,
     ),
     "CONTACT_TOO_LARGE": Code(
-        "The contact alone is larger than ActiveCampaign's import may be (399,999 bytes).",
-        "Shorten the long values, or leave them out of the mapping.",
-        ours=True,
+        "The contact alone exceeds ActiveCampaign's limit for an import (399,999 bytes).",
+        "Shorten the long values, or do not map them.",
+        before_sending=True,
     ),
     "REFUSED_BY_IMPORT": Code(
-        "ActiveCampaign's import refused the contact.",
-        "Look the person up in ActiveCampaign; more than 'diagnose_limit' in a run are not asked "
-        "about one by one.",
-        ours=False,
+        "ActiveCampaign's import rejected the contact.",
+        "Look the contact up in ActiveCampaign. A run looks up at most 'diagnose_limit' rejected "
+        "contacts itself.",
+        before_sending=False,
     ),
     "OPTED_OUT": Code(
-        "The person has unsubscribed from the list, and the import does not undo that.",
-        "Leave it so. Only the person can subscribe again, through a form of yours.",
-        ours=False,
+        "The contact has unsubscribed from the list, and an import does not undo that.",
+        "Nothing. Only the contact can subscribe again, through one of your forms.",
+        before_sending=False,
     ),
     "BOUNCED": Code(
-        "Mail to the address has bounced, and ActiveCampaign takes it no more.",
-        "Find the person's current address, or leave the profile out of the segment.",
-        ours=False,
+        "Mail to the address has bounced, and ActiveCampaign no longer accepts it.",
+        "Find the current address, or exclude the profile from the segment.",
+        before_sending=False,
     ),
     "NOT_CREATED": Code(
-        "ActiveCampaign did not make a contact of the address, and does not say why.",
-        "See whether the address or its domain is on the account's exclusion list.",
-        ours=False,
+        "ActiveCampaign did not create the contact, and gives no reason.",
+        "Check whether the address or its domain is on the account's exclusion list.",
+        before_sending=False,
     ),
     "ACCOUNT_LIMIT": Code(
-        "ActiveCampaign made none of the import's new contacts: the account seems to be full.",
-        "Compare the contacts in the account with its plan, and raise the plan or make room.",
-        ours=False,
+        "ActiveCampaign created none of the import's new contacts: the account seems to be full.",
+        "Compare the number of contacts with the account's plan. Upgrade it, or delete contacts.",
+        before_sending=False,
     ),
     "NOT_IMPORTED": Code(
-        "ActiveCampaign's answers do not show that it imported the contact, and it was not found "
-        "to be as it was sent.",
-        "Look the person up in ActiveCampaign, and pipe the reject file in again. More than "
-        "'diagnose_limit' in a run are not looked for.",
-        ours=False,
+        "ActiveCampaign did not confirm that it imported the contact, and a lookup did not find "
+        "the contact as it was sent.",
+        "Look the contact up in ActiveCampaign, and replay the reject file. A run looks up at most "
+        "'diagnose_limit' contacts itself.",
+        before_sending=False,
     ),
     "IMPORT_FAILED": Code(
-        "ActiveCampaign's import ended without importing the contact, alone and repeatedly.",
-        "Pipe the reject file in again later; if it fails again, ask ActiveCampaign's support.",
-        ours=False,
+        "ActiveCampaign's import of the contact failed repeatedly, at last with the contact alone.",
+        "Replay the reject file later. If it fails again, ask ActiveCampaign's support.",
+        before_sending=False,
         retried=True,
     ),
     "IMPORT_LOST": Code(
-        "ActiveCampaign accepted the contact's import and then did not know it, repeatedly.",
-        "Pipe the reject file in again later; if it fails again, ask ActiveCampaign's support.",
-        ours=False,
+        "ActiveCampaign repeatedly accepted the contact's import and then had no record of it.",
+        "Replay the reject file later. If it fails again, ask ActiveCampaign's support.",
+        before_sending=False,
         retried=True,
     ),
     "IMPORT_TIMEOUT": Code(
-        "ActiveCampaign did not confirm the contact's import in time, repeatedly.",
-        "See whether ActiveCampaign's import queue is behind, raise 'import_timeout', and pipe "
-        "the reject file in again.",
-        ours=False,
+        "ActiveCampaign repeatedly did not confirm the contact's import in time.",
+        "Check whether ActiveCampaign's import queue is behind, raise 'import_timeout', and replay "
+        "the reject file.",
+        before_sending=False,
         retried=True,
     ),
     "DELETED": Code(
-        "The source marks the record as deleted, so it adds and changes nobody.",
-        "Nothing, if the source is right. 'deleted_properties' names the markers.",
-        ours=True,
-        skips=True,
+        "The source marks the record as deleted, so it adds and changes no contact.",
+        "Nothing, if the source is right. The setting 'deleted_properties' names the markers.",
+        before_sending=True,
+        is_skip=True,
     ),
 }
 
@@ -135,17 +133,18 @@ class Refusal(Exception):  # noqa: N818 - it is an outcome of a record, not a fa
     """A record that can't be sent.
 
     Attributes:
-        code: A stable code out of `CODES`.
-        reason: A sentence for the reject file. It may name properties, never in a log.
-        placed: Whether the reason has to say where the record stands, as it may be hard to find.
+        code: One of the keys of `CODES`.
+        reason: A sentence for the reject file. It may name properties, so it is never logged.
+        needs_place: Whether the reason must name the record's place in the input, as it may be
+            hard to find.
     """
 
-    def __init__(self, code: str, reason: str, *, placed: bool = False) -> None:
+    def __init__(self, code: str, reason: str, *, needs_place: bool = False) -> None:
         super().__init__(code)
         self.code = code
         self.reason = reason
-        self.placed = placed
+        self.needs_place = needs_place
 
     def at(self, place: str) -> Refusal:
-        """The refusal with the place of the record, where that has to be said."""
-        return Refusal(self.code, f"{place} {self.reason}") if self.placed else self
+        """Return the refusal with the record's place in its reason, if it needs that."""
+        return Refusal(self.code, f"{place} {self.reason}") if self.needs_place else self

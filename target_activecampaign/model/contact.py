@@ -1,4 +1,4 @@
-"""What a contact is: whom it stands for, how it is merged and sent."""
+"""Contacts: their values, the merge of two with one key, and their form in an import."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_activecampaign.model.codes import Refusal
-from target_activecampaign.model.email import person_key, valid_address
-from target_activecampaign.text import is_unicode
+from target_activecampaign.model.email import contact_key, valid_address
+from target_activecampaign.text import is_encodable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["Contact", "Refusal", "person_key", "valid_address"]
+__all__ = ["Contact", "Refusal", "contact_key", "valid_address"]
 
 _encoder = msgspec.json.Encoder()
 
@@ -27,7 +27,7 @@ class _WireField(msgspec.Struct, gc=False):
 
 
 class _Wire(msgspec.Struct, omit_defaults=True, gc=False):
-    """A contact as an element of the import's `contacts` (documented form)."""
+    """An element of `contacts` in a bulk import (documented form)."""
 
     email: str
     first_name: str | None = None
@@ -41,15 +41,15 @@ class _Wire(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Contact(msgspec.Struct, gc=False):
-    """A person as ActiveCampaign's bulk import takes one; None leaves a value as it is.
+    """A contact as ActiveCampaign's bulk import accepts it; None keeps a value unchanged.
 
     Attributes:
-        key: The person: the address in lower case. Two contacts of one key are one person.
+        key: The identity, as of `contact_key`: two contacts of one key are the same contact.
         email: The address as it is sent.
         fields: Custom field values in the field's own text form, by field id.
-        tags: Names of tags to give.
+        tags: Names of tags to add.
         lists: Ids of lists to subscribe to.
-        leaves: Ids of lists to unsubscribe from.
+        unsubscribe_lists: Ids of lists to unsubscribe from.
     """
 
     key: str
@@ -61,25 +61,25 @@ class Contact(msgspec.Struct, gc=False):
     fields: dict[int, str] = {}  # msgspec gives each contact a new one
     tags: tuple[str, ...] = ()
     lists: tuple[int, ...] = ()
-    leaves: tuple[int, ...] = ()
+    unsubscribe_lists: tuple[int, ...] = ()
 
     @property
     def values(self) -> dict[str | int, str]:
-        """What it gives the person, by attribute or custom field id; '' empties a value."""
+        """The values that it sets, by attribute or custom field id; '' clears a value."""
         standard = {name: getattr(self, name) for name in _STANDARD}
         return {k: value for k, value in standard.items() if value is not None} | self.fields
 
-    def leave_out(self, destinations: Collection[str | int]) -> None:
-        """Leave some values as they are, by attribute or custom field id."""
+    def drop_values(self, destinations: Collection[str | int]) -> None:
+        """Don't set some values, named by attribute or custom field id."""
         for name in _STANDARD:
             if name in destinations:
                 setattr(self, name, None)
         self.fields = {k: value for k, value in self.fields.items() if k not in destinations}
 
-    def merged_into(self, later: Contact) -> Contact:
-        """Both contacts of one person as one: of two values the later wins, sets are joined.
+    def merged_with(self, later: Contact) -> Contact:
+        """Return one contact from two of the same key: later values win, tags and lists add up.
 
-        Neither is one that leaves a list: people leave when all that was read is settled.
+        Neither may unsubscribe from a list: a mirror removes contacts in imports of their own.
         """
         return Contact(
             key=later.key,
@@ -94,14 +94,14 @@ class Contact(msgspec.Struct, gc=False):
         )
 
     def encode(self) -> bytes:
-        """The contact as an element of the import's `contacts` (documented form).
+        """Return the JSON of the contact for `contacts` in a bulk import (documented form).
 
         Raises:
-            Refusal: A value that is not Unicode text (a lone surrogate).
+            Refusal: A value has a lone surrogate.
         """
         fields = self.fields
         ids = sorted(fields)
-        # Sorted: the same values are the same bytes, in whatever order a tap brings them.
+        # Sorted: the same values give the same bytes, in whatever order a tap sends them.
         wire = _Wire(
             self.email,
             self.first_name,
@@ -110,30 +110,30 @@ class Contact(msgspec.Struct, gc=False):
             self.customer_account,
             sorted(self.tags) if self.tags else None,
             list(map(_WireField, ids, map(fields.__getitem__, ids))) if ids else None,
-            _listed(self.lists) if self.lists else None,
-            _listed(self.leaves) if self.leaves else None,
+            _encoded_lists(self.lists) if self.lists else None,
+            _encoded_lists(self.unsubscribe_lists) if self.unsubscribe_lists else None,
         )
         try:
             return _encoder.encode(wire)
         except UnicodeEncodeError:
             raise Refusal(
                 "VALUE_INVALID",
-                f"What goes to {self._unsendable()} holds half of a surrogate pair, which is not "
-                "text.",
+                f"The value for {self._find_unencodable()} has a lone surrogate, which is not "
+                "valid text.",
             ) from None
 
-    def _unsendable(self) -> str:
-        """Where the first text goes that can't be sent."""
-        for name in ("first_name", "last_name", "phone", "customer_account"):
-            if not is_unicode(getattr(self, name) or ""):
+    def _find_unencodable(self) -> str:
+        """Return the destination of the first text that can't be sent."""
+        for name in _STANDARD:
+            if not is_encodable(getattr(self, name) or ""):
                 return name
-        wrong = next((one for one, value in self.fields.items() if not is_unicode(value)), None)
+        wrong = next((one for one, value in self.fields.items() if not is_encodable(value)), None)
         return "tags" if wrong is None else f"the custom field id:{wrong}"
 
 
 @lru_cache(maxsize=256)
-def _listed(lists: tuple[int, ...]) -> msgspec.Raw:
-    """Lists as an import names them: mostly the same for all contacts of a stream."""
+def _encoded_lists(lists: tuple[int, ...]) -> msgspec.Raw:
+    """Return list ids as an import names them; mostly the same for all contacts of a stream."""
     return msgspec.Raw(_encoder.encode([{"listid": id_} for id_ in lists]))
 
 

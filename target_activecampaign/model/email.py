@@ -1,8 +1,8 @@
-"""E-mail addresses: which can be sent, in what form, and whom they stand for.
+"""E-mail addresses: validation, the form that is sent, and the key that identifies a contact.
 
-`email-validator` decides what is an address, except where ActiveCampaign documents that it takes
-more: then its import decides. But nearly all addresses are of an ordinary form, of which it is
-certain what `email-validator` says: those a pattern tells, at a twentieth of the cost.
+`email-validator` decides what is an address, except where ActiveCampaign documents that it accepts
+more: then its import decides. Nearly all addresses have an ordinary form that `email-validator`
+accepts for certain. A pattern recognises those at a twentieth of the cost.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _LABEL = r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
 _ORDINARY_DOMAIN = re.compile(rf"(?:{_LABEL}\.)+[A-Za-z]{{2,}}")
 _LONGEST_LOCAL = 64
 _LONGEST_DOMAIN = 63
-# Domains that email-validator knows no mail to go to; it is only imported once it is needed.
+# Reserved domains, which email-validator refuses. A copy: that package is imported when needed.
 _SPECIAL_USE = (".arpa", ".invalid", ".local", ".localhost", ".onion", ".test")
 
 _LAST_LABEL = re.compile(r"\.(?:[a-z]{2,}|xn--[a-z0-9-]+)\Z")
 
-# What DNS can hold beyond host names: `_` anywhere, and `-` at the ends of a label.
+# Names that DNS allows beyond host names: `_` anywhere, and `-` at the ends of a label.
 _DNS_DOMAIN = re.compile(r"(?:(?!xn--)[a-z0-9_-]{1,63}\.)+[a-z]{2,63}")
 
 
-def person_key(address: str) -> str:
-    """What the spellings of one address have in common: no outer space, lower case, ASCII domain.
+def contact_key(address: str) -> str:
+    """Return the key of an address, the same for all its spellings: lower case, ASCII domain.
 
-    It takes any text: ActiveCampaign may name an address in another form than it was sent in.
+    Accepts any text: ActiveCampaign may return an address in another form than was sent.
     """
     address = address.strip()
     if not address.isascii():
@@ -46,11 +46,11 @@ def person_key(address: str) -> str:
 
 
 def valid_address(value: Any) -> str:
-    """A record's e-mail address as it is sent: the domain in lower case and in ASCII.
+    """Return a record's e-mail address as it is sent: the domain in lower case and in ASCII.
 
-    Whether ActiveCampaign takes internationalised addresses is not known [unv]. Of a domain it
-    gets the form in ASCII (`xn--...`), which is what DNS and mail are asked with, and which looks
-    like any other domain. The part before the @ has no such form: it is sent in Unicode (NFC).
+    It is unverified whether ActiveCampaign accepts internationalised addresses [unv]. A domain is
+    sent in its ASCII form (`xn--...`), which DNS and mail use too. The part before the @ has no
+    such form and is sent in Unicode (NFC).
 
     Raises:
         Refusal: `EMAIL_MISSING` or `EMAIL_INVALID`; the reason does not hold the address.
@@ -62,48 +62,48 @@ def valid_address(value: Any) -> str:
         raise Refusal("EMAIL_MISSING", "The record has no e-mail address.")
     if len(address) > _MAX_ADDRESS:
         raise Refusal("EMAIL_INVALID", f"The address is longer than {_MAX_ADDRESS} characters.")
-    return by_pattern(address) or by_library(address)
+    return match_ordinary(address) or validate_any(address)
 
 
-def by_pattern(address: str) -> str | None:
-    """An ordinary address of at most 254 characters as it is sent; None when that is not sure."""
+def match_ordinary(address: str) -> str | None:
+    """Return an ordinary address of at most 254 characters as it is sent; None if unsure."""
     local, _, domain = address.rpartition("@")
-    known = _ordinary_domain(domain)
-    if known is None or len(local) > _LONGEST_LOCAL or not _ORDINARY_LOCAL.fullmatch(local):
+    ascii_domain = _match_ordinary_domain(domain)
+    if ascii_domain is None or len(local) > _LONGEST_LOCAL or not _ORDINARY_LOCAL.fullmatch(local):
         return None
     if local.isalpha() and not local.islower():
-        return None  # It may be a mailbox whose name has no case, such as `Postmaster`.
-    return f"{local}@{known}"
+        return None  # It may be a name that email-validator lowers, such as `Postmaster`.
+    return f"{local}@{ascii_domain}"
 
 
 @lru_cache(maxsize=4096)
-def _ordinary_domain(domain: str) -> str | None:
-    """An ordinary domain in lower case; None for any other. Most people share a few of them."""
-    # No label of a domain of that length can be too long by itself.
+def _match_ordinary_domain(domain: str) -> str | None:
+    """Return an ordinary domain in lower case; None for any other. A few domains are common."""
+    # In a domain no longer than one label may be, no label is too long.
     if len(domain) > _LONGEST_DOMAIN or not _ORDINARY_DOMAIN.fullmatch(domain):
         return None
     domain = domain.lower()
     return None if f".{domain}".endswith(_SPECIAL_USE) else domain
 
 
-def by_library(address: str) -> str:
-    """Return any address as it is sent, by `email-validator`, without DNS.
+def validate_any(address: str) -> str:
+    """Return any address as it is sent, checked by `email-validator` without DNS.
 
     It refuses the special characters for which ActiveCampaign's import drops a contact [doc],
-    since they can only stand in quotes. The import's other rule comes on top: two letters or
+    as they are only allowed in quotes. The import's other rule is checked here: two letters or
     more after the domain's last dot [doc].
 
     Raises:
         Refusal: `EMAIL_INVALID`; the reason does not hold the address.
     """
-    # It takes 20 ms, in which the pattern tells 15,000 addresses.
+    # The import takes 20 ms, in which the pattern checks 15,000 addresses.
     from email_validator import EmailNotValidError  # noqa: PLC0415
 
     try:
-        local, domain = _checked(address)
+        local, domain = _validate(address)
     except EmailNotValidError:
         try:
-            local, domain = _by_documented_rule(address)
+            local, domain = _validate_by_documented_rule(address)
         except EmailNotValidError as error:
             raise Refusal("EMAIL_INVALID", _without_value(str(error))) from None
     if not _LAST_LABEL.search(domain):
@@ -111,8 +111,8 @@ def by_library(address: str) -> str:
     return f"{local}@{domain}"
 
 
-def _checked(address: str) -> tuple[str, str]:
-    """Return the parts of an address in their normal form.
+def _validate(address: str) -> tuple[str, str]:
+    """Return the local part and the domain of an address in their normal form.
 
     Raises:
         EmailNotValidError: `email-validator` refuses it.
@@ -123,25 +123,25 @@ def _checked(address: str) -> tuple[str, str]:
     return checked.local_part, checked.ascii_domain
 
 
-def _by_documented_rule(address: str) -> tuple[str, str]:
+def _validate_by_documented_rule(address: str) -> tuple[str, str]:
     """Return the parts of an address that only ActiveCampaign's documented rule allows.
 
-    It says nothing of where dots stand before the @ (`abc.@docomo.ne.jp` is a real mailbox), and
-    of the domain only how it ends. Whatever else makes an address unusable is still refused, as
-    are domains that DNS can't hold and those that are reserved.
+    That rule allows dots anywhere before the @ (`abc.@docomo.ne.jp` is a real mailbox), and only
+    restricts how the domain ends. All other errors are still refused, as are reserved domains
+    and those that DNS does not allow.
 
     Raises:
         EmailNotValidError: It is refused.
     """
     local, _, domain = address.rpartition("@")
     plain = domain.lower()
-    takes_any = _DNS_DOMAIN.fullmatch(plain) and not f".{plain}".endswith(_SPECIAL_USE)
-    # `email-validator` checks all but what is allowed here: dots alone are a local part too.
+    dns_allows = _DNS_DOMAIN.fullmatch(plain) and not f".{plain}".endswith(_SPECIAL_USE)
+    # `email-validator` checks the rest. A local part of dots alone is allowed too.
     without_dots = ".".join(filter(None, local.split("."))) or local.replace(".", "x")
-    _, found = _checked(f"{without_dots}@{'example.com' if takes_any else domain}")
-    return nfc(local), plain if takes_any else found
+    _, ascii_domain = _validate(f"{without_dots}@{'example.com' if dns_allows else domain}")
+    return nfc(local), plain if dns_allows else ascii_domain
 
 
 def _without_value(message: str) -> str:
-    """The validator's sentence without what may quote the address: all after a colon or bracket."""
+    """Return the validator's message up to the first colon or bracket, after which it may quote."""
     return re.sub(r"\s*[:(].*", ".", message, flags=re.DOTALL)

@@ -1,8 +1,8 @@
-"""Names compared: exactly, but for case, and but for punctuation and blanks.
+"""Comparison of names: exact, without case, and without punctuation and spaces.
 
-Taps, files and people write one name in several ways: composed or decomposed (NFC, NFD), in
-another case, with `_` for a blank. A name always stands for the best match. Combining marks are
-letters of most of the world's scripts, so they count in each form.
+Taps, files and people spell one name in several ways: composed or decomposed (NFC, NFD), in
+another case, with `_` for a space. A name stands for its best match. Combining marks count in each
+comparison, as they carry vowels in many scripts.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import unicodedata
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.text import quoted_list
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
 class Rank(IntEnum):
-    """How well two names match; the lower the better."""
+    """The quality of a match between two names; lower is better."""
 
     EXACT = 0
     CASELESS = 1
@@ -26,50 +28,50 @@ class Rank(IntEnum):
 
 
 _LETTERS = "LMN"
-"""The Unicode categories that a name is told from others by: letters, marks and numbers."""
+"""Unicode categories that distinguish names: letters, marks and numbers."""
 
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
-"""Soft hyphens, byte order marks and the like: a file's first property may begin with one."""
+"""Soft hyphens, byte order marks and the like; the first column of a file may begin with one."""
 
 _SELECTORS = re.compile("[\u034f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-"""Marks that say how a letter is drawn, and are none themselves."""
+"""Marks that only select how a letter is drawn."""
 
 _DASHES = re.compile("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
 _JOINING_DASH = re.compile(r"(?<=[^\W_])( ?)-\1(?=[^\W_])")
 
 
 def nfc(text: str) -> str:
-    """A text in NFC."""
+    """Return a text in NFC, the composed Unicode form."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def visible(text: str) -> str:
-    """A text without characters that nobody sees."""
+    """Return a text without invisible characters."""
     return text if text.isascii() else _INVISIBLE.sub("", text)
 
 
 def without_marks(text: str) -> str:
-    """A text without combining marks, such as the vowels of Thai and Hindi."""
+    """Return a text without combining marks, such as the vowels of Thai and Hindi."""
     return "".join(one for one in text if unicodedata.category(one)[0] != "M")
 
 
 def exact(name: str) -> str:
-    """A name in NFC, without outer blanks."""
+    """Return a name in NFC, without outer spaces."""
     return nfc(name.strip())
 
 
 def caseless(name: str) -> str:
-    """Likewise, without case."""
+    """Return a name in NFC and lower case (case-folded beyond ASCII), without outer spaces."""
     if name.isascii():
         return name.strip().lower()
-    # Unicode's canonical caseless matching (D145), in NFC in the end.
+    # Unicode's canonical caseless matching (D145), then NFC.
     return nfc(unicodedata.normalize("NFD", name.strip()).casefold())
 
 
 def normalised(name: str) -> str:
-    """Likewise, of letters, marks and numbers alone: `E-Mail Address 1` is `emailaddress1`.
+    """Return the letters, marks and numbers of `caseless`: `E-Mail Address 1` is `emailaddress1`.
 
-    A name that has none of these stays whole, or `+` would be `-`.
+    A name without any of these keeps its punctuation, or `+` would equal `-`.
     """
     text = caseless(name)
     kept = (one for one in _SELECTORS.sub("", text) if unicodedata.category(one)[0] in _LETTERS)
@@ -77,7 +79,7 @@ def normalised(name: str) -> str:
 
 
 def rank(name: str, other: str) -> Rank | None:
-    """How well two names match; None if they don't."""
+    """Return the rank of the match of two names; None if they don't match."""
     if exact(name) == exact(other):
         return Rank.EXACT
     if caseless(name) == caseless(other):
@@ -88,23 +90,23 @@ def rank(name: str, other: str) -> Rank | None:
 
 
 def contradict(name: str, other: str) -> bool:
-    """Whether two names that differ in punctuation alone mean different things by it.
+    """Return whether the symbols of two otherwise equal names contradict each other.
 
-    So do `Score +` and `Score -`, or prices in two currencies. A symbol that only one of them
-    has is no contradiction: `$email` is `email`.
+    Those of `Score +` and `Score -` do, and of prices in two currencies. A symbol that only one
+    name has does not: `$email` matches `email`.
     """
     one, two = symbols(name), symbols(other)
     return one != two and bool(one) and bool(two)
 
 
 def symbols(name: str) -> str:
-    """The symbols of a name, with `#`, `%`, and dashes that don't join two words."""
+    """Return the symbols of a name: `#`, `%`, Unicode symbols, and dashes not between words."""
     text = _JOINING_DASH.sub("", _DASHES.sub("-", " ".join(name.split())))
     return "".join(one for one in text if one in "-#%" or unicodedata.category(one)[0] == "S")
 
 
-def spelled(name: str, names: Iterable[str]) -> str | None:
-    """The one of some names that is the same, or else the only one that is the same in NFC."""
+def find_spelling(name: str, names: Iterable[str]) -> str | None:
+    """Return the name among `names` that equals `name`, or else the only one equal in NFC."""
     known = list(names)
     if name in known:
         return name
@@ -114,13 +116,13 @@ def spelled(name: str, names: Iterable[str]) -> str | None:
 
 
 class Respelling:
-    """Records renamed to what their schema calls their properties, where only NFC and NFD differ.
+    """Renames properties of records to their schema's spelling where only NFC and NFD differ.
 
     Args:
-        known: The properties that are known.
+        known: The properties as the schema spells them.
 
     Attributes:
-        others: Other spellings of these that records have had, each with the known one.
+        others: The other spellings found in records, each with the schema's.
     """
 
     def __init__(self, known: Iterable[str]) -> None:
@@ -128,29 +130,28 @@ class Respelling:
         self.others: dict[str, str] = {}
 
     def learn(self, names: Iterable[str]) -> None:
-        """Take names that records have."""
+        """Look for other spellings among the property names of records."""
         for name in names:
             if not name.isascii() and name not in self._known:
-                found = spelled(name, self._known)
+                found = find_spelling(name, self._known)
                 if found is not None:
                     self.others[name] = found
 
     def rename(self, record: dict[str, Any]) -> None:
-        """Rename a record's properties, but for one that it has in both forms."""
+        """Rename a record's properties in place, except one that it has in both spellings."""
         for other in self.others.keys() & record.keys():
             if (known := self.others[other]) not in record:
                 record[known] = record.pop(other)
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the candidate nearest to a name, or nothing."""
+    """Return ` Did you mean 'x'?` for the candidate nearest to a name, or an empty text."""
     by_fold = {caseless(candidate): candidate for candidate in reversed(list(candidates))}
     near = difflib.get_close_matches(caseless(name), by_fold, n=1, cutoff=0.6)
     return f" Did you mean '{by_fold[near[0]]}'?" if near else ""
 
 
 def named_with_hints(names: Sequence[str], candidates: Sequence[str]) -> str:
-    """`'a', 'b'.`, and after it what each may have been meant to be: the end of a sentence."""
+    """Return the end of a sentence: the names in quotes, a full stop, and a hint for each name."""
     hints = "".join(did_you_mean(name, candidates) for name in names)
-    listed = ", ".join(f"'{name}'" for name in names)
-    return f"{listed}.{hints}"
+    return f"{quoted_list(names)}.{hints}"

@@ -1,7 +1,7 @@
 """Phone numbers in the international form E.164, such as `+49301234567`.
 
-`phonenumbers` knows how numbers are written in each country. It is an extra's package and a heavy
-one, so this module is only imported by `phones`, when it is asked for.
+`phonenumbers` knows how each country writes its numbers. The package is optional (an extra) and
+large, so this module is only imported if the setting `default_country` is used.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ import phonenumbers
 from phonenumbers import CountryCodeSource, PhoneNumber, PhoneNumberFormat, ValidationResult
 
 REGIONS = phonenumbers.SUPPORTED_REGIONS
-"""The countries whose numbers are known, by the two letters of ISO 3166."""
+"""The countries whose numbers `phonenumbers` knows, as ISO 3166 codes of two letters."""
 
-# `phonenumbers` reads more: it takes letters for digits (030 1234567 home), drops extensions, and
-# runs two numbers together (1234567/68). A slash is taken behind an area code alone (030/1234567).
+# `phonenumbers` accepts more: it reads letters as digits (030 1234567 home), drops extensions, and
+# joins two numbers (1234567/68). Here a slash is only accepted after an area code (030/1234567).
 _NUMBER = re.compile(r"(?:\(?0\d{1,5}\)?\s?/\s?)?[+\uff0b]?[\d\s().\-\u2010-\u2015\u2212]+")
 
-# A number that went through a column of floats on its way to a text: the 0 is no digit of it.
+# A number that was a float before it became a text: the `.0` is not part of it.
 _FLOAT = re.compile(r"([+\uff0b]?\d+)\.0+")
 
 _CALLING_CODE = re.compile(r"[+0]*(\d{1,3})", re.ASCII)
 
-# Ofcom keeps these for films and examples. They have the form of British numbers, but
-# `phonenumbers` does not count them as valid.
+# Numbers that Ofcom reserves for films and examples. They have the form of British numbers, but
+# `phonenumbers` does not consider them valid.
 _EXAMPLES = re.compile(r"\+44(?:7700900|1632960|3069990)\d{3}")
 
 
 def to_e164(text: str, region: str) -> str:
-    """Return a phone number in the international form; a text that is not clearly one, as it is.
+    """Return a phone number in E.164; return a text that is not clearly a phone number unchanged.
 
-    A number without a plus is only taken for one of the country if it is valid there, and if
-    the same digits behind a plus are no valid number of another country.
+    A number without a plus only counts as one of `region` if it is valid there, and if the same
+    digits after a plus are not a valid number of another country.
 
     Args:
         text: Any text.
-        region: The country of a number that is written without one.
+        region: The country of numbers without a country code, as an ISO 3166 code.
     """
     plain = text.strip()
     if match := _FLOAT.fullmatch(plain):
@@ -50,7 +50,7 @@ def to_e164(text: str, region: str) -> str:
 
 
 def likely_region(text: str) -> str | None:
-    """The country that a text which is none of `REGIONS` was probably meant to name."""
+    """Return the country that a text not in `REGIONS` probably means, as one of `REGIONS`."""
     if text == "UK":
         return "GB"
     code = _CALLING_CODE.fullmatch(text)
@@ -59,19 +59,19 @@ def likely_region(text: str) -> str | None:
 
 
 def _parsed(text: str, region: str | None) -> PhoneNumber | None:
-    """A number that could be dialled from abroad, as far as its length tells."""
+    """Return a number that is long enough to be dialled from abroad; None for any other text."""
     try:
         number = phonenumbers.parse(text, region, keep_raw_input=True)
     except phonenumbers.NumberParseException:
         return None
     length = phonenumbers.is_possible_number_with_reason(number)
     if length != ValidationResult.IS_POSSIBLE or not number.national_number:
-        return None  # Of another length, without an area code, or nothing but zeros.
+        return None  # wrong length, no area code, or only zeros
     return number
 
 
 def _is_certain(text: str, number: PhoneNumber, region: str) -> bool:
-    """Return whether a text can mean this number only."""
+    """Return whether a text can only mean this number."""
     source = number.country_code_source
     if source == CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN:
         return True

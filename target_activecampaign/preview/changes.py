@@ -188,7 +188,7 @@ class Changes:
             if not _same(self._kind_of(place), held.get(place, ""), new)
         ]
         differences += [_of_list(number, _OFF, _ON) for number in sampled.returns]
-        differences += [_of_list(number, _ON, _OFF) for number in contact.leaves]
+        differences += [_of_list(number, _ON, _OFF) for number in contact.unsubscribe_lists]
         stream = sampled.stream
         name = stream if isinstance(stream, str) else self._streams[stream]
         return Change(name, sampled.kind, contact.email, differences)
@@ -222,7 +222,7 @@ def _same(kind: str, old: str, new: str) -> bool:
     """Whether two texts are one value of a field, which ActiveCampaign may write in its own way."""
     old, new = old.strip(), new.strip()
     form = form_of(kind)
-    if form.several:
+    if form.holds_several:
         return set(old.split(DELIMITER)) - {""} == set(new.split(DELIMITER)) - {""}
     with suppress(ValueError, ArithmeticError):  # what is none of these, such as an empty text
         if form is NUMBER:

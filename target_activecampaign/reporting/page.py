@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from target_activecampaign.accounting.outcomes import OUTCOMES
 from target_activecampaign.redaction import make_redactor
 from target_activecampaign.storage import private_files
-from target_activecampaign.text import several
+from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,7 +135,7 @@ def _to_look_at(report: dict[str, Any]) -> list[tuple[str, str | None]]:
         do.append(("Answers of ActiveCampaign contradict themselves: see which.", "contradictions"))
     kept = sum(one.get("mirror", {}).get("not_left", 0) for one in report["streams"].values())
     if kept:
-        do.append((f"{several(kept, 'leaver')} could not leave: see which stream.", "left"))
+        do.append((f"{pluralize(kept, 'leaver')} could not leave: see which stream.", "left"))
     if any(one.get("dropped") for one in report["streams"].values()):
         do.append(("Choices were dropped, as their fields lack them: see which.", "mapping"))
     return do
@@ -144,7 +144,7 @@ def _to_look_at(report: dict[str, Any]) -> list[tuple[str, str | None]]:
 def _but_for(refused: int, read: int) -> tuple[str, str]:
     """How well a run went that came to its end and refused records, and what to say of it."""
     if refused < read:
-        return "partly", f"It worked, but for {several(refused, 'refused record')}."
+        return "partly", f"It worked, but for {pluralize(refused, 'refused record')}."
     which = "the only record was" if refused == 1 else f"all {refused:,} records were"
     return "badly", f"Nothing was delivered: {which} refused."
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from target_activecampaign.accounting.outcomes import OUTCOMES
-from target_activecampaign.text import several
+from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -290,7 +290,7 @@ class Progress:
         else:
             again = f"trying again in {pause:,.0f} s" if pause >= 1 else ""
         if delivery.recovering:
-            imports = several(delivery.recovering, "import")
+            imports = pluralize(delivery.recovering, "import")
             activity = f"asking what became of {imports} of an earlier run"
         elif leaving.leavers:
             activity = f"letting people leave: {self._settlement.removals:,} of {leaving.leavers:,}"
@@ -299,10 +299,10 @@ class Progress:
         elif self._reader.waiting:
             activity = "waiting for the tap"
         elif delivery.unconfirmed:
-            imports = several(delivery.unconfirmed, "import")
+            imports = pluralize(delivery.unconfirmed, "import")
             activity = f"waiting for {imports} to be confirmed"
         elif delivery.posting:
-            imports = several(delivery.posting, "import")
+            imports = pluralize(delivery.posting, "import")
             activity = f"posting {imports} as the limit allows"
         else:
             activity = ""

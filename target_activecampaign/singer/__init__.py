@@ -1,5 +1,5 @@
 """The Singer side: messages, batch files, schemas, stream maps.
 
 In: bytes from a tap. Out: records, each with its place in the input.
-It knows nothing of ActiveCampaign.
+It does not know ActiveCampaign.
 """

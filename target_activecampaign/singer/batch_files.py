@@ -1,4 +1,4 @@
-"""BATCH messages: the records of their files, one by one."""
+"""BATCH messages: the records of their files, one at a time."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from target_activecampaign.errors import BatchFileError
-from target_activecampaign.singer.parquet import FormatError, rows
-from target_activecampaign.singer.reader import MAX_LINE_BYTES, line_too_long
+from target_activecampaign.singer.messages import describe_long_line
+from target_activecampaign.singer.parquet import FormatError, read_rows
+from target_activecampaign.singer.reader import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
-"""What files of these formats begin with."""
+"""The first bytes of files of these formats."""
 
-_BUFFER = 1 << 17
-"""Bytes that are read at once: at each reading, threads take turns, which costs more than it."""
+_BUFFER_BYTES = 1 << 17
+"""Bytes that one read asks for. Threads may switch at each read, which costs more than the read."""
 
 _SCHEME = re.compile(r"(?:([a-z][a-z0-9+.-]*)://([^/]*)|(file):(?=/))", re.IGNORECASE)
 
@@ -33,35 +34,39 @@ _SCHEME = re.compile(r"(?:([a-z][a-z0-9+.-]*)://([^/]*)|(file):(?=/))", re.IGNOR
 def record_lines(
     encoding: Mapping[str, Any], manifest: Sequence[str], max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[str, int, bytes]]:
-    """The records of a BATCH message's files: the file, the record's number, its line of JSON.
+    """Yield the records of a BATCH message's files.
 
-    Blank lines come too, so that whoever reads has a turn between them. Files are read as a
-    stream, never whole, and are left where they are.
+    Files are read as streams, never whole, and are not deleted. Blank lines are yielded too, so
+    that the caller can act between them.
 
     Args:
         encoding: The message's `encoding`: `format` and `compression`.
         manifest: The message's `manifest`: the files' URLs or paths.
-        max_line_bytes: Bytes that a line may have.
+        max_line_bytes: The limit for the length of a line, in bytes.
+
+    Yields:
+        The file's URL, the record's number in it from 1, and the record as JSON.
 
     Raises:
-        BatchFileError: A form that can't be read, or a file that is not there or not whole.
+        BatchFileError: The format is not supported, or a file is missing or damaged.
     """
     form, compression = encoding.get("format"), encoding.get("compression") or "none"
-    # A Parquet file says itself how it is compressed.
+    # The compression of a Parquet file stands in the file.
     if form != "parquet" and (form != "jsonl" or compression not in {"none", "gzip"}):
         raise BatchFileError(
-            f"A BATCH message has files of format '{form}' with compression '{compression}'; this "
-            "target reads 'jsonl', plain or 'gzip', and 'parquet'. Set the tap's 'batch_config' so."
+            f"A BATCH message has files of format '{form}' with compression '{compression}'. This "
+            "target reads 'jsonl', plain or 'gzip', and 'parquet'. Change the tap's "
+            "'batch_config'."
         )
     for url in manifest:
         number = 0
         try:
             path = _path(url)
-            with _opened(path) as file:
+            with _open_regular(path) as file:
                 lines = (
-                    rows(path)
+                    read_rows(path)
                     if form == "parquet"
-                    else _json_lines(file, compression, max_line_bytes)
+                    else _read_json_lines(file, compression, max_line_bytes)
                 )
                 for line in lines:
                     number += 1
@@ -69,7 +74,7 @@ def record_lines(
                     yield url, number, line.strip()
         except FileNotFoundError:
             raise BatchFileError(
-                f"The batch file {url} is not there. Target and tap must see the same files, and "
+                f"The batch file {url} is missing. Target and tap must share the same files, and "
                 "nothing may delete them before the run has ended."
             ) from None
         except (OSError, EOFError, zlib.error, FormatError) as error:
@@ -79,26 +84,26 @@ def record_lines(
             ) from None
         except BatchFileError:
             raise
-        except ValueError:  # a NUL, or half a surrogate pair
+        except ValueError:  # U+0000, or a lone surrogate
             raise BatchFileError(
-                "The manifest of a BATCH message holds what can't be the name of a file."
+                "The manifest of a BATCH message has an entry that can't be the name of a file."
             ) from None
 
 
 def _check_length(line: bytes, number: int, limit: int) -> None:
     if len(line) > limit:
-        raise FormatError(line_too_long(f"its line {number:,}", limit))
+        raise FormatError(describe_long_line(f"its line {number:,}", limit))
 
 
-def _opened(path: Path) -> io.BufferedReader:
-    """A regular file, opened.
+def _open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file.
 
     Raises:
-        FormatError: It is something else, which may never end, or hold the run before it begins.
+        FormatError: It is not a regular file: reading it might block, or never end.
         OSError: It can't be opened.
     """
     _check_regular(os.stat(path).st_mode)  # noqa: PTH116 - beside fstat
-    # Whatever stands there by now, a pipe that nobody writes to must not hold the run.
+    # Non-blocking: the file may have been replaced by a pipe that has no writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     file = io.FileIO(os.open(path, flags))
     try:
@@ -106,24 +111,26 @@ def _opened(path: Path) -> io.BufferedReader:
     except FormatError:
         file.close()
         raise
-    return io.BufferedReader(file, _BUFFER)
+    return io.BufferedReader(file, _BUFFER_BYTES)
 
 
 def _check_regular(mode: int) -> None:
     if stat.S_ISDIR(mode):
-        raise FormatError("it is a folder, and the manifest must name the files in it")
+        raise FormatError("it is a folder; the manifest must name the files in it")
     if not stat.S_ISREG(mode):
-        raise FormatError("it is a pipe, a socket or a device, and no regular file")
+        raise FormatError("it is a pipe, a socket or a device, not a regular file")
 
 
-def _json_lines(file: io.BufferedReader, compression: str, max_line_bytes: int) -> Iterator[bytes]:
-    """The lines of a file; of one that is too long, no more than shows that it is."""
+def _read_json_lines(
+    file: io.BufferedReader, compression: str, max_line_bytes: int
+) -> Iterator[bytes]:
+    """Yield the lines of a file, each cut at one byte more than the limit."""
     start = file.peek(len(_PARQUET))
     if start.startswith(_PARQUET):
         raise FormatError("it is Parquet, but its message calls it 'jsonl'")
     if compression == "gzip" and not start.startswith(_GZIP):
-        raise FormatError("its message calls it 'gzip', which it is not, or it was cut off")
-    # Taps of the Meltano SDK write gzip whatever they are told, and say what they were told.
+        raise FormatError("its message calls it 'gzip', but it is not, or it was cut off")
+    # Taps of the Meltano SDK always write gzip, and announce the compression of their settings.
     if start.startswith(_GZIP):
         with gzip.open(file) as unpacked:
             yield from iter(partial(unpacked.readline, max_line_bytes + 1), b"")
@@ -132,33 +139,33 @@ def _json_lines(file: io.BufferedReader, compression: str, max_line_bytes: int) 
 
 
 def _path(url: object) -> Path:
-    """The file that a URL or a path stands for.
+    """Return the path of a file that is given by a URL or a path.
 
     Raises:
-        BatchFileError: It is none on this machine.
+        BatchFileError: It is not a file on this machine.
     """
     if not isinstance(url, str) or not url:
-        raise BatchFileError("The manifest of a BATCH message holds something that is no URL.")
+        raise BatchFileError("The manifest of a BATCH message has an entry that is not a URL.")
     match = _SCHEME.match(url)
     if match is None:
         return Path(url)
     scheme, host = (match[1] or match[3]).lower(), match[2] or ""
     if scheme != "file" or host not in {"", "localhost"}:
-        # No more of it is said: it may hold a password or a signature.
+        # Only the scheme is named: the rest may hold a password or a signature.
         raise BatchFileError(
-            f"A BATCH message has a file at {scheme}://, which is no file of this machine. This "
-            "target reads only what lies on a disk that it shares with the tap: in the tap's "
-            "'batch_config', let the storage's root be a folder such as file:///var/tmp/batches."
+            f"A BATCH message has a file at {scheme}://, which is not on this machine. This target "
+            "only reads files on a disk that it shares with the tap. In the tap's 'batch_config', "
+            "set the storage's root to a folder such as file:///var/tmp/batches."
         )
     rest = url[match.end() :]
-    # Taps of the Meltano SDK encode a name below a root that is a path, and leave it as it is
-    # below a root that is a URL.
+    # Taps of the Meltano SDK percent-encode names below a root that is a path, and don't below a
+    # root that is a URL.
     decoded, literal = Path(unquote(rest)), Path(rest)
     return literal if literal.exists() and not decoded.exists() else decoded
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with a file, without anything that may stand in it."""
+    """Return the reason for an error as a clause that quotes nothing from the file."""
     if isinstance(error, FormatError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.helpers._flattening import flatten_key
 
 from target_activecampaign.singer.json_schema import Schema, kinds
-from target_activecampaign.singer.reader import read_json
+from target_activecampaign.singer.parsing import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
-"""What a property's JSON schema says of its values, as far as mapping asks.
+"""Questions about a property's JSON schema that the mapping asks.
 
-A schema may leave things open, or say them by rules that are not looked into here: then the
-answer is that anything may come, and each value is judged when it does.
+A schema may leave an answer open, or give it by rules that are not evaluated here. Then the answer
+is that any value may come, and each value is checked when it comes.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.model.names import spelled
-from target_activecampaign.text import is_unicode
+from target_activecampaign.model.names import find_spelling
+from target_activecampaign.text import is_encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +24,9 @@ _UNIONS = ("anyOf", "oneOf")
 
 
 def kinds(schema: Schema) -> frozenset[str]:
-    """The JSON types that a value can have besides null; empty when it may be any.
+    """Return the JSON types that a value can have besides null; an empty set for any type.
 
-    Also empty when it can only be null: a tap that has seen no other value knows no type.
+    Also empty for a schema of null alone: the tap has seen no value, so it knows no type.
     """
     found: set[str] = set()
     for branch in _branches(schema):
@@ -38,13 +38,13 @@ def kinds(schema: Schema) -> frozenset[str]:
 
 
 def is_whole(schema: Schema) -> bool:
-    """Whether all numbers are whole ones, though `3.0` may stand for 3."""
+    """Return whether all numbers are integers, though `3.0` may stand for 3."""
     types = kinds(schema)
     return "integer" in types and "number" not in types
 
 
 def formats(schema: Schema) -> frozenset[str]:
-    """The formats that its texts can have, such as `date-time`."""
+    """Return the formats that texts can have, such as `date-time`."""
     return frozenset(
         str(branch["format"])
         for branch in _branches(schema)
@@ -53,41 +53,45 @@ def formats(schema: Schema) -> frozenset[str]:
 
 
 def choices(schema: Schema) -> tuple[Any, ...]:
-    """All values that there can be besides null, for one value or the items of an array.
+    """Return all values besides null that a schema allows, for a value or the items of an array.
 
-    Empty when they are not counted up, and when there is one that is no scalar, or can't be
-    sent: NaN, or half of a surrogate pair.
+    Empty if the schema does not enumerate them, or if one is not a scalar or can't be sent: NaN,
+    or a text with a lone surrogate.
     """
     found: list[Any] = []
     for branch in _branches(schema):
         if kinds(branch) == {"array"}:
             items = branch.get("items", True)
             found += (() if "array" in kinds(items) else choices(items)) or [None]
-        elif values := _listed(branch):
+        elif values := _enumerated(branch):
             found += [value for value in values if value is not None]
         else:
             return ()
-    return tuple(dict.fromkeys(found)) if all(map(_is_scalar, found)) else ()
+    return tuple(dict.fromkeys(found)) if all(map(_is_sendable, found)) else ()
 
 
-def _is_scalar(value: Any) -> bool:
+def _is_sendable(value: Any) -> bool:
     if isinstance(value, (float, Decimal)):
         return is_finite(value)
     if isinstance(value, str):
-        return is_unicode(value)
+        return is_encodable(value)
     return value is not None and not isinstance(value, (dict, list))
 
 
-def longest(schema: Schema) -> int | None:
-    """The greatest length of its texts, in characters; None when there is no limit."""
+def max_length(schema: Schema) -> int | None:
+    """Return the maximum length of texts, in characters; None without a limit."""
     limits = [b.get("maxLength") for b in _branches(schema) if _can_be("string", b)]
     return None if None in limits else max((int(limit) for limit in limits if limit), default=None)
 
 
-def below(schema: Schema, path: Sequence[str]) -> Schema | None:
-    """The schema of what stands at a path inside a value; None when nothing can."""
+def schema_at(schema: Schema, path: Sequence[str]) -> Schema | None:
+    """Return the schema of the value at a path inside an object; None if there can be none."""
     for name in path:
-        inner = [_member(branch, name) for branch in _branches(schema) if _can_be("object", branch)]
+        inner = [
+            _member_schema(branch, name)
+            for branch in _branches(schema)
+            if _can_be("object", branch)
+        ]
         found = [one for one in inner if one is not None]
         if not found:
             return None
@@ -96,35 +100,35 @@ def below(schema: Schema, path: Sequence[str]) -> Schema | None:
 
 
 def spelled_path(schema: Schema, path: Sequence[str]) -> tuple[str, ...] | None:
-    """A path inside a value as the schema spells its names; None when nothing can be there."""
+    """Return a path inside an object in the schema's spelling; None if it can't exist."""
     found: list[str] = []
     for name in path:
         names = {one for branch in _branches(schema) for one in branch.get("properties") or {}}
-        found.append(spelled(name, names) or name)
-        schema = below(schema, found[-1:])
+        found.append(find_spelling(name, names) or name)
+        schema = schema_at(schema, found[-1:])
         if schema is None:
             return None
     return tuple(found)
 
 
-def _member(branch: Mapping[str, Any], name: str) -> Schema | None:
+def _member_schema(branch: Mapping[str, Any], name: str) -> Schema | None:
     properties = branch.get("properties") or {}
     if name in properties:
         return properties[name]
-    # JSON Schema lets an object have more than what is listed. Taps that list its properties
-    # list them all, and the name is a slip, unless they say that there can be more.
+    # By JSON Schema an object may have more properties than the schema lists. But taps that list
+    # any list all, so another name is a typing error, unless the schema explicitly allows more.
     more = branch.get("additionalProperties", not properties)
     return None if more is False else more
 
 
-def says_more(schema: Mapping[str, Any]) -> bool:
-    """Return whether the schema of an object says that it can have more than is listed."""
+def allows_more(schema: Mapping[str, Any]) -> bool:
+    """Return whether the schema of an object explicitly allows properties that it does not list."""
     more = schema.get("additionalProperties", False)
     return more is not False or bool(schema.get("patternProperties"))
 
 
 def paths(properties: Mapping[str, Schema], depth: int = 5) -> Iterator[str]:
-    """The paths of all properties, those inside of objects too: `address`, `address.city`."""
+    """Yield the paths of all properties, also inside of objects: `address`, `address.city`."""
     for name, schema in properties.items():
         yield name
         for branch in _branches(schema) if depth > 1 else ():
@@ -133,12 +137,12 @@ def paths(properties: Mapping[str, Schema], depth: int = 5) -> Iterator[str]:
 
 
 def _branches(schema: Schema) -> list[dict[str, Any]]:
-    """The schemas of which a value other than null fits at least one."""
-    return [one for one in _united(schema) if _types(one) != frozenset({"null"})] or [{}]
+    """Return the alternatives of a schema, one of which any value other than null matches."""
+    return [one for one in _flatten_unions(schema) if _types(one) != frozenset({"null"})] or [{}]
 
 
-def _united(schema: Schema) -> Iterator[dict[str, Any]]:
-    """The schemas of which a value fits at least one."""
+def _flatten_unions(schema: Schema) -> Iterator[dict[str, Any]]:
+    """Yield the alternatives of a schema, one of which any value matches."""
     if not isinstance(schema, dict):
         yield {}
         return
@@ -146,18 +150,18 @@ def _united(schema: Schema) -> Iterator[dict[str, Any]]:
         if schema.get(union):
             rest = {name: rule for name, rule in schema.items() if name != union}
             for branch in schema[union]:
-                yield from _united({**rest, **branch} if isinstance(branch, dict) else rest)
+                yield from _flatten_unions({**rest, **branch} if isinstance(branch, dict) else rest)
             return
     yield schema
 
 
 def _types(branch: Mapping[str, Any]) -> frozenset[str] | None:
-    """The JSON types of a branch, null too; None when it leaves them open."""
+    """Return the JSON types of an alternative, including null; None if it allows any."""
     types = branch.get("type")
     if types is not None:
         return frozenset([types] if isinstance(types, str) else types)
     if "enum" in branch or "const" in branch:
-        return frozenset(_kind_of(value) for value in _listed(branch))
+        return frozenset(_kind_of(value) for value in _enumerated(branch))
     return None
 
 
@@ -166,7 +170,7 @@ def _can_be(kind: str, branch: Mapping[str, Any]) -> bool:
     return types is None or kind in types
 
 
-def _listed(branch: Mapping[str, Any]) -> list[Any]:
+def _enumerated(branch: Mapping[str, Any]) -> list[Any]:
     if "const" in branch:
         return [branch["const"]]
     return list(branch.get("enum") or ())
@@ -184,5 +188,5 @@ def _kind_of(value: Any) -> str:
 
 
 def is_finite(value: float | Decimal) -> bool:
-    """Return whether a number is one: neither NaN nor an infinity."""
+    """Return whether a number is finite: neither NaN nor infinite."""
     return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)

@@ -1,6 +1,6 @@
-"""Parquet files: their rows as the lines of JSON that a tap would have written instead.
+"""Parquet files: their rows as the JSON lines that a tap would have written.
 
-pyarrow is large and few need it: it comes with the extra `parquet`, and is imported when the
+pyarrow is large and rarely needed, so it comes with the extra `parquet` and is imported when the
 first such file is read.
 """
 
@@ -11,45 +11,45 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_activecampaign.text import how_to_install
+from target_activecampaign.text import install_hint, quoted_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_ROWS = 2000
-"""Rows that are decoded at a time."""
+_BATCH_ROWS = 2000
+"""Number of rows that are decoded at a time."""
 
-_PAGES_BYTES = 1 << 16
-"""Bytes of a column that are read ahead; without a limit a whole row group's would be."""
+_READ_AHEAD_BYTES = 1 << 16
+"""Bytes of a column that are read ahead; without a limit, pyarrow reads a whole row group."""
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class FormatError(ValueError):
-    """A file that is not what it should be; the text says how, and quotes nothing of it."""
+    """A file is not of the expected format; the text says why, as a clause that quotes nothing."""
 
 
-def rows(path: Path) -> Iterator[bytes]:
-    """The rows of a Parquet file, each as a JSON object.
+def read_rows(path: Path) -> Iterator[bytes]:
+    """Yield the rows of a Parquet file, each as a JSON object.
 
-    Times are ISO 8601, to the microsecond; decimals keep their digits; not-a-number is null;
-    maps are objects; bytes are base64. A row has all the columns: what a record lacked is null.
+    Times are ISO 8601, to the microsecond; decimals keep their digits; NaN is null; maps are
+    objects; bytes are base64. Each row has all columns: a value that a record lacked is null.
 
     Args:
-        path: The file, which is there and can be opened.
+        path: An existing file that can be opened.
 
     Raises:
-        FormatError: It is no such file, was cut off or damaged; or there is no pyarrow.
+        FormatError: The file is not Parquet, is cut off or damaged, or pyarrow is missing.
     """
-    arrow, parquet = _pyarrow()
+    arrow, parquet = _import_pyarrow()
     failures = (arrow.ArrowException, OSError)
     try:
-        file = parquet.ParquetFile(path, buffer_size=_PAGES_BYTES, pre_buffer=False)
+        file = parquet.ParquetFile(path, buffer_size=_READ_AHEAD_BYTES, pre_buffer=False)
     except failures:
         raise FormatError("it is not Parquet, or was cut off") from None
     with file:
-        batches = file.iter_batches(_ROWS, use_threads=False)
+        batches = file.iter_batches(_BATCH_ROWS, use_threads=False)
         while True:
             try:
                 batch = next(batches, None)
@@ -57,49 +57,52 @@ def rows(path: Path) -> Iterator[bytes]:
                 raise FormatError("it was cut off or damaged") from None
             if batch is None:
                 return
-            for row in _records(arrow, batch):
+            for row in _rows_of(arrow, batch):
                 yield _encoder.encode(row)
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def _import_pyarrow() -> tuple[Any, Any]:
     try:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise FormatError(
             "Parquet needs pyarrow, which is not installed. "
-            f"{how_to_install('parquet')} Or have the tap write 'jsonl'"
+            f"{install_hint('parquet')} Or make the tap write 'jsonl'"
         ) from None
 
 
-def _records(arrow: Any, batch: Any) -> list[dict[str, Any]]:
-    """The rows of a batch as Python objects.
+def _rows_of(arrow: Any, batch: Any) -> list[dict[str, Any]]:
+    """Return the rows of a batch as Python objects.
 
     Raises:
-        FormatError: A value has no such form; the text says in which columns.
+        FormatError: A value can't be converted; the text names its columns.
     """
     try:
-        return _convertible(arrow, batch).to_pylist(maps_as_pydicts="strict")  # type: ignore[no-any-return]
+        return _cast_types(arrow, batch).to_pylist(maps_as_pydicts="strict")  # type: ignore[no-any-return]
     except (arrow.ArrowException, ArithmeticError, LookupError, ValueError):
-        names = ", ".join(f"'{name}'" for name in batch.schema.names if _unfit(arrow, batch, name))
+        names = quoted_list(
+            name for name in batch.schema.names if not _is_convertible(arrow, batch, name)
+        )
         raise FormatError(
             f"a value in the column {names} can't be written as JSON, such as a time after the "
             "year 9999"
         ) from None
 
 
-def _unfit(arrow: Any, batch: Any, name: str) -> bool:
+def _is_convertible(arrow: Any, batch: Any, name: str) -> bool:
+    """Return whether the values of a column can be converted to Python objects."""
     try:
-        _convertible(arrow, batch.select([name])).to_pylist(maps_as_pydicts="strict")
+        _cast_types(arrow, batch.select([name])).to_pylist(maps_as_pydicts="strict")
     except (arrow.ArrowException, ArithmeticError, LookupError, ValueError):
-        return True
-    return False
+        return False
+    return True
 
 
-def _convertible(arrow: Any, batch: Any) -> Any:
-    """A batch without the types that Python has no good counterpart of.
+def _cast_types(arrow: Any, batch: Any) -> Any:
+    """Return a batch without the types that Python has no exact counterpart of.
 
-    Python's times end at microseconds. A float of 32 bits becomes one of 64 by way of its
-    text: 0.1 would be 0.10000000149011612 otherwise.
+    Python's times end at microseconds. A 32-bit float is cast to 64 bits by way of its text, as
+    0.1 would become 0.10000000149011612 otherwise.
     """
     types, schema = arrow.types, batch.schema
 
@@ -118,17 +121,17 @@ def _convertible(arrow: Any, batch: Any) -> Any:
         return arrow.float64() if types.is_float32(kind) else as_text(kind)
 
     for change in (as_text, as_number):
-        fields = [field.with_type(_changed(arrow, field.type, change)) for field in schema]
+        fields = [field.with_type(_map_type(arrow, field.type, change)) for field in schema]
         batch = batch.cast(arrow.schema(fields), safe=False)
     return batch
 
 
-def _changed(arrow: Any, kind: Any, change: Callable[[Any], Any]) -> Any:
-    """A type with all the plain types in it changed, and none of them encoded as a dictionary."""
+def _map_type(arrow: Any, kind: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a type with `change` applied to the plain types in it, and no dictionary encoding."""
     types = arrow.types
 
     def inner(kind: Any) -> Any:
-        return _changed(arrow, kind, change)
+        return _map_type(arrow, kind, change)
 
     if types.is_dictionary(kind):
         return inner(kind.value_type)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
-from target_activecampaign.model.names import did_you_mean, nfc, spelled
+from target_activecampaign.model.names import did_you_mean, find_spelling, nfc
 from target_activecampaign.singer.flattening import with_types, written_as_json
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _spelled(key: str, rules: Any, source: str, properties: Mapping[str, Any]) -
     if not _is_for(key, rules, source):
         return key, rules
     if isinstance(rules, dict):
-        rules = {spelled(name, properties) or name: rule for name, rule in rules.items()}
+        rules = {find_spelling(name, properties) or name: rule for name, rule in rules.items()}
     if fnmatch.fnmatch(source, _source_of(key, rules)):
         return key, rules
     if isinstance(rules, dict) and "__source__" in rules:

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from target_activecampaign.ledger.contact_index import IndexProgress
-from target_activecampaign.model.email import person_key
+from target_activecampaign.model.email import contact_key
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _read(
     """Read contacts from an id on; returns the last id, and how many there were."""
     after, count = start.after, 0
     for some in chunks(client.contacts(after=after)):
-        people = [ledger.contact_hash(person_key(one.email)) for one in some]
+        people = [ledger.contact_hash(contact_key(one.email)) for one in some]
         after = some[-1].id
         ledger.contact_index.add(people, start.reading, after if resumes else None)
         count += len(some)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.client import NotFound
 from target_activecampaign.client.calls import PAGE_SIZE
-from target_activecampaign.model.email import person_key
+from target_activecampaign.model.email import contact_key
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class StoredValues:
         )
         for some in chunks(self._client.contacts(), PAGE_SIZE):
             for contact in some:
-                person = self._person(person_key(contact.email))
+                person = self._person(contact_key(contact.email))
                 self.fill(person, self._standard_values(contact))
                 if self._fields:
                     self._db.execute("INSERT INTO contact VALUES (?, ?)", [contact.id, person])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.client.calls import PAGE_SIZE
-from target_activecampaign.model.email import person_key
+from target_activecampaign.model.email import contact_key
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class ListMembers:
         db = sqlite3.connect("")
         db.execute("CREATE TABLE person (hash BLOB PRIMARY KEY, contact INTEGER) WITHOUT ROWID")
         for some in chunks(self._client.contacts(list_id=self._list_id, status=self._status)):
-            rows = [(self._person(person_key(one.email)), one.id) for one in some]
+            rows = [(self._person(contact_key(one.email)), one.id) for one in some]
             db.executemany("INSERT OR REPLACE INTO person VALUES (?, ?)", rows)
             self._on_wait()
         return db

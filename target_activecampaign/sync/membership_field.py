@@ -31,10 +31,10 @@ def find(stream: str, name: str, catalog: FieldCatalog, before: Field | None) ->
     Raises:
         MappingError: It can't be found, although it must be there, or can't hold what it has to.
     """
-    found = catalog.named(name)
+    found = catalog.find(name)
     if found is None:
-        same = before is not None and FieldCatalog([before]).named(name) is not None
-        now = catalog.by_id(before.id) if before is not None and same else None
+        same = before is not None and FieldCatalog([before]).find(name) is not None
+        now = catalog.find_by_id(before.id) if before is not None and same else None
         if now is not None:
             raise MappingError(
                 f"Stream '{stream}': its 'membership_field' is now called '{now.title}' "
@@ -43,11 +43,11 @@ def find(stream: str, name: str, catalog: FieldCatalog, before: Field | None) ->
         if re.fullmatch(r"(?i)id:.*|%.*%", name.strip()):
             raise MappingError(
                 f"Stream '{stream}': the account has no field '{name}', which 'membership_field' "
-                f"names.{catalog.nearest(name)} Name one that is there, or a new one by its title."
+                f"names.{catalog.suggest(name)} Name one that is there, or a new one by its title."
             )
         return None
     lacks_options = bool(found.options) and not {IN, OUT} <= set(found.options)
-    several = form_of(found.type).several
+    several = form_of(found.type).holds_several
     if lacks_options or several or not (found.options or found.type in _TEXT_TYPES):
         raise MappingError(
             f"Stream '{stream}': the membership field '{found.title}' is of type "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.delivery.resubscribe import is_subscribed_by_us
 from target_activecampaign.ledger import MemberUpdate
-from target_activecampaign.model.email import person_key
+from target_activecampaign.model.email import contact_key
 from target_activecampaign.model.ownership import Ownership
 from target_activecampaign.sync.completeness import Outcome
 from target_activecampaign.sync.guards import _place_of, guard_trips, source_shrank
@@ -78,7 +78,7 @@ class MirrorRemovals:
         count = 0
         opt_outs = self._client.contacts(list_id=segment.target.id, status=_UNSUBSCRIBED)
         for some in chunks(opt_outs):
-            people = [self._ledger.contact_hash(person_key(one.email)) for one in some]
+            people = [self._ledger.contact_hash(contact_key(one.email)) for one in some]
             count += self._ledger.members.record_opt_outs(segment.of_list, people)
             self._on_wait()
         if count:

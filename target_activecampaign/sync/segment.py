@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.errors import ModeError
 from target_activecampaign.ledger.segments import storable
-from target_activecampaign.model.contact import Contact, person_key
+from target_activecampaign.model.contact import Contact, contact_key
 from target_activecampaign.model.names import caseless
 from target_activecampaign.model.ownership import Ownership
 
@@ -138,11 +138,11 @@ class Segment:
 
     def leaving(self, address: str) -> Contact:
         """The contact that lets a person leave, where an import does that."""
-        contact = Contact(key=person_key(address), email=address)
+        contact = Contact(key=contact_key(address), email=address)
         if self.membership_field is not None:
             contact.fields[self.membership_field.id] = OUT
         else:
-            contact.leaves = (self.target.id,)
+            contact.unsubscribe_lists = (self.target.id,)
         return contact
 
     @property

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from target_activecampaign.errors import MappingError, MissingListError
 from target_activecampaign.mapping import history
 from target_activecampaign.mapping.catalog import FieldCatalog
-from target_activecampaign.mapping.compiler import Mappings, StreamToMap
-from target_activecampaign.mapping.mapping import Member, StreamMapping
-from target_activecampaign.mapping.resolver import destinations_of
+from target_activecampaign.mapping.compiler import MappingCompiler
+from target_activecampaign.mapping.explicit import resolve_only_if_empty
+from target_activecampaign.mapping.mapping import StreamMapping
+from target_activecampaign.mapping.stream import MembershipMarker, StreamToMap
 from target_activecampaign.sync import membership_field
 from target_activecampaign.sync.existing_contacts import bring_up_to_date
 from target_activecampaign.sync.existing_values import StoredValues
@@ -56,7 +57,7 @@ class Streams:
         self._ledger = ledger
         self._on_wait = on_wait
         self._index_read = False
-        self._mappings = Mappings(account)
+        self._mappings = MappingCompiler(account)
         self._membership_fields = membership_field.MembershipFields()
         self._stored: dict[tuple[str | int, ...], StoredValues] = {}
         self._tags: dict[str, str] = {}
@@ -97,15 +98,17 @@ class Streams:
         warnings = check_mode(name, settings, bookmarks, announced)
         known = self.segments.get(name)
         known_as = self._known_as(name, target)
-        last = history.loaded(self._ledger.segments.mapping(known_as, target.id))
+        last = history.from_json(self._ledger.segments.mapping(known_as, target.id))
         lenient = known is not None or name != source
         stream = StreamToMap(name, properties, settings, target.id, last, lenient, is_open=is_open)
         catalog = FieldCatalog(self._account.fields)
         member = member_of(name, settings, catalog, last.get(MEMBERSHIP))
         if settings.on_leave == "field" and member is not None and member.field is None:
             self._mappings.compile(stream)  # what can't be is refused before the field is made
-            member = Member(self._mappings.make_field(str(settings.membership_field)), IN)
-        mapping, remembered = self._mappings.compile(stream._replace(member=member))
+            member = MembershipMarker(
+                self._mappings.create_text_field(str(settings.membership_field)), IN
+            )
+        mapping, remembered = self._mappings.compile(stream._replace(marker=member))
         own = member.field if member else None
         self._membership_fields.take(name, mapping, own)
         stored = self._stored_values(name, settings, own)
@@ -119,7 +122,7 @@ class Streams:
         self._told.update(warnings, mapping.warnings)
         if own is not None:
             remembered[MEMBERSHIP] = own
-        self._ledger.segments.save_mapping(segment.number, history.dumped(remembered))
+        self._ledger.segments.save_mapping(segment.number, history.to_json(remembered))
         return mapping, segment, known is None
 
     def _known_as(self, name: str, target: ContactList) -> str:
@@ -152,7 +155,7 @@ class Streams:
         name: str,
         target: ContactList,
         settings: StreamSettings,
-        member: Member | None,
+        member: MembershipMarker | None,
         stored: StoredValues | None,
     ) -> Segment:
         """A stream's segment, for this run alone."""
@@ -196,7 +199,7 @@ class Streams:
                 "Stream '%s': choices were dropped, as their fields lack such options: %s. "
                 "Add the options in ActiveCampaign, or see 'on_unknown_option'.",
                 name,
-                several,
+                pluralize,
             )
         return found
 
@@ -245,7 +248,7 @@ def list_of(stream: str, settings: StreamSettings, account: Account) -> ContactL
 
 def member_of(
     stream: str, settings: StreamSettings, catalog: FieldCatalog, before: Field | None
-) -> Member | None:
+) -> MembershipMarker | None:
     """What marks a stream's people besides the list; without a field that is to be made.
 
     Raises:
@@ -254,10 +257,10 @@ def member_of(
     if settings.sync_mode != "mirror":
         return None
     if settings.on_leave == "tag":
-        return Member(tag=membership_tag(settings))
+        return MembershipMarker(tag=membership_tag(settings))
     if settings.on_leave == "field" and settings.membership_field:
         field = membership_field.find(stream, settings.membership_field, catalog, before)
-        return Member(field, IN)
+        return MembershipMarker(field, IN)
     return None
 
 
@@ -269,7 +272,7 @@ def only_if_empty_targets(
     Raises:
         MappingError: One is not there, or is the stream's own membership field.
     """
-    key = destinations_of(stream, settings.only_if_empty, catalog)
+    key = resolve_only_if_empty(stream, settings.only_if_empty, catalog)
     if own is not None and own.id in key:
         raise MappingError(
             f"Stream '{stream}': 'only_if_empty' names the 'membership_field' "

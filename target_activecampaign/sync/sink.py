@@ -11,8 +11,8 @@ from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.names import Respelling
 from target_activecampaign.singer.deletions import DELETED, DeletionMarkers
 from target_activecampaign.singer.flattening import parse_json_text
-from target_activecampaign.singer.json_schema import says_more
-from target_activecampaign.singer.reader import place_text
+from target_activecampaign.singer.json_schema import allows_more
+from target_activecampaign.singer.messages import describe_place
 from target_activecampaign.singer.validation import RecordValidator
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from target_activecampaign.mapping.mapping import StreamMapping
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.record import Source
-    from target_activecampaign.singer.reader import Place
+    from target_activecampaign.singer.messages import Place
     from target_activecampaign.singer.stream_maps import StreamMaps
     from target_activecampaign.sync.segment import Segment
 
@@ -158,10 +158,10 @@ class ContactSink(Sink):
             return
         properties = {**self._announced, **self._written_as_json}
         self._mapping, self._segment = self._run.map_stream(
-            self.stream_name, properties, is_open=says_more(self.schema)
+            self.stream_name, properties, is_open=allows_more(self.schema)
         )
         # Properties that need no look any more; more come when records have what the schema lacks.
-        self._names = {*properties, *self._mapping.named}
+        self._names = {*properties, *self._mapping.known_names}
         self._respelling = Respelling(self._names)
         self._make = self._first_contact
 
@@ -248,7 +248,7 @@ class ContactSink(Sink):
     def clean(self, record: dict[str, Any]) -> dict[str, Any]:
         """Return a record without U+0000 in its values; warn of the stream's first."""
         try:
-            cleaned = self._mapping.without_nul(record)
+            cleaned = self._mapping.remove_nul(record)
             if cleaned != record:
                 self._run.warn_of_nul(self.stream_name)
         except RecursionError:
@@ -269,7 +269,7 @@ class ContactSink(Sink):
         if self._keys <= record.keys():
             return None
         names = ", ".join(f"'{name}'" for name in sorted(self._keys - record.keys()))
-        return Refusal("RECORD_INVALID", f"lacks the key property {names}.", placed=True)
+        return Refusal("RECORD_INVALID", f"lacks the key property {names}.", needs_place=True)
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:  # noqa: ARG002
         """Hand the record's contact to the run, or have the record refused."""
@@ -277,7 +277,7 @@ class ContactSink(Sink):
         source = self._run.read(self.stream_name, self._segment)
         deleted, self._is_deleted = self._is_deleted, False
         if deleted:
-            self._run.delete(source, self._segment, self._mapping.person(record))
+            self._run.delete(source, self._segment, self._mapping.contact_key(record))
             return
         refusal = self._unfit
         try:
@@ -299,8 +299,8 @@ class ContactSink(Sink):
         self.tally(1)
 
     def _refuse(self, record: dict[str, Any], source: Source, refusal: Refusal) -> None:
-        placed = refusal.at(place_text(self._owner.place))
-        self._run.refuse(source, placed, self._segment, self._mapping.person(record))
+        placed = refusal.at(describe_place(self._owner.place))
+        self._run.refuse(source, placed, self._segment, self._mapping.contact_key(record))
 
     def skip_deleted(self, record: dict[str, Any]) -> None:
         """Skip a record that is marked as deleted, past all that the SDK does for a record."""
@@ -372,9 +372,9 @@ class ContactSink(Sink):
 
         Those of the records after it are the mapping's alone: showing costs them nothing.
         """
-        contact = self._mapping.contact(record)
+        contact = self._mapping.to_contact(record)
         self._run.samples.arrived(self.stream_name, self._mapping, contact)
-        self._make = self._mapping.contact
+        self._make = self._mapping.to_contact
         return contact
 
     def tally(self, count: int) -> None:

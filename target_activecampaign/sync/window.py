@@ -27,7 +27,7 @@ import msgspec
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.record import Source
 from target_activecampaign.singer.deletions import DELETED
-from target_activecampaign.singer.reader import place_text
+from target_activecampaign.singer.messages import describe_place
 from target_activecampaign.sync import changes
 from target_activecampaign.sync.segment import of_lists
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from target_activecampaign.mapping.mapping import StreamMapping
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.record import SourceStream
-    from target_activecampaign.singer.reader import Place
+    from target_activecampaign.singer.messages import Place
     from target_activecampaign.sync.completeness import StreamProgress
     from target_activecampaign.sync.segment import Segment
 
@@ -123,7 +123,7 @@ class _Stream:
             return key
         with suppress(*_UNREADABLE):
             record = _records.decode(raw)
-            return (type(record) is dict and self.maker.mapping.person(record)) or ""
+            return (type(record) is dict and self.maker.mapping.contact_key(record)) or ""
         return ""
 
 
@@ -193,7 +193,7 @@ class RecordWindow:
         """
         self.close(source.name)
         proves = self.settings.skip_unchanged and not self.settings.full_resync
-        address, addresses, seed = maker.mapping.address, None, None
+        address, addresses, seed = maker.mapping.email_property, None, None
         if address is not None and address.isprintable() and not set('"\\') & set(address):
             reads = msgspec.defstruct(
                 "Address", [("address", str | None, None)], rename={"address": address}, gc=False
@@ -205,7 +205,12 @@ class RecordWindow:
             and maker.mapping.supports_record_hash
             and segment.settings.sync_mode in MODES
         ):
-            makes = (_versions(), source.name, self.settings.validate_records, maker.mapping.makes)
+            makes = (
+                _versions(),
+                source.name,
+                self.settings.validate_records,
+                maker.mapping.fingerprint,
+            )
             rules = json.dumps(schema, sort_keys=True, default=str)
             seed = self.ledger.record_hasher((repr(makes) + rules).encode("utf-8", "surrogatepass"))
         self._streams[source.name] = _Stream(source, segment, passage, maker, addresses, seed)
@@ -368,7 +373,7 @@ class RecordWindow:
                     known = run.people[place] if contact.key == run.keys[place] else None
                     self.comparison.take(contact, one, segment, run.digests[place], known)
                 except Refusal as error:
-                    refused.append((one, error.at(place_text(run.places[place])), record))
+                    refused.append((one, error.at(describe_place(run.places[place])), record))
                 taken += 1
         finally:
             # Also when a later record ends the run.
@@ -376,7 +381,7 @@ class RecordWindow:
                 stream.took(taken)
                 self.settlement.read(source.name, taken)
             for one, refusal, record in refused:
-                self.refuse(one, refusal, segment, stream.maker.mapping.person(record))
+                self.refuse(one, refusal, segment, stream.maker.mapping.contact_key(record))
 
     def _record(self, run: _Run, place: int) -> tuple[dict[str, Any], Refusal | None]:
         """A record, and why it can't be read whole, if it can't."""

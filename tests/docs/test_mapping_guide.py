@@ -52,7 +52,7 @@ def test_what_has_no_place_stops_it_as_the_guide_says(
 ) -> None:
     outcome = load(messages({**PROFILE, "ShoeSize": 39}), **SETTINGS)
     assert outcome.code == 1
-    assert "without a place: 'ShoeSize'" in outcome.log.splitlines()[-1]
+    assert "unmapped properties: 'ShoeSize'" in outcome.log.splitlines()[-1]
     assert sandbox.export() == []
 
 

@@ -1,4 +1,4 @@
-"""Which addresses can be sent and in what form, and that the pattern says what the library says."""
+"""E-mail addresses: valid ones, the form that is sent, and the fast pattern for ordinary ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from target_activecampaign.model.codes import Refusal
-from target_activecampaign.model.email import by_library, by_pattern, person_key, valid_address
+from target_activecampaign.model.email import (
+    contact_key,
+    match_ordinary,
+    valid_address,
+    validate_any,
+)
 from tests.support.guide import DOCS
 from tests.support.target_runner import record, schema
 
@@ -165,28 +170,26 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("address", "sent"), ORDINARY.items())
-def test_the_pattern_tells_ordinary_addresses_as_the_library_does(
-    address: str, sent: str | None
-) -> None:
-    assert by_pattern(address) == (sent or address)
-    assert by_library(address) == (sent or address)
+def test_pattern_agrees_with_library_on_ordinary_addresses(address: str, sent: str | None) -> None:
+    assert match_ordinary(address) == (sent or address)
+    assert validate_any(address) == (sent or address)
 
 
 @pytest.mark.parametrize(("address", "sent"), UNUSUAL.items())
-def test_unusual_addresses_are_left_to_the_library(address: str, sent: str | None) -> None:
-    assert by_pattern(address) is None
+def test_pattern_leaves_unusual_addresses_to_library(address: str, sent: str | None) -> None:
+    assert match_ordinary(address) is None
     assert valid_address(address) == (sent or address)
 
 
 @pytest.mark.parametrize(("address", "sent"), DOCUMENTED.items())
-def test_what_activecampaign_documents_as_fine_is_sent(address: str, sent: str) -> None:
-    assert by_pattern(address) is None
+def test_addresses_documented_as_valid_are_sent(address: str, sent: str) -> None:
+    assert match_ordinary(address) is None
     assert valid_address(address) == valid_address(sent) == sent
-    assert person_key(address) == person_key(sent)
+    assert contact_key(address) == contact_key(sent)
 
 
 @pytest.mark.parametrize("address", INVALID, ids=ascii)
-def test_bad_addresses_are_refused_without_being_quoted(address: str) -> None:
+def test_invalid_address_is_refused_without_quoting_it(address: str) -> None:
     with pytest.raises(Refusal) as refusal:
         valid_address(address)
     assert refusal.value.code == "EMAIL_INVALID"
@@ -208,14 +211,14 @@ def test_bad_addresses_are_refused_without_being_quoted(address: str) -> None:
         (b"ada@example.com", "EMAIL_INVALID"),
     ],
 )
-def test_what_is_no_address_at_all_is_refused(value: object, code: str) -> None:
+def test_value_that_is_not_an_address_is_refused(value: object, code: str) -> None:
     with pytest.raises(Refusal) as refusal:
         valid_address(value)
     assert refusal.value.code == code
 
 
 @pytest.mark.parametrize("space", [" ", "  ", "\t", "\r\n", "\u00a0", "\u3000"])
-def test_space_around_an_address_does_not_count(space: str) -> None:
+def test_spaces_around_address_are_ignored(space: str) -> None:
     assert valid_address(f"{space}Ada.Byron@Example.com{space}") == "Ada.Byron@example.com"
 
 
@@ -257,21 +260,21 @@ _addresses = st.one_of(
 @example("a@b.\u212aom")  # the Kelvin sign, which is a K without case
 @example("a@b.com\n")
 @example("a@b.com.")
-def test_near_the_border_the_pattern_decides_only_as_the_library_does(address: str) -> None:
-    sent = by_pattern(address[:254])
-    assert sent is None or sent == by_library(address[:254])
+def test_pattern_agrees_with_library_on_random_addresses(address: str) -> None:
+    sent = match_ordinary(address[:254])
+    assert sent is None or sent == validate_any(address[:254])
 
 
 @settings(max_examples=300)
 @given(_addresses)
-def test_an_address_has_a_form_that_stays_or_is_refused(address: str) -> None:
+def test_valid_address_is_idempotent(address: str) -> None:
     try:
         sent = valid_address(address)
     except Refusal:
         return
     assert valid_address(sent) == sent
     assert sent.rpartition("@")[2].isascii()
-    assert person_key(sent) == person_key(address)
+    assert contact_key(sent) == contact_key(address)
 
 
 # Who is meant
@@ -288,11 +291,11 @@ def test_an_address_has_a_form_that_stays_or_is_refused(address: str) -> None:
         ("NICHT@GÜLTIG", "nicht@gültig"),
     ],
 )
-def test_two_spellings_are_one_person(one: str, other: str) -> None:
-    assert person_key(one) == person_key(other)
+def test_spellings_of_an_address_have_one_key(one: str, other: str) -> None:
+    assert contact_key(one) == contact_key(other)
 
 
-def test_the_guide_says_which_addresses_are_sent() -> None:
+def test_guide_lists_addresses_that_are_sent() -> None:
     text = (DOCS / "mapping.md").read_text("utf-8").partition("Which addresses are sent:")[2]
     rows = [line.split("|")[2:4] for line in text.partition("\n## ")[0].splitlines()[3:] if line]
     samples = [(one, verdict) for cell, verdict in rows for one in re.findall("`(.+?)`", cell)]
@@ -303,10 +306,10 @@ def test_the_guide_says_which_addresses_are_sent() -> None:
                 valid_address(address)
         else:
             assert verdict.strip().startswith("sent")
-            assert person_key(valid_address(address)) == person_key(address)
+            assert contact_key(valid_address(address)) == contact_key(address)
 
 
-def test_an_address_of_the_documented_rule_arrives_and_its_import_judges(
+def test_address_of_documented_rule_is_sent_and_judged_by_import(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.prepare(malformed=("a..b@docomo.ne.jp",))
@@ -333,7 +336,7 @@ def test_an_address_of_the_documented_rule_arrives_and_its_import_judges(
     }
 
 
-def test_an_internationalised_domain_is_one_contact_in_ascii(
+def test_internationalised_domain_is_sent_in_ascii_as_one_contact(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     messages = [
@@ -351,7 +354,7 @@ def test_an_internationalised_domain_is_one_contact_in_ascii(
 
 
 @pytest.mark.parametrize("address", ["abc.@\u2603.net", "a..b@exa mple.com", "abc.@example.test"])
-def test_the_reason_of_a_refusal_is_not_what_is_let_through(address: str) -> None:
+def test_refusal_names_the_error_that_the_documented_rule_does_not_allow(address: str) -> None:
     with pytest.raises(Refusal) as refusal:
         valid_address(address)
     assert refusal.value.reason.startswith("The part after the @-sign")

@@ -1,4 +1,4 @@
-"""BATCH messages: what their files hold ends as the same records in RECORD messages would."""
+"""BATCH messages: their records are loaded like those of RECORD messages."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ SETTINGS: dict[str, Any] = {
     [JSONL, GZIP, PARQUET, {"format": "parquet", "compression": "gzip"}],
     ids=["what the SDK says is plain", "gzip", "parquet", "parquet with gzip"],
 )
-def test_batch_files_of_the_sdk_end_as_the_same_records_as_messages(
+def test_batch_files_of_sdk_load_like_record_messages(
     sandbox: SandboxServer, fork_server: ForkServer, tmp_path: Path, encoding: dict[str, Any]
 ) -> None:
     def loaded(way: str, messages: list[Any]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_batch_files_of_the_sdk_end_as_the_same_records_as_messages(
     assert loaded("batch", of_the_sdk(tmp_path, encoding, profiles)) == expected
 
 
-def test_plain_lines_and_row_groups_are_cut_into_imports_of_250(
+def test_lines_and_row_groups_are_split_into_imports_of_250(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     records = [message["record"] for message in people(900)]
@@ -156,9 +156,7 @@ def test_plain_lines_and_row_groups_are_cut_into_imports_of_250(
     assert groups.exists(), "the files are the tap's"
 
 
-def test_what_a_batch_file_had_refused_can_be_piped_back(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_rejects_of_batch_file_can_be_replayed(sandbox: SandboxServer, load: TargetRunner) -> None:
     path = write_parquet(load.folder / "p.parquet", [{"email": "nobody", "first_name": "Ada"}])
     load([schema(), batch(PARQUET, path, version=7), state(1)]).succeeded()
     (rejects,) = (load.folder / "rejects").glob("*.jsonl")
@@ -171,7 +169,7 @@ def test_what_a_batch_file_had_refused_can_be_piped_back(
     assert [one["first_name"] for one in sandbox.export()] == ["Ada"]
 
 
-def test_a_version_of_a_batch_is_one_of_its_records(
+def test_version_of_batch_message_applies_to_its_records(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     """A mirror lets nobody leave after an ACTIVATE_VERSION that is not about the records."""
@@ -226,7 +224,7 @@ COLUMNS = pa.schema(
 
 @settings(deadline=None)
 @given(st.lists(st.fixed_dictionaries({k: st.none() | v for k, v in nullable.items()}), max_size=5))
-def test_each_value_comes_as_the_sdk_writes_it_in_a_record(
+def test_parquet_values_equal_those_of_record_messages(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]
 ) -> None:
     path = tmp_path_factory.mktemp("batch") / "values.parquet"
@@ -237,7 +235,7 @@ def test_each_value_comes_as_the_sdk_writes_it_in_a_record(
     assert read == [deserialize_json(serialize_json(one)) for one in records]
 
 
-def test_types_that_only_parquet_has(load: TargetRunner) -> None:
+def test_parquet_only_types_are_converted(load: TargetRunner) -> None:
     noon = 1_767_268_800_123_456_789
     columns = {
         "nanoseconds": pa.array([noon], pa.timestamp("ns")),
@@ -279,7 +277,7 @@ def test_types_that_only_parquet_has(load: TargetRunner) -> None:
     assert '"exact":12345678901234567890.10,' in outcome.reject_files[0].read_text()
 
 
-def test_a_large_row_group_is_not_read_whole(tmp_path: Path) -> None:
+def test_large_row_group_is_not_read_whole(tmp_path: Path) -> None:
     rows = 100_000
     path = tmp_path / "large.parquet"
     table = pa.table({f"c{i}": [f"{i}-{n:0100}" for n in range(rows)] for i in range(3)})
@@ -300,7 +298,7 @@ def test_a_large_row_group_is_not_read_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["as the SDK encodes it", "as it is", "a path", "localhost"])
-def test_a_file_is_found_however_its_url_is_written(
+def test_file_is_found_by_any_spelling_of_its_url(
     sandbox: SandboxServer, load: TargetRunner, form: str
 ) -> None:
     urls = []
@@ -354,8 +352,8 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize(
     ("encoding", "url", "says"),
     [
-        (JSONL, "file://{}/none/a.jsonl", "none/a.jsonl is not there"),
-        (PARQUET, "{}/none.parquet", "none.parquet is not there"),
+        (JSONL, "file://{}/none/a.jsonl", "none/a.jsonl is missing"),
+        (PARQUET, "{}/none.parquet", "none.parquet is missing"),
         (JSONL, "file://{}", "it is a folder"),
         (PARQUET, "file://{}", "it is a folder"),
         (PARQUET, "{}/cut.parquet", "cut.parquet can't be read: it is not Parquet, or was cut off"),
@@ -368,18 +366,18 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> str:
         (JSONL, "{}/cut-elsewhere.jsonl", "Line 1 of the batch file"),
         (GZIP, "{}/cut.gz", "cut.gz can't be read after record 300: it was cut off or damaged"),
         (GZIP, "{}/damaged.gz", "damaged"),
-        (GZIP, "{}/empty", "calls it 'gzip', which it is not, or it was cut off"),
-        (GZIP, "{}/good.jsonl", "calls it 'gzip', which it is not, or it was cut off"),
+        (GZIP, "{}/empty", "calls it 'gzip', but it is not, or it was cut off"),
+        (GZIP, "{}/good.jsonl", "calls it 'gzip', but it is not, or it was cut off"),
         ({"format": "avro"}, "{}/empty", "reads 'jsonl', plain or 'gzip', and 'parquet'"),
         ({}, "{}/empty", "format 'None'"),
         ({"format": "jsonl", "compression": "zstd"}, "{}/empty", "compression 'zstd'"),
-        (JSONL, "s3://key:secret@bucket/a.jsonl?secret", "at s3://, which is no file of this"),
-        (JSONL, "file://server/a.jsonl", "no file of this machine"),
-        (JSONL, None, "that is no URL"),
-        (JSONL, "", "that is no URL"),
+        (JSONL, "s3://key:secret@bucket/a.jsonl?secret", "at s3://, which is not on this machine"),
+        (JSONL, "file://server/a.jsonl", "not on this machine"),
+        (JSONL, None, "that is not a URL"),
+        (JSONL, "", "that is not a URL"),
     ],
 )
-def test_a_file_that_cannot_be_read_ends_the_run_with_what_came_before_settled(
+def test_unreadable_file_ends_run_after_earlier_records_are_delivered(
     sandbox: SandboxServer,
     load: TargetRunner,
     bad_files: str,
@@ -405,7 +403,7 @@ def test_a_file_that_cannot_be_read_ends_the_run_with_what_came_before_settled(
     assert not Path(bad_files, "none").exists()
 
 
-def test_rows_before_the_damage_arrive_and_the_others_with_the_mended_file(
+def test_rows_before_damage_arrive_and_others_with_repaired_file(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     records = [message["record"] for message in people(5000)]
@@ -430,7 +428,7 @@ def test_rows_before_the_damage_arrive_and_the_others_with_the_mended_file(
     assert len(sandbox.export()) == 5000
 
 
-def test_without_pyarrow_the_extra_is_named_and_lines_are_read(
+def test_without_pyarrow_the_error_names_the_extra_and_jsonl_works(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     absent = load.folder / "absent"

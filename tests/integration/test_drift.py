@@ -1,4 +1,4 @@
-"""Fields that are renamed, deleted or changed in ActiveCampaign between two runs."""
+"""Custom fields that are renamed, deleted or changed in ActiveCampaign between two runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def refused(outcome: Outcome) -> str:
 # Fields that no longer are where they were
 
 
-def test_a_field_that_was_renamed_is_found_before_the_first_record(
+def test_renamed_field_is_an_error_before_first_record(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
 ) -> None:
     assert not load(profiles()).succeeded().warnings
@@ -55,17 +55,19 @@ def test_a_field_that_was_renamed_is_found_before_the_first_record(
         outcome = load(profiles("low"))
 
         assert refused(outcome) == (
-            "Stream 'profiles': the account's fields have changed. Property 'perk_level' has no "
-            "place. In the last run it went to 'Perk level' (%PERKS%), which is now called "
-            f"'Reward' (%PERKS%) and has the id 'id:{number}'. Map each in 'field_mapping' to its "
-            "field, best by its id, or to 'ignore'."
+            "Stream 'profiles': the account's fields have changed. Property 'perk_level' is no "
+            "longer mapped. In the last run it was mapped to 'Perk level' (%PERKS%), which is now "
+            f"called 'Reward' (%PERKS%) and has the id 'id:{number}'. Map each in 'field_mapping' "
+            "to its field, preferably by id, or to 'ignore'."
         )
     assert len(sandbox.requests(path=IMPORT, method="POST")) == imports
     assert fields.held("Reward") == ["high"]
 
 
 @pytest.mark.parametrize("destination", ["id:{}", "Reward", "PERKS", "ignore"])
-def test_the_settings_mend_it(load: TargetRunner, fields: CustomFields, destination: str) -> None:
+def test_field_mapping_resolves_renamed_field(
+    load: TargetRunner, fields: CustomFields, destination: str
+) -> None:
     load(profiles()).succeeded()
     fields.change("Perk level", title="Reward")
     load.config["field_mapping"] = {"perk_level": destination.format(fields.id("Reward"))}
@@ -76,18 +78,18 @@ def test_the_settings_mend_it(load: TargetRunner, fields: CustomFields, destinat
     assert not load(profiles("low")).succeeded().warnings
 
 
-def test_a_field_that_was_deleted_is_found_too(load: TargetRunner, fields: CustomFields) -> None:
+def test_deleted_field_is_an_error(load: TargetRunner, fields: CustomFields) -> None:
     load(profiles()).succeeded()
     fields.add("Perk levels")
     fields.delete("Perk level")
     problem = refused(load(profiles()))
     assert (
-        "Property 'perk_level' has no place. In the last run it went to 'Perk level' (%PERKS%), "
-        "which has been deleted. Did you mean 'Perk levels'?"
+        "Property 'perk_level' is no longer mapped. In the last run it was mapped to 'Perk level' "
+        "(%PERKS%), which has been deleted. Did you mean 'Perk levels'?"
     ) in problem
 
 
-def test_what_is_not_in_the_stream_for_a_time_is_not_forgotten(
+def test_history_keeps_properties_missing_from_a_run(
     load: TargetRunner, fields: CustomFields
 ) -> None:
     load(profiles()).succeeded()
@@ -97,7 +99,7 @@ def test_what_is_not_in_the_stream_for_a_time_is_not_forgotten(
 
 
 @pytest.mark.parametrize("name", ["perk_level", "perk.level"])
-def test_what_the_settings_have_ignored_is_forgotten(
+def test_history_drops_properties_that_settings_ignore(
     load: TargetRunner, fields: CustomFields, name: str
 ) -> None:
     properties: dict[str, Any] = {name: "string"}
@@ -121,7 +123,7 @@ def test_what_the_settings_have_ignored_is_forgotten(
         ),
     ],
 )
-def test_a_field_that_the_settings_name_may_be_gone(
+def test_error_for_missing_mapped_field_explains_its_change(
     load: TargetRunner,
     fields: CustomFields,
     change: Callable[[CustomFields], None],
@@ -135,10 +137,11 @@ def test_a_field_that_the_settings_name_may_be_gone(
     change(fields)
     problem = refused(load(messages))
     assert problem.startswith("Stream 'profiles': property 'level' is mapped to 'Perk level', ")
-    assert f"In the last run it went to 'Perk level' (%PERKS%), {became.format(number)}" in problem
+    change_told = became.format(number)
+    assert f"In the last run it was mapped to 'Perk level' (%PERKS%), {change_told}" in problem
 
 
-def test_an_id_whose_field_was_made_anew_is_explained(
+def test_error_for_deleted_field_id_suggests_its_successor(
     load: TargetRunner, fields: CustomFields
 ) -> None:
     load.config["field_mapping"] = {"perk_level": f"id:{fields.id('Perk level')}"}
@@ -148,24 +151,24 @@ def test_an_id_whose_field_was_made_anew_is_explained(
     assert "has been deleted. Did you mean 'Perk level'?" in refused(load(profiles()))
 
 
-def test_of_several_properties_all_are_named(load: TargetRunner, fields: CustomFields) -> None:
+def test_error_names_all_properties_with_changed_fields(
+    load: TargetRunner, fields: CustomFields
+) -> None:
     messages = [schema(perk_level="string", city="string", notes="string"), record(ADA)]
     load(messages).succeeded()
     fields.delete("City")
     fields.change("Perk level", title="Reward")
     fields.change("Notes", title="Remarks")  # it is still found by its tag
     problem = refused(load(messages))
-    assert "'perk_level' has no place" in problem
-    assert "'city' has no place" in problem
+    assert "'perk_level' is no longer mapped" in problem
+    assert "'city' is no longer mapped" in problem
     assert "'notes'" not in problem
 
 
 # Fields that are still found
 
 
-def test_a_new_name_is_told_if_the_field_is_found_by_its_tag(
-    load: TargetRunner, fields: CustomFields
-) -> None:
+def test_renamed_field_found_by_tag_is_a_warning(load: TargetRunner, fields: CustomFields) -> None:
     messages = [schema(notes="string"), record(ADA, notes="x")]
     load(messages).succeeded()
     fields.change("Notes", title="Remarks")
@@ -174,15 +177,14 @@ def test_a_new_name_is_told_if_the_field_is_found_by_its_tag(
 
     assert outcome.warnings == [
         "Stream 'profiles', property 'notes': its field 'Notes' (%NOTES%) is now called 'Remarks' "
-        "(%NOTES%). If it should not go there, map it elsewhere in 'field_mapping', or to "
-        "'ignore'."
+        "(%NOTES%). If that is not intended, map it elsewhere in 'field_mapping', or to 'ignore'."
     ]
     assert outcome.counts == {"read": 1, "unchanged": 1}
     assert not load(messages).succeeded().warnings
 
 
 @pytest.mark.parametrize("auto_map", [True, False])
-def test_a_field_that_was_made_anew_gets_the_values_of_unchanged_profiles_too(
+def test_recreated_field_gets_values_of_unchanged_profiles(
     load: TargetRunner, fields: CustomFields, auto_map: bool
 ) -> None:
     if not auto_map:
@@ -195,9 +197,9 @@ def test_a_field_that_was_made_anew_gets_the_values_of_unchanged_profiles_too(
     outcome = load(profiles()).succeeded()
 
     assert outcome.warnings == [
-        "Stream 'profiles', property 'perk_level': it now goes to 'Perk level' (%PERKS%), "
-        f"id:{number} of type text. In the last run it went to 'Perk level' (%PERKS%), which has "
-        "been deleted. If it should not go there, map it elsewhere in 'field_mapping', or to "
+        "Stream 'profiles', property 'perk_level': it is now mapped to 'Perk level' (%PERKS%), "
+        f"id:{number} of type text. In the last run it was mapped to 'Perk level' (%PERKS%), which "
+        "has been deleted. If that is not intended, map it elsewhere in 'field_mapping', or to "
         "'ignore'."
     ]
     assert outcome.counts == {"read": 1, "changed": 1}
@@ -205,7 +207,7 @@ def test_a_field_that_was_made_anew_gets_the_values_of_unchanged_profiles_too(
     assert not load(profiles()).succeeded().warnings
 
 
-def test_a_new_type_is_told(load: TargetRunner, fields: CustomFields) -> None:
+def test_changed_field_type_is_a_warning(load: TargetRunner, fields: CustomFields) -> None:
     load(profiles("7")).succeeded()
     fields.change("Perk level", type="number")
 
@@ -213,15 +215,15 @@ def test_a_new_type_is_told(load: TargetRunner, fields: CustomFields) -> None:
 
     assert outcome.warnings == [
         "Stream 'profiles', property 'perk_level': the type of 'Perk level' (%PERKS%) has changed "
-        "from text to number. Values take the form of the new type, and those that don't fit are "
-        "refused. If it should not go there, map it elsewhere in 'field_mapping', or to 'ignore'."
+        "from text to number. Values are converted to the new type, and those that don't fit are "
+        "refused. If that is not intended, map it elsewhere in 'field_mapping', or to 'ignore'."
     ]
     assert outcome.codes == {"b@example.com": "VALUE_INVALID"}
     assert fields.held("Perk level") == ["8"]
 
 
 @pytest.mark.parametrize("field_mapping", [{}, {"perk_level": "Perk level"}])
-def test_a_new_type_that_no_value_fits_is_an_error(
+def test_changed_field_type_that_fits_no_value_is_an_error(
     load: TargetRunner, fields: CustomFields, field_mapping: dict[str, str]
 ) -> None:
     load.config["field_mapping"] = field_mapping
@@ -230,17 +232,15 @@ def test_a_new_type_that_no_value_fits_is_an_error(
     for _ in range(2):
         problem = refused(load(profiles(8, "integer")))
         assert (
-            "In the last run it went to 'Perk level' (%PERKS%), which is now of type date instead "
-            "of text."
+            "In the last run it was mapped to 'Perk level' (%PERKS%), which is now of type date "
+            "instead of text."
         ) in problem
 
 
 # What is no drift
 
 
-def test_a_mapping_that_was_changed_on_purpose_is_none(
-    load: TargetRunner, fields: CustomFields
-) -> None:
+def test_changed_field_mapping_is_not_drift(load: TargetRunner, fields: CustomFields) -> None:
     load(profiles()).succeeded()
     for destination in ("NOTES", "phone", "ignore", "City", "PERKS"):
         outcome = load(profiles(), field_mapping={"perk_level": destination}).succeeded()
@@ -248,7 +248,7 @@ def test_a_mapping_that_was_changed_on_purpose_is_none(
     assert fields.held("City") == ["high"]
 
 
-def test_a_property_that_the_settings_no_longer_map_is_none(
+def test_property_no_longer_mapped_by_settings_is_not_drift(
     load: TargetRunner, fields: CustomFields
 ) -> None:
     mapping = {"email": "email", "perk_level": "PERKS"}
@@ -258,7 +258,7 @@ def test_a_property_that_the_settings_no_longer_map_is_none(
     assert not outcome.warnings
 
 
-def test_each_stream_and_list_has_its_own_past(load: TargetRunner, fields: CustomFields) -> None:
+def test_history_is_kept_per_stream_and_list(load: TargetRunner, fields: CustomFields) -> None:
     load(profiles()).succeeded()
     fields.delete("Perk level")
     others = [schema("others", perk_level="string"), record(ADA, "others", perk_level="x")]
@@ -271,7 +271,7 @@ def test_each_stream_and_list_has_its_own_past(load: TargetRunner, fields: Custo
 
 
 @pytest.mark.parametrize("auto_map", [True, False])
-def test_a_field_that_was_deleted_is_made_again_where_fields_are_made(
+def test_create_recreates_deleted_field(
     load: TargetRunner, fields: CustomFields, auto_map: bool
 ) -> None:
     load.config.update(
@@ -282,13 +282,13 @@ def test_a_field_that_was_deleted_is_made_again_where_fields_are_made(
 
     outcome = load(profiles()).succeeded()
 
-    assert "Made the custom field 'Perk level'" in outcome.log
+    assert "Created the custom field 'Perk level'" in outcome.log
     assert outcome.counts == {"read": 1, "changed": 1}
     assert fields.held("Perk level") == ["high"]
 
 
 @pytest.mark.parametrize("auto_map", [True, False])
-def test_but_one_that_was_renamed_is_not(
+def test_create_does_not_recreate_renamed_field(
     load: TargetRunner, fields: CustomFields, auto_map: bool
 ) -> None:
     load.config.update(
@@ -306,9 +306,7 @@ def test_but_one_that_was_renamed_is_not(
 # Properties inside of objects
 
 
-def test_what_is_inside_of_an_object_has_a_past_too(
-    load: TargetRunner, fields: CustomFields
-) -> None:
+def test_history_covers_nested_properties(load: TargetRunner, fields: CustomFields) -> None:
     address = {"type": "object", "properties": {"city": {"type": "string"}}}
     messages = [schema(address=address), record(ADA, address={"city": "Oslo"})]
     load.config["field_mapping"] = {"address.city": "Perk level"}
@@ -327,7 +325,7 @@ def test_what_is_inside_of_an_object_has_a_past_too(
         {"field_mapping": {"first_name": "%NOPE%"}},
     ],
 )
-def test_what_has_changed_is_told_by_the_first_run_that_loads_it(
+def test_change_is_reported_by_first_run_that_loads_the_stream(
     load: TargetRunner, fields: CustomFields, wrong: dict[str, Any]
 ) -> None:
     load(profiles("7")).succeeded()

@@ -47,7 +47,7 @@ def test_stream_without_email_property(load: TargetRunner, sandbox: SandboxServe
     messages = [orders, schema(), record(ANA)]
     outcome = load(messages)
     assert outcome.code == 1
-    assert """leave it out with 'stream_maps': {"orders": "__NULL__"}.""" in outcome.log
+    assert """exclude it with 'stream_maps': {"orders": "__NULL__"}.""" in outcome.log
     load(messages, stream_maps={"orders": "__NULL__"}).succeeded()
     assert set(sandbox.contacts()) == {ANA}
 

@@ -1,4 +1,4 @@
-"""A line has a limit, and only regular files are opened: no input fills the memory or hangs."""
+"""`max_line_bytes`, and batch files that are not regular: no input fills the memory or hangs."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def long_record(length: int) -> str:
     return text.replace('""', f'"{"y" * (length - len(text))}"')
 
 
-def test_a_line_as_long_as_the_limit_is_read(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_line_of_maximum_length_is_read(sandbox: SandboxServer, load: TargetRunner) -> None:
     load([schema(), long_record(SMALL), state(1)], max_line_bytes=SMALL).succeeded()
     assert set(sandbox.contacts()) == {"a@example.com"}
 
 
 @pytest.mark.parametrize("line", [long_record(SMALL + 1), "x" * 200_000, " " * 200_000])
 @pytest.mark.parametrize("end", ["\n", ""])
-def test_a_longer_line_ends_the_run_with_its_number_and_what_to_do(
+def test_longer_line_ends_run_with_its_number_and_advice(
     sandbox: SandboxServer, load: TargetRunner, line: str, end: str
 ) -> None:
     data = lines([schema(), *people(3), state(1)]) + (line + end).encode()
     outcome = load(data, max_line_bytes=SMALL)
     assert outcome.code == 1
     assert outcome.log.splitlines()[-1].endswith(
-        "Line 6 of the input is longer than 65,536 bytes: see whether it is one record, and raise "
-        "'max_line_bytes' if it is."
+        "Line 6 of the input is longer than 65,536 bytes. Check whether it is one record, and "
+        "raise 'max_line_bytes' if it is."
     )
     assert len(sandbox.contacts()) == 3
     assert outcome.states == [1]
@@ -64,13 +64,13 @@ def test_endless_input_costs_no_memory(load: TargetRunner, source: str) -> None:
     assert "Line 1 of the input is longer than 67,108,864 bytes" in outcome.log
 
 
-def test_an_input_file_that_never_ends_costs_no_memory(load: TargetRunner) -> None:
+def test_endless_input_file_costs_no_memory(load: TargetRunner) -> None:
     outcome = shell(load, "true", "--input", "/dev/zero")
     assert outcome.code == 1
     assert "Line 1 of the input is longer than 67,108,864 bytes" in outcome.log
 
 
-def test_an_input_that_is_a_pipe_is_read(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_named_pipe_is_read_as_input(sandbox: SandboxServer, load: TargetRunner) -> None:
     pipe = load.folder / "pipe"
     os.mkfifo(pipe)
     (load.folder / "input").write_bytes(lines([schema(), record("a@example.com")]))
@@ -81,7 +81,7 @@ def test_an_input_that_is_a_pipe_is_read(sandbox: SandboxServer, load: TargetRun
 
 @pytest.mark.parametrize("encoding", [JSONL, GZIP], ids=["plain", "gzip"])
 @pytest.mark.parametrize("what", ["zeros", "blanks", "record"])
-def test_a_batch_file_with_a_long_line_ends_the_run_and_costs_no_memory(
+def test_long_line_in_batch_file_ends_run_and_costs_no_memory(
     sandbox: SandboxServer, load: TargetRunner, encoding: dict[str, str], what: str
 ) -> None:
     piece = {"zeros": b"\0", "blanks": b" ", "record": b'{"email": "'}[what]
@@ -119,7 +119,7 @@ def strange(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.parametrize("encoding", [JSONL, GZIP, PARQUET], ids=["plain", "gzip", "parquet"])
 @pytest.mark.parametrize("kind", ["pipe", "link", "folder", "socket", "device"])
-def test_a_batch_file_that_is_no_regular_file_is_not_read(
+def test_batch_file_that_is_not_regular_is_refused(
     sandbox: SandboxServer,
     load: TargetRunner,
     strange: dict[str, str],
@@ -137,16 +137,14 @@ def test_a_batch_file_that_is_no_regular_file_is_not_read(
 
 
 @pytest.mark.parametrize("url", ["a\0b.jsonl", "file:///tmp/a%00b", "a\ud800.jsonl"])
-def test_a_batch_file_of_an_impossible_name_is_an_error_that_says_so(
-    load: TargetRunner, url: str
-) -> None:
+def test_batch_file_with_invalid_name_is_an_error(load: TargetRunner, url: str) -> None:
     outcome = load([schema(), batch(JSONL, url)])
     assert outcome.code == 1
     assert "can't be the name of a file" in outcome.log.splitlines()[-1]
 
 
 @pytest.mark.parametrize("limit", [0, -1, 65_535, True, "much"])
-def test_the_limit_is_checked(load: TargetRunner, limit: Any) -> None:
+def test_max_line_bytes_is_validated(load: TargetRunner, limit: Any) -> None:
     outcome = load([schema()], max_line_bytes=limit)
     assert outcome.code == 1
     assert "max_line_bytes" in outcome.log

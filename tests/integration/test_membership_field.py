@@ -86,7 +86,7 @@ def test_another_existing_field_is_accepted(mirror: Mirror, fields: CustomFields
 
     outcome = mirror("ada bob", membership_field="Now in segment")
 
-    assert "Made the custom field 'Now in segment'" in outcome.log
+    assert "Created the custom field 'Now in segment'" in outcome.log
     assert fields.held("Now in segment") == ["true", "true"]
     mirror("ada", membership_field="Now in segment")
     assert fields.held("Now in segment") == ["true", "false"]
@@ -96,7 +96,7 @@ def test_another_existing_field_is_accepted(mirror: Mirror, fields: CustomFields
 def test_deleted_field_is_created_again(mirror: Mirror, fields: CustomFields) -> None:
     mirror("ada bob")
     fields.delete(TITLE)
-    assert f"Made the custom field '{TITLE}'" in mirror("ada bob").log
+    assert f"Created the custom field '{TITLE}'" in mirror("ada bob").log
     assert fields.held(TITLE) == ["true", "true"]
 
 
@@ -126,7 +126,7 @@ def test_multiple_choice_field_is_refused(mirror: Mirror, fields: CustomFields, 
     ("settings", "said"),
     [
         ({"field_mapping": {"first_name": "%CITY2%"}}, "'%CITY2%'"),
-        ({"unmapped_properties": "fail"}, "without a place"),
+        ({"unmapped_properties": "fail"}, "unmapped properties"),
     ],
 )
 def test_refused_stream_creates_no_field(

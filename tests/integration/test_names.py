@@ -1,4 +1,4 @@
-"""Names: the exact one wins, marks are letters, and NFC and NFD are one spelling."""
+"""Names: exact matches win, combining marks count, and NFC and NFD match."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def refused(outcome: Outcome) -> str:
 
 
 @pytest.mark.parametrize("order", [["Score +", "Score -"], ["Score -", "Score +"]])
-def test_the_exact_title_wins(load: TargetRunner, fields: CustomFields, order: list[str]) -> None:
+def test_exact_title_wins(load: TargetRunner, fields: CustomFields, order: list[str]) -> None:
     for title in order:
         fields.add(title, tag="")
     load(one(**{"Score -": "-5"})).succeeded()
@@ -75,7 +75,7 @@ def test_the_exact_title_wins(load: TargetRunner, fields: CustomFields, order: l
 
 
 @pytest.mark.parametrize("name", ["Grade", "GRADE", "grade", "Gr-ade", "gr_ade"])
-def test_a_title_in_the_same_case_wins_over_another_fields_tag(
+def test_exact_title_wins_over_tag_in_another_case(
     load: TargetRunner, fields: CustomFields, name: str
 ) -> None:
     fields.add("Old mark", tag="GR_ADE")
@@ -85,7 +85,7 @@ def test_a_title_in_the_same_case_wins_over_another_fields_tag(
     assert fields.held("Old mark") == [None]
 
 
-def test_but_for_case_wins_over_but_for_punctuation(
+def test_match_without_case_wins_over_match_without_punctuation(
     load: TargetRunner, fields: CustomFields
 ) -> None:
     fields.add("Shoe.Size", tag="ONE")
@@ -93,7 +93,7 @@ def test_but_for_case_wins_over_but_for_punctuation(
     assert places(load(one(**{"shoe-size": "41"}))) == {"shoe-size": "%TWO%"}
 
 
-def test_fields_that_match_equally_are_an_error_that_names_both(
+def test_error_names_both_fields_that_match_equally(
     load: TargetRunner, fields: CustomFields
 ) -> None:
     first = fields.add("Shoe.Size", tag="ONE")
@@ -118,7 +118,7 @@ def test_fields_that_match_equally_are_an_error_that_names_both(
         ("???", "!!!"),
     ],
 )
-def test_names_that_only_symbols_tell_apart_are_not_alike(
+def test_names_that_differ_in_symbols_do_not_match(
     load: TargetRunner, fields: CustomFields, title: str, name: str
 ) -> None:
     fields.add(title, tag="")
@@ -138,7 +138,7 @@ def test_names_that_only_symbols_tell_apart_are_not_alike(
         ("Price €", "Price $", "PRICE"),
     ],
 )
-def test_a_tag_that_the_server_made_does_not_decide_between_two_titles(
+def test_generated_tag_does_not_decide_between_titles(
     load: TargetRunner, fields: CustomFields, first: str, second: str, name: str
 ) -> None:
     fields.add(first, tag="")
@@ -162,14 +162,14 @@ def test_a_tag_that_the_server_made_does_not_decide_between_two_titles(
         ("Ὀδυσσεύς", "ὈΔΥΣΣΕΎΣ"),
     ],
 )
-def test_case_blanks_and_punctuation_do_not_count_where_nothing_fits_better(
+def test_case_spaces_and_punctuation_are_ignored_without_better_match(
     load: TargetRunner, fields: CustomFields, title: str, name: str
 ) -> None:
     fields.add(title, tag="OTHER")
     assert places(load(one(**{name: "x"}))) == {name: "%OTHER%"}
 
 
-def test_a_custom_field_called_exactly_so_wins_over_a_standard_one(
+def test_exact_custom_field_wins_over_standard_destination(
     load: TargetRunner, fields: CustomFields, sandbox: SandboxServer
 ) -> None:
     fields.add("Phone", tag="PHONE_2")
@@ -192,7 +192,7 @@ def test_a_custom_field_called_exactly_so_wins_over_a_standard_one(
     ("loser", "winner"),
     [("E_Mail", "email"), ("E-Mail", "Email"), ("EMAIL", "email"), ("mail", "E_Mail")],
 )
-def test_the_exact_address_property_wins_wherever_it_stands(
+def test_exact_email_property_wins_in_any_order(
     load: TargetRunner, sandbox: SandboxServer, loser: str, winner: str, *, backwards: bool
 ) -> None:
     properties = [(loser, None), (winner, ADA)]
@@ -217,7 +217,7 @@ def test_the_exact_address_property_wins_wherever_it_stands(
         ("Loyalty-Points", "loyalty points", "%LOYALTY_POINTS%"),
     ],
 )
-def test_the_exact_property_wins_wherever_it_stands(
+def test_exact_property_wins_in_any_order(
     load: TargetRunner, loser: str, winner: str, destination: str, *, backwards: bool
 ) -> None:
     properties = [(loser, "1"), (winner, "2")]
@@ -235,7 +235,7 @@ def test_the_exact_property_wins_wherever_it_stands(
         ("Prénom", nfd("Prénom"), "%OTHER%"),
     ],
 )
-def test_properties_that_match_equally_are_an_error_that_names_both(
+def test_error_names_both_properties_that_match_equally(
     load: TargetRunner, fields: CustomFields, first: str, second: str, destination: str
 ) -> None:
     fields.add("Prénom", tag="OTHER")
@@ -247,14 +247,14 @@ def test_properties_that_match_equally_are_an_error_that_names_both(
     load(messages, field_mapping=mended).succeeded()
 
 
-def test_what_field_mapping_names_wins_over_the_exact_name(load: TargetRunner) -> None:
+def test_field_mapping_wins_over_exact_name(load: TargetRunner) -> None:
     messages = ordered(("email", None), ("E_Mail", ADA), ("phone", "1"), ("handy", "2"))
     outcome = load(messages, field_mapping={"E_Mail": "email", "handy": "phone"})
     assert outcome.succeeded().counts == {"read": 1, "added": 1}
     assert ignored(outcome) == ["email", "phone"]
 
 
-def test_an_exact_property_that_can_not_hold_an_address_leaves_it_to_the_next(
+def test_next_property_maps_if_exact_one_cannot_hold_an_address(
     load: TargetRunner, sandbox: SandboxServer
 ) -> None:
     messages = ordered(("email", None), ("E_Mail", ADA))
@@ -266,7 +266,7 @@ def test_an_exact_property_that_can_not_hold_an_address_leaves_it_to_the_next(
 # Marks are letters
 
 
-def test_vowel_marks_tell_names_apart(load: TargetRunner, fields: CustomFields) -> None:
+def test_vowel_marks_distinguish_names(load: TargetRunner, fields: CustomFields) -> None:
     fields.add("ปี", tag="YEAR")
     fields.add("नमी", tag="DAMP")
     outcome = load(one(ปู="crab", ชือ="x", नाम="y", ปี="2024"))
@@ -276,7 +276,7 @@ def test_vowel_marks_tell_names_apart(load: TargetRunner, fields: CustomFields) 
 
 
 @pytest.mark.parametrize(("title", "name"), [("गली", "गल"), ("नीम", "नम"), ("ชือ", "ช อ")])
-def test_a_tag_that_the_server_made_without_vowel_marks_is_no_name(
+def test_generated_tag_without_vowel_marks_does_not_match(
     load: TargetRunner, fields: CustomFields, title: str, name: str
 ) -> None:
     fields.add(title, tag="")
@@ -285,9 +285,7 @@ def test_a_tag_that_the_server_made_without_vowel_marks_is_no_name(
     assert places(load(one(**{name: "x"}), field_mapping={name: f"%{tag}%"})) == {name: f"%{tag}%"}
 
 
-def test_vowel_marks_tell_properties_apart_that_get_a_field(
-    load: TargetRunner, fields: CustomFields
-) -> None:
+def test_vowel_marks_distinguish_created_fields(load: TargetRunner, fields: CustomFields) -> None:
     before = fields.titles()
     for _ in range(2):
         load(one(ปู="crab", ปี="year"), unmapped_properties="create").succeeded()
@@ -299,9 +297,7 @@ def test_vowel_marks_tell_properties_apart_that_get_a_field(
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_nfc_and_nfd_are_one_spelling(
-    load: TargetRunner, fields: CustomFields, *, backwards: bool
-) -> None:
+def test_nfc_and_nfd_match(load: TargetRunner, fields: CustomFields, *, backwards: bool) -> None:
     as_tap, as_account = (nfd, str) if not backwards else (str, nfd)
     fields.add(as_account("Étage préféré"), tag="FLOOR")
     fields.add(as_account("Cafés"), "dropdown", as_account("Café crème"), tag="COFFEE")
@@ -328,7 +324,7 @@ def test_nfc_and_nfd_are_one_spelling(
     assert fields.held(as_account("Thés")) == [tea]
 
 
-def test_field_mapping_finds_a_property_in_the_other_form(
+def test_field_mapping_finds_property_in_other_form(
     load: TargetRunner, fields: CustomFields
 ) -> None:
     name, inner = nfd("Prénom"), nfd("Société.Créée")
@@ -342,21 +338,21 @@ def test_field_mapping_finds_a_property_in_the_other_form(
     assert fields.held("Notes") == ["2020"]
 
 
-def test_a_streams_own_mapping_wins_in_either_form(load: TargetRunner) -> None:
+def test_own_field_mapping_wins_in_either_form(load: TargetRunner) -> None:
     own = {"profiles": {"field_mapping": {"Prénom": "first_name"}}}
     general = {nfd("Prénom"): "last_name"}
     outcome = load(one(Prénom="Zoë"), field_mapping=general, streams=own)
     assert places(outcome) == {"Prénom": "first_name"}
 
 
-def test_a_mapping_that_names_a_property_in_both_forms_is_an_error(load: TargetRunner) -> None:
+def test_field_mapping_with_both_forms_of_a_property_is_an_error(load: TargetRunner) -> None:
     both = {"Prénom": "first_name", nfd("Prénom"): "last_name"}
     assert "twice, in two Unicode forms" in refused(load(one(Prénom="Zoë"), field_mapping=both))
 
 
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("way", ["direct", "batch", "stream map", "flattening"])
-def test_records_may_spell_properties_in_the_other_form(
+def test_records_may_have_properties_in_other_form(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields, way: str, *, backwards: bool
 ) -> None:
     of_schema, of_records = (nfd, str) if backwards else (str, nfd)
@@ -389,7 +385,7 @@ def test_records_may_spell_properties_in_the_other_form(
     assert not [one for one in outcome.warnings if "go nowhere" in one]
 
 
-def test_a_record_with_a_property_in_both_forms_keeps_that_of_the_schema(
+def test_record_with_both_forms_keeps_that_of_schema(
     load: TargetRunner, fields: CustomFields
 ) -> None:
     fields.add("Été", tag="SUMMER")
@@ -401,7 +397,7 @@ def test_a_record_with_a_property_in_both_forms_keeps_that_of_the_schema(
 
 
 @pytest.mark.parametrize("marker", [nfd("supprimé"), "SUPPRIMÉ"])
-def test_a_marker_of_deletion_in_another_form_needs_no_place(
+def test_deletion_marker_in_other_form_is_not_unmapped(
     sandbox: SandboxServer, load: TargetRunner, marker: str
 ) -> None:
     outcome = load(
@@ -418,7 +414,7 @@ def test_a_marker_of_deletion_in_another_form_needs_no_place(
     assert set(sandbox.contacts()) == {ADA}
 
 
-def test_what_an_objects_schema_lacks_is_found_in_the_other_form(
+def test_nested_property_missing_from_schema_is_found_in_other_form(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     listed: Any = {"type": "object", "properties": {"x": {}}}
@@ -430,7 +426,7 @@ def test_what_an_objects_schema_lacks_is_found_in_the_other_form(
     assert [one["last_name"] for one in sandbox.export()] == ["K"]
 
 
-def test_a_marker_of_deletion_inside_of_an_object_is_found_in_the_other_form(
+def test_nested_deletion_marker_is_found_in_other_form(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     described = schema(état={"type": "object"})
@@ -440,9 +436,7 @@ def test_a_marker_of_deletion_inside_of_an_object_is_found_in_the_other_form(
     assert not sandbox.contacts()
 
 
-def test_only_if_empty_finds_a_field_in_the_other_form(
-    load: TargetRunner, fields: CustomFields
-) -> None:
+def test_only_if_empty_finds_field_in_other_form(load: TargetRunner, fields: CustomFields) -> None:
     fields.add("Étage", tag="FLOOR")
     for value in ("1", "2"):
         load(one(étage=value), only_if_empty=[nfd("étage")]).succeeded()
@@ -459,17 +453,17 @@ def test_only_if_empty_finds_a_field_in_the_other_form(
         ("shoe", "\ufeffshoe"),
     ],
 )
-def test_no_two_fields_are_made_that_look_the_same(
+def test_no_two_similar_fields_are_created(
     load: TargetRunner, fields: CustomFields, first: str, second: str
 ) -> None:
     before = fields.titles()
     problem = refused(load(one(**{first: "1", second: "2"}), unmapped_properties="create"))
-    assert f"no field can be made for property '{second}'" in problem
+    assert f"no field can be created for property '{second}'" in problem
     assert f"'{first}'" in problem
     assert fields.titles() == before
 
 
-def test_a_new_field_has_its_title_and_options_in_nfc(
+def test_created_field_has_title_and_options_in_nfc(
     load: TargetRunner, fields: CustomFields
 ) -> None:
     choices: Any = {"enum": [nfd("Café"), "Café", "Ca\u200bfé", "CAFÉ", "Thé", None]}
@@ -480,7 +474,7 @@ def test_a_new_field_has_its_title_and_options_in_nfc(
     assert fields.held("Préféré") == ["Café"]
 
 
-def test_what_has_changed_is_told_to_a_stream_in_the_other_form(
+def test_drift_is_found_for_property_in_other_form(
     load: TargetRunner, fields: CustomFields
 ) -> None:
     fields.add("Étage", tag="FLOOR")
@@ -489,7 +483,7 @@ def test_what_has_changed_is_told_to_a_stream_in_the_other_form(
     assert "is now called 'Niveau' (%FLOOR%)" in refused(load(one(**{nfd("étage"): "1"})))
 
 
-def test_a_membership_field_is_found_in_the_other_form(
+def test_membership_field_is_found_in_other_form(
     load: TargetRunner, sandbox: SandboxServer, fields: CustomFields
 ) -> None:
     fields.add("Abonné", tag="MEMBER")
@@ -502,7 +496,7 @@ def test_a_membership_field_is_found_in_the_other_form(
     assert fields.held("Abonné") == ["true", "false"]
 
 
-def test_a_new_membership_field_is_found_again_in_the_other_form(
+def test_created_membership_field_is_found_in_other_form(
     load: TargetRunner, sandbox: SandboxServer, fields: CustomFields
 ) -> None:
     mirror = Mirror(load, sandbox)
@@ -513,14 +507,14 @@ def test_a_new_membership_field_is_found_again_in_the_other_form(
     assert [one for one in fields.titles() if one.lower().startswith("abonn")] == ["Abonné"]
 
 
-def test_a_list_is_found_in_the_other_form(load: TargetRunner, sandbox: SandboxServer) -> None:
+def test_list_is_found_in_other_form(load: TargetRunner, sandbox: SandboxServer) -> None:
     item = {"name": "Été", "stringid": "ete", "sender_url": "x", "sender_reminder": "x"}
     number = sandbox.post("/api/3/lists", {"list": item})["list"]["id"]
     load(one(), list_id=nfd("Été")).succeeded()
     assert sandbox.contacts()[ADA]["lists"] == {str(number): 1}
 
 
-def test_a_streams_settings_are_found_in_the_other_form(
+def test_stream_settings_are_found_in_other_form(
     load: TargetRunner, sandbox: SandboxServer
 ) -> None:
     stream = nfd("Clientèle")
@@ -530,14 +524,14 @@ def test_a_streams_settings_are_found_in_the_other_form(
     assert not [text for text in outcome.warnings if "no effect" in text]
 
 
-def test_settings_that_name_a_stream_in_both_forms_are_an_error(load: TargetRunner) -> None:
+def test_settings_with_both_forms_of_a_stream_are_an_error(load: TargetRunner) -> None:
     outcome = load(one(), streams={"Clientèle": {}, nfd("Clientèle"): {}})
     assert outcome.code == 1
     assert "names the stream 'Clientèle' twice" in outcome.log
 
 
 @pytest.mark.parametrize("key", ["Clientèle", "Clientè*"])
-def test_a_stream_map_removes_a_property_in_the_other_form(
+def test_stream_map_removes_property_in_other_form(
     load: TargetRunner, sandbox: SandboxServer, key: str
 ) -> None:
     stream, name = nfd("Clientèle"), nfd("Prénom")
@@ -549,7 +543,7 @@ def test_a_stream_map_removes_a_property_in_the_other_form(
     assert not [text for text in outcome.warnings if "no effect" in text]
 
 
-def test_a_mirror_goes_on_with_a_stream_in_the_other_form(
+def test_mirror_continues_with_stream_in_other_form(
     load: TargetRunner, sandbox: SandboxServer
 ) -> None:
     mirror = Mirror(load, sandbox)
@@ -561,12 +555,12 @@ def test_a_mirror_goes_on_with_a_stream_in_the_other_form(
 # Tags
 
 
-def test_tags_go_in_nfc(load: TargetRunner, sandbox: SandboxServer) -> None:
+def test_tags_are_sent_in_nfc(load: TargetRunner, sandbox: SandboxServer) -> None:
     load(one(labels=[nfd("Été"), "Été"]), tags=[nfd("Thé")], field_mapping={"labels": "tags"})
     assert sandbox.contacts()[ADA]["tags"] == ["Thé", "Été"]
 
 
-def test_a_tag_of_the_settings_goes_as_the_account_spells_it(
+def test_tag_of_settings_is_sent_in_spelling_of_account(
     load: TargetRunner, sandbox: SandboxServer
 ) -> None:
     for tag in (nfd("Été"), "Thé"):
@@ -576,7 +570,7 @@ def test_a_tag_of_the_settings_goes_as_the_account_spells_it(
 
 
 @pytest.mark.parametrize("spelling", ["Été", nfd("Été"), "été"])
-def test_a_membership_tag_is_taken_off_in_the_accounts_spelling(
+def test_membership_tag_is_removed_in_spelling_of_account(
     load: TargetRunner, sandbox: SandboxServer, spelling: str
 ) -> None:
     sandbox.post("/api/3/tags", {"tag": {"tag": nfd("Été"), "tagType": "contact"}})
@@ -592,7 +586,7 @@ def test_a_membership_tag_is_taken_off_in_the_accounts_spelling(
 # Options
 
 
-def test_punctuation_tells_options_apart(load: TargetRunner, fields: CustomFields) -> None:
+def test_punctuation_distinguishes_options(load: TargetRunner, fields: CustomFields) -> None:
     fields.add("Grade", "dropdown", "C", "C+", "c-", "C#", "c#")
     for value, held in {"C-": "c-", "c+": "C+", "c": "C", "C#": "C#", "c#": "c#"}.items():
         load(one(grade=value)).succeeded()
@@ -601,7 +595,7 @@ def test_punctuation_tells_options_apart(load: TargetRunner, fields: CustomField
 
 
 @pytest.mark.parametrize("policy", ["reject", "add", "drop"])
-def test_a_choice_that_several_options_match_equally_is_none_of_them(
+def test_choice_that_matches_several_options_equally_is_unknown(
     load: TargetRunner, fields: CustomFields, policy: str
 ) -> None:
     fields.add("Grade", "dropdown", "VIP", "Vip", "très_bon", "Très  Bon")
@@ -615,7 +609,7 @@ def test_a_choice_that_several_options_match_equally_is_none_of_them(
     assert fields.held("Grade") == ["Vip"]
 
 
-def test_no_option_is_added_that_looks_the_same(load: TargetRunner, fields: CustomFields) -> None:
+def test_no_similar_option_is_added(load: TargetRunner, fields: CustomFields) -> None:
     fields.add("Grade", "listbox", "Café")
     chosen = [nfd("Café"), "CAFÉ", "Ca\u200bfé", nfd("Thé"), "Thé", "thé", "\ufeffThé"]
     load(one(grade=chosen), on_unknown_option="add").succeeded()
@@ -623,7 +617,7 @@ def test_no_option_is_added_that_looks_the_same(load: TargetRunner, fields: Cust
     assert fields.held("Grade") == ["||Café||Thé||"]
 
 
-def test_an_option_is_not_added_again_in_another_form_by_a_later_run(
+def test_later_run_does_not_add_option_in_other_form(
     load: TargetRunner, fields: CustomFields
 ) -> None:
     fields.add("Grade", "dropdown", "Gold")
@@ -632,7 +626,7 @@ def test_an_option_is_not_added_again_in_another_form_by_a_later_run(
     assert fields.options("Grade") == ["Gold", "Café"]
 
 
-def test_a_preview_finds_names_as_a_run_does(
+def test_preview_matches_names_like_a_run(
     load: TargetRunner, fields: CustomFields, sandbox: SandboxServer
 ) -> None:
     fields.add("Étage", "dropdown", "Café", tag="FLOOR")

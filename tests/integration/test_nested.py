@@ -143,8 +143,8 @@ def test_a_path_that_leads_nowhere_is_an_error_where_the_stream_names_it(
     assert outcome.code == 1
     assert outcome.report["problem"] == (
         f"Stream 'profiles' has no property '{path}', which its 'field_mapping' maps to 'CITY'."
-        f"{near} The stream has 'email', 'first_name', 'address': name one of these, or take it "
-        "out."
+        f"{near} The stream has 'email', 'first_name', 'address'. Name one of these, or remove the "
+        "entry."
     )
     assert not sandbox.export()
 
@@ -293,8 +293,8 @@ def test_an_object_that_never_fits_where_it_is_mapped_to_is_an_error(
     outcome = load([schema(address=OBJECT), record(ADA)], **settings)
     assert outcome.code == 1
     assert outcome.report["problem"] == (
-        f"Stream 'profiles': {said}Map it in 'field_mapping' to another destination, what is "
-        "inside of it by its path, or to 'ignore'."
+        f"Stream 'profiles': {said}Map it in 'field_mapping' to another destination, the "
+        "properties inside of it by their paths, or to 'ignore'."
     )
 
 
@@ -313,7 +313,7 @@ def test_but_has_no_place_where_only_its_name_would_have_given_it_one(
     properties = {name: kind}
     outcome = load([schema(**properties), record(ADA)]).succeeded()
     assert outcome.warnings == [
-        f"Stream 'profiles': property '{name}' {said}, so it has no place. Map it elsewhere in "
+        f"Stream 'profiles': property '{name}' {said}, so it is not mapped. Map it elsewhere in "
         "'field_mapping', or to 'ignore'."
     ]
     assert outcome.report["streams"]["profiles"]["ignored"] == [name]

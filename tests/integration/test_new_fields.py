@@ -1,4 +1,4 @@
-"""`unmapped_properties`: what becomes of properties without a place, and fields that are made."""
+"""`unmapped_properties`: unmapped properties are ignored, refused, or get new fields."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADA = "ada@example.com"
 FIELDS = "/api/3/fields"
 SIZES = {"type": ["string", "null"], "enum": ["small", "large", None]}
 CREATE = {"unmapped_properties": "create"}
-MOMENT = {"target_activecampaign.mapping.new_fields._MOMENT": 0.6}
+MOMENT = {"target_activecampaign.mapping.new_fields._OPTIONS_DELAY_SECONDS": 0.6}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def told(log: str, words: str) -> list[str]:
 # Ignored
 
 
-def test_properties_without_a_place_are_told_once(
+def test_unmapped_properties_are_logged_once(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
 ) -> None:
     before = fields.titles()
@@ -70,7 +70,7 @@ def test_properties_without_a_place_are_told_once(
 # Refused
 
 
-def test_a_stream_with_such_properties_can_be_refused_before_its_first_record(
+def test_fail_refuses_stream_with_unmapped_properties(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     messages = [schema(shoe="string", pets="integer", city="string"), record(ADA, shoe="x")]
@@ -80,17 +80,15 @@ def test_a_stream_with_such_properties_can_be_refused_before_its_first_record(
     assert outcome.code == 1
     assert outcome.counts == {}
     assert outcome.report["problem"] == (
-        "Stream 'profiles' has properties without a place: 'shoe', 'pets'. Map each in "
-        "'field_mapping' to its destination, or to 'ignore'."
+        "Stream 'profiles' has unmapped properties: 'shoe', 'pets'. Map each in 'field_mapping' to "
+        "its destination, or to 'ignore'."
     )
     assert not sandbox.export()
     mended = {"shoe": "ignore", "pets": "NOTES"}
     load(messages, unmapped_properties="fail", field_mapping=mended).succeeded()
 
 
-def test_what_a_tap_says_of_a_record_is_not_of_the_person(
-    load: TargetRunner, fields: CustomFields
-) -> None:
+def test_metadata_properties_get_no_field(load: TargetRunner, fields: CustomFields) -> None:
     before = fields.titles()
     messages = [schema(_sdc_extracted_at="string"), record(ADA, _sdc_extracted_at="2026-01-01")]
     for policy in ("fail", "create"):
@@ -129,7 +127,7 @@ def test_what_a_tap_says_of_a_record_is_not_of_the_person(
         ({}, "textarea", [], 7, "7"),
     ],
 )
-def test_a_field_of_the_fitting_type_is_made_and_filled(  # noqa: PLR0917 - what a case is
+def test_create_makes_field_of_fitting_type_and_fills_it(  # noqa: PLR0917 - what a case is
     sandbox: SandboxServer,
     load: TargetRunner,
     property_schema: dict[str, Any],
@@ -145,7 +143,7 @@ def test_a_field_of_the_fitting_type_is_made_and_filled(  # noqa: PLR0917 - what
     assert values(sandbox) == {"SHOE_SIZE": held}
 
 
-def test_fields_show_on_the_streams_list_and_are_made_once(
+def test_created_fields_show_on_the_list_and_are_created_once(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
 ) -> None:
     messages = [schema(shoe_size=SIZES, pets="integer"), record(ADA, shoe_size="small", pets=2)]
@@ -155,9 +153,9 @@ def test_fields_show_on_the_streams_list_and_are_made_once(
 
     assert fields.titles() - before == {"Shoe size", "Pets"}
     assert fields.lists("Shoe size") == fields.lists("Pets") == ["2"]
-    assert told(outcome.log, "Made") == [
-        "Made the custom field 'Shoe size' (%SHOE_SIZE%).",
-        "Made the custom field 'Pets' (%PETS%).",
+    assert told(outcome.log, "Created") == [
+        "Created the custom field 'Shoe size' (%SHOE_SIZE%).",
+        "Created the custom field 'Pets' (%PETS%).",
     ]
     assert outcome.report["streams"]["profiles"]["mapping"]["pets"] == {
         "destination": "%PETS%",
@@ -177,7 +175,7 @@ def test_fields_show_on_the_streams_list_and_are_made_once(
     assert len(sandbox.requests(method="POST")) == asked
 
 
-def test_without_auto_map_too_they_are_made(
+def test_create_works_without_auto_map(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
 ) -> None:
     messages = [schema(city="string", pets=SIZES), record(ADA, city="Oslo", pets="large")]
@@ -190,7 +188,7 @@ def test_without_auto_map_too_they_are_made(
     assert values(sandbox) == {"CITY": "Oslo", "PETS": "large"}
 
 
-def test_names_of_any_kind_have_fields(
+def test_create_accepts_names_of_any_kind(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
 ) -> None:
     names = ["größe", "日本", "🎁", "🎂", "loyalty-level", "id:3", "HTTPStatus"]
@@ -207,7 +205,7 @@ def test_names_of_any_kind_have_fields(
     assert set(values(sandbox).values()) == set(names)
 
 
-def test_streams_share_a_field(
+def test_streams_share_a_created_field(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
 ) -> None:
     messages = [
@@ -223,12 +221,12 @@ def test_streams_share_a_field(
     outcome = load(messages, streams=own).succeeded()
 
     assert fields.held("Shoe size") == ["large", "small", "large"]
-    assert len(told(outcome.log, "Made")) == 1
+    assert len(told(outcome.log, "Created")) == 1
     assert fields.options("Shoe size") == ["small", "large"]
 
 
 @pytest.mark.parametrize("auto_map", [True, False])
-def test_a_field_that_a_run_has_left_without_options_gets_them_in_the_next(
+def test_next_run_adds_missing_options_of_created_field(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields, auto_map: bool
 ) -> None:
     messages = [schema(size=SIZES, tea="boolean"), record(ADA, size="small", tea=True)]
@@ -240,14 +238,16 @@ def test_a_field_that_a_run_has_left_without_options_gets_them_in_the_next(
 
     outcome = load(messages, **settings).succeeded()
 
-    assert told(outcome.log, "Gave") == ["Gave the custom field 'Size' (%SIZE%) its options."]
+    assert told(outcome.log, "Added the missing") == [
+        "Added the missing options of the custom field 'Size' (%SIZE%)."
+    ]
     assert fields.options("Size") == ["small", "large"]
     assert values(sandbox) == {"SIZE": "small", "TEA": "true"}
 
 
 @pytest.mark.parametrize("path", [FIELDS, BULK, "/api/3/fieldRels"])
 @pytest.mark.parametrize("takes_effect", [True, False])
-def test_nothing_is_made_twice_if_an_answer_is_lost(
+def test_nothing_is_created_twice_if_an_answer_is_lost(
     sandbox: SandboxServer, load: TargetRunner, path: str, takes_effect: bool
 ) -> None:
     how = {"match": {"path": path, "method": "POST"}, "times": 1, "takes_effect": takes_effect}
@@ -261,7 +261,7 @@ def test_nothing_is_made_twice_if_an_answer_is_lost(
     assert values(sandbox) == {"SIZE": "small"}
 
 
-def test_what_another_process_makes_at_the_same_time_is_taken(
+def test_field_created_by_another_process_is_used(
     sandbox: SandboxServer, load: ForkedTargetRunner, fields: CustomFields
 ) -> None:
     sandbox.fault("slow", match={"path": FIELDS, "method": "POST"}, seconds=0.5, times=1)
@@ -275,7 +275,7 @@ def test_what_another_process_makes_at_the_same_time_is_taken(
 
     assert fields.options("Size") == ["small", "large"]
     assert values(sandbox) == {"SIZE": "small"}
-    assert not told(outcome.log, "Made")
+    assert not told(outcome.log, "Created")
 
 
 # What can't be made
@@ -287,14 +287,14 @@ def test_what_another_process_makes_at_the_same_time_is_taken(
         (
             {"tier": "string", "level": "string"},
             {"field_mapping": {"level": "TIER"}},
-            "no field can be made for property 'tier', as 'level' goes to the field of its name, "
-            "'Tier'.",
+            "no field can be created for property 'tier', as 'level' is mapped to the field of its "
+            "name, 'Tier'.",
         ),
         (
             {"shoe_size": "string", "shoeSize": "string", "new": "string"},
             {},
-            "no field can be made for property 'shoeSize', as 'shoe_size' goes to the field of "
-            "its name",
+            "no field can be created for property 'shoeSize', as 'shoe_size' is mapped to the "
+            "field of its name",
         ),
         (
             {"new": "string", "birthday": "object"},
@@ -308,7 +308,7 @@ def test_what_another_process_makes_at_the_same_time_is_taken(
         ),
     ],
 )
-def test_a_property_that_can_have_no_field_is_an_error_before_any_is_made(
+def test_property_that_can_have_no_field_fails_before_any_is_created(
     load: TargetRunner,
     fields: CustomFields,
     properties: dict[str, Any],
@@ -327,7 +327,7 @@ def test_a_property_that_can_have_no_field_is_an_error_before_any_is_made(
     load([schema(**properties), record(ADA)], **CREATE, **mended).succeeded()
 
 
-def test_a_field_that_activecampaign_refuses_is_an_error_that_says_what_to_do(
+def test_field_refused_by_activecampaign_is_an_error_with_advice(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.fault("invalid", match={"path": FIELDS, "method": "POST"})
@@ -335,14 +335,14 @@ def test_a_field_that_activecampaign_refuses_is_an_error_that_says_what_to_do(
     assert outcome.code == 1
     problem = outcome.report["problem"]
     assert problem == (
-        "Stream 'profiles': ActiveCampaign refuses to make the custom field 'Shoe size' of type "
-        "text for property 'shoe_size'. Map it in 'field_mapping' to another destination, or to "
-        "'ignore'."
+        "Stream 'profiles': ActiveCampaign refuses to create the custom field 'Shoe size' of type "
+        "text for property 'shoe_size'. Map the property in 'field_mapping' to another "
+        "destination, or to 'ignore'."
     )
     assert not sandbox.requests(path=IMPORT)
 
 
-def test_a_key_that_may_make_no_fields_is_an_error_that_says_what_to_do(
+def test_key_without_permission_for_fields_is_an_error_with_advice(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.fault("permission", match={"path": FIELDS, "method": "POST"})
@@ -354,7 +354,7 @@ def test_a_key_that_may_make_no_fields_is_an_error_that_says_what_to_do(
 # Shown
 
 
-def test_a_field_shows_on_the_list_of_each_stream_that_has_its_property(
+def test_created_field_shows_on_lists_of_all_streams_with_the_property(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
 ) -> None:
     first = [schema("a", shoe="string"), record(ADA, "a", shoe="x")]
@@ -367,7 +367,7 @@ def test_a_field_shows_on_the_list_of_each_stream_that_has_its_property(
     assert fields.lists("Shoe") == ["1", "2", "3"]
 
 
-def test_a_field_that_was_cut_off_from_its_list_is_put_there(
+def test_next_run_shows_created_field_on_missing_list(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
 ) -> None:
     sandbox.post(FIELDS, {"field": {"title": "Shoe", "type": "text"}})
@@ -376,7 +376,7 @@ def test_a_field_that_was_cut_off_from_its_list_is_put_there(
     assert fields.lists("Shoe") == ["1"]
 
 
-def test_a_field_that_shows_on_all_lists_or_that_the_settings_name_is_left_as_it_is(
+def test_field_on_all_lists_or_named_in_settings_is_not_related(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
 ) -> None:
     sandbox.post(FIELDS, {"field": {"title": "Shoe", "type": "text"}})
@@ -389,7 +389,7 @@ def test_a_field_that_shows_on_all_lists_or_that_the_settings_name_is_left_as_it
 # Properties whose names could mean a standard field too
 
 
-def test_a_property_of_another_name_of_the_phone_goes_to_its_own_field(
+def test_second_phone_property_gets_its_own_field(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields
 ) -> None:
     fields.add("Mobile")
@@ -400,7 +400,7 @@ def test_a_property_of_another_name_of_the_phone_goes_to_its_own_field(
 
 
 @pytest.mark.parametrize("later", [{}, CREATE, {"unmapped_properties": "fail"}])
-def test_a_field_that_was_made_for_it_is_found_by_later_runs(
+def test_later_runs_find_field_created_for_property(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields, later: dict[str, Any]
 ) -> None:
     head = schema(phone="string", telephone="string")
@@ -416,9 +416,7 @@ def test_a_field_that_was_made_for_it_is_found_by_later_runs(
     assert values(sandbox) == {"TELEPHONE": "3"}
 
 
-def test_a_field_that_the_settings_name_gets_no_options(
-    load: TargetRunner, fields: CustomFields
-) -> None:
+def test_field_named_in_settings_gets_no_options(load: TargetRunner, fields: CustomFields) -> None:
     fields.add("Consent box", "checkbox")
     messages = [schema(ok="boolean"), record(ADA, ok=True)]
     outcome = load(messages, field_mapping={"ok": "Consent box"}, **CREATE).succeeded()

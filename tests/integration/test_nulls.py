@@ -1,4 +1,4 @@
-"""`null_policy`: what an explicit null does, and a property that a record lacks."""
+"""`null_policy`: explicit nulls, and properties that a record lacks."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ NOTHING: dict[str, Any] = {
 }
 
 
-def test_null_keeps_what_there_is(
+def test_null_keeps_existing_values(
     sandbox: SandboxServer, load: TargetRunner, whole: dict[str, Any]
 ) -> None:
     load(profiles(NOTHING), full_resync=True).succeeded()
@@ -74,7 +74,7 @@ def test_null_keeps_what_there_is(
 @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
 @pytest.mark.parametrize("country", [{}, {"default_country": "DE"}], ids=["any phone", "DE"])
 @pytest.mark.parametrize("policy", [{}, CLEAR], ids=["keep", "clear"])
-def test_a_blank_text_is_as_null(  # noqa: PLR0917 - what a case is
+def test_blank_text_counts_as_null(  # noqa: PLR0917 - what a case is
     sandbox: SandboxServer,
     load: TargetRunner,
     whole: dict[str, Any],
@@ -86,26 +86,26 @@ def test_a_blank_text_is_as_null(  # noqa: PLR0917 - what a case is
     assert contact(sandbox) == (empty_database(whole) if policy else whole)
 
 
-def test_or_clears_it_but_for_address_account_and_tags(
+def test_null_policy_clear_clears_all_but_address_account_and_tags(
     sandbox: SandboxServer, load: TargetRunner, whole: dict[str, Any]
 ) -> None:
     load(profiles(NOTHING), **CLEAR).succeeded()
     assert contact(sandbox) == empty_database(whole)
 
 
-def test_a_property_that_a_record_lacks_changes_nothing(
+def test_missing_property_changes_nothing(
     sandbox: SandboxServer, load: TargetRunner, whole: dict[str, Any]
 ) -> None:
     load(profiles({"phone": None}), **CLEAR).succeeded()
     assert contact(sandbox) == {**whole, "phone": ""}
 
 
-def test_null_as_the_address_is_no_contact(load: TargetRunner) -> None:
+def test_null_address_is_refused(load: TargetRunner) -> None:
     outcome = load([schema(), record(None)], **CLEAR).succeeded()
     assert outcome.codes == {None: "EMAIL_MISSING"}
 
 
-def test_each_stream_has_its_own_policy(
+def test_null_policy_is_set_per_stream(
     sandbox: SandboxServer, load: TargetRunner, whole: dict[str, Any]
 ) -> None:
     messages = [
@@ -116,7 +116,7 @@ def test_each_stream_has_its_own_policy(
     assert contact(sandbox) == {**whole, "fields": {**whole["fields"], "CITY": ""}}
 
 
-def test_of_two_records_of_one_person_the_later_says_what_there_is(
+def test_later_record_of_a_contact_wins(
     sandbox: SandboxServer, load: TargetRunner, whole: dict[str, Any]
 ) -> None:
     records: list[dict[str, Any]] = [
@@ -144,7 +144,7 @@ def test_of_two_records_of_one_person_the_later_says_what_there_is(
         ([{"city": "Ockham"}], "London"),
     ],
 )
-def test_an_object_that_is_null_clears_what_is_mapped_inside_of_it(
+def test_null_object_clears_its_mapped_properties(
     sandbox: SandboxServer, load: TargetRunner, whole: dict[str, Any], value: Any, city: str
 ) -> None:
     mapping = {**MAPPING, "address.city": "CITY"}
@@ -152,7 +152,7 @@ def test_an_object_that_is_null_clears_what_is_mapped_inside_of_it(
     assert contact(sandbox) == {**whole, "fields": {**whole["fields"], "CITY": city}}
 
 
-def test_an_object_that_is_missing_clears_nothing(
+def test_missing_object_clears_nothing(
     sandbox: SandboxServer, load: TargetRunner, whole: dict[str, Any]
 ) -> None:
     mapping = {**MAPPING, "address.city": "CITY", "address.geo.zone": "NOTES"}
@@ -162,13 +162,13 @@ def test_an_object_that_is_missing_clears_nothing(
     assert contact(sandbox) == {**whole, "phone": "", "fields": fields}
 
 
-def test_what_was_cleared_is_not_sent_again(load: TargetRunner, whole: dict[str, Any]) -> None:
+def test_cleared_value_is_not_sent_again(load: TargetRunner, whole: dict[str, Any]) -> None:
     assert whole
     assert load(profiles(NOTHING), **CLEAR).counts == {"read": 1, "changed": 1}
     assert load(profiles(NOTHING), **CLEAR).counts == {"read": 1, "unchanged": 1}
 
 
-def test_what_is_only_written_where_it_is_empty_is_not_cleared(
+def test_only_if_empty_destination_is_not_cleared(
     sandbox: SandboxServer, load: TargetRunner, whole: dict[str, Any]
 ) -> None:
     only = ["phone", "CITY"]

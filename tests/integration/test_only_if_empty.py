@@ -1,4 +1,4 @@
-"""`only_if_empty`: values that are written only where a contact has none."""
+"""`only_if_empty`: values that are only written if the contact has none."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ ALL = ("first_name", "last_name", "phone", "customer_account", "%TIER%", "%CITY%
 
 
 @pytest.mark.parametrize("others", [0, 300], ids=["the account is read", "each is asked about"])
-def test_it_is_known_which_values_people_have(
+def test_stored_values_are_found(
     sandbox: SandboxServer,
     client: Client,
     stored_values: Callable[..., StoredValues],
@@ -117,7 +117,7 @@ def test_it_is_known_which_values_people_have(
     }
 
 
-def test_asking_takes_a_request_a_person_and_one_more_for_custom_fields(
+def test_lookup_takes_one_request_per_contact_and_one_for_custom_fields(
     sandbox: SandboxServer, stored_values: Callable[..., StoredValues]
 ) -> None:
     sandbox.prepare(*several(700, fields={"TIER": "Gold"}))
@@ -136,7 +136,7 @@ def test_asking_takes_a_request_a_person_and_one_more_for_custom_fields(
     assert paths(sandbox, since) == sorted([*([CONTACTS] * 4), *own, FIELD_VALUES])
 
 
-def test_nobody_is_asked_about_twice(
+def test_no_contact_is_looked_up_twice(
     sandbox: SandboxServer, stored_values: Callable[..., StoredValues]
 ) -> None:
     sandbox.prepare(*several(700))
@@ -150,7 +150,7 @@ def test_nobody_is_asked_about_twice(
     assert len(paths(sandbox, since)) == 2
 
 
-def test_it_reads_once_asking_has_taken_as_much(
+def test_account_is_read_once_lookups_have_cost_as_much(
     sandbox: SandboxServer, client: Client, stored_values: Callable[..., StoredValues]
 ) -> None:
     sandbox.prepare(
@@ -170,7 +170,7 @@ def test_it_reads_once_asking_has_taken_as_much(
     assert paths(sandbox, since) == []
 
 
-def test_newcomers_cost_less_so_more_of_them_are_asked_about(
+def test_more_new_contacts_are_looked_up_as_they_cost_less(
     sandbox: SandboxServer, stored_values: Callable[..., StoredValues]
 ) -> None:
     sandbox.prepare(*several(250, fields={"TIER": "Gold"}))
@@ -185,7 +185,7 @@ def test_newcomers_cost_less_so_more_of_them_are_asked_about(
     assert paths(sandbox, since) == [CONTACTS] * 3 + [FIELD_VALUES] * 3
 
 
-def test_the_account_is_read_if_it_does_not_say_how_large_it_is() -> None:
+def test_account_of_unknown_size_is_read() -> None:
     rows = [{"id": "1", "email": ADA, "phone": "1"}, {"id": "2", "email": BEN, "phone": ""}]
     with ApiStub(Reply({"contacts": rows})) as stub, client_of(stub) as client:
         stored = StoredValues(client, ("phone",), person, lambda: None)
@@ -194,7 +194,7 @@ def test_the_account_is_read_if_it_does_not_say_how_large_it_is() -> None:
     assert [asked.query.get("id_greater") for asked in stub.asked] == [None, "0"]
 
 
-def test_who_is_deleted_meanwhile_has_nothing() -> None:
+def test_contact_deleted_meanwhile_has_no_values() -> None:
     contact = {"id": "1", "email": ADA, "phone": ""}
     replies = (
         Reply({"contacts": [contact], "meta": {"total": "500"}}),
@@ -210,7 +210,7 @@ def test_who_is_deleted_meanwhile_has_nothing() -> None:
 
 
 @pytest.mark.parametrize("others", [0, 300], ids=["the account is read", "each is asked about"])
-def test_what_is_sent_counts_as_well(
+def test_values_sent_by_the_run_count(
     sandbox: SandboxServer,
     client: Client,
     stored_values: Callable[..., StoredValues],
@@ -261,7 +261,7 @@ def asked_of_contacts(sandbox: SandboxServer, since: int = 0) -> int:
     return len([one for one in paths(sandbox, since) if one.startswith((CONTACTS, FIELD_VALUES))])
 
 
-def test_a_value_stays_and_an_empty_one_is_filled(
+def test_existing_value_is_kept_and_empty_one_is_filled(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     sandbox.prepare(
@@ -283,7 +283,7 @@ def test_a_value_stays_and_an_empty_one_is_filled(
     assert (eve["phone"], eve["last_name"], eve["fields"]) == ("2", "New", {"TIER": "Silver"})
 
 
-def test_an_account_stays_and_the_lack_of_one_is_filled(
+def test_existing_account_is_kept_and_missing_one_is_filled(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     sandbox.prepare({"email": ADA, "organization": "Engines"}, {"email": BEN})
@@ -294,7 +294,7 @@ def test_an_account_stays_and_the_lack_of_one_is_filled(
     assert [one["organization"] for one in sandbox.export()] == ["Engines", "Bells"]
 
 
-def test_an_unchanged_profile_is_neither_sent_nor_asked_about(
+def test_unchanged_profile_is_neither_sent_nor_looked_up(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     sandbox.prepare({"email": ADA, "phone": "1"})
@@ -322,7 +322,7 @@ def test_an_unchanged_profile_is_neither_sent_nor_asked_about(
         ({"only_if_empty": ["phone"]}, "1", "New"),
     ],
 )
-def test_profiles_are_sent_again_when_the_setting_changes(
+def test_changed_setting_sends_profiles_again(
     sandbox: SandboxServer,
     load: ForkedTargetRunner,
     later: dict[str, Any],
@@ -340,7 +340,7 @@ def test_profiles_are_sent_again_when_the_setting_changes(
     assert load(messages, **later).counts == {"read": 1, "unchanged": 1}
 
 
-def test_who_brings_no_value_is_not_asked_about(
+def test_profile_without_value_is_not_looked_up(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     sandbox.prepare({"email": ADA, "phone": "1"})
@@ -351,7 +351,7 @@ def test_who_brings_no_value_is_not_asked_about(
 
 
 @pytest.mark.parametrize("batch_size_rows", [1, 250], ids=["under way", "not sent yet"])
-def test_the_first_value_of_a_run_is_the_one_that_fills(
+def test_first_value_of_a_run_fills(
     sandbox: SandboxServer, load: ForkedTargetRunner, batch_size_rows: int
 ) -> None:
     sandbox.prepare({"email": ADA})
@@ -370,7 +370,7 @@ def test_the_first_value_of_a_run_is_the_one_that_fills(
 
 @pytest.mark.parametrize("values", [("1", "2"), ("1", None), ("1", "")])
 @pytest.mark.parametrize("chosen", ["phone", "%CITY%"])
-def test_so_it_is_among_records_that_go_as_one(
+def test_first_value_fills_among_merged_records(
     sandbox: SandboxServer, load: ForkedTargetRunner, chosen: str, values: tuple[str, str | None]
 ) -> None:
     messages = [
@@ -389,7 +389,7 @@ def test_so_it_is_among_records_that_go_as_one(
     assert load(messages, **settings).counts == {"read": 2, "unchanged": 1, "merged": 1}
 
 
-def test_an_empty_value_fills_nothing_so_a_later_one_may(
+def test_later_value_fills_after_an_empty_one(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     messages = [
@@ -402,7 +402,7 @@ def test_an_empty_value_fills_nothing_so_a_later_one_may(
     assert sandbox.contacts()[ADA]["phone"] == "2"
 
 
-def test_a_null_empties_no_value_that_is_only_to_be_filled(
+def test_null_does_not_clear_only_if_empty_value(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     sandbox.prepare({"email": ADA, "phone": "1", "last_name": "Old", "fields": {"TIER": "Gold"}})
@@ -418,7 +418,7 @@ def test_a_null_empties_no_value_that_is_only_to_be_filled(
 # Streams
 
 
-def test_each_stream_has_its_own(sandbox: SandboxServer, load: ForkedTargetRunner) -> None:
+def test_only_if_empty_is_set_per_stream(sandbox: SandboxServer, load: ForkedTargetRunner) -> None:
     names = {"a": ADA, "b": BEN, "c": EVE}
     for address in names.values():
         sandbox.prepare({"email": address, "phone": "1", "fields": {"TIER": "Gold"}})
@@ -438,7 +438,7 @@ ONLY_LATER = {"streams": {"later": PHONE}}
 
 
 @pytest.mark.parametrize("between", [[], FILLER], ids=["one window", "two windows"])
-def test_what_another_stream_has_sent_is_not_overwritten(
+def test_value_sent_by_another_stream_is_not_overwritten(
     sandbox: SandboxServer, load: ForkedTargetRunner, between: list[Any]
 ) -> None:
     messages = [*profile(ADA, "1"), *between, *profile(ADA, "2", "later")]
@@ -446,7 +446,7 @@ def test_what_another_stream_has_sent_is_not_overwritten(
     assert sandbox.contacts()[ADA]["phone"] == "1"
 
 
-def test_what_another_stream_sends_meanwhile_is_not_overwritten(
+def test_value_being_sent_by_another_stream_is_not_overwritten(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     messages = [
@@ -459,7 +459,7 @@ def test_what_another_stream_sends_meanwhile_is_not_overwritten(
     assert sandbox.contacts()[ADA]["phone"] == "1"
 
 
-def test_nor_is_anything_when_one_of_two_lists_refuses(
+def test_nothing_is_overwritten_if_one_of_two_lists_refuses(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     sandbox.prepare({"email": ADA, "phone": "0"})
@@ -479,7 +479,7 @@ def test_nor_is_anything_when_one_of_two_lists_refuses(
     [(3, 1 + 3), (7, 1 + 7), (30, 1 + 4 + 7)],  # compared four at a time
     ids=["few are asked about", "as many as reading takes", "for many it reads"],
 )
-def test_it_asks_for_few_and_reads_for_many(
+def test_few_contacts_are_looked_up_and_many_are_read(
     sandbox: SandboxServer, load: ForkedTargetRunner, count: int, requests: int
 ) -> None:
     sandbox.prepare(*several(650, phone="1"))

@@ -1,4 +1,4 @@
-"""Choices: values matched to the options of their field, and those that are none of them."""
+"""Choices: values that match options of their field, and unknown ones (`on_unknown_option`)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def choosing(name: str, *values: Any) -> list[dict[str, Any]]:
         ("checkbox", ["Yes", "No"], {True: "||Yes||", False: "||No||"}),
     ],
 )
-def test_a_choice_goes_in_its_options_own_spelling(
+def test_choice_is_sent_in_spelling_of_its_option(
     load: TargetRunner,
     fields: CustomFields,
     kind: str,
@@ -85,22 +85,20 @@ def test_a_choice_goes_in_its_options_own_spelling(
     "value",
     [["tea", "EVENTS", "Tea"], "||tea||events||", "tea||Events", '["tea", "events"]'],
 )
-def test_several_choices_come_as_an_array_or_in_the_fields_own_form(
+def test_several_choices_are_read_from_array_or_delimited_text(
     load: TargetRunner, fields: CustomFields, value: Any
 ) -> None:
     load(choosing("interests", value)).succeeded()
     assert fields.held("Interests") == ["||Tea||Events||"]
 
 
-def test_without_any_choice_a_field_keeps_what_it_has(
-    load: TargetRunner, fields: CustomFields
-) -> None:
+def test_value_without_choice_keeps_the_field(load: TargetRunner, fields: CustomFields) -> None:
     empty = ["", " ", "||||", [], [None, ""], None]
     load(choosing("interests", *empty)).succeeded()
     assert fields.held("Interests") == [None] * len(empty)
 
 
-def test_several_choices_do_not_fit_a_field_for_one(load: TargetRunner) -> None:
+def test_several_choices_are_refused_for_single_choice_field(load: TargetRunner) -> None:
     outcome = load(choosing("tier", ["Gold", "Silver"], {"level": "Gold"}, [["Gold"]]))
     assert set(outcome.codes.values()) == {"VALUE_INVALID"}
     assert outcome.counts == {"read": 3, "invalid": 3}
@@ -114,7 +112,7 @@ def test_several_choices_do_not_fit_a_field_for_one(load: TargetRunner) -> None:
 # What is none of the options
 
 
-def test_who_chose_what_is_no_option_is_not_sent(load: TargetRunner, fields: CustomFields) -> None:
+def test_unknown_choice_refuses_the_record(load: TargetRunner, fields: CustomFields) -> None:
     messages = choosing("tier", "Gold", "Diamond", "gold plus")
 
     outcome = load(messages).succeeded()
@@ -125,7 +123,7 @@ def test_who_chose_what_is_no_option_is_not_sent(load: TargetRunner, fields: Cus
         "person2@example.com": "FIELD_OPTION_UNKNOWN",
     }
     assert {one["_reject_reason"] for one in outcome.rejects} == {
-        "Property 'tier' has what is none of the options of %TIER%: it has 4 options."
+        "Property 'tier' has a choice that is not an option of %TIER%: it has 4 options."
     }
     assert fields.held("Tier") == ["Gold"]
     assert "'on_unknown_option'" in outcome.report["refused"]["FIELD_OPTION_UNKNOWN"]["do"]
@@ -133,7 +131,7 @@ def test_who_chose_what_is_no_option_is_not_sent(load: TargetRunner, fields: Cus
 
 
 @pytest.mark.parametrize("null_policy", ["keep", "clear"])
-def test_only_the_unknown_choices_are_dropped(
+def test_drop_removes_only_unknown_choices(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields, null_policy: str
 ) -> None:
     sandbox.prepare({"email": "person2@example.com", "fields": {"INTERESTS": "||Events||"}})
@@ -152,7 +150,7 @@ def test_only_the_unknown_choices_are_dropped(
     assert "Golf" not in outcome.log
 
 
-def test_each_stream_has_its_own_way_with_them(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_on_unknown_option_is_set_per_stream(sandbox: SandboxServer, load: TargetRunner) -> None:
     messages = [
         schema("strict", tier="string"),
         record("a@example.com", "strict", tier="Diamond"),
@@ -172,7 +170,7 @@ def test_each_stream_has_its_own_way_with_them(sandbox: SandboxServer, load: Tar
 # Adding options
 
 
-def test_an_unknown_choice_becomes_an_option_once(load: TargetRunner, fields: CustomFields) -> None:
+def test_unknown_choice_is_added_as_option_once(load: TargetRunner, fields: CustomFields) -> None:
     messages = [
         *choosing("tier", "Diamond", " diamond", "gold", "DIAMOND", True, 3.0, 3),
         schema("others", tier="string"),
@@ -193,7 +191,7 @@ def test_an_unknown_choice_becomes_an_option_once(load: TargetRunner, fields: Cu
     assert "Diamond" not in outcome.log
 
 
-def test_the_next_run_has_nothing_to_add(load: TargetRunner, fields: CustomFields) -> None:
+def test_next_run_adds_no_option_again(load: TargetRunner, fields: CustomFields) -> None:
     for value in (["Tea", "Golf", "Chess"], ["chess", "GOLF"]):
         load(choosing("interests", value), on_unknown_option="add").succeeded()
     assert fields.options("Interests")[-2:] == ["Golf", "Chess"]
@@ -201,7 +199,7 @@ def test_the_next_run_has_nothing_to_add(load: TargetRunner, fields: CustomField
     assert fields.held("Interests") == ["||Chess||Golf||"]
 
 
-def test_options_that_another_has_added_meanwhile_are_not_doubled(
+def test_option_added_by_another_process_is_not_added_again(
     load: ForkedTargetRunner, fields: CustomFields
 ) -> None:
     running = load.start(on_unknown_option="add")
@@ -219,7 +217,7 @@ def test_options_that_another_has_added_meanwhile_are_not_doubled(
 
 
 @pytest.mark.parametrize("takes_effect", [True, False])
-def test_an_option_is_not_added_twice_if_the_answer_is_lost(
+def test_option_is_not_added_twice_if_answer_is_lost(
     sandbox: SandboxServer, load: TargetRunner, fields: CustomFields, takes_effect: bool
 ) -> None:
     how = {"match": {"path": BULK}, "times": 1, "takes_effect": takes_effect}
@@ -231,9 +229,7 @@ def test_an_option_is_not_added_twice_if_the_answer_is_lost(
     assert fields.held("Tier") == ["Diamond"]
 
 
-def test_a_run_adds_so_many_options_to_a_field_and_no_more(
-    load: TargetRunner, fields: CustomFields
-) -> None:
+def test_run_adds_at_most_100_options_to_a_field(load: TargetRunner, fields: CustomFields) -> None:
     values = [f"Tier {n:03}" for n in range(MOST_ADDED + 1)]
     messages = choosing("tier", *values, "tier_000", "Gold")
 
@@ -242,12 +238,10 @@ def test_a_run_adds_so_many_options_to_a_field_and_no_more(
     assert fields.options("Tier")[4:] == values[:MOST_ADDED]
     assert outcome.counts == {"read": MOST_ADDED + 3, "added": MOST_ADDED + 2, "invalid": 1}
     assert outcome.codes == {f"person{MOST_ADDED}@example.com": "FIELD_OPTION_UNKNOWN"}
-    assert "this run has added 100 options to it already" in outcome.rejects[0]["_reject_reason"]
+    assert "this run has already added 100 options to it" in outcome.rejects[0]["_reject_reason"]
 
 
-def test_a_choice_that_can_be_no_option_is_not_added(
-    load: TargetRunner, fields: CustomFields
-) -> None:
+def test_invalid_choice_is_not_added_as_option(load: TargetRunner, fields: CustomFields) -> None:
     before = fields.options("Interests")
     messages = choosing("interests", ["a||b"], [{"a": 1}], {"a": 1})
     outcome = load(messages, on_unknown_option="add").succeeded()
@@ -258,7 +252,7 @@ def test_a_choice_that_can_be_no_option_is_not_added(
 # What the schema counts up
 
 
-def test_values_of_the_schema_that_are_no_options_are_told_before_the_first_record(
+def test_schema_values_missing_from_options_are_a_warning(
     load: TargetRunner,
 ) -> None:
     tier = {"enum": ["bronze", "GOLD", "Diamond", "Jade", None]}
@@ -270,20 +264,20 @@ def test_values_of_the_schema_that_are_no_options_are_told_before_the_first_reco
 
     warnings = outcome.warnings
     assert [line.rpartition(" | ")[2] for line in warnings] == [
-        "Stream 'profiles': property 'tier' may hold what is none of the options of %TIER%: "
+        "Stream 'profiles': property 'tier' may have values that are not options of %TIER%: "
         "'Diamond', 'Jade'. See 'on_unknown_option'.",
-        "Stream 'profiles': property 'interests' may hold what is none of the options of "
+        "Stream 'profiles': property 'interests' may have values that are not options of "
         "%INTERESTS%: 'Golf', 'a||b'. See 'on_unknown_option'.",
     ]
 
 
-def test_a_schema_whose_values_are_all_options_says_nothing(load: TargetRunner) -> None:
+def test_schema_values_that_are_options_give_no_warning(load: TargetRunner) -> None:
     tier = {"type": ["string", "null"], "enum": ["bronze", "GOLD", None]}
     outcome = load([schema(tier=tier)]).succeeded()
     assert not outcome.warnings
 
 
-def test_nor_one_whose_values_will_be_added(load: TargetRunner) -> None:
+def test_schema_values_that_will_be_added_give_no_warning(load: TargetRunner) -> None:
     tier = {"type": ["string", "null"], "enum": ["Diamond", None]}
     outcome = load([schema(tier=tier)], on_unknown_option="add").succeeded()
     assert not outcome.warnings
@@ -292,9 +286,7 @@ def test_nor_one_whose_values_will_be_added(load: TargetRunner) -> None:
 # What could be an array, and what is no field any more
 
 
-def test_a_text_that_begins_like_an_array_without_end_is_a_text(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_unclosed_array_in_text_is_plain_text(sandbox: SandboxServer, load: TargetRunner) -> None:
     deep = "[" * 200_000
     messages = [
         schema(interests="string", labels="string"),
@@ -308,7 +300,7 @@ def test_a_text_that_begins_like_an_array_without_end_is_a_text(
     assert sandbox.contacts()["b@example.com"]["tags"] == [deep]
 
 
-def test_a_field_that_is_deleted_before_an_option_is_added_to_it_is_named(
+def test_field_deleted_before_option_is_added_is_named_in_error(
     sandbox: SandboxServer, load: ForkedTargetRunner, fields: CustomFields
 ) -> None:
     fields.add("Colour", "dropdown", "Red")
@@ -322,6 +314,6 @@ def test_a_field_that_is_deleted_before_an_option_is_added_to_it_is_named(
 
     assert outcome.code == 1
     assert outcome.report["problem"] == (
-        "The custom field 'Colour' (%COLOUR%) was deleted while the run went on, and an option "
-        "was to be added to it: run again."
+        "The custom field 'Colour' (%COLOUR%) was deleted during the run, and an option had to "
+        "be added to it. Run again."
     )

@@ -1,4 +1,4 @@
-"""Phones in the international form: which become so, and that no other is changed."""
+"""`default_country`: phones that are converted to E.164, and others that stay unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from target_activecampaign.config import settings
 from target_activecampaign.config import validation as config
 from target_activecampaign.config.settings import Settings
 from target_activecampaign.errors import SettingError
-from target_activecampaign.mapping.phones import phone_converter
+from target_activecampaign.mapping.formats import make_phone_converter
 from tests.support.compiled import compile_mapping
 from tests.support.target_runner import record, schema
 
@@ -32,7 +32,7 @@ def sent(phone: Any, **changes: Any) -> str | None:
     """A phone as the stream 'profiles' sends it."""
     known = Settings.from_config({**SANDBOX, **changes}).for_stream("profiles")
     mapping = compile_mapping(["email", "phone"], known)
-    return mapping.contact({"email": "ada@example.com", "phone": phone}).phone
+    return mapping.to_contact({"email": "ada@example.com", "phone": phone}).phone
 
 
 def problems(**changes: Any) -> list[str]:
@@ -65,9 +65,7 @@ def problems(**changes: Any) -> list[str]:
         ("IN", "91987 65432", "+919198765432"),
     ],
 )
-def test_a_national_number_takes_the_form_of_its_country(
-    country: str, written: Any, form: str
-) -> None:
+def test_national_number_becomes_international(country: str, written: Any, form: str) -> None:
     assert sent(written, default_country=country) == form
 
 
@@ -99,9 +97,7 @@ def test_a_national_number_takes_the_form_of_its_country(
         ("BR", "00 0000-0000"),
     ],
 )
-def test_a_number_that_is_not_surely_of_the_country_stays_as_it_is(
-    country: str, written: Any
-) -> None:
+def test_ambiguous_number_is_unchanged(country: str, written: Any) -> None:
     assert sent(written, default_country=country) == str(written)
 
 
@@ -124,9 +120,7 @@ def test_a_number_that_is_not_surely_of_the_country_stays_as_it_is(
         ("DE", "0044 7700 900123", "+447700900123"),
     ],
 )
-def test_a_number_that_can_only_be_of_the_country_becomes_one(
-    country: str, written: Any, form: str
-) -> None:
+def test_unambiguous_number_becomes_international(country: str, written: Any, form: str) -> None:
     assert sent(written, default_country=country) == form
 
 
@@ -134,9 +128,7 @@ def test_a_number_that_can_only_be_of_the_country_becomes_one(
     st.integers(1, 10**14).map(str) | st.integers(1, 10**12).map(lambda number: f"0{number}"),
     st.sampled_from(["DE", "US", "GB", "IN", "BR", "IT"]),
 )
-def test_digits_alone_become_a_valid_number_of_the_country_or_stay(
-    digits: str, country: str
-) -> None:
+def test_plain_digits_become_valid_number_or_are_unchanged(digits: str, country: str) -> None:
     form = sent(digits, default_country=country)
     assert form is not None
     if form == digits:
@@ -161,11 +153,11 @@ def test_digits_alone_become_a_valid_number_of_the_country_or_stay(
         ("+4915112345678", "+4915112345678"),
     ],
 )
-def test_an_international_number_keeps_its_country(country: str, written: str, form: str) -> None:
+def test_international_number_keeps_its_country(country: str, written: str, form: str) -> None:
     assert sent(written, default_country=country) == form
 
 
-def test_the_prefix_for_calls_abroad_is_that_of_the_country() -> None:
+def test_international_prefix_depends_on_country() -> None:
     assert sent("0049 30 1234567", default_country="DE") == "+49301234567"
     assert sent("011 49 30 1234567", default_country="US") == "+49301234567"
 
@@ -197,28 +189,28 @@ def test_the_prefix_for_calls_abroad_is_that_of_the_country() -> None:
         ("DE", "( " * 10_000),
     ],
 )
-def test_what_is_not_clearly_a_number_goes_as_it_came(country: str, written: str) -> None:
+def test_unclear_text_is_unchanged(country: str, written: str) -> None:
     assert sent(written, default_country=country) == written
 
 
-def test_no_phone_leaves_the_phone_as_it_is() -> None:
+def test_missing_phone_is_not_sent() -> None:
     assert sent(None, default_country="DE") is None
     assert sent([], default_country="DE") is None
 
 
 @pytest.mark.parametrize("country", [None, "DE"])
 @pytest.mark.parametrize("blank", ["", " ", "\n"])
-def test_a_blank_phone_is_no_phone(country: str | None, blank: str) -> None:
+def test_blank_phone_is_not_sent(country: str | None, blank: str) -> None:
     assert sent(blank, default_country=country) is None
 
 
 @given(st.none() | st.text() | st.text(st.sampled_from("+0123456789 ()-./x"), max_size=20))
-def test_without_a_country_phones_go_as_they_came(phone: str | None) -> None:
+def test_phones_are_unchanged_without_default_country(phone: str | None) -> None:
     assert sent(phone) == (phone if phone and phone.strip() else None)
 
 
 @given(st.text() | st.text(st.sampled_from("+0123456789 ()-./x"), max_size=24))
-def test_the_form_stays_and_has_the_digits_that_were_given(phone: str) -> None:
+def test_conversion_is_idempotent_and_keeps_digits(phone: str) -> None:
     form = sent(phone, default_country="DE")
     if form is None:
         assert not phone.strip()
@@ -230,12 +222,12 @@ def test_the_form_stays_and_has_the_digits_that_were_given(phone: str) -> None:
         assert digits.endswith(form[-4:]), "a number ends as it was given"
 
 
-def test_only_phones_are_taken_for_numbers() -> None:
+def test_only_phone_properties_are_converted() -> None:
     backup = Field(id=9, title="Second phone", type="text", tag="PHONE2", options=())
     names = ["email", "phone", "first_name", "phone2"]
     known = Settings.from_config({**SANDBOX, "default_country": "DE"}).for_stream("profiles")
     number = "030 1234567"
-    contact = compile_mapping(names, known, (backup,)).contact(
+    contact = compile_mapping(names, known, (backup,)).to_contact(
         {"email": "ada@example.com", "phone": number, "first_name": number, "phone2": number}
     )
     assert contact.phone == "+49301234567"
@@ -245,7 +237,7 @@ def test_only_phones_are_taken_for_numbers() -> None:
 # The setting
 
 
-def test_a_stream_has_a_country_of_its_own() -> None:
+def test_default_country_is_set_per_stream() -> None:
     own = {"default_country": "DE", "streams": {"profiles": {"default_country": "FR"}}}
     assert sent("06 12 34 56 78", **own) == "+33612345678"
     assert sent("030 1234567", **{**own, "streams": {"profiles": {}}}) == "+49301234567"
@@ -269,16 +261,16 @@ def test_a_stream_has_a_country_of_its_own() -> None:
         (" ", ""),
     ],
 )
-def test_a_country_that_is_none_is_a_problem_with_a_hint(country: str, hint: str) -> None:
+def test_unknown_country_is_an_error_with_a_hint(country: str, hint: str) -> None:
     (problem,) = problems(default_country=country)
     assert problem.startswith("The setting 'default_country' names no country")
     assert problem.endswith(f"such as DE, GB or US.{hint}")
     assert country.strip() == "" or f"'{country}'" not in problem
     with pytest.raises(SettingError, match="'default_country'"):
-        phone_converter(country)
+        make_phone_converter(country)
 
 
-def test_a_problem_names_the_stream() -> None:
+def test_country_error_names_the_stream() -> None:
     found = problems(default_country="DE", streams={"a": {"default_country": "UK"}, "b": {}})
     assert len(found) == 1
     assert "'streams.a.default_country'" in found[0]
@@ -288,7 +280,7 @@ def test_a_problem_names_the_stream() -> None:
     assert problems(default_country="de", streams={"a": {"default_country": "US"}}) == []
 
 
-def test_without_the_extra_the_setting_says_what_to_install(
+def test_missing_extra_is_an_error_with_install_hint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
@@ -306,9 +298,7 @@ def test_without_the_extra_the_setting_says_what_to_install(
 # Through the console script
 
 
-def test_phones_arrive_in_the_form_of_their_stream(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_phones_arrive_in_form_of_their_stream(sandbox: SandboxServer, load: TargetRunner) -> None:
     messages = [
         schema(phone="string"),
         record("berlin@example.com", phone="030 1234567"),
@@ -333,7 +323,7 @@ def test_phones_arrive_in_the_form_of_their_stream(
     assert outcome.counts == {"read": 5, "added": 5}
 
 
-def test_a_country_that_is_none_ends_the_run_before_anything_is_sent(
+def test_unknown_country_ends_run_before_sending(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     outcome = load([schema(phone="string"), record("a@example.com")], default_country="UK")

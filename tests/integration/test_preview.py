@@ -303,7 +303,7 @@ def test_tags_of_records_are_masked_and_those_of_settings_are_not(preview: Previ
 def test_the_log_says_of_nothing_that_it_was_done(preview: Preview) -> None:
     messages = [schema(size="string"), record(ADA, size="small")]
     log = preview(messages, unmapped_properties="create").log
-    for what in ("Made the custom field 'Size'", "Stream 'profiles' goes to list 1"):
+    for what in ("Created the custom field 'Size'", "Stream 'profiles' goes to list 1"):
         assert f"| Preview: {what}" in log
 
 

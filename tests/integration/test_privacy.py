@@ -121,14 +121,14 @@ def test_short_password_does_not_garble_the_log(load: TargetRunner, password: st
 def test_short_secret_is_masked_as_a_whole_word_only(secret: str) -> None:
     net = RedactingFilter([secret])
     text = f"around {secret}: 'y{secret}z' {secret}{secret} {secret}_ pp.wq 11 <{secret}>"
-    said = net.redacted(text)
+    said = net.redact(text)
     assert said == f"around [secret]: 'y{secret}z' {secret}{secret} {secret}_ pp.wq 11 <[secret]>"
 
 
 @pytest.mark.parametrize("secret", ["", " ", "\n", "\t "])
 def test_blank_secret_masks_nothing(secret: str) -> None:
     text = "a b\nc\t d"
-    assert RedactingFilter([secret]).redacted(text) == text
+    assert RedactingFilter([secret]).redact(text) == text
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ def test_secret_is_masked_in_every_encoding(secret: str) -> None:
         base64.b64encode(secret.encode()).decode(),
     }
     for form in forms:
-        assert net.redacted(f"a={form}&b") == "a=[secret]&b"
-    assert net.redacted("nothing of it") == "nothing of it"
+        assert net.redact(f"a={form}&b") == "a=[secret]&b"
+    assert net.redact("nothing of it") == "nothing of it"
 
 
 def test_longer_secret_is_masked_first() -> None:
     net = RedactingFilter(["password", "password-and-more"])
-    assert net.redacted("password-and-more, password") == "[secret], [secret]"
+    assert net.redact("password-and-more, password") == "[secret], [secret]"
 
 
 def test_traceback_without_messages() -> None:

@@ -105,7 +105,7 @@ def test_open_budget_and_sandbox_files_are_made_private_with_a_warning(
     outcome = load([schema(), *people(1)], **changes).succeeded()
     assert {mode(load.folder / name) for name in ("account.db", "budget.db")} == {0o600}
     assert "The rate budget in budget.db could be used by others" in outcome.log
-    assert "others could use account.db (file mode 0664)" in outcome.log
+    assert "Other users could access account.db (mode 0664)" in outcome.log
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_failed_removal_is_retried_by_the_next_run(mirror: Mirror) -> None:
 def test_membership_field_marks_members(mirror: Mirror) -> None:
     mirror.load.config.update(FIELD)
     outcome = mirror("ada bob")
-    assert "Made the custom field 'In loyalty segment'" in outcome.log
+    assert "Created the custom field 'In loyalty segment'" in outcome.log
     outcome = mirror("ada")
     assert outcome.report["left"] == 1
     assert mirror.members() == "ada bob", "no status changes"

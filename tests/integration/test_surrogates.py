@@ -1,4 +1,4 @@
-"""Half a surrogate pair, which is no text in UTF-8, costs at most the record that holds it."""
+"""Lone surrogates, which UTF-8 can't encode, cost at most the record that has one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def around(*records: Any, stream: str = "profiles") -> list[Any]:
     ],
 )
 @pytest.mark.parametrize("way", ["direct", "batch", "stream maps", "flattening"])
-def test_half_a_surrogate_pair_in_a_value_refuses_that_record(
+def test_lone_surrogate_in_value_refuses_the_record(
     sandbox: SandboxServer, load: TargetRunner, way: str, values: dict[str, Any], code: str
 ) -> None:
     ways: dict[str, dict[str, Any]] = {
@@ -85,7 +85,7 @@ def test_half_a_surrogate_pair_in_a_value_refuses_that_record(
         ({"first_name": "good", "tags": ["good", HALF]}, "tags"),
     ],
 )
-def test_the_refusal_says_where_the_half_was_to_go(
+def test_refusal_names_destination_of_lone_surrogate(
     load: TargetRunner, values: dict[str, Any], place: str
 ) -> None:
     types = schema("profiles", phone="string", notes="string", tags=ANYTHING)
@@ -95,10 +95,10 @@ def test_the_refusal_says_where_the_half_was_to_go(
         max_reject_pct=None,
     ).succeeded()
     (refused,) = outcome.rejects
-    assert f"What goes to {place} holds half of a surrogate pair" in refused["_reject_reason"]
+    assert f"The value for {place} has a lone surrogate" in refused["_reject_reason"]
 
 
-def test_names_with_half_a_surrogate_pair_cost_nothing(
+def test_lone_surrogate_in_property_name_is_accepted(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     stream, name = f"people{HALF}", f"nick{HALF}"
@@ -138,7 +138,7 @@ def test_names_with_half_a_surrogate_pair_cost_nothing(
 
 
 @pytest.mark.parametrize("option", ["--test", "--dry-run"])
-def test_looking_first_shows_such_names_escaped(load: TargetRunner, option: str) -> None:
+def test_test_and_preview_show_names_escaped(load: TargetRunner, option: str) -> None:
     messages = [schema(f"people{HALF}", **{f"nick{HALF}": "string"})]
     done = subprocess.run(
         [*load.command(), option],
@@ -152,7 +152,7 @@ def test_looking_first_shows_such_names_escaped(load: TargetRunner, option: str)
 
 @pytest.mark.parametrize("name", ["report_path", "rejects_path"])
 @pytest.mark.parametrize("path", ["out-\ud800", "out-\0"])
-def test_a_folder_of_an_impossible_name_is_an_error_that_the_webhook_is_told(
+def test_folder_with_invalid_name_is_an_error_reported_to_webhook(
     sandbox: SandboxServer, load: TargetRunner, name: str, path: str
 ) -> None:
     with ApiStub(Reply(b"ok")) as hook:
@@ -165,7 +165,7 @@ def test_a_folder_of_an_impossible_name_is_an_error_that_the_webhook_is_told(
 
 @pytest.mark.parametrize("name", ["ledger_url", "rate_budget_url", "sandbox_path"])
 @pytest.mark.parametrize("text", ["x-\ud800/y.db", "x-\0.db"])
-def test_a_place_of_an_impossible_name_is_an_error(
+def test_path_with_invalid_name_is_an_error(
     sandbox: SandboxServer, load: TargetRunner, name: str, text: str
 ) -> None:
     value = text if name == "sandbox_path" else f"sqlite:///{text}"
@@ -177,14 +177,16 @@ def test_a_place_of_an_impossible_name_is_an_error(
 
 
 @pytest.mark.parametrize("key", ["__alias__", "__filter__", "last_name"])
-def test_a_stream_map_with_half_a_surrogate_pair_is_an_error(load: TargetRunner, key: str) -> None:
+def test_lone_surrogate_in_stream_map_is_an_error(load: TargetRunner, key: str) -> None:
     maps = {"profiles": {key: f"'A{HALF}'"}}
     outcome = load([schema(), *around()], stream_maps=maps)
     assert outcome.code == 1
     assert "A stream map of stream 'profiles' can't be read" in outcome.log.splitlines()[-1]
 
 
-def test_a_field_is_made_of_such_a_name_once(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_field_is_created_once_for_name_with_lone_surrogate(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
     size: Any = {"enum": ["S", f"M{HALF}", None]}
     one = schema("profiles", **{f"nick{HALF}": "string", "size": size})
     values = {f"nick{HALF}": "Nick", "size": "S"}
@@ -199,14 +201,14 @@ def test_a_field_is_made_of_such_a_name_once(sandbox: SandboxServer, load: Targe
     assert titles.count("Size") == 1
 
 
-def test_a_tag_of_the_settings_is_given_with_a_replacement_character(
+def test_tag_of_settings_gets_replacement_character(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     load([schema(), *around()], tags=[f"VIP{HALF}"]).succeeded()
     assert [one["tags"] for one in sandbox.export()] == [["VIP\ufffd"]] * 2
 
 
-def test_a_list_whose_name_was_cut_within_a_letter_is_read() -> None:
+def test_list_with_lone_surrogate_in_name_is_read() -> None:
     lists = [{"id": "1", "name": f"News{HALF}", "stringid": "news"}]
     body = json.dumps({"lists": lists, "meta": {"total": "1"}}).encode()
     with ApiStub(Reply(body)) as stub, client_of(stub) as client:
@@ -214,7 +216,7 @@ def test_a_list_whose_name_was_cut_within_a_letter_is_read() -> None:
     assert found.name == "News?"
 
 
-def test_the_sandbox_refuses_such_a_text_and_goes_on(sandbox: SandboxServer) -> None:
+def test_sandbox_refuses_lone_surrogate_and_continues(sandbox: SandboxServer) -> None:
     headers = {"Api-Token": sandbox.api_key, "Content-Type": "application/json"}
     bodies = {
         "/api/3/contact/sync": {"contact": {"email": "a@example.com", "firstName": HALF}},

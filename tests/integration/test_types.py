@@ -1,7 +1,7 @@
-"""What arrives of each kind of value in each type of custom field, and what the guide says of it.
+"""Each kind of value in each type of custom field, compared with the table in the guide.
 
 All cells of the guide's table are one run: a stream for each kind of value, a property for each
-type of field, and a person for each pair.
+type of field, and a contact for each pair.
 """
 
 from __future__ import annotations
@@ -238,11 +238,11 @@ def loaded(load_all: LoadAll) -> Loaded:
 
 
 @pytest.mark.parametrize(("field", "kind"), CELLS)
-def test_a_value_arrives_or_is_refused(loaded: Loaded, field: str, kind: str) -> None:
+def test_value_arrives_or_is_refused_by_field_type(loaded: Loaded, field: str, kind: str) -> None:
     assert loaded.came_to(field, kind) == ARRIVES[field][kind]
 
 
-def test_where_the_schema_says_that_nothing_fits_there_is_no_place(load_all: LoadAll) -> None:
+def test_property_whose_schema_never_fits_is_not_mapped(load_all: LoadAll) -> None:
     typed = load_all(SCHEMAS)
     expected = {
         (field, kind): None if kind in NO_PLACE[field] else ARRIVES[field][kind]
@@ -289,7 +289,7 @@ def column_of(kind: str) -> str:
     return "null, missing or empty array" if kind in NOTHING else kind
 
 
-def test_the_guide_has_every_type_and_every_kind() -> None:
+def test_guide_covers_all_field_types_and_values() -> None:
     assert set(documented()) == {(field, column_of(kind)) for field, kind in CELLS}
     samples = dict(cell.split("<br>") for cell in table("types")[0][1:] if "<br>" in cell)
     assert {kind: json.loads(text.strip("`")) for kind, text in samples.items()} == {
@@ -298,7 +298,7 @@ def test_the_guide_has_every_type_and_every_kind() -> None:
 
 
 @pytest.mark.parametrize("field", ARRIVES)
-def test_the_guide_says_what_arrives(loaded: Loaded, field: str) -> None:
+def test_guide_table_matches_converted_values(loaded: Loaded, field: str) -> None:
     says = documented()
     for kind in VALUES:
         cell, found = says[field, column_of(kind)], loaded.came_to(field, kind)
@@ -314,9 +314,7 @@ def test_the_guide_says_what_arrives(loaded: Loaded, field: str) -> None:
             assert cell == f"`{found}`"
 
 
-def test_the_fields_that_are_made_are_those_of_the_guide(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_guide_table_matches_created_fields(sandbox: SandboxServer, load: TargetRunner) -> None:
     rows = table("new-fields")[1:]
     schemas = {f"made_{n}": json.loads(row[0].strip("`")) for n, row in enumerate(rows)}
     load([schema(**schemas), record("ada@example.com")], unmapped_properties="create").succeeded()

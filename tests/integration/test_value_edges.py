@@ -1,4 +1,4 @@
-"""Values at the edges: foreign phones, whole floats, booleans, NaN, U+0000, first and last days."""
+"""Edge cases of values: foreign phones, floats, booleans, NaN, U+0000, ends of the calendar."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refused(outcome: Outcome) -> set[str]:
 # Phones, names, account
 
 
-def test_a_foreign_phone_without_its_plus_stays_as_it_is(
+def test_foreign_phone_without_plus_is_unchanged(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     written = ["447700900123", "919876543210", "12125550123", "030 1234567", 301234567]
@@ -48,7 +48,7 @@ def test_a_foreign_phone_without_its_plus_stays_as_it_is(
 
 @pytest.mark.parametrize("country", [None, "US"])
 @pytest.mark.parametrize("number", ["15550100199.0", "1.5550100199e10", "15550100199.00"])
-def test_a_whole_float_loses_its_fraction(
+def test_zero_fraction_of_float_is_removed(
     sandbox: SandboxServer, load: TargetRunner, number: str, country: str | None
 ) -> None:
     names = ("phone", "first_name", "last_name", "company", "customer_id", "notes", "label")
@@ -67,9 +67,7 @@ def test_a_whole_float_loses_its_fraction(
     assert (contact["fields"]["CUSTOMER_ID"], contact["fields"]["NOTES"]) == (whole, whole)
 
 
-def test_numbers_that_spelt_out_fill_the_memory_are_not_spelt_out(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_huge_exponents_cost_no_memory(sandbox: SandboxServer, load: TargetRunner) -> None:
     names = ("phone", "customer_id", "loyalty_points", "tier", "notes")
     huge = [
         f'{{"type": "RECORD", "stream": "profiles", "record": {{"email": "{name}@example.com", '
@@ -82,7 +80,7 @@ def test_numbers_that_spelt_out_fill_the_memory_are_not_spelt_out(
     assert sandbox.contacts()["phone@example.com"]["phone"] == "1E+999999999"
 
 
-def test_a_property_of_booleans_is_no_phone_and_no_name_by_itself(
+def test_boolean_property_does_not_map_to_phone_or_name(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     flag = {"type": ["null", "boolean"]}
@@ -99,7 +97,7 @@ def test_a_property_of_booleans_is_no_phone_and_no_name_by_itself(
 
 
 @pytest.mark.parametrize("destination", ["phone", "first_name", "last_name", "customer_account"])
-def test_a_property_of_booleans_that_is_mapped_to_one_line_is_an_error(
+def test_boolean_property_mapped_to_phone_or_name_is_an_error(
     sandbox: SandboxServer, load: TargetRunner, destination: str
 ) -> None:
     messages = [schema(flag="boolean"), record(ADA, flag=True)]
@@ -111,7 +109,7 @@ def test_a_property_of_booleans_that_is_mapped_to_one_line_is_an_error(
 
 @pytest.mark.parametrize("country", [None, "DE"])
 @pytest.mark.parametrize("name", ["mobile", "first_name", "last_name", "company"])
-def test_a_boolean_is_no_phone_no_name_and_no_account(
+def test_boolean_is_refused_for_phone_name_and_account(
     sandbox: SandboxServer, load: TargetRunner, name: str, country: str | None
 ) -> None:
     several: Any = {"type": ["null", "boolean", "string", "integer"]}
@@ -135,7 +133,7 @@ def test_a_boolean_is_no_phone_no_name_and_no_account(
 @pytest.mark.parametrize(
     "text", ["nan", "NaN", "inf", "-Infinity", "+inf", " INF ", "sNaN", "nan1"]
 )
-def test_a_text_like_nan_is_no_number_and_not_nothing(
+def test_text_nan_is_refused_for_number_field(
     sandbox: SandboxServer, load: TargetRunner, text: str, policy: str
 ) -> None:
     sandbox.prepare({"email": ADA, "fields": {"LOYALTY_POINTS": "7"}})
@@ -147,9 +145,7 @@ def test_a_text_like_nan_is_no_number_and_not_nothing(
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_a_nan_is_no_value_anywhere(
-    sandbox: SandboxServer, load: TargetRunner, number: str
-) -> None:
+def test_nan_is_refused_everywhere(sandbox: SandboxServer, load: TargetRunner, number: str) -> None:
     """Python's json writes it, so taps in Python do."""
     names = ("loyalty_points", "notes", "phone", "last_name", "tier", "interests", "birthday")
     messages: list[Any] = [schema(**dict.fromkeys((*names, "label", "both"), ANY))]
@@ -163,7 +159,7 @@ def test_a_nan_is_no_value_anywhere(
     assert [one["email"] for one in sandbox.export()] == [ADA]
 
 
-def test_a_schema_may_count_up_a_nan(load: TargetRunner) -> None:
+def test_schema_may_list_nan(load: TargetRunner) -> None:
     line = (
         '{"type": "SCHEMA", "stream": "profiles", "key_properties": [], "schema": {"properties": '
         '{"email": {"type": "string"}, "tier": {"enum": ["Gold", NaN]}, "other": {"enum": [NaN]}}}}'
@@ -214,7 +210,7 @@ NUL_SETTINGS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("validate", [True, False])
-def test_the_character_nul_is_removed_from_values(
+def test_nul_is_removed_from_values(
     sandbox: SandboxServer, load: TargetRunner, validate: bool
 ) -> None:
     before = CustomFields(sandbox).options("Tier")
@@ -231,13 +227,15 @@ def test_the_character_nul_is_removed_from_values(
     assert again.counts == {"read": 3, "unchanged": 3}
 
 
-def test_also_where_a_stream_map_is(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_nul_is_removed_with_stream_map(sandbox: SandboxServer, load: TargetRunner) -> None:
     messages = [schema(**dict.fromkeys(NUL_VALUES, ANY)), record(ADA, **NUL_VALUES)]
     maps = {"profiles": {"__filter__": "True"}}
     check_without_nul(sandbox, load(messages, stream_maps=maps, **NUL_SETTINGS).succeeded())
 
 
-def test_also_in_batch_files(sandbox: SandboxServer, load: TargetRunner, tmp_path: Path) -> None:
+def test_nul_is_removed_in_batch_files(
+    sandbox: SandboxServer, load: TargetRunner, tmp_path: Path
+) -> None:
     path = tmp_path / "batch.jsonl.gz"
     path.write_bytes(gzip.compress(lines([{"email": ADA, **NUL_VALUES}])))
     messages = [
@@ -247,7 +245,7 @@ def test_also_in_batch_files(sandbox: SandboxServer, load: TargetRunner, tmp_pat
     check_without_nul(sandbox, load(messages, **NUL_SETTINGS).succeeded())
 
 
-def test_a_value_of_nul_alone_is_nothing_and_schemas_may_have_it_too(
+def test_value_of_nul_alone_is_empty_and_allowed_in_schemas(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.prepare({"email": ADA, "fields": {"CITY": "Ghent"}, "last_name": "Byron"})
@@ -261,22 +259,20 @@ def test_a_value_of_nul_alone_is_nothing_and_schemas_may_have_it_too(
     assert (contact["last_name"], contact["fields"]) == ("Byron", {"CITY": "Ghent", "TIER": "Gold"})
 
 
-def test_an_address_with_nul_is_refused(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_address_with_nul_is_refused(sandbox: SandboxServer, load: TargetRunner) -> None:
     messages = [schema(), record("a\0da@example.com", first_name="\0"), record("b@example.com")]
     outcome = load(messages)
     assert refused(outcome) == {"EMAIL_INVALID"}
     assert [one["email"] for one in sandbox.export()] == ["b@example.com"]
 
 
-def test_a_backslash_before_u0000_is_text(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_escaped_backslash_before_u0000_is_text(sandbox: SandboxServer, load: TargetRunner) -> None:
     outcome = load([schema(), record(ADA, first_name="\\u0000 A")]).succeeded()
     assert sandbox.contacts()[ADA]["first_name"] == "\\u0000 A"
     assert not outcome.warnings
 
 
-def test_a_field_that_is_made_has_no_nul_in_its_title(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
+def test_created_field_has_no_nul_in_title(sandbox: SandboxServer, load: TargetRunner) -> None:
     messages = [schema(**{"shoe\0size": "string"}), record(ADA, **{"shoe\0size": "39"})]
     load(messages, unmapped_properties="create").succeeded()
     assert CustomFields(sandbox).held("Shoe size") == ["39"]
@@ -298,7 +294,7 @@ YEAR_ONE[3] = "0001-01-01T00:00:00Z"
         *("2016-12-31T23:59:60Z", "2024-05-31T18:30:00+24:00"),
     ],
 )
-def test_a_date_that_the_calendar_or_a_zone_cannot_hold_costs_its_record_alone(
+def test_date_beyond_calendar_or_zone_costs_only_its_record(
     sandbox: SandboxServer, load: TargetRunner, moment: str
 ) -> None:
     moments = [*YEAR_ONE[:3], moment, *YEAR_ONE[4:]]
@@ -320,7 +316,7 @@ def test_a_date_that_the_calendar_or_a_zone_cannot_hold_costs_its_record_alone(
         ("9999-12-30T00:00:00+00:00", "9999-12-29"),
     ],
 )
-def test_a_date_near_an_end_of_the_calendar_arrives(
+def test_date_near_end_of_calendar_arrives(
     sandbox: SandboxServer, load: TargetRunner, moment: str, saved: str
 ) -> None:
     messages = [schema(last_seen="string", birthday="string")]
@@ -331,7 +327,7 @@ def test_a_date_near_an_end_of_the_calendar_arrives(
 
 
 @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "1899-12-31"])
-def test_a_date_field_holds_every_day(sandbox: SandboxServer, load: TargetRunner, day: str) -> None:
+def test_date_field_holds_every_day(sandbox: SandboxServer, load: TargetRunner, day: str) -> None:
     load([schema(birthday="string"), record(ADA, birthday=f"{day}T23:59:59-05:00")]).succeeded()
     assert sandbox.contacts()[ADA]["fields"] == {"BIRTHDAY": day}
 
@@ -355,7 +351,7 @@ NO = [False, "false", "F", "0", 0, 0.0, "no", "No", "N", "off"]
         ("listbox", ["Y", "N"]),
     ],
 )
-def test_yes_and_no_are_found_however_they_are_written(
+def test_booleans_match_yes_and_no_options_in_any_spelling(
     sandbox: SandboxServer, load: TargetRunner, kind: str, options: list[str]
 ) -> None:
     fields = CustomFields(sandbox)
@@ -389,7 +385,7 @@ def test_yes_and_no_are_found_however_they_are_written(
         (["Yes", "No"], 2, None),
     ],
 )
-def test_a_word_is_a_yes_only_among_a_yes_and_a_no(
+def test_words_count_as_yes_only_if_options_are_yes_and_no(
     sandbox: SandboxServer, load: TargetRunner, options: list[str], value: Any, found: str | None
 ) -> None:
     fields = CustomFields(sandbox)
@@ -413,7 +409,7 @@ ODD: list[Any] = [
 ]
 
 
-def test_half_a_character_is_no_option(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_lone_surrogate_is_not_an_option(sandbox: SandboxServer, load: TargetRunner) -> None:
     fields = CustomFields(sandbox)
     before = fields.options("Tier")
     messages = [

@@ -1,4 +1,4 @@
-"""The sandbox through its doors: the command, the API, the import queue, limits, faults."""
+"""The sandbox: its command, API, import queue, limits and faults."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TestHost:
 
     @pytest.mark.parametrize("host", FOREIGN)
     @pytest.mark.parametrize("path", ["/api/3/contacts", "/api/3/none", "/_sandbox/export", "/"])
-    def test_a_foreign_host_is_refused(self, sandbox: SandboxServer, host: str, path: str) -> None:
+    def test_foreign_host_is_refused(self, sandbox: SandboxServer, host: str, path: str) -> None:
         sandbox.fault("server_error", times=1)
         answer = sandbox.call("GET", path, headers={"Host": host})
         assert answer.status_code in ({400, 403} if host == "" else {403})
@@ -75,7 +75,7 @@ class TestHost:
         if path.startswith("/api/3") and host:
             assert "loopback name" in answer.json()["message"]
 
-    def test_a_foreign_host_writes_nothing(self, sandbox: SandboxServer) -> None:
+    def test_foreign_host_changes_nothing(self, sandbox: SandboxServer) -> None:
         body = {"contacts": [{"email": "a@example.com"}]}
         answer = sandbox.call("POST", IMPORT, json=body, headers={"Host": "evil.example"})
         assert answer.status_code == 403
@@ -85,11 +85,11 @@ class TestHost:
         "host",
         ["127.0.0.1", "localhost", "LOCALHOST:1", "[::1]:80", "127.0.0.2:8000", "localhost:"],
     )
-    def test_a_loopback_name_is_answered(self, sandbox: SandboxServer, host: str) -> None:
+    def test_loopback_name_is_answered(self, sandbox: SandboxServer, host: str) -> None:
         for path in ("/api/3/lists", "/_sandbox/stats", "/"):
             assert sandbox.call("GET", path, headers={"Host": host}).status_code == 200
 
-    def test_with_a_key_from_the_environment_nothing_goes_without_it(self) -> None:
+    def test_key_from_environment_is_needed_everywhere(self) -> None:
         with subprocess.Popen(
             [sys.executable, "-m", "activecampaign_sandbox", "--path=:memory:"],
             stdout=subprocess.PIPE,
@@ -110,29 +110,33 @@ class TestHost:
 
 
 class TestCommand:
-    def test_a_signal_ends_it_with_0(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_signal_ends_it_with_exit_code_0(
+        self, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
         assert start_sandbox().stop() == 0
 
-    def test_it_ends_with_its_stdin(self) -> None:
+    def test_exit_with_stdin_ends_it_when_stdin_closes(self) -> None:
         run = command("--path=:memory:", "--exit-with-stdin")
         assert run.returncode == 0
         assert run.stdout.startswith('{"url": "http://127.0.0.1:')
         assert run.stdout.count("\n") == 1
 
-    def test_a_port_in_use(self) -> None:
+    def test_port_in_use_is_an_error(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             run = command("--path=:memory:", f"--port={taken.getsockname()[1]}")
         assert run.returncode == 1
         assert "can't listen" in run.stderr
         assert "Traceback" not in run.stderr
 
-    def test_a_host_that_others_can_reach(self) -> None:
+    def test_host_must_be_loopback(self) -> None:
         run = command("--host=0.0.0.0")
         assert run.returncode == 2
         assert "loopback" in run.stderr
 
     @pytest.mark.parametrize("content", [b"no database at all" * 100, None])
-    def test_a_file_of_something_else(self, tmp_path: Path, content: bytes | None) -> None:
+    def test_foreign_file_is_refused_and_not_changed(
+        self, tmp_path: Path, content: bytes | None
+    ) -> None:
         file = tmp_path / "other.db"
         if content:
             file.write_bytes(content)
@@ -143,18 +147,18 @@ class TestCommand:
         before = file.read_bytes()
         run = command(f"--path={file}")
         assert run.returncode == 1
-        assert "not a sandbox's file" in run.stderr
+        assert "is not a file of the sandbox" in run.stderr
         assert "Traceback" not in run.stderr
         assert file.read_bytes() == before
 
-    def test_a_path_that_cant_be_made(self, tmp_path: Path) -> None:
+    def test_path_that_cannot_be_created_is_an_error(self, tmp_path: Path) -> None:
         run = command(f"--path={tmp_path / 'none' / 'x.db'}")
         assert run.returncode == 1
         assert "can't open" in run.stderr
         assert "Traceback" not in run.stderr
 
     @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
-    def test_the_extra_is_missing(self, missing: str) -> None:
+    def test_missing_extra_is_an_error_with_install_hint(self, missing: str) -> None:
         code = (
             f"import sys; sys.modules['{missing}'] = None\n"
             "from activecampaign_sandbox.cli import main; sys.exit(main())"
@@ -164,7 +168,7 @@ class TestCommand:
         assert "target-activecampaign[sandbox]" in run.stderr
         assert "Traceback" not in run.stderr
 
-    def test_it_needs_nothing_else_of_the_package(self) -> None:
+    def test_it_imports_nothing_from_the_target(self) -> None:
         code = (
             "import sys; from activecampaign_sandbox import cli, server\n"
             "print(*sorted(name for name in sys.modules if 'activecampaign' in name))"
@@ -173,7 +177,7 @@ class TestCommand:
         assert "activecampaign_sandbox.server" in names
         assert [name for name in names if name.startswith("target_")] == []
 
-    def test_every_switch_and_fault_is_documented(self) -> None:
+    def test_every_option_and_fault_is_documented(self) -> None:
         text = DOCS.read_text()
         names = [option.name.replace("_", "-") for option in dataclasses.fields(Options)]
         assert [name for name in names if f"`--{name}`" not in text] == []
@@ -181,14 +185,14 @@ class TestCommand:
 
 
 class TestFile:
-    def test_only_its_owner_reads_it(
+    def test_file_is_private_to_its_owner(
         self, tmp_path: Path, start_sandbox: Callable[..., SandboxServer]
     ) -> None:
         start_sandbox(str(tmp_path / "s.db"))
         modes = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
         assert modes == {0o600}
 
-    def test_the_account_survives_a_kill_and_its_queue_too(
+    def test_account_and_queue_survive_a_kill(
         self, tmp_path: Path, start_sandbox: Callable[..., SandboxServer]
     ) -> None:
         server = start_sandbox(str(tmp_path / "s.db"), **LATER)
@@ -201,7 +205,7 @@ class TestFile:
         assert server.settle() == 1
         assert [contact["times_imported"] for contact in server.export()] == [1, 1]
 
-    def test_one_file_serves_one_sandbox(
+    def test_file_is_locked_by_one_sandbox(
         self, tmp_path: Path, start_sandbox: Callable[..., SandboxServer]
     ) -> None:
         start_sandbox(str(tmp_path / "s.db"))
@@ -209,7 +213,7 @@ class TestFile:
         assert run.returncode == 1
         assert "in use by another sandbox" in run.stderr
 
-    def test_a_fresh_one_holds_the_sample_account(self, sandbox: SandboxServer) -> None:
+    def test_new_file_has_the_sample_account(self, sandbox: SandboxServer) -> None:
         names = [item["name"] for item in sandbox.get("/api/3/lists")["lists"]]
         assert names == ["Newsletter", "VIP customers", "Win-back"]
         fields = sandbox.get("/api/3/fields")
@@ -226,21 +230,25 @@ class TestFile:
             "Platinum",
         ]
 
-    def test_an_empty_one_holds_nothing(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_empty_option_creates_empty_account(
+        self, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
         server = start_sandbox(":memory:", "--empty")
         assert server.get("/api/3/lists") == {"lists": [], "meta": {"total": "0"}}
         assert server.get("/api/3/fields")["fields"] == []
 
 
 class TestApi:
-    def test_a_wrong_key(self, sandbox: SandboxServer) -> None:
+    def test_wrong_key_is_forbidden(self, sandbox: SandboxServer) -> None:
         for headers in ({"Api-Token": "wrong"}, {}):
             answer = requests.get(f"{sandbox.url}/api/3/users/me", headers=headers, timeout=10)
             assert answer.status_code == 403
             assert "message" in answer.json()
         assert sandbox.stats()["refusals"] == {"bad_key": 2}
 
-    def test_a_wrong_key_on_a_login_page(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_wrong_key_may_get_a_login_page(
+        self, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
         server = start_sandbox(bad_key="login_page")
         answer = requests.get(f"{server.url}/api/3/users/me", timeout=10)
         assert answer.status_code == 200
@@ -258,16 +266,18 @@ class TestApi:
             ("contactTags/7000", "SubscriberTag"),
         ],
     )
-    def test_what_isnt_there(self, sandbox: SandboxServer, path: str, model: str) -> None:
+    def test_missing_resource_is_404_with_its_model(
+        self, sandbox: SandboxServer, path: str, model: str
+    ) -> None:
         answer = sandbox.call("GET", f"/api/3/{path}")
         assert answer.status_code == 404
         assert answer.json() == {"message": f"No Result found for {model} with id 7000"}
 
-    def test_an_unknown_path_and_an_endless_number(self, sandbox: SandboxServer) -> None:
+    def test_unknown_path_and_huge_id_are_404(self, sandbox: SandboxServer) -> None:
         assert sandbox.call("GET", "/api/3/import/bulkImport").status_code == 404
         assert sandbox.call("GET", f"/api/3/contacts/{'9' * 40}").status_code == 404
 
-    def test_pages(self, sandbox: SandboxServer) -> None:
+    def test_limit_and_offset_select_a_page(self, sandbox: SandboxServer) -> None:
         sandbox.prepare(*({"email": f"p{number}@example.com"} for number in range(130)))
         first = sandbox.get("/api/3/contacts")
         assert len(first["contacts"]) == 20
@@ -280,7 +290,7 @@ class TestApi:
         page = sandbox.get("/api/3/contacts", id_greater=128, **{"orders[id]": "ASC"})
         assert [contact["id"] for contact in page["contacts"]] == ["129", "130"]
 
-    def test_filters_of_contacts(self, sandbox: SandboxServer) -> None:
+    def test_contacts_are_filtered(self, sandbox: SandboxServer) -> None:
         sandbox.prepare(
             {"email": "Anna@example.com", "first_name": "Anna", "lists": {"1": 1}, "tags": ["x"]},
             {"email": "ben@example.com", "lists": {"1": 2}},
@@ -301,7 +311,7 @@ class TestApi:
         assert found(status=2) == ["2"]
         assert found(tagid=1) == ["1"]
 
-    def test_a_contacts_life(self, sandbox: SandboxServer) -> None:
+    def test_contact_is_created_read_updated_and_deleted(self, sandbox: SandboxServer) -> None:
         person = {"email": "anna@example.com", "firstName": "Anna"}
         assert sandbox.post("/api/3/contacts", {"contact": person})["contact"]["id"] == "1"
         again = sandbox.call("POST", "/api/3/contacts", json={"contact": person})
@@ -319,7 +329,7 @@ class TestApi:
         assert sandbox.call("DELETE", "/api/3/contacts/1").json() == {}
         assert sandbox.export() == []
 
-    def test_addresses_that_sync_refuses(self, sandbox: SandboxServer) -> None:
+    def test_sync_refuses_invalid_addresses(self, sandbox: SandboxServer) -> None:
         for address, status in (("", 400), ("no address", 422), ("a@b", 422)):
             body = {"contact": {"email": address}}
             assert sandbox.call("POST", "/api/3/contact/sync", json=body).status_code == status
@@ -335,7 +345,7 @@ class TestApi:
         body["contactList"]["status"] = 7
         assert sandbox.call("POST", "/api/3/contactLists", json=body).status_code == 422
 
-    def test_tags(self, sandbox: SandboxServer) -> None:
+    def test_tags_are_created_and_added_once(self, sandbox: SandboxServer) -> None:
         sandbox.prepare({"email": "anna@example.com"})
         body = {"tag": {"tag": "VIP", "tagType": "contact"}}
         assert sandbox.call("POST", "/api/3/tags", json=body).status_code == 201
@@ -347,7 +357,7 @@ class TestApi:
         assert len({answer.json()["contactTag"]["id"] for answer in answers}) == 1
         assert sandbox.get("/api/3/tags", search="vi")["tags"][0]["subscriber_count"] == "1"
 
-    def test_fields(self, sandbox: SandboxServer) -> None:
+    def test_fields_are_created_and_found_by_tag(self, sandbox: SandboxServer) -> None:
         field = {"title": "Shoe size", "type": "text", "perstag": "shoe size"}
         made = sandbox.post("/api/3/fields", {"field": field})["field"]
         assert made["perstag"] == "SHOE_SIZE"
@@ -360,19 +370,21 @@ class TestApi:
         found = sandbox.get("/api/3/fields", **{"filters[perstag]": "SHOE_SIZE"})
         assert [item["id"] for item in found["fields"]] == [made["id"]]
 
-    def test_a_datetime_is_saved_in_the_accounts_zone(self, sandbox: SandboxServer) -> None:
+    def test_datetime_is_saved_in_zone_of_account(self, sandbox: SandboxServer) -> None:
         sandbox.prepare({"email": "anna@example.com"})
         value = {"contact": "1", "field": "3", "value": "2020-05-19T13:05:00-06:00"}
         saved = sandbox.post("/api/3/fieldValues", {"fieldValue": value})["fieldValue"]
         assert saved["value"] == "2020-05-19T14:05:00-05:00"
 
-    def test_a_body_that_is_no_json(self, sandbox: SandboxServer) -> None:
+    def test_invalid_json_is_400(self, sandbox: SandboxServer) -> None:
         assert sandbox.call("POST", "/api/3/contacts", data="{").status_code == 400
         assert sandbox.call("POST", "/api/3/contacts", data="[]").status_code == 422
 
 
 class TestImport:
-    def test_statuses_in_their_order(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_import_status_goes_from_false_to_completed(
+        self, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
         server = start_sandbox(latency=1.0, false_status=0.2)
         batch = server.post(IMPORT, {"contacts": [{"email": "a@example.com"}]})["batchId"]
         seen: list[Any] = []
@@ -384,7 +396,7 @@ class TestImport:
                 seen.append(status)
         assert seen == [False, "waiting", "claimed", "active", "completed"]
 
-    def test_a_whole_contact(self, sandbox: SandboxServer) -> None:
+    def test_import_writes_all_values_of_a_contact(self, sandbox: SandboxServer) -> None:
         info = load(
             sandbox,
             {
@@ -428,7 +440,7 @@ class TestImport:
             }
         ]
 
-    def test_an_update_keeps_what_it_doesnt_name(self, sandbox: SandboxServer) -> None:
+    def test_import_keeps_values_that_it_does_not_name(self, sandbox: SandboxServer) -> None:
         fields = [{"id": 1, "value": "Gold"}, {"id": 8, "value": "Bern"}]
         first = {"email": "ÄNN@example.com", "first_name": "A", "phone": "1", "fields": fields}
         load(sandbox, first, {"email": "ben@example.com"})
@@ -441,7 +453,7 @@ class TestImport:
         assert contact["times_imported"] == 3
         assert len(sandbox.export()) == 2
 
-    def test_one_bad_contact_refuses_all(self, sandbox: SandboxServer) -> None:
+    def test_one_bad_contact_refuses_the_import(self, sandbox: SandboxServer) -> None:
         contacts = [{"email": "a@example.com"}, {"first_name": "B"}, {"email": "c@example"}]
         answer = sandbox.call("POST", IMPORT, json={"contacts": contacts})
         assert answer.status_code == 400
@@ -465,7 +477,9 @@ class TestImport:
             {"first_name": ["x"]},
         ],
     )
-    def test_a_key_of_a_wrong_form(self, sandbox: SandboxServer, wrong: dict[str, Any]) -> None:
+    def test_key_of_wrong_type_refuses_the_import(
+        self, sandbox: SandboxServer, wrong: dict[str, Any]
+    ) -> None:
         body = {"contacts": [{"email": "a@example.com", **wrong}]}
         answer = sandbox.call("POST", IMPORT, json=body)
         assert answer.status_code == 400
@@ -475,12 +489,12 @@ class TestImport:
         "body",
         ["{", "[]", "{}", '{"contacts": []}', '{"contacts": {}}', r'{"contacts": ["\ud83d"]}'],
     )
-    def test_no_import_at_all(self, sandbox: SandboxServer, body: str) -> None:
+    def test_body_without_contacts_is_refused(self, sandbox: SandboxServer, body: str) -> None:
         answer = sandbox.call("POST", IMPORT, data=body)
         assert answer.status_code == 400
         assert isinstance(answer.json()["failureReasons"][0], str)
 
-    def test_the_queue_refuses_some(self, sandbox: SandboxServer) -> None:
+    def test_queue_refuses_excluded_bounced_and_opted_out(self, sandbox: SandboxServer) -> None:
         sandbox.prepare(
             {"email": "out@example.com", "first_name": "Out", "lists": {"1": 2}},
             {"email": "bounced@example.com", "bounced": True},
@@ -503,14 +517,16 @@ class TestImport:
         assert after["out@example.com"]["first_name"] == "Out"
         assert after["fine@example.com"]["lists"] == {"1": 1}
 
-    def test_an_opt_out_of_another_list_is_none(self, sandbox: SandboxServer) -> None:
+    def test_opt_out_of_another_list_does_not_count(self, sandbox: SandboxServer) -> None:
         sandbox.prepare({"email": "a@example.com", "lists": {"2": 2}})
         assert (
             load(sandbox, {"email": "a@example.com", "subscribe": [{"listid": 1}]})["failure"] == []
         )
         assert sandbox.export()[0]["lists"] == {"1": 1, "2": 2}
 
-    def test_the_account_is_full(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_account_limit_refuses_new_contacts(
+        self, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
         for kind, status in (("failure", "completed"), ("failed", "failed")):
             server = start_sandbox(
                 limits=True, account_limit=2, account_limit_as=kind, requests_per_second=0, **LATER
@@ -521,7 +537,9 @@ class TestImport:
             assert info["status"] == status
             assert info["failure"] == ["beyond@example.com"]
 
-    def test_other_readings(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_options_select_other_behaviours(
+        self, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
         server = start_sandbox(
             success_key="Success", success_lists="all", index_base=0, failure_reasons="first",
             opted_out="update", bad_email="drop", apostrophe="drop", unsubscribe_stranger="ignore",
@@ -547,7 +565,7 @@ class TestImport:
         assert people["out@example.com"]["lists"] == {"1": 2}
         assert people["new@example.com"]["lists"] == {}
 
-    def test_info_without_a_known_batch(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_info_of_unknown_batch(self, start_sandbox: Callable[..., SandboxServer]) -> None:
         for kind, status in (("not_found", 404), ("bad_request", 400), ("false", 200)):
             server = start_sandbox(unknown_batch=kind)
             answer = server.call("GET", "/api/3/import/info?batchId=none")
@@ -556,7 +574,9 @@ class TestImport:
             assert none.status_code == 400
             assert none.json()["message"] == "'batchId' is a required field."
 
-    def test_the_aggregate(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_aggregate_counts_open_and_completed_imports(
+        self, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
         server = start_sandbox(**LATER)
         load(server, {"email": "a@example.com"})
         server.post(IMPORT, {"contacts": [{"email": "b@example.com"}, {"email": "c@example.com"}]})
@@ -564,7 +584,7 @@ class TestImport:
         assert [(day["batches"], day["contacts"]) for day in body["outstanding"]] == [("1", "2")]
         assert [day["contacts"] for day in body["recentlyCompleted"]] == ["1"]
 
-    def test_automations(self, sandbox: SandboxServer) -> None:
+    def test_automations_run_unless_excluded(self, sandbox: SandboxServer) -> None:
         load(sandbox, {"email": "a@example.com"}, exclude_automations=True)
         assert sandbox.stats()["automation_runs"] == 0
         load(sandbox, {"email": "a@example.com"})
@@ -573,7 +593,9 @@ class TestImport:
 
 
 class TestLimits:
-    def test_requests_a_second(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_requests_per_second_are_limited(
+        self, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
         server = start_sandbox(limits=True)
         answers = [server.call("GET", "/api/3/users/me") for _ in range(6)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429]
@@ -583,13 +605,17 @@ class TestLimits:
         assert server.call("GET", "/api/3/users/me").status_code == 200
         assert server.stats()["refusals"] == {"rate_limit": 1}
 
-    def test_503_in_its_place(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_rate_limit_status_may_be_503(
+        self, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
         server = start_sandbox(limits=True, requests_per_second=1, rate_limit_status=503)
         answers = [server.call("GET", "/api/3/users/me") for _ in range(2)]
         assert answers[1].status_code == 503
         assert "Retry-After" not in answers[1].headers
 
-    def test_imports_a_minute(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_imports_per_minute_are_limited(
+        self, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
         server = start_sandbox(
             limits=True, requests_per_second=0, window=1.5, multi_imports_per_minute=2,
             single_imports_per_minute=1,
@@ -605,7 +631,7 @@ class TestLimits:
         time.sleep(1.5)
         assert server.call("POST", IMPORT, json=one).status_code == 200
 
-    def test_the_size_of_an_import(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_import_size_is_limited(self, start_sandbox: Callable[..., SandboxServer]) -> None:
         server = start_sandbox(limits=True, requests_per_second=0)
         people = [{"email": f"a{number}@example.com"} for number in range(251)]
         assert server.call("POST", IMPORT, json={"contacts": people[:250]}).status_code == 200
@@ -617,7 +643,9 @@ class TestLimits:
         kinds = {"import_too_many": 1, "import_too_large": 1}
         assert server.stats()["refusals"] == kinds
 
-    def test_the_control_api_is_free(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+    def test_control_api_needs_no_key_and_has_no_limit(
+        self, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
         server = start_sandbox(limits=True, requests_per_second=1)
         for _ in range(3):
             assert server.requests() == []
@@ -647,12 +675,14 @@ class TestFaults:
     def post(self, sandbox: SandboxServer) -> requests.Response:
         return sandbox.call("POST", IMPORT, json=self.PERSON, allow_redirects=False)
 
-    def test_every_kind_is_tested_here(self) -> None:
+    def test_every_kind_of_fault_is_tested(self) -> None:
         assert set(KINDS) == set(ANSWERS) | OTHERS
 
     @pytest.mark.parametrize("takes_effect", [False, True])
     @pytest.mark.parametrize("kind", ANSWERS)
-    def test_another_answer(self, sandbox: SandboxServer, kind: str, takes_effect: bool) -> None:
+    def test_fault_replaces_the_answer(
+        self, sandbox: SandboxServer, kind: str, takes_effect: bool
+    ) -> None:
         sandbox.fault(kind, times=1, takes_effect=takes_effect)
         answer = self.post(sandbox)
         assert answer.status_code == ANSWERS[kind]
@@ -664,7 +694,7 @@ class TestFaults:
         assert sandbox.stats()["faults"] == {kind: 1}
 
     @pytest.mark.parametrize("takes_effect", [False, True])
-    def test_a_reset_connection(self, sandbox: SandboxServer, takes_effect: bool) -> None:
+    def test_fault_resets_the_connection(self, sandbox: SandboxServer, takes_effect: bool) -> None:
         sandbox.fault("reset", times=1, takes_effect=takes_effect)
         with pytest.raises(requests.ConnectionError):
             self.post(sandbox)
@@ -672,14 +702,14 @@ class TestFaults:
         assert sandbox.requests()[0]["status"] == 0
         assert self.post(sandbox).status_code == 200
 
-    def test_half_an_answer(self, sandbox: SandboxServer) -> None:
+    def test_fault_cuts_the_answer(self, sandbox: SandboxServer) -> None:
         sandbox.fault("cut", times=1)
         with pytest.raises(requests.RequestException):
             self.post(sandbox)
         assert sandbox.settle() == 1
 
     @pytest.mark.parametrize("takes_effect", [False, True])
-    def test_a_late_answer(self, sandbox: SandboxServer, takes_effect: bool) -> None:
+    def test_fault_delays_the_answer(self, sandbox: SandboxServer, takes_effect: bool) -> None:
         sandbox.fault("slow", times=1, seconds=0.5, takes_effect=takes_effect)
         with pytest.raises(requests.ReadTimeout):
             requests.post(
@@ -690,14 +720,14 @@ class TestFaults:
             )
         assert len(sandbox.imports()) == int(takes_effect)
 
-    def test_the_other_spelling(self, sandbox: SandboxServer) -> None:
+    def test_fault_changes_spelling_of_success(self, sandbox: SandboxServer) -> None:
         sandbox.fault("success_key", times=1)
         assert self.post(sandbox).json()["Success"] == 1
         assert self.post(sandbox).json()["success"] == 1
 
     @pytest.mark.parametrize("applied", [False, True])
     @pytest.mark.parametrize("kind", ["failed", "interrupted", "forgotten"])
-    def test_an_import_that_ends_badly(
+    def test_fault_changes_result_of_import(
         self, sandbox: SandboxServer, kind: str, applied: bool
     ) -> None:
         sandbox.fault(f"queue_{kind}", times=1, applied=applied)
@@ -711,13 +741,13 @@ class TestFaults:
         assert len(sandbox.export()) == int(applied)
 
     @pytest.mark.parametrize("which", [1, ["A@example.com"]])
-    def test_a_dropped_contact(self, sandbox: SandboxServer, which: Any) -> None:
+    def test_fault_drops_contacts_of_import(self, sandbox: SandboxServer, which: Any) -> None:
         sandbox.fault("queue_drop", contacts=which)
         info = load(sandbox, {"email": "a@example.com"}, {"email": "b@example.com"})
         assert info == {"status": "completed", "success": ["1"], "failure": ["a@example.com"]}
 
     @pytest.mark.parametrize("which", [1, ["A@example.com"]])
-    def test_a_contact_that_is_not_queued(self, sandbox: SandboxServer, which: Any) -> None:
+    def test_fault_drops_contacts_silently(self, sandbox: SandboxServer, which: Any) -> None:
         sandbox.fault("queue_partial", contacts=which)
         contacts = [{"email": "a@example.com"}, {"email": "b@example.com"}]
         answer = sandbox.call("POST", IMPORT, json={"contacts": contacts}).json()
@@ -727,7 +757,7 @@ class TestFaults:
         assert info == {"status": "completed", "success": ["1"], "failure": []}
         assert [one["email"] for one in sandbox.export()] == ["b@example.com"]
 
-    def test_an_answer_that_is_altered(self, sandbox: SandboxServer) -> None:
+    def test_fault_alters_the_answer(self, sandbox: SandboxServer) -> None:
         values = {"queued_contacts": "many", "new": 1}
         sandbox.fault("altered", times=1, values=values, without=["message"])
         answer = self.post(sandbox).json()
@@ -735,18 +765,18 @@ class TestFaults:
         assert "message" not in answer
         assert answer["batchId"]
 
-    def test_a_batch_id_that_is_given_again(self, sandbox: SandboxServer) -> None:
+    def test_fault_repeats_a_batch_id(self, sandbox: SandboxServer) -> None:
         sandbox.fault("import_batch_again", first=2)
         first, second, third = (self.post(sandbox).json()["batchId"] for _ in range(3))
         assert first == second == third
 
-    def test_a_refusal_that_names_everybody(self, sandbox: SandboxServer) -> None:
+    def test_fault_refuses_all_contacts_of_import(self, sandbox: SandboxServer) -> None:
         sandbox.fault("import_refused_all", base=0)
         contacts = [{"email": "a@example.com"}, {"email": "b@example.com"}]
         reasons = sandbox.post(IMPORT, {"contacts": contacts})["failureReasons"]
         assert [one["contact"] for one in reasons] == [0, 1]
 
-    def test_imports_that_take_their_time(self, sandbox: SandboxServer) -> None:
+    def test_fault_delays_imports(self, sandbox: SandboxServer) -> None:
         sandbox.fault("queue_stuck", times=1)
         sandbox.fault("queue_false", times=1, seconds=60)
         sandbox.fault("queue_slow", times=1, seconds=60)
@@ -761,7 +791,7 @@ class TestFaults:
         assert statuses == ["active", False, "waiting", "completed"]
         assert sandbox.settle() == 2
 
-    def test_which_requests_it_happens_to(self, sandbox: SandboxServer) -> None:
+    def test_match_selects_the_requests(self, sandbox: SandboxServer) -> None:
         sandbox.fault("server_error", first=2, to=3, match={"path": "/api/3/li*", "method": "GET"})
         statuses = [sandbox.call("GET", "/api/3/lists").status_code for _ in range(4)]
         assert statuses == [200, 500, 500, 200]
@@ -774,7 +804,7 @@ class TestFaults:
         poison = {"contacts": [{"email": "poison@example.com"}]}
         assert sandbox.call("POST", IMPORT, json=poison).status_code == 400
 
-    def test_chance_repeats_with_its_seed(self, sandbox: SandboxServer) -> None:
+    def test_probability_repeats_with_its_seed(self, sandbox: SandboxServer) -> None:
         def run() -> list[int]:
             sandbox.clear_faults()
             sandbox.fault("server_error", probability=0.5, seed=7)
@@ -788,7 +818,7 @@ class TestFaults:
         "wrong",
         [[], {"kind": "none"}, {"kind": "reset", "tmies": 1}, {"kind": "reset", "match": {"p": 1}}],
     )
-    def test_a_fault_that_isnt_one(self, sandbox: SandboxServer, wrong: Any) -> None:
+    def test_invalid_fault_is_refused(self, sandbox: SandboxServer, wrong: Any) -> None:
         answer = sandbox.call("POST", "/_sandbox/faults", json=wrong)
         assert answer.status_code == 400
         assert answer.json()["error"]

@@ -1,4 +1,4 @@
-"""A sandbox's memberships: how they end and begin again, days that pass, reading them by pages."""
+"""The sandbox's memberships: opt-outs, the clock, and pages of members."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TestClock:
         now: int = sandbox.get("/_sandbox/clock")["now"]
         return now
 
-    def test_days_pass_between_joining_and_leaving(self, sandbox: SandboxServer) -> None:
+    def test_clock_advances_between_subscribe_and_unsubscribe(self, sandbox: SandboxServer) -> None:
         sandbox.resubscribe(ANNA, 1)
         moved = sandbox.advance(30 * DAY)
         sandbox.opt_out(ANNA, 1)
@@ -81,7 +81,7 @@ class TestClock:
         assert moment(row["udate"]) >= moved
         assert 30 * DAY <= moment(row["udate"]) - moment(row["sdate"]) < 31 * DAY
 
-    def test_all_that_the_account_writes_has_its_time(self, sandbox: SandboxServer) -> None:
+    def test_all_times_of_the_account_follow_its_clock(self, sandbox: SandboxServer) -> None:
         start = sandbox.advance(400 * DAY)
         contact = {
             "email": ANNA,
@@ -111,19 +111,21 @@ class TestClock:
             ("/_sandbox/stats", 200),
         ],
     )
-    def test_the_date_of_every_answer(self, sandbox: SandboxServer, path: str, status: int) -> None:
+    def test_date_header_follows_the_clock(
+        self, sandbox: SandboxServer, path: str, status: int
+    ) -> None:
         moved = sandbox.advance(7 * DAY)
         answer = sandbox.call("GET", path)
         assert answer.status_code == status
         assert moved <= date(answer) < moved + DAY
 
-    def test_the_date_of_an_answer_by_fault(self, sandbox: SandboxServer) -> None:
+    def test_date_header_of_fault_follows_the_clock(self, sandbox: SandboxServer) -> None:
         moved = sandbox.advance(7 * DAY)
         for kind in ("forbidden_bare", "bad_gateway"):
             sandbox.fault(kind, times=1)
             assert moved <= date(sandbox.call("GET", "/api/3/users/me")) < moved + DAY
 
-    def test_the_queue_and_the_limits_keep_the_true_time(
+    def test_queue_and_limits_use_machine_time(
         self, start_sandbox: Callable[..., SandboxServer]
     ) -> None:
         server = start_sandbox(
@@ -137,13 +139,13 @@ class TestClock:
         assert server.post(IMPORT, body)["message"] == "Rate limit exceeded."
 
     @pytest.mark.parametrize("wrong", ["-1", '"60"', "null", "NaN", "1e300"])
-    def test_it_only_moves_forward(self, sandbox: SandboxServer, wrong: str) -> None:
+    def test_clock_only_moves_forward(self, sandbox: SandboxServer, wrong: str) -> None:
         moved = sandbox.advance(DAY)
         answer = sandbox.call("POST", "/_sandbox/clock", data=f'{{"advance": {wrong}}}')
         assert answer.status_code == 400
         assert moved <= self.now(sandbox) < moved + DAY
 
-    def test_a_reset_brings_the_true_time_back(self, sandbox: SandboxServer) -> None:
+    def test_reset_resets_the_clock(self, sandbox: SandboxServer) -> None:
         sandbox.advance(DAY)
         sandbox.advance(DAY)
         assert self.now(sandbox) > time.time() + DAY
@@ -154,9 +156,7 @@ class TestClock:
 
 
 class TestOptingOut:
-    def test_how_it_came_about_is_shown_wherever_memberships_are(
-        self, sandbox: SandboxServer
-    ) -> None:
+    def test_opt_out_details_are_shown_in_all_memberships(self, sandbox: SandboxServer) -> None:
         sandbox.resubscribe(ANNA, 1)
         sandbox.opt_out(ANNA, 1, campaign=5, message=7, reason="too many mails", automation=9)
         row = sandbox.memberships(ANNA)["1"]
@@ -165,14 +165,14 @@ class TestOptingOut:
         assert sandbox.get("/api/3/contactLists")["contactLists"] == [row]
         assert sandbox.get("/api/3/contacts/1")["contactLists"] == [row]
 
-    def test_nothing_need_be_known(self, sandbox: SandboxServer) -> None:
+    def test_opt_out_details_are_optional(self, sandbox: SandboxServer) -> None:
         sandbox.resubscribe(ANNA, 1)
         assert how(sandbox.memberships(ANNA)["1"]) == UNKNOWN
         sandbox.opt_out(ANNA, 1, automation=None)
         row = sandbox.memberships(ANNA)["1"]
         assert (row["status"], how(row)) == ("2", UNKNOWN)
 
-    def test_it_is_one_lists_matter(self, sandbox: SandboxServer) -> None:
+    def test_opt_out_concerns_one_list(self, sandbox: SandboxServer) -> None:
         sandbox.prepare(
             {"email": ANNA, "lists": {"1": 1, "2": 1}, "opt_outs": {"2": {"message": 7}}}
         )
@@ -181,7 +181,7 @@ class TestOptingOut:
         assert rows["1"]["udate"] is None
         assert rows["2"]["sdate"] is not None
 
-    def test_who_left_before_can_leave_again(self, sandbox: SandboxServer) -> None:
+    def test_contact_can_opt_out_again(self, sandbox: SandboxServer) -> None:
         sandbox.prepare({"email": ANNA, "lists": {"1": 2}})
         moved = sandbox.advance(DAY)
         sandbox.opt_out(ANNA, 1, campaign=5)
@@ -190,7 +190,7 @@ class TestOptingOut:
         assert row["campaign"] == "5"
 
     @pytest.mark.parametrize("door", ["form", "contactLists"])
-    def test_coming_back_leaves_no_trace_of_it(self, sandbox: SandboxServer, door: str) -> None:
+    def test_resubscribing_clears_opt_out_details(self, sandbox: SandboxServer, door: str) -> None:
         sandbox.resubscribe(ANNA, 1)
         sandbox.opt_out(ANNA, 1, campaign=5, message=7, reason="why not", automation=9)
         moved = sandbox.advance(DAY)
@@ -202,7 +202,7 @@ class TestOptingOut:
         assert (row["status"], row["udate"], how(row)) == ("1", None, UNKNOWN)
         assert moment(row["sdate"]) >= moved
 
-    def test_an_import_says_nothing_of_why(self, sandbox: SandboxServer) -> None:
+    def test_import_writes_no_opt_out_details(self, sandbox: SandboxServer) -> None:
         sandbox.resubscribe(ANNA, 1)
         moved = sandbox.advance(DAY)
         unsubscribe_by_import(sandbox, ANNA, 1)
@@ -210,7 +210,7 @@ class TestOptingOut:
         assert (row["status"], how(row)) == ("2", UNKNOWN)
         assert moment(row["sdate"]) < moved <= moment(row["udate"])
 
-    def test_an_import_after_an_opt_out_changes_nothing(self, sandbox: SandboxServer) -> None:
+    def test_import_after_opt_out_changes_nothing(self, sandbox: SandboxServer) -> None:
         sandbox.prepare({"email": ANNA, "lists": {"1": 1, "2": 3}})
         sandbox.opt_out(ANNA, 1, campaign=5, reason="too many mails")
         before = sandbox.memberships(ANNA)
@@ -219,14 +219,14 @@ class TestOptingOut:
         unsubscribe_by_import(sandbox, ANNA, 2)
         assert sandbox.memberships(ANNA) == before
 
-    def test_who_is_deleted_starts_anew(self, sandbox: SandboxServer) -> None:
+    def test_deleted_contact_starts_without_memberships(self, sandbox: SandboxServer) -> None:
         sandbox.opt_out(ANNA, 1, campaign=5)
         sandbox.delete(ANNA)
         assert sandbox.export() == []
         sandbox.prepare({"email": ANNA})
         assert sandbox.memberships(ANNA) == {}
 
-    def test_a_misspelt_key_is_refused(self, sandbox: SandboxServer) -> None:
+    def test_unknown_key_of_opt_out_is_refused(self, sandbox: SandboxServer) -> None:
         person = {"email": ANNA, "opt_outs": {"1": {"campagin": 5}}}
         answer = sandbox.call("POST", "/_sandbox/contacts", json={"contacts": [person]})
         assert answer.status_code == 400
@@ -234,7 +234,7 @@ class TestOptingOut:
 
 
 class TestFile:
-    def test_how_a_membership_ended_survives_a_restart(
+    def test_opt_out_details_survive_a_restart(
         self, tmp_path: Path, start_sandbox: Callable[..., SandboxServer]
     ) -> None:
         server = start_sandbox(str(tmp_path / "s.db"))
@@ -244,7 +244,7 @@ class TestFile:
         server.start()
         assert how(server.memberships(ANNA)["1"]) == how(before["1"])
 
-    def test_a_file_of_format_1_is_taken_on(
+    def test_file_of_format_1_is_upgraded(
         self, tmp_path: Path, start_sandbox: Callable[..., SandboxServer]
     ) -> None:
         file = tmp_path / "s.db"
@@ -265,7 +265,7 @@ class TestFile:
         server.opt_out(ANNA, 1, campaign=5)
         assert server.memberships(ANNA)["1"]["campaign"] == "5"
 
-    def test_a_file_of_a_later_format_is_left_alone(
+    def test_file_of_later_format_is_refused_and_not_changed(
         self, tmp_path: Path, start_sandbox: Callable[..., SandboxServer]
     ) -> None:
         file = tmp_path / "s.db"
@@ -300,7 +300,7 @@ class TestReading:
     @pytest.mark.parametrize(
         ("list_id", "status"), [(1, 1), (1, 2), (1, -1), (2, 1), (2, 2), (0, -1), (0, 2)]
     )
-    def test_page_after_page(
+    def test_pages_of_a_list_are_complete_and_ordered(
         self, sandbox: SandboxServer, people: list[dict[str, Any]], list_id: int, status: int
     ) -> None:
         expected = [
@@ -329,7 +329,7 @@ class TestReading:
             read += [contact["id"] for contact in page["contacts"]]
         assert read == expected
 
-    def test_other_filters_and_orders_of_a_list(
+    def test_filters_and_orders_of_a_list(
         self, sandbox: SandboxServer, people: list[dict[str, Any]]
     ) -> None:
         members = [str(one["id"]) for one in people if one["lists"].get("1") == 1]

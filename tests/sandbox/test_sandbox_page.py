@@ -1,4 +1,4 @@
-"""The sandbox's page: what people with a browser see of the account."""
+"""The sandbox's page, which shows the account in a browser."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def people(count: int) -> list[dict[str, Any]]:
     return [{"email": f"p{number:03}@example.com"} for number in range(count)]
 
 
-def test_it_shows_what_a_load_brought(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_page_shows_loaded_contacts(sandbox: SandboxServer, load: TargetRunner) -> None:
     sandbox.prepare({"email": "gone@example.com", "lists": {"1": 2}})
     ann = record("ann@example.com", first_name="Ann", tier="Gold", city="Berlin")
     load([schema(tier="string", city="string"), ann], tags=["from warehouse"]).succeeded()
@@ -125,7 +125,7 @@ def test_it_shows_what_a_load_brought(sandbox: SandboxServer, load: TargetRunner
     assert page.rows("Requests")[f"POST {IMPORT}"]["Status"] == "200"
 
 
-def test_an_import_is_queued_until_it_is_applied(sandbox: SandboxServer) -> None:
+def test_page_shows_queued_and_applied_imports(sandbox: SandboxServer) -> None:
     sandbox.fault("queue_stuck")
     sandbox.post(IMPORT, {"contacts": people(1)})
     (batch,) = show(sandbox).rows("Imports").values()
@@ -141,7 +141,7 @@ def test_an_import_is_queued_until_it_is_applied(sandbox: SandboxServer) -> None
     assert (latest["New"], latest["Refused"]) == ("2", "1")
 
 
-def test_contacts_come_fifty_a_page(sandbox: SandboxServer) -> None:
+def test_page_has_fifty_contacts(sandbox: SandboxServer) -> None:
     sandbox.prepare(*people(120))
     first = show(sandbox)
     second = show(sandbox, first.links["Next"])
@@ -167,7 +167,7 @@ def test_contacts_come_fifty_a_page(sandbox: SandboxServer) -> None:
         assert list(show(sandbox, page=number).rows("Contacts")) == nearest
 
 
-def test_the_search_is_for_a_part_of_the_address_and_kept_from_page_to_page(
+def test_search_matches_part_of_address_and_is_kept_across_pages(
     sandbox: SandboxServer,
 ) -> None:
     sandbox.prepare(*people(60), {"email": "Odd+One@example.org", "first_name": "p0"})
@@ -190,21 +190,21 @@ def test_the_search_is_for_a_part_of_the_address_and_kept_from_page_to_page(
     assert "Contacts" not in none.tables
 
 
-def test_an_account_without_anything(sandbox: SandboxServer) -> None:
+def test_page_of_empty_account(sandbox: SandboxServer) -> None:
     sandbox.reset(empty=True)
     page = show(sandbox)
     assert page.tables == {}
     for text in (
-        "There is no list.",
-        "There is no contact yet.",
-        "There is no custom field.",
-        "There was no import yet.",
-        "There was no request yet.",
+        "There are no lists.",
+        "There are no contacts yet.",
+        "There are no custom fields.",
+        "There are no imports yet.",
+        "There are no requests yet.",
     ):
         assert text in page.text
 
 
-def test_whatever_a_value_holds_is_shown_as_text(sandbox: SandboxServer) -> None:
+def test_values_are_escaped(sandbox: SandboxServer) -> None:
     code = "\"'><script>alert(1)</script>&amp;"
     sandbox.post("/api/3/lists", {"list": {
         "name": code, "stringid": code, "sender_url": "x", "sender_reminder": "x",
@@ -234,7 +234,7 @@ def test_whatever_a_value_holds_is_shown_as_text(sandbox: SandboxServer) -> None
         assert not any(name.startswith("on") for name in attrs)
 
 
-def test_requests_are_shown_without_a_key_or_an_address(sandbox: SandboxServer) -> None:
+def test_requests_are_shown_without_key_and_address(sandbox: SandboxServer) -> None:
     sandbox.prepare({"email": "ann@example.com"})
     sandbox.get("/api/3/contacts", email="bob@example.com", listid=1, limit=5)
     sandbox.get("/api/3/contacts", search="carol", api_key=sandbox.api_key)
@@ -260,7 +260,7 @@ def test_requests_are_shown_without_a_key_or_an_address(sandbox: SandboxServer) 
         assert secret not in response.text
 
 
-def test_it_is_no_request_to_the_account_and_answers_to_loopback_names_only(
+def test_page_is_not_logged_and_only_answers_to_loopback_names(
     sandbox: SandboxServer,
 ) -> None:
     show(sandbox)
@@ -273,7 +273,7 @@ def test_it_is_no_request_to_the_account_and_answers_to_loopback_names_only(
     assert requests.post(sandbox.url, timeout=30).status_code == 405
 
 
-def test_it_fetches_nothing_and_can_be_used_without_sight_or_mouse(
+def test_page_loads_nothing_and_is_accessible(
     sandbox: SandboxServer,
 ) -> None:
     sandbox.post(IMPORT, {"contacts": people(60)})
@@ -304,7 +304,7 @@ def test_it_fetches_nothing_and_can_be_used_without_sight_or_mouse(
             assert (attrs["href"] or "")[1:] in ids
 
 
-def test_values_are_counted_up_to_ten_thousand_contacts(sandbox: SandboxServer) -> None:
+def test_values_are_counted_up_to_10_000_contacts(sandbox: SandboxServer) -> None:
     crowd = [{"email": f"p{number}@example.com"} for number in range(9_999)]
     sandbox.prepare({"email": "ann@example.com", "fields": {"TIER": "Gold", "CITY": ""}}, *crowd)
     fields = show(sandbox).rows("Custom fields")
@@ -317,7 +317,7 @@ def test_values_are_counted_up_to_ten_thousand_contacts(sandbox: SandboxServer) 
     assert "1 to 50 of 10,001" in page.text
 
 
-def test_the_demo_ends_with_the_command_that_shows_what_it_loaded(
+def test_demo_ends_with_command_that_shows_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with SandboxServer(str(tmp_path / ".activecampaign-sandbox.db")) as sandbox:

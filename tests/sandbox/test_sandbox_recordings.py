@@ -1,8 +1,8 @@
-"""The sandbox answers as the real account did.
+"""The sandbox's answers, compared with those of a real account.
 
 Each file in expectations/ was derived from one recorded answer of a real account: its request,
-status, headers, and its body with each value replaced by the name of its type. An empty list says
-no more than that a list is there.
+status, headers, and its body with each value replaced by the name of its type. An empty list only
+stands for any list.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def type_name(value: Any) -> str:
 
 
 @pytest.mark.parametrize("file", EXPECTATIONS, ids=lambda file: file.stem)
-def test_answers_as_recorded(sandbox: SandboxServer, ids: dict[str, str], file: Path) -> None:
+def test_answers_match_recordings(sandbox: SandboxServer, ids: dict[str, str], file: Path) -> None:
     expected = json.loads(file.read_text())
     if expected["method"] != "POST":
         prepare(sandbox, ids, expected["path"])
@@ -132,11 +132,11 @@ def test_answers_as_recorded(sandbox: SandboxServer, ids: dict[str, str], file: 
     assert differences(body, expected["body"]) == []
 
 
-def test_there_is_an_expectation_for_every_recording() -> None:
+def test_every_recording_has_an_expectation() -> None:
     assert len(EXPECTATIONS) == 40
 
 
-def test_a_difference_is_found() -> None:
+def test_comparison_finds_a_difference() -> None:
     expected = {"a": "string", "b": [{"c": "number|null"}]}
     assert differences({"a": "x", "b": [{"c": None}, {"c": 1}]}, expected) == []
     assert differences({"a": 1, "b": [{"d": 1}]}, expected) == [

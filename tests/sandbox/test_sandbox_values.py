@@ -1,4 +1,4 @@
-"""The sandbox and odd values: it refuses or keeps them, and never falls over."""
+"""Unusual values: the sandbox refuses or stores them, and never fails with an internal error."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def field_number(sandbox: SandboxServer, tag: str) -> str:
 
 
 @pytest.mark.parametrize("tag", ["LAST_SEEN", "BIRTHDAY", "NOTES", "LOYALTY_POINTS", "TIER"])
-def test_any_text_can_be_a_fields_value(sandbox: SandboxServer, tag: str) -> None:
+def test_any_text_can_be_a_field_value(sandbox: SandboxServer, tag: str) -> None:
     number = field_number(sandbox, tag)
     contacts = [
         {"email": f"p{n}@example.com", "fields": [{"id": number, "value": text}]}
@@ -105,14 +105,14 @@ def test_addresses_with_control_characters_are_refused(sandbox: SandboxServer) -
 @pytest.mark.parametrize(
     "address", ["abc.@docomo.ne.jp", "a..b@docomo.ne.jp", ".a@example.com", "a@ex_ample.com"]
 )
-def test_addresses_of_the_documented_rule_are_taken(sandbox: SandboxServer, address: str) -> None:
+def test_addresses_of_documented_rule_are_accepted(sandbox: SandboxServer, address: str) -> None:
     sandbox.post(IMPORT, {"contacts": [{"email": address}]})
     sandbox.settle()
     assert [one["email"] for one in sandbox.export()] == [address]
 
 
 @pytest.mark.parametrize("value", [*JSONS, *NO_JSON], ids=lambda value: value[:20])
-def test_an_import_with_a_value_of_a_wrong_type_is_taken_or_refused(
+def test_import_with_value_of_wrong_type_is_accepted_or_refused(
     sandbox: SandboxServer, value: str
 ) -> None:
     keys = ("first_name", "tags", "fields", "subscribe", "unsubscribe", "exclude_automations")
@@ -179,7 +179,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("method", "path", "form"), CALLS, ids=lambda part: part[:50])
-def test_no_value_of_a_request_is_unforeseen(
+def test_no_value_of_a_request_causes_an_internal_error(
     sandbox: SandboxServer, method: str, path: str, form: str
 ) -> None:
     for value in [*JSONS, *NO_JSON]:
@@ -210,7 +210,9 @@ QUERIES = [
 
 
 @pytest.mark.parametrize(("path", "name"), QUERIES, ids=lambda part: part)
-def test_no_value_of_a_query_is_unforeseen(sandbox: SandboxServer, path: str, name: str) -> None:
+def test_no_value_of_a_query_causes_an_internal_error(
+    sandbox: SandboxServer, path: str, name: str
+) -> None:
     sandbox.prepare({"email": ADA, "phone": "100%"})
     for text in [text for text in TEXTS if len(text) <= 5001] + ["1," * 20_000]:
         status = sandbox.call("GET", path, params={name: text}).status_code
@@ -218,14 +220,14 @@ def test_no_value_of_a_query_is_unforeseen(sandbox: SandboxServer, path: str, na
 
 
 @pytest.mark.parametrize("kind", ["contacts", "fieldValues", "lists", "fields", "tags"])
-def test_a_number_of_any_length_is_none_of_an_account(sandbox: SandboxServer, kind: str) -> None:
+def test_number_of_any_length_is_an_unknown_id(sandbox: SandboxServer, kind: str) -> None:
     for number in ("0", "9" * 15, "9" * 19, "9" * 5000):
         for method in ("GET", "DELETE"):
             answer = sandbox.call(method, f"/api/3/{kind}/{number}")
             assert answer.status_code == 404, number[:20]
 
 
-def test_a_phone_is_found_by_its_beginning_as_it_is_written(sandbox: SandboxServer) -> None:
+def test_phone_filter_matches_prefix_as_written(sandbox: SandboxServer) -> None:
     sandbox.prepare({"email": ADA, "phone": "100%"}, {"email": "b@example.com", "phone": "1000"})
 
     def found(phone: str) -> list[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.mapping.catalog import FieldCatalog
-from target_activecampaign.mapping.choices import Options
+from target_activecampaign.mapping.choices import OptionCatalog
 from target_activecampaign.mapping.mapping import StreamMapping
 from target_activecampaign.mapping.resolver import FieldResolver
+from target_activecampaign.mapping.stream import StreamToMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,12 +27,14 @@ def compile_mapping(
     if isinstance(properties, dict):
         schemas.update(properties)
     catalog = FieldCatalog(tuple(fields))
-    placing = FieldResolver("profiles", schemas, settings, catalog, made={}, history={})
-    return StreamMapping("profiles", placing.place(), settings, (1,), options=_options)
+    stream = StreamToMap("profiles", schemas, settings, 1, {}, lenient=False)
+    placement = FieldResolver(stream, catalog, {}).resolve()
+    options = OptionCatalog(_OptionAdder())
+    return StreamMapping(stream.name, placement, settings, (stream.list_id,), options=options)
 
 
-def _options(field: Field) -> Options:
-    def add(field: Field, text: str) -> tuple[str, ...]:
+class _OptionAdder:
+    """Adds options in memory alone."""
+
+    def add_option(self, field: Field, text: str) -> tuple[str, ...]:
         return (*field.options, text)
-
-    return Options(field, add)

@@ -12,7 +12,7 @@ from target_activecampaign.errors import TargetError, report_errors
 INTERNAL = {
     "RateLimiterClosed": "an order to stop, which the client turns into ClientClosed",
     "ConfigFileError": "the command makes a usage error of it",
-    "DroppedError": "an outcome of a value",
+    "DroppedChoicesError": "an outcome of a value",
     "OutputError": "a clause; who prints makes a sentence of it",
     "Refusal": "an outcome of a record",
     "ShapeError": "becomes a MalformedAnswer",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from target_activecampaign.client.address import parse_api_url
-from target_activecampaign.text import how_to_install
+from target_activecampaign.text import install_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ def open_store(url: str, account: str) -> Store:
     except ImportError:
         driver, extra = ("redis",) * 2 if scheme.startswith("redis") else ("psycopg", "postgres")
         raise ValueError(
-            f"rate_budget_url needs {driver}, which is not installed. {how_to_install(extra)}"
+            f"rate_budget_url needs {driver}, which is not installed. {install_hint(extra)}"
         ) from None
 
 

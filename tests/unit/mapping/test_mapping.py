@@ -1,4 +1,4 @@
-"""A stream's mapping: which property goes where, and what is refused before the first record."""
+"""The mapping of a stream: destinations of properties, and errors before the first record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from target_activecampaign.client import Field
 from target_activecampaign.config.settings import StreamSettings
 from target_activecampaign.errors import MappingError
-from target_activecampaign.mapping.resolver import STANDARD_NAMES
+from target_activecampaign.mapping.automatic import STANDARD_NAMES
 from target_activecampaign.model.contact import Contact, Refusal
 from target_activecampaign.model.names import normalised
 from tests.support.compiled import compile_mapping
@@ -53,11 +53,11 @@ def placed(compiled: StreamMapping) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("spelling", ["email", "e_mail", "E-Mail", "EMailAddress1", "PrimaryEmail"])
-def test_the_address_is_found_by_many_names(spelling: str) -> None:
+def test_email_property_is_found_by_common_names(spelling: str) -> None:
     assert placed(mapping("id", spelling)) == {spelling: "email"}
 
 
-def test_every_documented_name_maps_by_itself() -> None:
+def test_every_standard_name_maps_automatically() -> None:
     for destination, names in STANDARD_NAMES.items():
         for name in names:
             properties = ("email", name) if destination != "email" else (name,)
@@ -65,13 +65,13 @@ def test_every_documented_name_maps_by_itself() -> None:
             assert normalised(name) == name
 
 
-def test_of_two_names_for_one_destination_the_better_known_wins() -> None:
+def test_first_standard_name_wins_over_later_ones() -> None:
     compiled = mapping("EMailAddress1", "email", "mobile", "phone")
     assert placed(compiled) == {"email": "email", "phone": "phone"}
     assert compiled.ignored == ["EMailAddress1", "mobile"]
 
 
-def test_custom_fields_are_found_by_tag_and_title() -> None:
+def test_custom_fields_match_by_tag_and_title() -> None:
     assert placed(mapping("email", "tier", "LastSeen", "lifetime value")) == {
         "email": "email",
         "tier": "%TIER%",
@@ -83,21 +83,21 @@ def test_custom_fields_are_found_by_tag_and_title() -> None:
 @pytest.mark.parametrize(
     "destination", ["TIER", "%TIER%", "%tier%", "Loyalty tier", "loyaltytier", "id:7", " id:7"]
 )
-def test_a_destination_may_be_a_tag_a_title_or_an_id(destination: str) -> None:
+def test_destination_is_tag_title_or_id(destination: str) -> None:
     assert placed(mapping("email", "level", level=destination))["level"] == "%TIER%"
 
 
-def test_what_is_mapped_explicitly_wins() -> None:
+def test_field_mapping_wins_over_names() -> None:
     compiled = mapping("email", "work_mail", "tier", work_mail="email", tier="phone")
     assert placed(compiled) == {"work_mail": "email", "tier": "phone"}
 
 
-def test_a_streams_own_mapping_wins() -> None:
+def test_own_field_mapping_of_stream_wins() -> None:
     compiled = mapping("email", "level", level="BIRTHDAY", own={"level": "TIER"})
     assert placed(compiled)["level"] == "%TIER%"
 
 
-def test_without_auto_map_only_the_settings_count() -> None:
+def test_without_auto_map_only_field_mapping_maps() -> None:
     compiled = mapping("mail", "tier", "phone", auto_map=False, mail="email")
     assert placed(compiled) == {"mail": "email"}
     assert compiled.ignored == ["tier", "phone"]
@@ -113,7 +113,7 @@ def test_without_auto_map_only_the_settings_count() -> None:
         (("a", "b"), {"auto_map": False, "mail": "email"}, ["none of the properties", "'a', 'b'"]),
     ],
 )
-def test_a_mapping_that_cannot_be_says_why(
+def test_mapping_error_says_why_and_suggests(
     arguments: tuple[str, ...], options: dict[str, Any], said: list[str]
 ) -> None:
     with pytest.raises(MappingError) as error:
@@ -122,22 +122,22 @@ def test_a_mapping_that_cannot_be_says_why(
         assert words in str(error.value)
 
 
-def test_two_fields_that_match_equally_are_both_named() -> None:
+def test_error_names_both_fields_that_match_equally() -> None:
     twins = (TIER, Field(id=8, title="LOYALTY TIER", type="text", tag="OTHER", options=()))
     with pytest.raises(MappingError, match=r"'Loyalty tier' \(id:7\) and 'LOYALTY TIER' \(id:8\)"):
         mapping("email", "loyalty_tier", fields=twins)
 
 
-def test_a_property_that_the_stream_lacks_is_a_warning() -> None:
+def test_mapped_property_missing_from_stream_is_a_warning() -> None:
     compiled = mapping("email", "tier", tear="TIER")
     assert compiled.warnings == [
         "Stream 'profiles' lacks properties that 'field_mapping' maps: 'tear'. Did you mean 'tier'?"
     ]
 
 
-def test_values_take_the_form_of_their_field() -> None:
+def test_values_are_converted_to_type_of_field() -> None:
     compiled = mapping("email", "tier", "birthday", "last_seen", "lifetime_value", "interests")
-    contact = compiled.contact(
+    contact = compiled.to_contact(
         {
             "email": "ada@example.com",
             "tier": "Gold",
@@ -157,14 +157,16 @@ def test_values_take_the_form_of_their_field() -> None:
     assert contact.lists == (1,)
 
 
-def test_null_and_missing_leave_a_value_as_it_is() -> None:
+def test_null_and_missing_values_are_not_sent() -> None:
     compiled = mapping("email", "first_name", "phone", "tier", "interests")
-    contact = compiled.contact({"email": "a@example.com", "phone": None, "interests": []})
+    contact = compiled.to_contact({"email": "a@example.com", "phone": None, "interests": []})
     assert contact == Contact("a@example.com", "a@example.com", lists=(1,))
 
 
-def test_one_choice_has_delimiters_too() -> None:
-    contact = mapping("email", "interests").contact({"email": "a@example.com", "interests": "Tea"})
+def test_single_choice_of_listbox_has_delimiters() -> None:
+    contact = mapping("email", "interests").to_contact(
+        {"email": "a@example.com", "interests": "Tea"}
+    )
     assert contact.fields == {5: "||Tea||"}
 
 
@@ -177,17 +179,17 @@ def test_one_choice_has_delimiters_too() -> None:
         ("interests", ["a||b"]),
     ],
 )
-def test_a_value_that_does_not_fit_is_refused_without_being_quoted(name: str, value: Any) -> None:
+def test_unfit_value_is_refused_without_quoting_it(name: str, value: Any) -> None:
     with pytest.raises(Refusal) as refusal:
-        mapping("email", name).contact({"email": "a@example.com", name: value})
+        mapping("email", name).to_contact({"email": "a@example.com", name: value})
     assert refusal.value.code == "VALUE_INVALID"
     assert f"'{name}'" in refusal.value.reason
     assert str(value) not in refusal.value.reason
 
 
-def test_tags_come_from_settings_and_from_properties() -> None:
+def test_tags_of_settings_and_properties_are_merged() -> None:
     compiled = mapping("email", "labels", "more", tags=("all",), labels="tags", more="tags")
-    contact = compiled.contact(
+    contact = compiled.to_contact(
         {"email": "a@example.com", "labels": ["vip", "all", None], "more": "x; y,,z"}
     )
     assert contact.tags == ("all", "vip", "x", "y", "z")
@@ -196,9 +198,9 @@ def test_tags_come_from_settings_and_from_properties() -> None:
 @given(
     st.dictionaries(st.sampled_from(["first_name", "last_name", "phone"]), st.none() | st.text())
 )
-def test_text_arrives_as_it_is(record: dict[str, str | None]) -> None:
+def test_text_of_standard_fields_is_sent_unchanged(record: dict[str, str | None]) -> None:
     compiled = mapping("email", "first_name", "last_name", "phone")
-    contact = compiled.contact({"email": "a@example.com", **record})
+    contact = compiled.to_contact({"email": "a@example.com", **record})
     for name in ("first_name", "last_name", "phone"):
         text = record.get(name)
         assert getattr(contact, name) == (text if text and not text.isspace() else None)

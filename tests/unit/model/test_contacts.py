@@ -1,4 +1,4 @@
-"""What a contact is on the wire, and what merging keeps."""
+"""Contacts: merging, and the form in an import."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ contacts = st.builds(
 
 
 @given(contacts, contacts)
-def test_the_later_value_wins_and_null_leaves_the_earlier(earlier: Contact, later: Contact) -> None:
-    merged = earlier.merged_into(later)
+def test_merged_with_prefers_later_values_and_keeps_earlier_on_null(
+    earlier: Contact, later: Contact
+) -> None:
+    merged = earlier.merged_with(later)
     for name in ("first_name", "last_name", "phone", "customer_account"):
         before, after = getattr(earlier, name), getattr(later, name)
         assert getattr(merged, name) == (before if after is None else after)
@@ -39,7 +41,7 @@ def test_the_later_value_wins_and_null_leaves_the_earlier(earlier: Contact, late
 
 
 @given(contacts)
-def test_the_wire_form_holds_every_value_and_no_null(contact: Contact) -> None:
+def test_encode_writes_all_values_and_no_null(contact: Contact) -> None:
     try:
         wire = json.loads(contact.encode())
     except Refusal:
@@ -54,7 +56,7 @@ def test_the_wire_form_holds_every_value_and_no_null(contact: Contact) -> None:
     assert wire.get("tags", []) == sorted(contact.tags)
 
 
-def test_half_a_character_is_refused() -> None:
+def test_encode_refuses_lone_surrogate() -> None:
     contact = Contact(key="a@example.com", email="a@example.com", first_name="\ud800")
     with pytest.raises(Refusal) as refusal:
         contact.encode()

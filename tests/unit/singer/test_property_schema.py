@@ -1,4 +1,4 @@
-"""What the JSON schemas of real taps say of a property's values."""
+"""Questions about the JSON schemas of real taps' properties."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from target_activecampaign.singer.json_schema import (
-    below,
     choices,
     formats,
     is_whole,
     kinds,
-    longest,
+    max_length,
     paths,
+    schema_at,
 )
 
 DATE_TIME = {"type": "string", "format": "date-time"}
@@ -56,7 +56,7 @@ ADDRESS = {
         ({"const": True}, {"boolean"}),
     ],
 )  # fmt: skip
-def test_the_types_of_a_property(schema: Any, types: set[str]) -> None:
+def test_kinds_of_a_schema(schema: Any, types: set[str]) -> None:
     assert kinds(schema) == types
 
 
@@ -78,7 +78,7 @@ def test_the_types_of_a_property(schema: Any, types: set[str]) -> None:
         {"enum": [None]},
     ],
 )
-def test_where_nothing_is_said_anything_may_come(schema: Any) -> None:
+def test_kinds_is_empty_for_open_schemas(schema: Any) -> None:
     assert kinds(schema) == frozenset()
     assert not is_whole(schema)
     assert choices(schema) == ()
@@ -100,7 +100,7 @@ def test_where_nothing_is_said_anything_may_come(schema: Any) -> None:
         ({"type": "array", "items": {"type": "integer"}}, False),
     ],
 )
-def test_numbers_are_whole_where_no_others_are_allowed(schema: Any, whole: bool) -> None:
+def test_is_whole(schema: Any, whole: bool) -> None:
     assert is_whole(schema) is whole
 
 
@@ -121,7 +121,7 @@ def test_numbers_are_whole_where_no_others_are_allowed(schema: Any, whole: bool)
         (True, set()),
     ],
 )
-def test_the_formats_of_texts(schema: Any, found: set[str]) -> None:
+def test_formats_of_texts(schema: Any, found: set[str]) -> None:
     assert formats(schema) == found
 
 
@@ -141,7 +141,7 @@ def test_the_formats_of_texts(schema: Any, found: set[str]) -> None:
         ({"anyOf": [{"type": "array", "items": SIZE}, {"const": "L"}]}, ("S", "M", "L")),
     ],
 )
-def test_values_that_a_schema_counts_up(schema: Any, found: tuple[Any, ...]) -> None:
+def test_choices_of_a_schema(schema: Any, found: tuple[Any, ...]) -> None:
     assert choices(schema) == found
 
 
@@ -163,7 +163,7 @@ def test_values_that_a_schema_counts_up(schema: Any, found: tuple[Any, ...]) -> 
         {"enum": ["S", ["M"]]},
     ],
 )
-def test_values_that_a_schema_does_not_count_up(schema: Any) -> None:
+def test_choices_is_empty_for_open_schemas(schema: Any) -> None:
     assert choices(schema) == ()
 
 
@@ -183,8 +183,8 @@ def test_values_that_a_schema_does_not_count_up(schema: Any) -> None:
         (True, None),
     ],
 )
-def test_the_greatest_length_of_texts(schema: Any, length: int | None) -> None:
-    assert longest(schema) == length
+def test_max_length_of_texts(schema: Any, length: int | None) -> None:
+    assert max_length(schema) == length
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_the_greatest_length_of_texts(schema: Any, length: int | None) -> None:
         ({**ADDRESS, "additionalProperties": SIZE}, ("country", "code"), {"type": "string"}),
     ],
 )  # fmt: skip
-def test_what_stands_inside_of_objects(schema: Any, path: tuple[str, ...], found: Any) -> None:
-    assert below(schema, path) == found
+def test_schema_at_path(schema: Any, path: tuple[str, ...], found: Any) -> None:
+    assert schema_at(schema, path) == found
 
 
 @pytest.mark.parametrize(
@@ -228,9 +228,9 @@ def test_what_stands_inside_of_objects(schema: Any, path: tuple[str, ...], found
         {"anyOf": [ADDRESS, {}]},
     ],
 )
-def test_objects_that_may_hold_more_than_is_listed(schema: Any) -> None:
+def test_schema_at_unlisted_property_of_open_object(schema: Any) -> None:
     for path in (("zip",), ("zip", "code")):
-        inner = below(schema, path)
+        inner = schema_at(schema, path)
         assert inner is not None
         assert kinds(inner) == frozenset()
 
@@ -251,11 +251,11 @@ def test_objects_that_may_hold_more_than_is_listed(schema: Any) -> None:
         ({"type": "array", "items": ADDRESS}, ("city",)),
     ],
 )
-def test_what_can_not_stand_inside(schema: Any, path: tuple[str, ...]) -> None:
-    assert below(schema, path) is None
+def test_schema_at_impossible_path_is_none(schema: Any, path: tuple[str, ...]) -> None:
+    assert schema_at(schema, path) is None
 
 
-def test_the_paths_of_a_stream() -> None:
+def test_paths_of_a_stream() -> None:
     properties = {
         "email": {"type": "string"},
         "address": {"anyOf": [ADDRESS, NULL]},
@@ -276,7 +276,7 @@ def test_the_paths_of_a_stream() -> None:
     ]
 
 
-def test_paths_end_at_a_depth() -> None:
+def test_paths_end_at_maximum_depth() -> None:
     schema: dict[str, Any] = {"type": "string"}
     for _ in range(9):
         schema = {"type": "object", "properties": {"a": schema}}

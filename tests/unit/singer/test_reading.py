@@ -1,4 +1,4 @@
-"""Reading messages: what JSON can hold arrives exactly, and nothing of a bad line is shown."""
+"""The message reader: values are read exactly, and errors quote nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read(source: Any) -> list[dict[str, Any]]:
 
 
 @given(st.lists(values, max_size=4))
-def test_text_and_pipe_give_the_same_messages(records: list[Any]) -> None:
+def test_text_input_and_pipe_give_the_same_messages(records: list[Any]) -> None:
     messages = [{"type": "RECORD", "record": record} for record in records]
     text = "".join(json.dumps(message) + "\n" for message in messages)
     assert read(io.StringIO(text)) == messages
@@ -41,7 +41,7 @@ def test_text_and_pipe_give_the_same_messages(records: list[Any]) -> None:
         assert read(pipe_text) == messages
 
 
-def test_a_long_line_comes_whole_and_the_last_needs_no_line_end() -> None:
+def test_long_line_and_last_line_without_newline_are_read() -> None:
     message = {"type": "RECORD", "record": "x" * 300_000}
     out, into = os.pipe()
 
@@ -64,14 +64,14 @@ def test_numbers_keep_their_digits() -> None:
     assert message["c"] == 12345678901234567890
 
 
-def test_a_number_beyond_all_reason_is_a_text_that_fits_no_number() -> None:
+def test_number_beyond_decimal_range_becomes_text() -> None:
     line = '{"type":"RECORD","a":1E+99999999999999999999,"b":1.5}'
     (message,) = read(io.StringIO(line))
     assert message["a"] == "1E+99999999999999999999"
     assert message["b"] == Decimal("1.5")
 
 
-def test_what_taps_write_against_the_rules_is_read_all_the_same() -> None:
+def test_nonstandard_json_of_taps_is_read() -> None:
     (message,) = read(io.StringIO('{"type":"RECORD","a":NaN,"b":"\\ud800"}'))
     assert message["a"] != message["a"]
     assert message["b"] == "\ud800"
@@ -88,7 +88,7 @@ def test_what_taps_write_against_the_rules_is_read_all_the_same() -> None:
         '{"type":["ada@example.com"]}',
     ],
 )
-def test_a_line_that_is_no_message_is_named_by_its_number_alone(
+def test_invalid_line_is_named_by_number_and_not_quoted(
     line: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(InvalidInputLine) as error:
@@ -99,7 +99,7 @@ def test_a_line_that_is_no_message_is_named_by_its_number_alone(
     assert error.value.__cause__ is None
 
 
-def test_a_stop_ends_a_read_that_waits() -> None:
+def test_stop_ends_a_blocked_read() -> None:
     reader = MessageReader()
     out, into = os.pipe()
     os.write(into, b'{"type":"RECORD"}\n')

@@ -1,4 +1,4 @@
-"""Applies queued imports in the order in which they are due, each in one transaction."""
+"""The queue of imports: applies each when it is due, in one transaction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from activecampaign_sandbox import records
-from activecampaign_sandbox.importplan import Excluded, Plan
+from activecampaign_sandbox.import_plan import Excluded, ImportPlan
 
 if TYPE_CHECKING:
     from sqlite3 import Row
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_NEVER = 10**12  # as a moment: some thirty thousand years ahead
-_TICK = 0.02  # how late an import may be applied, in seconds
+_NEVER = 10**12  # a time some thirty thousand years ahead
+_TICK_SECONDS = 0.02  # the longest delay of an import that is due
 
 
 class ImportQueue:
@@ -28,7 +28,7 @@ class ImportQueue:
 
     Args:
         store: The account's data.
-        options: The sandbox's switches.
+        options: The sandbox's options.
     """
 
     def __init__(self, store: Store, options: Options) -> None:
@@ -38,24 +38,24 @@ class ImportQueue:
         self._tags: dict[str, int] = {}
 
     def excluded(self) -> Excluded:
-        """The exclusion list."""
+        """Return the exclusion list."""
         if self._excluded is None:
             rows = self._store.all("SELECT pattern FROM excluded")
             self._excluded = Excluded(frozenset(records.email_key(row["pattern"]) for row in rows))
         return self._excluded
 
-    def forget_cached(self) -> None:
-        """Read the exclusion list and the tags anew: another door changed them."""
+    def clear_cache(self) -> None:
+        """Forget the cached exclusion list and tags, after another part has changed them."""
         self._excluded = None
         self._tags.clear()
 
     async def run(self) -> None:
-        """Apply imports as they become due, until cancelled; requests are answered between."""
+        """Apply imports as they become due, until cancelled; requests are answered in between."""
         while True:  # noqa: ASYNC110 - it waits for the clock
-            await asyncio.sleep(0 if self.apply_next(time.time()) else _TICK)
+            await asyncio.sleep(0 if self.apply_next(time.time()) else _TICK_SECONDS)
 
     def apply_next(self, moment: float) -> bool:
-        """Apply the first import that is due at the moment; False when there is none."""
+        """Apply the first import that is due at a time; return False if there is none."""
         row = self._store.one(
             "SELECT * FROM import WHERE status IS NULL AND due <= ? ORDER BY due, id LIMIT 1",
             moment,
@@ -65,15 +65,15 @@ class ImportQueue:
         try:
             with self._store.transaction():
                 self._apply(row)
-        except Exception as error:  # noqa: BLE001 - whatever a contact may hold
-            # The queue goes on: as in the account, this import alone ends as failed.
+        except Exception as error:  # noqa: BLE001 - a contact may hold anything
+            # As in a real account, only this import fails, and the queue goes on.
             _LOG.error("Import %s failed: %s", row["batch"], type(error).__name__)
-            self.forget_cached()
+            self.clear_cache()
             self._end(row["id"], "failed", [], [])
         return True
 
-    def settle(self) -> int:
-        """Apply all that is queued now, due or not; returns how many imports that were."""
+    def apply_all(self) -> int:
+        """Apply all queued imports, due or not; return their number."""
         applied = 0
         while self.apply_next(_NEVER - 1):
             applied += 1
@@ -86,7 +86,7 @@ class ImportQueue:
             body = self._store.all("SELECT body FROM import_body WHERE import = ?", row["id"])
             contacts = json.loads(body[0]["body"])["contacts"]
             dropped = {records.email_key(email) for email in fault.get("drop", ())}
-            plan = Plan(
+            plan = ImportPlan(
                 self._store,
                 self._options,
                 excluded=self.excluded(),
@@ -104,7 +104,7 @@ class ImportQueue:
                 status = "failed"
         self._end(row["id"], fault.get("status", status), success, failure)
 
-    def _count(self, plan: Plan, *, automations: bool) -> None:
+    def _count(self, plan: ImportPlan, *, automations: bool) -> None:
         applied = len(plan.created) + len(plan.updated)
         self._store.count("contacts_imported", applied)
         self._store.count("contacts_refused", len(plan.failure))
@@ -119,14 +119,14 @@ class ImportQueue:
         )
         self._store.db.execute("DELETE FROM import_body WHERE import = ?", (number,))
 
-    def mark(self, batch: str, fault: dict[str, Any]) -> None:
-        """Let a fault happen to a queued import.
+    def apply_fault(self, batch: str, fault: dict[str, Any]) -> None:
+        """Apply a fault to a queued import.
 
         Args:
             batch: The import's batchId.
-            fault: ``status`` it ends with, whether it is ``applied``, addresses to ``drop``
-                and whether that is ``silent`` (in no ``failure``),
-                ``latency`` in seconds (None: it never ends), ``false_status`` in seconds.
+            fault: The final ``status``; whether the import is ``applied``; addresses to ``drop``,
+                and whether that is ``silent``, without an entry in ``failure``; ``latency`` in
+                seconds, None for an import that never ends; ``false_status`` in seconds.
         """
         latency = fault.get("latency", self._options.latency)
         self._store.db.execute(

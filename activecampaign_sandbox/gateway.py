@@ -1,4 +1,4 @@
-"""The way of a request to the API: fault, key, limit, handler, log."""
+"""The path of a request to the API: fault, key, limit, handler, log."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _IMPORT_PATH = "/api/3/import/bulk_import"
 
 
 class _Reset(Response):
-    """No answer: the connection is reset. The server's protocol brings the way to do it."""
+    """Resets the connection instead of answering; the server's protocol provides the call."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         scope["sandbox.reset"]()
@@ -50,7 +50,7 @@ class _Reset(Response):
 
 
 class _Cut(Response):
-    """The connection is closed in the middle of the answer's body."""
+    """Closes the connection in the middle of the answer's body."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send(
@@ -63,20 +63,25 @@ class _Cut(Response):
             pass
 
 
-class Door:
-    """Answers requests to the API of one account."""
+class Gateway:
+    """Answers the requests to an account's API."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
 
     async def serve(self, request: Request, handler: Handler) -> Response:
-        """Carry one request through and log it."""
-        if not is_local(request):  # it is no request to the account: no fault, no limit, no log
+        """Answer a request and log it.
+
+        Args:
+            request: The request.
+            handler: The handler of its route.
+        """
+        if not is_local(request):  # not a request to the account: no fault, limit or log
             return self._response(Answer(403, {"message": _NOT_LOCAL}), None)
         started, moment = time.time(), time.perf_counter()
         try:
             body = await request.body()
-        except ClientDisconnect:  # a client that died while it sent: nobody is there to answer
+        except ClientDisconnect:  # the client died while it was sending
             return Response(status_code=400)
         call = Call(
             method=request.method,
@@ -87,7 +92,7 @@ class Door:
             base=f"{request.base_url}api/3",
         )
         fault = self._account.faults.pick(call)
-        answer = await self._carry_out(request, call, handler, fault)
+        answer = await self._respond(request, call, handler, fault)
         response = self._response(answer, fault)
         self._log(
             call,
@@ -99,9 +104,10 @@ class Door:
         )
         return response
 
-    async def _carry_out(
+    async def _respond(
         self, request: Request, call: Call, handler: Handler, fault: Fault | None
     ) -> Answer:
+        """Return the answer to a call, with a fault applied to it."""
         if fault is None:
             return self._answer(request, call, handler, None)
         instead = fault.answer(call)
@@ -109,7 +115,7 @@ class Door:
             faults_then = self._account.faults
             await asyncio.sleep(fault.seconds)
             if self._account.faults is not faults_then:
-                return Answer(503, b"")  # the account was reset: the request belongs to the old one
+                return Answer(503, b"")  # the account was reset while this request waited
         elif (instead or fault.kind == "reset") and not fault.takes_effect:
             return instead or Answer(500, b"")
         answer = self._answer(request, call, handler, fault)
@@ -123,15 +129,15 @@ class Door:
     def _answer(
         self, request: Request, call: Call, handler: Handler, fault: Fault | None
     ) -> Answer:
-        """The true answer; whatever fails in a handler leaves the account as it was."""
+        """Return the regular answer; an error in a handler does not change the account."""
         account = self._account
         try:
-            self._let_in(request, call)
+            self._check_access(request, call)
             with account.store.transaction():
                 answer = handler(account, call)
                 effect = fault.queue_effect(call) if fault and call.batch else None
                 if call.batch and effect:
-                    account.queue.mark(call.batch, effect)
+                    account.queue.apply_fault(call.batch, effect)
         except ApiError as error:
             answer = error.answer
         except Exception as error:  # noqa: BLE001 - the text may hold personal data
@@ -146,7 +152,7 @@ class Door:
         self._add_limit_headers(answer)
         return answer
 
-    def _let_in(self, request: Request, call: Call) -> None:
+    def _check_access(self, request: Request, call: Call) -> None:
         """Check the key, then the limit of requests a second."""
         options = self._account.options
         key = request.headers.get("Api-Token", "")

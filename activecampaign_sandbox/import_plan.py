@@ -1,4 +1,4 @@
-"""What one import writes: decided contact by contact, written at once."""
+"""The rows that one import writes: planned contact by contact, then written together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEXT_KEYS = ("first_name", "last_name", "phone", "customer_acct_name")
 _AT_ONCE = 500  # values in one IN (...)
 _ROWS = 50  # rows in one INSERT
 
-# A key that wasn't sent is NULL here and leaves the column as it is.
+# A key that wasn't sent is NULL here, which keeps the column's value.
 _UPDATE = (
     "UPDATE contact SET first_name = coalesce(?, first_name), last_name = coalesce(?, last_name),"
     " phone = coalesce(?, phone), organization = coalesce(?, organization), udate = ?,"
@@ -29,7 +29,7 @@ _UPDATE = (
 
 
 class _Insert:
-    """An INSERT that takes many rows a call: a call into SQLite costs more than a row does."""
+    """An INSERT of many rows per call, as a call into SQLite costs more than a row."""
 
     def __init__(self, head: str, marks: str, tail: str = "") -> None:
         self._one = f"{head} VALUES {marks} {tail}"
@@ -55,7 +55,7 @@ _VALUES = _Insert(
     "(?, ?, ?, ?, ?)",
     "ON CONFLICT (contact, field) DO UPDATE SET value = excluded.value, udate = excluded.udate",
 )
-# How a membership ended stays empty: the rows that an import touches are none of an opt-out.
+# The columns on how a membership ended stay empty: an import never writes rows of an opt-out.
 _MEMBERSHIPS = _Insert(
     "INSERT INTO membership (contact, list, status, sourceid, sdate, udate)",
     "(?, ?, ?, 0, ?, ?)",
@@ -72,34 +72,34 @@ class Excluded:
     patterns: frozenset[str]
 
     def covers(self, email: str) -> bool:
-        """Whether the address, or its domain, is on the list."""
+        """Return whether an address, or its domain, is on the list."""
         key = records.email_key(email)
         return key in self.patterns or f"@{key.rpartition('@')[2]}" in self.patterns
 
 
 @dataclass
-class _Person:
-    """A contact as the import finds it: its id, whether it bounced, its status on each list."""
+class _KnownContact:
+    """A contact of the account: its id, whether it bounced, and its status by list."""
 
     id: int
     bounced: bool
     lists: dict[int, int] = field(default_factory=dict)
 
 
-class Plan:
-    """The rows that one import writes, and what it reports.
+class ImportPlan:
+    """The rows that one import writes, and the result that it reports.
 
     Args:
         store: The account's data, inside a transaction.
-        options: The sandbox's switches.
+        options: The sandbox's options.
         excluded: The exclusion list.
         tags: Ids of tags by name; new ones are added.
-        contacts: The import's contacts, as they were sent and checked.
+        contacts: The import's contacts as they were sent; they have been validated.
         dropped: Keys of addresses that a fault drops.
 
     Attributes:
-        created: Ids of the contacts that are new.
-        updated: Ids of those that were there.
+        created: Ids of new contacts.
+        updated: Ids of existing contacts.
         failure: Addresses that were refused, as they were sent.
         beyond_limit: Whether one was refused because the account is full.
     """
@@ -137,12 +137,12 @@ class Plan:
         limit = options.account_limit
         self._room = limit - store.number("SELECT count(*) FROM contact") if limit else None
         keys = [records.email_key(contact["email"]) for contact in contacts]
-        self._people = self._known(list(set(keys)))
+        self._contacts = self._known(list(set(keys)))
         for key, contact in zip(keys, contacts, strict=True):
             self._add(key, contact)
 
     def write(self) -> None:
-        """Write all rows; the same person twice ends with the later values."""
+        """Write all rows; a contact that was sent twice gets the later values."""
         db = self._store.db
         _CONTACTS.run(db, self._inserts)
         db.executemany(_UPDATE, self._updates)
@@ -150,17 +150,17 @@ class Plan:
         _MEMBERSHIPS.run(db, self._members)
         _TAGS.run(db, self._tags)
 
-    def _known(self, keys: list[str]) -> dict[str, _Person]:
-        """The people among these addresses whom the account holds."""
-        people: dict[str, _Person] = {}
+    def _known(self, keys: list[str]) -> dict[str, _KnownContact]:
+        """Return the account's contacts among these addresses, by key."""
+        known: dict[str, _KnownContact] = {}
         for row in self._rows("SELECT id, email, bounced FROM contact WHERE email IN", keys):
-            people[records.email_key(row["email"])] = _Person(row["id"], bool(row["bounced"]))
-        by_id = {person.id: person for person in people.values()}
+            known[records.email_key(row["email"])] = _KnownContact(row["id"], bool(row["bounced"]))
+        by_id = {known_contact.id: known_contact for known_contact in known.values()}
         for row in self._rows(
             "SELECT contact, list, status FROM membership WHERE contact IN", list(by_id)
         ):
             by_id[row["contact"]].lists[row["list"]] = row["status"]
-        return people
+        return known
 
     def _rows(self, query: str, values: list[Any]) -> list[Any]:
         rows: list[Any] = []
@@ -170,41 +170,43 @@ class Plan:
         return rows
 
     def _add(self, key: str, contact: dict[str, Any]) -> None:
-        """Plan one contact: refused, updated or made."""
-        person = self._people.get(key)
-        if self._refused(key, person, contact):
+        """Plan one contact: refuse, update or create it."""
+        known_contact = self._contacts.get(key)
+        if self._is_refused(key, known_contact, contact):
             self.failure.append(contact["email"])
-            if not self._still_updates(key, person):
+            if not self._is_still_updated(key, known_contact):
                 return
         first, last, phone, company = [as_text(contact.get(name)) for name in _TEXT_KEYS]
         organization = records.organization_id(self._store, company) if company else None
         moment = self._moment
-        if person is None:
-            person = self._people[key] = _Person(self._next_id, bounced=False)
+        if known_contact is None:
+            known_contact = self._contacts[key] = _KnownContact(self._next_id, bounced=False)
             self._next_id += 1
-            self.created.append(person.id)
+            self.created.append(known_contact.id)
             email = contact["email"].strip()
             names = (first or "", last or "", phone or "")
-            self._inserts.append((person.id, email, *names, organization, moment, moment))
+            self._inserts.append((known_contact.id, email, *names, organization, moment, moment))
         else:
-            self.updated.append(person.id)
-            self._updates.append((first, last, phone, organization, moment, person.id))
-        self._add_values(person, contact)
-        self._add_memberships(person, contact)
-        self._add_tags(person, contact)
+            self.updated.append(known_contact.id)
+            self._updates.append((first, last, phone, organization, moment, known_contact.id))
+        self._add_values(known_contact, contact)
+        self._add_memberships(known_contact, contact)
+        self._add_tags(known_contact, contact)
 
-    def _refused(self, key: str, person: _Person | None, contact: dict[str, Any]) -> bool:
-        """Whether the queue drops the contact, for one of the documented reasons [doc]."""
+    def _is_refused(
+        self, key: str, known_contact: _KnownContact | None, contact: dict[str, Any]
+    ) -> bool:
+        """Return whether the queue drops a contact, for one of the documented reasons [doc]."""
         options = self._options
         if key in self._dropped or (self._excluded.patterns and self._excluded.covers(key)):
             return True
-        if options.bad_email == "drop" and not records.valid_email(key):
+        if options.bad_email == "drop" and not records.is_valid_email(key):
             return True
         if options.apostrophe == "drop" and "'" in key:
             return True
-        if person is not None:
-            return person.bounced or any(
-                person.lists.get(number) in (UNSUBSCRIBED, BOUNCED)
+        if known_contact is not None:
+            return known_contact.bounced or any(
+                known_contact.lists.get(number) in (UNSUBSCRIBED, BOUNCED)
                 for number in _list_ids(contact, "subscribe")
             )
         if self._room is None:
@@ -214,17 +216,17 @@ class Plan:
         self.beyond_limit = self.beyond_limit or full
         return full
 
-    def _still_updates(self, key: str, person: _Person | None) -> bool:
-        """Whether someone refused for an opt-out gets the import's values all the same."""
+    def _is_still_updated(self, key: str, known_contact: _KnownContact | None) -> bool:
+        """Return whether a contact that is refused for its opt-out is updated all the same."""
         return (
             self._options.opted_out == "update"
-            and person is not None
-            and not person.bounced
+            and known_contact is not None
+            and not known_contact.bounced
             and key not in self._dropped
         )
 
-    def _add_values(self, person: _Person, contact: dict[str, Any]) -> None:
-        """Values of custom fields; an unknown field is ignored [rep]."""
+    def _add_values(self, known_contact: _KnownContact, contact: dict[str, Any]) -> None:
+        """Plan the values of custom fields; an unknown field is ignored [rep]."""
         moment = self._moment
         for entry in contact.get("fields") or ():
             number, value = reference(entry["id"]), entry["value"]
@@ -232,32 +234,32 @@ class Plan:
             if kind:
                 if kind == "datetime" or not isinstance(value, str):
                     value = records.saved_value(kind, as_text(value) or "")
-                self._values.append((person.id, number, value, moment, moment))
+                self._values.append((known_contact.id, number, value, moment, moment))
 
-    def _add_memberships(self, person: _Person, contact: dict[str, Any]) -> None:
-        """Memberships; an unknown list is ignored, and an opt-out never undone [doc]."""
+    def _add_memberships(self, known_contact: _KnownContact, contact: dict[str, Any]) -> None:
+        """Plan memberships; an unknown list is ignored, and an opt-out is never undone [doc]."""
         out = (UNSUBSCRIBED, BOUNCED)
         for number in _list_ids(contact, "subscribe"):
-            if number in self._lists and person.lists.get(number) not in (ACTIVE, *out):
-                person.lists[number] = ACTIVE
-                self._members.append((person.id, number, ACTIVE, self._moment, None))
+            if number in self._lists and known_contact.lists.get(number) not in (ACTIVE, *out):
+                known_contact.lists[number] = ACTIVE
+                self._members.append((known_contact.id, number, ACTIVE, self._moment, None))
         for number in _list_ids(contact, "unsubscribe"):
-            stranger = number not in person.lists
-            if stranger and self._options.unsubscribe_stranger == "ignore":
+            is_stranger = number not in known_contact.lists
+            if is_stranger and self._options.unsubscribe_stranger == "ignore":
                 continue
-            if number in self._lists and person.lists.get(number) not in out:
-                person.lists[number] = UNSUBSCRIBED
-                self._members.append((person.id, number, UNSUBSCRIBED, None, self._moment))
+            if number in self._lists and known_contact.lists.get(number) not in out:
+                known_contact.lists[number] = UNSUBSCRIBED
+                self._members.append((known_contact.id, number, UNSUBSCRIBED, None, self._moment))
 
-    def _add_tags(self, person: _Person, contact: dict[str, Any]) -> None:
-        """Tags by name; "New tags will be created if they do not already exist" [doc]."""
+    def _add_tags(self, known_contact: _KnownContact, contact: dict[str, Any]) -> None:
+        """Plan tags, by name; "New tags will be created if they do not already exist" [doc]."""
         for tag in contact.get("tags") or ():
             name = (as_text(tag) or "").strip()
             if name:
-                self._tags.append((person.id, self._tag_id(name), self._moment))
+                self._tags.append((known_contact.id, self._tag_id(name), self._moment))
 
     def _tag_id(self, name: str) -> int:
-        """A tag's id; the few names that imports repeat are remembered."""
+        """Return a tag's id, from a cache of the names that imports repeat."""
         number = self._tag_ids.get(name)
         if number is None:
             if len(self._tag_ids) >= _AT_ONCE:
@@ -271,7 +273,7 @@ def _list_ids(contact: dict[str, Any], key: str) -> list[int]:
 
 
 def as_text(value: Any) -> str | None:
-    """A scalar as PHP would write it; None stays None."""
+    """Return a scalar as PHP writes it; None stays None."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
