@@ -21,7 +21,7 @@ from target_activecampaign.accounting.rejects import RejectFiles
 from target_activecampaign.accounting.samples import Samples
 from target_activecampaign.accounting.state import Checkpoints, StateWriter
 from target_activecampaign.client import Client
-from target_activecampaign.config.validation import make_folder
+from target_activecampaign.config.validation import ensure_writable_folder
 from target_activecampaign.delivery.batches import Packer
 from target_activecampaign.delivery.delivery import Delivery
 from target_activecampaign.errors import EmptyInputError, GuardError, MappingError, StoppedError
@@ -222,7 +222,7 @@ class Run:
     def _connect(self) -> _Parts:
         if self._parts is None:
             for name in ("rejects_path", "report_path"):
-                make_folder(name, getattr(self._settings, name))
+                ensure_writable_folder(name, getattr(self._settings, name))
             client_class = self._preview.client_class if self._preview else Client
             account = Account(self._settings, client_class=client_class)
             account.open()

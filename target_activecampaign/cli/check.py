@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from target_activecampaign.account.account import Account
 from target_activecampaign.client import AuthenticationError, PaymentRequired, PermissionDenied
-from target_activecampaign.config.validation import secrets_in
+from target_activecampaign.config.validation import find_secrets
 from target_activecampaign.errors import ListError, SettingError, report_errors
 from target_activecampaign.ledger import LedgerError, MissingLedgerError, Store, last_mapping
 from target_activecampaign.mapping import history
@@ -96,7 +96,7 @@ def of(
         warnings: Settings that are not known, one sentence each.
     """
     ready = _Readiness(settings, maps)
-    checks = _Checks(RedactingFilter(secrets_in(settings)))
+    checks = _Checks(RedactingFilter(find_secrets(settings)))
     try:
         checks.take("settings", lambda: ready.settings(warnings))
         checks.take("rate budget", ready.rate_budget)

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.cli.ledger_output import in_bytes, in_words
+from target_activecampaign.config.environment import read_environment
 from target_activecampaign.config.files import ConfigFileError, read_config
 from target_activecampaign.config.settings import Settings
-from target_activecampaign.config.validation import convert, from_environment
+from target_activecampaign.config.validation import convert
 from target_activecampaign.errors import ChoiceError, LedgerError, SettingError
 from target_activecampaign.ledger.erase import Choice, choose, forget, forget_person
 from target_activecampaign.ledger.overview import overview, set_aside, size
@@ -137,7 +138,7 @@ def _url(args: argparse.Namespace) -> str:
         return str(args.ledger_url)
     config = _config(args.config) if args.config is not None else {}
     if config.get("ledger_url") is None:
-        config = from_environment(_SCHEMA, _PREFIX).values
+        config = read_environment(_SCHEMA, _PREFIX).values
     return Settings.from_config(config).ledger_url
 
 

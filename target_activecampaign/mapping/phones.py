@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.config.country import phone_region
+from target_activecampaign.config.validation import phone_region
 from target_activecampaign.mapping.values import to_line
 
 if TYPE_CHECKING:

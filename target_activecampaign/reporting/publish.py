@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from target_activecampaign.config.validation import secrets_in
+from target_activecampaign.config.validation import find_secrets
 from target_activecampaign.reporting import page, webhook
 from target_activecampaign.reporting.report import prune
 from target_activecampaign.storage import private_files
@@ -25,7 +25,7 @@ def publish(report: Report, settings: Settings) -> None:
         report: The run's report, complete.
         settings: Where to, and what must not be shown.
     """
-    hidden = secrets_in(settings)
+    hidden = find_secrets(settings)
     try:
         path = report.write(settings.report_path)
     except (OSError, ValueError) as error:  # ValueError: a path that no file can have

@@ -18,9 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from target_activecampaign.client.connection import open_pool
-from target_activecampaign.config.webhook_url import (
-    _target,
-)
+from target_activecampaign.config.webhook_url import request_target
 from target_activecampaign.redaction import make_redactor
 
 if TYPE_CHECKING:
@@ -124,7 +122,7 @@ def _post(url: str, body: bytes) -> int:
     try:
         response = pool.urlopen(
             "POST",
-            _target(url),
+            request_target(url),
             body=body,
             headers=_HEADERS,
             redirect=False,

@@ -161,7 +161,7 @@ def test_settings_that_are_not_known_fail_and_all_else_is_checked(load: ForkedTa
     assert done.code == 1
     assert done.results() == {"settings": "failed", "mapping": "not checked"}
     found = done.checks["settings"][1]
-    assert "'lst_id' is not known and has no effect. Did you mean 'list_id'?" in found
+    assert "'lst_id' is unknown and has no effect. Did you mean 'list_id'?" in found
     assert "'streams.profiles.tgas' is not known" in found
 
 

@@ -232,7 +232,7 @@ def test_a_link_to_nothing_is_no_folder_for_the_check_as_for_a_run(load: TargetR
         text=True,
     )
     assert done.returncode == 1
-    assert "'report_path' names reports, which is no folder to write in" in done.stdout
+    assert "'report_path' names reports, which is not a writable folder" in done.stdout
 
 
 def test_a_link_in_place_of_the_reports_index_is_replaced(load: TargetRunner) -> None:
