@@ -106,7 +106,7 @@ class Run:
         self._rejects = RejectFiles(folder / "preview" if self._preview else folder, run_id)
         self._checkpoints = Checkpoints()
         self.samples = Samples(personal=settings.report_personal_data)
-        make = self._preview.settlement if self._preview else RecordAccounting
+        make = self._preview.make_accounting if self._preview else RecordAccounting
         self._settlement = make(self._checkpoints, self._rejects, self.samples)
         self._thresholds = Thresholds(settings, self._settlement)
         self._packer = Packer(
@@ -242,7 +242,7 @@ class Run:
         settings, client = self._settings, account.client
         identity, url = account.identity, settings.ledger_url
         if self._preview is not None:
-            url = self._preview.begin(identity)
+            url = self._preview.copy_ledger(identity)
         ledger = Ledger(url, identity, self.report.run_id, client.server_time)
         delivery = Delivery(
             client,
@@ -607,8 +607,8 @@ class Run:
                 report.streams[name]["dropped"] = dropped
             if self._preview is not None:
                 segments = parts.streams.segments.values()
-                self._preview.look(
-                    parts.account, segments, ask=self._through, stopped=lambda: self._stopped
+                self._preview.collect(
+                    parts.account, segments, compare=self._through, reader=self._reader
                 )
             else:
                 report.imports = parts.delivery.imports
@@ -618,7 +618,7 @@ class Run:
             report.requests = parts.account.client.request_count
             parts.account.close()
         report.finished = datetime.now(timezone.utc)
-        report.count(self._settlement.total, self._settlement.counts)
+        report.set_counts(self._settlement.total, self._settlement.counts)
         report.confirmed_over_time = {
             **self._settlement.confirmed_over_time(),
             "limit_a_minute": self._settings.contacts_per_minute,
@@ -645,7 +645,7 @@ class Run:
                 problem = problem or str(error)
         if self._preview is not None:
             self._preview.close()
-            self._preview.tell(report)
+            self._preview.add_to_report(report)
         report.outcome, report.problem = ("failed" if problem else outcome), problem
         publishing.publish(report, self._settings)
         return report

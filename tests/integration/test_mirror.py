@@ -52,7 +52,7 @@ def test_who_is_no_longer_in_the_stream_leaves_the_list(mirror: Mirror) -> None:
     assert outcome.report["left"] == 1
     none = {"not_left": 0, "held_back": 0, "not_ours": 0, "problem": None}
     assert mirrored(outcome) == {"kind": "left", "people": 2, "left": 1, **none}
-    assert "1 left" in outcome.log
+    assert "1 removed" in outcome.log
 
 
 def test_who_has_left_does_not_leave_again(mirror: Mirror) -> None:
