@@ -200,7 +200,7 @@ class _Readiness:
     def __init__(self, settings: Settings, maps: StreamMaps) -> None:
         self._settings = settings
         self._maps = maps
-        self._account = Account(settings, only_asks=True)
+        self._account = Account(settings, read_only=True)
         self._mappings = Mappings(self._account)
         self._membership_fields = MembershipFields()
         self._store: Store | None = None

@@ -21,6 +21,7 @@ from target_activecampaign.ledger import snapshot as copying
 from target_activecampaign.preview.changes import ChangeFinder, SamplingAccounting
 from target_activecampaign.preview.client import PreviewClient
 from target_activecampaign.redaction import traceback_without_messages
+from target_activecampaign.text import several
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -185,7 +186,8 @@ class Preview:
         streams = {one.number: one.stream for one in segments}
         sampled = [one for sample in accounting.samples.values() for one in sample]
         if sampled:
-            logger.info("Reading %d contacts from the account to show changes.", len(sampled))
+            contacts = several(len(sampled), "contact")
+            logger.info("Reading %s from the account to show changes.", contacts)
         try:
             finder = ChangeFinder(client, account.fields, streams, reader)
             self._changes = finder.find_changes(sampled)

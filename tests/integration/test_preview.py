@@ -435,13 +435,13 @@ def test_at_most_twenty_people_are_asked_about(preview: Preview) -> None:
 # Nothing leaves
 
 
-def test_what_writes_and_is_not_pretended_can_not_be_asked() -> None:
+def test_a_write_that_is_not_simulated_raises() -> None:
     class Careless(PreviewClient):
         def delete(self) -> None:
             self._call("DELETE", "/contacts/1", lambda _: None)
 
     with ApiStub(Reply()) as api, Careless(api.url, "key") as client:
-        with pytest.raises(RuntimeError, match="sends nothing"):
+        with pytest.raises(RuntimeError, match="must not send"):
             client.delete()
         assert api.asked == []
 

@@ -172,7 +172,7 @@ def test_a_place_of_an_impossible_name_is_an_error(
     outcome = load([schema(), *around()], **{name: value})
     assert outcome.code == 1
     last = outcome.log.splitlines()[-1]
-    assert f"The setting '{name}' has U+0000 or half of a surrogate pair" in last
+    assert f"The setting '{name}' contains U+0000 or half of a surrogate pair" in last
     assert not sandbox.contacts()
 
 

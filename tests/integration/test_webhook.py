@@ -278,7 +278,7 @@ def test_an_address_that_cannot_be_used_is_refused_before_the_run(
 ) -> None:
     outcome = load([schema(), *people(1)], on_complete_webhook=url)
     assert outcome.code == 1
-    assert "'on_complete_webhook' must be an https:// address" in outcome.log
+    assert "'on_complete_webhook' must be an https:// URL" in outcome.log
     assert "s3cr3t" not in outcome.log
     assert sandbox.export() == []
 
