@@ -34,7 +34,7 @@ def often_server() -> Iterator[ForkServer]:
         f"{progress}.LOG_SECONDS": 0.15,
         f"{progress}._SAMPLE_SECONDS": 0.1,
         f"{progress}._FIRST_SECONDS": 0.2,
-        f"{progress}._STILL_SECONDS": 0.6,
+        f"{progress}._IDLE_SECONDS": 0.6,
     }
     with ForkServer(constants) as server:
         yield server
@@ -150,7 +150,7 @@ def test_it_is_said_that_the_account_makes_it_wait(
     sandbox.fault("rate_limit", match={"path": IMPORT}, times=1, retry_after=4)
     outcome = often([schema(), *people(3)]).succeeded()
     assert re.search(
-        r"posting 1 import as .*, waiting [1-4] s as requested by ActiveCampaign\.", outcome.log
+        r"posting 1 import within the rate limit, waiting [1-4] s as requested by ActiveCampaign\.", outcome.log
     ), outcome.log
 
 
