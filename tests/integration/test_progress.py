@@ -150,7 +150,8 @@ def test_it_is_said_that_the_account_makes_it_wait(
     sandbox.fault("rate_limit", match={"path": IMPORT}, times=1, retry_after=4)
     outcome = often([schema(), *people(3)]).succeeded()
     assert re.search(
-        r"posting 1 import within the rate limit, waiting [1-4] s as requested by ActiveCampaign\.", outcome.log
+        r"posting 1 import within the rate limit, waiting [1-4] s as requested by ActiveCampaign\.",
+        outcome.log,
     ), outcome.log
 
 
