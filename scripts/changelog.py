@@ -13,7 +13,7 @@ PATH = Path(__file__).resolve().parent.parent / "CHANGELOG.md"
 
 
 def section(text: str, version: str) -> str | None:
-    """What stands below `## version - date`; None when nothing does."""
+    """Return the text below `## version - date`; None if there is none."""
     heading = rf"^## \[?{re.escape(version)}\]? - \d{{4}}-\d\d-\d\d\n(.*?)(?=^## |\Z)"
     found = re.search(heading, text, re.DOTALL | re.MULTILINE)
     return (found.group(1).strip() or None) if found else None

@@ -70,7 +70,7 @@ def _tell(new_reports: set[Path]) -> None:
 
 
 def how_to_look() -> str:
-    """What to do to see the account: the run's own sandbox ended with it, its file is there."""
+    """Return the command that shows the account: the sandbox ended with the run, its file stays."""
     return (
         f"Look for yourself. In {ROOT}, this serves the same file until Ctrl-C:\n"
         f"  {TARGET_BIN.relative_to(ROOT)}/activecampaign-sandbox --path {SANDBOX_FILE} "

@@ -1,4 +1,4 @@
-"""What `demo.py` and `test.py` set up for themselves: environments, from the hashed locks.
+"""Environments that `demo.py` and `test.py` set up from the hashed locks.
 
 They run before anything is installed, on whatever `python3` is: only the standard library is used,
 and nothing that an older Python would stumble over before its version is checked.
@@ -28,7 +28,7 @@ def say(text: str) -> None:
 
 
 def fingerprint(*paths: Path) -> str:
-    """What stands for the contents of files; another one when one of them changes."""
+    """Return a hash of the contents of files."""
     hashed = hashlib.sha256()
     for path in paths:
         hashed.update(path.read_bytes())
@@ -102,7 +102,7 @@ class Environment:
         stamp.write_text(wanted)
 
     def _made_from(self, python: str) -> str:
-        """What the environment depends on: its lock, the Python, where it stands."""
+        """Return a hash of everything that the environment depends on: lock, Python, path."""
         sources = [self._lock] + ([ROOT / "pyproject.toml"] if self._project else [])
         return f"{fingerprint(*sources)}\n{os.path.realpath(python)}\n{self._folder}\n"
 

@@ -1,4 +1,4 @@
-"""What it takes to load many people: the arithmetic of docs/scale.md.
+"""Resources needed to load many contacts: the arithmetic of docs/scale.md.
 
     python scripts/scale.py [--accounts 40] [--profiles 3000000] [--changed 0.02] [--hours 6]
 
@@ -112,7 +112,7 @@ _TWO_DIGITS = 10
 
 
 def results(given: Iterable[Quantity], accounts: int) -> list[list[float]]:
-    """What the lines of each part come to; a formula may name what stands before it."""
+    """Return the result of each formula, which may use the results before it."""
     known: dict[str, object] = {"ceil": math.ceil, "max": max, "min": min}
     known |= {"A": accounts, "L": LIMIT}
     known |= {one.symbol: one.value for one in (*given, *MEASURED)}
@@ -128,7 +128,7 @@ def results(given: Iterable[Quantity], accounts: int) -> list[list[float]]:
 
 
 def quantities_table() -> str:
-    """What the formulas name."""
+    """Return the table of the quantities in the formulas."""
     rows = ["| symbol | value | meaning |", "| --- | --- | --- |"]
     rows += ["| `A` | | accounts |", f"| `L` | {LIMIT:,} | contacts a minute an account |"]
     rows += [f"| `{one.symbol}` | {one.value:,} | {one.meaning} |" for one in (*GIVEN, *MEASURED)]
@@ -136,7 +136,7 @@ def quantities_table() -> str:
 
 
 def arithmetic_table(given: Iterable[Quantity] = GIVEN, accounts: Iterable[int] = ACCOUNTS) -> str:
-    """What it takes, for so many accounts each."""
+    """Return the table of the results for several numbers of accounts."""
     given, accounts = tuple(given), tuple(accounts)
     heads = ["", "formula", *(f"{one:,} account{'s' if one > 1 else ''}" for one in accounts)]
     rows = [heads, ["---"] * len(heads)]

@@ -135,7 +135,7 @@ def _set(work: Path, day: int) -> None:
     report["started"], report["finished"] = started.isoformat(), finished.isoformat()
     report["address"] = "http://127.0.0.1:8000"
     (reports / f"run-{name}.json").write_text(json.dumps(report))
-    page.write(report, reports, ())
+    page.write_page(report, reports, ())
 
 
 @contextmanager

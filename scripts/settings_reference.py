@@ -1,11 +1,11 @@
-"""The settings as docs/settings.md shows them all, and the README the first of them."""
+"""The settings as Markdown: all for docs/settings.md, the first ones for the README."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from target_activecampaign.config.settings import SETTINGS, STREAM_SETTINGS
+from target_activecampaign.config.definitions import GROUPS, STREAM_SETTINGS
 from target_activecampaign.target import TargetActiveCampaign
 
 PREFIX = "TARGET_ACTIVECAMPAIGN_"
@@ -22,72 +22,10 @@ FIRST = (
     "sync_mode",
     "ledger_url",
 )
-"""What a newcomer needs to know."""
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "The account": ("api_url", "api_key", "connection_name", "data_privacy_consent"),
-    "The sandbox": ("sandbox", "sandbox_path"),
-    "Lists, streams and tags": ("list_id", "tags", "streams"),
-    "Mapping": (
-        "field_mapping",
-        "auto_map",
-        "unmapped_properties",
-        "on_object",
-        "on_unknown_option",
-        "null_policy",
-        "only_if_empty",
-        "default_country",
-    ),
-    "Modes": (
-        "sync_mode",
-        "on_leave",
-        "membership_field",
-        "membership_tag",
-        "complete_stream",
-        "adopt_members",
-        "guards",
-        "deleted_properties",
-    ),
-    "What is sent": (
-        "dry_run",
-        "skip_unchanged",
-        "full_resync",
-        "resync_after_days",
-        "exclude_automations",
-    ),
-    "Refused records": (
-        "fail_on_empty",
-        "rejects_path",
-        "max_rejects",
-        "max_reject_pct",
-        "diagnose_limit",
-        "validate_records",
-    ),
-    "State, ledger and report": (
-        "checkpoint_seconds",
-        "ledger_url",
-        "report_path",
-        "keep_reports",
-        "report_personal_data",
-        "on_complete_webhook",
-    ),
-    "Limits and times": (
-        "batch_size_rows",
-        "max_in_flight",
-        "requests_per_second",
-        "imports_per_minute",
-        "single_imports_per_minute",
-        "rate_budget_url",
-        "request_timeout",
-        "max_retry_after",
-        "import_timeout",
-        "max_line_bytes",
-    ),
-}
-"""The target's own settings under the headings of docs/settings.md."""
+"""The settings that a newcomer needs."""
 
 OF_THE_SDK = "Stream maps and flattening"
-"""The heading of the settings that the Meltano SDK brings."""
+"""The heading of the settings that come from the Meltano SDK."""
 
 _RANGES = {
     "minimum": "at least {}",
@@ -97,15 +35,14 @@ _RANGES = {
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """The schemas of all settings, those of the SDK too, as `--about` shows them."""
+    """Return the schemas of all settings, with those of the SDK, as `--about` shows them."""
     schema = TargetActiveCampaign.config_jsonschema
     TargetActiveCampaign.append_builtin_config(schema)
-    properties: dict[str, dict[str, Any]] = schema["properties"]
-    return properties
+    return dict(schema["properties"])
 
 
 def first_settings() -> str:
-    """The settings that a newcomer needs, as a table."""
+    """Return a table of the settings that a newcomer needs."""
     known = schemas()
     rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
     rows += [
@@ -115,16 +52,12 @@ def first_settings() -> str:
 
 
 def reference() -> str:
-    """All settings under their headings."""
-    known = schemas()
-    ours = {setting.name for setting in SETTINGS}
-    grouped = {name for names in GROUPS.values() for name in names}
-    if ours != grouped:
-        raise ValueError(f"GROUPS and SETTINGS differ in {', '.join(sorted(ours ^ grouped))}.")
-    of_the_sdk = tuple(name for name in known if name not in ours)
+    """Return all settings under their headings."""
+    rest = schemas()
     parts = []
-    for heading, names in {**GROUPS, OF_THE_SDK: of_the_sdk}.items():
-        parts += [f"## {heading}", *(_entry(name, known[name]) for name in names)]
+    for heading, group in GROUPS.items():
+        parts += [f"## {heading}", *(_entry(one.name, rest.pop(one.name)) for one in group)]
+    parts += [f"## {OF_THE_SDK}", *(_entry(name, schema) for name, schema in rest.items())]
     return "\n\n".join(parts)
 
 
@@ -138,7 +71,7 @@ def _entry(name: str, schema: dict[str, Any]) -> str:
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """What a setting can be, such as `number or null, at least 0`."""
+    """Return the type of a setting in words, such as `number or null, at least 0`."""
     types = schema["type"]
     kind = types if isinstance(types, str) else " or ".join(types)
     if "enum" in schema:

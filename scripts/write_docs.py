@@ -1,16 +1,19 @@
-"""Fill the generated parts of the documentation; `--check` only sees whether they fit.
+"""Write everything that is generated from the code: parts of the documents, meltano.yml and hub/.
 
-A generated part stands between `<!-- name -->` and `<!-- /name -->`.
+A generated part of a document stands between `<!-- name -->` and `<!-- /name -->`. With `--check`,
+nothing is written, and the exit code is 1 if a file is out of date.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import plugin_definition
 from scale import arithmetic_table, quantities_table
 from settings_reference import first_settings, reference
 
@@ -23,6 +26,9 @@ from target_activecampaign.mapping.mapping import StreamMapping
 from target_activecampaign.mapping.new_fields import field_type_for
 from target_activecampaign.mapping.placement import MappedProperty, Placement
 from target_activecampaign.model.codes import CODES, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,11 +44,11 @@ SAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "object": ({"value": {"city": "Ghent"}},),
     "null, missing or empty array": ({"value": None}, {}, {"value": []}),
 }
-"""Records with the property `value`, by the kind of value that they stand for."""
+"""Records with the property `value`, by kind of value."""
 
 OPTIONS = ("Gold", "Silver", "Yes", "No")
 SINGLE = ("I agree",)
-"""The options of the fields that hold choices, and of a checkbox with one box."""
+"""The options of fields with choices, and of a checkbox with one box."""
 
 SCHEMAS: tuple[dict[str, Any], ...] = (
     {"type": "string"},
@@ -59,12 +65,12 @@ SCHEMAS: tuple[dict[str, Any], ...] = (
     {"type": ["string", "number"]},
     {},
 )
-"""Schemas of properties, each with its own kind of custom field."""
+"""Schemas of properties for which `unmapped_properties: create` makes a custom field."""
 
 
 def names_table() -> str:
-    """The names that map by themselves."""
-    rows = ["| destination | names that map to it, the better known first |", "| --- | --- |"]
+    """Return the table of property names that are mapped automatically."""
+    rows = ["| destination | names that map to it, the most common first |", "| --- | --- |"]
     rows += [
         f"| `{destination}` | {', '.join(f'`{name}`' for name in names)} |"
         for destination, names in STANDARD_NAMES.items()
@@ -73,7 +79,7 @@ def names_table() -> str:
 
 
 def types_table() -> str:
-    """What arrives of each kind of value in each type of custom field."""
+    """Return the table of the texts that each type of custom field gets for each kind of value."""
     rows = [("type of field", *map(_heading, SAMPLES)), ("---",) * (len(SAMPLES) + 1)]
     for form in FORMS:
         for cells, types in groupby(form.types, lambda kind: arrivals(kind, OPTIONS)):
@@ -91,7 +97,7 @@ class _NoOptionAdder:
 
 
 def arrivals(field_type: str, options: tuple[str, ...]) -> tuple[str, ...]:
-    """What arrives of each kind of value in a custom field, as the cells of a table."""
+    """Return the texts that a custom field gets for each kind of value, as cells of a table."""
     field = Field(1, "Value", field_type, "VALUE", options)
     mapped = [
         MappedProperty("email", "email", None, ("email",), {}),
@@ -115,17 +121,17 @@ def _arrival(mapping: StreamMapping, record: dict[str, Any]) -> str:
         contact = mapping.to_contact({"email": "ada@example.com", **record})
     except Refusal as refusal:
         return refusal.code
-    return f"`{contact.fields[1]}`".replace("|", "\\|") if contact.fields else "stays as it is"
+    return f"`{contact.fields[1]}`".replace("|", "\\|") if contact.fields else "unchanged"
 
 
 def _heading(kind: str) -> str:
-    """A kind of value with its sample, where it has a single one."""
+    """Return a kind of value, with its sample if it has only one."""
     records = SAMPLES[kind]
     return f"{kind}<br>`{json.dumps(records[0]['value'])}`" if len(records) == 1 else kind
 
 
 def new_fields_table() -> str:
-    """The custom field that is made for each kind of property."""
+    """Return the table of the custom fields that are created for properties."""
     rows = ["| schema | type of field | options |", "| --- | --- | --- |"]
     for schema in SCHEMAS:
         field_type, options = field_type_for(schema)
@@ -135,7 +141,7 @@ def new_fields_table() -> str:
 
 
 def codes_table() -> str:
-    """The codes of refused and skipped records."""
+    """Return the table of the codes of rejected and skipped records."""
     rows = [
         "| code | kind | retried | what happened | what to do |",
         "| --- | --- | --- | --- | --- |",
@@ -147,8 +153,8 @@ def codes_table() -> str:
 
 
 def errors_table() -> str:
-    """The errors of the client, by their codes."""
-    rows = ["| code | tried again | what happened | what to do |", "| --- | --- | --- | --- |"]
+    """Return the table of the errors of the client, by code."""
+    rows = ["| code | retried | what happened | what to do |", "| --- | --- | --- | --- |"]
     rows += [
         f"| `{kind.code}` | {'yes' if kind.retried else 'no'} | {kind.meaning}. | {kind.advice} |"
         for kind in _leaves(ActiveCampaignError)
@@ -170,30 +176,40 @@ PARTS = {
 }
 
 
-def filled(path: str) -> tuple[str, str]:
-    """A file's text as it is, and as it should be."""
-    text = fresh = (ROOT / path).read_text("utf-8")
+def document(path: str) -> str:
+    """Return the text of a document with its generated parts filled in."""
+    fresh = (ROOT / path).read_text("utf-8")
     for name, make in PARTS[path].items():
         head, tail = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        if (text.count(head), text.count(tail)) != (1, 1):
+        if (fresh.count(head), fresh.count(tail)) != (1, 1):
             raise SystemExit(f"{path} must have the markers of '{name}' once, each on its line.")
         before, _, rest = fresh.partition(head)
         fresh = f"{before}{head}\n{make()}\n\n{tail}{rest.partition(tail)[2]}"
-    return text, fresh
+    return fresh
+
+
+FILES: dict[Path, Callable[[], str]] = {
+    **{ROOT / path: partial(document, path) for path in PARTS},
+    plugin_definition.PROJECT: plugin_definition.project,
+    # After meltano.yml, from which they take the commands.
+    plugin_definition.ENTRY: plugin_definition.entry_file,
+    plugin_definition.LOCK: plugin_definition.lock_file,
+}
 
 
 def main() -> int:
-    """Write or check; returns the exit code."""
-    stale = []
-    for path in PARTS:
-        text, fresh = filled(path)
-        if text != fresh:
-            stale.append(path)
-            if "--check" not in sys.argv:
-                (ROOT / path).write_text(fresh, "utf-8")
-    for path in stale:
-        print(f"{path} {'is stale' if '--check' in sys.argv else 'written'}")
-    return 1 if stale and "--check" in sys.argv else 0
+    """Write or check the files. Returns the exit code."""
+    check = "--check" in sys.argv
+    code = 0
+    for path, make in FILES.items():
+        text = make()
+        if path.read_text("utf-8") != text:
+            print(f"{path.relative_to(ROOT)} {'is out of date' if check else 'written'}")
+            if check:
+                code = 1
+            else:
+                path.write_text(text, "utf-8")
+    return code
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command `target-activecampaign`, also to be had as `python -m target_activecampaign`."""
+"""The command `target-activecampaign`, also `python -m target_activecampaign`."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ import os
 import signal
 import sys
 
-_YOUNG = 10_000
-"""Objects after which garbage is looked for: a few batches of contacts, which end together."""
+_GC_THRESHOLD = 10_000
+"""New objects between two garbage collections: about a few batches of contacts."""
 
 
 def main() -> None:
-    """Run the target with the arguments of the command line; ends with its exit code."""
+    """Run the target with the arguments of the command line, and exit with its code."""
     _fill_standard_files()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Until the target hears it: else a Ctrl-C at the start would show a traceback.
+        # Until the target handles it: a Ctrl-C at the start would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # What is imported stays: garbage is not looked for among it, neither while it comes, nor in
-    # the run, nor at its end. With `_YOUNG`, this saves a tenth of a long run.
+    # Imported objects stay until the end, so the garbage collector skips them. With
+    # `_GC_THRESHOLD`, this saves a tenth of the time of a long run.
     gc.disable()
-    with contextlib.suppress(OSError, AttributeError):  # of an output of another kind
-        # What can't be written, such as half a surrogate pair in a name, is shown escaped.
+    with contextlib.suppress(OSError, AttributeError):  # not a text file
+        # Half a surrogate pair, such as in a name, is printed escaped.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     from target_activecampaign.cli.options import build_command  # noqa: PLC0415
     from target_activecampaign.storage.private_files import reason  # noqa: PLC0415
 
     command = build_command()
     gc.freeze()
-    gc.set_threshold(_YOUNG)
+    gc.set_threshold(_GC_THRESHOLD)
     gc.enable()
     try:
         command()
-    except OSError as error:  # of standard output: a run tells by itself what it can't write
+    except OSError as error:  # from standard output; a run handles its own errors
         sys.exit(f"target-activecampaign: Standard output can't be written: {reason(error)}.")
 
 
 def _fill_standard_files() -> None:
-    """Give closed standard files to `/dev/null`: else the ledger would be opened as one of them."""
+    """Open closed standard files as `/dev/null`, or the ledger would get one of their numbers."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
-        except OSError:  # noqa: PERF203 - of three
-            os.open(os.devnull, os.O_RDWR)  # it takes the lowest number that is free
-    if sys.stderr is None:  # a log that nobody reads is no reason to fail
+        except OSError:  # noqa: PERF203 - only three
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number
+    if sys.stderr is None:  # a missing log must not fail the run
         sys.stderr = open(2, "w", errors="backslashreplace", encoding="utf-8")  # noqa: SIM115
 
 

@@ -21,7 +21,7 @@ from target_activecampaign.accounting.rejects import RejectFiles
 from target_activecampaign.accounting.samples import Samples
 from target_activecampaign.accounting.state import Checkpoints, StateWriter
 from target_activecampaign.client import Client
-from target_activecampaign.config.validation import make_folder
+from target_activecampaign.config.validation import ensure_writable_folder
 from target_activecampaign.delivery.batches import Packer
 from target_activecampaign.delivery.delivery import Delivery
 from target_activecampaign.errors import EmptyInputError, GuardError, MappingError, StoppedError
@@ -107,7 +107,7 @@ class Run:
         self._rejects = RejectFiles(folder / "preview" if self._preview else folder, run_id)
         self._checkpoints = Checkpoints()
         self.samples = Samples(personal=settings.report_personal_data)
-        make = self._preview.settlement if self._preview else RecordAccounting
+        make = self._preview.make_accounting if self._preview else RecordAccounting
         self._settlement = make(self._checkpoints, self._rejects, self.samples)
         self._thresholds = Thresholds(settings, self._settlement)
         self._packer = Packer(
@@ -223,7 +223,7 @@ class Run:
     def _connect(self) -> _Parts:
         if self._parts is None:
             for name in ("rejects_path", "report_path"):
-                make_folder(name, getattr(self._settings, name))
+                ensure_writable_folder(name, getattr(self._settings, name))
             client_class = self._preview.client_class if self._preview else Client
             account = Account(self._settings, client_class=client_class)
             account.open()
@@ -243,7 +243,7 @@ class Run:
         settings, client = self._settings, account.client
         identity, url = account.identity, settings.ledger_url
         if self._preview is not None:
-            url = self._preview.begin(identity)
+            url = self._preview.copy_ledger(identity)
         ledger = Ledger(url, identity, self.report.run_id, client)
         delivery = Delivery(
             client,
@@ -608,8 +608,8 @@ class Run:
                 report.streams[name]["dropped"] = dropped
             if self._preview is not None:
                 segments = parts.streams.segments.values()
-                self._preview.look(
-                    parts.account, segments, ask=self._through, stopped=lambda: self._stopped
+                self._preview.collect(
+                    parts.account, segments, compare=self._through, reader=self._reader
                 )
             else:
                 report.imports = parts.delivery.imports
@@ -619,7 +619,7 @@ class Run:
             report.requests = parts.account.client.request_count
             parts.account.close()
         report.finished = datetime.now(timezone.utc)
-        report.count(self._settlement.total, self._settlement.counts)
+        report.set_counts(self._settlement.total, self._settlement.counts)
         report.confirmed_over_time = {
             **self._settlement.confirmed_over_time(),
             "limit_a_minute": self._settings.contacts_per_minute,
@@ -646,7 +646,7 @@ class Run:
                 problem = problem or str(error)
         if self._preview is not None:
             self._preview.close()
-            self._preview.tell(report)
+            self._preview.add_to_report(report)
         report.outcome, report.problem = ("failed" if problem else outcome), problem
         publishing.publish(report, self._settings)
         return report

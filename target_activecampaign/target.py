@@ -29,7 +29,7 @@ from singer_sdk.target_base import Target
 
 from target_activecampaign import redaction
 from target_activecampaign.client import parse_api_url
-from target_activecampaign.config import settings, validation
+from target_activecampaign.config import environment, settings, validation
 from target_activecampaign.errors import (
     BatchFileError,
     MappingError,
@@ -116,7 +116,7 @@ class TargetActiveCampaign(Target):
         self.settings = settings.Settings.from_config(self.config)
         if dry_run:
             self.settings = replace(self.settings, dry_run=True)
-        redaction.install_log_filter(validation.secrets_in(self.settings))
+        redaction.install_log_filter(validation.find_secrets(self.settings))
         self.run = Run(self.settings, self.message_reader)
         self.message_reader.max_line_bytes = self.settings.max_line_bytes
         self.message_reader.on_tick = self.run.tick
@@ -146,19 +146,19 @@ class TargetActiveCampaign(Target):
         """
         super(Target, cls).append_builtin_config(config_jsonschema)
         properties = config_jsonschema["properties"]
-        properties["stream_maps"] = validation.mended(properties["stream_maps"])
+        properties["stream_maps"] = validation.repair_schema(properties["stream_maps"])
 
     @classproperty
     def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
         """The settings that `TARGET_ACTIVECAMPAIGN_*` variables give."""
         cls.append_builtin_config(cls.config_jsonschema)
         try:
-            given = validation.from_environment(cls.config_jsonschema, cls._env_var_prefix)
+            given = environment.read_environment(cls.config_jsonschema, cls._env_var_prefix)
         except SettingError as error:
             raise ConfigValidationError(
                 "Config validation failed", errors=list(error.args), schema=cls.config_jsonschema
             ) from None
-        for text in given.told:
+        for text in given.notices:
             cls.logger.info(text)
         return given.values
 
@@ -166,7 +166,7 @@ class TargetActiveCampaign(Target):
         """Check the configuration; the SDK's own messages would quote the key."""
         self.append_builtin_config(self.config_jsonschema)
         self._config, errors = validation.convert(self.config, self.config_jsonschema)
-        errors = errors or validation.problems(self.config, self.config_jsonschema)
+        errors = errors or validation.find_problems(self.config, self.config_jsonschema)
         if not errors and not self.config.get("sandbox"):
             try:
                 parse_api_url(self.config["api_url"])
@@ -174,7 +174,7 @@ class TargetActiveCampaign(Target):
                 errors.append(f"The setting 'api_url' can't be used: {error}")
         if errors:
             # First, as the last line of the log is to be a cause.
-            errors[:0] = validation.variables_not_read(
+            errors[:0] = environment.unread_variables(
                 self.config, self.config_jsonschema, self._env_var_prefix
             )
         if errors and raise_errors:
@@ -191,7 +191,7 @@ class TargetActiveCampaign(Target):
         known = self.config_jsonschema["properties"]
         found = validation.unknown_settings(self.config, known)
         if self._reads_variables:
-            found += validation.from_environment(
+            found += environment.read_environment(
                 self.config_jsonschema, self._env_var_prefix
             ).warnings
         return found

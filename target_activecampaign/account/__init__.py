@@ -1,5 +1,5 @@
-"""The account at the other end: connected once a run, its lists and fields read once.
+"""The ActiveCampaign account: connected once per run, with its lists and fields.
 
 In: the settings. Out: a client, lists and fields.
-It also starts the embedded sandbox, as a process of its own.
+It also starts the embedded sandbox in a process of its own.
 """

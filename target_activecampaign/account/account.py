@@ -1,4 +1,4 @@
-"""The account at the other end: connected once a run, its lists and fields read once."""
+"""The ActiveCampaign account of a run, or the embedded sandbox in its place."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 QUESTIONS_AT_ONCE = 4
-"""Requests that may be out at once to ask about imports."""
+"""Reads that may be in progress at the same time, such as requests for the status of imports."""
 
-_DIGITS = 19
-"""No id has as many."""
+_MAX_ID_DIGITS = 18
+"""Ids are 64-bit integers at most."""
 
 RETRY_SECONDS = 300.0
-"""How long a request is tried again."""
+"""Seconds for which a request is retried."""
 
 
 class Account:
-    """An account: `open` it, or take the steps of that one by one.
+    """An account. `open` it, or call the steps of `open` one by one.
 
     Args:
-        settings: Which one, and how to talk to it.
-        only_asks: Whether nothing is sent to it: then no sandbox's file is made either.
-        client_class: What talks to it.
+        settings: The settings of the run.
+        read_only: True if nothing is written. Then no file is created for a sandbox either.
+        client_class: The class of the client.
 
     Attributes:
-        address: The API address that was understood.
-        identity: What tells the account from others: its address, or the sandbox's own id.
-        lists: The account's lists.
-        fields: The account's custom fields.
+        address: The API URL.
+        identity: The identity of the account: its URL, or the id of the sandbox.
+        lists: The lists of the account.
+        fields: The custom fields of the account.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
-        only_asks: bool = False,
+        read_only: bool = False,
         client_class: type[Client] = Client,
     ) -> None:
         self._settings = settings
         self._client_class = client_class
-        self._only_asks = only_asks or settings.dry_run
+        self._read_only = read_only or settings.dry_run
         self._sandbox: EmbeddedSandbox | None = None
         self._budget: RateLimiter | None = None
         self._client: Client | None = None
@@ -73,13 +73,13 @@ class Account:
         self.fields: Sequence[Field] = ()
 
     def open(self) -> None:
-        """Connect, see that the key is good, and read lists and fields.
+        """Connect, check the key, and read lists and fields.
 
         Raises:
             SettingError: A setting can't be used.
             SandboxError: The embedded sandbox did not start.
             BudgetUnavailable: The shared rate budget can't be reached.
-            ActiveCampaignError: The account did not answer, or not to this key.
+            ActiveCampaignError: The account did not respond, or rejected the key.
         """
         settings = self._settings
         try:
@@ -104,15 +104,15 @@ class Account:
         )
 
     def start(self) -> None:
-        """Find out where the account is, starting the sandbox, and open the rate budget.
+        """Start the sandbox if it is used, and open the rate budget.
 
         Raises:
-            SettingError, SandboxError, BudgetUnavailable: As of `open`.
+            SettingError, SandboxError, BudgetUnavailable: As in `open`.
         """
         if self._settings.sandbox:
             path = self._settings.sandbox_path
-            if self._only_asks and not Path(path).exists():
-                path = ":memory:"  # the sandbox would make its file
+            if self._read_only and not Path(path).exists():
+                path = ":memory:"  # the sandbox would create the file
             self._sandbox = EmbeddedSandbox(path)
             self.address, self.identity = self._sandbox.url, self._sandbox.identity
         else:
@@ -120,13 +120,13 @@ class Account:
         self._budget = _budget(self._settings, self.address)
 
     def connect(self, retry_seconds: float = RETRY_SECONDS) -> None:
-        """Make the client; nothing is asked yet.
+        """Create the client. Nothing is sent yet.
 
         Args:
-            retry_seconds: How long a request is tried again.
+            retry_seconds: Seconds for which a request is retried.
 
         Raises:
-            SettingError: The key can't be one.
+            SettingError: The key is not valid.
             ActiveCampaignError: The environment's certificates or proxy can't be used.
         """
         settings = self._settings
@@ -148,10 +148,10 @@ class Account:
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """Ask the first questions inside: what an embedded sandbox fails at now stays so.
+        """Mark the first requests: if an embedded sandbox fails now, retries do not help.
 
         Raises:
-            SandboxError: It does not work.
+            SandboxError: The embedded sandbox does not work.
         """
         self._opening = True
         try:
@@ -159,41 +159,40 @@ class Account:
         except (ServerError, ConnectionFailed) as error:
             if self._sandbox is None:
                 raise
-            status = f"it answers with status {error.status}" if error.status else "no answer came"
-            place = self._settings.sandbox_path
+            status = f"status {error.status}" if error.status else "no response"
+            path = self._settings.sandbox_path
             raise SandboxError(
-                f"The embedded sandbox with its data in {place} does not work "
-                f"({self._sandbox.why_gone() or status}); more stands above. See that there is "
-                "room on the disk and that the file may be written, or name another in "
-                "'sandbox_path'."
+                f"The embedded sandbox with its data in {path} does not work "
+                f"({self._sandbox.why_gone() or status}); see the lines above. Check that the disk "
+                "has space and that the file is writable, or set another file in 'sandbox_path'."
             ) from None
         finally:
             self._opening = False
 
     def _is_hopeless(self, error: ActiveCampaignError) -> str | None:
-        """Why it makes no sense to ask the embedded sandbox again; None if it may."""
+        """Return why a retry with the embedded sandbox does not help; None if it may."""
         if self._sandbox is not None and (gone := self._sandbox.why_gone()):
             return gone
         return "it fails" if self._opening and isinstance(error, ServerError) else None
 
     @property
     def client(self) -> Client:
-        """What talks to the account, once it is connected."""
-        assert self._client is not None  # noqa: S101 - nobody asks before
+        """The client, once the account is connected."""
+        assert self._client is not None  # noqa: S101 - not used before `connect`
         return self._client
 
     def find_list(self, wanted: int | str, setting: str = "list_id") -> ContactList:
-        """The list of an id, an exact name or a string id.
+        """Return the list with an id, an exact name or a string id.
 
         Args:
-            wanted: What the operator calls it.
-            setting: Where.
+            wanted: The value of the setting.
+            setting: The setting, for messages.
 
         Raises:
-            ListError: There is none, or more than one of that name.
+            ListError: There is no such list, or more than one of that name.
         """
         text = exact(str(wanted))
-        number = int(text) if text.isdecimal() and len(text) < _DIGITS else None
+        number = int(text) if text.isdecimal() and len(text) <= _MAX_ID_DIGITS else None
         by_id = [one for one in self.lists if one.id == number]
         by_name = [one for one in self.lists if text in (exact(one.name), exact(one.string_id))]
         found = by_id or by_name
@@ -202,18 +201,18 @@ class Account:
         if found:
             ids = " and ".join(str(one.id) for one in found)
             raise ListError(
-                f"'{setting}' is '{text}', which the lists {ids} are called: give the id of one."
+                f"'{setting}' is '{text}', which is the name of lists {ids}: give the id of one."
             )
         names = [name for one in self.lists for name in (one.name, one.string_id)]
         known = ", ".join(f"{one.id} '{one.name}' ({one.string_id})" for one in self.lists)
         hint = did_you_mean(text, names)
         raise ListError(
             f"'{setting}' is '{text}', but the account has no such list.{hint} "
-            f"Its lists are: {known or 'none; make one in ActiveCampaign first'}."
+            f"Its lists are: {known or 'none; create one in ActiveCampaign first'}."
         )
 
     def close(self) -> None:
-        """End the connection, and the embedded sandbox with it."""
+        """Close the connection, and end the embedded sandbox."""
         if self._client:
             self._client.close()
         elif self._budget:
@@ -223,7 +222,7 @@ class Account:
 
 
 def _budget(settings: Settings, url: str) -> RateLimiter:
-    """The account's limits, for this process alone or shared with others."""
+    """Return the rate limiter, for this process alone or shared with others."""
     try:
         store = open_store(settings.rate_budget_url, url) if settings.rate_budget_url else None
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The embedded sandbox: a local ActiveCampaign beside the target, for as long as it runs."""
+"""The embedded sandbox: a local server that behaves like ActiveCampaign, for one run."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
 class EmbeddedSandbox:
     """A sandbox in a process of its own, on a free loopback port.
 
-    It ends with its standard input, so it never outlives the target, however that ends.
+    It ends when its standard input is closed, so it never outlives the target.
 
     Attributes:
-        url: Its address.
-        identity: What tells its account from others, also from earlier ones in the same file.
-        api_key: The key that it takes: a new one each time, which no other process knows.
+        url: Its URL.
+        identity: The identity of its account, which also differs from earlier ones in that file.
+        api_key: Its key, a new one for each process.
 
     Args:
-        path: The file that keeps its data; made when it is not there.
+        path: The file with its data. Created if missing.
 
     Raises:
         SandboxError: It did not start.
     """
 
     def __init__(self, path: str) -> None:
-        # Other processes of this machine can reach its port: they must not know its key.
+        # Other processes on this machine can reach the port, but must not know the key.
         self.api_key = secrets.token_hex(32)
         command = [sys.executable, "-m", "activecampaign_sandbox"]
         options = ["--path", path, "--port", "0", "--latency", _LATENCY_SECONDS]
@@ -41,15 +41,15 @@ class EmbeddedSandbox:
             [*command, *options, "--exit-with-stdin"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # The list of processes shows arguments to everyone.
+            # Not an argument: the process list shows those to everyone.
             env={**os.environ, _KEY_VARIABLE: self.api_key},
-            # A Ctrl-C is for the target, which still needs the sandbox to settle what is out.
+            # Ctrl-C is for the target, which still needs the sandbox for records in flight.
             start_new_session=True,
         )
         ready = cast("IO[bytes]", self._process.stdout).readline()
         try:
-            said = json.loads(ready)
-            self.url, self.identity = str(said["url"]), f"sandbox:{said['id']}"
+            info = json.loads(ready)
+            self.url, self.identity = str(info["url"]), f"sandbox:{info['id']}"
         except (ValueError, LookupError):
             self.close()
             raise SandboxError(
@@ -57,12 +57,12 @@ class EmbeddedSandbox:
             ) from None
 
     def why_gone(self) -> str | None:
-        """Tell why it answers no more; None while its process lives."""
+        """Return why it does not respond; None while its process runs."""
         code = self._process.poll()
         return None if code is None else f"the embedded sandbox has ended (exit code {code})"
 
     def close(self) -> None:
-        """End the sandbox; its data stays in the file."""
+        """End the sandbox. Its data stays in the file."""
         for pipe in (self._process.stdin, self._process.stdout):
             cast("IO[bytes]", pipe).close()
         try:
@@ -72,9 +72,9 @@ class EmbeddedSandbox:
             self._process.wait()
 
 
-def _reason(said: bytes) -> str:
+def _reason(output: bytes) -> str:
     """Return why it did not start, as a sentence."""
     try:
-        return f"{str(json.loads(said)['error']).rstrip('.')}."
+        return f"{str(json.loads(output)['error']).rstrip('.')}."
     except (ValueError, LookupError):
-        return "it ended without a word of its own; see the lines above."
+        return "it ended without a message; see the lines above."

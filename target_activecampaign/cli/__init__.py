@@ -1,5 +1,5 @@
 """The commands: options, `--test`, `--rejects`, and `target-activecampaign-ledger`.
 
 In: the command line. Out: text for people, JSON for programs, exit codes.
-Nothing else imports this package.
+No other package imports this one.
 """

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from target_activecampaign.cli.ledger_output import as_text, format_bytes
+from target_activecampaign.config.environment import read_environment
 from target_activecampaign.config.files import ConfigFileError, read_config
 from target_activecampaign.config.settings import Settings
-from target_activecampaign.config.validation import convert, from_environment
+from target_activecampaign.config.validation import convert
 from target_activecampaign.errors import EraseError, LedgerError, SettingError
 from target_activecampaign.ledger.erase import Choice, erase, erase_person, select
 from target_activecampaign.ledger.overview import files_set_aside, read_overview, size
@@ -183,7 +184,7 @@ def _url(config: str | None, ledger_url: str | None) -> str:
         return ledger_url
     values = _read_config(config) if config is not None else {}
     if values.get("ledger_url") is None:
-        values = from_environment(_SCHEMA, _PREFIX).values
+        values = read_environment(_SCHEMA, _PREFIX).values
     return Settings.from_config(values).ledger_url
 
 

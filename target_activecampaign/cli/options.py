@@ -1,6 +1,6 @@
-"""The command `target-activecampaign`: its own options, and what each of them does.
+"""The command `target-activecampaign`: its options besides those of the SDK.
 
-What only one of them needs is imported for that one: a run starts without it.
+Modules for one option are imported when it is used, so that a run starts faster.
 """
 
 from __future__ import annotations
@@ -20,49 +20,49 @@ if TYPE_CHECKING:
 
 
 def build_command() -> click.Command:
-    """Return the SDK's command of the target with the options that it has besides."""
-    command = TargetActiveCampaign.cli  # which also sets up the log
+    """Return the command of the SDK with the additional options."""
+    command = TargetActiveCampaign.cli  # this also sets up the log
     command.callback = _invoke
     for option in command.params:
         if option.name == "about_format" and isinstance(option, click.Option):
-            option.help = "Specify output style for --about, or json for --rejects and --test"
+            option.help = "Output format of --about; json also works with --rejects and --test."
         if option.name == "config":
             option.callback = _read_config
     command.params += [
         click.Option(
             ["--dry-run"],
             is_flag=True,
-            help="See what a run would do; nothing is sent, STATE and ledger stay as they are.",
+            help="Preview a run. Nothing is sent; STATE and the ledger do not change.",
         ),
         click.Option(
             ["--test"],
             is_flag=True,
-            help="See whether everything is ready for a run; nothing is sent or made.",
+            help="Check that everything is ready for a run. Nothing is sent or created.",
         ),
         click.Option(
             ["--catalog"],
             metavar="FILE",
-            help="The tap's catalog, whose streams --test is to map.",
+            help="Catalog of the tap, for --test to check the mapping of its streams.",
         ),
         click.Option(
             ["--rejects"],
             multiple=True,
             metavar="FILE...",
-            help="Show why the records of reject files were refused, and what to do.",
+            help="Explain why the records in reject files were rejected, and what to do.",
         ),
-        # So that a shell's `--rejects rejects/*.jsonl` works.
+        # For `--rejects rejects/*.jsonl`, which a shell expands to several files.
         click.Argument(["more_files"], nargs=-1, metavar=""),
     ]
     return command
 
 
 def _invoke(**options: Any) -> NoReturn:
-    """Do what the options say; ends the process with the exit code."""
+    """Run the command, and end the process with its exit code."""
     sys.exit(run(TargetActiveCampaign, **options))
 
 
 def _read_config(_context: click.Context, _option: click.Parameter, paths: Any) -> _ConfigInput:
-    """Read configuration files, of which the later win; the SDK's own way opens each twice."""
+    """Read configuration files, of which the last wins. The SDK would open each twice."""
     config: dict[str, Any] = {}
     try:
         for path in paths:
@@ -86,11 +86,11 @@ def run(
     rejects: tuple[str, ...] = (),
     more_files: tuple[str, ...] = (),
 ) -> int:
-    """Do what the options of the command line say.
+    """Run the command with the options of the command line.
 
     Returns:
-        The exit code. 0: all settled. 1: a failure. 128 + n: stopped by signal n, with what was
-        in flight settled and its STATE written.
+        The exit code. 0: completed. 1: failed. 128 + n: stopped by signal n, after the records in
+        flight were confirmed and their STATE was written.
     """
     if about:
         target.print_about(about_format)
@@ -98,31 +98,31 @@ def run(
     if rejects:
         return _show_rejects([*rejects, *more_files], about_format)
     if catalog is not None and not test:
-        raise click.UsageError("--catalog is for --test alone.")
+        raise click.UsageError("--catalog can only be used with --test.")
     if more_files:
-        raise click.UsageError("Files are taken by --rejects and --input alone.")
+        raise click.UsageError("Files can only be given to --rejects and --input.")
     if test and dry_run:
-        raise click.UsageError("--test and --dry-run are two things: give one of them.")
+        raise click.UsageError("--test and --dry-run can't be combined.")
     if test:
         return _test(target, config, about_format, catalog, file_input)
     target.print_version(print_fn=target.logger.info)
     try:
-        made = _made(target, config, dry_run=dry_run)
+        loader = _make_target(target, config, dry_run=dry_run)
     except ConfigValidationError as error:
-        # Not left to the SDK, whose last line says only that something is wrong.
+        # The last line of the SDK's own log would not name the problem.
         for problem in error.errors:
-            target.logger.error(problem)  # noqa: TRY400 - a traceback tells nothing more
+            target.logger.error(problem)  # noqa: TRY400 - a traceback does not help
         return 1
-    code = made.load(file_input)
-    if made.is_meltano_test:
-        from target_activecampaign.cli import check, check_output  # noqa: PLC0415
+    code = loader.load(file_input)
+    if loader.is_meltano_test:
+        from target_activecampaign.cli import check  # noqa: PLC0415
 
-        found = check.of(made.settings, made.maps, list, made.warnings)
-        return check_output.tell_meltano(found, target.logger)
+        checks = check.run_checks(loader.settings, loader.maps, None, loader.warnings)
+        return check.log_for_meltano(checks, target.logger)
     return code
 
 
-def _made(
+def _make_target(
     target: type[TargetActiveCampaign], config: _ConfigInput | None, *, dry_run: bool = False
 ) -> TargetActiveCampaign:
     return target(
@@ -132,8 +132,8 @@ def _made(
     )
 
 
-def _is_no_parsing(record: logging.LogRecord) -> bool:
-    """Keep out what the SDK logs of each start, which is no part of what `--test` shows."""
+def _is_not_startup_notice(record: logging.LogRecord) -> bool:
+    """Return False for a line that the SDK logs at each start, and that `--test` does not show."""
     return "env var" not in str(record.msg)
 
 
@@ -141,7 +141,7 @@ def _show_rejects(files: list[str], form: str | None) -> int:
     from target_activecampaign.cli import rejects  # noqa: PLC0415
 
     if form not in {None, "json"}:
-        raise click.UsageError("--rejects knows --format json alone.")
+        raise click.UsageError("--rejects supports only --format json.")
     return rejects.show(files, form)
 
 
@@ -152,19 +152,19 @@ def _test(
     catalog: str | None,
     file_input: IO[str] | None,
 ) -> int:
-    """See whether everything is ready for a run, and show it."""
-    from target_activecampaign.cli import check, check_output, streams  # noqa: PLC0415
+    """Check whether everything is ready for a run, and print the result."""
+    from target_activecampaign.cli import check, streams  # noqa: PLC0415
 
     if form not in {None, "json"}:
-        raise click.UsageError("--test knows --format json alone.")
-    source = streams.source(catalog, file_input)
-    target.logger.addFilter(_is_no_parsing)
+        raise click.UsageError("--test supports only --format json.")
+    source = streams.StreamSource(catalog, file_input)
+    target.logger.addFilter(_is_not_startup_notice)
     try:
-        made = _made(target, config)
+        loader = _make_target(target, config)
     except ConfigValidationError as error:
-        found = check.of_invalid_settings(error.errors)
+        checks = check.invalid_settings(error.errors)
     except SingerSDKError as error:
-        found = check.of_invalid_settings([str(error)])
+        checks = check.invalid_settings([str(error)])
     else:
-        found = check.of(made.settings, made.maps, source, made.warnings)
-    return check_output.show(found, form)
+        checks = check.run_checks(loader.settings, loader.maps, source, loader.warnings)
+    return check.show(checks, form)

@@ -1,7 +1,7 @@
-"""`target-activecampaign --rejects FILE`: why the records of reject files were refused.
+"""`target-activecampaign --rejects FILE`: explain why the records in reject files were rejected.
 
-No value of a record is shown, so that the output can be handed on. A reason is the target's own
-sentence and quotes none, but for those that `_REASONS_STAY` names.
+The output has no values of records, so it can be shared. The reasons are the target's own sentences
+without values, except for those of `_HIDDEN_REASONS`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import json
 import re
 import shlex
 import shutil
-import sys
 import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import click
 from singer_sdk.singerlib.json import deserialize_json
 
+from target_activecampaign.cli.output import format_table, printable
 from target_activecampaign.errors import RejectFileError
 from target_activecampaign.model.codes import CODES
 from target_activecampaign.redaction import RedactingFilter
@@ -28,28 +29,28 @@ from target_activecampaign.storage import output
 from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 
-_REASONS_STAY = frozenset({"RECORD_INVALID", "REFUSED_BY_IMPORT"})
-"""Codes whose reasons stay in the file: one names keys of the record, which may be anything where a
-schema is open; the other repeats what ActiveCampaign says, which may quote a value."""
-_REASONS = 5
-"""Reasons shown of a stream and code, the most frequent first."""
-_LONGEST_LINE = 2 * MAX_LINE_BYTES
-"""Bytes of a line, which holds more than the record's own line did."""
+_HIDDEN_REASONS = frozenset({"RECORD_INVALID", "REFUSED_BY_IMPORT"})
+"""Codes whose reasons are not shown. The first names keys of the record, which may be anything in
+an open schema. The second repeats a text of ActiveCampaign, which may quote a value."""
+_MAX_REASONS = 5
+"""Reasons shown per stream and code, the most frequent first."""
+_MAX_LINE_BYTES = 2 * MAX_LINE_BYTES
+"""A line of a reject file is longer than the line of the record was."""
 _CODE = re.compile(r"[A-Z][A-Z_]{0,49}")
-_NEWER = "This version of the target does not know the code: a newer one has written it."
+_UNKNOWN_CODE = "This version of the target does not know the code. A newer version wrote it."
 
 
 @dataclass
 class Rejects:
-    """What reject files hold.
+    """The content of reject files.
 
     Attributes:
-        files: Their paths.
-        counts: How many records by stream and code.
-        reasons: How many by reason, for each stream and code.
+        files: The paths of the files.
+        counts: Number of records by stream and code.
+        reasons: Number of records by reason, for each stream and code.
     """
 
     files: Sequence[str]
@@ -58,12 +59,12 @@ class Rejects:
 
     @property
     def codes(self) -> list[str]:
-        """The codes, in the order of the documentation."""
+        """The codes in the files, in the order of the documentation."""
         found = {code for _, code in self.counts}
         return [code for code in CODES if code in found] + sorted(found.difference(CODES))
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON takes it."""
+        """Return the content for JSON."""
         return {
             "files": list(self.files),
             "records": self.counts.total(),
@@ -73,8 +74,8 @@ class Rejects:
                     "code": code,
                     "records": count,
                     "reasons": [
-                        {"reason": reason, "records": several}
-                        for reason, several in self._most_frequent(stream, code)
+                        {"reason": reason, "records": number}
+                        for reason, number in self._most_frequent(stream, code)
                     ],
                 }
                 for (stream, code), count in sorted(self.counts.items())
@@ -82,32 +83,35 @@ class Rejects:
             "codes": {
                 code: {"meaning": meaning, "do": advice, "retried": again}
                 for code, (meaning, advice, again) in zip(
-                    self.codes, map(_explained, self.codes), strict=True
+                    self.codes, map(_explain, self.codes), strict=True
                 )
             },
         }
 
     def as_text(self, width: int | None = None) -> str:
-        """All of it for people.
+        """Return the content as text.
 
         Args:
-            width: Where lines are broken; None leaves them whole.
+            width: The width to which lines are wrapped; None for no limit.
         """
-        rows = [("stream", "code", "records", "retried")]
-        for (stream, code), count in sorted(self.counts.items()):
-            again = "yes" if _explained(code)[2] else "no"
-            rows.append((stream, code, f"{count:,}", again))
-        records = pluralize(self.counts.total(), "refused record")
-        parts = [f"{records} in {pluralize(len(self.files), 'file')}.", _table(rows)]
-        parts += [self._about(code, width) for code in self.codes]
+        rows = [
+            (stream, code, f"{count:,}", "yes" if _explain(code)[2] else "no")
+            for (stream, code), count in sorted(self.counts.items())
+        ]
+        records = pluralize(self.counts.total(), "rejected record")
+        parts = [
+            f"{records} in {pluralize(len(self.files), 'file')}.",
+            format_table(("stream", "code", "records", "retried"), rows, right=["records"]),
+        ]
+        parts += [self._describe(code, width) for code in self.codes]
         parts.append(
-            "When they are corrected, in the file itself or in a copy, send them again:\n"
+            "Correct the records, in the file or in a copy, and send them again:\n"
             f"  cat {shlex.join(self.files)} | target-activecampaign --config config.json"
         )
         return "\n\n".join(parts)
 
-    def _about(self, code: str, width: int | None) -> str:
-        meaning, advice, _ = _explained(code)
+    def _describe(self, code: str, width: int | None) -> str:
+        meaning, advice, _ = _explain(code)
         lines = [code, f"  {meaning}", f"  What to do: {advice}"]
         for stream, other in sorted(self.counts):
             if other == code:
@@ -115,27 +119,27 @@ class Rejects:
                     f"  {stream}, {pluralize(count, 'record')}: {reason}"
                     for reason, count in self._most_frequent(stream, code)
                 ]
-        if code in _REASONS_STAY:
-            lines.append("  Each record's own reason stands in the file, as '_reject_reason'.")
+        if code in _HIDDEN_REASONS:
+            lines.append("  The file has the reason for each record, as '_reject_reason'.")
         if width is None:
             return "\n".join(lines)
         return "\n".join(textwrap.fill(line, width, subsequent_indent="    ") for line in lines)
 
     def _most_frequent(self, stream: str, code: str) -> list[tuple[str, int]]:
-        return self.reasons.get((stream, code), Counter()).most_common(_REASONS)
+        return self.reasons.get((stream, code), Counter()).most_common(_MAX_REASONS)
 
 
 def show(files: Sequence[str], form: str | None) -> int:
-    """Print why the records of reject files were refused; returns the exit code.
+    """Print the content of reject files, and return the exit code.
 
     Args:
-        files: Their paths.
-        form: `json`, or None for people.
+        files: The paths of the files.
+        form: `json`, or None for text.
     """
     try:
         rejects = read(files)
     except RejectFileError as error:
-        print(f"target-activecampaign: {error}", file=sys.stderr)  # noqa: T201 - a command's output
+        click.echo(f"target-activecampaign: {error}", err=True)
         return 1
     if form == "json":
         text = json.dumps(rejects.as_dict(), indent=2, ensure_ascii=False)
@@ -148,72 +152,62 @@ def read(files: Sequence[str]) -> Rejects:
     """Read reject files.
 
     Raises:
-        RejectFileError: One is missing or is no reject file.
+        RejectFileError: A file is missing, or is not a reject file.
     """
     rejects = Rejects(files)
     for path in files:
         before = rejects.counts.total()
         try:
-            with open(path, "rb") as file:  # noqa: PTH123 - the name is shown as it was given
-                limited = iter(partial(file.readline, _LONGEST_LINE + 1), b"")
+            with open(path, "rb") as file:  # noqa: PTH123 - messages show the name as it was given
+                limited = iter(partial(file.readline, _MAX_LINE_BYTES + 1), b"")
                 for number, line in enumerate(limited, start=1):
-                    if len(line) > _LONGEST_LINE:
+                    if len(line) > _MAX_LINE_BYTES:
                         raise RejectFileError(
-                            f"{path} is no reject file: line {number} never ends."
+                            f"{path} is not a reject file: line {number} is too long."
                         )
                     if line.strip():
-                        _take(rejects, line, f"{path} is no reject file: line {number}")
+                        _add_line(rejects, line, f"{path} is not a reject file: line {number}")
         except OSError as error:
             raise RejectFileError(f"{path} can't be read: {error.strerror}.") from None
         if rejects.counts.total() == before:
-            raise RejectFileError(f"{path} is no reject file: it has no record.")
+            raise RejectFileError(f"{path} is not a reject file: it has no records.")
     return rejects
 
 
-def _take(rejects: Rejects, line: bytes, place: str) -> None:
+def _add_line(rejects: Rejects, line: bytes, place: str) -> None:
     try:
-        # The SDK's own JSON takes all that the target could read and has written.
+        # The SDK's parser reads everything that the target writes.
         message: Any = deserialize_json(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError, ArithmeticError):
         message = read_record_message(line)
         if message is None:
             raise RejectFileError(
-                f"{place} is no JSON: it is cut off, or of another format."
+                f"{place} is not JSON: it is cut off, or has another format."
             ) from None
     if not isinstance(message, dict) or "type" not in message:
-        raise RejectFileError(f"{place} is no Singer message.")
+        raise RejectFileError(f"{place} is not a Singer message.")
     if message["type"] != "RECORD":
         return
     record = message.get("record")
     record = record if isinstance(record, dict) else {}
     code = record.get("_reject_code")
     if not isinstance(code, str) or not _CODE.fullmatch(code):
-        raise RejectFileError(f"{place} is a record without a '_reject_code' of the target's.")
-    cause = _shown(str(message.get("stream"))), code
+        raise RejectFileError(f"{place} is a record without a valid '_reject_code'.")
+    cause = _clean(str(message.get("stream"))), code
     rejects.counts[cause] += 1
     reason = record.get("_reject_reason")
-    if reason and code in CODES and code not in _REASONS_STAY:
-        rejects.reasons.setdefault(cause, Counter())[_shown(str(reason))] += 1
+    if reason and code in CODES and code not in _HIDDEN_REASONS:
+        rejects.reasons.setdefault(cause, Counter())[_clean(str(reason))] += 1
 
 
-def _explained(code: str) -> tuple[str, str, bool]:
-    """What a code means, what to do, and whether the run had sent the contact more than once."""
+def _explain(code: str) -> tuple[str, str, bool]:
+    """Return the meaning of a code, the advice, and True if the run had retried the contact."""
     known = CODES.get(code)
     if known is None:
-        return _NEWER, "See docs/errors.md of that version.", False
+        return _UNKNOWN_CODE, "See docs/errors.md of that version.", False
     return known.meaning, known.advice, known.retried
 
 
-def _shown(text: str) -> str:
-    """A text out of a file, without addresses and without what would steer a terminal."""
-    printable = "".join(one if one.isprintable() else "?" for one in text)
-    return RedactingFilter().redact(printable)
-
-
-def _table(rows: Iterable[tuple[str, str, str, str]]) -> str:
-    listed = list(rows)
-    widths = [max(map(len, column)) for column in zip(*listed, strict=True)]
-    return "\n".join(
-        f"{stream:<{widths[0]}}  {code:<{widths[1]}}  {count:>{widths[2]}}  {again}"
-        for stream, code, count, again in listed
-    )
+def _clean(text: str) -> str:
+    """Return a text from a file without addresses and control characters."""
+    return RedactingFilter().redact(printable(text))

@@ -1,14 +1,10 @@
-"""The streams that a tap announces, as far as they can be known without a run.
-
-They stand in SCHEMA messages or in the tap's catalog.
-"""
+"""The streams that a tap announces, read from its SCHEMA messages or its catalog."""
 
 from __future__ import annotations
 
 import json
 import select
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -32,18 +28,18 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import CatalogEntry
 
 _WAIT_SECONDS = 30.0
-"""How long the first line of a pipe may take: where no tap is, a pipe may stay open for ever."""
+"""Maximum seconds to wait for the first line of a pipe, which may stay open without a tap."""
 
 
 @dataclass(frozen=True)
 class DiscoveredStream:
-    """A stream as a tap announces it.
+    """A stream that a tap announces.
 
     Attributes:
         name: Its name.
         schema: The JSON schema of its records.
         keys: The properties that identify a record.
-        bookmarks: The properties by which it is replicated.
+        bookmarks: The replication keys.
     """
 
     name: str
@@ -52,27 +48,31 @@ class DiscoveredStream:
     bookmarks: tuple[str, ...] = ()
 
 
-Source = Callable[[], list[DiscoveredStream]]
-"""What reads the streams when it is called; none if nobody announces any.
+@dataclass(frozen=True)
+class StreamSource:
+    """The place from which streams are read.
 
-It raises `InvalidInputLine` for what is no message or catalog, and `SingerSDKError` for a schema
-that is none.
-"""
-
-
-def source(catalog: str | None, messages: IO[str] | None) -> Source:
-    """Where the streams are to be read.
-
-    Args:
-        catalog: The path of a tap's catalog.
-        messages: A file of messages; standard input, unless it is a terminal, if there is neither.
+    Attributes:
+        catalog: The path of a tap's catalog, or None.
+        messages: A file of messages, or None for standard input unless it is a terminal.
     """
-    if catalog is not None:
-        return lambda: _of_catalog(catalog)
-    return lambda: _of_messages(_piped() if messages is None else messages)
+
+    catalog: str | None = None
+    messages: IO[str] | None = None
+
+    def read(self) -> list[DiscoveredStream]:
+        """Return the streams; none if the input has no SCHEMA message.
+
+        Raises:
+            InvalidInputLine: A line is not a message, or the file is not a catalog.
+            SingerSDKError: A schema is not valid.
+        """
+        if self.catalog is not None:
+            return _read_catalog(self.catalog)
+        return _read_messages(_piped_input() if self.messages is None else self.messages)
 
 
-def _piped() -> IO[str] | None:
+def _piped_input() -> IO[str] | None:
     if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
         return None
     ready, _, _ = select.select([sys.stdin], [], [], _WAIT_SECONDS)
@@ -80,10 +80,10 @@ def _piped() -> IO[str] | None:
 
 
 def _lines(messages: IO[str] | None) -> Iterator[str | bytes]:
-    """Lines as they are written, as far as they are needed.
+    """Yield the lines of the input.
 
     Raises:
-        InvalidInputLine: One is longer than a line may be.
+        InvalidInputLine: A line is too long.
     """
     source = getattr(messages, "buffer", messages)
     number = 0
@@ -94,13 +94,13 @@ def _lines(messages: IO[str] | None) -> Iterator[str | bytes]:
         yield line
 
 
-def _of_messages(messages: IO[str] | None) -> list[DiscoveredStream]:
-    """The streams before the first message that is no SCHEMA: nobody waits for all records."""
+def _read_messages(messages: IO[str] | None) -> list[DiscoveredStream]:
+    """Return the streams announced before the first record, so as not to read all records."""
     found: dict[str, DiscoveredStream] = {}
     for number, line in enumerate(_lines(messages), start=1):
         if not line.strip():
             continue
-        message = _object(line, f"Line {number} of the input is no Singer message.")
+        message = _object(line, f"Line {number} of the input is not a Singer message.")
         if message.get("type") == "SCHEMA":
             one = _stream(message.get("stream"), message.get("schema"))
             check_property_names(message, one.name, one.schema["properties"])
@@ -113,21 +113,21 @@ def _of_messages(messages: IO[str] | None) -> list[DiscoveredStream]:
     return list(found.values())
 
 
-def _of_catalog(path: str) -> list[DiscoveredStream]:
-    """The streams that a catalog selects."""
-    wrong = f"The catalog {path} is none of a Singer tap's."
-    content = _object(Path(path).read_text("utf-8-sig", "replace"), wrong)
+def _read_catalog(path: str) -> list[DiscoveredStream]:
+    """Return the selected streams of a catalog."""
+    problem = f"The file {path} is not the catalog of a Singer tap."
+    content = _object(Path(path).read_text("utf-8-sig", "replace"), problem)
     try:
         entries = list(Catalog.from_dict(content).streams)
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise InvalidInputLine(wrong) from None
-    found = [_of_entry(entry) for entry in entries if entry.metadata.root.selected is not False]
+        raise InvalidInputLine(problem) from None
+    found = [_from_entry(entry) for entry in entries if entry.metadata.root.selected is not False]
     if not found:
-        raise InvalidInputLine(f"The catalog {path} selects no stream.")
+        raise InvalidInputLine(f"The catalog {path} has no selected streams.")
     return found
 
 
-def _of_entry(entry: CatalogEntry) -> DiscoveredStream:
+def _from_entry(entry: CatalogEntry) -> DiscoveredStream:
     one = _stream(entry.stream or entry.tap_stream_id, entry.schema.to_dict())
     selected = entry.metadata.resolve_selection()
     properties = {
@@ -152,11 +152,11 @@ def _stream(name: Any, schema: Any) -> DiscoveredStream:
     )
 
 
-def _object(text: str | bytes, wrong: str) -> dict[str, Any]:
+def _object(text: str | bytes, problem: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         found = read_record_message(text) if isinstance(text, bytes) else None
     if not isinstance(found, dict):
-        raise InvalidInputLine(wrong)
+        raise InvalidInputLine(problem)
     return found

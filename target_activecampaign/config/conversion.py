@@ -1,7 +1,7 @@
-"""Converting what a configuration holds to the types that its schema wants.
+"""Convert the values of a configuration to the types of its schema.
 
-Variables are texts, and Meltano hands on texts too, so that a text can stand for a boolean, a
-number, a list or an object. A text that does not clearly do so is a problem, never a guess.
+Variables are strings, and Meltano passes strings too. So a string can stand for a boolean, a
+number, a list or an object. If it does not clearly do so, it is a problem, never a guess.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _BOOLEANS = {
     **dict.fromkeys(("false", "no", "n", "off", "0", "f"), False),
 }
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
-_WANTED = {
-    "boolean": "true or false (yes/no, y/n, on/off, t/f and 1/0 will do too)",
+_EXPECTED = {
+    "boolean": "true or false (or yes/no, y/n, on/off, t/f, 1/0)",
     "integer": "an integer, such as 30",
     "number": "a number, such as 30 or 2.5",
     "array": 'a JSON array, such as ["first", "second"]',
     "object": 'a JSON object, such as {"name": "value"}',
 }
 _VERBATIM = frozenset({"flattening_separator"})
-"""Settings whose blanks have a meaning."""
+"""Settings in which blanks matter."""
 
 
 class Converter:
-    """Converts values; collects what can't be converted.
+    """Converts values, and collects problems.
 
     Args:
-        variable: The environment variable that the values come from, if they come from one.
+        variable: The environment variable that the values come from, if any.
 
     Attributes:
         problems: One sentence for each value that can't be converted; none quotes a value.
@@ -48,14 +48,14 @@ class Converter:
         self._variable = variable
 
     def convert(self, value: Any, schema: Mapping[str, Any], path: str = "") -> Any:
-        """Return a value in the type that its schema wants, None if it can't be converted.
+        """Return a value in the type of its schema; None if it can't be converted.
 
-        What is of a wrong type, but no text, stays: the schema's validator refuses it.
+        A value of a wrong type that is not a string stays: the validator rejects it.
 
         Args:
             value: The value.
             schema: Its JSON schema.
-            path: Its name in the configuration, such as `guards.max_leave`.
+            path: The name of the setting, such as `guards.max_leave`.
         """
         try:
             return self._convert(value, schema, path)
@@ -98,7 +98,7 @@ class Converter:
                 return int(Decimal(text)) if kind == "integer" else number
         if kind in {"array", "object"}:
             return self._convert_json(text, kind, path)
-        return self._refuse(path, kind)
+        return self._reject(path, kind)
 
     def _convert_json(self, text: str, kind: str, path: str) -> Any:
         if kind == "array" and self._variable and text and text[0] not in '[{"':
@@ -106,7 +106,7 @@ class Converter:
         try:
             return parse_json(text)
         except json.JSONDecodeError:
-            return self._refuse(path, kind)
+            return self._reject(path, kind)
         except UnusableJSONError as error:
             self.problems.append(f"{self._subject(path)} {error}")
             return None
@@ -120,10 +120,10 @@ class Converter:
             return value
         try:
             number = float(value)
-        except OverflowError:  # an integer of hundreds of digits
+        except OverflowError:  # an integer with hundreds of digits
             number = math.inf
         if not math.isfinite(number):
-            return self._refuse(path, _kind(types))
+            return self._reject(path, _kind(types))
         if "integer" in types and number.is_integer():
             return int(value)
         return number if isinstance(value, Decimal) else value
@@ -142,7 +142,7 @@ class Converter:
             value = _maps_by_stream(value)
         found: dict[str, Any] = {}
         for key, one in value.items():
-            # Only a setting's name is stripped: one of a property or stream is as the tap has it.
+            # Names of settings are stripped, but not those of properties and streams.
             name = key.strip() if key.strip() in known else key
             place = f"{path}.{name}" if path else name
             if name in found:
@@ -150,15 +150,14 @@ class Converter:
             found[name] = self._convert(one, known.get(name, other), place)
         return found
 
-    def _refuse(self, path: str, kind: str) -> None:
-        wanted = _WANTED.get(kind, kind)
-        verb = "hold" if self._variable else "be"
-        self.problems.append(f"{self._subject(path)} can't be read: it must {verb} {wanted}.")
+    def _reject(self, path: str, kind: str) -> None:
+        expected = _EXPECTED.get(kind, kind)
+        self.problems.append(f"{self._subject(path)} can't be read: it must be {expected}.")
 
     def _subject(self, path: str) -> str:
         if self._variable is None:
             return f"The setting '{path}'"
-        inside = f", there '{path}'," if "." in path else ""
+        inside = f" ('{path}')" if "." in path else ""
         return f"The environment variable {self._variable}{inside}"
 
 
@@ -168,12 +167,12 @@ def _types(schema: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _kind(types: tuple[str, ...]) -> str:
-    """The type that a value is to have, where null would do too."""
+    """Return the first type that is not null."""
     return next((one for one in types if one != "null"), "null")
 
 
 def _flat(mapping: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """The entries of a mapping by their paths: Meltano makes `{a: {b: c}}` of `{a.b: c}`."""
+    """Yield the entries of a mapping by path: Meltano turns `{a.b: c}` into `{a: {b: c}}`."""
     for name, value in mapping.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{before}{name}.")
@@ -182,10 +181,10 @@ def _flat(mapping: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, A
 
 
 def _by_stream(given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of streams as `{stream: {setting: value}}`.
+    """Return the settings of streams as `{stream: {setting: value}}`.
 
-    In the variables for its commands, Meltano has `{stream.setting: value}` instead; in its files
-    it makes `{a: {b: {setting: value}}}` of a stream `a.b`.
+    Meltano passes `{stream.setting: value}` in the variables of its commands. In its files, it
+    turns a stream `a.b` into `{a: {b: {setting: value}}}`.
     """
     found: dict[str, Any] = {}
     for name, value in given.items():
@@ -210,9 +209,9 @@ def _by_stream(given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[st
 
 
 def _maps_by_stream(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Stream maps as `{stream: {property: expression}}`, where Meltano has made paths of them."""
+    """Return stream maps as `{stream: {property: expression}}`: Meltano turns them into paths."""
     found: dict[str, Any] = {}
-    unclear: dict[str, Any] = {}
+    ambiguous: dict[str, Any] = {}
     for name, value in given.items():
         stream, dot, inside = name.rpartition(".")
         if isinstance(value, dict):
@@ -224,10 +223,10 @@ def _maps_by_stream(given: Mapping[str, Any]) -> dict[str, Any]:
         elif dot and isinstance(value, str) and value != "__NULL__":
             found.setdefault(stream, {})[inside] = value
         else:
-            unclear[name] = value
-    for name, value in unclear.items():
+            ambiguous[name] = value
+    for name, value in ambiguous.items():
         stream, _, inside = name.rpartition(".")
-        # It removes a property of a stream that has a map, or else a stream.
+        # It removes a property if the stream has a map, else a whole stream.
         if isinstance(found.get(stream), dict):
             found[stream][inside] = value
         else:
@@ -236,7 +235,7 @@ def _maps_by_stream(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _has_settings(name: str, value: Any, settings: Mapping[str, Any]) -> bool:
-    """Whether what stands under a stream's name is the rest of a name with settings under it."""
+    """Return True if a part of a stream's name has settings further down, as in `{a: {b: {}}}`."""
     if name.strip() in settings or not isinstance(value, dict):
         return False
     return any(k.strip() in settings or _has_settings(k, v, settings) for k, v in value.items())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from target_activecampaign.config.settings import MAX_BYTES_PER_IMPORT, MAX_CONTACTS_PER_IMPORT
+from target_activecampaign.config.definitions import MAX_BYTES_PER_IMPORT, MAX_CONTACTS_PER_IMPORT
 from target_activecampaign.model.codes import Refusal
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.config.country import phone_region
+from target_activecampaign.config.validation import phone_region
 from target_activecampaign.mapping.values import (
     UnfitValueError,
     to_any_text,

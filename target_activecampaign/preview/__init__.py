@@ -1,5 +1,5 @@
-"""A run that sends nothing: its client, its copy of the ledger, and what it would change.
+"""Previews: a run that sends nothing, with its client, its copy of the ledger and its findings.
 
-In: the settings of a run with `dry_run`. Out: what the report says of the preview.
-It knows nothing of how records are read.
+In: the settings of a run with `dry_run`. Out: the preview section of the report.
+It does not know how records are read.
 """

@@ -1,7 +1,7 @@
-"""What would change for people: a sample of those whom a run would send, asked from ActiveCampaign.
+"""Changes that a run would make to contacts, for a sample of them.
 
-The ledger keeps digests of what was delivered and no values, so that what a contact has now must be
-asked: for a sample, as that costs one or two requests a person.
+The ledger has hashes of delivered values only. So the current values are read from ActiveCampaign,
+at one or two requests per contact.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.accounting.outcomes import RecordAccounting
@@ -21,7 +21,7 @@ from target_activecampaign.mapping.choices import DELIMITER
 from target_activecampaign.mapping.formats import DATETIME, NUMBER, form_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from target_activecampaign.accounting.outcomes import DeliveredContact
     from target_activecampaign.client import Client, Field
@@ -31,42 +31,50 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 SAMPLE = 20
-"""People of a stream and kind who are asked about, and tags likewise."""
+"""Maximum contacts per stream and kind in the sample, and maximum tags."""
 
-_ON, _OFF = "subscribed", "unsubscribed"
+_SUBSCRIBED, _UNSUBSCRIBED = "subscribed", "unsubscribed"
 
 
-class Sampled(NamedTuple):
-    """Someone whom a run would send.
+class Stoppable(Protocol):
+    """Something that a signal can stop, such as the reader of the input."""
+
+    @property
+    def stopped(self) -> bool:
+        """True once it was stopped."""
+
+
+class SampledContact(NamedTuple):
+    """A contact that a run would send.
 
     Attributes:
-        stream: The stream, by its name after stream maps; the segment's number for who leaves.
+        stream: The stream, by its name after stream maps; the segment's number for a removal.
         kind: `changed`, `added` or `leaving`.
-        contact: What would be sent.
-        returns: The lists that the person had left and comes back to.
+        contact: The contact as it would be sent.
+        resubscribed: The ids of lists on which the contact would be re-subscribed.
     """
 
     stream: str | int
     kind: str
     contact: Contact
-    returns: tuple[int, ...]
+    resubscribed: tuple[int, ...]
 
 
-class SampledSettlement(RecordAccounting):
-    """A settlement that keeps a sample of the contacts that it takes as confirmed.
+class SamplingAccounting(RecordAccounting):
+    """Record accounting that keeps a sample of the contacts that a run would deliver.
 
     Attributes:
-        samples: The first people of each stream and kind.
-        tags: The first names of tags.
+        samples: The first contacts by stream and kind.
+        tags: The first tags, as keys.
     """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.samples: dict[tuple[str | int, str], list[Sampled]] = {}
+        self.samples: dict[tuple[str | int, str], list[SampledContact]] = {}
         self.tags: dict[str, None] = {}
 
     def confirmed(self, entries: Iterable[DeliveredContact]) -> None:
-        """Settle contacts, and keep some."""
+        """Record contacts as delivered, and keep a sample."""
         entries = list(entries)
         for entry in entries:
             self._sample(entry)
@@ -78,16 +86,16 @@ class SampledSettlement(RecordAccounting):
             stream, kind = entry.sources[-1].name, "changed" if entry.known else "added"
         else:
             stream, kind = next(iter(entry.marks)), "leaving"
-        some = self.samples.setdefault((stream, kind), [])
-        if len(some) < SAMPLE:
-            returns = tuple(one.list_id for one in entry.needs_resubscribe)
-            some.append(Sampled(stream, kind, entry.contact, returns))
+        sample = self.samples.setdefault((stream, kind), [])
+        if len(sample) < SAMPLE:
+            resubscribed = tuple(one.list_id for one in entry.needs_resubscribe)
+            sample.append(SampledContact(stream, kind, entry.contact, resubscribed))
         for tag in entry.contact.tags:
             if len(self.tags) < SAMPLE:
                 self.tags[tag] = None
 
     def confirmed_over_time(self) -> dict[str, Any]:
-        """Nothing: ActiveCampaign has confirmed no contact."""
+        """Return no contacts: in a preview, ActiveCampaign confirms none."""
         return {**super().confirmed_over_time(), "contacts": []}
 
 
@@ -95,10 +103,10 @@ class Difference(NamedTuple):
     """A value that would change.
 
     Attributes:
-        destination: Where it is, such as `first_name`, `%TIER%` or `list 1`.
-        kind: The kind of value, as `masked` takes it.
-        old: What the contact has; empty for nothing.
-        new: What it would have.
+        destination: Its destination, such as `first_name`, `%TIER%` or `list 1`.
+        kind: The kind of value, as for `masked`.
+        old: The current value; empty for none.
+        new: The new value.
     """
 
     destination: str
@@ -108,15 +116,22 @@ class Difference(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What would change for a person: see `Sampled`."""
+    """The changes to one contact.
+
+    Attributes:
+        stream: The stream, by its name after stream maps.
+        kind: `changed`, `added` or `leaving`.
+        email: The address of the contact.
+        differences: The values that would change.
+    """
 
     stream: str
     kind: str
-    address: str
+    email: str
     differences: list[Difference]
 
     def as_dict(self, *, in_full: bool) -> dict[str, Any]:
-        """The change as the report has it, masked unless it may be shown in full."""
+        """Return the change for the report, masked unless `in_full`."""
 
         def shown(value: str, kind: str) -> str:
             return value if in_full else masked(value, kind)
@@ -124,7 +139,7 @@ class Change(NamedTuple):
         return {
             "stream": self.stream,
             "kind": self.kind,
-            "person": shown(self.address, "email"),
+            "person": shown(self.email, "email"),
             "fields": [
                 {
                     "destination": one.destination,
@@ -136,14 +151,14 @@ class Change(NamedTuple):
         }
 
 
-class Changes:
-    """Asks what people have, to say what would change.
+class ChangeFinder:
+    """Compares contacts that a run would send with those in the account.
 
     Args:
-        client: Whom to ask.
-        fields: The account's custom fields, new ones among them.
+        client: The client of the preview.
+        fields: The custom fields of the account, with simulated ones.
         streams: The names of streams by the number of their segment.
-        stopped: Whether nobody else is to be asked about.
+        reader: The reader of the input; no contacts are read once it is stopped.
     """
 
     def __init__(
@@ -151,61 +166,66 @@ class Changes:
         client: Client,
         fields: Iterable[Field],
         streams: Mapping[int, str],
-        stopped: Callable[[], bool],
+        reader: Stoppable,
     ) -> None:
         self._client = client
-        self._stopped = stopped
+        self._reader = reader
         self._fields = {field.id: field for field in fields}
         self._streams = streams
 
-    def of(self, samples: Iterable[Sampled]) -> list[Change]:
-        """The changes of those whom the account has, and for whom something would change.
+    def find_changes(self, samples: Iterable[SampledContact]) -> list[Change]:
+        """Return the changes to contacts that the account has, without contacts that stay the same.
 
         Raises:
-            ActiveCampaignError: It could not be asked.
+            ActiveCampaignError: A contact could not be read.
         """
         pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "changes")
         found = []
         try:
-            for change in pool.map(self._of, samples):
+            for change in pool.map(self._find_change, samples):
                 if change is not None and change.differences:
                     found.append(change)
-                if self._stopped():
+                if self._reader.stopped:
                     break
         finally:
             pool.shutdown(cancel_futures=True)
         return found
 
-    def _of(self, sampled: Sampled) -> Change | None:
+    def _find_change(self, sampled: SampledContact) -> Change | None:
         contact = sampled.contact
         stored = self._client.find_contact(contact.key)
         if stored is None:
             return None
-        held = self._held(contact, stored)
+        current = self._read_values(contact, stored)
         differences = [
-            Difference(self._name_of(place), self._kind_of(place), held.get(place, ""), new)
+            Difference(self._name_of(place), self._kind_of(place), current.get(place, ""), new)
             for place, new in contact.values.items()
-            if not _same(self._kind_of(place), held.get(place, ""), new)
+            if not _is_same(self._kind_of(place), current.get(place, ""), new)
         ]
-        differences += [_of_list(number, _OFF, _ON) for number in sampled.returns]
-        differences += [_of_list(number, _ON, _OFF) for number in contact.unsubscribe_lists]
+        differences += [
+            _list_difference(number, _UNSUBSCRIBED, _SUBSCRIBED) for number in sampled.resubscribed
+        ]
+        differences += [
+            _list_difference(number, _SUBSCRIBED, _UNSUBSCRIBED)
+            for number in contact.unsubscribe_lists
+        ]
         stream = sampled.stream
         name = stream if isinstance(stream, str) else self._streams[stream]
         return Change(name, sampled.kind, contact.email, differences)
 
-    def _held(self, contact: Contact, stored: StoredContact) -> dict[str | int, str]:
-        """What a contact has, by attribute or custom field id."""
-        held: dict[str | int, str] = {
+    def _read_values(self, contact: Contact, stored: StoredContact) -> dict[str | int, str]:
+        """Return the current values of a contact, by attribute or custom field id."""
+        current: dict[str | int, str] = {
             "first_name": stored.first_name,
             "last_name": stored.last_name,
             "phone": stored.phone,
             "customer_account": stored.organization,
         }
         if contact.fields:
-            with suppress(NotFound):  # deleted meanwhile
+            with suppress(NotFound):  # the contact was deleted in the meantime
                 values = self._client.contact_field_values(stored.id)
-                held.update((one.field_id, one.value) for one in values)
-        return held
+                current.update((one.field_id, one.value) for one in values)
+        return current
 
     def _name_of(self, place: str | int) -> str:
         return f"%{self._fields[place].tag}%" if isinstance(place, int) else place
@@ -214,17 +234,17 @@ class Changes:
         return self._fields[place].type if isinstance(place, int) else place
 
 
-def _of_list(number: int, old: str, new: str) -> Difference:
+def _list_difference(number: int, old: str, new: str) -> Difference:
     return Difference(f"list {number}", "dropdown", old, new)
 
 
-def _same(kind: str, old: str, new: str) -> bool:
-    """Whether two texts are one value of a field, which ActiveCampaign may write in its own way."""
+def _is_same(kind: str, old: str, new: str) -> bool:
+    """Return True for the same value of a field: ActiveCampaign may write it in another form."""
     old, new = old.strip(), new.strip()
     form = form_of(kind)
     if form.holds_several:
         return set(old.split(DELIMITER)) - {""} == set(new.split(DELIMITER)) - {""}
-    with suppress(ValueError, ArithmeticError):  # what is none of these, such as an empty text
+    with suppress(ValueError, ArithmeticError):  # not a number or date, such as an empty text
         if form is NUMBER:
             return Decimal(old) == Decimal(new)
         if form is DATETIME:

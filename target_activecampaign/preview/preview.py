@@ -1,7 +1,7 @@
-"""A preview: a run that sends nothing, and tells what it would have done.
+"""A preview: a run that sends nothing, and reports what it would have done.
 
-The run goes its whole way. But its ledger is a copy, its client answers what would write, it keeps
-STATE to itself, and at its end it asks what would change for a few people.
+It processes the whole input, with four differences: the ledger is a copy, the client simulates
+writes, no STATE is written, and at the end it compares a sample of contacts with the account.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from target_activecampaign.accounting.samples import mask_text
 from target_activecampaign.client import ActiveCampaignError
 from target_activecampaign.client.rate_limit.limiter import BudgetUnavailable
 from target_activecampaign.ledger import snapshot as copying
-from target_activecampaign.preview.changes import Changes, SampledSettlement
+from target_activecampaign.preview.changes import ChangeFinder, SamplingAccounting
 from target_activecampaign.preview.client import PreviewClient
 from target_activecampaign.redaction import traceback_without_messages
+from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from target_activecampaign.account.account import Account
     from target_activecampaign.accounting.outcomes import RecordAccounting
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
     from target_activecampaign.accounting.samples import Samples
     from target_activecampaign.accounting.state import Checkpoints
     from target_activecampaign.config.settings import Settings
-    from target_activecampaign.preview.changes import Change
+    from target_activecampaign.preview.changes import Change, Stoppable
     from target_activecampaign.reporting.report import Report
     from target_activecampaign.sync.segment import Segment
 
 logger = logging.getLogger("target-activecampaign")
 
-_SETTLED = ("added", "changed", "unchanged", "skipped", "merged")
-"""What records can come to besides being refused."""
+_OUTCOMES = ("added", "changed", "unchanged", "skipped", "merged")
+"""The outcomes of records that are not rejected."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Calls:
     Attributes:
         imports: Imports of several contacts.
         single_imports: Imports of one contact.
-        import_questions: Questions whether an import is done; one for each is the least.
-        others: What else would be written: fields, options, subscriptions, tags taken off.
-        reads: What was read, and would be read again.
+        import_questions: Requests for the status of imports, at least one for each.
+        others: Other writes: fields, options, re-subscriptions, removed tags.
+        reads: Reads, which a run would repeat.
     """
 
     imports: int
@@ -61,115 +62,115 @@ class Calls:
 
     @property
     def total(self) -> int:
-        """All requests."""
+        """The number of all requests."""
         writes = self.imports + self.single_imports + self.others
         return writes + self.import_questions + self.reads
 
 
 def seconds_at_limits(calls: Calls, settings: Settings) -> int:
-    """How long some requests take at the account's limits, which hold side by side.
+    """Return the seconds that requests take at the account's limits, which apply in parallel.
 
     Args:
         calls: The requests.
-        settings: What the limits are; 0 is none.
+        settings: The settings with the limits; a limit of 0 means none.
 
     Returns:
-        Seconds; 0 where there are no limits.
+        Seconds, rounded up; 0 if there are no limits.
     """
-    taken = (
+    limits = (
         (calls.total, settings.requests_per_second),
         (calls.imports, settings.imports_per_minute / 60),
         (calls.single_imports, settings.single_imports_per_minute / 60),
     )
-    return math.ceil(max(count / rate if rate else 0 for count, rate in taken))
+    return math.ceil(max(count / rate if rate else 0 for count, rate in limits))
 
 
-class _Marker(logging.Filter):
-    """Marks lines of the log, which say what is done: in a preview nothing is."""
+class _PreviewPrefix(logging.Filter):
+    """Adds a prefix to log lines, as they would sound like a real run."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let a line pass, marked."""
+        """Add the prefix to a record, and let it pass."""
         record.msg = f"Preview: {record.msg}"
         return True
 
 
 class Preview:
-    """What a run does differently when it is a preview.
+    """The parts of a run that differ in a preview.
 
     Args:
-        settings: What the operator wants.
+        settings: The settings of the run.
 
     Attributes:
-        client_class: What talks to the account.
+        client_class: The class of the client.
     """
 
     client_class = PreviewClient
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._marker = _Marker()
-        self._settlement: SampledSettlement | None = None
+        self._prefix = _PreviewPrefix()
+        self._accounting: SamplingAccounting | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._figures: dict[str, Any] | None = None
         self._changes: list[Change] = []
         self._new_tags: list[str] = []
         self._own_tags: set[str | None] = set()
 
-    def settlement(
+    def make_accounting(
         self, checkpoints: Checkpoints, rejects: RejectFiles, samples: Samples
     ) -> RecordAccounting:
-        """The settlement of the run, which also keeps people whose changes are shown."""
-        self._settlement = SampledSettlement(checkpoints, rejects, samples)
-        return self._settlement
+        """Return the record accounting of the run, which also keeps a sample of contacts."""
+        self._accounting = SamplingAccounting(checkpoints, rejects, samples)
+        return self._accounting
 
-    def begin(self, identity: str) -> str:
-        """Mark the lines of the log from now on, and copy the ledger.
+    def copy_ledger(self, identity: str) -> str:
+        """Copy the ledger, and mark all log lines from now on.
 
         Args:
-            identity: What tells the account from others, as of `Ledger`.
+            identity: The identity of the account, as for `Ledger`.
 
         Returns:
-            The URL of the copy; it is deleted when the preview or the process ends.
+            The URL of the copy. It is deleted when the preview or the process ends.
 
         Raises:
             LedgerError: The ledger can't be copied.
         """
-        logger.addFilter(self._marker)
+        logger.addFilter(self._prefix)
         self._folder = tempfile.TemporaryDirectory(
             prefix="target-activecampaign-preview-", ignore_cleanup_errors=True
         )
         return copying.copy(self._settings.ledger_url, identity, Path(self._folder.name))
 
     def close(self) -> None:
-        """Mark no more lines, and delete the copy of the ledger."""
-        logger.removeFilter(self._marker)
+        """Stop marking log lines, and delete the copy of the ledger."""
+        logger.removeFilter(self._prefix)
         if self._folder is not None:
             self._folder.cleanup()
 
-    def look(
+    def collect(
         self,
         account: Account,
         segments: Collection[Segment],
         *,
-        ask: bool,
-        stopped: Callable[[], bool],
+        compare: bool,
+        reader: Stoppable,
     ) -> None:
-        """See what a run would have sent, and what that would change for a few people.
+        """Collect the requests that a run would send, and the changes for a sample of contacts.
 
         Args:
-            account: Whom the preview talked to; still connected.
-            segments: The streams that it has opened.
-            ask: Whether people may still be asked about.
-            stopped: Whether this is to end by now.
+            account: The account, still connected.
+            segments: The segments that were opened.
+            compare: True to compare the sample with the account.
+            reader: The reader of the input; the comparison ends once it is stopped.
         """
         client = account.client
-        assert isinstance(client, PreviewClient)  # noqa: S101 - the account makes it so
+        assert isinstance(client, PreviewClient)  # noqa: S101 - made from `client_class`
         outcomes = [one.outcome for one in segments if one.outcome is not None]
         calls = _calls(client)
         titles = {field.id: field.title for field in account.fields}
         self._figures = {
             "held_back": sum(one.held_back for one in outcomes),
-            "brought_back": client.pretended["subscribe"],
+            "brought_back": client.simulated["subscribe"],
             "new_fields": [
                 {"title": one.title, "type": one.type} for one in client.new_fields.values()
             ],
@@ -179,76 +180,80 @@ class Preview:
             "calls": {**asdict(calls), "total": calls.total},
             "seconds_at_limits": seconds_at_limits(calls, self._settings),
         }
-        settlement = self._settlement
-        if settlement is None or not ask or stopped():
+        accounting = self._accounting
+        if accounting is None or not compare or reader.stopped:
             return
         streams = {one.number: one.stream for one in segments}
-        sampled = [one for some in settlement.samples.values() for one in some]
+        sampled = [one for sample in accounting.samples.values() for one in sample]
         if sampled:
-            logger.info("Asking what %d people have now, to show changes.", len(sampled))
+            contacts = pluralize(len(sampled), "contact")
+            logger.info("Reading %s from the account to show changes.", contacts)
         try:
-            self._changes = Changes(client, account.fields, streams, stopped).of(sampled)
+            finder = ChangeFinder(client, account.fields, streams, reader)
+            self._changes = finder.find_changes(sampled)
             self._new_tags = [
-                tag for tag in settlement.tags if not stopped() and client.find_tag(tag) is None
+                tag
+                for tag in accounting.tags
+                if not reader.stopped and client.find_tag(tag) is None
             ]
         except (ActiveCampaignError, BudgetUnavailable) as error:
-            logger.warning("What would change for people could not be asked: %s", error)
-        except Exception as error:  # noqa: BLE001 - the report is worth more than a sample in it
+            logger.warning("The changes to contacts are not in the report: %s", error)
+        except Exception as error:  # noqa: BLE001 - the rest of the report is more important
             where = traceback_without_messages(error)
-            logger.warning("What would change for people could not be told:\n%s", where)
+            logger.warning("The changes to contacts are not in the report:\n%s", where)
         self._own_tags = {
             tag for one in segments for tag in (*one.settings.tags, one.membership_tag)
         }
 
-    def tell(self, report: Report) -> None:
-        """Put what was seen into the report, and a summary into the log."""
+    def add_to_report(self, report: Report) -> None:
+        """Add the findings to the report, and log a summary."""
         if self._figures is None:
             return
-        counts = {name: report.counts[name] for name in _SETTLED}
+        counts = {name: report.counts[name] for name in _OUTCOMES}
         more = {name: self._figures.pop(name) for name in ("held_back", "brought_back")}
         report.preview = {
-            "counts": {**counts, "refused": report.refused, "left": report.left, **more},
+            "counts": {**counts, "refused": report.rejected, "left": report.left, **more},
             **self._figures,
         }
         in_full = self._settings.report_personal_data
         report.samples["changes"] = [one.as_dict(in_full=in_full) for one in self._changes]
-        # Tags of the settings are the operator's; others are values of records.
+        # Tags from the settings are not personal data; others are values of records.
         report.samples["new_tags"] = [
             tag if in_full or tag in self._own_tags else mask_text(tag) for tag in self._new_tags
         ]
         for name, stream in report.streams.items():
             logger.info("Preview, stream '%s': %s.", name, _summary(stream))
         for name, counts in _destinations(self._changes).items():
-            several = ", ".join(f"{place} for {count}" for place, count in counts.items())
-            logger.info("Preview, what would change of a sample of '%s': %s.", name, several)
+            changes = ", ".join(f"{place} ({count:,})" for place, count in counts.items())
+            logger.info("Preview, stream '%s': changed values in the sample: %s.", name, changes)
 
 
 def _calls(client: PreviewClient) -> Calls:
-    made = client.pretended
+    simulated = client.simulated
     return Calls(
-        imports=made["import"],
-        single_imports=made["single_import"],
-        import_questions=made["import_status"],
-        others=made["subscribe"] + made["remove_tag"] + made["field"] + made["option"],
+        imports=simulated["import"],
+        single_imports=simulated["single_import"],
+        import_questions=simulated["import_status"],
+        others=sum(simulated[kind] for kind in ("subscribe", "remove_tag", "field", "option")),
         reads=client.request_count,
     )
 
 
 def _summary(stream: Mapping[str, Any]) -> str:
-    """What would become of a stream's records and people."""
+    """Return the outcomes of a stream in a sentence."""
     counts, mirror = stream.get("counts", {}), stream.get("mirror") or {}
-    told = [f"{counts[name]:,} would be {name}" for name in _SETTLED if counts.get(name)]
-    people = (
-        (counts.get("invalid", 0) + counts.get("rejected", 0), "would be refused"),
-        (mirror.get("left", 0), "would leave"),
-        (mirror.get("held_back", 0), "would be kept from leaving by a guard"),
+    outcomes = [f"{counts[name]:,} would be {name}" for name in _OUTCOMES if counts.get(name)]
+    others = (
+        (counts.get("invalid", 0) + counts.get("rejected", 0), "would be rejected"),
+        (mirror.get("left", 0), "would be removed"),
+        (mirror.get("held_back", 0), "would be kept by a guard"),
     )
-    told += [f"{count:,} {what}" for count, what in people if count]
-    return ", ".join(told) or "nothing would be done"
+    outcomes += [f"{count:,} {what}" for count, what in others if count]
+    return ", ".join(outcomes) or "nothing to do"
 
 
 def _destinations(changes: Iterable[Change]) -> dict[str, Counter[str]]:
-    """For how many people something would change, by stream and destination: no values."""
+    """Return the number of contacts that would change, by stream and destination."""
     found: dict[str, Counter[str]] = {}
     for change in changes:
         counts = found.setdefault(change.stream, Counter())

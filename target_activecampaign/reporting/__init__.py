@@ -1,5 +1,5 @@
-"""What people are told of a run: progress, report, page, webhook.
+"""Reporting: progress, report, page and webhook.
 
 In: counts and samples. Out: files, log lines, one request to a webhook.
-It knows nothing of how records are delivered.
+It does not know how records are delivered.
 """

@@ -1,4 +1,4 @@
-"""The line on a terminal that shows how far a run has come, below what is logged meanwhile."""
+"""A line on a terminal that shows progress below the log."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SPINNER_WIDTH = 2
 
 
 class LiveLine:
-    """A line at the bottom of standard error, which is a terminal.
+    """A line at the bottom of standard error, which must be a terminal.
 
-    What is written to standard error meanwhile, by handlers of the log too, comes to stand above
-    it as it is; likewise what is written to standard output where that is the same terminal.
+    Everything else that is written to standard error, also by the log, appears above it. So does
+    standard output if it is the same terminal.
     """
 
     def __init__(self) -> None:
@@ -42,55 +42,55 @@ class LiveLine:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._above: list[_Above] = []
+        self._redirected: list[_LinesAbove] = []
 
     def start(self) -> None:
-        """Show the line, still without figures."""
-        sys.stderr = self._put_above(self._stderr)
+        """Show the line, without figures yet."""
+        sys.stderr = self._redirect(self._stderr)
         if _same_file(self._stdout, self._stderr):
-            sys.stdout = self._put_above(self._stdout)
-        _let_handlers_write(self._stderr, sys.stderr)
+            sys.stdout = self._redirect(self._stdout)
+        _replace_in_handlers(self._stderr, sys.stderr)
         self._live.start()
 
-    def _put_above(self, stream: TextIO) -> Any:
-        self._above.append(_Above(stream, self._console))
-        return self._above[-1]
+    def _redirect(self, stream: TextIO) -> Any:
+        self._redirected.append(_LinesAbove(stream, self._console))
+        return self._redirected[-1]
 
     def show(self, parts: Sequence[str]) -> None:
-        """Show parts of a sentence, broken between them where the terminal is narrow."""
+        """Show a sentence, with line breaks only between its parts if possible."""
         self._measure()
         width, margin = self._console.width, " " * _SPINNER_WIDTH
         fits = _SPINNER_WIDTH + max(map(len, parts)) <= width
         line = " ".join(part.replace(" ", _NO_BREAK) if fits else part for part in parts)
         text = textwrap.fill(line, width, initial_indent=margin, subsequent_indent=margin)
         self._spinner.update(text=Text(text.strip().replace(_NO_BREAK, " ")))
-        # A terminal that is gone is no reason to end a run.
+        # The run goes on if the terminal is gone.
         with suppress(OSError):
             self._live.refresh()
 
     def _measure(self) -> None:
-        """Take the terminal's size as it is now, whatever `COLUMNS` was when the run began."""
+        """Read the current size of the terminal: rich would use `COLUMNS` from the start."""
         with suppress(OSError):
             columns, rows = os.get_terminal_size(self._stderr.fileno())
             if columns and rows:
                 self._console.size = ConsoleDimensions(columns, rows)
 
     def end(self) -> None:
-        """Take the line away, and let everything be written as before."""
+        """Remove the line, and restore standard output and error."""
         with suppress(OSError):
             self._live.stop()
-        _let_handlers_write(sys.stderr, self._stderr)
+        _replace_in_handlers(sys.stderr, self._stderr)
         sys.stderr, sys.stdout = self._stderr, self._stdout
-        for above in self._above:
-            above.write_rest()
+        for stream in self._redirected:
+            stream.write_rest()
 
 
-class _Above:
-    """A stream whose lines come to stand above the live line.
+class _LinesAbove:
+    """A stream whose lines are printed above the live line.
 
     Args:
-        stream: What it stands for; all but writing is its own.
-        console: Where the line is.
+        stream: The original stream; everything except writing is passed on to it.
+        console: The console that shows the live line.
     """
 
     def __init__(self, stream: TextIO, console: Console) -> None:
@@ -103,7 +103,7 @@ class _Above:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text; what comes after its last newline waits for the next."""
+        """Write the complete lines of a text; keep the rest until it is complete."""
         with self._lock:
             lines, newline, rest = text.rpartition("\n")
             if newline:
@@ -113,7 +113,7 @@ class _Above:
         return len(text)
 
     def write_rest(self) -> None:
-        """Write what still waits to the stream itself."""
+        """Write the incomplete last line to the original stream."""
         self._stream.write(self._rest)
         self._stream.flush()
 
@@ -124,10 +124,10 @@ def _same_file(one: TextIO, other: TextIO) -> bool:
     return False
 
 
-def _let_handlers_write(instead_of: Any, stream: Any) -> None:
-    """Let all handlers of the log that write to a stream write to another."""
+def _replace_in_handlers(old: Any, new: Any) -> None:
+    """Let all log handlers that write to the stream `old` write to `new`."""
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
     for one in loggers:
         for handler in one.handlers if isinstance(one, logging.Logger) else ():
-            if isinstance(handler, logging.StreamHandler) and handler.stream is instead_of:
-                handler.setStream(stream)
+            if isinstance(handler, logging.StreamHandler) and handler.stream is old:
+                handler.setStream(new)

@@ -1,7 +1,7 @@
-"""The report as a page for people: one of each run, and one that lists the last runs.
+"""The report as HTML: a page for each run, and an index of the last runs.
 
-A page is one file that holds all it needs and fetches nothing. It is made of what the JSON file
-holds, so that it shows no more of anyone.
+A page is one file and loads no other. It is made from the JSON report only, so it shows no more
+personal data than that.
 """
 
 from __future__ import annotations
@@ -25,28 +25,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 LATEST = 50
-"""Runs that the index lists."""
+"""Runs in the index."""
 _BRIEF = 120
-"""Characters of a failed run's problem that the index shows."""
+"""Characters of the problem of a failed run in the index."""
 
 _MEANINGS = {
-    "added": "delivered, and not known in this stream before",
-    "changed": "delivered, and known in this stream before",
-    "unchanged": "as it was delivered before, so not sent",
-    "skipped": "left out by the stream's mode, or marked as deleted",
-    "merged": "went into a later record of the same person",
-    "invalid": "refused before it was sent",
-    "rejected": "refused by ActiveCampaign",
-    "unsettled": "not settled: the run ended first, or something is wrong",
+    "added": "delivered, and new in this stream",
+    "changed": "delivered, and already known in this stream",
+    "unchanged": "not sent, because it did not change since it was delivered",
+    "skipped": "not sent, because of the stream's mode, or because it is marked as deleted",
+    "merged": "merged into a later record of the same contact",
+    "invalid": "rejected before it was sent",
+    "rejected": "rejected by ActiveCampaign",
+    "unsettled": "no outcome: the run ended early, or there was an internal error",
 }
-_LEAVING = {
-    "left": "The stream was complete: who was no longer in it could leave.",
-    "incomplete": "The stream did not come to its end, so nobody was to leave.",
-    "empty": "The stream was empty, so nobody was to leave.",
-    "first run": "It was the first complete run of the mirror, so nobody was to leave.",
-    "guard": "A guard kept everybody from leaving.",
+_REMOVALS = {
+    "left": "The stream was complete: contacts missing from it are removed.",
+    "incomplete": "The stream was not complete, so no contact is removed.",
+    "empty": "The stream was empty, so no contact is removed.",
+    "first run": "First complete run of this mirror: its contacts are the baseline, and none is "
+    "removed.",
+    "guard": "A guard stopped the mirror, so no contact is removed.",
 }
-_STANDARD = {
+_STANDARD_FIELDS = {
     "email": "E-mail address",
     "first_name": "First name",
     "last_name": "Last name",
@@ -55,111 +56,115 @@ _STANDARD = {
     "tags": "Tags",
 }
 _WIDTH, _HEIGHT = 720, 200
-_FEWEST = 6
-"""Intervals that a chart has room for at least: one bar alone would be all of it."""
+_MIN_INTERVALS = 6
+"""Intervals that a chart has at least: a single bar would fill it."""
 
 
-def write(report: dict[str, Any], folder: str | Path, secrets: Iterable[str]) -> Path | None:
-    """Write a run's page, and the index anew. It never raises: what goes wrong is a warning.
+def write_page(report: dict[str, Any], folder: str | Path, secrets: Iterable[str]) -> Path | None:
+    """Write the page of a run, and update the index. Problems are logged as a warning.
 
     Args:
-        report: The run as its JSON file has it.
-        folder: Where the JSON files are.
+        report: The report as in its JSON file.
+        folder: The folder of the JSON files.
         secrets: Texts that must not be shown, such as the API key.
 
     Returns:
-        Where the run's page is; None if it can't be written.
+        The path of the page; None if it can't be written.
     """
     try:
         return _write(report, Path(folder), _environment(secrets))
-    except Exception as error:  # noqa: BLE001 - the run is over, and its JSON file is written
+    except Exception as error:  # noqa: BLE001 - the JSON file is written, so the run is not affected
         if isinstance(error, OSError):
             why = private_files.explain(error)
         else:
             why = f"{type(error).__name__}."
-        logger.warning("The report's page can't be written: %s The run is not affected.", why)
+        logger.warning("The report page can't be written: %s The run is not affected.", why)
         return None
 
 
 def _write(report: dict[str, Any], folder: Path, environment: Environment) -> Path:
-    shown = {
+    values = {
         "run": report,
         "verdict": _verdict(report),
         "chart": _chart(report["confirmed_over_time"]),
         "meanings": _MEANINGS,
-        "leaving": _LEAVING,
-        "kinds": OUTCOMES,
-        "standard": _STANDARD,
+        "removals": _REMOVALS,
+        "outcomes": OUTCOMES,
+        "standard": _STANDARD_FIELDS,
     }
     page = folder / f"run-{report['run_id']}.html"
-    private_files.replace(page, environment.get_template("report.html").render(shown))
+    private_files.replace(page, environment.get_template("report.html").render(values))
     index = environment.get_template("index.html").render(runs=_latest(folder), most=LATEST)
     private_files.replace(folder / "index.html", index)
     return page
 
 
 def _verdict(report: dict[str, Any]) -> dict[str, Any]:
-    """Whether it worked, and what there is to do: texts, each with the section that says more."""
+    """Return the result in one sentence, and what to do: texts, each with an anchor or None."""
     counts, outcome, preview = report["counts"], report["outcome"], report.get("dry_run")
-    refused = counts["invalid"] + counts["rejected"]
-    do: list[tuple[str, str | None]] = []
+    rejected = counts["invalid"] + counts["rejected"]
+    actions: list[tuple[str, str | None]] = []
     if outcome == "failed":
-        kind, says = "badly", "It failed."
+        kind, text = "badly", "Failed."
     elif outcome == "stopped":
-        kind, says = "partly", "It was stopped before it was through."
-        again = "" if preview else ": it goes on from what is settled"
-        do.append((f"Run it again{again}.", None))
+        kind, text = "partly", "Stopped before the end."
+        again = "" if preview else "; it continues where this run stopped"
+        actions.append((f"Run it again{again}.", None))
     elif preview:
-        kind = "partly" if refused else "well"
-        says = "Nothing was sent. This is what a run would do."
-        do.append(("What would be added, changed and removed", "preview"))
-    elif refused:
-        kind, says = _but_for(refused, counts["read"])
+        kind = "partly" if rejected else "well"
+        text = "Nothing was sent. This page shows what a run would do."
+        actions.append(("See what would be added, changed and removed.", "preview"))
+    elif rejected:
+        kind, text = _verdict_with_rejects(rejected, counts["read"])
     elif counts["read"]:
-        kind, says = "well", "It worked: all that was read is where it belongs."
+        kind, text = "well", "Succeeded: all records delivered."
     else:
-        kind, says = "well", "It worked, but there was nothing to read."
-        do.append(("See whether the source is meant to be empty.", None))
-    do += _to_look_at(report)
-    if kind == "well" and not do:
-        do.append(("There is nothing to do.", None))
-    return {"kind": kind, "says": says, "do": do}
+        kind, text = "well", "Succeeded, but the input had no records."
+        actions.append(("Check whether the source is meant to be empty.", None))
+    actions += _findings(report)
+    if kind == "well" and not actions:
+        actions.append(("Nothing to do.", None))
+    return {"kind": kind, "text": text, "actions": actions}
 
 
-def _to_look_at(report: dict[str, Any]) -> list[tuple[str, str | None]]:
-    """Return what to look at, whatever the run came to: texts, each with its section."""
-    do: list[tuple[str, str | None]] = []
+def _findings(report: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """Return what the operator should look at, whatever the outcome: texts with their anchors."""
+    findings: list[tuple[str, str | None]] = []
     if report["counts"]["invalid"] + report["counts"]["rejected"]:
-        do.append(("See why records were refused, and what to do.", "refused"))
+        findings.append(("See why records were rejected, and what to do.", "rejected"))
     if report["contradictions"]:
-        do.append(("Answers of ActiveCampaign contradict themselves: see which.", "contradictions"))
+        findings.append(
+            ("See which responses of ActiveCampaign are contradictory.", "contradictions")
+        )
     kept = sum(one.get("mirror", {}).get("not_left", 0) for one in report["streams"].values())
     if kept:
-        do.append((f"{pluralize(kept, 'leaver')} could not leave: see which stream.", "left"))
+        findings.append(
+            (f"{pluralize(kept, 'contact')} could not be removed: see where.", "removed")
+        )
     if any(one.get("dropped") for one in report["streams"].values()):
-        do.append(("Choices were dropped, as their fields lack them: see which.", "mapping"))
-    return do
+        findings.append(("See which values were dropped as unknown options.", "mapping"))
+    return findings
 
 
-def _but_for(refused: int, read: int) -> tuple[str, str]:
-    """How well a run went that came to its end and refused records, and what to say of it."""
-    if refused < read:
-        return "partly", f"It worked, but for {pluralize(refused, 'refused record')}."
-    which = "the only record was" if refused == 1 else f"all {refused:,} records were"
-    return "badly", f"Nothing was delivered: {which} refused."
+def _verdict_with_rejects(rejected: int, read: int) -> tuple[str, str]:
+    """Return the kind and the text of the verdict on a completed run that rejected records."""
+    if rejected < read:
+        return "partly", f"Succeeded, except for {pluralize(rejected, 'rejected record')}."
+    which = "the only record was" if rejected == 1 else f"all {rejected:,} records were"
+    return "badly", f"Nothing was delivered: {which} rejected."
 
 
 def _environment(secrets: Iterable[str]) -> Environment:
-    # Here, as it would cost every start what only the end needs.
+    # Imported here, as only the end of a run needs it.
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
     from jinja2.filters import do_truncate  # noqa: PLC0415
 
-    shared = make_redactor(secrets)
+    redact = make_redactor(secrets)
 
     def clean(value: Any) -> Any:
-        # A plain text only: what a macro returns is made of texts that came through here, and what
-        # a template escapes itself is masked.
-        return shared(value) if type(value) is str else value
+        # Plain strings only: the result of a macro has been redacted already, and values that a
+        # template escapes itself are masked.
+        return redact(value) if type(value) is str else value
 
     environment = Environment(
         loader=PackageLoader("target_activecampaign.reporting"),
@@ -172,17 +177,17 @@ def _environment(secrets: Iterable[str]) -> Environment:
     environment.filters.update(
         number="{:,}".format,
         clock=lambda seconds: str(timedelta(seconds=round(seconds))),
-        # Cleaned while it is whole: half an address would not be known for one.
-        brief=lambda text: do_truncate(environment, shared(text), _BRIEF),
+        # Redacted before it is cut: half an address would not be recognised.
+        brief=lambda text: do_truncate(environment, redact(text), _BRIEF),
         moment=lambda iso: f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S %Z}",
     )
     return environment
 
 
 def _latest(folder: Path) -> list[dict[str, Any]]:
-    """The last runs by their JSON files, newest first, with the page of each that has one."""
+    """Return the last runs from their JSON files, newest first, each with its page if any."""
     runs = []
-    # Their names begin with the time, to the second.
+    # Their names start with the time of the run.
     for path in sorted(folder.glob("run-*.json"), reverse=True)[:LATEST]:
         try:
             run = json.loads(path.read_text("utf-8"))
@@ -191,16 +196,16 @@ def _latest(folder: Path) -> list[dict[str, Any]]:
             summary = {
                 "page": page.name if page.exists() else None,
                 "lists": ", ".join(lists),
-                "began": datetime.fromisoformat(run["started"]),
-                "refused": run["counts"]["invalid"] + run["counts"]["rejected"],
+                "time": datetime.fromisoformat(run["started"]),
+                "rejected": run["counts"]["invalid"] + run["counts"]["rejected"],
                 "problem": run.get("problem"),
                 "dry_run": run.get("dry_run", False),
                 **{name: run[name] for name in _SUMMARY},
             }
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            continue  # no report of ours
+            continue  # not one of our reports
         runs.append(summary)
-    return sorted(runs, key=lambda run: run["began"], reverse=True)
+    return sorted(runs, key=lambda run: run["time"], reverse=True)
 
 
 _SUMMARY = (
@@ -209,12 +214,12 @@ _SUMMARY = (
 
 
 def _chart(confirmed: dict[str, Any]) -> dict[str, Any]:
-    """What the template draws: bars, and the limit as a line, all in contacts a minute."""
+    """Return the bars and the limit line of the chart, in contacts per minute."""
     seconds, contacts = confirmed["seconds"], confirmed["contacts"]
     limit = confirmed["limit_a_minute"]
     rates = [round(count * 60 / seconds) for count in contacts]
     top = _round_up(max([limit or 0, *rates, 1]))
-    room = max(len(rates), _FEWEST)
+    room = max(len(rates), _MIN_INTERVALS)
     step = _WIDTH / room
     bars = [
         {
@@ -242,6 +247,6 @@ def _chart(confirmed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _round_up(number: float) -> int:
-    """The next number that is good at the end of an axis: 1, 2, 3, 4, 5, 6 or 8 and zeros."""
+    """Return the next round number for the end of an axis: 1, 2, 3, 4, 5, 6 or 8 and zeros."""
     zeros: int = 10 ** (len(str(int(number))) - 1)
     return next(n * zeros for n in (1, 2, 3, 4, 5, 6, 8, 10) if n * zeros >= number)

@@ -1,4 +1,4 @@
-"""Progress: how far a run has come, live on a terminal, or as a line of the log now and then."""
+"""Progress of a run: a live line on a terminal, else a log line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ LOG_SECONDS = 30.0
 LIVE_SECONDS = 0.25
 
 _RATE_SECONDS = 60.0
-"""Rates are those of the last minute."""
+"""Rates are averages over this time."""
 _ESTIMATE_SECONDS = 300.0
-"""Time left goes by the last minutes: people who are unchanged at the start say little."""
+"""The time left is estimated from this time: unchanged records at the start say little."""
 _SAMPLE_SECONDS = 1.0
-"""No more is kept than that needs."""
+"""Minimum time between two samples."""
 _FIRST_SECONDS = 5.0
-"""Before that nothing is said of rates."""
-_STILL_SECONDS = 2.0
-"""When no record was read for so long, it is said what the run does."""
+"""No rates are shown before this time."""
+_IDLE_SECONDS = 2.0
+"""If no record was read for this time, the activity of the run is shown."""
 
 _MINUTE, _HOUR = 60, 3600
 
 
 class DeliveryStatus(Protocol):
-    """What is asked of the delivery."""
+    """The figures of the delivery that progress shows."""
 
     @property
     def in_flight(self) -> int:
-        """Contacts that were handed over and are not settled."""
+        """Contacts handed to the delivery that have no outcome yet."""
 
     @property
     def recovering(self) -> int:
-        """Imports of an earlier run that are asked about."""
+        """Imports of an earlier run that are being checked."""
 
     @property
     def unconfirmed(self) -> int:
-        """Imports that were accepted and are not confirmed."""
+        """Imports that were accepted but not confirmed yet."""
 
     @property
     def posting(self) -> int:
@@ -62,24 +62,23 @@ class DeliveryStatus(Protocol):
 
 
 class RemovalStatus(Protocol):
-    """What is asked of a mirror's removals: how many contacts are to be removed."""
+    """The number of contacts that a mirror is going to remove."""
 
     leavers: int
 
 
 @dataclass(frozen=True)
 class Figures:
-    """How far a run has come.
+    """The progress of a run at one time.
 
     Attributes:
-        counts: Records read, and settled by kind.
-        in_flight: Contacts that were handed to the delivery and are not settled.
-        read_per_second: Records read, of late; None as long as nobody can tell.
-        contacts_per_minute: Contacts confirmed, of late; likewise.
-        limit: Contacts a minute that the account allows; None if it has no limit.
-        seconds_left: Until all is settled; None where nobody knows.
-        activity: What the run does while it reads no records; None while it does, or if that
-            is not known.
+        counts: Records read, and records by outcome.
+        in_flight: Contacts handed to the delivery that have no outcome yet.
+        read_per_second: Records read per second in the last minute; None if not known yet.
+        contacts_per_minute: Contacts confirmed in the last minute; None if not known yet.
+        limit: Contacts per minute that the account allows; None for no limit.
+        seconds_left: Estimated time until all records have an outcome; None if not known.
+        activity: The current step while no records are read; None while they are, or if not known.
     """
 
     counts: Counter[str]
@@ -91,7 +90,7 @@ class Figures:
     activity: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures for a structured log."""
+        """Return the figures for a structured log."""
         return {
             **{name: self.counts[name] for name in ("read", *OUTCOMES)},
             "in_flight": self.in_flight,
@@ -103,17 +102,17 @@ class Figures:
         }
 
     def parts(self) -> list[str]:
-        """The figures as a sentence's parts, each of which belongs on one line."""
+        """Return the figures as parts of a sentence, which a narrow terminal must not break."""
         reads = self.read_per_second and not self.activity
         rate = f" ({self.read_per_second:,.0f}/s)" if reads else ""
-        settled = [f"{self.counts[name]:,} {name}" for name in OUTCOMES if self.counts[name]]
-        parts = [f"{part}," for part in (f"{self.counts['read']:,} read{rate}", *settled)]
+        outcomes = [f"{self.counts[name]:,} {name}" for name in OUTCOMES if self.counts[name]]
+        parts = [f"{part}," for part in (f"{self.counts['read']:,} read{rate}", *outcomes)]
         more = []
         if self.in_flight:
             more.append(f"{self.in_flight:,} in flight")
         if self.contacts_per_minute:
-            limit = f" of {self.limit:,}" if self.limit else ""
-            more.append(f"{self.contacts_per_minute:,.0f} contacts a minute{limit}")
+            limit = f" (limit {self.limit:,})" if self.limit else ""
+            more.append(f"{self.contacts_per_minute:,.0f} contacts per minute{limit}")
         if self.seconds_left is not None:
             more.append(f"about {_duration(self.seconds_left)} left")
         if self.activity:
@@ -126,13 +125,13 @@ class Figures:
 
 
 class _Sample(NamedTuple):
-    """What was counted at one time.
+    """The counts at one time.
 
     Attributes:
-        time: When.
+        time: The time, in seconds of the monotonic clock.
         read: Records read.
         confirmed: Contacts confirmed.
-        share: How much of all that there is to do is settled, 1 at most; None where nobody knows.
+        share: The share of the input that has an outcome, from 0 to 1; None if not known.
     """
 
     time: float
@@ -142,20 +141,20 @@ class _Sample(NamedTuple):
 
 
 class _Pace:
-    """How fast things go, by what was counted in the last minutes."""
+    """Rates, computed from samples of the last minutes."""
 
     def __init__(self) -> None:
         self._samples: deque[_Sample] = deque()
 
     def add(self, sample: _Sample) -> None:
-        """Take in what was counted now."""
+        """Add a sample, and drop old ones."""
         while self._samples and self._samples[0].time < sample.time - _ESTIMATE_SECONDS:
             self._samples.popleft()
         if not self._samples or sample.time - self._samples[-1].time >= _SAMPLE_SECONDS:
             self._samples.append(sample)
 
     def rates(self, now: _Sample) -> tuple[float, float] | None:
-        """Records read a second, and contacts confirmed a minute."""
+        """Return records read per second and contacts confirmed per minute; None if too early."""
         start = self._since(now.time - _RATE_SECONDS)
         seconds = now.time - start.time
         if seconds < _FIRST_SECONDS:
@@ -164,7 +163,7 @@ class _Pace:
         return read / seconds, confirmed / seconds * _MINUTE
 
     def seconds_left(self, now: _Sample) -> float | None:
-        """Seconds until all is settled, if it goes on so."""
+        """Return the seconds until all records have an outcome at the current rate."""
         start = self._samples[0]
         seconds = now.time - start.time
         if now.share is None or start.share is None or seconds < _FIRST_SECONDS:
@@ -173,12 +172,12 @@ class _Pace:
         left = 1 - now.share
         return left / gained * seconds if gained > 0 and left > 0 else None
 
-    def still(self, now: _Sample) -> bool:
-        """Whether no record was read for a while."""
-        return self._since(now.time - _STILL_SECONDS).read == now.read
+    def is_idle(self, now: _Sample) -> bool:
+        """Return True if no record was read for a while."""
+        return self._since(now.time - _IDLE_SECONDS).read == now.read
 
     def _since(self, when: float) -> _Sample:
-        """The last sample that is as old as that, or the oldest."""
+        """Return the last sample before a time, or the oldest."""
         found = self._samples[0]
         for sample in self._samples:
             if sample.time > when:
@@ -188,35 +187,35 @@ class _Pace:
 
 
 class Progress:
-    """Shows how far a run has come, from a thread of its own: the run does nothing for it.
+    """Shows the progress of a run from a thread of its own.
 
-    On a terminal that is a line which stands below the log until the end; elsewhere the log gets
-    a line each half minute, so that a short run has none.
+    On a terminal, it shows a line below the log until the end. Elsewhere it logs a line every 30
+    seconds, so a short run logs none.
 
     Args:
-        reader: How much of the input is read.
-        settlement: What was read and settled.
-        client: Whether it waits before it tries again.
-        delivery: What is in flight.
-        leaving: How many are to leave.
-        limit: Contacts a minute that the account allows; None if it has no limit.
+        reader: The reader of the input, for the share that was read.
+        accounting: The counts of records.
+        client: The client, for pauses before retries.
+        delivery: The delivery, for contacts and imports in flight.
+        removals: The removals of mirrors.
+        limit: Contacts per minute that the account allows; None for no limit.
     """
 
     def __init__(
         self,
         reader: MessageReader,
-        settlement: RecordAccounting,
+        accounting: RecordAccounting,
         client: Client,
         delivery: DeliveryStatus,
-        leaving: RemovalStatus,
+        removals: RemovalStatus,
         *,
         limit: int | None,
     ) -> None:
         self._reader = reader
-        self._settlement = settlement
+        self._accounting = accounting
         self._client = client
         self._delivery = delivery
-        self._leaving = leaving
+        self._removals = removals
         self._limit = limit
         self._pace = _Pace()
         self._over = threading.Event()
@@ -224,10 +223,10 @@ class Progress:
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
     def start(self) -> None:
-        """Begin to show it."""
-        self._pace.add(self._sample(self._settlement.total))
-        if _can_show_a_line():
-            # Not imported elsewhere: most runs have no terminal.
+        """Start to show progress."""
+        self._pace.add(self._sample(self._accounting.total))
+        if _can_show_live_line():
+            # Imported here, as most runs have no terminal.
             from target_activecampaign.reporting.live_line import LiveLine  # noqa: PLC0415
 
             self._line = LiveLine()
@@ -235,9 +234,9 @@ class Progress:
         self._thread.start()
 
     def end(self) -> None:
-        """Show it no more, and leave the terminal as it was. May be called again."""
+        """Stop, and restore the terminal. May be called more than once."""
         self._over.set()
-        # A signal handler may have interrupted what the thread waits for: so not for ever.
+        # With a timeout: a signal handler may have interrupted the code that the thread waits for.
         self._thread.join(timeout=1)
         line, self._line = self._line, None
         if line is not None:
@@ -253,8 +252,8 @@ class Progress:
                 line.show(figures.parts())
 
     def figures(self) -> Figures:
-        """How far the run has come by now."""
-        counts = self._settlement.total
+        """Return the current figures."""
+        counts = self._accounting.total
         now = self._sample(counts)
         self._pace.add(now)
         read, confirmed = self._pace.rates(now) or (None, None)
@@ -265,37 +264,37 @@ class Progress:
             confirmed,
             self._limit,
             self._pace.seconds_left(now),
-            self._activity(still=self._pace.still(now)),
+            self._activity(idle=self._pace.is_idle(now)),
         )
 
     def _sample(self, counts: Counter[str]) -> _Sample:
         read, size = counts["read"], self._reader.size
         share = None
         if size and not self._reader.stopped:
-            # What is read runs ahead of what is settled, and does so most at the start.
-            settled = sum(counts[name] for name in OUTCOMES)
-            share = min(1.0, self._reader.bytes_read / size) * (settled / read if read else 0)
-        return _Sample(time.monotonic(), read, self._settlement.confirmed_contacts, share)
+            # Reading runs ahead of delivery, most of all at the start.
+            done = sum(counts[name] for name in OUTCOMES)
+            share = min(1.0, self._reader.bytes_read / size) * (done / read if read else 0)
+        return _Sample(time.monotonic(), read, self._accounting.confirmed_contacts, share)
 
-    def _activity(self, *, still: bool) -> str | None:
-        """What the run does.
+    def _activity(self, *, idle: bool) -> str | None:
+        """Return the current step of the run, if it is worth showing.
 
         Args:
-            still: Whether no record was read for a while.
+            idle: True if no record was read for a while.
         """
-        delivery, leaving = self._delivery, self._leaving
+        delivery, removals = self._delivery, self._removals
         pause, asked = self._client.retry_wait, self._client.requested_wait
         if asked >= 1:
-            again = f"waiting {asked:,.0f} s: ActiveCampaign asked for it"
+            wait = f"waiting {asked:,.0f} s as requested by ActiveCampaign"
         else:
-            again = f"trying again in {pause:,.0f} s" if pause >= 1 else ""
+            wait = f"retrying in {pause:,.0f} s" if pause >= 1 else ""
         if delivery.recovering:
             imports = pluralize(delivery.recovering, "import")
-            activity = f"asking what became of {imports} of an earlier run"
-        elif leaving.leavers:
-            activity = f"letting people leave: {self._settlement.removals:,} of {leaving.leavers:,}"
-        elif not still:
-            return again if asked >= 1 else None
+            activity = f"checking {imports} of an earlier run"
+        elif removals.leavers:
+            activity = f"removing contacts: {self._accounting.removals:,} of {removals.leavers:,}"
+        elif not idle:
+            return wait if asked >= 1 else None
         elif self._reader.waiting:
             activity = "waiting for the tap"
         elif delivery.unconfirmed:
@@ -303,13 +302,13 @@ class Progress:
             activity = f"waiting for {imports} to be confirmed"
         elif delivery.posting:
             imports = pluralize(delivery.posting, "import")
-            activity = f"posting {imports} as the limit allows"
+            activity = f"posting {imports} within the rate limit"
         else:
             activity = ""
-        return ", ".join(filter(None, (activity, again))) or None
+        return ", ".join(filter(None, (activity, wait))) or None
 
 
-def _can_show_a_line() -> bool:
+def _can_show_live_line() -> bool:
     dumb = os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
     return sys.stderr.isatty() and not dumb
 
@@ -319,7 +318,7 @@ def _rounded(value: float | None) -> int | None:
 
 
 def _duration(seconds: float) -> str:
-    """A time as one would say it."""
+    """Return a duration in words, such as `38 min`."""
     if seconds < 2 * _MINUTE:
         return f"{max(5, 5 * round(seconds / 5))} s"
     if seconds < 2 * _HOUR:

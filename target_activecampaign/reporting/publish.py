@@ -1,4 +1,4 @@
-"""What is told of a run when it is over: its report written and shown, its line, the webhook."""
+"""Publish the report of a run: files, a log line, the webhook."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from target_activecampaign.config.validation import secrets_in
+from target_activecampaign.config.validation import find_secrets
 from target_activecampaign.reporting import page, webhook
 from target_activecampaign.reporting.report import prune
 from target_activecampaign.storage import private_files
@@ -19,24 +19,26 @@ logger = logging.getLogger("target-activecampaign")
 
 
 def publish(report: Report, settings: Settings) -> None:
-    """Tell of a run; a report that can't be written makes it a failed one.
+    """Write the report, log its summary and notify the webhook.
+
+    If the report can't be written, its outcome becomes `failed`.
 
     Args:
-        report: The run's report, complete.
-        settings: Where to, and what must not be shown.
+        report: The complete report of the run.
+        settings: The settings of the run.
     """
-    hidden = secrets_in(settings)
+    secrets = find_secrets(settings)
     try:
         path = report.write(settings.report_path)
-    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+    except (OSError, ValueError) as error:  # ValueError: U+0000 in the path
         report.outcome = "failed"
         why = private_files.explain(error) if isinstance(error, OSError) else type(error).__name__
         report.problem = report.problem or f"The report can't be written: {why}"
-        logger.info("%s", report.line())
+        logger.info("%s", report.summary())
     else:
         with suppress(OSError):
             prune(settings.report_path, settings.keep_reports, report.run_id)
-        shown = page.write(report.as_dict(), settings.report_path, hidden)
-        logger.info("%s Report: %s", report.line(), shown or path)
+        html = page.write_page(report.as_dict(), settings.report_path, secrets)
+        logger.info("%s Report: %s", report.summary(), html or path)
     if settings.on_complete_webhook and not report.dry_run:
-        webhook.tell(settings.on_complete_webhook, report, hidden)
+        webhook.notify(settings.on_complete_webhook, report, secrets)

@@ -1,4 +1,4 @@
-"""The run's figures: one line for the log, one JSON file for everything else."""
+"""The report of a run: a summary for the log, and a JSON file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from target_activecampaign.accounting.outcomes import OUTCOMES
 from target_activecampaign.model.codes import CODES
 from target_activecampaign.storage import private_files
+from target_activecampaign.text import pluralize
 
 _NAME = re.compile(r"run-([0-9]{8}T[0-9]{6}-[0-9a-f]{12})\.(?:json|html)")
 
@@ -22,23 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass
 class Report:
-    """What a run did.
+    """The report of one run.
 
     Attributes:
-        run_id: What names the run; its files have it in their names.
-        started: When it began, with a zone.
-        connection: The name of the connection, or else the account's address.
+        run_id: The id of the run, which is part of the names of its files.
+        started: The start of the run, with a time zone.
+        connection: The setting `connection_name`, or an empty string.
+        address: The API URL of the account.
         outcome: `completed`, `stopped` by a signal, or `failed`.
-        left: People who have left a mirrored list.
-        streams: By stream: its list, its mapping and its counts.
-        skipped: Records skipped for a reason of their own, by code.
-        rejects: By stream: the file of its refused records.
-        confirmed_over_time: Contacts that were confirmed in each so many seconds.
-        contradictions: What ActiveCampaign's answers have contradicted, by kind.
-        dry_run: Whether it was a preview: then counts and leavers are what would have been.
-        preview: What else a preview has found.
-        samples: All that is made of records, masked unless the operator wants it in full. It stays
-            in the report's own files.
+        problem: The reason of a failure, as a sentence.
+        left: Contacts that mirrors removed.
+        streams: By stream: its list, mapping and counts.
+        counts: Records read, and records by outcome.
+        codes: Rejected records by code.
+        skipped: Skipped records by code.
+        rejects: By stream: the path of its reject file.
+        confirmed_over_time: Contacts confirmed per interval.
+        contradictions: Contradictory responses of ActiveCampaign, by kind.
+        dry_run: True for a preview, in which all figures are those that a run would have.
+        preview: Further findings of a preview.
+        samples: Values of records, masked unless `report_personal_data` is on. They are in the
+            report's own files only.
     """
 
     run_id: str
@@ -62,54 +67,55 @@ class Report:
     preview: dict[str, Any] | None = None
     samples: dict[str, Any] = field(default_factory=dict)
 
-    def count(self, total: Counter[str], by_stream: dict[str, Counter[str]]) -> None:
-        """Take over what was read and settled."""
+    def set_counts(self, total: Counter[str], by_stream: dict[str, Counter[str]]) -> None:
+        """Set the counts of the run and of its streams."""
         self.counts = {name: total[name] for name in ("read", *OUTCOMES)}
         for stream, counts in by_stream.items():
-            mine = self.streams.setdefault(stream, {})
-            mine["counts"] = {name: counts[name] for name in ("read", *OUTCOMES)}
+            entry = self.streams.setdefault(stream, {})
+            entry["counts"] = {name: counts[name] for name in ("read", *OUTCOMES)}
 
     @property
     def unsettled(self) -> int:
-        """Records that were read and not settled: 0 unless something went wrong."""
+        """Records without an outcome: 0 unless the run ended early or something went wrong."""
         return self.counts.get("read", 0) - sum(self.counts.get(name, 0) for name in OUTCOMES)
 
     @property
-    def refused(self) -> int:
-        """Records refused, by us or by ActiveCampaign."""
+    def rejected(self) -> int:
+        """Records rejected, by the target or by ActiveCampaign."""
         return self.counts.get("invalid", 0) + self.counts.get("rejected", 0)
 
     @property
     def seconds(self) -> float:
-        """How long the run took."""
+        """The duration of the run."""
         return (self.finished - self.started).total_seconds() if self.finished else 0.0
 
-    def line(self) -> str:
-        """The run in one line: what was read, and what became of it."""
+    def summary(self) -> str:
+        """Return the run in one line: records read, their outcomes, imports and requests."""
         counts = {name: self.counts.get(name, 0) for name in OUTCOMES}
         sums = " + ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "0"
-        left = f"{self.left:,} left; " if self.left else ""
-        missing = f" + {self.unsettled:,} NOT SETTLED" if self.unsettled else ""
+        removed = f"{self.left:,} removed; " if self.left else ""
+        missing = f" + {self.unsettled:,} WITHOUT OUTCOME" if self.unsettled else ""
         if self.dry_run:
-            return self._preview_line(f"{sums}{missing}")
+            return self._preview_summary(f"{sums}{missing}")
         text = (
             f"Run {self.run_id} {self.outcome}: {self.counts.get('read', 0):,} read = "
-            f"{sums}{missing}; {left}{self.imports:,} imports, {self.requests:,} requests, "
-            f"{self.seconds:,.1f} s."
+            f"{sums}{missing}; {removed}{pluralize(self.imports, 'import')}, "
+            f"{pluralize(self.requests, 'request')}, {self.seconds:,.1f} s."
         )
         return text + self._causes()
 
-    def _preview_line(self, sums: str) -> str:
-        left = f"{self.left:,} would leave; " if self.left else ""
+    def _preview_summary(self, sums: str) -> str:
+        removed = f"{self.left:,} would be removed; " if self.left else ""
         text = (
-            f"Preview {self.run_id} {self.outcome}: {self.counts.get('read', 0):,} read, which "
-            f"would be {sums}; {left}"
+            f"Preview {self.run_id} {self.outcome}: {self.counts.get('read', 0):,} read, "
+            f"would be {sums}; {removed}"
         )
         if self.preview is not None:
             calls, seconds = self.preview["calls"], self.preview["seconds_at_limits"]
             imports = calls["imports"] + calls["single_imports"]
             time = f", about {seconds:,} s at the account's limits" if seconds else ""
-            text += f"{imports:,} imports, about {calls['total']:,} requests{time}. "
+            requests = pluralize(calls["total"], "request")
+            text += f"{pluralize(imports, 'import')}, about {requests}{time}. "
         return f"{text}Nothing was sent.{self._causes()}"
 
     def _causes(self) -> str:
@@ -117,10 +123,10 @@ class Report:
         if not self.codes:
             return skipped
         files = ", ".join(self.rejects.values())
-        return f"{skipped} Refused: {_counted(self.codes)}; see {files}."
+        return f"{skipped} Rejected: {_counted(self.codes)}; see {files}."
 
     def as_dict(self) -> dict[str, Any]:
-        """The run as JSON takes it."""
+        """Return the report as in its JSON file."""
         return {
             "run_id": self.run_id,
             "dry_run": self.dry_run,
@@ -146,7 +152,7 @@ class Report:
         }
 
     def write(self, folder: str | Path) -> Path:
-        """Write the JSON file; returns its path.
+        """Write the JSON file, and return its path.
 
         Raises:
             OSError: It can't be written; the error names the file.
@@ -155,20 +161,19 @@ class Report:
         private_files.make_folder(folder)
         path = folder / f"run-{self.run_id}.json"
         text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
-        # Half a surrogate pair is no text in UTF-8; escaped so, it is what JSON writes for it.
         private_files.replace(path, text)
         return path
 
 
 def prune(folder: str | Path, keep: int, current: str) -> None:
-    """Delete the reports of the oldest runs; what has not the name of a report stays.
+    """Delete the reports of the oldest runs. Files with other names stay.
 
-    A report that can't be deleted stays too: the next run tries again.
+    A report that can't be deleted stays until the next run tries again.
 
     Args:
-        folder: Where the reports are.
-        keep: How many runs keep theirs; 0 for all.
-        current: The id of the run whose report is there by now. It stays, whatever the clock says.
+        folder: The folder of the reports.
+        keep: The number of runs whose reports are kept; 0 for all.
+        current: The id of this run. Its report is always kept, whatever the clock says.
     """
     if not keep:
         return
@@ -177,7 +182,7 @@ def prune(folder: str | Path, keep: int, current: str) -> None:
         name = _NAME.fullmatch(path.name)
         if name is not None and name[1] != current:
             runs.setdefault(name[1], []).append(path)
-    # An id begins with the time at which its run began.
+    # Ids start with the start time of the run.
     for run_id in sorted(runs, reverse=True)[keep - 1 :]:
         for path in runs[run_id]:
             with suppress(OSError):

@@ -1,7 +1,7 @@
-"""Telling a webhook how a run ended. Whatever happens there, the run ends as it does without one.
+"""Notify a webhook of the end of a run. A webhook that fails does not affect the run.
 
-The address holds the secret (Slack's in its path, others' in the query): no more than scheme and
-host of it is ever shown.
+The URL holds a secret: Slack's in the path, others' in the query. Only its scheme and host are ever
+shown.
 """
 
 from __future__ import annotations
@@ -31,88 +31,88 @@ logger = logging.getLogger("target-activecampaign")
 _TRIES = 2
 _PAUSE = 1.0
 _TIMEOUT = 10.0
-"""Seconds to connect, and seconds of silence until a try is given up."""
-_PATIENCE = 25.0
-"""Seconds that the end of the run waits in all, also where a timeout does not reach: a server that
-answers a byte at a time, a name that is looked up for ever."""
+"""Seconds to connect, and seconds without a response after which an attempt ends."""
+_MAX_WAIT = 25.0
+"""Seconds that the run waits in total. Unlike a timeout, this covers a server that responds byte by
+byte, and a slow name lookup."""
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "target-activecampaign"}
-_OWN_NAME = re.compile("[a-z_]+")
-"""Names that the report has: they stay, also where a short secret is such a word."""
+_REPORT_KEY = re.compile("[a-z_]+")
+"""Keys of the report, which stay even if a short secret is such a word."""
 _SERVER_ERROR = 500
 _TOO_MANY = 429
 
 
-def tell(url: str, report: Report, secrets: Iterable[str]) -> None:
-    """POST a report as JSON. It never raises: what goes wrong is a warning.
+def notify(url: str, report: Report, secrets: Iterable[str]) -> None:
+    """POST a report as JSON. Problems are logged as a warning; nothing is raised.
 
     Args:
-        url: The address, which `problem` finds nothing wrong with.
+        url: The URL, checked by `webhook_url.find_problem`.
         report: The report.
-        secrets: Texts that must not leave, such as the API key.
+        secrets: Texts that must not be sent, such as the API key.
     """
     problems: list[str | None] = []
 
     def post() -> None:
         try:
             problems.append(_send(url, _payload(report, make_redactor(secrets))))
-        except Exception as error:  # noqa: BLE001 - its text may hold the address
+        except Exception as error:  # noqa: BLE001 - its text may quote the URL
             problems.append(type(error).__name__)
 
     thread = threading.Thread(target=post, name="webhook", daemon=True)
     thread.start()
-    thread.join(_PATIENCE)
-    wrong = problems[0] if problems else f"no answer within {_PATIENCE:g} s"
-    if wrong:
+    thread.join(_MAX_WAIT)
+    problem = problems[0] if problems else f"no response within {_MAX_WAIT:g} s"
+    if problem:
         parts = urlsplit(url)
         logger.warning(
-            "The webhook at %s://%s was not told of the run's end (%s). The run is not affected.",
+            "The webhook at %s://%s could not be notified (%s). The run is not affected.",
             parts.scheme,
             parts.netloc,
-            wrong,
+            problem,
         )
 
 
-def _payload(report: Report, shared: Callable[[str], str]) -> bytes:
-    """The report as JSON, with `text` for services that show it as a message.
+def _payload(report: Report, redact: Callable[[str], str]) -> bytes:
+    """Return the report as JSON, with a `text` for services that show messages.
 
-    Folders of reject files can hold a person's name, so that the names of the files must do. What
-    is made of records stays here, masked or not.
+    It has the names of reject files instead of their paths, which may contain a person's name.
+    Samples of records are not sent, not even masked.
     """
     named = replace(
         report, rejects={stream: Path(path).name for stream, path in report.rejects.items()}
     )
-    told = named.as_dict()
-    del told["samples"]
+    content = named.as_dict()
+    del content["samples"]
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
             return {
-                name if _OWN_NAME.fullmatch(name) else shared(name): clean(one)
+                name if _REPORT_KEY.fullmatch(name) else redact(name): clean(one)
                 for name, one in value.items()
             }
         if isinstance(value, (list, tuple)):
             return [clean(one) for one in value]
-        return shared(value) if isinstance(value, str) else value
+        return redact(value) if isinstance(value, str) else value
 
-    return msgspec.json.encode(clean({"text": named.line(), **told}))
+    return msgspec.json.encode(clean({"text": named.summary(), **content}))
 
 
 def _send(url: str, body: bytes) -> str | None:
-    """Try once, and once more if that may help; returns what went wrong the last time."""
-    wrong: str | None = None
+    """Send the body, with a retry if that may help. Return the last problem; None if sent."""
+    problem: str | None = None
     for number in range(_TRIES):
         time.sleep(_PAUSE if number else 0)
         try:
             status = _post(url, body)
-        except Exception as error:  # noqa: BLE001 - any failure is one try; its text has the address
-            wrong = type(error).__name__
+        except Exception as error:  # noqa: BLE001 - its text may quote the URL
+            problem = type(error).__name__
             continue
-        if 200 <= status < 300:  # noqa: PLR2004 - what HTTP calls a success
+        if 200 <= status < 300:  # noqa: PLR2004 - success in HTTP
             return None
-        wrong = f"it answered with status {status}"
+        problem = f"status {status}"
         if status != _TOO_MANY and status < _SERVER_ERROR:
             break
-    return wrong
+    return problem
 
 
 def _post(url: str, body: bytes) -> int:
@@ -122,4 +122,4 @@ def _post(url: str, body: bytes) -> int:
         open_session(f"{parts.scheme}://{parts.netloc}", 1) as session,
         session.post(url, data=body, headers=_HEADERS, **how) as response,
     ):
-        return response.status_code  # what it says besides its status is nothing to us
+        return response.status_code  # only the status matters

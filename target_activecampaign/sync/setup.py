@@ -14,7 +14,6 @@ from target_activecampaign.mapping import history
 from target_activecampaign.mapping.catalog import FieldCatalog
 from target_activecampaign.mapping.compiler import MappingCompiler
 from target_activecampaign.mapping.explicit import resolve_only_if_empty
-from target_activecampaign.mapping.mapping import StreamMapping
 from target_activecampaign.mapping.stream import MembershipMarker, StreamToMap
 from target_activecampaign.sync import membership_field
 from target_activecampaign.sync.existing_contacts import bring_up_to_date
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from target_activecampaign.client import ContactList, Field
     from target_activecampaign.config.settings import Settings, StreamSettings
     from target_activecampaign.ledger import Ledger
+    from target_activecampaign.mapping.mapping import StreamMapping
     from target_activecampaign.singer.json_schema import Schema
 
 
@@ -192,14 +192,14 @@ class Streams:
         """Warn of choices that were dropped; how many by stream and property."""
         found = {name: dict(counts) for name, counts in self._mappings.dropped.items() if counts}
         for name, counts in found.items():
-            several = ", ".join(
+            dropped = ", ".join(
                 f"{count:,} of '{property_}'" for property_, count in counts.items()
             )
             logger.warning(
                 "Stream '%s': choices were dropped, as their fields lack such options: %s. "
                 "Add the options in ActiveCampaign, or see 'on_unknown_option'.",
                 name,
-                pluralize,
+                dropped,
             )
         return found
 

@@ -167,7 +167,7 @@ def test_contributing_the_checks_are_those_of_ci() -> None:
 def test_settings_the_file_is_a_valid_one() -> None:
     given = {"api_key": "a-key", **example("settings.md", "file")}
     schema = settings.json_schema()
-    assert config.problems(given, schema) == []
+    assert config.find_problems(given, schema) == []
     assert config.unknown_settings(given, schema["properties"]) == []
 
 

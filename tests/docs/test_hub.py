@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,18 +43,6 @@ def about() -> dict[str, Any]:
     done = subprocess.run([SCRIPT, "--about", "--format=json"], capture_output=True, check=True)
     loaded: dict[str, Any] = json.loads(done.stdout)
     return loaded
-
-
-def test_both_are_as_the_script_writes_them() -> None:
-    code = (
-        "import sys, json, write_hub as w; json.dump([*map(str, w.written().values())], sys.stdout)"
-    )
-    fresh = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, check=True
-    )
-    held = [(HUB / "target-activecampaign" / "original.yml"), LOCK]
-    stale = "run scripts/write_hub.py"
-    assert json.loads(fresh.stdout) == [path.read_text("utf-8") for path in held], stale
 
 
 def test_the_entry_is_of_the_form_that_the_hub_asks_for() -> None:

@@ -123,10 +123,10 @@ def test_the_numbers_of_a_report_add_up_as_they_are_seen(
                 strict=True,
             )
         )
-        read, left = figures.pop("Records read"), figures.pop("People who left")
+        read, left = figures.pop("Records read"), figures.pop("Contacts removed")
         assert read == sum(figures.values()) == 59 + 9
         assert left == 1
-        table = page.get_by_role("table", name="Records by how they were settled", exact=True)
+        table = page.get_by_role("table", name="Records by outcome", exact=True)
         kinds = [int(text) for text in table.locator("td.number").all_inner_texts()]
         assert kinds.pop() == sum(kinds) == read
         by_stream = page.get_by_role("table", name="Records by stream", exact=True)
@@ -140,10 +140,10 @@ def test_the_first_screen_says_whether_it_worked_and_leads_to_what_to_do(
     chromium: Chromium, pages: dict[str, str]
 ) -> None:
     for name, says in (
-        ("a report", "It worked, but for 3 refused records."),
+        ("a report", "Succeeded, except for 3 rejected records."),
         ("a preview", "Nothing was sent."),
-        ("a failed run", "It failed."),
-        ("a run without records", "It worked, but there was nothing to read."),
+        ("a failed run", "Failed."),
+        ("a run without records", "Succeeded, but the input had no records."),
     ):
         with chromium.open(pages[name]) as page:
             assert says in page.locator(".verdict").inner_text()
@@ -151,10 +151,10 @@ def test_the_first_screen_says_whether_it_worked_and_leads_to_what_to_do(
                 show(page, Look("light", width))
                 assert _is_seen(page, ".verdict"), f"{name} at {width}"
     with chromium.open(pages["a report"]) as page:
-        page.get_by_role("link", name="See why records were refused").click()
-        assert _is_seen(page, "#refused")
+        page.get_by_role("link", name="See why records were rejected").click()
+        assert _is_seen(page, "#rejected")
         page.go_back()
-        page.get_by_text("The chart's numbers as a table").click()
+        page.get_by_text("Chart data as a table").click()
         assert page.get_by_role("table", name="over time").is_visible()
         page.get_by_role("link", name="All runs").click()
         assert page.get_by_role("link", name="UTC").count() == 5

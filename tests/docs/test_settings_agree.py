@@ -14,7 +14,7 @@ import pytest
 import yaml
 from singer_sdk.helpers.capabilities import FLATTENING_CONFIG, STREAM_MAPS_CONFIG
 
-from target_activecampaign.config.settings import SETTINGS, STREAM_SETTINGS
+from target_activecampaign.config.definitions import SETTINGS, STREAM_SETTINGS
 from tests.docs.test_repository import ROOT
 from tests.integration.test_about import told
 
@@ -37,7 +37,7 @@ def types(schema: dict[str, Any]) -> list[str]:
 
 
 def kind(schema: dict[str, Any]) -> str:
-    """Meltano's word for a type: the target reads texts itself, see scripts/write_meltano.py."""
+    """Meltano's kind for a type: see `kind_of` in scripts/plugin_definition.py."""
     return types(schema)[0] if types(schema)[0] in {"array", "object"} else "string"
 
 

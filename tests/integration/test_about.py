@@ -15,7 +15,7 @@ import pytest
 import yaml
 from singer_sdk.helpers.capabilities import FLATTENING_CONFIG, STREAM_MAPS_CONFIG
 
-from target_activecampaign.config.settings import SETTINGS
+from target_activecampaign.config.definitions import SETTINGS
 from tests.integration import test_batch_files, test_refusals, test_stream_maps
 from tests.support.target_runner import SCRIPT, people, record, schema, state
 
@@ -128,7 +128,7 @@ def test_a_setting_of_other_targets_has_no_effect_and_a_warning_says_so(
     (name,) = ignored
     warned = outcome.warnings
     assert len(warned) == 1
-    assert f"The setting '{name}' is not known and has no effect." in warned[0]
+    assert f"The setting '{name}' is unknown and has no effect." in warned[0]
     assert {one["lists"]["1"] for one in sandbox.export()} == {1}
     assert len(sandbox.export()) == 3, "nobody was deleted"
 

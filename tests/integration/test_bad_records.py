@@ -168,7 +168,7 @@ def test_reject_file_of_unreadable_records_can_be_shown_and_replayed(
     first = load([open_schema(), *(raw("a@example.com", note) for note in NOTES.values())])
     (path,) = first.reject_files
     shown = subprocess.run([SCRIPT, "--rejects", path], capture_output=True, check=True)
-    assert f"{len(NOTES)} refused records in 1 file" in shown.stdout.decode()
+    assert f"{len(NOTES)} rejected records in 1 file" in shown.stdout.decode()
     again = load(path.read_bytes(), max_reject_pct=None)
     second = max(again.reject_files, key=lambda one: one.stat().st_mtime_ns)
     assert len(second.read_bytes().splitlines()) == 1 + len(NOTES)

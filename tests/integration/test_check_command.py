@@ -76,16 +76,16 @@ def test_all_is_well_and_nothing_was_written(
     columns = {line.index(" ok ") for line in done.out.splitlines()}
     assert len(columns) == 1
     found = {line.split("  ")[0]: line.partition(" ok  ")[2] for line in done.out.splitlines()}
-    assert found["settings"] == "Valid; the consent to the transfer of profiles is given."
-    assert found["host"] == f"{sandbox.url} answers, on this machine and so without TLS."
-    assert found["key"].startswith("Accepted; it is that of user 1 '")
+    assert found["settings"] == "Valid; the consent to send profile data is given."
+    assert found["host"] == f"{sandbox.url} responds, on this machine without TLS."
+    assert found["key"].startswith("Accepted; it belongs to user 1 '")
     assert found["list"] == "1 'Newsletter'."
     assert found["fields"] == "The account has 11 custom fields."
-    assert found["ledger"].startswith("There is none yet; the first run makes it at ")
-    assert found["rejects"] == "rejects can be made by a run."
+    assert found["ledger"].startswith("Does not exist yet. The first run creates it at ")
+    assert found["rejects"] == "rejects can be created."
     assert found["mapping of profiles"] == (
         "To list 1 'Newsletter': email -> email, first_name -> first_name, tier -> %TIER%. "
-        "No place for: shoe_size."
+        "Unmapped: shoe_size."
     )
     assert asked(sandbox) == [
         "GET /api/3/users/me", "GET /api/3/lists", "GET /api/3/fields",
@@ -105,7 +105,7 @@ def test_a_wrong_key_leaves_what_needs_it_unchecked(load: ForkedTargetRunner) ->
     }
     assert "did not accept the API key" in done.checks["key"][1]
     assert "Settings > Developer" in done.checks["key"][1]
-    assert done.checks["list"][1] == "It needs 'key' to be ok."
+    assert done.checks["list"][1] == "Needs 'key' to be ok."
     assert "no-key-of-this-account" not in done.out
 
 
@@ -152,7 +152,7 @@ def test_a_stream_that_has_settings_and_was_not_seen_is_told(load: ForkedTargetR
     assert done.results() == {"mapping of profile": "not checked"}
     found = done.checks["mapping of profile"][1]
     assert "--catalog" in found
-    assert found.endswith("mend the name. Did you mean 'profiles'?")
+    assert found.endswith("correct the name. Did you mean 'profiles'?")
 
 
 def test_settings_that_are_not_known_fail_and_all_else_is_checked(load: ForkedTargetRunner) -> None:
@@ -161,8 +161,8 @@ def test_settings_that_are_not_known_fail_and_all_else_is_checked(load: ForkedTa
     assert done.code == 1
     assert done.results() == {"settings": "failed", "mapping": "not checked"}
     found = done.checks["settings"][1]
-    assert "'lst_id' is not known and has no effect. Did you mean 'list_id'?" in found
-    assert "'streams.profiles.tgas' is not known" in found
+    assert "'lst_id' is unknown and has no effect. Did you mean 'list_id'?" in found
+    assert "'streams.profiles.tgas' is unknown" in found
 
 
 def test_a_catalog_shows_the_selected_streams_and_the_fields_that_would_be_made(
@@ -189,7 +189,7 @@ def test_a_catalog_that_is_none_fails_the_mapping(load: ForkedTargetRunner) -> N
     done = checked(load, "--catalog", "catalog.json")
 
     assert done.results() == {"mapping": "failed"}
-    assert done.checks["mapping"][1] == "The catalog catalog.json is none of a Singer tap's."
+    assert done.checks["mapping"][1] == "The file catalog.json is not the catalog of a Singer tap."
 
 
 def test_an_incremental_stream_is_no_mirror(load: ForkedTargetRunner) -> None:
@@ -268,10 +268,9 @@ def test_a_terminal_gets_a_table_that_fits_it(load: ForkedTargetRunner, tmp_path
         shown = os.read(reader, 1 << 16).decode().splitlines()
     os.close(reader)
 
-    assert shown[0].split() == ["check", "result", "what", "was", "found"]
-    assert shown[1] == "-" * 70
-    assert max(map(len, shown)) == 70
-    assert [line.split("  ")[0] for line in shown[2:] if line[0] != " "] == ["settings", *REST]
+    assert shown[0].split() == ["check", "result", "finding"]
+    assert 60 < max(map(len, shown)) <= 70
+    assert [line.split("  ")[0] for line in shown[1:] if line[0] != " "] == ["settings", *REST]
 
 
 def test_a_host_that_is_not_known_leaves_the_key_unchecked(load: ForkedTargetRunner) -> None:

@@ -32,13 +32,13 @@ def shell(load: TargetRunner) -> Shell:
         (b"", "is empty: it must hold a JSON object"),
         (b" \n", "is empty: it must hold a JSON object"),
         (codecs.BOM_UTF8, "is empty: it must hold a JSON object"),
-        (b'{"dry_run": NaN}', "holds NaN, which is no JSON"),
-        (b'{"guards": {"max_leave_pct": -Infinity}}', "holds -Infinity, which is no JSON"),
+        (b'{"dry_run": NaN}', "holds NaN, which is not JSON"),
+        (b'{"guards": {"max_leave_pct": -Infinity}}', "holds -Infinity, which is not JSON"),
         (b'{"dry_run": true, "dry_run": false}', "holds 'dry_run' twice"),
         (b'{"a": ' + b"[" * 100_000, "is nested too deeply"),
         (b'{"max_rejects": ' + b"1" * 5_000 + b"}", "holds a number that has too many digits"),
-        (b'"sandbox"', "holds no JSON object"),
-        (b"{} {}", "is no valid JSON: see line 1, column 4"),
+        (b'"sandbox"', "does not hold a JSON object"),
+        (b"{} {}", "is not valid JSON: see line 1, column 4"),
     ],
 )
 def test_a_file_that_has_no_clear_meaning_is_named(shell: Shell, content: bytes, told: str) -> None:

@@ -76,7 +76,7 @@ def test_it_passes_and_sends_and_makes_nothing(
             "The check 'list' failed: 'list_id' is 'Newsleter', but the account has no",
         ),
         ({"api_key": "none-of-this-account"}, "did not accept the API key"),
-        ({"lst_id": 1}, "'lst_id' is not known and has no effect."),
+        ({"lst_id": 1}, "'lst_id' is unknown and has no effect."),
         ({"dry_run": "enabled"}, "The setting 'dry_run' can't be read"),
         ({"list_id": None}, "The setting 'list_id' is missing"),
         ({"report_path": "config.json"}, "The setting 'report_path' names config.json"),

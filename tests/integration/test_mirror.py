@@ -52,7 +52,7 @@ def test_mirror_removes_contacts_missing_from_stream(mirror: Mirror) -> None:
     assert outcome.report["left"] == 1
     none = {"not_left": 0, "held_back": 0, "not_ours": 0, "problem": None}
     assert mirrored(outcome) == {"kind": "left", "people": 2, "left": 1, **none}
-    assert "1 left" in outcome.log
+    assert "1 removed" in outcome.log
 
 
 def test_removed_contact_is_not_removed_again(mirror: Mirror) -> None:

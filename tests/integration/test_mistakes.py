@@ -29,8 +29,8 @@ def shell(load: TargetRunner) -> Shell:
     [
         (None, "can't be read: No such file or directory."),
         ('{"sandbox": true,}', "is no valid JSON: see line 1, column 18."),
-        ("[]", "holds no JSON object."),
-        (b"\xff", "is no text in UTF-8."),
+        ("[]", "does not hold a JSON object."),
+        (b"\xff", "is not UTF-8 text."),
     ],
 )
 def test_unreadable_configuration(shell: Shell, content: str | bytes | None, told: str) -> None:
@@ -48,7 +48,7 @@ def test_unread_variables_are_named(shell: Shell) -> None:
     (shell.folder / "my.json").write_text("{}", "utf-8")
     command = "target-activecampaign --config my.json 2>&1 < /dev/null || true"
     shown = shell(command, TARGET_ACTIVECAMPAIGN_API_KEY="abc")
-    told = "The environment has TARGET_ACTIVECAMPAIGN_API_KEY: they are read with --config=ENV"
+    told = "has TARGET_ACTIVECAMPAIGN_API_KEY, but variables are read only with --config=ENV."
     assert told in shown
 
 

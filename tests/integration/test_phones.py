@@ -36,7 +36,7 @@ def sent(phone: Any, **changes: Any) -> str | None:
 
 
 def problems(**changes: Any) -> list[str]:
-    return config.problems({**SANDBOX, **changes}, settings.json_schema())
+    return config.find_problems({**SANDBOX, **changes}, settings.json_schema())
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_default_country_is_set_per_stream() -> None:
 )
 def test_unknown_country_is_an_error_with_a_hint(country: str, hint: str) -> None:
     (problem,) = problems(default_country=country)
-    assert problem.startswith("The setting 'default_country' names no country")
+    assert problem.startswith("The setting 'default_country' is not a country")
     assert problem.endswith(f"such as DE, GB or US.{hint}")
     assert country.strip() == "" or f"'{country}'" not in problem
     with pytest.raises(SettingError, match="'default_country'"):

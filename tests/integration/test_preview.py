@@ -169,9 +169,9 @@ def test_a_first_preview_makes_no_ledger(preview: Preview) -> None:
 
 def test_the_last_line_says_that_nothing_was_sent(preview: Preview) -> None:
     log = preview([schema(), *people(2), record("nobody")], imports_per_minute=0.5).log
-    assert "Preview, stream 'profiles': 2 would be added, 1 would be refused." in log
+    assert "Preview, stream 'profiles': 2 would be added, 1 would be rejected." in log
     (line,) = [one for one in log.splitlines() if "completed: 3 read" in one]
-    assert "3 read, which would be 2 added + 1 invalid; 1 imports, about 5 requests" in line
+    assert "3 read, would be 2 added + 1 invalid; 1 import, about 5 requests" in line
     assert "about 120 s at the account's limits. Nothing was sent." in line
 
 
@@ -351,8 +351,8 @@ def test_old_and_new_values_of_a_sample_are_in_the_report(known: Preview) -> Non
             "fields": [{"destination": "first_name", "old": "Bob", "new": "Robert"}],
         },
     ]
-    sample = "%CITY% for 1, %TIER% for 1, first_name for 1"
-    assert f"Preview, what would change of a sample of 'profiles': {sample}." in outcome.log
+    values = "%CITY% (1), %TIER% (1), first_name (1)"
+    assert f"Preview, stream 'profiles': changed values in the sample: {values}." in outcome.log
     for value in ("Gold", "Namur", "Robert"):
         assert value not in outcome.log
 
@@ -435,13 +435,13 @@ def test_at_most_twenty_people_are_asked_about(preview: Preview) -> None:
 # Nothing leaves
 
 
-def test_what_writes_and_is_not_pretended_can_not_be_asked() -> None:
+def test_a_write_that_is_not_simulated_raises() -> None:
     class Careless(PreviewClient):
         def delete(self) -> None:
             self._call("DELETE", "/contacts/1", lambda _: None)
 
     with ApiStub(Reply()) as api, Careless(api.url, "key") as client:
-        with pytest.raises(RuntimeError, match="sends nothing"):
+        with pytest.raises(RuntimeError, match="must not send"):
             client.delete()
         assert api.asked == []
 
@@ -522,7 +522,7 @@ def test_it_is_no_test(load: ForkedTargetRunner) -> None:
         [*load.command(), "--test", "--dry-run"], capture_output=True, timeout=60, check=False
     )
     assert done.returncode == 2
-    assert b"--test and --dry-run are two things" in done.stderr
+    assert b"--test and --dry-run can't be combined" in done.stderr
 
 
 # The ledger

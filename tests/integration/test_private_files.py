@@ -228,7 +228,7 @@ def test_dangling_link_is_refused_by_check_and_run(load: TargetRunner) -> None:
         text=True,
     )
     assert done.returncode == 1
-    assert "'report_path' names reports, which is no folder to write in" in done.stdout
+    assert "'report_path' names reports, which is not a writable folder" in done.stdout
 
 
 def test_link_in_place_of_the_report_index_is_replaced(load: TargetRunner) -> None:

@@ -34,7 +34,7 @@ def often_server() -> Iterator[ForkServer]:
         f"{progress}.LOG_SECONDS": 0.15,
         f"{progress}._SAMPLE_SECONDS": 0.1,
         f"{progress}._FIRST_SECONDS": 0.2,
-        f"{progress}._STILL_SECONDS": 0.6,
+        f"{progress}._IDLE_SECONDS": 0.6,
     }
     with ForkServer(constants) as server:
         yield server
@@ -97,7 +97,7 @@ def test_the_log_tells_now_and_then_how_far_a_run_is(
     time.sleep(1)
     outcome = running.wait().succeeded()
     said = [line.partition("Progress: ")[2] for line in outcome.log.splitlines()]
-    rate = r"[\d,]+ contacts a minute of 25,000"
+    rate = r"[\d,]+ contacts per minute \(limit 25,000\)"
     patterns = [
         r"601 read \(\d+/s\), 1 invalid; 500 in flight\.",
         rf"601 read, 500 added, 1 invalid; {rate}; waiting for the tap\.",
@@ -150,7 +150,8 @@ def test_it_is_said_that_the_account_makes_it_wait(
     sandbox.fault("rate_limit", match={"path": IMPORT}, times=1, retry_after=4)
     outcome = often([schema(), *people(3)]).succeeded()
     assert re.search(
-        r"posting 1 import as .*, waiting [1-4] s: ActiveCampaign asked for it\.", outcome.log
+        r"posting 1 import within the rate limit, waiting [1-4] s as requested by ActiveCampaign\.",
+        outcome.log,
     ), outcome.log
 
 
@@ -164,7 +165,7 @@ def test_it_is_said_that_imports_of_an_earlier_run_are_asked_about(
     first.kill(signal.SIGKILL)
     assert first.wait().code == -signal.SIGKILL
     outcome = slow([schema(), *people(3)]).succeeded()
-    assert "asking what became of 1 import of an earlier run" in outcome.log
+    assert "checking 1 import of an earlier run" in outcome.log
 
 
 def test_it_is_said_how_many_have_left(sandbox: SandboxServer, often: ForkedTargetRunner) -> None:
@@ -173,7 +174,7 @@ def test_it_is_said_how_many_have_left(sandbox: SandboxServer, often: ForkedTarg
     often([schema(), *people(20)], **mirror).succeeded()
     sandbox.fault("slow", match={"path": IMPORT}, seconds=2)
     outcome = often([schema(), *people(5)], **mirror).succeeded()
-    assert "letting people leave: 0 of 15" in outcome.log, outcome.log
+    assert "removing contacts: 0 of 15" in outcome.log, outcome.log
     assert outcome.report["left"] == 15
 
 

@@ -57,7 +57,7 @@ def test_causes_are_counted_by_stream_and_code_with_what_to_do(load: TargetRunne
     assert (done.returncode, done.stderr) == (0, "")
     shown = done.stdout.splitlines()
     assert shown[:8] == [
-        "6 refused records in 1 file.",
+        "6 rejected records in 1 file.",
         "",
         "stream    code            records  retried",
         "profiles  EMAIL_INVALID         3  no",
@@ -153,17 +153,17 @@ def test_what_someone_else_said_or_named_stays_in_the_file(tmp_path: Path) -> No
     ("content", "said"),
     [
         (None, "can't be read: No such file or directory."),
-        ("", "is no reject file: it has no record."),
-        (f"email,name\n{VALUE},x\n", "is no reject file: line 1 is no JSON"),
+        ("", "is not a reject file: it has no records."),
+        (f"email,name\n{VALUE},x\n", "is not a reject file: line 1 is not JSON"),
         (
             json.dumps(record(VALUE)),
-            "is no reject file: line 1 is a record without a '_reject_code'",
+            "is not a reject file: line 1 is a record without a valid '_reject_code'",
         ),
-        (json.dumps([VALUE]), "is no reject file: line 1 is no Singer message"),
-        (json.dumps(schema()), "is no reject file: it has no record."),
+        (json.dumps([VALUE]), "is not a reject file: line 1 is not a Singer message"),
+        (json.dumps(schema()), "is not a reject file: it has no records."),
         (
             '{"type": "RECORD", "stream": "x"}',
-            "is no reject file: line 1 is a record without a '_reject_code'",
+            "is not a reject file: line 1 is a record without a valid '_reject_code'",
         ),
     ],
 )
@@ -190,10 +190,10 @@ def test_a_file_that_was_cut_off_names_the_line_and_a_value_of_any_kind_is_no_ma
     file = tmp_path / "profiles.jsonl"
 
     file.write_text(whole * 2, "utf-8")
-    assert "2 refused records" in rejects(tmp_path, file).stdout
+    assert "2 rejected records" in rejects(tmp_path, file).stdout
 
     file.write_text(whole + whole[:-20], "utf-8")
-    assert "line 2 is no JSON" in rejects(tmp_path, file).stderr
+    assert "line 2 is not JSON" in rejects(tmp_path, file).stderr
 
 
 def test_a_file_without_the_option_is_no_run(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_file_without_the_option_is_no_run(tmp_path: Path) -> None:
         [SCRIPT, "rejects.jsonl"], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert done.returncode == 2
-    assert "Files are taken by --rejects and --input alone." in done.stderr
+    assert "Files can only be given to --rejects and --input." in done.stderr
     assert rejects(tmp_path, "x.jsonl", "--format=markdown").returncode == 2
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import Outcome, TargetRunner
 
-RECORDS = "What became of the records"
+RECORDS = "Record outcomes"
 
 
 def pages(outcome: Outcome) -> list[Path]:
@@ -48,13 +48,13 @@ def mixed(load: TargetRunner) -> Outcome:
 
 def test_it_tells_what_ran_and_its_numbers_add_up(mixed: Outcome) -> None:
     page, report = page_of(mixed), mixed.report
-    for said in ("It worked, but for 2 refused records.", "Records read 6 Delivered 3",
+    for said in ("Succeeded, except for 2 rejected records.", "Records read 6 Delivered 3",
                  "Connection Shop", "into list 1, Newsletter"):  # fmt: skip
         assert said in page.text
-    assert page.links["See why records were refused, and what to do."] == "#refused"
+    assert page.links["See why records were rejected, and what to do."] == "#rejected"
     assert f"Imports {report['imports']} Requests {report['requests']}" in page.text
     rows = page.rows(RECORDS)
-    told = {kind: int(row["Records"]) for kind, row in rows.items() if kind != "Settled as"}
+    told = {kind: int(row["Records"]) for kind, row in rows.items() if kind != "Outcome"}
     assert told.pop("read") == sum(told.values()) == 6
     assert {kind: n for kind, n in told.items() if n} == {"added": 3, "merged": 1, "invalid": 2}
 
@@ -72,7 +72,7 @@ def test_several_streams_have_a_row_each(load: TargetRunner) -> None:
 
 def test_it_tells_why_records_were_refused_and_where_they_are(mixed: Outcome) -> None:
     page, report = page_of(mixed), mixed.report
-    rows = page.rows("Refused records")
+    rows = page.rows("Rejected records")
     assert set(rows) == {"EMAIL_INVALID", "EMAIL_MISSING"}
     for code, row in rows.items():
         cause = report["refused"][code]
@@ -88,7 +88,7 @@ def test_it_shows_where_each_property_goes(mixed: Outcome) -> None:
         ("email", "E-mail address email", "email", "p•••@e•••.com"),
         ("first_name", "First name first_name", "text", "P•••"),
     ]
-    assert "Not mapped: tier." in page_of(mixed).text
+    assert "Unmapped: tier." in page_of(mixed).text
 
 
 EVERY_FORM: dict[str, Any] = {
@@ -129,8 +129,8 @@ def test_samples_are_as_they_arrive_and_masked_unless_personal_data_may_be_shown
             "notes": "likes <tea>" if personal else "l•••",
         }
     rows = Page(html_of(load, again.report["run_id"])).rows("Mapping")
-    assert {name: row["Sample, as it arrives"] for name, row in rows.items()} == samples
-    assert (rows["tier"]["Goes to"], rows["tier"]["Type"]) == ("Tier %TIER%", "dropdown")
+    assert {name: row["Sample, as sent"] for name, row in rows.items()} == samples
+    assert (rows["tier"]["Destination"], rows["tier"]["Type"]) == ("Tier %TIER%", "dropdown")
 
 
 def test_streams_that_a_map_changes_have_samples_too(load: TargetRunner) -> None:
@@ -154,13 +154,13 @@ def test_up_to_three_refused_records_of_a_cause_are_examples(
         "OPTED_OUT": 1,
     }
     assert rejects["EMAIL_MISSING"][0]["person"] is None
-    rows = page_of(outcome).rows("Refused records")
-    said = rows["FIELD_OPTION_UNKNOWN"]["For example"]
+    rows = page_of(outcome).rows("Rejected records")
+    said = rows["FIELD_OPTION_UNKNOWN"]["Examples"]
     for n in (1, 2, 3):
         assert f"profiles, {n}•••@e•••.com: Property 'tier' has what is none of" in said
     assert "Iron" not in page_of(outcome).text
-    assert rows["EMAIL_MISSING"]["For example"].startswith("profiles, no usable address: ")
-    assert rows["OPTED_OUT"]["For example"].startswith("profiles, g•••@e•••.com: ")
+    assert rows["EMAIL_MISSING"]["Examples"].startswith("profiles, no usable address: ")
+    assert rows["OPTED_OUT"]["Examples"].startswith("profiles, g•••@e•••.com: ")
 
 
 def test_what_activecampaign_says_of_a_record_is_shown_when_it_quotes_nothing() -> None:
@@ -185,14 +185,14 @@ def test_throughput_stands_against_the_limit_in_a_chart_and_in_numbers(
 
     page = page_of(outcome)
     rows = page.rows("Throughput")
-    assert rows["All"]["Contacts"] == "5"
+    assert rows["Total"]["Contacts"] == "5"
     bars = [tag for tag, _ in page.tags if tag == "rect"]
     assert len(bars) == len(rows) - 1 == len(confirmed["contacts"])
     assert [one["class"] for tag, one in page.tags if tag == "line"].count("limit") == 1
     (chart,) = [one for tag, one in page.tags if tag == "svg"]
     assert (chart["role"], chart["aria-describedby"]) == ("img", "summary")
-    assert "Imports have confirmed 5 contacts, counted in intervals of 10 s" in page.text
-    assert "limit is 25,000 a minute" in page.text
+    assert "Imports confirmed 5 contacts" in page.text
+    assert "limit is 25,000 per minute" in page.text
 
 
 def test_a_run_of_hours_has_longer_intervals_and_loses_no_contact() -> None:
@@ -209,9 +209,9 @@ def test_a_mirror_tells_who_left_in_numbers(load: TargetRunner) -> None:
     mirror = {"sync_mode": "mirror", "guards": NO_GUARDS}
     load(whole("ada bob cyd"), **mirror).succeeded()
     run_id = load(whole("ada cyd"), **mirror).succeeded().report["run_id"]
-    row = Page(html_of(load, run_id)).rows("People who left")["profiles"]
-    assert row["What happened"].startswith("The stream was complete")
-    told = (row["People in the stream"], row["Left"], row["Could not leave"])
+    row = Page(html_of(load, run_id)).rows("Removed contacts")["profiles"]
+    assert row["Result"].startswith("The stream was complete")
+    told = (row["Contacts in the stream"], row["Removed"], row["Could not be removed"])
     assert told == ("2", "1", "0")
 
 
@@ -234,8 +234,8 @@ def test_the_index_lists_the_runs_newest_first(load: TargetRunner) -> None:
     shown = Page(html_of(load, last["run_id"])).text
     assert f"Run {last['run_id']}" in shown
     assert last["problem"].split("'")[0] in shown
-    assert "It failed." in shown
-    assert "There is nothing to do." in Page(html_of(load, first["run_id"])).text
+    assert "Failed." in shown
+    assert "Nothing to do." in Page(html_of(load, first["run_id"])).text
 
 
 def test_the_index_gives_the_reason_of_a_failure_in_brief_and_clean(load: TargetRunner) -> None:
@@ -263,8 +263,8 @@ def test_the_index_gives_the_reason_of_a_failure_in_brief_and_clean(load: Target
 @pytest.mark.parametrize(
     ("records", "says"),
     [
-        ([record("nobody")], "Nothing was delivered: the only record was refused."),
-        ([record("nobody"), record(None)], "Nothing was delivered: all 2 records were refused."),
+        ([record("nobody")], "Nothing was delivered: the only record was rejected."),
+        ([record("nobody"), record(None)], "Nothing was delivered: all 2 records were rejected."),
     ],
 )
 def test_a_run_that_delivered_nothing_does_not_say_that_it_worked(

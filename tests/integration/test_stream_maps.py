@@ -549,7 +549,7 @@ def test_a_rule_that_cannot_be_is_a_mistake_in_the_settings(
 
 
 def test_the_sdks_schema_of_stream_maps_still_has_to_be_mended() -> None:
-    """When this fails, `config.mended` has nothing to mend and can go."""
+    """When this fails, `config.repair_schema` has nothing to repair and can go."""
     raw: dict[str, Any] = {"properties": {}}
     Target.append_builtin_config(raw)
     rules, *_ = [one for one in _objects(raw) if "__else__" in one.get("properties", {})]

@@ -78,14 +78,14 @@ def test_a_variable_that_is_not_understood_stops_the_run(
     assert outcome.code == 1
     last = outcome.log.splitlines()[-1]
     assert f"The environment variable {PREFIX}{name}" in last
-    assert "can't be read: it must hold " in last
+    assert "can't be read: it must be " in last
     assert sandbox.requests() == []
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('{"max_leave_pct": NaN}', "holds NaN, which is no JSON: give a number, or null."),
+        ('{"max_leave_pct": NaN}', "holds NaN, which is not JSON: give a number, or null."),
         ('{"max_leave": 1, "max_leave": 2}', "holds 'max_leave' twice: remove one of them."),
         (f'{{"max_leave": {"9" * 5000}}}', "holds a number that has too many digits."),
     ],
@@ -184,7 +184,7 @@ def test_the_environment_wins_over_env(load: ForkedTargetRunner, sandbox: Sandbo
     env_file(load.folder, f"{PREFIX}API_URL=http://127.0.0.1:9", f"{PREFIX}LIST_ID=1")
     outcome = run(load, {"API_URL": sandbox.url, "LIST_ID": "2"}).succeeded()
     assert [contact["lists"] for contact in sandbox.export()] == [{"2": 1}] * 2
-    assert f"The environment wins over .env in {PREFIX}API_URL, {PREFIX}LIST_ID." in outcome.log
+    assert f"The environment overrides .env for {PREFIX}API_URL, {PREFIX}LIST_ID." in outcome.log
 
 
 def test_an_env_of_a_parent_folder_is_not_read(
@@ -235,12 +235,12 @@ def link_of_another_user(path: Path) -> str:
 def pipe(path: Path) -> str:
     path.unlink()
     os.mkfifo(path)
-    return "is no regular file"
+    return "is not a regular file"
 
 
 def no_text(path: Path) -> str:
     path.write_bytes(b"\xff\xfe\xff")
-    return "is no text in UTF-8"
+    return "is not UTF-8 text"
 
 
 @pytest.mark.parametrize(

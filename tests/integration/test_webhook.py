@@ -31,7 +31,7 @@ SECRET = f"{PATH}?token=s3cr3t-token"
 QUICK = {
     "target_activecampaign.reporting.webhook._TIMEOUT": 0.3,
     "target_activecampaign.reporting.webhook._PAUSE": 0.01,
-    "target_activecampaign.reporting.webhook._PATIENCE": 2.0,
+    "target_activecampaign.reporting.webhook._MAX_WAIT": 2.0,
 }
 
 
@@ -62,8 +62,8 @@ def test_a_run_is_told_as_its_report_with_a_text_and_without_people(
     sent = json.loads(asked.body)
     text = sent.pop("text")
     (rejected,) = outcome.reject_files
-    assert "completed: 4 read = 3 added + 1 invalid; 1 imports" in text
-    assert text.endswith(f"Refused: 1 EMAIL_INVALID; see {rejected.name}.")
+    assert "completed: 4 read = 3 added + 1 invalid; 1 import," in text
+    assert text.endswith(f"Rejected: 1 EMAIL_INVALID; see {rejected.name}.")
     report = outcome.report
     assert report.pop("samples")["rejects"], "what is made of records stays here"
     assert sent == {**report, "reject_files": {"profiles": rejected.name}}
@@ -166,9 +166,9 @@ def test_it_is_tried_once_more_where_that_may_help(load: ForkedTargetRunner) -> 
 @pytest.mark.parametrize(
     ("reply", "tries", "said"),
     [
-        (Reply(status=500), 2, "it answered with status 500"),
-        (Reply(status=429), 2, "it answered with status 429"),
-        (Reply(b"no_service", status=404), 1, "it answered with status 404"),
+        (Reply(status=500), 2, "status 500"),
+        (Reply(status=429), 2, "status 429"),
+        (Reply(b"no_service", status=404), 1, "status 404"),
         (Reply(fault="reset"), 2, "ConnectionError"),
         (Reply(fault="hang"), 2, "ReadTimeout"),
     ],
@@ -184,8 +184,7 @@ def test_what_goes_wrong_is_a_warning_that_names_the_host_alone(
     with ApiStub(reply) as hook:
         (warning,) = one_run(load, hook.url).warnings
     assert warning == (
-        f"The webhook at {hook.url} was not told of the run's end ({said}). "
-        "The run is not affected."
+        f"The webhook at {hook.url} could not be notified ({said}). The run is not affected."
     )
     assert len(hook.asked) == tries
 
@@ -223,7 +222,7 @@ def test_a_server_that_answers_a_byte_at_a_time_is_not_waited_for(
         (warning,) = one_run(load, f"http://127.0.0.1:{server.getsockname()[1]}").warnings
         over.set()
         thread.join()
-    assert "no answer within 2 s" in warning
+    assert "no response within 2 s" in warning
 
 
 @needs_openssl
@@ -260,7 +259,7 @@ def test_the_proxy_of_the_environment_is_asked_for_the_way(
         (warning,) = one_run(load, "https://hooks.example.com").warnings
         thread.join(timeout=5)
     assert [one.split()[:2] for one in heard] == [[b"CONNECT", b"hooks.example.com:443"]] * 2
-    assert "The webhook at https://hooks.example.com was not told" in warning
+    assert "The webhook at https://hooks.example.com could not be notified" in warning
 
 
 @pytest.mark.parametrize(
@@ -279,7 +278,7 @@ def test_an_address_that_cannot_be_used_is_refused_before_the_run(
 ) -> None:
     outcome = load([schema(), *people(1)], on_complete_webhook=url)
     assert outcome.code == 1
-    assert "'on_complete_webhook' must be an https:// address" in outcome.log
+    assert "'on_complete_webhook' must be an https:// URL" in outcome.log
     assert "s3cr3t" not in outcome.log
     assert sandbox.export() == []
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from target_activecampaign.config import settings
+from target_activecampaign.config import definitions, environment, settings
 from target_activecampaign.config import validation as config
 from target_activecampaign.errors import SettingError
 from target_activecampaign.target import TargetActiveCampaign
@@ -22,7 +22,7 @@ PREFIX = "TARGET_ACTIVECAMPAIGN_"
 
 def problems(**changes: Any) -> list[str]:
     given = {k: v for k, v in {**GOOD, **changes}.items() if v is not ...}
-    return config.problems(given, settings.json_schema())
+    return config.find_problems(given, settings.json_schema())
 
 
 def test_a_complete_configuration_has_no_problem() -> None:
@@ -59,16 +59,16 @@ def test_no_problem_quotes_the_key() -> None:
 def test_an_unknown_setting_is_named_with_the_nearest_known_one() -> None:
     given = {"lst_id": 3, "streams": {"vip": {"field_maping": {}}}, "zzz": 1}
     first, second, third = config.unknown_settings(given, settings.json_schema()["properties"])
-    assert first == "The setting 'lst_id' is not known and has no effect. Did you mean 'list_id'?"
-    assert second == ("The setting 'zzz' is not known and has no effect.")
+    assert first == "The setting 'lst_id' is unknown and has no effect. Did you mean 'list_id'?"
+    assert second == ("The setting 'zzz' is unknown and has no effect.")
     assert "'streams.vip.field_maping'" in third
     assert "'field_mapping'" in third
 
 
 def test_every_setting_is_documented_and_becomes_an_attribute() -> None:
     defaults = settings.Settings.from_config({})
-    for setting in settings.SETTINGS:
-        assert setting.text.endswith(".")
+    for setting in definitions.SETTINGS:
+        assert setting.description.endswith(".")
         default = getattr(defaults, setting.name)
         assert default in ({}, [], setting.default)
 
@@ -107,4 +107,4 @@ def test_a_variable_that_cannot_be_read_is_named(
 ) -> None:
     monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(SettingError, match=f"{PREFIX}{name} .*{wanted}"):
-        config.from_environment(settings.json_schema(), PREFIX)
+        environment.read_environment(settings.json_schema(), PREFIX)

@@ -1,0 +1,490 @@
+"""The definition of every setting: name, JSON type, default and description.
+
+The JSON schema of the target, and with it `--about`, is made from `GROUPS`. So are the settings in
+the documentation, in `meltano.yml` and in `hub/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+MAX_CONTACTS_PER_IMPORT = 250
+"""Contacts that one import may hold (documented by ActiveCampaign)."""
+
+MAX_BYTES_PER_IMPORT = 399_999
+"""Bytes that the body of one import may have (documented by ActiveCampaign)."""
+
+_BOOLEAN = {"type": "boolean"}
+_STRING = {"type": "string"}
+_TEXT = {"type": "string", "minLength": 1}
+_LIST = {"type": ["integer", "string"]}
+_NAMES = {"type": "array", "items": _TEXT}
+_PERCENT = {"type": ["number", "null"], "minimum": 0, "maximum": 100}
+_RATE = {"type": "number", "minimum": 0}
+_SECONDS = {"type": "number", "exclusiveMinimum": 0}
+_COUNT = {"type": "integer", "minimum": 0}
+_OPTIONAL_COUNT = {"type": ["integer", "null"], "minimum": 0}
+
+DEFAULT_GUARDS: dict[str, Any] = {
+    "max_leave_pct": 20,
+    "max_leave": None,
+    "max_change_pct": None,
+    "min_source_pct": 50,
+    "override_once": False,
+}
+DEFAULT_DELETED_PROPERTIES = (
+    "_sdc_deleted_at",
+    "_sdc_lsn_deleted_at",
+    "_ab_cdc_deleted_at",
+    "_fivetran_deleted",
+)
+
+
+def _one_of(*choices: str) -> dict[str, Any]:
+    return {"type": "string", "enum": list(choices)}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of the target.
+
+    Attributes:
+        name: Its name in the configuration.
+        schema: Its JSON schema, without default and description.
+        description: One or two sentences for the operator, in Markdown.
+        default: Its value when it is not given; None for no value.
+        secret: True if its value must never be shown.
+        per_stream: True if it can also be set for one stream, under `streams`.
+    """
+
+    name: str
+    schema: dict[str, Any]
+    description: str
+    default: Any = None
+    secret: bool = False
+    per_stream: bool = False
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return its JSON schema as the SDK and Meltano expect it."""
+        texts = {
+            "title": self.name.replace("_", " ").capitalize(),
+            "description": self.description,
+        }
+        default = {} if self.default is None else {"default": self.default}
+        secret = {"secret": True, "writeOnly": True} if self.secret else {}
+        return {**self.schema, **texts, **default, **secret}
+
+
+_ACCOUNT = (
+    Setting(
+        "api_url",
+        _STRING,
+        "API URL of the account, shown in ActiveCampaign under Settings > Developer. "
+        "Required unless `sandbox` is on.",
+    ),
+    Setting(
+        "api_key",
+        _STRING,
+        "API key of a user of the account, from the same page. Required unless `sandbox` is on.",
+        secret=True,
+    ),
+    Setting(
+        "connection_name",
+        _STRING,
+        "Name for this account, shown in the log and the report.",
+    ),
+    Setting(
+        "data_privacy_consent",
+        _BOOLEAN,
+        "The operator agrees that profile data is sent to ActiveCampaign. Nothing is sent until "
+        "this is true.",
+        default=False,
+    ),
+)
+
+_SANDBOX = (
+    Setting(
+        "sandbox",
+        _BOOLEAN,
+        "Load into an embedded sandbox instead of a real account. Needs no account, key or "
+        "consent.",
+        default=False,
+    ),
+    Setting(
+        "sandbox_path",
+        _STRING,
+        "File that stores the data of the embedded sandbox.",
+        default=".activecampaign-sandbox.db",
+    ),
+)
+
+_LISTS_AND_TAGS = (
+    Setting(
+        "list_id",
+        _LIST,
+        "List that contacts are added to: its id, exact name or string id. Required unless each "
+        "stream has its own.",
+        per_stream=True,
+    ),
+    Setting(
+        "tags",
+        {"type": "array", "items": _STRING},
+        "Tags added to each contact. Missing tags are created.",
+        per_stream=True,
+    ),
+)
+
+_MAPPING = (
+    Setting(
+        "field_mapping",
+        {"type": "object", "additionalProperties": _STRING},
+        "Maps properties to destinations: {property: destination}. A destination is `email`, "
+        "`first_name`, `last_name`, `phone`, `customer_account`, `tags`, `ignore`, or a custom "
+        "field by personalisation tag (`%TIER%` or `TIER`), title or id (`id:7`). Name a nested "
+        "property by its path: `address.city`.",
+        per_stream=True,
+    ),
+    Setting(
+        "auto_map",
+        _BOOLEAN,
+        "Map properties that are not in `field_mapping` by their names.",
+        default=True,
+    ),
+    Setting(
+        "unmapped_properties",
+        _one_of("ignore", "create", "fail"),
+        "How to handle unmapped properties: `ignore` them, `create` a custom field of a fitting "
+        "type for each, or `fail` before the first record.",
+        default="ignore",
+        per_stream=True,
+    ),
+    Setting(
+        "on_object",
+        _one_of("json", "refuse"),
+        "How to handle objects in text fields: send them as `json`, or `refuse` the record.",
+        default="json",
+        per_stream=True,
+    ),
+    Setting(
+        "on_unknown_option",
+        _one_of("reject", "drop", "add"),
+        "How to handle a value that is not one of its field's options: `reject` the contact, "
+        "`drop` the value, or `add` the option to the field (at most 100 per field and run).",
+        default="reject",
+        per_stream=True,
+    ),
+    Setting(
+        "null_policy",
+        _one_of("keep", "clear"),
+        "How to handle an explicit null: `keep` the contact's value, or `clear` it. A property "
+        "missing from the record changes nothing.",
+        default="keep",
+        per_stream=True,
+    ),
+    Setting(
+        "only_if_empty",
+        _NAMES,
+        "Destinations, as in `field_mapping`, that are written only if the contact has no value "
+        "there. Reading the contacts' values costs requests.",
+        per_stream=True,
+    ),
+    Setting(
+        "default_country",
+        _TEXT,
+        "Country of phone numbers that have no country code, such as `DE`. Phone numbers are then "
+        "sent in international format (`+49301234567`); a value that is not clearly a phone "
+        "number is sent as it is. Needs the extra `phone`.",
+        per_stream=True,
+    ),
+)
+
+_MODES = (
+    Setting(
+        "sync_mode",
+        _one_of("upsert", "update_only", "create_only", "mirror"),
+        "`upsert`: create and update contacts. `update_only`: only update contacts that the "
+        "account has. `create_only`: only create contacts that it does not have. `mirror`: like "
+        "`upsert`, and contacts missing from a complete stream are removed from the list.",
+        default="upsert",
+        per_stream=True,
+    ),
+    Setting(
+        "on_leave",
+        _one_of("unsubscribe", "field", "tag", "nothing"),
+        "How `mirror` removes contacts: `unsubscribe` them from the list, set the "
+        "`membership_field` to false, remove the `membership_tag`, or do `nothing`.",
+        default="unsubscribe",
+        per_stream=True,
+    ),
+    Setting(
+        "membership_field",
+        _TEXT,
+        "With `on_leave: field`: the custom field that is `true` for contacts in the stream and "
+        "`false` for removed ones. Created if the account has no field of that title.",
+        per_stream=True,
+    ),
+    Setting(
+        "membership_tag",
+        _TEXT,
+        "With `on_leave: tag`: the tag of the contacts in the stream. If not given, the stream's "
+        "only tag under `tags`.",
+        per_stream=True,
+    ),
+    Setting(
+        "complete_stream",
+        _BOOLEAN,
+        "Treat every run as a full snapshot, even without ACTIVATE_VERSION after the last record. "
+        "Then only the guards protect the list from a stream that was cut off.",
+        default=False,
+        per_stream=True,
+    ),
+    Setting(
+        "adopt_members",
+        _BOOLEAN,
+        "Treat contacts that were on the list before, and are in the stream, as added by the "
+        "target. A mirror then unsubscribes them too once they are missing from the stream.",
+        default=False,
+        per_stream=True,
+    ),
+    Setting(
+        "guards",
+        {
+            "type": "object",
+            "properties": {
+                "max_leave_pct": _PERCENT,
+                "max_leave": _OPTIONAL_COUNT,
+                "max_change_pct": _PERCENT,
+                "min_source_pct": _PERCENT,
+                "override_once": _BOOLEAN,
+            },
+            "additionalProperties": False,
+        },
+        "Limits that stop a mirror from removing anyone: more removals than `max_leave_pct` "
+        "percent of the segment or than `max_leave`, more changed profiles than `max_change_pct` "
+        "percent, or fewer contacts than `min_source_pct` percent of the last run. "
+        "`override_once` lets the next run through after a guard stopped one.",
+        default=DEFAULT_GUARDS,
+        per_stream=True,
+    ),
+    Setting(
+        "deleted_properties",
+        _NAMES,
+        "Properties that mark a record as deleted in its source. A record is skipped if one of "
+        "them is anything but null, empty or false: it neither adds nor changes a contact. Name a "
+        "nested property by its path: `meta.deleted`. `[]` turns this off.",
+        default=list(DEFAULT_DELETED_PROPERTIES),
+        per_stream=True,
+    ),
+)
+
+_PER_STREAM = {
+    one.name: one.schema for one in (*_LISTS_AND_TAGS, *_MAPPING, *_MODES) if one.per_stream
+}
+
+STREAM_SETTINGS = tuple(_PER_STREAM)
+"""The names of the settings that can also be set for one stream."""
+
+_STREAMS = Setting(
+    "streams",
+    {"type": "object", "additionalProperties": {"type": "object", "properties": _PER_STREAM}},
+    "Settings for single streams: {stream: {setting: value}}. They override the target's own. A "
+    "stream can have " + ", ".join(f"`{name}`" for name in STREAM_SETTINGS) + ".",
+)
+
+_DELIVERY = (
+    Setting(
+        "dry_run",
+        _BOOLEAN,
+        "Preview: process the whole input, but send nothing. The report shows what a run would "
+        "do; STATE and the ledger do not change. Same as `--dry-run`.",
+        default=False,
+    ),
+    Setting(
+        "skip_unchanged",
+        _BOOLEAN,
+        "Do not send profiles that have not changed since they were last delivered.",
+        default=True,
+    ),
+    Setting(
+        "full_resync",
+        _BOOLEAN,
+        "Send every profile in this run, changed or not.",
+        default=False,
+    ),
+    Setting(
+        "resync_after_days",
+        {"type": ["number", "null"], "minimum": 0},
+        "Days after which a delivered profile is sent again, changed or not.",
+    ),
+    Setting(
+        "exclude_automations",
+        _BOOLEAN,
+        "Keep imports from starting ActiveCampaign's automations.",
+        default=False,
+    ),
+)
+
+_REJECTS = (
+    Setting(
+        "fail_on_empty",
+        _BOOLEAN,
+        "Fail the run if its input has no records. If off, a run without any stream logs a "
+        "warning. Leave it off for incremental taps.",
+        default=False,
+    ),
+    Setting(
+        "rejects_path",
+        _STRING,
+        "Folder for rejected records, written as Singer streams.",
+        default="rejects/",
+    ),
+    Setting(
+        "max_rejects",
+        _OPTIONAL_COUNT,
+        "End the run as failed once more records than this are rejected.",
+    ),
+    Setting(
+        "max_reject_pct",
+        _PERCENT,
+        "Fail the run if more than this percentage of the records read is rejected.",
+    ),
+    Setting(
+        "diagnose_limit",
+        _COUNT,
+        "Rejected contacts per run that are looked up in ActiveCampaign to find the cause, at one "
+        "or two requests each.",
+        default=100,
+    ),
+    Setting(
+        "validate_records",
+        _BOOLEAN,
+        "Validate each record against its stream's schema. Costs about a microsecond per record.",
+        default=True,
+    ),
+)
+
+_RECORDS_OF_RUNS = (
+    Setting(
+        "checkpoint_seconds",
+        {"type": "number", "minimum": 0},
+        "Minimum seconds between STATE messages.",
+        default=30,
+    ),
+    Setting(
+        "ledger_url",
+        _STRING,
+        "Location of the ledger, which records what was delivered: `sqlite:///path`, or "
+        "`postgresql+psycopg://...` if there is no persistent disk or several workers share it.",
+        default="sqlite:///.activecampaign-ledger.db",
+        secret=True,
+    ),
+    Setting(
+        "report_path",
+        _STRING,
+        "Folder for run reports.",
+        default="reports/",
+    ),
+    Setting(
+        "keep_reports",
+        _COUNT,
+        "Number of runs whose reports are kept; older reports are deleted at the end of a run. "
+        "0 keeps all. Reject files are never deleted.",
+        default=100,
+    ),
+    Setting(
+        "report_personal_data",
+        _BOOLEAN,
+        "Show personal data in the report's samples. If off, addresses, names, phone numbers and "
+        "texts are masked: only their first characters are shown.",
+        default=False,
+    ),
+    Setting(
+        "on_complete_webhook",
+        _TEXT,
+        "URL that the report of each run is POSTed to as JSON, without personal data: an "
+        "`https://` URL, such as a Slack incoming webhook. A webhook that fails never fails the "
+        "run.",
+        secret=True,
+    ),
+)
+
+_LIMITS = (
+    Setting(
+        "batch_size_rows",
+        {"type": "integer", "minimum": 1, "maximum": MAX_CONTACTS_PER_IMPORT},
+        "Contacts per import; ActiveCampaign's limit is 250. A batch is also cut at 399,999 bytes.",
+        default=MAX_CONTACTS_PER_IMPORT,
+    ),
+    Setting(
+        "max_in_flight",
+        {"type": "integer", "minimum": 1, "maximum": 64},
+        "Imports that are posted at the same time. Imports waiting for confirmation do not count.",
+        default=8,
+    ),
+    Setting(
+        "requests_per_second",
+        _RATE,
+        "Requests per second to the account; ActiveCampaign's limit is 5. 0 means no limit.",
+        default=5,
+    ),
+    Setting(
+        "imports_per_minute",
+        _RATE,
+        "Imports of several contacts per minute; ActiveCampaign's limit is 100. 0 means no limit.",
+        default=100,
+    ),
+    Setting(
+        "single_imports_per_minute",
+        _RATE,
+        "Imports of one contact per minute; ActiveCampaign's limit is 20. 0 means no limit.",
+        default=20,
+    ),
+    Setting(
+        "rate_budget_url",
+        _STRING,
+        "Where processes that use the same account at the same time share its rate limits: a "
+        "SQLite file on one machine, `redis://...` or `postgresql://...` for several.",
+        secret=True,
+    ),
+    Setting(
+        "request_timeout",
+        _SECONDS,
+        "Seconds that one request may take, from connecting to the last byte of the response.",
+        default=60,
+    ),
+    Setting(
+        "max_retry_after",
+        _SECONDS,
+        "Maximum seconds to wait when ActiveCampaign asks for a pause (`Retry-After`).",
+        default=300,
+    ),
+    Setting(
+        "import_timeout",
+        _SECONDS,
+        "Seconds within which an accepted import must be confirmed.",
+        default=3600,
+    ),
+    Setting(
+        "max_line_bytes",
+        {"type": "integer", "minimum": 65536},
+        "Maximum bytes of one line of the input or of a batch file. A longer line ends the run "
+        "with an error before it fills the memory.",
+        default=64 * 1024 * 1024,
+    ),
+)
+
+GROUPS: dict[str, tuple[Setting, ...]] = {
+    "Account": _ACCOUNT,
+    "Sandbox": _SANDBOX,
+    "Lists, streams and tags": (*_LISTS_AND_TAGS, _STREAMS),
+    "Mapping": _MAPPING,
+    "Modes": _MODES,
+    "Delivery": _DELIVERY,
+    "Rejected records": _REJECTS,
+    "State, ledger and report": _RECORDS_OF_RUNS,
+    "Limits and timeouts": _LIMITS,
+}
+"""All settings under the headings of docs/settings.md."""
+
+SETTINGS = tuple(setting for group in GROUPS.values() for setting in group)
