@@ -22,7 +22,9 @@ from target_activecampaign.errors import StateError
 from target_activecampaign.storage import output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from target_activecampaign.ledger import Ledger
 
 
 class Checkpoints:
@@ -111,15 +113,15 @@ class StateWriter:
     Args:
         checkpoints: What may leave.
         seconds: How much time is to lie between one STATE and the next.
-        before: Called before STATE is written in its time: what it passes must be kept.
+
+    Attributes:
+        ledger: The ledger, once there is one; all that STATE passes is written to it first.
     """
 
-    def __init__(
-        self, checkpoints: Checkpoints, seconds: float, *, before: Callable[[], None]
-    ) -> None:
+    def __init__(self, checkpoints: Checkpoints, seconds: float) -> None:
+        self.ledger: Ledger | None = None
         self._checkpoints = checkpoints
         self._seconds = seconds
-        self._before = before
         self._lock = threading.Lock()
         self._written_at = time.monotonic()
 
@@ -137,8 +139,8 @@ class StateWriter:
             if not at_once and now - self._written_at < self._seconds:
                 return
             self._written_at = now
-            if not at_once:
-                self._before()
+            if not at_once and self.ledger is not None:
+                self.ledger.write()
             state = self._checkpoints.take()
             if state is not None:
                 _print(_text(state) + "\n")

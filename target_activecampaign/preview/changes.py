@@ -21,12 +21,13 @@ from target_activecampaign.mapping.choices import DELIMITER
 from target_activecampaign.mapping.formats import DATETIME, NUMBER, form_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from target_activecampaign.accounting.outcomes import DeliveredContact
     from target_activecampaign.client import Client, Field
     from target_activecampaign.client import Contact as StoredContact
     from target_activecampaign.model.contact import Contact
+    from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -143,7 +144,7 @@ class Changes:
         client: Whom to ask.
         fields: The account's custom fields, new ones among them.
         streams: The names of streams by the number of their segment.
-        stopped: Whether nobody else is to be asked about.
+        stop: Tells whether nobody else is to be asked about.
     """
 
     def __init__(
@@ -151,10 +152,10 @@ class Changes:
         client: Client,
         fields: Iterable[Field],
         streams: Mapping[int, str],
-        stopped: Callable[[], bool],
+        stop: StopRequest,
     ) -> None:
         self._client = client
-        self._stopped = stopped
+        self._stop = stop
         self._fields = {field.id: field for field in fields}
         self._streams = streams
 
@@ -170,7 +171,7 @@ class Changes:
             for change in pool.map(self._of, samples):
                 if change is not None and change.differences:
                     found.append(change)
-                if self._stopped():
+                if self._stop.is_set:
                     break
         finally:
             pool.shutdown(cancel_futures=True)

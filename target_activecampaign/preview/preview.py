@@ -23,7 +23,7 @@ from target_activecampaign.preview.client import PreviewClient
 from target_activecampaign.redaction import traceback_without_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from target_activecampaign.account.account import Account
     from target_activecampaign.accounting.outcomes import RecordAccounting
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from target_activecampaign.preview.changes import Change
     from target_activecampaign.reporting.report import Report
     from target_activecampaign.sync.segment import Segment
+    from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -152,7 +153,7 @@ class Preview:
         segments: Collection[Segment],
         *,
         ask: bool,
-        stopped: Callable[[], bool],
+        stop: StopRequest,
     ) -> None:
         """See what a run would have sent, and what that would change for a few people.
 
@@ -160,7 +161,7 @@ class Preview:
             account: Whom the preview talked to; still connected.
             segments: The streams that it has opened.
             ask: Whether people may still be asked about.
-            stopped: Whether this is to end by now.
+            stop: Tells whether this is to end.
         """
         client = account.client
         assert isinstance(client, PreviewClient)  # noqa: S101 - the account makes it so
@@ -180,16 +181,16 @@ class Preview:
             "seconds_at_limits": seconds_at_limits(calls, self._settings),
         }
         settlement = self._settlement
-        if settlement is None or not ask or stopped():
+        if settlement is None or not ask or stop.is_set:
             return
         streams = {one.number: one.stream for one in segments}
         sampled = [one for some in settlement.samples.values() for one in some]
         if sampled:
             logger.info("Asking what %d people have now, to show changes.", len(sampled))
         try:
-            self._changes = Changes(client, account.fields, streams, stopped).of(sampled)
+            self._changes = Changes(client, account.fields, streams, stop).of(sampled)
             self._new_tags = [
-                tag for tag in settlement.tags if not stopped() and client.find_tag(tag) is None
+                tag for tag in settlement.tags if not stop.is_set and client.find_tag(tag) is None
             ]
         except (ActiveCampaignError, BudgetUnavailable) as error:
             logger.warning("What would change for people could not be asked: %s", error)

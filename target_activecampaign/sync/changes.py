@@ -18,12 +18,13 @@ from target_activecampaign.sync.segment import of_lists
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.config.settings import Settings
-    from target_activecampaign.delivery.batches import Batch, Entry, Packer
+    from target_activecampaign.delivery.batches import Entry, Packer
+    from target_activecampaign.delivery.delivery import Delivery
     from target_activecampaign.ledger import Ledger, Mark, Row
     from target_activecampaign.model.codes import Refusal
     from target_activecampaign.model.contact import Contact
@@ -63,8 +64,8 @@ class _Notes:
         Where most records have changed and their contacts haven't, something that goes nowhere
         changes each time, such as when they were extracted: to note them would be in vain.
         """
-        proved, self.segment.proved = self.segment.proved, 0
-        worth = 2 * len(self.others) <= len(self.unchanged) + proved
+        by_hash, self.segment.unchanged_by_hash = self.segment.unchanged_by_hash, 0
+        worth = 2 * len(self.others) <= len(self.unchanged) + by_hash
         return self.raws + (self.others if worth else [])
 
 
@@ -95,10 +96,7 @@ class ChangeDetector:
         ledger: What was delivered.
         settlement: What is told of contacts that are not sent.
         packer: Where the others go.
-        recovered: Waits until it is known what became of imports that were left in flight.
-        under_way: The marks of those of some people who are in a batch that is not settled.
-        deliver: Takes the batches that are full.
-        arrived: Waits until all batches that were delivered are settled.
+        delivery: Takes the batches that are full, and knows what is in flight.
     """
 
     def __init__(
@@ -107,11 +105,7 @@ class ChangeDetector:
         ledger: Ledger,
         settlement: RecordAccounting,
         packer: Packer,
-        *,
-        recovered: Callable[[], None],
-        under_way: Callable[[AbstractSet[str]], dict[str, dict[int, Mark]]],
-        deliver: Callable[[Batch], None],
-        arrived: Callable[[], None],
+        delivery: Delivery,
     ) -> None:
         self._skips = settings.skip_unchanged and not settings.full_resync
         self._resync_seconds = (
@@ -120,10 +114,7 @@ class ChangeDetector:
         self._ledger = ledger
         self._settlement = settlement
         self._packer = packer
-        self.recovered = recovered
-        self.under_way = under_way
-        self._deliver = deliver
-        self._arrived = arrived
+        self._delivery = delivery
         self._stored: list[StoredValues] = []
         self._window: list[PendingContact] = []
         self._latest: dict[str, PendingContact] = {}
@@ -135,31 +126,15 @@ class ChangeDetector:
         self._unpacked: set[str] = set()
         # People whose record came back after a deletion in the same window.
         self._back: set[tuple[int, bytes]] = set()
-        self._bytes = 0
         self._since = 0.0
 
-    def add(
-        self, contact: Contact, source: Source, segment: Segment, raw: bytes | None = None
-    ) -> None:
-        """Take a record's contact, and compare when enough have come.
+    def wait_until_recovered(self) -> None:
+        """Wait until it is known what became of imports that an earlier run left in flight."""
+        self._delivery.wait_until_recovered()
 
-        Args:
-            contact: The contact.
-            source: The record.
-            segment: Where it goes.
-            raw: The digest of the record itself.
-
-        Raises:
-            Refusal: It can't be sent.
-        """
-        self.take(contact, source, segment, raw)
-        self.compare_if_many()
-
-    def compare_if_many(self) -> None:
-        """Compare when enough have come."""
-        many = max(len(self._window), len(self._refused), len(self._deleted)) >= WINDOW
-        if many or self._bytes >= WINDOW_BYTES:
-            self.compare()
+    def in_flight(self, keys: AbstractSet[str]) -> dict[str, dict[int, Mark]]:
+        """Return what the ledger is to keep of contacts that are in a batch and not settled."""
+        return self._delivery.under_way.marks(keys, self._packer.marks(keys))
 
     def take(
         self,
@@ -188,7 +163,6 @@ class ChangeDetector:
             self._begin()
         if self._gone or segment.deleted:
             self._is_there(segment, entry.person)
-        self._bytes += entry.weight
         latest = self._latest.get(contact.key)
         if latest is None or not self._merged(latest, entry, segment):
             candidate = self._latest[contact.key] = PendingContact(entry, segment)
@@ -209,11 +183,15 @@ class ChangeDetector:
         latest.entry = merged
         return True
 
-    def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str) -> None:
-        """Take a record that can't be sent of a person who is in the stream all the same.
+    def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str | None) -> None:
+        """Take a record that makes no contact.
 
-        In a mirror the person has not left; that is noted before the record is settled.
+        In a mirror, its contact is in the stream all the same. That is noted before the record is
+        settled.
         """
+        if key is None or not segment.mirror:
+            self._settlement.refused([source], refusal.code, refusal.reason, key)
+            return
         segment.has_contacts = True
         self._begin()
         self._is_there(segment, self._ledger.person(key))
@@ -244,7 +222,6 @@ class ChangeDetector:
             earlier += self._drop(key, segment)
             self._gone.setdefault(segment.number, {})[person] = key
         segment.has_deletions = True
-        self._bytes += len(source.line)
         self._deleted.append(([*earlier, source], segment))
 
     def _drop(self, key: str, segment: Segment) -> list[Source]:
@@ -255,7 +232,6 @@ class ChangeDetector:
         gone = [one for one in theirs if one.segment is segment]
         for one in gone:
             self._window.remove(one)
-            self._bytes -= one.entry.weight
         rest = [one for one in theirs if one.segment is not segment]
         if rest:
             self._latest[key] = rest[-1]
@@ -282,17 +258,7 @@ class ChangeDetector:
         """The people of whom contacts, or deletions, wait to be compared."""
         return set(self._latest).union(*(people.values() for people in self._gone.values()))
 
-    @property
-    def count(self) -> int:
-        """How many contacts wait to be compared."""
-        return len(self._window)
-
-    @property
-    def segments(self) -> set[int]:
-        """The segments for which contacts wait, and all others of the same lists."""
-        return of_lists(one.segment for one in self._window)
-
-    def proved(
+    def unchanged_by_record_hash(
         self,
         segment: Segment,
         people: Sequence[bytes],
@@ -355,8 +321,8 @@ class ChangeDetector:
         """
         if not self._waits:
             return
-        self.recovered()
-        window, self._window, self._latest, self._bytes = self._window, [], {}, 0
+        self.wait_until_recovered()
+        window, self._window, self._latest = self._window, [], {}
         refused, self._refused = self._refused, []
         deleted, self._deleted = self._deleted, []
         gone, self._gone = self._gone, {}
@@ -366,9 +332,9 @@ class ChangeDetector:
             one.digest = digest(one.entry.body + held_back if held_back else one.entry.body)
         unknown = [one for one in window if one.entry.person not in people]
         # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
-        marks = {**(under_way or {}), **self.under_way({one.entry.key for one in unknown})}
+        marks = {**(under_way or {}), **self.in_flight({one.entry.key for one in unknown})}
         unpacked, self._unpacked = self._unpacked, set()
-        marks |= {**dict.fromkeys(unpacked, _NOTHING), **self.under_way(unpacked)}
+        marks |= {**dict.fromkeys(unpacked, _NOTHING), **self.in_flight(unpacked)}
         rows = {**(rows or {}), **self._rows(unknown)} if unknown else rows or {}
         decisions = self._decided(window, rows, marks)
         self._back.clear()
@@ -388,7 +354,7 @@ class ChangeDetector:
             self._settlement.settled(sources, "skipped", "DELETED")
         for one in decisions.sent:
             for batch in self._packer.add(one.entry):
-                self._deliver(batch)
+                self._delivery.submit(batch)
 
     def _note(self, decisions: _Decisions) -> None:
         """Have the ledger note what the window has of people."""
@@ -416,7 +382,7 @@ class ChangeDetector:
                 continue
             segment = segments[number]
             # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
-            marks = self.under_way(set(people.values()))
+            marks = self.in_flight(set(people.values()))
             segment.deleted.update(
                 person for person, key in people.items() if number in marks.get(key, ())
             )
@@ -431,7 +397,7 @@ class ChangeDetector:
 
     def discard(self) -> None:
         """Drop all that waits, unsettled: the run fails, and is to send none of it."""
-        self._window, self._latest, self._bytes = [], {}, 0
+        self._window, self._latest = [], {}
         self._refused, self._deleted, self._gone = [], [], {}
         self._back.clear()
         self._unpacked.clear()
@@ -532,8 +498,8 @@ class ChangeDetector:
         new = [stored for stored in asked if stored not in self._stored]
         if new:
             for batch in self._packer.flush():
-                self._deliver(batch)
-            self._arrived()
+                self._delivery.submit(batch)
+            self._delivery.wait_until_idle()
             self._stored += new
 
 

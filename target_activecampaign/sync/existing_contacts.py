@@ -10,15 +10,14 @@ from target_activecampaign.model.email import person_key
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from target_activecampaign.client import Client
     from target_activecampaign.ledger import Ledger
+    from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
 
 
-def bring_up_to_date(client: Client, ledger: Ledger, on_wait: Callable[[], None]) -> None:
+def bring_up_to_date(client: Client, ledger: Ledger, stop: StopRequest) -> None:
     """Read the contacts that the index does not have: all at first, later only new ones.
 
     Contacts that were deleted can't be seen among new ones, only in the account's total: when
@@ -27,26 +26,26 @@ def bring_up_to_date(client: Client, ledger: Ledger, on_wait: Callable[[], None]
     Args:
         client: Whom to ask.
         ledger: Where the index is.
-        on_wait: Called now and then while it reads.
+        stop: Ends it while it reads.
     """
     index = ledger.existing
     index.in_use = True
     known = index.progress()
-    after, new = _read(client, ledger, known, on_wait, resumes=True)
+    after, new = _read(client, ledger, known, stop, resumes=True)
     total = client.count_contacts()
     reading = known.reading
     if known.total is not None and total is not None and total < known.total + new:
         logger.info("Contacts were deleted in the account: reading all of them again.")
         reading += 1
         start = Progress(0, None, reading)
-        after, new = _read(client, ledger, start, on_wait, resumes=False)
+        after, new = _read(client, ledger, start, stop, resumes=False)
         total = client.count_contacts()
     index.read_through(after, total, reading)
     logger.info("The index of existing contacts is up to date: %d were read.", new)
 
 
 def _read(
-    client: Client, ledger: Ledger, start: Progress, on_wait: Callable[[], None], *, resumes: bool
+    client: Client, ledger: Ledger, start: Progress, stop: StopRequest, *, resumes: bool
 ) -> tuple[int, int]:
     """Read contacts from an id on; returns the last id, and how many there were."""
     after, count = start.after, 0
@@ -57,5 +56,5 @@ def _read(
         count += len(some)
         if count % 10_000 == 0:
             logger.info("Reading the account's contacts: %d so far.", count)
-        on_wait()
+        stop.check()
     return after, count

@@ -21,10 +21,12 @@ from target_activecampaign.model.email import person_key
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
     from target_activecampaign.client import Client
     from target_activecampaign.client import Contact as StoredContact
+    from target_activecampaign.ledger import Ledger
+    from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -42,8 +44,8 @@ class StoredValues:
         client: Whom to ask.
         destinations: The destinations that matter: attributes of a `Contact` (`first_name`,
             `last_name`, `phone`, `customer_account`) and ids of custom fields.
-        person: What stands for a person, by the address in its normal form.
-        on_wait: Called now and then while it asks or reads.
+        ledger: Gives the hashes that stand for contacts.
+        stop: Ends it while it asks or reads.
 
     Attributes:
         destinations: As given.
@@ -53,15 +55,15 @@ class StoredValues:
         self,
         client: Client,
         destinations: tuple[str | int, ...],
-        person: Callable[[str], bytes],
-        on_wait: Callable[[], None],
+        ledger: Ledger,
+        stop: StopRequest,
     ) -> None:
         self.destinations = frozenset(destinations)
         self._client = client
         self._attributes = [one for one in destinations if isinstance(one, str)]
         self._fields = [one for one in destinations if isinstance(one, int)]
-        self._person = person
-        self._on_wait = on_wait
+        self._ledger = ledger
+        self._stop = stop
         self._spent = 0
         self._pages: int | None = None
         self._read = False
@@ -137,7 +139,7 @@ class StoredValues:
                 self._spent += requests
                 self._db.execute("INSERT INTO asked VALUES (?)", [person])
                 self.fill(person, destinations)
-                self._on_wait()
+                self._stop.check()
         finally:
             # When it is stopped or fails, nobody else is asked about.
             pool.shutdown(cancel_futures=True)
@@ -168,16 +170,16 @@ class StoredValues:
         )
         for some in chunks(self._client.contacts(), PAGE_SIZE):
             for contact in some:
-                person = self._person(person_key(contact.email))
+                person = self._ledger.person(person_key(contact.email))
                 self.fill(person, self._standard_values(contact))
                 if self._fields:
                     self._db.execute("INSERT INTO contact VALUES (?, ?)", [contact.id, person])
-            self._on_wait()
+            self._stop.check()
         for number in self._fields:
             for values in chunks(self._client.field_values(number), PAGE_SIZE):
                 rows = [(one.field_id, one.contact_id) for one in values if one.value]
                 self._db.executemany(
                     "INSERT OR IGNORE INTO filled SELECT person, ? FROM contact WHERE id = ?", rows
                 )
-                self._on_wait()
+                self._stop.check()
         self._read = True

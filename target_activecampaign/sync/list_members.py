@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.client.calls import PAGE_SIZE
 from target_activecampaign.model.email import person_key
+from target_activecampaign.sync.stop import StopRequest
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from target_activecampaign.client import Client, Membership
+    from target_activecampaign.ledger import Ledger
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -35,8 +37,8 @@ class ListMembers:
         client: Whom to ask.
         list_id: The list.
         status: Their status on it, such as 1 for active; None for any.
-        person: What stands for a person, by the address in its normal form.
-        on_wait: Called now and then while it reads.
+        ledger: Gives the hashes that stand for contacts.
+        stop: Ends it while it asks or reads; None if nothing is to.
     """
 
     def __init__(
@@ -44,14 +46,14 @@ class ListMembers:
         client: Client,
         list_id: int,
         status: int | None,
-        person: Callable[[str], bytes],
-        on_wait: Callable[[], None],
+        ledger: Ledger,
+        stop: StopRequest | None = None,
     ) -> None:
         self._client = client
         self._list_id = list_id
         self._status = status
-        self._person = person
-        self._on_wait = on_wait
+        self._ledger = ledger
+        self._stop = stop or StopRequest()
         self._spent = 0
         self._read: sqlite3.Connection | None = None
 
@@ -68,7 +70,7 @@ class ListMembers:
             self._read = self._read_list(total)
         return self._look_up(people)
 
-    def began(self, people: Mapping[bytes, str]) -> dict[bytes, float | None]:
+    def subscribed_at(self, people: Mapping[bytes, str]) -> dict[bytes, float | None]:
         """When those of some people who are on it came onto it, asked about one by one."""
         with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "roster") as pool:
             found = zip(people, pool.map(self._membership, people.values()), strict=True)
@@ -86,7 +88,7 @@ class ListMembers:
             for person, membership in zip(people, answers, strict=True):
                 if membership is not None:
                     found[person] = membership[0]
-                self._on_wait()
+                self._stop.check()
             return found
 
     def _membership(self, address: str) -> tuple[int, Membership] | None:
@@ -103,9 +105,9 @@ class ListMembers:
         db = sqlite3.connect("")
         db.execute("CREATE TABLE person (hash BLOB PRIMARY KEY, contact INTEGER) WITHOUT ROWID")
         for some in chunks(self._client.contacts(list_id=self._list_id, status=self._status)):
-            rows = [(self._person(person_key(one.email)), one.id) for one in some]
+            rows = [(self._ledger.person(person_key(one.email)), one.id) for one in some]
             db.executemany("INSERT OR REPLACE INTO person VALUES (?, ?)", rows)
-            self._on_wait()
+            self._stop.check()
         return db
 
     def _look_up(self, people: Mapping[bytes, str]) -> dict[bytes, int]:

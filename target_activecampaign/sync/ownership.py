@@ -116,7 +116,7 @@ def resolve_ownership(sent: list[PendingContact]) -> None:
         assert roster is not None  # noqa: S101 - only segments with one ask
         new = {one.entry.person: one.entry.contact.email for one in some if not one.maybe}
         old = {one.entry.person: one.entry.contact.email for one in some if one.maybe}
-        found, began = roster.find(new), roster.began(old)
+        found, began = roster.find(new), roster.subscribed_at(old)
         for one in some:
             person, ours = one.entry.person, True
             if one.maybe is not None and person in began:

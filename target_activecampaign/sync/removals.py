@@ -22,7 +22,7 @@ from target_activecampaign.sync.list_members import ListMembers
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.client import Client
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from target_activecampaign.delivery.delivery import Delivery
     from target_activecampaign.ledger import Ledger, Missing
     from target_activecampaign.sync.segment import Segment
+    from target_activecampaign.sync.stop import StopRequest
 
 
 logger = logging.getLogger("target-activecampaign")
@@ -47,7 +48,7 @@ class MirrorRemovals:
         settlement: Counts the leavers.
         packer: Makes imports of them.
         delivery: Delivers these.
-        on_wait: Called now and then; may raise what is to end it.
+        stop: Ends it.
 
     Attributes:
         leavers: People who are to leave, of all segments that were seen to so far.
@@ -61,14 +62,14 @@ class MirrorRemovals:
         *,
         packer: Packer,
         delivery: Delivery,
-        on_wait: Callable[[], None],
+        stop: StopRequest,
     ) -> None:
         self._client = client
         self._ledger = ledger
         self._settlement = settlement
         self._packer = packer
         self._delivery = delivery
-        self._on_wait = on_wait
+        self._stop = stop
         self.leavers = 0
 
     def read_opt_outs(self, segment: Segment) -> None:
@@ -80,7 +81,7 @@ class MirrorRemovals:
         for some in chunks(opt_outs):
             people = [self._ledger.person(person_key(one.email)) for one in some]
             count += self._ledger.members.opted_out(segment.of_list, people)
-            self._on_wait()
+            self._stop.check()
         if count:
             logger.info(
                 "List %d: %d memberships that the ledger knows have been ended by others since the "
@@ -89,7 +90,7 @@ class MirrorRemovals:
                 count,
             )
 
-    def leave(self, segment: Segment) -> Outcome:
+    def remove_missing(self, segment: Segment) -> Outcome:
         """End a mirror's pass: let those leave whom it did not have.
 
         Raises:
@@ -169,7 +170,7 @@ class MirrorRemovals:
     def _missing(self, segment: Segment) -> Iterator[list[Missing]]:
         number = segment.sync_number or 0
         for some in self._ledger.members.missing(segment.number, number, segment.siblings):
-            self._on_wait()
+            self._stop.check()
             yield some
 
     @staticmethod
@@ -180,8 +181,7 @@ class MirrorRemovals:
 
     def _remove(self, segment: Segment, outcome: Outcome) -> None:
         status = _ACTIVE if segment.unsubscribes else None
-        person = self._ledger.person
-        roster = ListMembers(self._client, segment.target.id, status, person, self._on_wait)
+        roster = ListMembers(self._client, segment.target.id, status, self._ledger, self._stop)
         try:
             for some in self._missing(segment):
                 self._classify(segment, roster, some, outcome)
@@ -222,7 +222,7 @@ class MirrorRemovals:
         maybe = {one.person: one for one in some if one.membership == MAYBE and not one.ours}
         if segment.unsubscribes and maybe and not segment.settings.adopt_members:
             addresses = {person: one.address for person, one in maybe.items()}
-            for person, began in roster.began(addresses).items():
+            for person, began in roster.subscribed_at(addresses).items():
                 if not began_with_us(began, maybe[person].since, maybe[person].at):
                     others.add(person)
         return others
@@ -268,7 +268,7 @@ class MirrorRemovals:
         try:
             for call in as_completed(calls):
                 call.result()
-                self._on_wait()
+                self._stop.check()
         finally:
             # Also when it is stopped or fails: what was done is noted.
             pool.shutdown(cancel_futures=True)

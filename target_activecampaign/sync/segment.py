@@ -50,7 +50,7 @@ class Segment:
         passages: The streams that it is made of, by the tap's names.
         sync_number: The pass that is under way; None before its first record.
         has_contacts: Whether a record of this run has stood for anybody, delivered or not.
-        proved: How many records were proved unchanged since contacts were last compared.
+        unchanged_by_hash: Records known as unchanged by their hash since the last comparison.
         mark: What marks its members in the ledger besides the list.
         outcome: What became of its leavers.
         has_deletions: Whether a record of this run was marked as deleted.
@@ -75,7 +75,7 @@ class Segment:
     passages: dict[str, StreamProgress] = field(default_factory=dict)
     sync_number: int | None = None
     has_contacts: bool = False
-    proved: int = 0
+    unchanged_by_hash: int = 0
     mark: str | None = None
     outcome: Outcome | None = None
     has_deletions: bool = False

@@ -22,13 +22,12 @@ from target_activecampaign.sync.list_members import ListMembers
 from target_activecampaign.sync.segment import IN, Segment, check_mode, mark_of, membership_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     from target_activecampaign.account.account import Account
     from target_activecampaign.client import ContactList, Field
     from target_activecampaign.config.settings import Settings, StreamSettings
     from target_activecampaign.ledger import Ledger
-    from target_activecampaign.singer.json_schema import Schema
+    from target_activecampaign.sync.routes import RoutedStream, RouteSchema
+    from target_activecampaign.sync.stop import StopRequest
 
 
 logger = logging.getLogger("target-activecampaign")
@@ -45,16 +44,16 @@ class Streams:
         settings: What the operator wants.
         account: Where the lists and fields are.
         ledger: Where the segments are kept.
-        on_wait: Called now and then while the index of contacts is read; may end it.
+        stop: Ends it while it reads.
     """
 
     def __init__(
-        self, settings: Settings, account: Account, ledger: Ledger, on_wait: Callable[[], None]
+        self, settings: Settings, account: Account, ledger: Ledger, stop: StopRequest
     ) -> None:
         self._settings = settings
         self._account = account
         self._ledger = ledger
-        self._on_wait = on_wait
+        self._stop = stop
         self._index_read = False
         self._mappings = Mappings(account)
         self._membership_fields = membership_field.MembershipFields()
@@ -62,30 +61,21 @@ class Streams:
         self._tags: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._told: set[str] = set()
+        self._logged: set[tuple[str, ...]] = set()
         self.segments: dict[str, Segment] = {}
 
     def open(
-        self,
-        name: str,
-        source: str,
-        properties: Mapping[str, Schema],
-        bookmarks: Sequence[str],
-        *,
-        announced: Iterable[str],
-        is_open: bool,
+        self, name: str, source: RoutedStream, schema: RouteSchema
     ) -> tuple[StreamMapping, Segment, bool]:
-        """A stream's mapping and its segment.
+        """Return a stream's mapping and its segment.
 
         Args:
             name: The stream's name after stream maps.
-            source: Its name as the tap has it.
-            properties: The schemas of its properties after stream maps, by name.
-            bookmarks: The bookmark properties of its SCHEMA message.
-            announced: The properties of that message.
-            is_open: Whether its schema says that records may have more properties.
+            source: The stream as the tap announced it.
+            schema: The schema after stream maps.
 
         Returns:
-            The mapping, the segment, and whether it is the run's first sight of it.
+            The mapping, the segment, and whether the segment is new in this run.
 
         Raises:
             MappingError, MissingListError, ListError, ModeError: The stream can't be loaded.
@@ -94,12 +84,21 @@ class Streams:
         """
         settings = self._as_spelled(self._settings.for_stream(name))
         target = list_of(name, settings, self._account)
-        warnings = check_mode(name, settings, bookmarks, announced)
+        announced = source.source.schema["properties"]
+        warnings = check_mode(name, settings, source.bookmarks, announced)
         known = self.segments.get(name)
         known_as = self._known_as(name, target)
         last = history.loaded(self._ledger.segments.mapping(known_as, target.id))
-        lenient = known is not None or name != source
-        stream = StreamToMap(name, properties, settings, target.id, last, lenient, is_open=is_open)
+        lenient = known is not None or name != source.source.name
+        stream = StreamToMap(
+            name,
+            schema.properties,
+            settings,
+            target.id,
+            last,
+            lenient,
+            is_open=schema.is_open,
+        )
         catalog = FieldCatalog(self._account.fields)
         member = member_of(name, settings, catalog, last.get(MEMBERSHIP))
         if settings.on_leave == "field" and member is not None and member.field is None:
@@ -111,7 +110,7 @@ class Streams:
         stored = self._stored_values(name, settings, own)
         segment = known or self._claimed(name, target, settings, member, stored)
         if settings.sync_mode in ("update_only", "create_only") and not self._index_read:
-            bring_up_to_date(self._account.client, self._ledger, self._on_wait)
+            bring_up_to_date(self._account.client, self._ledger, self._stop)
             self._index_read = True
         for warning in (*warnings, *mapping.warnings):
             if warning not in self._told:
@@ -120,7 +119,18 @@ class Streams:
         if own is not None:
             remembered[MEMBERSHIP] = own
         self._ledger.segments.remember(segment.number, history.dumped(remembered))
+        self._log_mapping(name, mapping, target)
         return mapping, segment, known is None
+
+    def _log_mapping(self, name: str, mapping: StreamMapping, target: ContactList) -> None:
+        mapped = ", ".join(str(entry) for entry in mapping.properties)
+        texts = [f"Stream '{name}' goes to list {target.id} '{target.name}': {mapped}."]
+        if mapping.ignored:
+            texts.append(f"Stream '{name}' has no place for: {', '.join(mapping.ignored)}.")
+        if (*texts,) not in self._logged:
+            self._logged.add((*texts,))
+            for text in texts:
+                logger.info("%s", text)
 
     def _known_as(self, name: str, target: ContactList) -> str:
         """The name of a stream in the ledger: one that an earlier run spelled in NFC or NFD."""
@@ -176,9 +186,7 @@ class Streams:
             stored=stored,
         )
         if segment.unsubscribes:
-            segment.roster = ListMembers(
-                self._account.client, target.id, _ACTIVE, ledger.person, lambda: None
-            )
+            segment.roster = ListMembers(self._account.client, target.id, _ACTIVE, ledger)
         self.segments[name] = segment
         for other in self.segments.values():
             if other.target.id == target.id and segment.number not in other.of_list:
@@ -214,9 +222,7 @@ class Streams:
         """What contacts have at the destinations that are only written where they are empty."""
         key = only_if_empty_targets(stream, settings, FieldCatalog(self._account.fields), own)
         if key and key not in self._stored:
-            self._stored[key] = StoredValues(
-                self._account.client, key, self._ledger.person, self._on_wait
-            )
+            self._stored[key] = StoredValues(self._account.client, key, self._ledger, self._stop)
         return self._stored.get(key)
 
 

@@ -1,0 +1,42 @@
+"""RECORD messages that the quick decoder gives up on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from target_activecampaign.model.codes import Refusal
+from target_activecampaign.singer.unreadable import UnreadableRecord
+
+if TYPE_CHECKING:
+    from target_activecampaign.singer.reader import MessageReader, Place
+
+ReadRecord = tuple[dict[str, Any], Refusal | None]
+"""A record, and the reason why it can't be read whole, if it can't."""
+
+
+def read_record_line(reader: MessageReader, line: bytes, place: Place) -> ReadRecord:
+    """Read the record of a RECORD message.
+
+    Args:
+        reader: The reader of the input.
+        line: The message.
+        place: Where it stands.
+
+    Raises:
+        InvalidInputLine: It is no RECORD message; the text says where it stands.
+    """
+    now = reader.line_number
+    if isinstance(place, int):
+        reader.line_number = place
+    message = reader.deserialize_json(line)
+    reader.assert_line_requires(message, {"stream", "record"})
+    reader.line_number = now
+    return record_of(message)
+
+
+def record_of(message: dict[str, Any]) -> ReadRecord:
+    """Return the record of a RECORD message that was read."""
+    refusal = None
+    if isinstance(message, UnreadableRecord):
+        refusal = Refusal("RECORD_INVALID", f"{message.reason}.", placed=True)
+    return message["record"], refusal
