@@ -16,7 +16,7 @@ from settings_reference import first_settings, reference
 
 from target_activecampaign.client import ActiveCampaignError, Field
 from target_activecampaign.config.settings import StreamSettings
-from target_activecampaign.mapping.choices import Options
+from target_activecampaign.mapping.choices import FieldOptions
 from target_activecampaign.mapping.formats import FORMS
 from target_activecampaign.mapping.mapping import StreamMapping
 from target_activecampaign.mapping.new_fields import fitting
@@ -94,7 +94,7 @@ def arrivals(field_type: str, options: tuple[str, ...]) -> tuple[str, ...]:
         Placement(mapped, [], [], []),
         StreamSettings(list_id=1, field_mapping={}, own_field_mapping={}, tags=(), auto_map=True),
         (1,),
-        options=lambda field: Options(field, lambda field, _: field.options),
+        options=FieldOptions(),
     )
     return tuple(
         " or ".join(dict.fromkeys(_arrival(mapping, record) for record in records))

@@ -19,6 +19,7 @@ from target_activecampaign.model.names import caseless, exact, nfc, visible
 from target_activecampaign.text import is_unicode
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
 
     from target_activecampaign.client import Field
@@ -49,15 +50,15 @@ class Options:
 
     Args:
         field: The field.
-        add: Adds an option to it, and returns all that it then has.
+        fields: Adds options to it.
 
     Attributes:
         values: All options.
         plain: Those that, as a text, stand for themselves.
     """
 
-    def __init__(self, field: Field, add: Callable[[Field, str], tuple[str, ...]]) -> None:
-        self._add = add
+    def __init__(self, field: Field, fields: FieldOptions) -> None:
+        self._fields = fields
         self._added = 0
         self.update(field)
 
@@ -148,8 +149,31 @@ class Options:
         if self._added >= MAX_ADDED:
             raise UnknownOptionError(f"this run has added {MAX_ADDED} options to it already")
         self._added += 1
-        self._take(self._add(self.field, text))
+        self._take(self._fields.add(self.field, text))
         return self.find(text) or text
+
+
+class FieldOptions:
+    """The options of fields, the same object for all streams of a run.
+
+    Those that are added are kept here alone; a subclass writes them.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, Options] = {}
+
+    def of(self, field: Field) -> Options:
+        """Return the options of a field."""
+        known = self._known.get(field.id)
+        if known is None:
+            known = self._known[field.id] = Options(field, self)
+        elif known.field != field:
+            known.update(field)
+        return known
+
+    def add(self, field: Field, text: str) -> tuple[str, ...]:
+        """Add an option to a field; returns all that it then has."""
+        return (*field.options, text)
 
 
 class ChoiceConverter:
@@ -158,13 +182,15 @@ class ChoiceConverter:
     Args:
         options: What can be chosen.
         policy: The setting `on_unknown_option`.
-        on_drop: Called for each choice that is dropped.
+        dropped: Counts the choices that are dropped, by property.
+        name: The property.
     """
 
-    def __init__(self, options: Options, policy: str, on_drop: Callable[[], None]) -> None:
+    def __init__(self, options: Options, policy: str, dropped: Counter[str], name: str) -> None:
         self._options = options
         self._policy = policy
-        self._on_drop = on_drop
+        self._dropped = dropped
+        self._name = name
 
     def __call__(self, value: Any) -> str | None:
         """The option that a value stands for; None for a value without any choice.
@@ -202,7 +228,7 @@ class ChoiceConverter:
         if self._policy == "reject":
             count = len(self._options.values)
             raise UnknownOptionError(f"it has {count or 'no'} option{'s' * (count != 1)}")
-        self._on_drop()
+        self._dropped[self._name] += 1
         return None
 
 

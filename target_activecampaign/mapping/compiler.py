@@ -13,7 +13,7 @@ from target_activecampaign.client import InvalidRequest, NotFound
 from target_activecampaign.errors import MappingError
 from target_activecampaign.mapping import history
 from target_activecampaign.mapping.catalog import FieldCatalog
-from target_activecampaign.mapping.choices import Options
+from target_activecampaign.mapping.choices import FieldOptions, Options
 from target_activecampaign.mapping.mapping import Member, StreamMapping
 from target_activecampaign.mapping.new_fields import FieldMaker, fitting, plan
 from target_activecampaign.mapping.resolver import FieldResolver
@@ -70,7 +70,7 @@ class Mappings:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._maker = FieldMaker(account)
-        self._options: dict[int, Options] = {}
+        self._options = _AccountOptions(account)
         self.dropped: dict[str, Counter[str]] = {}
 
     def compile(self, stream: StreamToMap) -> tuple[StreamMapping, dict[str, Field]]:
@@ -135,21 +135,12 @@ class Mappings:
             placement,
             stream.settings,
             (stream.list_id,),
-            options=self.options,
+            options=self._options,
             member=stream.member,
             dropped=self.dropped.setdefault(stream.name, Counter()),
         )
         mapping.warnings = [*warnings, *mapping.warnings]
         return mapping
-
-    def options(self, field: Field) -> Options:
-        """What can be chosen in a field, the same object for all streams of the run."""
-        known = self._options.get(field.id)
-        if known is None:
-            known = self._options[field.id] = Options(field, self._add_option)
-        elif known.field != field:
-            known.update(field)
-        return known
 
     def make_field(self, title: str) -> Field:
         """Make a text field that shows on all lists."""
@@ -180,7 +171,16 @@ class Mappings:
         for _, field in _by_name(placement, stream.settings):
             self._maker.show(field, stream.list_id)
 
-    def _add_option(self, field: Field, text: str) -> tuple[str, ...]:
+
+class _AccountOptions(FieldOptions):
+    """The options of an account's fields, to which missing ones are added."""
+
+    def __init__(self, account: Account) -> None:
+        super().__init__()
+        self._account = account
+
+    def add(self, field: Field, text: str) -> tuple[str, ...]:
+        """Add an option to a field in the account; returns all that it then has."""
         try:
             # Another process, or a person, may have added it since the fields were read.
             now = self._account.client.field(field.id)
@@ -189,7 +189,7 @@ class Mappings:
                 f"The custom field '{field.title}' (%{field.tag}%) was deleted while the run went "
                 "on, and an option was to be added to it: run again."
             ) from None
-        if Options(now, self._add_option).find(text) is not None:
+        if Options(now, self).find(text) is not None:
             return now.options
         self._account.client.add_options(field.id, [text])
         logger.info("Added an option to the custom field '%s' (%%%s%%).", field.title, field.tag)

@@ -85,7 +85,8 @@ def converter(
     on_object: str,
     on_unknown_option: str,
     options: Options | None,
-    on_drop: Callable[[], None],
+    dropped: Counter[str],
+    name: str,
 ) -> Converter:
     """The converter of a property's values.
 
@@ -95,7 +96,8 @@ def converter(
         on_object: The setting.
         on_unknown_option: The setting.
         options: What can be chosen, where the form holds choices.
-        on_drop: Called for each choice that is dropped.
+        dropped: Counts the choices that are dropped, by property.
+        name: The property.
 
     Returns:
         The converter. It raises UnfitValueError for what the form can't hold, and for choices
@@ -104,7 +106,7 @@ def converter(
     convert = form.convert
     if form.several is not None and options is not None:
         kind = ChoicesConverter if form.several else ChoiceConverter
-        convert = kind(options, on_unknown_option, on_drop)
+        convert = kind(options, on_unknown_option, dropped, name)
     if is_whole(schema):
         convert = _of_whole_numbers(convert)
     if on_object == "refuse":

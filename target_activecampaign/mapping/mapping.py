@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_activecampaign.errors import MappingError
 from target_activecampaign.mapping.choices import (
     DroppedError,
-    Options,
+    FieldOptions,
     UnknownOptionError,
     items_of,
 )
@@ -30,7 +29,7 @@ from target_activecampaign.singer.json_schema import choices
 from target_activecampaign.text import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from target_activecampaign.client import Field
     from target_activecampaign.config.settings import StreamSettings
@@ -85,7 +84,7 @@ class StreamMapping:
         placement: Where its properties go.
         settings: What holds for the stream.
         list_ids: The lists that its contacts are put on.
-        options: What can be chosen in a custom field.
+        options: The options of custom fields.
         member: What marks each contact besides.
         dropped: Where the choices that are dropped are counted, by property.
 
@@ -107,7 +106,7 @@ class StreamMapping:
         settings: StreamSettings,
         list_ids: tuple[int, ...],
         *,
-        options: Callable[[Field], Options],
+        options: FieldOptions,
         member: Member | None = None,
         dropped: Counter[str] | None = None,
     ) -> None:
@@ -194,16 +193,14 @@ class StreamMapping:
             entry.schema,
             on_object=settings.on_object,
             on_unknown_option=settings.on_unknown_option,
-            options=self._options(entry.field) if entry.field else None,
-            on_drop=partial(self._drop, entry.name),
+            options=self._options.of(entry.field) if entry.field else None,
+            dropped=self._dropped,
+            name=entry.name,
         )
         # What an empty name does to a contact's account is not documented: none is sent.
         clears = settings.null_policy == "clear" and entry.destination != "customer_account"
         place = entry.field.id if entry.field else entry.destination
         return _Step(entry.path[0], entry.path[1:], convert, plain, clears, place, entry)
-
-    def _drop(self, name: str) -> None:
-        self._dropped[name] += 1
 
     def _unknown_choices(self) -> Iterable[str]:
         """A warning for each field that lacks options which a property's schema counts up."""
@@ -211,7 +208,7 @@ class StreamMapping:
             held = entry.form is not None and entry.form.several is not None and entry.field
             if not held or self._settings.on_unknown_option == "add":
                 continue
-            options = self._options(held)
+            options = self._options.of(held)
             lacking = [
                 text
                 for one in map(without_nul, choices(entry.schema))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.mapping.catalog import FieldCatalog
-from target_activecampaign.mapping.choices import Options
+from target_activecampaign.mapping.choices import FieldOptions
 from target_activecampaign.mapping.mapping import StreamMapping
 from target_activecampaign.mapping.resolver import FieldResolver
 
@@ -27,11 +27,4 @@ def compile_mapping(
         schemas.update(properties)
     catalog = FieldCatalog(tuple(fields))
     placing = FieldResolver("profiles", schemas, settings, catalog, made={}, history={})
-    return StreamMapping("profiles", placing.place(), settings, (1,), options=_options)
-
-
-def _options(field: Field) -> Options:
-    def add(field: Field, text: str) -> tuple[str, ...]:
-        return (*field.options, text)
-
-    return Options(field, add)
+    return StreamMapping("profiles", placing.place(), settings, (1,), options=FieldOptions())
