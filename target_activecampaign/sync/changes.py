@@ -290,6 +290,7 @@ class ChangeDetector:
             same = (
                 of == number
                 and own_raw == raw
+                and raw is not None
                 and own_digest is not None
                 and bool(has_address or not mirror)
             )

@@ -93,7 +93,7 @@ def test_stream_without_a_map_stays_as_it_is() -> None:
         ({"email": "email.lower()"}, {}, None),
         ({"email": "config"}, {}, None),
         ({"email": "__stream_name__"}, {}, None),
-        ({"__else__": None}, {}, None),
+        ({"__else__": None, "__key_properties__": []}, {}, None),
         ({"__else__": None, "email": "mail"}, {}, "mail"),
         ({"first_name": "'x'"}, FLAT, "email"),
         (None, FLAT, "email"),
