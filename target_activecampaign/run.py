@@ -164,7 +164,7 @@ class Run:
         }
         if is_new:
             parts.removals.read_opt_outs(segment)
-        segment.passages[stream.source.name] = stream.progress
+        segment.progress[stream.source.name] = stream.progress
         return Route(
             stream.source,
             mapped,
@@ -424,7 +424,10 @@ class Run:
             wrong = f"A reject file can't be written: {private_files.explained(error)}"
             problem = problem or wrong
         if report.unsettled and problem is None and outcome != "stopped":
-            problem = "Not every record that was read has been settled: this is a fault of ours."
+            problem = (
+                f"Internal error: {report.unsettled:,} records were read but not accounted for. "
+                "Please report this."
+            )
         if self._parts is not None:
             done = self._is_complete or (self._checkpoints.complete and not self._is_removing)
             clean = done and not report.unsettled

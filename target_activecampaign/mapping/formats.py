@@ -23,6 +23,8 @@ from target_activecampaign.mapping.values import (
 from target_activecampaign.singer.json_schema import is_whole, kinds
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from target_activecampaign.mapping.choices import Options
     from target_activecampaign.singer.json_schema import Schema
 

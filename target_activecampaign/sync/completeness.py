@@ -37,16 +37,16 @@ class StreamProgress:
 
 @dataclass
 class Outcome:
-    """What became of a mirror's leavers.
+    """The result of a mirror's removals.
 
     Attributes:
-        kind: `left`, or why nobody was to leave: `incomplete`, `empty`, `first run`, `guard`.
-        people: People whom the pass has had.
-        left: People who have left.
-        not_left: Leavers whom ActiveCampaign has not let go.
-        held_back: Leavers whom a guard has kept from leaving.
-        not_ours: People who are no longer in the stream and stay, as they were not added by us.
-        problem: What a guard says.
+        kind: `left`, or the reason for no removal: `incomplete`, `empty`, `first run`, `guard`.
+        people: Contacts in the pass.
+        left: Contacts that were removed.
+        not_left: Removals that ActiveCampaign rejected.
+        held_back: Removals that a guard prevented.
+        not_ours: Contacts that are missing from the stream and stay, as we did not add them.
+        problem: The guard's text.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""The index of existing contacts, brought up to date: for the modes that ask who is there."""
+"""The index of existing contacts, brought up to date for `update_only` and `create_only`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ logger = logging.getLogger("target-activecampaign")
 def bring_up_to_date(client: Client, ledger: Ledger, stop: StopRequest) -> None:
     """Read the contacts that the index does not have: all at first, later only new ones.
 
-    Contacts that were deleted can't be seen among new ones, only in the account's total: when
-    that is less than what was known and what is new, the whole account is read again.
+    Deleted contacts show only in the account's total. If that is less than the known and the new
+    contacts together, the whole account is read again.
 
     Args:
-        client: Whom to ask.
-        ledger: Where the index is.
+        client: The client of the account.
+        ledger: Keeps the index.
         stop: Ends it while it reads.
     """
     index = ledger.existing
@@ -35,19 +35,19 @@ def bring_up_to_date(client: Client, ledger: Ledger, stop: StopRequest) -> None:
     total = client.count_contacts()
     reading = known.reading
     if known.total is not None and total is not None and total < known.total + new:
-        logger.info("Contacts were deleted in the account: reading all of them again.")
+        logger.info("Contacts were deleted in the account; reading all contacts again.")
         reading += 1
         start = Progress(0, None, reading)
         after, new = _read(client, ledger, start, stop, resumes=False)
         total = client.count_contacts()
     index.read_through(after, total, reading)
-    logger.info("The index of existing contacts is up to date: %d were read.", new)
+    logger.info("The index of existing contacts is up to date; %d were read.", new)
 
 
 def _read(
     client: Client, ledger: Ledger, start: Progress, stop: StopRequest, *, resumes: bool
 ) -> tuple[int, int]:
-    """Read contacts from an id on; returns the last id, and how many there were."""
+    """Read contacts from an id on; returns the last id and their number."""
     after, count = start.after, 0
     for some in chunks(client.contacts(after=after)):
         people = [ledger.person(person_key(one.email)) for one in some]

@@ -1,9 +1,8 @@
-"""Who is on a list now, as ActiveCampaign says.
+"""The contacts that are on a list now.
 
-For a few people it is cheaper to ask about each, for many to read the whole list, a hundred
-people a request. How many will be asked about is not known beforehand: so it asks about each
-until that has cost as much as reading the list would, and then reads it. In the worst case
-that costs twice the better way.
+For a few contacts it is cheaper to ask about each, for many to read the whole list, 100 contacts a
+request. The number is not known beforehand. So each is asked about until that has cost as much as
+reading the list, which is then read. At worst that costs twice the cheaper way.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class ListMembers:
     """The contacts of one list.
 
     Args:
-        client: Whom to ask.
+        client: The client of the account.
         list_id: The list.
         status: Their status on it, such as 1 for active; None for any.
         ledger: Gives the hashes that stand for contacts.
@@ -58,7 +57,7 @@ class ListMembers:
         self._read: sqlite3.Connection | None = None
 
     def find(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
-        """The contact ids of those of some people, given with their addresses, who are on it."""
+        """Return the ids of those of some contacts, given by address, that are on the list."""
         if self._read is None and people:
             cost = _REQUESTS_A_PERSON * len(people)
             total = self._client.count_contacts(list_id=self._list_id, status=self._status)
@@ -71,8 +70,8 @@ class ListMembers:
         return self._look_up(people)
 
     def subscribed_at(self, people: Mapping[bytes, str]) -> dict[bytes, float | None]:
-        """When those of some people who are on it came onto it, asked about one by one."""
-        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "roster") as pool:
+        """Return when contacts were subscribed to the list, of those that are on it."""
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "list-members") as pool:
             found = zip(people, pool.map(self._membership, people.values()), strict=True)
             return {person: one[1].subscribed_at for person, one in found if one is not None}
 
@@ -82,7 +81,7 @@ class ListMembers:
             self._read.close()
 
     def _ask(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
-        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "roster") as pool:
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "list-members") as pool:
             found = {}
             answers = pool.map(self._membership, people.values())
             for person, membership in zip(people, answers, strict=True):
@@ -92,7 +91,7 @@ class ListMembers:
             return found
 
     def _membership(self, address: str) -> tuple[int, Membership] | None:
-        """A person's contact id and place on the list; None for someone who is not on it."""
+        """Return a contact's id and membership; None if it is not on the list."""
         contact = self._client.find_contact(address)
         for one in self._client.memberships(contact.id) if contact else ():
             if one.list_id == self._list_id and self._status in (None, one.status):
@@ -100,7 +99,7 @@ class ListMembers:
         return None
 
     def _read_list(self, total: int | None) -> sqlite3.Connection:
-        logger.info("Reading who is on list %d (%s people).", self._list_id, total or "unknown")
+        logger.info("Reading the contacts of list %d (%s).", self._list_id, total or "unknown")
         # A database without a name is a file that vanishes: memory stays flat.
         db = sqlite3.connect("")
         db.execute("CREATE TABLE person (hash BLOB PRIMARY KEY, contact INTEGER) WITHOUT ROWID")

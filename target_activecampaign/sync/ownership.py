@@ -1,7 +1,7 @@
-"""What is kept of a contact that is sent, and whether its membership is of our making.
+"""Ownership of memberships: which contacts the target has put on a list.
 
-Whom a mirror may take off a list one day is decided here, when a person is put on it: those who
-were there before are not ours.
+It is decided when a contact is sent. A mirror may later remove those that the target has added,
+and not those that were on the list before.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ class PendingContact(msgspec.Struct, eq=False, gc=False):
     """A contact that waits to be compared.
 
     Attributes:
-        asks: Whether it is to be asked if the person is on the list already.
-        maybe: What is known of them if they may be there by our doing.
+        entry: The contact and its records.
+        segment: Where it goes.
+        digest: The digest of its body.
+        asks: Whether ActiveCampaign is to be asked if it is on the list already.
+        maybe: What the ledger has of it, if it may be on the list by our doing.
     """
 
     entry: Entry
@@ -46,15 +49,15 @@ class PendingContact(msgspec.Struct, eq=False, gc=False):
     maybe: Known | None = None
 
 
-def mark(
+def plan_ledger_update(
     candidate: PendingContact, rows: Mapping[int, Known], under_way: Mapping[int, Mark]
 ) -> None:
-    """Say what the ledger is to keep of a contact that is sent.
+    """Plan what the ledger keeps of a contact once it is confirmed.
 
     Args:
         candidate: The contact.
-        rows: What the ledger knows of the person, by segment of the same list.
-        under_way: What it is to keep of them of contacts that are not settled, likewise.
+        rows: What the ledger has of it, by segment of the same list.
+        under_way: What is planned of earlier contacts in flight, likewise.
     """
     entry, segment = candidate.entry, candidate.segment
     number = segment.number
@@ -77,7 +80,7 @@ def mark(
 
 
 def _membership(candidate: PendingContact, rows: Mapping[int, Known]) -> int | None:
-    """What a membership will be once the import is confirmed; None for one to be asked for."""
+    """Return the membership after the import; None if ActiveCampaign must be asked."""
     segment = candidate.segment
     if not (rows or segment.unsubscribes):
         return UNKNOWN
@@ -92,7 +95,7 @@ def _membership(candidate: PendingContact, rows: Mapping[int, Known]) -> int | N
     if own is not None and own.membership in CURRENT and own.membership != MAYBE:
         return OURS if adopts else own.membership
     if own is not None and own.membership == OPTED_OUT:
-        # If it is confirmed, they have subscribed again by themselves.
+        # If it is confirmed, the contact has subscribed again by itself.
         return FOUND
     if not segment.unsubscribes:
         return UNKNOWN
@@ -106,7 +109,7 @@ def _membership(candidate: PendingContact, rows: Mapping[int, Known]) -> int | N
 
 
 def resolve_ownership(sent: list[PendingContact]) -> None:
-    """Tell people whom we add from those who are on the list already, where that is to be asked."""
+    """Ask which contacts are on the list already: the others are added by us."""
     asked: dict[int, list[PendingContact]] = {}
     for one in sent:
         if one.asks:
@@ -128,7 +131,7 @@ def resolve_ownership(sent: list[PendingContact]) -> None:
 
 
 def last_left(rows: Mapping[int, Known]) -> int | None:
-    """The segment from which a person was last unsubscribed, if they are not on the list since."""
+    """Return the segment that last removed a contact, if it has not been on the list since."""
     left = [(row.at, number) for number, row in rows.items() if row.membership == LEFT]
     current = [row.at for row in rows.values() if row.membership in CURRENT]
     if not left or max(left)[0] < max(current, default=0):

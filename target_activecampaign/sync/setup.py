@@ -1,6 +1,6 @@
-"""Opening a stream: what its SCHEMA message and the settings make of it.
+"""Streams opened: list, mapping and segment, from the SCHEMA message and the settings.
 
-All that can't be is refused here, before the stream's first record.
+What can't be loaded is refused here, before the stream's first record.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ logger = logging.getLogger("target-activecampaign")
 
 _ACTIVE = 1
 MEMBERSHIP = ""
-"""What the membership field is remembered under: no property is called so."""
+"""The key of the membership field in the mapping history; no property has this name."""
 
 
 class Streams:
     """Opens the streams of a run.
 
     Args:
-        settings: What the operator wants.
-        account: Where the lists and fields are.
-        ledger: Where the segments are kept.
+        settings: The settings.
+        account: The account.
+        ledger: Keeps the segments.
         stop: Ends it while it reads.
     """
 
@@ -102,7 +102,7 @@ class Streams:
         catalog = FieldCatalog(self._account.fields)
         member = member_of(name, settings, catalog, last.get(MEMBERSHIP))
         if settings.on_leave == "field" and member is not None and member.field is None:
-            self._mappings.compile(stream)  # what can't be is refused before the field is made
+            self._mappings.compile(stream)  # so that nothing is made for a mapping that fails
             member = Member(self._mappings.make_field(str(settings.membership_field)), IN)
         mapping, remembered = self._mappings.compile(stream._replace(member=member))
         own = member.field if member else None
@@ -133,7 +133,7 @@ class Streams:
                 logger.info("%s", text)
 
     def _known_as(self, name: str, target: ContactList) -> str:
-        """The name of a stream in the ledger: one that an earlier run spelled in NFC or NFD."""
+        """Return a stream's name in the ledger, which may be in another Unicode form."""
         if name not in self._names:
             found = self._ledger.segments.known_as(name, target.id)
             # Two streams of one run are two, however much their names look the same.
@@ -141,10 +141,10 @@ class Streams:
         return self._names[name]
 
     def _as_spelled(self, settings: StreamSettings) -> StreamSettings:
-        """Settings with their tags as the account spells them.
+        """Return settings with their tags as the account spells them.
 
-        ActiveCampaign finds a tag without regard to case. Whether it does so beyond ASCII, or
-        takes NFC and NFD for the same, is not documented, so such tags are asked for.
+        ActiveCampaign ignores case in tags. It is not documented whether it does so beyond ASCII,
+        or takes NFC and NFD for the same, so such tags are looked up.
         """
         member = settings.membership_tag
         for tag in (*settings.tags, *([member] if member else [])):
@@ -165,7 +165,7 @@ class Streams:
         member: Member | None,
         stored: StoredValues | None,
     ) -> Segment:
-        """A stream's segment, for this run alone."""
+        """Return a stream's segment, claimed for this run."""
         ledger = self._ledger
         mark = mark_of(settings, member.field.id if member and member.field else None)
         mirror = settings.sync_mode == "mirror"
@@ -194,7 +194,7 @@ class Streams:
         return segment
 
     def report_dropped_options(self) -> dict[str, dict[str, int]]:
-        """Warn of choices that were dropped; how many by stream and property."""
+        """Warn of choices that were dropped; returns their numbers by stream and property."""
         found = {name: dict(counts) for name, counts in self._mappings.dropped.items() if counts}
         for name, counts in found.items():
             several = ", ".join(
@@ -209,7 +209,7 @@ class Streams:
         return found
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Drop what was read of the account."""
         for segment in self.segments.values():
             if segment.roster is not None:
                 segment.roster.close()
@@ -219,7 +219,7 @@ class Streams:
     def _stored_values(
         self, stream: str, settings: StreamSettings, own: Field | None
     ) -> StoredValues | None:
-        """What contacts have at the destinations that are only written where they are empty."""
+        """Return the values of contacts at the stream's `only_if_empty` destinations."""
         key = only_if_empty_targets(stream, settings, FieldCatalog(self._account.fields), own)
         if key and key not in self._stored:
             self._stored[key] = StoredValues(self._account.client, key, self._ledger, self._stop)
@@ -227,7 +227,7 @@ class Streams:
 
 
 def check_lists(settings: Settings, account: Account) -> None:
-    """See that all lists of the settings are there, whichever streams will come.
+    """Check that all lists of the settings exist, whichever streams will come.
 
     Raises:
         ListError: One is not.
@@ -237,7 +237,7 @@ def check_lists(settings: Settings, account: Account) -> None:
 
 
 def list_of(stream: str, settings: StreamSettings, account: Account) -> ContactList:
-    """The list that a stream goes to.
+    """Return the list that a stream goes to.
 
     Raises:
         MissingListError, ListError: It has none, or one that is not there.
@@ -252,7 +252,7 @@ def list_of(stream: str, settings: StreamSettings, account: Account) -> ContactL
 def member_of(
     stream: str, settings: StreamSettings, catalog: FieldCatalog, before: Field | None
 ) -> Member | None:
-    """What marks a stream's people besides the list; without a field that is to be made.
+    """Return what marks a stream's contacts besides the list; without a field yet to be made.
 
     Raises:
         MappingError: The membership field can't be what it has to be.
@@ -270,7 +270,7 @@ def member_of(
 def only_if_empty_targets(
     stream: str, settings: StreamSettings, catalog: FieldCatalog, own: Field | None
 ) -> tuple[str | int, ...]:
-    """The destinations of a stream that are only written where they are empty.
+    """Return the destinations of a stream that are only written where they are empty.
 
     Raises:
         MappingError: One is not there, or is the stream's own membership field.
@@ -279,6 +279,6 @@ def only_if_empty_targets(
     if own is not None and own.id in key:
         raise MappingError(
             f"Stream '{stream}': 'only_if_empty' names the 'membership_field' "
-            f"%{own.tag}%, which changes when people leave and return: leave it out."
+            f"%{own.tag}%, which changes with each removal: leave it out."
         )
     return key

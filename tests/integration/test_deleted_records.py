@@ -465,7 +465,7 @@ def test_a_person_without_records_but_deleted_ones_is_not_in_the_guards_way(
     rest = records(" ".join(f"p{number}" for number in range(16, 30)))
     outcome = mirror.load(complete(2, *gone, *rest), guards={"max_leave_pct": None})
     assert outcome.code == 1
-    assert "the source has shrunk from 30 people to 14" in outcome.log
+    assert "the source has shrunk from 30 contacts to 14" in outcome.log
     assert len(mirror.members().split()) == 30
 
 
@@ -477,7 +477,7 @@ def test_a_mirror_of_deleted_records_alone_is_empty(mirror: Mirror) -> None:
     assert mirror.members() == "ada bob"
     outcome = mirror.load(complete(3, *gone), guards={**NO_GUARDS, "min_source_pct": 50})
     assert outcome.code == 1
-    assert "the source has shrunk from 2 people to 0 (guards.min_source_pct: 50)" in outcome.log
+    assert "the source has shrunk from 2 contacts to 0 (guards.min_source_pct: 50)" in outcome.log
     assert outcome.report["streams"]["profiles"]["mirror"]["kind"] == "empty"
     assert mirror.members() == "ada bob"
 

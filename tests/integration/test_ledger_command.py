@@ -351,7 +351,7 @@ def test_a_list_that_is_forgotten_is_taken_stock_of_and_no_one_leaves(
     assert command.people() == {"others": {"added_by_us": 2}}
     again = mirror("ada bob")
     assert again.counts == {"read": 2, "added": 2}
-    assert "only takes stock of 2 people" in again.log
+    assert "2 contacts recorded as the baseline" in again.log
     mirror("ada")
     assert mirror.members() == "ada bob cyd", "who was found on the list is not ours"
     mirror("ada", "others", list_id=2)
@@ -410,7 +410,7 @@ def test_a_connection_is_forgotten_with_all_that_is_known_of_it(
         for table in ("account", "run", "import", "segment", "member", "existing"):
             assert db.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0, table  # noqa: S608
         assert db.exec_driver_sql("SELECT key FROM ledger").scalar() == key
-    assert "only takes stock" in mirror("ada bob").log
+    assert "recorded as the baseline" in mirror("ada bob").log
     assert mirror.members() == "ada bob cyd"
 
 

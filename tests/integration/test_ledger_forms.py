@@ -232,7 +232,7 @@ def test_a_mirror_without_its_ledger_only_takes_stock(
 
     outcome = load([schema(), *people(25), state(2)], **MIRROR).succeeded()
 
-    assert "only takes stock of 25 people" in outcome.log
+    assert "25 contacts recorded as the baseline" in outcome.log
     assert statuses(sandbox) == [1] * 30
     aside = list(load.folder.glob(f"{LEDGER}.damaged-*"))
     if harm is lost:
@@ -264,7 +264,7 @@ def test_damage_that_shows_during_a_run_ends_it_and_the_next_takes_stock(
 
     again = load([schema(), *people(990), state(3)], **MIRROR).succeeded()
 
-    assert "only takes stock of 990 people" in again.log
+    assert "990 contacts recorded as the baseline" in again.log
     assert again.states == [3]
     assert statuses(sandbox) == [1] * 1_000
 

@@ -114,7 +114,7 @@ def test_a_signal_while_it_is_asked_what_contacts_have_leaves_them_to_the_next_r
     assert outcome.states == []
     assert outcome.report["outcome"] == "stopped"
     assert outcome.report["problem"] is None
-    assert "fault of ours" not in outcome.log
+    assert "Internal error" not in outcome.log
     assert sandbox.faults()[0]["seen"] <= 3 + 2 * QUESTIONS_AT_ONCE, "nothing more is asked"
     assert not sandbox.imports()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ def compiled(form: Form, schema: Any, on_object: str = "json") -> Converter:
         on_object=on_object,
         on_unknown_option="reject",
         options=None,
-        on_drop=lambda: None,
+        dropped=Counter(),
+        name="value",
     )
 
 

@@ -30,7 +30,7 @@ class Plain(SdkTarget):
 
     name = "target-plain"
     config_jsonschema: ClassVar[dict[str, Any]] = {"type": "object", "properties": {}}
-    default_sink_class = Sink  # type: ignore[type-abstract]
+    default_sink_class = Sink
 
     def __init__(self, **how: Any) -> None:
         self.noted: list[Any] = []
