@@ -269,24 +269,36 @@ class Route:
         rules = json.dumps(self.source.schema, sort_keys=True, default=str)
         return ledger.seed((repr(makes) + rules).encode("utf-8", "surrogatepass"))
 
-    def hash(self, raw: msgspec.Raw) -> bytes | None:
-        """Return the hash of a record and of all that makes a contact of it."""
-        if self._seed is None or not raw:
-            return None
-        one = self._seed.copy()
-        one.update(raw)
-        found: bytes = one.digest()
-        return found
+    def hash_all(self, raws: Sequence[msgspec.Raw]) -> list[bytes | None]:
+        """Return the hash of each record and of all that makes a contact of it."""
+        if self._seed is None:
+            return [None] * len(raws)
+        hashes: list[bytes | None] = []
+        for raw in raws:
+            one = self._seed.copy()
+            one.update(raw)
+            hashes.append(one.digest() if raw else None)
+        return hashes
 
-    def key(self, raw: msgspec.Raw) -> str:
-        """Return the key of a record's contact, read before stream maps; empty if there is none."""
-        try:
-            text = None if self._addresses is None else self._addresses.decode(raw).address
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    def find_keys(self, raws: Sequence[msgspec.Raw]) -> list[str]:
+        """Return the key of each record's contact, read before stream maps; or an empty text."""
+        keys: list[str] = []
+        decode = None if self._addresses is None else self._addresses.decode
+        for raw in raws:
             text = None
-        if text is not None and text.isascii():
-            key: str = text.strip().lower()
-            return key
+            if decode is not None:
+                try:  # noqa: SIM105 - for each record, and suppress costs more
+                    text = decode(raw).address
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    pass
+            if text is not None and text.isascii():
+                keys.append(text.strip().lower())
+            else:
+                keys.append(self._find_key(raw))
+        return keys
+
+    def _find_key(self, raw: msgspec.Raw) -> str:
+        """Return the key of a record's contact that takes a look at the whole record."""
         with suppress(*UNREADABLE):
             record = _decoder.decode(raw)
             if type(record) is dict:
@@ -382,9 +394,11 @@ class Route:
         Raises:
             MappingError: Records have properties that must have a place and don't.
         """
-        new = self._respell(records)
+        names = self._respell(records)
+        new = names - self._names
         found = list(problems)
-        self._mark_deleted(records, found)
+        if not self._markers.names.isdisjoint(names):
+            self._mark_deleted(records, found)
         places: Sequence[int] = range(len(records))
         if any(found):
             places = [place for place in places if found[place] is None]
@@ -405,25 +419,21 @@ class Route:
         return found
 
     def _respell(self, records: list[dict[str, Any]]) -> set[str]:
-        """Spell properties as the schema does; returns those that no record had before."""
+        """Spell properties as the schema does; returns the names of all that records have."""
         names: set[str] = set().union(*records)
-        new = names - self._names
-        if new:
+        if new := names - self._names:
             self._markers.learn(new)
             self._respelling.learn(new)
         if not self._respelling.others:
-            return new
+            return names
         for record in records:
             self._respelling.rename(record)
-        return set().union(*records) - self._names
+        return set().union(*records)
 
     def _mark_deleted(self, records: list[dict[str, Any]], problems: list[Problem]) -> None:
-        markers = self._markers
-        if markers.names.isdisjoint(set().union(*records)):
-            return
         for number, record in enumerate(records):
             problem = problems[number]
-            if (problem is None or isinstance(problem, Refusal)) and markers.are_in(record):
+            if (problem is None or isinstance(problem, Refusal)) and self._markers.are_in(record):
                 problems[number] = DELETED
 
     def _lacks_key(self, record: dict[str, Any]) -> Refusal:

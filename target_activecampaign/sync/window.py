@@ -10,7 +10,6 @@ made of, while all else that makes a contact of it is as it was then, is unchang
 from __future__ import annotations
 
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -226,22 +225,22 @@ class RecordWindow:
 
     def _identify(self, records: _Records, route: Route) -> _Batch:
         """Tell the contacts of records on a route, as far as possible without a look into them."""
-        if records.read or not route.finds_address:
+        if not (records.raws[0] and route.finds_address):
             numbers: Sequence[int] = range(len(records.lines))
             mapped = self._map(records, route, numbers)
             numbers = list(mapped)
             keys = [route.mapping.person(record) or "" for record, _ in mapped.values()]
-            hashes = [route.hash(records.raws[number]) for number in numbers]
+            hashes = route.hash_all([records.raws[number] for number in numbers])
         else:
             mapped = {}
-            keys = list(map(route.key, records.raws))
+            keys = route.find_keys(records.raws)
             numbers = range(len(keys))
             if not all(keys):
                 # They have none, or one that takes more than a glance.
                 mapped = self._map(records, route, [n for n, key in enumerate(keys) if not key])
                 for number, (record, _) in mapped.items():
                     keys[number] = route.mapping.person(record) or ""
-            hashes = list(map(route.hash, records.raws))
+            hashes = route.hash_all(records.raws)
         return _Batch(route, numbers, keys, self.ledger.people(keys), hashes, mapped)
 
     def _map(
@@ -383,7 +382,7 @@ class RecordWindow:
                     route, keys, people, hashes = own.route, own.keys, own.people, own.hashes
                     mapping, segment, maps = route.mapping, route.segment, route.maps
                     is_first = route.wants_sample
-                if isinstance(problem, Exception) and not isinstance(problem, Refusal):
+                if problem is not None and not isinstance(problem, (str, Refusal)):
                     raise problem
                 line = records.lines[number]
                 if maps or (b"\\" in line and _NUL in line):  # the first costs next to nothing
@@ -397,7 +396,8 @@ class RecordWindow:
                     taken += 1
                     continue
                 try:
-                    if isinstance(problem, Refusal):
+                    if problem is not None:
+                        assert isinstance(problem, Refusal)  # noqa: S101 - no other is left
                         raise problem
                     contact = mapping.contact(record)
                     if is_first:
@@ -412,17 +412,18 @@ class RecordWindow:
                 taken += 1
         finally:
             # Also when a record ends the run.
-            self._count_read(entries[:taken])
+            self._count_read(records.batches, entries[:taken])
             for source, refusal, route, record in refused:
                 self.changes.refuse(source, refusal, route.segment, route.mapping.person(record))
 
-    def _count_read(self, entries: list[_Entry]) -> None:
+    def _count_read(self, batches: list[_Batch], entries: list[_Entry]) -> None:
         """Count records as read, before any of them is settled."""
-        routes = {id(batch): batch.route for _, batch, *_ in entries}
-        counts = Counter(id(batch) for _, batch, *_ in entries)
-        for one, count in counts.items():
-            routes[one].counter.increment(count)
-            self.accounting.read(routes[one].name, count)
+        for batch in batches:
+            route = batch.route
+            count = sum([1 for entry in entries if entry[1] is batch])
+            if count:
+                route.counter.increment(count)
+                self.accounting.read(route.name, count)
 
 
 def _decode_all(raws: list[msgspec.Raw]) -> list[dict[str, Any]] | None:
