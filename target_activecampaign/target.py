@@ -24,7 +24,6 @@ from target_activecampaign import redaction
 from target_activecampaign.client import parse_api_url
 from target_activecampaign.config import settings, validation
 from target_activecampaign.errors import (
-    BatchFileError,
     MappingError,
     SettingError,
     StoppedError,
@@ -35,11 +34,10 @@ from target_activecampaign.run import Run
 from target_activecampaign.singer.batch_files import record_lines
 from target_activecampaign.singer.flattening import without_booleans
 from target_activecampaign.singer.key_properties import check_names
-from target_activecampaign.singer.reader import MessageReader, are_objects, place_text, read_record
-from target_activecampaign.singer.records import record_of
+from target_activecampaign.singer.reader import MessageReader, are_objects, place_text
+from target_activecampaign.singer.records import read_batch_record, record_of
 from target_activecampaign.singer.sdk_compat import SdkTarget, is_flattening_error, is_parse_error
 from target_activecampaign.singer.stream_maps import StreamMaps
-from target_activecampaign.singer.unreadable import UnreadableRecord
 from target_activecampaign.singer.validation import check_schema
 from target_activecampaign.sync.changes import WINDOW_BYTES
 
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
 
     from target_activecampaign.singer.reader import Place
+    from target_activecampaign.singer.records import ReadRecord
 
 MELTANO_TEST_STREAM = "meltano_test_stream"
 """The stream that `meltano config test` pipes into every loader, to see whether it works."""
@@ -267,17 +266,15 @@ class TargetActiveCampaign(SdkTarget):
         self.require(message, "stream", "record")
         stream, reader = message["stream"], self.message_reader
         self.require_schema(stream)
-        self._take(stream, message.get("version"), reader.line, reader.line_number, message)
+        read = record_of(message)
+        self._take(stream, message.get("version"), reader.line, reader.line_number, read)
 
-    def _take(
-        self, stream: str, version: Any, line: bytes, place: Place, message: dict[str, Any]
-    ) -> None:
+    def _take(self, stream: str, version: Any, line: bytes, place: Place, read: ReadRecord) -> None:
         """Take a record that was read already.
 
         Raises:
             InvalidInputLine: Its version is no version.
         """
-        read = record_of(message)
         if not self.run.take_records(stream, version, [msgspec.Raw()], [line], [place], read):
             raise InvalidInputLine(
                 f"{place_text(place)}: the 'version' of a RECORD message is no number or text."
@@ -327,11 +324,8 @@ class TargetActiveCampaign(SdkTarget):
             if self.run.take_records(stream, version, raws, lines, places):
                 return
         for url, number, text in some:
-            record = _batch_record(text, (url, number))
-            message: dict[str, Any] = {"record": record}
-            if isinstance(record, UnreadableRecord):
-                message = UnreadableRecord(message, record.reason)
-            self._take(stream, version, start + text + b"}", (url, number), message)
+            read = read_batch_record(text, (url, number))
+            self._take(stream, version, start + text + b"}", (url, number), read)
 
     def process_state(self, message: dict[str, Any]) -> None:
         """Take a STATE message."""
@@ -421,20 +415,3 @@ class TargetActiveCampaign(SdkTarget):
         self.logger.info("%s: reading no more, settling what is in flight.", name)
         run.stop()
         self.message_reader.stop()
-
-
-def _batch_record(text: bytes, place: Place) -> dict[str, Any]:
-    """Return the record of a line of a batch file.
-
-    Raises:
-        BatchFileError: It is none.
-    """
-    record = None
-    with contextlib.suppress(ValueError, RecursionError):
-        record = read_record(text)
-    if not isinstance(record, dict):
-        raise BatchFileError(
-            f"{place_text(place)} is no JSON object: the file was cut off, damaged, or is of "
-            "another format."
-        )
-    return record

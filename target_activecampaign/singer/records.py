@@ -1,10 +1,13 @@
-"""RECORD messages that the quick decoder gives up on."""
+"""Records that the quick decoder gives up on."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.errors import BatchFileError
 from target_activecampaign.model.codes import Refusal
+from target_activecampaign.singer.reader import place_text, read_record
 from target_activecampaign.singer.unreadable import UnreadableRecord
 
 if TYPE_CHECKING:
@@ -36,7 +39,27 @@ def read_record_line(reader: MessageReader, line: bytes, place: Place) -> ReadRe
 
 def record_of(message: dict[str, Any]) -> ReadRecord:
     """Return the record of a RECORD message that was read."""
-    refusal = None
-    if isinstance(message, UnreadableRecord):
-        refusal = Refusal("RECORD_INVALID", f"{message.reason}.", placed=True)
-    return message["record"], refusal
+    return message["record"], _refusal_of(message)
+
+
+def read_batch_record(text: bytes, place: Place) -> ReadRecord:
+    """Read the record of a line of a batch file.
+
+    Raises:
+        BatchFileError: It is no JSON object.
+    """
+    record = None
+    with suppress(ValueError, RecursionError):
+        record = read_record(text)
+    if not isinstance(record, dict):
+        raise BatchFileError(
+            f"{place_text(place)} is no JSON object: the file was cut off, damaged, or is of "
+            "another format."
+        )
+    return record, _refusal_of(record)
+
+
+def _refusal_of(content: dict[str, Any]) -> Refusal | None:
+    if isinstance(content, UnreadableRecord):
+        return Refusal("RECORD_INVALID", f"{content.reason}.", placed=True)
+    return None

@@ -35,7 +35,7 @@ MARKERS = ("_sdc_deleted_at", "_sdc_lsn_deleted_at", "_ab_cdc_deleted_at", "_fiv
 WHEN = "2025-01-02T03:04:05Z"
 ANA, GONE = "ana@example.com", "gone@example.com"
 ONE_BY_ONE: dict[str, Any] = {"stream_maps": {"profiles": {"__alias__": "profiles"}}}
-"""A stream map that changes nothing: its stream goes the SDK's way."""
+"""A stream map that changes nothing."""
 WAYS = [{}, ONE_BY_ONE]
 TYPES: dict[str, Any] = {"tier": "string", "_sdc_deleted_at": "string"}
 
