@@ -13,7 +13,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -91,8 +90,21 @@ class _Batch:
     mapped: dict[int, tuple[dict[str, Any], Problem]]
 
 
-_Entry = tuple[int, _Batch, int, dict[str, Any], "Problem"]
-"""A record that is looked into: its number, its batch and its index there, and what is wrong."""
+@dataclass(slots=True)
+class _Candidates:
+    """Records on a route that are looked into: lists side by side, as tuples would cost more.
+
+    Attributes:
+        batch: The records on the route.
+        indexes: Their indexes in `batch`.
+        records: The records, mapped and checked.
+        problems: What is wrong with each.
+    """
+
+    batch: _Batch
+    indexes: list[int]
+    records: list[dict[str, Any]]
+    problems: list[Problem]
 
 
 class _State(NamedTuple):
@@ -251,9 +263,7 @@ class RecordWindow:
         Returns:
             The records, and what is wrong with each, by number.
         """
-        decoded = self._decode(records, numbers)
-        problems: list[Problem] = [problem for _, problem in decoded]
-        mapped, problems = route.map([record for record, _ in decoded], problems)
+        mapped, problems = route.map(*self._decode(records, numbers))
         return {
             number: (record, problem)
             for number, record, problem in zip(numbers, mapped, problems, strict=True)
@@ -262,12 +272,14 @@ class RecordWindow:
 
     def _decode(
         self, records: _Records, numbers: Sequence[int]
-    ) -> list[tuple[dict[str, Any], Problem]]:
+    ) -> tuple[list[dict[str, Any]], list[Problem]]:
+        """Return records, and what is wrong with each."""
         if not records.read:
             several = _decode_all([records.raws[number] for number in numbers])
             if several is not None:
-                return [(record, None) for record in several]
-        return [self._read(records, number) for number in numbers]
+                return several, [None] * len(several)
+        found = [self._read(records, number) for number in numbers]
+        return [record for record, _ in found], [problem for _, problem in found]
 
     def _read(self, records: _Records, number: int) -> tuple[dict[str, Any], Problem]:
         """Return a record, and why it can't be read whole or ends the run, if so."""
@@ -288,20 +300,30 @@ class RecordWindow:
         """Settle the records that are unchanged by their hash, and make contacts of the others."""
         stream = records.stream
         stream.progress.add_records(len(records.lines), records.version)
-        entries: list[_Entry] = []
+        several: list[_Candidates] = []
         for batch in records.batches:
             route = batch.route
             unchanged, rest = self._split(batch, known)
-            found = self._look_into(records, batch, rest) if rest else []
+            found = self._look_into(records, batch, rest) if rest else None
+            if found is not None and not found.records:
+                found = None
             if unchanged or found:
                 self._begin_pass(stream, route, known)
             if unchanged:
                 self._settle(route, unchanged)
-            entries += found
-        if len(records.batches) > 1:
-            entries.sort(key=itemgetter(0))  # the routes of a record stay in their order
-        if entries:
-            self._take_contacts(records, entries)
+            if found is not None:
+                several.append(found)
+        if len(several) == 1:
+            self._take_contacts(records, several[0], range(len(several[0].records)))
+            return
+        # All routes of a record come before the next record.
+        order = sorted(
+            (one.batch.numbers[index], which, place)
+            for which, one in enumerate(several)
+            for place, index in enumerate(one.indexes)
+        )
+        for _, which, place in order:
+            self._take_contacts(records, several[which], range(place, place + 1))
 
     def _split(self, batch: _Batch, known: _Known) -> tuple[list[bytes], list[int]]:
         """Return the people whose records are unchanged, and the indexes of the other records."""
@@ -323,7 +345,7 @@ class RecordWindow:
                 rest.append(index)
         return unchanged, rest
 
-    def _look_into(self, records: _Records, batch: _Batch, indexes: list[int]) -> list[_Entry]:
+    def _look_into(self, records: _Records, batch: _Batch, indexes: list[int]) -> _Candidates:
         """Decode, map and check records; those that a filter drops are left out."""
         route, numbers, mapped = batch.route, batch.numbers, batch.mapped
         found: list[dict[str, Any]]
@@ -336,14 +358,8 @@ class RecordWindow:
             found = [mapped[numbers[index]][0] for index in indexes]
             problems = [mapped[numbers[index]][1] for index in indexes]
         else:
-            decoded = self._decode(records, indexes)
-            found = [record for record, _ in decoded]
-            problems = [problem for _, problem in decoded]
-        problems = route.check(found, problems)
-        return [
-            (numbers[index], batch, index, record, problem)
-            for index, record, problem in zip(indexes, found, problems, strict=True)
-        ]
+            found, problems = self._decode(records, indexes)
+        return _Candidates(batch, indexes, found, route.check(found, problems))
 
     def _begin_pass(self, stream: RoutedStream, route: Route, known: _Known) -> None:
         """Begin a pass of a mirror, if the records do."""
@@ -367,27 +383,28 @@ class RecordWindow:
         route.counter.increment(count)
         self.accounting.unchanged(route.name, count)
 
-    def _take_contacts(self, records: _Records, entries: list[_Entry]) -> None:
-        """Hand the contacts of records on, in their order.
+    def _take_contacts(self, records: _Records, candidates: _Candidates, places: range) -> None:
+        """Hand the contacts of some of the candidates on, in their order.
 
         This is the only place where a record becomes a contact.
         """
+        batch, indexes = candidates.batch, candidates.indexes
+        route, numbers, lines = batch.route, batch.numbers, records.lines
+        keys, people, hashes = batch.keys, batch.people, batch.hashes
+        mapping, segment, maps = route.mapping, route.segment, route.maps
+        name, stream, take = route.name, route.source, self.changes.take
         epoch, taken = self.accounting.epoch, 0
-        batch: _Batch | None = None
-        refused: list[tuple[Source, Refusal, Route, dict[str, Any]]] = []
+        refused: list[tuple[Source, Refusal, dict[str, Any]]] = []
         try:
-            for number, own, index, record, problem in entries:
-                if own is not batch:
-                    batch = own
-                    route, keys, people, hashes = own.route, own.keys, own.people, own.hashes
-                    mapping, segment, maps = route.mapping, route.segment, route.maps
-                    is_first = route.wants_sample
+            for place in places:
+                index, record = indexes[place], candidates.records[place]
+                problem = candidates.problems[place]
                 if problem is not None and not isinstance(problem, (str, Refusal)):
                     raise problem
-                line = records.lines[number]
+                line = lines[numbers[index]]
                 if maps or (b"\\" in line and _NUL in line):  # the first costs next to nothing
-                    record = route.without_nul(record)  # noqa: PLW2901
-                source = Source(route.name, route.source, line, epoch)
+                    record = route.without_nul(record)
+                source = Source(name, stream, line, epoch)
                 if problem is DELETED:
                     # A stream map that fails on it leaves open which contact it is about.
                     key = mapping.person(record) if maps else keys[index]
@@ -396,34 +413,25 @@ class RecordWindow:
                     taken += 1
                     continue
                 try:
-                    if problem is not None:
-                        assert isinstance(problem, Refusal)  # noqa: S101 - no other is left
+                    if isinstance(problem, Refusal):
                         raise problem
                     contact = mapping.contact(record)
-                    if is_first:
+                    if route.wants_sample:
                         route.take_sample(contact)
-                        is_first = False
                     person = people[index] if contact.key == keys[index] else None
-                    self.changes.take(contact, source, segment, hashes[index], person)
+                    take(contact, source, segment, hashes[index], person)
                 except (Refusal, RecursionError) as error:
                     refusal = error if isinstance(error, Refusal) else NESTED
-                    placed = refusal.at(place_text(records.places[number]))
-                    refused.append((source, placed, route, record))
+                    placed = refusal.at(place_text(records.places[numbers[index]]))
+                    refused.append((source, placed, record))
                 taken += 1
         finally:
-            # Also when a record ends the run.
-            self._count_read(records.batches, entries[:taken])
-            for source, refusal, route, record in refused:
-                self.changes.refuse(source, refusal, route.segment, route.mapping.person(record))
-
-    def _count_read(self, batches: list[_Batch], entries: list[_Entry]) -> None:
-        """Count records as read, before any of them is settled."""
-        for batch in batches:
-            route = batch.route
-            count = sum([1 for entry in entries if entry[1] is batch])
-            if count:
-                route.counter.increment(count)
-                self.accounting.read(route.name, count)
+            # Also when a record ends the run. They are counted before any of them is settled.
+            if taken:
+                route.counter.increment(taken)
+                self.accounting.read(name, taken)
+            for source, refusal, record in refused:
+                self.changes.refuse(source, refusal, segment, mapping.person(record))
 
 
 def _decode_all(raws: list[msgspec.Raw]) -> list[dict[str, Any]] | None:

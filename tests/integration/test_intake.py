@@ -238,6 +238,55 @@ def test_ledger_without_record_hashes_gets_them(load: TargetRunner) -> None:
     assert digests(load.folder) == known
 
 
+UPPER = {"first_name": "first_name.upper()", "__filter__": "first_name != 'Person 0'"}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [UPPER, {**UPPER, "email": "email.lower()"}, {**UPPER, "__alias__": "profiles"}],
+    ids=["address as it is", "address computed", "alias"],
+)
+@pytest.mark.parametrize("flat", [{}, {"flattening_enabled": True, "flattening_max_depth": 1}])
+def test_mapped_records_are_known_by_their_hash_until_the_map_changes(
+    load: TargetRunner, rules: dict[str, Any], flat: dict[str, Any]
+) -> None:
+    messages = [schema(), *people(5), state("end")]
+    load.config.update(flat)
+
+    assert load(messages, stream_maps={"profiles": rules}).succeeded().counts["added"] == 4
+    known = digests(load.folder)
+    again = load(messages, stream_maps={"profiles": rules}).succeeded()
+    assert again.counts == {"read": 4, "unchanged": 4}
+    assert None not in known
+    assert digests(load.folder) == known
+
+    other = {**rules, "first_name": "first_name.lower()"}
+    changed = load(messages, stream_maps={"profiles": other}).succeeded()
+    assert changed.counts == {"read": 4, "changed": 4}
+
+
+@pytest.mark.parametrize("rule", ["str(datetime.date.today())", "str(randint(1))"])
+def test_map_with_a_clock_or_chance_stores_no_hash(load: TargetRunner, rule: str) -> None:
+    load([schema(), *people(2)], stream_maps={"profiles": {"notes": rule}}).succeeded()
+    assert digests(load.folder) == [None, None]
+
+
+def test_routes_of_one_record_keep_the_order_of_records(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    maps = {"copy": {"__source__": "profiles", "__filter__": "tier == 'Gold'"}}
+    messages = [
+        schema(tier="string"),
+        record(ADA, tier="Gold", first_name="First"),
+        record(ADA, tier="Silver", first_name="Last"),
+        state("end"),
+    ]
+    for _ in range(2):
+        load(messages, stream_maps=maps, streams={"copy": {"list_id": 2}}).succeeded()
+        ada = sandbox.contacts()[ADA]
+        assert (ada["first_name"], ada["fields"]["TIER"]) == ("Last", "Silver")
+
+
 # What else counts
 
 
