@@ -111,7 +111,7 @@ class SdkTarget(Target):
 
     @property
     def variable_prefix(self) -> str:
-        """What the names of the target's environment variables begin with."""
+        """Return the prefix of the target's environment variables."""
         return str(self._env_var_prefix)
 
     def set_config(self, config: dict[str, Any]) -> None:

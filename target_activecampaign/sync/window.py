@@ -113,7 +113,7 @@ class _State(NamedTuple):
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of the contacts of a window.
+    """Knowledge of the contacts of a window.
 
     Attributes:
         people: Those that the ledger was asked for.
