@@ -55,7 +55,12 @@ def tripped(mirror: Mirror, names: str, guards: dict[str, Any]) -> Outcome:
     [
         ({"max_leave_pct": 30}, without(4), without(3), "4 of 10 contacts would be removed"),
         ({"max_leave_pct": 0}, without(1), TEN, "1 of 10 contacts would be removed"),
-        ({"max_leave_pct": 30}, without(4, "new"), without(3, "new"), "4 of 10 people"),
+        (
+            {"max_leave_pct": 30},
+            without(4, "new"),
+            without(3, "new"),
+            "4 of 10 contacts would be removed",
+        ),
         ({"max_leave": 3}, without(4), without(3), "4 contacts would be removed"),
         ({"max_leave": 0}, without(1), TEN, "1 contacts would be removed"),
         ({"min_source_pct": 60}, without(5), without(4), "shrunk from 10 contacts to 5"),
