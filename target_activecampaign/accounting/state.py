@@ -1,9 +1,8 @@
-"""Which STATE may leave: the latest before which every record is settled.
+"""STATE: the latest is written before which every record is settled.
 
-The time between two STATE messages is an epoch. Each record belongs to the epoch in which
-it was read; a STATE closes its epoch and may leave once that one and all before it have no
-record left that is not settled. So STATE leaves in order and never runs ahead, while the
-records that follow it are already on their way.
+The time between two STATE messages is an epoch. Each record belongs to the epoch in which it was
+read. A STATE closes its epoch; it is written once that epoch and all before it have no unsettled
+record. So STATE stays in order and never runs ahead, while later records are already processed.
 """
 
 from __future__ import annotations
@@ -22,11 +21,13 @@ from target_activecampaign.errors import StateError
 from target_activecampaign.storage import output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from target_activecampaign.ledger import Ledger
 
 
 class Checkpoints:
-    """Keeps count of the records that are not settled, by epoch. Safe between threads."""
+    """Counts the unsettled records by epoch. Safe between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,11 +38,11 @@ class Checkpoints:
 
     @property
     def epoch(self) -> int:
-        """The epoch that records belong to which are read now."""
+        """Return the current epoch."""
         return self._epoch
 
     def read(self, count: int = 1) -> int:
-        """Count records as read; the epoch that they belong to."""
+        """Count records as read; returns their epoch."""
         with self._lock:
             self._read_since = True
             self._unsettled[self._epoch] = self._unsettled.get(self._epoch, 0) + count
@@ -76,7 +77,7 @@ class Checkpoints:
             self._epoch += 1
 
     def take(self) -> Any | None:
-        """The latest STATE that may leave, which then counts as gone; None when there is none."""
+        """Return the latest STATE that may be written, and forget it; None if there is none."""
         with self._lock:
             # Epochs only grow, so the first key of the dictionary is the oldest.
             oldest = next(iter(self._unsettled), self._epoch)
@@ -87,13 +88,13 @@ class Checkpoints:
 
     @property
     def complete(self) -> bool:
-        """Whether a source that goes on from the last STATE brings no record again."""
+        """Return whether a source that continues from the last STATE repeats no record."""
         with self._lock:
             return not (self._states or self._unsettled or self._read_since)
 
     @property
     def unsettled(self) -> int:
-        """Records read and not settled."""
+        """Return the number of unsettled records."""
         with self._lock:
             return sum(self._unsettled.values())
 
@@ -109,25 +110,25 @@ class StateWriter:
     """Writes STATE. Safe between threads.
 
     Args:
-        checkpoints: What may leave.
-        seconds: How much time is to lie between one STATE and the next.
-        before: Called before STATE is written in its time: what it passes must be kept.
+        checkpoints: The STATE messages.
+        seconds: The least time between two STATE messages.
+
+    Attributes:
+        ledger: The ledger, once there is one; all that STATE passes is written to it first.
     """
 
-    def __init__(
-        self, checkpoints: Checkpoints, seconds: float, *, before: Callable[[], None]
-    ) -> None:
+    def __init__(self, checkpoints: Checkpoints, seconds: float) -> None:
+        self.ledger: Ledger | None = None
         self._checkpoints = checkpoints
         self._seconds = seconds
-        self._before = before
         self._lock = threading.Lock()
         self._written_at = time.monotonic()
 
     def write(self, *, at_once: bool = False) -> None:
-        """Write the latest STATE that may leave, if there is one and it is time.
+        """Write the latest STATE before which all is settled, if there is one and it is time.
 
         Args:
-            at_once: Whether it is time whenever the last one was written.
+            at_once: Whether to write it whenever the last one was written.
 
         Raises:
             StateError: It can't be written.
@@ -137,8 +138,8 @@ class StateWriter:
             if not at_once and now - self._written_at < self._seconds:
                 return
             self._written_at = now
-            if not at_once:
-                self._before()
+            if not at_once and self.ledger is not None:
+                self.ledger.flush()
             state = self._checkpoints.take()
             if state is not None:
                 _print(_text(state) + "\n")
@@ -157,7 +158,7 @@ def _print(text: str) -> None:
 
 
 def _text(state: Any) -> str:
-    """A STATE's value as JSON in ASCII; one that can't be read goes as the tap has written it."""
+    """Return a STATE's value as JSON in ASCII; an unreadable one as the tap has written it."""
     if not isinstance(state, msgspec.Raw):
         return serialize_json(state)
     return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], bytes(state).decode())

@@ -10,9 +10,9 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
-from singer_sdk.plugin_base import _ConfigInput
 
 from target_activecampaign.config.files import ConfigFileError, read_config
+from target_activecampaign.singer.sdk_compat import ConfigInput
 from target_activecampaign.target import TargetActiveCampaign
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _invoke(**options: Any) -> NoReturn:
     sys.exit(run(TargetActiveCampaign, **options))
 
 
-def _read_config(_context: click.Context, _option: click.Parameter, paths: Any) -> _ConfigInput:
+def _read_config(_context: click.Context, _option: click.Parameter, paths: Any) -> ConfigInput:
     """Read configuration files, of which the last wins. The SDK would open each twice."""
     config: dict[str, Any] = {}
     try:
@@ -70,7 +70,7 @@ def _read_config(_context: click.Context, _option: click.Parameter, paths: Any) 
                 config.update(read_config(path))
     except ConfigFileError as error:
         raise click.ClickException(str(error)) from None
-    return _ConfigInput(config=config, parse_env="ENV" in paths)
+    return ConfigInput(config=config, parse_env="ENV" in paths)
 
 
 def run(
@@ -78,7 +78,7 @@ def run(
     *,
     about: bool = False,
     about_format: str | None = None,
-    config: _ConfigInput | None = None,
+    config: ConfigInput | None = None,
     file_input: IO[str] | None = None,
     dry_run: bool = False,
     test: bool = False,
@@ -123,7 +123,7 @@ def run(
 
 
 def _make_target(
-    target: type[TargetActiveCampaign], config: _ConfigInput | None, *, dry_run: bool = False
+    target: type[TargetActiveCampaign], config: ConfigInput | None, *, dry_run: bool = False
 ) -> TargetActiveCampaign:
     return target(
         dry_run=dry_run,
@@ -147,7 +147,7 @@ def _show_rejects(files: list[str], form: str | None) -> int:
 
 def _test(
     target: type[TargetActiveCampaign],
-    config: _ConfigInput | None,
+    config: ConfigInput | None,
     form: str | None,
     catalog: str | None,
     file_input: IO[str] | None,

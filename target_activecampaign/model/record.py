@@ -1,4 +1,4 @@
-"""A record on its way: where it came from, and the stream as the tap announced it."""
+"""The origin of records: the tap's streams and messages."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class SourceStream:
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):
-    """Where a contact came from.
+    """The record that a contact was made of.
 
     Attributes:
         name: The stream's name after stream maps, under which the record is counted.
         stream: The stream as the tap announced it.
-        line: The tap's own RECORD message, for the reject file.
-        epoch: The span between two STATE messages in which it was read.
+        line: The tap's RECORD message, for the reject file.
+        epoch: The time between two STATE messages in which it was read.
     """
 
     name: str

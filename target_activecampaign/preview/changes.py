@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.accounting.outcomes import RecordAccounting
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from target_activecampaign.client import Client, Field
     from target_activecampaign.client import Contact as StoredContact
     from target_activecampaign.model.contact import Contact
+    from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -34,14 +35,6 @@ SAMPLE = 20
 """Maximum contacts per stream and kind in the sample, and maximum tags."""
 
 _SUBSCRIBED, _UNSUBSCRIBED = "subscribed", "unsubscribed"
-
-
-class Stoppable(Protocol):
-    """Something that a signal can stop, such as the reader of the input."""
-
-    @property
-    def stopped(self) -> bool:
-        """True once it was stopped."""
 
 
 class SampledContact(NamedTuple):
@@ -158,7 +151,7 @@ class ChangeFinder:
         client: The client of the preview.
         fields: The custom fields of the account, with simulated ones.
         streams: The names of streams by the number of their segment.
-        reader: The reader of the input; no contacts are read once it is stopped.
+        stop: No contacts are read once it is set.
     """
 
     def __init__(
@@ -166,10 +159,10 @@ class ChangeFinder:
         client: Client,
         fields: Iterable[Field],
         streams: Mapping[int, str],
-        reader: Stoppable,
+        stop: StopRequest,
     ) -> None:
         self._client = client
-        self._reader = reader
+        self._stop = stop
         self._fields = {field.id: field for field in fields}
         self._streams = streams
 
@@ -185,7 +178,7 @@ class ChangeFinder:
             for change in pool.map(self._find_change, samples):
                 if change is not None and change.differences:
                     found.append(change)
-                if self._reader.stopped:
+                if self._stop.is_set:
                     break
         finally:
             pool.shutdown(cancel_futures=True)

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from target_activecampaign.accounting.samples import Samples
     from target_activecampaign.accounting.state import Checkpoints
     from target_activecampaign.config.settings import Settings
-    from target_activecampaign.preview.changes import Change, Stoppable
+    from target_activecampaign.preview.changes import Change
     from target_activecampaign.reporting.report import Report
     from target_activecampaign.sync.segment import Segment
+    from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -153,7 +154,7 @@ class Preview:
         segments: Collection[Segment],
         *,
         compare: bool,
-        reader: Stoppable,
+        stop: StopRequest,
     ) -> None:
         """Collect the requests that a run would send, and the changes for a sample of contacts.
 
@@ -161,7 +162,7 @@ class Preview:
             account: The account, still connected.
             segments: The segments that were opened.
             compare: True to compare the sample with the account.
-            reader: The reader of the input; the comparison ends once it is stopped.
+            stop: The comparison ends once it is set.
         """
         client = account.client
         assert isinstance(client, PreviewClient)  # noqa: S101 - made from `client_class`
@@ -181,7 +182,7 @@ class Preview:
             "seconds_at_limits": seconds_at_limits(calls, self._settings),
         }
         accounting = self._accounting
-        if accounting is None or not compare or reader.stopped:
+        if accounting is None or not compare or stop.is_set:
             return
         streams = {one.number: one.stream for one in segments}
         sampled = [one for sample in accounting.samples.values() for one in sample]
@@ -189,12 +190,10 @@ class Preview:
             contacts = pluralize(len(sampled), "contact")
             logger.info("Reading %s from the account to show changes.", contacts)
         try:
-            finder = ChangeFinder(client, account.fields, streams, reader)
+            finder = ChangeFinder(client, account.fields, streams, stop)
             self._changes = finder.find_changes(sampled)
             self._new_tags = [
-                tag
-                for tag in accounting.tags
-                if not reader.stopped and client.find_tag(tag) is None
+                tag for tag in accounting.tags if not stop.is_set and client.find_tag(tag) is None
             ]
         except (ActiveCampaignError, BudgetUnavailable) as error:
             logger.warning("The changes to contacts are not in the report: %s", error)

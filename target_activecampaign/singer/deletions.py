@@ -1,6 +1,6 @@
-"""Records that their source marks as deleted: the marker is a property, such as `_sdc_deleted_at`.
+"""Records that their source marks as deleted, by a property such as `_sdc_deleted_at`.
 
-Such a record tells that its row is gone. It never adds or changes a contact.
+Such a record says that its row is gone. It never adds or changes a contact.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 DELETED = "It is marked as deleted."
-"""Said of a record, compared by identity: it is skipped, whatever else is wrong with it."""
+"""The problem of a deleted record, compared by identity: it is skipped, whatever else is wrong."""
 
 _NOT_DELETED = frozenset(
     {"", "0", "0.0", "f", "false", "n", "nan", "nat", "no", "none", "null", "off"}
@@ -23,7 +23,7 @@ _NOT_DELETED = frozenset(
 
 
 class DeletionMarkers:
-    """Tells which records are marked as deleted.
+    """Finds records that are marked as deleted.
 
     Args:
         names: Names of properties, or paths into objects, of the setting `deleted_properties`.
@@ -42,7 +42,7 @@ class DeletionMarkers:
         self.learn(properties)
 
     def learn(self, properties: Iterable[str]) -> None:
-        """Take properties that are markers, or hold one, but for case (`_SDC_DELETED_AT`)."""
+        """Take names of properties: markers match whatever their case (`_SDC_DELETED_AT`)."""
         for name in properties:
             folded = caseless(name)
             if folded in self._folded and name not in self._plain:
@@ -68,7 +68,7 @@ def _is_set(value: Any) -> bool:
 
 
 def _splits(path: str) -> Iterable[tuple[str, str]]:
-    """Each way to read a path as a property and a path inside of it: names may have dots."""
+    """Yield each way to split a path into a property and the rest: names may have dots."""
     place = path.find(".")
     while place != -1:
         yield path[:place], path[place + 1 :]
@@ -76,7 +76,7 @@ def _splits(path: str) -> Iterable[tuple[str, str]]:
 
 
 def _inner(record: Mapping[str, Any], path: str) -> Iterable[Any]:
-    """The values at a path inside of objects; the path has no case."""
+    """Yield the values at a path inside of objects, whatever the case of its names."""
     for first, rest in _splits(path):
         for name, inner in record.items():
             if isinstance(inner, dict) and caseless(name) == first:

@@ -1,7 +1,7 @@
-"""What the SDK's flattening hands on as JSON text, taken back to what the tap has sent.
+"""Flattening: schemas made fit for it, and the JSON text that it writes parsed again.
 
-Flattening takes objects apart. Arrays, and objects below its depth, it writes as JSON, with all
-letters but ASCII's escaped, and calls them strings: a list of choices would be none any more.
+The SDK's flattening turns arrays, and objects below its depth, into JSON text and calls them
+strings. A list of choices must stay a list, so that text is parsed.
 """
 
 from __future__ import annotations
@@ -9,27 +9,26 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.helpers._flattening import flatten_key
-
 from target_activecampaign.singer.json_schema import Schema, kinds
 from target_activecampaign.singer.parsing import read_json
+from target_activecampaign.singer.sdk_compat import flattened_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from singer_sdk.helpers._flattening import FlatteningOptions
+    from target_activecampaign.singer.sdk_compat import FlatteningOptions
 
 _BOOLEAN: dict[bool, dict[str, Any]] = {True: {}, False: {"not": {}}}
-"""What the JSON schemas true and false are as objects."""
+"""The JSON schemas true and false as objects."""
 
 
 _SCALARS = frozenset({"boolean", "integer", "number", "string"})
 
 
 def without_booleans(properties: Mapping[str, Schema]) -> dict[str, Schema]:
-    """Schemas of properties, those inside of objects too, none of them true or false.
+    """Return schemas of properties, at all depths, with objects for the schemas true and false.
 
-    The SDK takes each to be an object.
+    The SDK can read no others.
     """
     found: dict[str, Schema] = {}
     for name, schema in properties.items():
@@ -40,9 +39,9 @@ def without_booleans(properties: Mapping[str, Schema]) -> dict[str, Schema]:
 
 
 def with_types(properties: Mapping[str, Schema]) -> dict[str, Schema]:
-    """Schemas of properties, those inside of objects too, with a type wherever it is scalar.
+    """Return schemas of properties, at all depths, with a type for each that is scalar.
 
-    The SDK leaves out most properties without one (`anyOf`), and takes the others for strings.
+    Flattening drops most properties without a type (`anyOf`), and takes the others for strings.
     """
     found: dict[str, Schema] = {}
     for name, schema in properties.items():
@@ -60,7 +59,7 @@ def with_types(properties: Mapping[str, Schema]) -> dict[str, Schema]:
 def written_as_json(
     properties: Mapping[str, Schema], options: FlatteningOptions, parents: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, Schema]]:
-    """The properties that come as JSON text, by their flattened names, with the tap's schemas."""
+    """Yield the flattened names of properties that become JSON text, with the tap's schemas."""
     for name, schema in properties.items():
         path = (*parents, name)
         inner = schema.get("properties") if isinstance(schema, dict) else None
@@ -68,12 +67,11 @@ def written_as_json(
         if inner and "object" in types and len(parents) < options.max_level:
             yield from written_as_json(inner, options, path)
         elif types & {"array", "object"}:
-            limit = options.max_key_length
-            yield flatten_key(name, list(parents), options.separator, max_key_length=limit), schema
+            yield flattened_name(name, parents, options), schema
 
 
 def parse_json_text(value: Any) -> Any:
-    """The array or object that a JSON text holds; any other value as it is."""
+    """Return the array or object that a JSON text holds; any other value as it is."""
     if isinstance(value, str) and value[:1] in ("[", "{"):
         with suppress(ValueError, RecursionError):
             return read_json(value)

@@ -1,20 +1,89 @@
-"""What the SDK's stream maps do to streams, as their configuration says."""
+"""The SDK's stream maps: the streams that they make of a tap's stream."""
 
 from __future__ import annotations
 
+import ast
 import fnmatch
+import json
 import keyword
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
 from target_activecampaign.model.names import did_you_mean, find_spelling, nfc
 from target_activecampaign.singer.flattening import with_types, written_as_json
+from target_activecampaign.singer.sdk_compat import RESERVED_NAMES, flattened_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from singer_sdk.mapper import PluginMapper
+    from singer_sdk.mapper import PluginMapper, StreamMap
+
+    from target_activecampaign.singer.sdk_compat import FlatteningOptions
+
+_IMPURE_NAMES = frozenset({"datetime", "fake", "rand", "randint"})
+"""Names that give an expression a clock or chance.
+
+An expression sees the record, `config`, these, and the functions `int`, `float`, `str`, `bool`,
+`md5`, `sha256` and those of `json`, and no others. `datetime` has pure functions too; telling them
+apart is not worth a mistake.
+"""
+_UNORDERED = (ast.Set, ast.SetComp)
+"""Sets have another order in each process."""
+
+
+@dataclass(frozen=True)
+class MappedStream:
+    """A stream after stream maps and flattening, as one stream of the tap comes to it.
+
+    Attributes:
+        name: Its name.
+        schema: The JSON schema of its records.
+        key_properties: The properties that identify a record.
+        transform: Its stream map; None if records stay as they are.
+        computed: Properties that expressions compute. Their schemas are guesses of the SDK.
+        json_text: Properties that flattening turns into JSON text, with the tap's schemas.
+        flattens: Whether records are flattened.
+        fingerprint: All that a mapped record depends on besides the tap's record; empty where
+            records stay as they are. None if the same record may come to different results.
+    """
+
+    name: str
+    schema: dict[str, Any] = field(repr=False)
+    key_properties: tuple[str, ...]
+    transform: StreamMap | None
+    computed: frozenset[str]
+    json_text: Mapping[str, Any]
+    flattens: bool
+    fingerprint: str | None
+    _rules: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    _flattening: FlatteningOptions | None = None
+
+    def unmapped_name(self, name: str) -> str | None:
+        """Return the tap's name of a property that is handed on as it is; None if it may not be."""
+        if self.transform is None:
+            return name
+        is_known = bool(self._rules) or isinstance(self.transform, SameRecordTransform)
+        if not is_known or not self._is_flat(name):
+            return None
+        names = {self._source_of(name, rules) for rules in self._rules} or {name}
+        return names.pop() if len(names) == 1 else None
+
+    def _is_flat(self, name: str) -> bool:
+        """Return whether a property of this name can only be one that flattening keeps."""
+        options = self._flattening
+        if options is None:
+            return True
+        return options.separator not in name and flattened_name(name, (), options) == name
+
+    @staticmethod
+    def _source_of(name: str, rules: Mapping[str, Any]) -> str | None:
+        if name not in rules:
+            return None if "__else__" in rules else name
+        rule = rules[name]
+        is_name = isinstance(rule, str) and _is_a_name(rule) and rule not in RESERVED_NAMES
+        return rule if is_name and not rule.startswith("__") else None
 
 
 class StreamMaps:
@@ -22,7 +91,7 @@ class StreamMaps:
 
     Args:
         config: The setting `stream_maps`.
-        mapper: What the SDK has made of it and of the streams that have come.
+        mapper: The SDK's mapper, which knows the streams that have come.
     """
 
     def __init__(self, config: Mapping[str, Any] | None, mapper: PluginMapper) -> None:
@@ -31,19 +100,68 @@ class StreamMaps:
 
     @property
     def flattens(self) -> bool:
-        """Whether records are flattened."""
+        """Return whether records are flattened."""
         return bool(self._mapper.flattening_options.enabled)
 
-    def computed(self, source: str, name: str) -> set[str]:
-        """The properties that are computed for the stream `name` out of the tap's `source`."""
-        found = set()
-        for key, rules in self._mapper.stream_maps_dict.items():  # names as the tap spells them
-            if isinstance(rules, dict) and _makes(key, rules, source, name):
-                found |= {one for one, rule in rules.items() if not _is_a_name(rule)}
+    def streams_of(self, source: str) -> list[MappedStream]:
+        """Return the streams that the tap's stream comes to; those that are removed are none."""
+        maps = self._mapper.stream_maps.get(source, ())
+        return [self._mapped(source, one) for one in maps if not _removes(one)]
+
+    def _mapped(self, source: str, stream_map: StreamMap) -> MappedStream:
+        name, schema = stream_map.stream_alias, stream_map.transformed_schema
+        keys = tuple(stream_map.transformed_key_properties or ())
+        if self.is_identity(source):
+            return MappedStream(
+                name, schema, keys, None, frozenset(), {}, flattens=False, fingerprint=""
+            )
+        rules = self._rules(source, name)
+        return MappedStream(
+            name,
+            schema,
+            keys,
+            stream_map,
+            frozenset(self._computed(source, name)),
+            self._written_as_json(source, name),
+            flattens=self.flattens,
+            fingerprint=self._fingerprint(source, stream_map, rules),
+            _rules=rules,
+            _flattening=self._mapper.flattening_options if self.flattens else None,
+        )
+
+    def _rules(self, source: str, name: str) -> list[dict[str, Any]]:
+        """Return the rules that may make the stream `name` of the tap's `source`."""
+        return [
+            rules
+            for key, rules in self._mapper.stream_maps_dict.items()  # names as the tap spells them
+            if isinstance(rules, dict) and _makes(key, rules, source, name)
+        ]
+
+    def _fingerprint(
+        self, source: str, stream_map: StreamMap, rules: list[dict[str, Any]]
+    ) -> str | None:
+        is_known = bool(rules) or isinstance(stream_map, SameRecordTransform)
+        if not is_known or not all(_is_pure(rule) for some in rules for rule in some.values()):
+            return None
+        parts = (
+            source,
+            stream_map.stream_alias,
+            rules,
+            self._mapper.map_config,
+            stream_map.transformed_schema,
+            stream_map.transformed_key_properties,
+            repr(self._mapper.flattening_options),
+        )
+        return json.dumps(parts, sort_keys=True, default=str)
+
+    def _computed(self, source: str, name: str) -> set[str]:
+        """Return the properties that expressions compute for the stream `name`."""
+        rules = self._rules(source, name)
+        found = {one for some in rules for one, rule in some.items() if not _is_a_name(rule)}
         return {one for one in found if not one.startswith("__")}
 
-    def written_as_json(self, source: str, name: str) -> dict[str, Any]:
-        """The properties of such a stream that flattening writes as JSON, with their schemas."""
+    def _written_as_json(self, source: str, name: str) -> dict[str, Any]:
+        """Return the properties that flattening turns into JSON text, with the tap's schemas."""
         found: dict[str, Any] = {}
         for one in self._mapper.stream_maps.get(source, ()) if self.flattens else ():
             if one.stream_alias == name:
@@ -54,7 +172,7 @@ class StreamMaps:
     def results(
         self, source: str, schema: dict[str, Any], keys: Sequence[str]
     ) -> dict[str, dict[str, Any]]:
-        """What the tap's stream comes to: the schemas of its properties, by stream and name.
+        """Return the schemas of the properties of all streams that a tap's stream comes to.
 
         Args:
             source: The stream as the tap names it.
@@ -66,16 +184,16 @@ class StreamMaps:
         return {
             one.stream_alias: {
                 **one.transformed_schema.get("properties", {}),
-                **self.written_as_json(source, one.stream_alias),
+                **self._written_as_json(source, one.stream_alias),
             }
             for one in self._mapper.stream_maps[source]
-            if not isinstance(one, RemoveRecordTransform)
+            if not _removes(one)
         }
 
     def spell(self, source: str, schema: Mapping[str, Any]) -> None:
-        """Have the stream maps name a stream and its properties as the tap spells them.
+        """Spell the names in stream maps as the tap spells its stream and properties.
 
-        The SDK takes NFC and NFD for two names, and would hand on what a map is to remove.
+        The SDK takes NFC and NFD for two names, and would keep what a map is to remove.
         """
         properties = schema.get("properties", {})
         self._mapper.stream_maps_dict = dict(
@@ -85,24 +203,18 @@ class StreamMaps:
         )
 
     def readable(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """A stream's schema as the SDK's flattening can read it."""
+        """Return a stream's schema as the SDK's flattening can read it."""
         if not self.flattens:
             return schema
         return {**schema, "properties": with_types(schema["properties"])}
 
     def is_identity(self, source: str) -> bool:
-        """Whether the tap's stream comes as it is, and as nothing else."""
+        """Return whether the tap's stream stays as it is, and comes to no other stream."""
         maps = self._mapper.stream_maps.get(source, ())
         return len(maps) == 1 and not self.flattens and isinstance(maps[0], SameRecordTransform)
 
-    def removes(self, name: str) -> bool:
-        """Whether every stream that would come under a name is removed."""
-        maps = [one for some in self._mapper.stream_maps.values() for one in some]
-        named = [one for one in maps if one.stream_alias == name]
-        return bool(named) and all(isinstance(one, RemoveRecordTransform) for one in named)
-
     def unused(self) -> Iterator[str]:
-        """A warning for each whose stream never came: what it was to hide went as it was."""
+        """Yield a warning for each stream map whose stream never came."""
         came = self._mapper.stream_maps
         for name, rules in self._config.items() if came else ():
             if name.startswith("__") or any(_is_for(name, rules, stream) for stream in came):
@@ -113,7 +225,7 @@ class StreamMaps:
 
 
 def _source_of(name: str, rules: Any) -> str:
-    """The stream, or pattern of streams, that a stream map is for."""
+    """Return the stream, or pattern of streams, that a stream map is for."""
     return str(rules.get("__source__", name)) if isinstance(rules, dict) else name
 
 
@@ -122,7 +234,7 @@ def _is_for(name: str, rules: Any, stream: str) -> bool:
 
 
 def _spelled(key: str, rules: Any, source: str, properties: Mapping[str, Any]) -> tuple[str, Any]:
-    """A stream map's key and rules, spelled as a stream and its properties are if it is for it."""
+    """Return a stream map's key and rules, in the tap's spelling if it is for the stream."""
     if not _is_for(key, rules, source):
         return key, rules
     if isinstance(rules, dict):
@@ -135,7 +247,7 @@ def _spelled(key: str, rules: Any, source: str, properties: Mapping[str, Any]) -
 
 
 def _makes(key: str, rules: dict[str, Any], source: str, name: str) -> bool:
-    """Whether a stream map may be what makes a stream of a source's."""
+    """Return whether a stream map may make the stream `name` of the tap's `source`."""
     if not _is_for(key, rules, source):
         return False
     if "__source__" in rules:
@@ -144,5 +256,23 @@ def _makes(key: str, rules: dict[str, Any], source: str, name: str) -> bool:
 
 
 def _is_a_name(rule: Any) -> bool:
-    """Whether a rule of a stream map hands a property on as it is, or removes it."""
+    """Return whether a rule of a stream map hands a property on as it is, or removes it."""
     return not isinstance(rule, str) or (rule.isidentifier() and not keyword.iskeyword(rule))
+
+
+def _removes(stream_map: StreamMap) -> bool:
+    return isinstance(stream_map, RemoveRecordTransform)
+
+
+def _is_pure(rule: Any) -> bool:
+    """Return whether a rule gives the same result for the same record each time."""
+    if not isinstance(rule, str):
+        return True
+    try:
+        nodes = list(ast.walk(ast.parse(rule)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return not any(
+        isinstance(node, _UNORDERED) or (isinstance(node, ast.Name) and node.id in _IMPURE_NAMES)
+        for node in nodes
+    )

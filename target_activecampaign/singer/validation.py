@@ -1,8 +1,8 @@
-"""Whether records fit the schema that their stream announced, and whether that is one.
+"""Schemas checked, and records checked against them.
 
-Most records do, and jsonschema takes longer to see that than all the rest of their way. So
-jsonschema-rs, which is compiled, is asked first, and what it does not find good is judged by
-jsonschema, which also says why.
+jsonschema alone would take longer than all other steps together. So jsonschema-rs, which is
+compiled, is asked first. Records that it finds invalid are checked by jsonschema, which also gives
+the reason.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _WIDE = Context(prec=1000)
 
 
 def _is_whole(_: TypeChecker, value: Any) -> bool:
-    """Whether a number is an integer as JSON schema means it: 3.0 is one.
+    """Return whether a number is an integer in JSON schema: 3.0 is one.
 
-    Numbers with a fraction are read as Decimal, of which the library knows nothing.
+    Numbers with a fraction are read as Decimal, which the library does not know.
     """
     if isinstance(value, Decimal):
         return value.is_finite() and value == value.to_integral_value()
@@ -43,7 +43,7 @@ _Validator: Any = validators.extend(  # type: ignore[no-untyped-call]
 
 
 def check_schema(schema: Any, stream: str) -> None:
-    """See that a stream's schema is a JSON schema with properties.
+    """Check that a stream's schema is a JSON schema with properties.
 
     Raises:
         InvalidJSONSchema: It isn't.
@@ -63,13 +63,13 @@ def check_schema(schema: Any, stream: str) -> None:
 
 
 _PLAIN = ("$ref", "$defs", "$comment")
-"""Of the keywords that begin with $, those that name nothing outside of the schema."""
+"""Keywords that begin with $ and name nothing outside of the schema."""
 _DIFFERENT = ("pattern", "patternProperties")
-"""Keywords that the two libraries understand in different ways: each has expressions of its own."""
+"""Keywords with regular expressions, which the two libraries read in different ways."""
 
 
 def compiled(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator | None:
-    """The quick validator of a schema; None where it may differ, or read another schema."""
+    """Return the quick validator of a schema; None where it may differ, or read another schema."""
     # Whatever draft it names, it is read as one of 2020-12, as the SDK does.
     plain = {name: rule for name, rule in schema.items() if name != "$schema"}
     if not _is_plain(plain):
@@ -121,7 +121,7 @@ class RecordValidator(BaseJSONSchemaValidator):
             raise ValueError(problem)
 
     def problems(self, records: list[dict[str, Any]]) -> list[str | None]:
-        """As `problem`, of several records: most are good, which one question tells of all."""
+        """Return the problem of each record. Mostly all are valid, which one call tells."""
         try:
             if self._quick_of_several is not None and self._quick_of_several.is_valid(records):
                 return [None] * len(records)
@@ -130,7 +130,7 @@ class RecordValidator(BaseJSONSchemaValidator):
         return list(map(self.problem, records))
 
     def problem(self, record: dict[str, Any]) -> str | None:
-        """Which rule a record breaks, and where, in a sentence; None if it breaks none.
+        """Return a sentence with the rule that a record breaks, and where; None if it is valid.
 
         Raises:
             InvalidJSONSchema: The schema has a `$ref` that leads nowhere.
@@ -162,7 +162,7 @@ class RecordValidator(BaseJSONSchemaValidator):
 
 
 def _place(error: ValidationError) -> str:
-    """Where in a record an error is; keys that no schema names are data, and stand as `*`."""
+    """Return an error's place in a record; keys that no schema names are data, shown as `*`."""
     rules = [*error.absolute_schema_path]
     named = {name for rule, name in pairwise(rules) if rule == "properties"}
     parts = [

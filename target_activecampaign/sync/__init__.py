@@ -1,5 +1,5 @@
-"""What is sent, what is not, and what leaves a list: each stream held against the ledger.
+"""Records to contacts, contacts compared with the ledger, and removals from lists.
 
-In: records and their streams. Out: contacts for the delivery, outcomes for the accounting.
-It knows nothing of HTTP, reports or the command line.
+In: records of the tap, many at a time. Out: contacts to send and to remove; each other record's
+outcome. It decides; it knows nothing of requests and their answers.
 """

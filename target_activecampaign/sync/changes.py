@@ -1,8 +1,7 @@
-"""What is sent and what is not: contacts are compared with the ledger, many at a time.
+"""Contacts compared with the ledger, many at a time: unchanged, skipped, or sent.
 
-A contact that is as it was delivered is unchanged and goes no further. One that the stream's
-mode leaves out is skipped. All others are packed, with what the ledger is to keep of them
-once ActiveCampaign has confirmed them.
+A contact that is as it was delivered is unchanged. One that the stream's mode excludes is skipped.
+All others are packed, with what the ledger keeps of them once they are confirmed.
 """
 
 from __future__ import annotations
@@ -23,12 +22,13 @@ from target_activecampaign.sync.segment import of_lists
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.config.settings import Settings
-    from target_activecampaign.delivery.batches import Batch, Entry, Packer
+    from target_activecampaign.delivery.batches import Entry, Packer
+    from target_activecampaign.delivery.delivery import Delivery
     from target_activecampaign.ledger import Ledger, Member, MemberUpdate
     from target_activecampaign.model.codes import Refusal
     from target_activecampaign.model.contact import Contact
@@ -43,12 +43,12 @@ _DAY = 86_400
 _NOBODY: dict[int, Member] = {}
 _NOTHING: dict[int, MemberUpdate] = {}
 _STAYING = (*CURRENT, Ownership.OPTED_OUT)
-"""What someone can be to whom nothing has to be done as long as nothing changes."""
+"""Memberships that need nothing as long as the profile stays the same."""
 
 
 @dataclass(slots=True)
 class _Notes:
-    """What a window tells the ledger of one segment's people."""
+    """Notes of a window for the ledger, about one segment's contacts."""
 
     segment: Segment
     unchanged: list[bytes] = field(default_factory=list)
@@ -59,28 +59,28 @@ class _Notes:
     others: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def take_raw(self, person: bytes, raw: bytes, known: bytes | None) -> None:
-        """Note that a person's unchanged contact has come of another record than is known."""
+        """Note that an unchanged contact was made of another record than the ledger knows."""
         (self.raws if known is None else self.others).append((person, raw))
 
     def record_hashes_to_store(self) -> list[tuple[bytes, bytes]]:
-        """The digests of records that are worth to be noted.
+        """Return the hashes of records that are worth storing.
 
-        Where most records have changed and their contacts haven't, something that goes nowhere
-        changes each time, such as when they were extracted: to note them would be in vain.
+        Where most records change and their contacts don't, an unmapped value changes each time,
+        such as the time of extraction. Then the hashes would never match.
         """
-        proved, self.segment.proved = self.segment.proved, 0
-        worth = 2 * len(self.others) <= len(self.unchanged) + proved
+        by_hash, self.segment.unchanged_by_hash = self.segment.unchanged_by_hash, 0
+        worth = 2 * len(self.others) <= len(self.unchanged) + by_hash
         return self.raws + (self.others if worth else [])
 
 
 @dataclass(slots=True)
 class _Decisions:
-    """What is to be done about the contacts of a window.
+    """Decisions about the contacts of a window.
 
     Attributes:
-        sent: Those to be sent, in their order.
-        settled: The records of the others, with what they come to.
-        notes: What the ledger is to note before anything is settled or sent, by segment.
+        sent: Contacts to be sent, in their order.
+        settled: The records of the others, with their outcome.
+        notes: Notes for the ledger before anything is settled or sent, by segment.
     """
 
     sent: list[PendingContact] = field(default_factory=list)
@@ -88,7 +88,7 @@ class _Decisions:
     notes: dict[int, _Notes] = field(default_factory=dict)
 
     def noted(self, segment: Segment) -> _Notes:
-        """What is noted of a segment."""
+        """Return the notes of a segment."""
         return self.notes.setdefault(segment.number, _Notes(segment))
 
 
@@ -96,14 +96,11 @@ class ChangeDetector:
     """Compares contacts, in the order of their records.
 
     Args:
-        settings: Which unchanged profiles are sent all the same.
-        ledger: What was delivered.
-        settlement: What is told of contacts that are not sent.
-        packer: Where the others go.
-        recovered: Waits until it is known what became of imports that were left in flight.
-        under_way: The marks of those of some people who are in a batch that is not settled.
-        deliver: Takes the batches that are full.
-        arrived: Waits until all batches that were delivered are settled.
+        settings: The settings.
+        ledger: The contacts that were delivered.
+        settlement: Counts records.
+        packer: Takes the contacts to be sent.
+        delivery: Takes the batches that are full, and knows the contacts in flight.
     """
 
     def __init__(
@@ -112,11 +109,7 @@ class ChangeDetector:
         ledger: Ledger,
         settlement: RecordAccounting,
         packer: Packer,
-        *,
-        recovered: Callable[[], None],
-        under_way: Callable[[AbstractSet[str]], dict[str, dict[int, MemberUpdate]]],
-        deliver: Callable[[Batch], None],
-        arrived: Callable[[], None],
+        delivery: Delivery,
     ) -> None:
         self._skips = settings.skip_unchanged and not settings.full_resync
         self._resync_seconds = (
@@ -125,46 +118,27 @@ class ChangeDetector:
         self._ledger = ledger
         self._settlement = settlement
         self._packer = packer
-        self.recovered = recovered
-        self.under_way = under_way
-        self._deliver = deliver
-        self._arrived = arrived
+        self._delivery = delivery
         self._stored: list[StoredValues] = []
         self._window: list[PendingContact] = []
         self._latest: dict[str, PendingContact] = {}
         self._refused: list[tuple[Source, Refusal, Segment, str]] = []
         self._deleted: list[tuple[list[Source], Segment]] = []
-        # Of whom a deletion is the last word so far, by segment.
+        # Contacts whose last record so far is a deletion, by segment.
         self._gone: dict[int, dict[bytes, str]] = {}
-        # People of whom nothing is in the open batch any more, whatever was said before.
+        # Contacts that a deletion has taken out of the open batch.
         self._unpacked: set[str] = set()
-        # People whose record came back after a deletion in the same window.
+        # Contacts with a record after a deletion in the same window.
         self._back: set[tuple[int, bytes]] = set()
-        self._bytes = 0
         self._since = 0.0
 
-    def add(
-        self, contact: Contact, source: Source, segment: Segment, raw: bytes | None = None
-    ) -> None:
-        """Take a record's contact, and compare when enough have come.
+    def wait_until_recovered(self) -> None:
+        """Wait until it is known what became of imports that an earlier run left in flight."""
+        self._delivery.wait_until_recovered()
 
-        Args:
-            contact: The contact.
-            source: The record.
-            segment: Where it goes.
-            raw: The digest of the record itself.
-
-        Raises:
-            Refusal: It can't be sent.
-        """
-        self.take(contact, source, segment, raw)
-        self.compare_if_many()
-
-    def compare_if_many(self) -> None:
-        """Compare when enough have come."""
-        many = max(len(self._window), len(self._refused), len(self._deleted)) >= WINDOW
-        if many or self._bytes >= WINDOW_BYTES:
-            self.compare()
+    def in_flight(self, keys: AbstractSet[str]) -> dict[str, dict[int, MemberUpdate]]:
+        """Return what the ledger is to keep of contacts that are in a batch and not settled."""
+        return self._delivery.contacts.marks(keys, self._packer.marks(keys))
 
     def take(
         self,
@@ -180,8 +154,8 @@ class ChangeDetector:
             contact: The contact.
             source: The record.
             segment: Where it goes.
-            raw: The digest of the record itself.
-            person: The hash that stands for the person, where it is known.
+            raw: The hash of the record.
+            person: The hash of the contact's key, where it is known.
 
         Raises:
             Refusal: It can't be sent.
@@ -193,14 +167,13 @@ class ChangeDetector:
             self._begin()
         if self._gone or segment.deleted:
             self._is_there(segment, entry.person)
-        self._bytes += entry.weight
         latest = self._latest.get(contact.key)
         if latest is None or not self._merged(latest, entry, segment):
             candidate = self._latest[contact.key] = PendingContact(entry, segment)
             self._window.append(candidate)
 
     def _merged(self, latest: PendingContact, entry: Entry, segment: Segment) -> bool:
-        """Whether a contact could be merged into the same person's that waits."""
+        """Merge a contact into the same person's that waits; returns whether that is possible."""
         if latest.segment is not segment:
             return False
         if segment.stored is not None:
@@ -214,11 +187,15 @@ class ChangeDetector:
         latest.entry = merged
         return True
 
-    def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str) -> None:
-        """Take a record that can't be sent of a person who is in the stream all the same.
+    def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str | None) -> None:
+        """Take a record that makes no contact.
 
-        In a mirror the person has not left; that is noted before the record is settled.
+        In a mirror, its contact is in the stream all the same. That is noted before the record is
+        settled.
         """
+        if key is None or not segment.mirror:
+            self._settlement.refused([source], refusal.code, refusal.reason, key)
+            return
         segment.has_contacts = True
         self._begin()
         self._is_there(segment, self._ledger.contact_hash(key))
@@ -227,15 +204,15 @@ class ChangeDetector:
     def delete(
         self, source: Source, segment: Segment, key: str | None, person: bytes | None = None
     ) -> None:
-        """Take a record that is marked as deleted: of what waits of the person, nothing is sent.
+        """Take a record that is marked as deleted; its contact is not sent if it still waits.
 
         What was posted, or is about to be, is not undone.
 
         Args:
             source: The record.
             segment: Where it would have gone.
-            key: Whom it stands for, if that can be told.
-            person: The hash that stands for the person, where it is known.
+            key: The key of its contact, if it has one.
+            person: The hash of that key, where it is known.
         """
         self._begin()
         earlier: list[Source] = []
@@ -249,18 +226,16 @@ class ChangeDetector:
             earlier += self._drop(key, segment)
             self._gone.setdefault(segment.number, {})[person] = key
         segment.has_deletions = True
-        self._bytes += len(source.line)
         self._deleted.append(([*earlier, source], segment))
 
     def _drop(self, key: str, segment: Segment) -> list[Source]:
-        """Take a person's contacts of a segment out of the window; returns their records."""
+        """Take a contact of a segment out of the window; returns its records."""
         if key not in self._latest:
             return []
         theirs = [one for one in self._window if one.entry.key == key]
         gone = [one for one in theirs if one.segment is segment]
         for one in gone:
             self._window.remove(one)
-            self._bytes -= one.entry.weight
         rest = [one for one in theirs if one.segment is not segment]
         if rest:
             self._latest[key] = rest[-1]
@@ -269,7 +244,7 @@ class ChangeDetector:
         return [source for one in gone for source in one.entry.sources]
 
     def _is_there(self, segment: Segment, person: bytes) -> None:
-        """Note that a person is in the stream, whatever a record before said."""
+        """Note that a contact is in the stream, even if an earlier record was a deletion."""
         if self._gone.get(segment.number, {}).pop(person, None) is not None:
             self._back.add((segment.number, person))
         segment.deleted.discard(person)
@@ -284,36 +259,25 @@ class ChangeDetector:
 
     @property
     def waiting(self) -> set[str]:
-        """The people of whom contacts, or deletions, wait to be compared."""
+        """Return the keys of contacts and deletions that wait to be compared."""
         return set(self._latest).union(*(people.values() for people in self._gone.values()))
 
-    @property
-    def count(self) -> int:
-        """How many contacts wait to be compared."""
-        return len(self._window)
-
-    @property
-    def segments(self) -> set[int]:
-        """The segments for which contacts wait, and all others of the same lists."""
-        return of_lists(one.segment for one in self._window)
-
-    def proved(
+    def unchanged_by_record_hash(
         self,
         segment: Segment,
         people: Sequence[bytes],
         raws: Sequence[bytes | None],
         rows: Mapping[bytes, list[Member]],
     ) -> list[bool]:
-        """Whether records are those that contacts were delivered of, which need not be sent.
+        """Return for each record whether its contact was delivered from the same record.
 
-        Of someone who is on the way the ledger may know an earlier contact than the last: who
-        asks leaves those out.
+        Of contacts in flight the ledger may know an earlier state: the caller leaves them out.
 
         Args:
             segment: Where they go.
-            people: The hashes of whom they are of.
-            raws: The records' digests.
-            rows: What is known of people.
+            people: The hashes of the contacts' keys.
+            raws: The hashes of the records.
+            rows: What the ledger has of the contacts.
         """
         mirror, number, of_list = segment.mirror, segment.number, segment.of_list
         ages = not self._skips or self._resync_seconds is not None
@@ -324,25 +288,28 @@ class ChangeDetector:
                 found.append(False)
                 continue
             alone = len(some) == 1
-            row = some[0] if alone else next((one for one in some if one[1] == number), some[0])
+            row = (
+                some[0] if alone else next((one for one in some if one.segment == number), some[0])
+            )
             _, of, own_digest, membership, _, _, _, has_address, own_raw = row
             same = (
                 of == number
                 and own_raw == raw
+                and raw is not None
                 and own_digest is not None
                 and bool(has_address or not mirror)
             )
             if same and alone and not ages:
-                # Nearly all: someone of one segment of the list, of whatever age.
+                # Nearly all: in one segment of the list only, whatever its age.
                 same = membership in _STAYING
             elif same:
-                all_ = by_segment([one for one in some if one[1] in of_list])
+                all_ = by_segment([one for one in some if one.segment in of_list])
                 same = self._stays(all_[number], all_)
             found.append(same)
         return found
 
     def age(self) -> float:
-        """Seconds since the first contact of those that wait came; 0 when there is none."""
+        """Return how many seconds the first contact has waited; 0 if there is none."""
         return time.monotonic() - self._since if self._waits else 0.0
 
     def compare(
@@ -351,17 +318,17 @@ class ChangeDetector:
         rows: Mapping[bytes, list[Member]] | None = None,
         under_way: dict[str, dict[int, MemberUpdate]] | None = None,
     ) -> None:
-        """Compare all that wait, settle what need not be sent, and send the others.
+        """Compare all contacts that wait, settle those that need not be sent, and send the others.
 
         Args:
-            people: Of whom `rows` and `under_way` tell; about the others it is asked.
-            rows: What the ledger knows of them in all `segments`, asked for after `under_way`.
-            under_way: Their marks, of those who are in a batch that is not settled.
+            people: The contacts that `rows` and `under_way` are about; others are looked up.
+            rows: What the ledger has of them in all segments, looked up after `under_way`.
+            under_way: What the ledger is to keep of those in flight.
         """
         if not self._waits:
             return
-        self.recovered()
-        window, self._window, self._latest, self._bytes = self._window, [], {}, 0
+        self.wait_until_recovered()
+        window, self._window, self._latest = self._window, [], {}
         refused, self._refused = self._refused, []
         deleted, self._deleted = self._deleted, []
         gone, self._gone = self._gone, {}
@@ -370,19 +337,19 @@ class ChangeDetector:
             held_back = one.segment.held_back
             one.digest = digest(one.entry.body + held_back if held_back else one.entry.body)
         unknown = [one for one in window if one.entry.person not in people]
-        # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
-        marks = {**(under_way or {}), **self.under_way({one.entry.key for one in unknown})}
+        # Asked for first: of contacts that are settled meanwhile the ledger knows more, not less.
+        marks = {**(under_way or {}), **self.in_flight({one.entry.key for one in unknown})}
         unpacked, self._unpacked = self._unpacked, set()
-        marks |= {**dict.fromkeys(unpacked, _NOTHING), **self.under_way(unpacked)}
+        marks |= {**dict.fromkeys(unpacked, _NOTHING), **self.in_flight(unpacked)}
         rows = {**(rows or {}), **self._rows(unknown)} if unknown else rows or {}
         decisions = self._decided(window, rows, marks)
         self._back.clear()
         resolve_ownership(decisions.sent)
-        self._leave_filled(decisions.sent)
+        self._drop_filled_values(decisions.sent)
         for _, _, segment, key in refused:
             decisions.noted(segment).unchanged.append(self._ledger.contact_hash(key))
-        # Noted first: were the run cut off in between, STATE could have passed someone whom a
-        # mirror has not seen.
+        # Noted first: were the run interrupted in between, STATE could have passed a contact that a
+        # mirror has not noted.
         self._note(decisions)
         self._note_deleted({segment.number: segment for _, segment in deleted}, gone)
         for source, refusal, _, key in refused:
@@ -393,10 +360,10 @@ class ChangeDetector:
             self._settlement.record_outcome(sources, "skipped", "DELETED")
         for one in decisions.sent:
             for batch in self._packer.add(one.entry):
-                self._deliver(batch)
+                self._delivery.submit(batch)
 
     def _note(self, decisions: _Decisions) -> None:
-        """Have the ledger note what the window has of people."""
+        """Have the ledger note the contacts of the window."""
         for notes in decisions.notes.values():
             self._ledger.members.record_seen(
                 notes.segment.number,
@@ -411,32 +378,32 @@ class ChangeDetector:
     def _note_deleted(
         self, segments: Mapping[int, Segment], gone: Mapping[int, Mapping[bytes, str]]
     ) -> None:
-        """Have the ledger forget what it knows of the contacts of people who are deleted.
+        """Have the ledger forget the contacts that were deleted.
 
-        A later record of theirs is then sent, even if it is the same; and a mirror's pass does not
+        A later record of theirs is then sent, even if it is the same, and a mirror's pass does not
         have them.
         """
         for number, people in gone.items():
             if not people:
                 continue
             segment = segments[number]
-            # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
-            marks = self.under_way(set(people.values()))
+            # First, as the ledger knows more, not less, of contacts that are settled meanwhile.
+            marks = self.in_flight(set(people.values()))
             segment.deleted.update(
                 person for person, key in people.items() if number in marks.get(key, ())
             )
             self._ledger.members.mark_deleted(number, list(people), segment.seen)
 
     def finish(self, segments: Iterable[Segment]) -> None:
-        """Do the same for those who were under way then, once all is settled."""
+        """Have the ledger forget deleted contacts that were in flight, once all is settled."""
         for segment in segments:
             for some in chunks(segment.deleted, WINDOW):
                 self._ledger.members.mark_deleted(segment.number, some, segment.seen)
             segment.deleted.clear()
 
     def discard(self) -> None:
-        """Drop all that waits, unsettled: the run fails, and is to send none of it."""
-        self._window, self._latest, self._bytes = [], {}, 0
+        """Drop all that waits, unsettled: the run fails and sends none of it."""
+        self._window, self._latest = [], {}
         self._refused, self._deleted, self._gone = [], [], {}
         self._back.clear()
         self._unpacked.clear()
@@ -454,10 +421,12 @@ class ChangeDetector:
             entry, segment = one.entry, one.segment
             some = known_rows.get(entry.person)
             rows = (
-                by_segment([row for row in some if row[1] in segment.of_list]) if some else _NOBODY
+                by_segment([row for row in some if row.segment in segment.of_list])
+                if some
+                else _NOBODY
             )
             marks = under_way.get(entry.key, _NOTHING)
-            if segment.selects and self._left_out(
+            if segment.selects and self._is_skipped(
                 segment, there=entry.person in existing or bool(marks)
             ):
                 decisions.settled.append((entry.sources, "skipped"))
@@ -477,22 +446,22 @@ class ChangeDetector:
         return decisions
 
     def _rows(self, window: list[PendingContact]) -> Mapping[bytes, list[Member]]:
-        """What is known of people in their segments, and in all others of the same lists."""
+        """Return what the ledger has of contacts in all segments of the same lists."""
         segments = of_lists(one.segment for one in window)
         return self._ledger.members.find(segments, {one.entry.person for one in window})
 
     def _existing(self, window: list[PendingContact]) -> set[bytes]:
-        """The people whom the account has, where the mode asks for that."""
+        """Return the contacts that the account has, where the mode asks for that."""
         asked = {one.entry.person for one in window if one.segment.selects}
         return self._ledger.contact_index.find(asked) if asked else set()
 
     @staticmethod
-    def _left_out(segment: Segment, *, there: bool) -> bool:
-        """Whether the stream's mode leaves a person out."""
+    def _is_skipped(segment: Segment, *, there: bool) -> bool:
+        """Return whether the stream's mode skips a contact."""
         return there == (segment.settings.sync_mode == "create_only")
 
     def _unchanged(self, candidate: PendingContact, rows: Mapping[int, Member]) -> bool:
-        """Whether a contact need not be sent, as it is what was delivered."""
+        """Return whether a contact need not be sent, as it was delivered like this."""
         number = candidate.segment.number
         own = rows.get(number)
         if self._back and (number, candidate.entry.person) in self._back:
@@ -500,22 +469,22 @@ class ChangeDetector:
         return own is not None and own.digest == candidate.digest and self._stays(own, rows)
 
     def _stays(self, own: Member, rows: Mapping[int, Member]) -> bool:
-        """Whether there is no other reason to send to someone what was delivered."""
+        """Return whether there is no other reason to send a contact again."""
         if own.ownership not in _STAYING or last_unsubscribed(rows) is not None:
             return False
         cut_off = self._ledger.interrupted_since
         if cut_off is not None and own.at >= int(cut_off):
-            # It arrived in the run that was cut off, which this one goes on with.
+            # It arrived in the interrupted run, which this one goes on with.
             return True
         stale = (
             self._resync_seconds is not None and own.at <= self._ledger.now() - self._resync_seconds
         )
         return self._skips and not stale
 
-    def _leave_filled(self, sent: list[PendingContact]) -> None:
-        """Leave out values of those to be written only if empty where there is a value.
+    def _drop_filled_values(self, sent: list[PendingContact]) -> None:
+        """Leave out `only_if_empty` values where the account has a value.
 
-        The digest has been taken: a profile stays unchanged whatever of it was sent.
+        The digest is taken already: a profile stays unchanged whatever part of it was sent.
         """
         asked: dict[StoredValues, dict[bytes, str]] = {}
         for one in sent:
@@ -535,12 +504,12 @@ class ChangeDetector:
                 each.fill(entry.person, given)
 
     def _await_values(self, asked: Collection[StoredValues]) -> None:
-        """Let what other streams have sent arrive before it is first asked what there is."""
+        """Wait until what other streams have sent has arrived, before the first lookup."""
         new = [stored for stored in asked if stored not in self._stored]
         if new:
             for batch in self._packer.flush():
-                self._deliver(batch)
-            self._arrived()
+                self._delivery.submit(batch)
+            self._delivery.wait_until_idle()
             self._stored += new
 
 

@@ -1,4 +1,4 @@
-"""How far a stream has come, and whether it was complete."""
+"""The progress of a tap's stream, and the result of a mirror's run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass
 class StreamProgress:
-    """How far a stream has come by its messages, to know whether it was complete.
+    """The messages of a tap's stream so far, to know whether it is complete.
 
-    An ACTIVATE_VERSION before the first record is what taps send at an initial load, and one
-    for another version than the records' is not about them: neither completes anything.
+    Taps send an ACTIVATE_VERSION before the first record of an initial load. It completes nothing,
+    nor does one for another version than the records'.
 
     Attributes:
-        records: How many have come.
-        partial: Whether it is a reject file, which holds some of a stream whatever else it says.
-        version: That of the last one.
-        ended: Whether it was said that none is to come.
+        records: The number of records so far.
+        partial: Whether it is a reject file, which never holds the whole stream.
+        version: The version of the last record.
+        ended: Whether an ACTIVATE_VERSION has completed it.
     """
 
     records: int = 0
@@ -24,34 +24,29 @@ class StreamProgress:
     version: str | None = None
     ended: bool = False
 
-    def record(self, version: object = None) -> None:
-        """A record has come."""
-        self.records += 1
+    def add_records(self, count: int, version: object = None) -> None:
+        """Take records of one version that have come."""
+        self.records += count
         self.version = None if version is None else str(version)
         self.ended = False
 
-    def took(self, records: int) -> None:
-        """Records of the same version as the last have come."""
-        self.records += records
-        self.ended = False
-
     def activate(self, version: object) -> None:
-        """An ACTIVATE_VERSION message has come."""
+        """Take an ACTIVATE_VERSION message."""
         self.ended = self.records > 0 and self.version in (None, str(version))
 
 
 @dataclass
 class Outcome:
-    """What became of a mirror's leavers.
+    """The result of a mirror's removals.
 
     Attributes:
-        kind: `left`, or why nobody was to leave: `incomplete`, `empty`, `first run`, `guard`.
-        people: People whom the pass has had.
-        left: People who have left.
-        not_left: Leavers whom ActiveCampaign has not let go.
-        held_back: Leavers whom a guard has kept from leaving.
-        not_ours: People who are no longer in the stream and stay, as they were not added by us.
-        problem: What a guard says.
+        kind: `left`, or the reason for no removal: `incomplete`, `empty`, `first run`, `guard`.
+        people: Contacts in the pass.
+        left: Contacts that were removed.
+        not_left: Removals that ActiveCampaign rejected.
+        held_back: Removals that a guard prevented.
+        not_ours: Contacts that are missing from the stream and stay, as we did not add them.
+        problem: The guard's text.
     """
 
     kind: str

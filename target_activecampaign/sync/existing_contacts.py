@@ -1,4 +1,4 @@
-"""The index of existing contacts, brought up to date: for the modes that ask who is there."""
+"""The index of existing contacts, brought up to date for `update_only` and `create_only`."""
 
 from __future__ import annotations
 
@@ -10,50 +10,44 @@ from target_activecampaign.model.email import contact_key
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from target_activecampaign.client import Client
     from target_activecampaign.ledger import Ledger
+    from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
 
 
-def bring_up_to_date(client: Client, ledger: Ledger, on_wait: Callable[[], None]) -> None:
+def bring_up_to_date(client: Client, ledger: Ledger, stop: StopRequest) -> None:
     """Read the contacts that the index does not have: all at first, later only new ones.
 
-    Contacts that were deleted can't be seen among new ones, only in the account's total: when
-    that is less than what was known and what is new, the whole account is read again.
+    Deleted contacts show only in the account's total. If that is less than the known and the new
+    contacts together, the whole account is read again.
 
     Args:
-        client: Whom to ask.
-        ledger: Where the index is.
-        on_wait: Called now and then while it reads.
+        client: The client of the account.
+        ledger: Keeps the index.
+        stop: Ends it while it reads.
     """
     index = ledger.contact_index
     index.in_use = True
     known = index.progress()
-    after, new = _read(client, ledger, known, on_wait, resumes=True)
+    after, new = _read(client, ledger, known, stop, resumes=True)
     total = client.count_contacts()
     reading = known.reading
     if known.total is not None and total is not None and total < known.total + new:
-        logger.info("Contacts were deleted in the account: reading all of them again.")
+        logger.info("Contacts were deleted in the account; reading all contacts again.")
         reading += 1
         start = IndexProgress(0, None, reading)
-        after, new = _read(client, ledger, start, on_wait, resumes=False)
+        after, new = _read(client, ledger, start, stop, resumes=False)
         total = client.count_contacts()
     index.complete_reading(after, total, reading)
-    logger.info("The index of existing contacts is up to date: %d were read.", new)
+    logger.info("The index of existing contacts is up to date; %d were read.", new)
 
 
 def _read(
-    client: Client,
-    ledger: Ledger,
-    start: IndexProgress,
-    on_wait: Callable[[], None],
-    *,
-    resumes: bool,
+    client: Client, ledger: Ledger, start: IndexProgress, stop: StopRequest, *, resumes: bool
 ) -> tuple[int, int]:
-    """Read contacts from an id on; returns the last id, and how many there were."""
+    """Read contacts from an id on; returns the last id and their number."""
     after, count = start.after, 0
     for some in chunks(client.contacts(after=after)):
         people = [ledger.contact_hash(contact_key(one.email)) for one in some]
@@ -62,5 +56,5 @@ def _read(
         count += len(some)
         if count % 10_000 == 0:
             logger.info("Reading the account's contacts: %d so far.", count)
-        on_wait()
+        stop.check()
     return after, count

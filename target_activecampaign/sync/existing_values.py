@@ -1,8 +1,7 @@
-"""Which values people have in the account now, to write some only where there is none.
+"""The values that contacts have in the account now, to write some only where there is none.
 
-For a few people it is cheaper to ask about each, for many to read the whole account, a hundred
-contacts or values a request. As in a `ListMembers`, each is asked about until that has cost as much
-as reading would, and then it reads.
+As in `ListMembers`, each contact is asked about until that has cost as much as reading the whole
+account, which is then read, 100 contacts or values a request.
 """
 
 from __future__ import annotations
@@ -21,10 +20,12 @@ from target_activecampaign.model.email import contact_key
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
     from target_activecampaign.client import Client
     from target_activecampaign.client import Contact as StoredContact
+    from target_activecampaign.ledger import Ledger
+    from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -36,14 +37,14 @@ CREATE TABLE filled (person BLOB, destination, PRIMARY KEY (person, destination)
 
 
 class StoredValues:
-    """What people have in some destinations.
+    """The values of contacts in some destinations.
 
     Args:
-        client: Whom to ask.
+        client: The client of the account.
         destinations: The destinations that matter: attributes of a `Contact` (`first_name`,
             `last_name`, `phone`, `customer_account`) and ids of custom fields.
-        person: What stands for a person, by the address in its normal form.
-        on_wait: Called now and then while it asks or reads.
+        ledger: Gives the hashes that stand for contacts.
+        stop: Ends it while it asks or reads.
 
     Attributes:
         destinations: As given.
@@ -53,15 +54,15 @@ class StoredValues:
         self,
         client: Client,
         destinations: tuple[str | int, ...],
-        person: Callable[[str], bytes],
-        on_wait: Callable[[], None],
+        ledger: Ledger,
+        stop: StopRequest,
     ) -> None:
         self.destinations = frozenset(destinations)
         self._client = client
         self._attributes = [one for one in destinations if isinstance(one, str)]
         self._fields = [one for one in destinations if isinstance(one, int)]
-        self._person = person
-        self._on_wait = on_wait
+        self._ledger = ledger
+        self._stop = stop
         self._spent = 0
         self._pages: int | None = None
         self._read = False
@@ -71,13 +72,13 @@ class StoredValues:
         self._db.executescript(_TABLES)
 
     def filled(self, people: Mapping[bytes, str]) -> dict[bytes, set[str | int]]:
-        """In which of the destinations some people have a value, or will by what is on its way.
+        """Return the destinations in which contacts have a value, or have one in flight.
 
         Args:
-            people: Their addresses.
+            people: The addresses of the contacts.
 
         Returns:
-            The destinations by person; nothing of those who have none.
+            The destinations by contact; contacts without any are left out.
         """
         again = self._again and {who: people[who] for who in self._again & people.keys()}
         unknown = {} if self._read else self._not_asked(people)
@@ -97,12 +98,12 @@ class StoredValues:
         return found
 
     def fill(self, person: bytes, destinations: Collection[str | int]) -> None:
-        """Note that a person is sent values for some destinations."""
+        """Note that a contact is sent values for some destinations."""
         rows = [(person, one) for one in self.destinations.intersection(destinations)]
         self._db.executemany("INSERT OR IGNORE INTO filled VALUES (?, ?)", rows)
 
     def forget(self, person: bytes) -> None:
-        """Ask anew about a person: what was noted to be on its way to them is not sent."""
+        """Ask anew about a contact: values that were noted for it are not sent."""
         self._db.execute("DELETE FROM asked WHERE person = ?", [person])
         self._db.execute("DELETE FROM filled WHERE person = ?", [person])
         self._again.add(person)
@@ -120,7 +121,7 @@ class StoredValues:
         }
 
     def _reading_costs(self) -> int:
-        """How many requests it takes to read the account; 0 if the answers don't say."""
+        """Return how many requests reading the account takes; 0 if the answers don't say."""
         if self._pages is None:
             counts = [self._client.count_contacts()]
             counts += [self._client.count_field_values(one) for one in self._fields]
@@ -137,13 +138,13 @@ class StoredValues:
                 self._spent += requests
                 self._db.execute("INSERT INTO asked VALUES (?)", [person])
                 self.fill(person, destinations)
-                self._on_wait()
+                self._stop.check()
         finally:
             # When it is stopped or fails, nobody else is asked about.
             pool.shutdown(cancel_futures=True)
 
     def _values(self, address: str) -> tuple[set[str | int], int]:
-        """The destinations in which a contact has a value, and how many requests it took."""
+        """Return the destinations in which a contact has a value, and the requests it took."""
         contact = self._client.find_contact(address)
         if contact is None:
             return set(), 1
@@ -156,28 +157,27 @@ class StoredValues:
         return found, 2
 
     def _standard_values(self, contact: StoredContact) -> set[str | int]:
-        """The attributes that a contact has a value in."""
+        """Return the attributes in which a contact has a value."""
         names = {"customer_account": "organization"}
         return {one for one in self._attributes if getattr(contact, names.get(one, one))}
 
     def _read_account(self) -> None:
         logger.info(
-            "Reading what all contacts have in %d of their values, to write them only where they "
-            "are empty.",
+            "Reading %d values of all contacts, as 'only_if_empty' needs them.",
             len(self.destinations),
         )
         for some in chunks(self._client.contacts(), PAGE_SIZE):
             for contact in some:
-                person = self._person(contact_key(contact.email))
+                person = self._ledger.contact_hash(contact_key(contact.email))
                 self.fill(person, self._standard_values(contact))
                 if self._fields:
                     self._db.execute("INSERT INTO contact VALUES (?, ?)", [contact.id, person])
-            self._on_wait()
+            self._stop.check()
         for number in self._fields:
             for values in chunks(self._client.field_values(number), PAGE_SIZE):
                 rows = [(one.field_id, one.contact_id) for one in values if one.value]
                 self._db.executemany(
                     "INSERT OR IGNORE INTO filled SELECT person, ? FROM contact WHERE id = ?", rows
                 )
-                self._on_wait()
+                self._stop.check()
         self._read = True

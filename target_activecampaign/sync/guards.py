@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 
 
 def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> str | None:
-    """What the first guard that trips has to say; None when all let it pass.
+    """Return the text of the first guard that trips; None if none does.
 
-    Shares are of the people whom the last complete pass had.
+    Shares are of the contacts of the last complete pass.
 
     Args:
-        segment: What is mirrored.
-        people: People whom the pass has had.
-        leavers: People who would leave.
-        changed: Profiles that have changed since the last complete pass.
+        segment: The mirror.
+        people: The number of contacts in the pass.
+        leavers: The number of contacts that would be removed.
+        changed: The number of profiles that changed since the last complete pass.
     """
     guards, last = segment.settings.guards, segment.state.size or 0
     if (text := source_shrank(segment, people)) is not None:
         what = text
     elif guards.max_leave is not None and leavers > guards.max_leave:
-        what = f"{leavers:,} people would leave (guards.max_leave: {guards.max_leave:,})"
+        what = f"{leavers:,} contacts would be removed (guards.max_leave: {guards.max_leave:,})"
     elif guards.max_leave_pct is not None and 100 * leavers > guards.max_leave_pct * last:
         what = (
-            f"{leavers:,} of {last:,} people would leave "
+            f"{leavers:,} of {last:,} contacts would be removed "
             f"(guards.max_leave_pct: {guards.max_leave_pct:g})"
         )
     elif guards.max_change_pct is not None and 100 * changed > guards.max_change_pct * last:
@@ -42,17 +42,17 @@ def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> st
 
 
 def source_shrank(segment: Segment, people: int) -> str | None:
-    """What the guard `min_source_pct` has to say; None when it lets the pass through.
+    """Return the text of the guard `min_source_pct`; None if it does not trip.
 
     Args:
-        segment: What is mirrored.
-        people: People whom the pass has had.
+        segment: The mirror.
+        people: The number of contacts in the pass.
     """
     least, last = segment.settings.guards.min_source_pct, segment.state.size or 0
     if least is None or 100 * people >= least * last:
         return None
     return (
-        f"the source has shrunk from {last:,} people to {people:,} "
+        f"the source has shrunk from {last:,} contacts to {people:,} "
         f"(guards.min_source_pct: {least:g})"
     )
 
@@ -62,7 +62,7 @@ def _place_of(segment: Segment) -> str:
 
 
 def how_to_go_on(segments: Iterable[Segment], *, dry_run: bool) -> str:
-    """What to do when a guard has tripped.
+    """Return what to do after a guard has tripped.
 
     Args:
         segments: All segments of the run.

@@ -1,9 +1,8 @@
-"""Who is on a list now, as ActiveCampaign says.
+"""The contacts that are on a list now.
 
-For a few people it is cheaper to ask about each, for many to read the whole list, a hundred
-people a request. How many will be asked about is not known beforehand: so it asks about each
-until that has cost as much as reading the list would, and then reads it. In the worst case
-that costs twice the better way.
+For a few contacts it is cheaper to ask about each, for many to read the whole list, 100 contacts a
+request. The number is not known beforehand. So each is asked about until that has cost as much as
+reading the list, which is then read. At worst that costs twice the cheaper way.
 """
 
 from __future__ import annotations
@@ -16,12 +15,14 @@ from typing import TYPE_CHECKING
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.client.calls import PAGE_SIZE
 from target_activecampaign.model.email import contact_key
+from target_activecampaign.sync.stop import StopRequest
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from target_activecampaign.client import Client, Membership
+    from target_activecampaign.ledger import Ledger
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -32,11 +33,11 @@ class ListMembers:
     """The contacts of one list.
 
     Args:
-        client: Whom to ask.
+        client: The client of the account.
         list_id: The list.
         status: Their status on it, such as 1 for active; None for any.
-        person: What stands for a person, by the address in its normal form.
-        on_wait: Called now and then while it reads.
+        ledger: Gives the hashes that stand for contacts.
+        stop: Ends it while it asks or reads; None if nothing is to.
     """
 
     def __init__(
@@ -44,19 +45,19 @@ class ListMembers:
         client: Client,
         list_id: int,
         status: int | None,
-        person: Callable[[str], bytes],
-        on_wait: Callable[[], None],
+        ledger: Ledger,
+        stop: StopRequest | None = None,
     ) -> None:
         self._client = client
         self._list_id = list_id
         self._status = status
-        self._person = person
-        self._on_wait = on_wait
+        self._ledger = ledger
+        self._stop = stop or StopRequest()
         self._spent = 0
         self._read: sqlite3.Connection | None = None
 
     def find(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
-        """The contact ids of those of some people, given with their addresses, who are on it."""
+        """Return the ids of those of some contacts, given by address, that are on the list."""
         if self._read is None and people:
             cost = _REQUESTS_A_PERSON * len(people)
             total = self._client.count_contacts(list_id=self._list_id, status=self._status)
@@ -68,9 +69,9 @@ class ListMembers:
             self._read = self._read_list(total)
         return self._look_up(people)
 
-    def began(self, people: Mapping[bytes, str]) -> dict[bytes, float | None]:
-        """When those of some people who are on it came onto it, asked about one by one."""
-        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "roster") as pool:
+    def subscribed_at(self, people: Mapping[bytes, str]) -> dict[bytes, float | None]:
+        """Return when contacts were subscribed to the list, of those that are on it."""
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "list-members") as pool:
             found = zip(people, pool.map(self._membership, people.values()), strict=True)
             return {person: one[1].subscribed_at for person, one in found if one is not None}
 
@@ -80,17 +81,17 @@ class ListMembers:
             self._read.close()
 
     def _ask(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
-        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "roster") as pool:
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "list-members") as pool:
             found = {}
             answers = pool.map(self._membership, people.values())
             for person, membership in zip(people, answers, strict=True):
                 if membership is not None:
                     found[person] = membership[0]
-                self._on_wait()
+                self._stop.check()
             return found
 
     def _membership(self, address: str) -> tuple[int, Membership] | None:
-        """A person's contact id and place on the list; None for someone who is not on it."""
+        """Return a contact's id and membership; None if it is not on the list."""
         contact = self._client.find_contact(address)
         for one in self._client.memberships(contact.id) if contact else ():
             if one.list_id == self._list_id and self._status in (None, one.status):
@@ -98,14 +99,14 @@ class ListMembers:
         return None
 
     def _read_list(self, total: int | None) -> sqlite3.Connection:
-        logger.info("Reading who is on list %d (%s people).", self._list_id, total or "unknown")
+        logger.info("Reading the contacts of list %d (%s).", self._list_id, total or "unknown")
         # A database without a name is a file that vanishes: memory stays flat.
         db = sqlite3.connect("")
         db.execute("CREATE TABLE person (hash BLOB PRIMARY KEY, contact INTEGER) WITHOUT ROWID")
         for some in chunks(self._client.contacts(list_id=self._list_id, status=self._status)):
-            rows = [(self._person(contact_key(one.email)), one.id) for one in some]
+            rows = [(self._ledger.contact_hash(contact_key(one.email)), one.id) for one in some]
             db.executemany("INSERT OR REPLACE INTO person VALUES (?, ?)", rows)
-            self._on_wait()
+            self._stop.check()
         return db
 
     def _look_up(self, people: Mapping[bytes, str]) -> dict[bytes, int]:

@@ -1,4 +1,4 @@
-"""The field that says who is in a mirrored stream, with `on_leave: field`."""
+"""The field that marks the contacts of a mirrored stream, with `on_leave: field`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEXT_TYPES = ("text", "textarea", "hidden")
 
 
 def find(stream: str, name: str, catalog: FieldCatalog, before: Field | None) -> Field | None:
-    """The field that the setting names; None for one that is to be made.
+    """Return the field that the setting names; None if it is to be made.
 
     Args:
         stream: The stream's name, for messages.
@@ -29,7 +29,7 @@ def find(stream: str, name: str, catalog: FieldCatalog, before: Field | None) ->
         before: The field of the last run, if there was one.
 
     Raises:
-        MappingError: It can't be found, although it must be there, or can't hold what it has to.
+        MappingError: It can't be found and can't be made, or can't hold `true` and `false`.
     """
     found = catalog.find(name)
     if found is None:
@@ -58,14 +58,14 @@ def find(stream: str, name: str, catalog: FieldCatalog, before: Field | None) ->
 
 
 class MembershipFields:
-    """Sees that no stream writes what another has in its membership field."""
+    """Checks that no stream writes the membership field of another."""
 
     def __init__(self) -> None:
         self._marks: dict[int, str] = {}
         self._mapped: dict[int, str] = {}
 
     def take(self, stream: str, mapping: StreamMapping, own: Field | None) -> None:
-        """Note what a stream writes.
+        """Note the fields that a stream writes.
 
         Raises:
             MappingError: It writes another's membership field, or has one that another writes.

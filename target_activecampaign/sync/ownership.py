@@ -115,7 +115,7 @@ def resolve_ownership(sent: list[PendingContact]) -> None:
         assert roster is not None  # noqa: S101 - a mirror that unsubscribes has one
         new = {one.entry.person: one.entry.contact.email for one in pending if not one.uncertain}
         old = {one.entry.person: one.entry.contact.email for one in pending if one.uncertain}
-        on_list, began = roster.find(new), roster.began(old)
+        on_list, began = roster.find(new), roster.subscribed_at(old)
         for one in pending:
             contact, added = one.entry.person, True
             if one.uncertain is not None and contact in began:

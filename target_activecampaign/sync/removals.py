@@ -1,8 +1,8 @@
-"""Who leaves: the end of a mirror's run, when a complete stream no longer has them.
+"""Removals: at the end of a mirror's run, contacts that a complete stream no longer has.
 
-Nobody leaves after a stream that was not complete, that was empty, or that is mirrored for
-the first time; and when a guard trips. Nobody is unsubscribed who was not put on the list by
-us, who is still in another stream of it, or who is not on it any more.
+No contact is removed after a stream that was incomplete or empty, in the first mirror run, or when
+a guard trips. A contact stays on the list if the target did not add it, if another stream of the
+list has it, or if it has left the list itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from target_activecampaign.sync.list_members import ListMembers
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.client import Client
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from target_activecampaign.delivery.delivery import Delivery
     from target_activecampaign.ledger import Ledger, MissingMember
     from target_activecampaign.sync.segment import Segment
+    from target_activecampaign.sync.stop import StopRequest
 
 
 logger = logging.getLogger("target-activecampaign")
@@ -39,18 +40,18 @@ _ACTIVE, _UNSUBSCRIBED = 1, 2
 
 
 class MirrorRemovals:
-    """Lets people leave.
+    """Removes contacts.
 
     Args:
-        client: Whom to ask.
-        ledger: Who is whose.
-        settlement: Counts the leavers.
-        packer: Makes imports of them.
-        delivery: Delivers these.
-        on_wait: Called now and then; may raise what is to end it.
+        client: The client of the account.
+        ledger: The contacts of each segment.
+        settlement: Counts the removals.
+        packer: Makes imports of removals.
+        delivery: Delivers these imports.
+        stop: Ends it.
 
     Attributes:
-        leavers: People who are to leave, of all segments that were seen to so far.
+        leavers: The number of contacts to remove, of all segments so far.
     """
 
     def __init__(
@@ -61,18 +62,18 @@ class MirrorRemovals:
         *,
         packer: Packer,
         delivery: Delivery,
-        on_wait: Callable[[], None],
+        stop: StopRequest,
     ) -> None:
         self._client = client
         self._ledger = ledger
         self._settlement = settlement
         self._packer = packer
         self._delivery = delivery
-        self._on_wait = on_wait
+        self._stop = stop
         self.leavers = 0
 
     def read_opt_outs(self, segment: Segment) -> None:
-        """Read who has unsubscribed from a list, so that nobody of them is taken for ours."""
+        """Note the contacts that have unsubscribed from a list: their memberships are not ours."""
         if not segment.unsubscribes or not self._ledger.members.has_current(segment.number):
             return
         count = 0
@@ -80,23 +81,19 @@ class MirrorRemovals:
         for some in chunks(opt_outs):
             people = [self._ledger.contact_hash(contact_key(one.email)) for one in some]
             count += self._ledger.members.record_opt_outs(segment.of_list, people)
-            self._on_wait()
+            self._stop.check()
         if count:
             logger.info(
-                "List %d: %d memberships that the ledger knows have been ended by others since the "
-                "last run.",
-                segment.target.id,
-                count,
+                "List %d: %d contacts unsubscribed since the last run.", segment.target.id, count
             )
 
-    def leave(self, segment: Segment) -> Outcome:
-        """End a mirror's pass: let those leave whom it did not have.
+    def remove_missing(self, segment: Segment) -> Outcome:
+        """End a mirror's pass: remove the contacts that it did not have.
 
         Raises:
-            DeliveryError: Not all could be delivered.
-            LedgerError, ActiveCampaignError: Likewise.
+            DeliveryError, LedgerError, ActiveCampaignError: Not all could be removed.
         """
-        # Streams that came later, here or with another worker, may hold people too.
+        # Streams that came later, here or with another worker, may have these contacts too.
         segment.siblings = self._ledger.segments.siblings(
             segment.number, segment.target.id, segment.mark
         )
@@ -118,10 +115,10 @@ class MirrorRemovals:
         return outcome
 
     def _decided(self, segment: Segment) -> Outcome:
-        """Whether anybody may leave."""
+        """Decide whether contacts may be removed."""
         number = segment.sync_number
         people = self._ledger.members.count_seen(segment.number, number) if number else 0
-        # Records that are refused stand for people who are there; those that were deleted don't.
+        # Refused records stand for contacts that are in the stream; deleted ones don't.
         if not people and (segment.has_deletions or not segment.has_contacts):
             return Outcome("empty", problem=self._problem_of_empty(segment))
         if not segment.complete:
@@ -140,18 +137,18 @@ class MirrorRemovals:
                     # An override that was left in the configuration must not let the next run
                     # through, which nobody may have looked at.
                     self._ledger.segments.trip_guard(segment.number)
-                text = f"{problem[:-1]}, so nobody leaves."
+                text = f"{problem[:-1]}, so no contact was removed."
                 return Outcome("guard", people, held_back=leavers, problem=text)
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
         self.leavers += leavers
         return Outcome("left", people)
 
     def _problem_of_empty(self, segment: Segment) -> str | None:
-        """What a guard says to a stream of nobody: whatever it says, nobody leaves.
+        """Return the text of the guard that an empty stream trips; nobody is removed either way.
 
-        It need not be complete: one without a record has no way to say so.
+        An empty stream need not be complete: without a record it can't say so.
         """
-        if any(one.partial for one in segment.passages.values()):
+        if any(one.partial for one in segment.progress.values()):
             return None
         text = source_shrank(segment, 0)
         if text is None:
@@ -161,27 +158,23 @@ class MirrorRemovals:
                 return None
         else:
             self._ledger.segments.trip_guard(segment.number)
-        return (
-            f"{_place_of(segment)}: {text}. Nobody leaves when a stream is empty, whatever the "
-            "settings."
-        )
+        return f"{_place_of(segment)}: {text}. An empty stream never removes contacts."
 
     def _missing(self, segment: Segment) -> Iterator[list[MissingMember]]:
         number = segment.sync_number or 0
         for some in self._ledger.members.missing(segment.number, number, segment.siblings):
-            self._on_wait()
+            self._stop.check()
             yield some
 
     @staticmethod
     def _is_removable(segment: Segment, one: MissingMember) -> bool:
-        """Whether someone who is missing may be let go, as far as the ledger tells."""
+        """Return whether a missing contact may be removed, as far as the ledger tells."""
         adopted = segment.settings.adopt_members or not segment.unsubscribes
         return one.added_by_us or adopted or one.ownership == Ownership.UNCERTAIN
 
     def _remove(self, segment: Segment, outcome: Outcome) -> None:
         status = _ACTIVE if segment.unsubscribes else None
-        person = self._ledger.contact_hash
-        roster = ListMembers(self._client, segment.target.id, status, person, self._on_wait)
+        roster = ListMembers(self._client, segment.target.id, status, self._ledger, self._stop)
         try:
             for some in self._missing(segment):
                 self._classify(segment, roster, some, outcome)
@@ -195,7 +188,7 @@ class MirrorRemovals:
     def _classify(
         self, segment: Segment, roster: ListMembers, some: list[MissingMember], outcome: Outcome
     ) -> None:
-        """Let those go of some who are ours, and are there."""
+        """Remove those of some missing contacts that are on the list by our doing."""
         not_ours = self._added_by_others(segment, roster, some)
         outcome.not_ours += len(not_ours)
         self._ledger.members.mark_not_managed(segment.number, not_ours)
@@ -206,7 +199,7 @@ class MirrorRemovals:
             return
         there = roster.find(leavers)
         self._forget_absent(segment, leavers.keys() - there.keys())
-        # From now on nobody can tell what ActiveCampaign has of them.
+        # Until the import is confirmed, nobody can tell what ActiveCampaign has of them.
         self._ledger.members.clear_digests([segment.number, *segment.siblings], there.keys())
         if segment.settings.on_leave == "tag":
             self._take_tags(segment, there)
@@ -217,7 +210,7 @@ class MirrorRemovals:
     def _added_by_others(
         self, segment: Segment, roster: ListMembers, some: list[MissingMember]
     ) -> set[bytes]:
-        """Those whom we have not put on the list: they stay."""
+        """Return the contacts that we have not put on the list: they stay."""
         others = {one.contact for one in some if not self._is_removable(segment, one)}
         maybe = {
             one.contact: one
@@ -226,13 +219,13 @@ class MirrorRemovals:
         }
         if segment.unsubscribes and maybe and not segment.settings.adopt_members:
             addresses = {person: one.address for person, one in maybe.items()}
-            for person, began in roster.began(addresses).items():
+            for person, began in roster.subscribed_at(addresses).items():
                 if not is_subscribed_by_us(began, maybe[person].since, maybe[person].at):
                     others.add(person)
         return others
 
     def _forget_absent(self, segment: Segment, people: set[bytes]) -> None:
-        """Those who are off the list without us: their membership is not ours any more."""
+        """Note contacts that others took off the list: their membership is not ours any more."""
         if not people:
             return
         if segment.unsubscribes:
@@ -247,12 +240,12 @@ class MirrorRemovals:
         self._ledger.members.mark_removed([(one, marks) for one in people], self._ledger.now())
 
     def _marks(self, segment: Segment) -> list[MemberUpdate]:
-        """What the ledger keeps of a leaver, wherever it has them."""
+        """Return what the ledger keeps of a removed contact, in all segments of the list."""
         numbers = [segment.number, *segment.siblings]
         return [MemberUpdate(number, None, segment.membership_after) for number in numbers]
 
     def _send(self, segment: Segment, person: bytes, address: str) -> None:
-        entry = self._packer.entry(segment.leaving(address), [])
+        entry = self._packer.entry(segment.removal_of(address), [])
         entry.person = person
         entry.marks = {mark.segment: mark for mark in self._marks(segment)}
         for batch in self._packer.add(entry):
@@ -272,7 +265,7 @@ class MirrorRemovals:
         try:
             for call in as_completed(calls):
                 call.result()
-                self._on_wait()
+                self._stop.check()
         finally:
             # Also when it is stopped or fails: what was done is noted.
             pool.shutdown(cancel_futures=True)
@@ -288,27 +281,28 @@ class MirrorRemovals:
 def _log(segment: Segment, outcome: Outcome) -> None:
     name = f"Stream '{segment.stream}'"
     if outcome.kind == "empty":
-        logger.warning("%s was empty: nobody leaves, whatever the settings.", name)
-    elif outcome.kind == "incomplete" and any(one.partial for one in segment.passages.values()):
+        logger.warning("%s is empty; no contact was removed.", name)
+    elif outcome.kind == "incomplete" and any(one.partial for one in segment.progress.values()):
         logger.info(
-            "%s came out of a reject file, which is not the whole of it: nobody leaves.", name
+            "%s comes from a reject file, which is never the whole stream; no contact was removed.",
+            name,
         )
     elif outcome.kind == "incomplete":
         logger.warning(
-            "%s did not say that it was complete (no ACTIVATE_VERSION after its last record): "
-            "nobody leaves. If each run has the whole segment, set 'complete_stream' to true.",
+            "%s may be incomplete (no ACTIVATE_VERSION after its last record); no contact was "
+            "removed. If every run has the whole stream, set 'complete_stream' to true.",
             name,
         )
     elif outcome.kind == "first run":
         logger.warning(
-            "%s is mirrored for the first time with this ledger: it only takes stock of %d "
-            "people, nobody leaves. From the next complete run on people leave.",
+            "%s: first mirror run, %d contacts recorded as the baseline. Removals start with the "
+            "next complete run.",
             name,
             outcome.people,
         )
     elif outcome.kind == "left":
         logger.info(
-            "%s: %d people, %d left (%s).",
+            "%s: %d contacts, %d removed (%s).",
             name,
             outcome.people,
             outcome.left,
@@ -316,14 +310,14 @@ def _log(segment: Segment, outcome: Outcome) -> None:
         )
     if outcome.not_left:
         logger.warning(
-            "%s: ActiveCampaign refused to let %d people go; the next run tries again.",
+            "%s: ActiveCampaign rejected %d removals; the next run tries again.",
             name,
             outcome.not_left,
         )
     if outcome.not_ours:
         logger.warning(
-            "%s: %d people are no longer in it and stay on list %d, as the ledger does not prove "
-            "that we put them there. If we did, set 'adopt_members' to true.",
+            "%s: %d contacts are missing from it and stay on list %d, as the target did not add "
+            "them. To remove them too, set 'adopt_members' to true.",
             name,
             outcome.not_ours,
             segment.target.id,

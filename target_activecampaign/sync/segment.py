@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 IN, OUT = "true", "false"
-"""What the membership field holds."""
+"""The values of the membership field."""
 
 
 _CHANGE_LOG = "_sdc_lsn"
@@ -43,22 +43,22 @@ class Segment:
         state: What the ledger knew of it when this run took it.
         siblings: The other segments of the ledger that give the same: the list, or the mark.
         of_list: The segments that load the same list, itself included.
-        membership_field: The field that people leave by, where they do.
+        membership_field: The field that marks its contacts, if one does.
         membership_tag: The tag, likewise.
-        roster: Who is on the list, where it matters whether a person already was.
-        stored: Which values people have already, where some are to be written only if empty.
-        passages: The streams that it is made of, by the tap's names.
-        sync_number: The pass that is under way; None before its first record.
-        has_contacts: Whether a record of this run has stood for anybody, delivered or not.
-        proved: How many records were proved unchanged since contacts were last compared.
+        roster: The contacts of the list, where it matters which are on it already.
+        stored: The values that contacts have, where some are written only if empty.
+        progress: The tap's streams that it is made of, by name.
+        sync_number: The current pass; None before its first record.
+        has_contacts: Whether a record of this run has a contact, delivered or not.
+        unchanged_by_hash: Records known as unchanged by their hash since the last comparison.
         mark: What marks its members in the ledger besides the list.
-        outcome: What became of its leavers.
+        outcome: The result of its removals.
         has_deletions: Whether a record of this run was marked as deleted.
-        deleted: People whose record was marked as deleted while an earlier one was under way.
+        deleted: Contacts whose record was marked as deleted while an earlier one was in flight.
         number: Its number in the ledger.
-        mirror: Whether people leave who are no longer in the stream.
-        unsubscribes: Whether people leave by being unsubscribed.
-        selects: Whether people are left out who are, or are not, in the account.
+        mirror: Whether contacts that are missing from the stream are removed.
+        unsubscribes: Whether they are removed by being unsubscribed.
+        selects: Whether contacts are skipped that are, or are not, in the account.
     """
 
     stream: str
@@ -72,10 +72,10 @@ class Segment:
     membership_tag: str | None = None
     roster: ListMembers | None = None
     stored: StoredValues | None = None
-    passages: dict[str, StreamProgress] = field(default_factory=dict)
+    progress: dict[str, StreamProgress] = field(default_factory=dict)
     sync_number: int | None = None
     has_contacts: bool = False
-    proved: int = 0
+    unchanged_by_hash: int = 0
     mark: str | None = None
     outcome: Outcome | None = None
     has_deletions: bool = False
@@ -84,7 +84,7 @@ class Segment:
     _mixed: bool = False
 
     def __post_init__(self) -> None:
-        """Decide once what is asked for each record."""
+        """Decide once what each record needs."""
         self.number = self.state.id
         self.mirror = self.settings.sync_mode == "mirror"
         self.unsubscribes = self.mirror and self.settings.on_leave == "unsubscribe"
@@ -92,52 +92,53 @@ class Segment:
 
     @property
     def seen(self) -> int | None:
-        """The pass to be noted with each person, where it matters who was seen in it."""
+        """Return the pass to be noted with each contact; None if there are no passes."""
         return self.sync_number if self.mirror else None
 
     @property
     def complete(self) -> bool:
-        """Whether all of its streams were complete, provided that the input ended well."""
-        passages = self.passages.values()
-        ended = bool(passages) and all(one.ended for one in passages)
-        whole = not self._mixed and not any(one.partial for one in passages)
+        """Return whether all of its streams are complete, provided that the input ended well."""
+        streams = self.progress.values()
+        ended = bool(streams) and all(one.ended for one in streams)
+        whole = not self._mixed and not any(one.partial for one in streams)
         return whole and (self.settings.complete_stream or ended)
 
     @cached_property
     def held_back(self) -> bytes:
-        """What tells a profile of which some values may have been held back from others."""
+        """Return what tells profiles with `only_if_empty` values from the same without."""
         return "".join(f"?{name}" for name in self.settings.only_if_empty).encode()
 
-    def begins_pass(self, stream: str, passage: StreamProgress) -> bool:
-        """Whether the record that has come begins a pass.
+    def begins_pass(self, stream: str, progress: StreamProgress) -> bool:
+        """Return whether the records that have come begin a pass.
 
         A segment's first record does, and one of another version than the same stream's before.
         """
         versions = self._versions
         return self.mirror and (
-            self.sync_number is None or (stream in versions and versions[stream] != passage.version)
+            self.sync_number is None
+            or (stream in versions and versions[stream] != progress.version)
         )
 
-    def begin_pass(self, stream: str, passage: StreamProgress) -> None:
-        """Begin a pass, or go on with one that an earlier run was cut off in."""
+    def begin_pass(self, stream: str, progress: StreamProgress) -> None:
+        """Begin a pass, or go on with that of a run that was interrupted."""
         state = self.state
-        key = None if passage.version is None else storable(f"{stream} {passage.version}")
+        key = None if progress.version is None else storable(f"{stream} {progress.version}")
         cut_off = state.last_sync > state.last_complete_sync and key is not None
         if self.sync_number is None and cut_off and state.version == key:
-            # The tap goes on in the middle of the version that it began then.
+            # The tap goes on in the middle of the version that it had begun.
             self.sync_number = state.last_sync
             return
-        # What other streams have brought belongs to the pass before: nobody may miss it.
+        # Records of other streams belong to the pass before, so this one is not whole.
         self._mixed = len(self._versions) > 1
         self.sync_number = 1 + (self.sync_number or state.last_sync)
         self.ledger.segments.begin_sync(self.number, self.sync_number, key)
 
-    def record(self, stream: str, passage: StreamProgress) -> None:
-        """Note a record's version."""
-        self._versions[stream] = passage.version
+    def record(self, stream: str, progress: StreamProgress) -> None:
+        """Note the version of a stream's records."""
+        self._versions[stream] = progress.version
 
-    def leaving(self, address: str) -> Contact:
-        """The contact that lets a person leave, where an import does that."""
+    def removal_of(self, address: str) -> Contact:
+        """Return the contact whose import removes somebody."""
         contact = Contact(key=contact_key(address), email=address)
         if self.membership_field is not None:
             contact.fields[self.membership_field.id] = OUT
@@ -147,7 +148,7 @@ class Segment:
 
     @property
     def membership_after(self) -> Ownership:
-        """What a person who has left is in the ledger."""
+        """Return the membership of a removed contact in the ledger."""
         return (
             Ownership.UNSUBSCRIBED_BY_US
             if self.settings.on_leave == "unsubscribe"
@@ -156,14 +157,14 @@ class Segment:
 
 
 def of_lists(segments: Iterable[Segment]) -> set[int]:
-    """The numbers of segments, and of all others that load the same lists."""
+    """Return the numbers of segments, and of all others that load the same lists."""
     return {number for segment in segments for number in segment.of_list}
 
 
 def check_mode(
     stream: str, settings: StreamSettings, bookmarks: Sequence[str], properties: Iterable[str]
 ) -> list[str]:
-    """See whether a stream can have the mode that is set for it.
+    """Check that a stream can have the mode that is set for it.
 
     Args:
         stream: Its name after stream maps.
@@ -183,45 +184,45 @@ def check_mode(
         names = ", ".join(f"'{name}'" for name in bookmarks)
         raise ModeError(
             f"Stream '{stream}' can't be mirrored: it is incremental (its SCHEMA has the bookmark "
-            f"{names}), so a run may bring only what changed, and all others would leave. Have "
-            "the tap replicate the full table; if it does so already, say so with "
+            f"{names}), so a run may bring only what changed, and all others would be "
+            "removed. Have the tap replicate the full table; if it does so already, say so with "
             "'complete_stream': true; or take another 'sync_mode'."
         )
     log = next((name for name in properties if name.casefold() == _CHANGE_LOG), None)
     if log is not None and not settings.complete_stream:
         raise ModeError(
             f"Stream '{stream}' can't be mirrored: it is a change log (its SCHEMA has '{log}'), so "
-            "a run brings only what changed, and all others would leave. Have the tap replicate "
-            "the full table; if it does so already, say so with 'complete_stream': true; or take "
-            "another 'sync_mode'."
+            "a run brings only what changed, and all others would be removed. Have the tap "
+            "replicate the full table; if it does so already, say so with 'complete_stream': true; "
+            "or take another 'sync_mode'."
         )
     if settings.on_leave == "field" and not settings.membership_field:
         raise ModeError(
-            f"Stream '{stream}' is to mark who left in a field: name it in 'membership_field'."
+            f"Stream '{stream}' marks removed contacts in a field: name it in 'membership_field'."
         )
     if settings.on_leave == "tag" and membership_tag(settings) is None:
         raise ModeError(
-            f"Stream '{stream}' is to take a tag off who left: name it in 'membership_tag'. (Its "
-            f"'tags' hold {len(settings.tags)}; were there just one, that would be it.)"
+            f"Stream '{stream}' takes a tag off removed contacts: name it in 'membership_tag'. "
+            f"(Its 'tags' hold {len(settings.tags)}; were there just one, that would be it.)"
         )
     if log is None:
         return []
     return [
         f"Stream '{stream}' is a change log (its SCHEMA has '{log}'), and 'complete_stream' claims "
         "that each run brings every row all the same. A run that brings only what changed would "
-        "make all others leave: only the guards stand between it and the list."
+        "remove all others: only the guards stand between it and the list."
     ]
 
 
 def membership_tag(settings: StreamSettings) -> str | None:
-    """The tag that the stream's people have: the one that is named, or else its only one."""
+    """Return the tag of the stream's contacts: the one that is named, or else its only one."""
     if settings.membership_tag:
         return settings.membership_tag
     return settings.tags[0] if len(settings.tags) == 1 else None
 
 
 def mark_of(settings: StreamSettings, field_id: int | None) -> str | None:
-    """What marks a segment's members besides the list; None when it is the list alone."""
+    """Return what marks a segment's contacts besides the list; None if only the list does."""
     if settings.sync_mode != "mirror":
         return None
     if settings.on_leave == "field":

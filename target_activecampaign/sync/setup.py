@@ -1,6 +1,6 @@
-"""Opening a stream: what its SCHEMA message and the settings make of it.
+"""Streams opened: list, mapping and segment, from the SCHEMA message and the settings.
 
-All that can't be is refused here, before the stream's first record.
+What can't be loaded is refused here, before the stream's first record.
 """
 
 from __future__ import annotations
@@ -22,40 +22,39 @@ from target_activecampaign.sync.list_members import ListMembers
 from target_activecampaign.sync.segment import IN, Segment, check_mode, mark_of, membership_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     from target_activecampaign.account.account import Account
     from target_activecampaign.client import ContactList, Field
     from target_activecampaign.config.settings import Settings, StreamSettings
     from target_activecampaign.ledger import Ledger
     from target_activecampaign.mapping.mapping import StreamMapping
-    from target_activecampaign.singer.json_schema import Schema
+    from target_activecampaign.sync.routes import RoutedStream, RouteSchema
+    from target_activecampaign.sync.stop import StopRequest
 
 
 logger = logging.getLogger("target-activecampaign")
 
 _ACTIVE = 1
 MEMBERSHIP = ""
-"""What the membership field is remembered under: no property is called so."""
+"""The key of the membership field in the mapping history; no property has this name."""
 
 
 class Streams:
     """Opens the streams of a run.
 
     Args:
-        settings: What the operator wants.
-        account: Where the lists and fields are.
-        ledger: Where the segments are kept.
-        on_wait: Called now and then while the index of contacts is read; may end it.
+        settings: The settings.
+        account: The account.
+        ledger: Keeps the segments.
+        stop: Ends it while it reads.
     """
 
     def __init__(
-        self, settings: Settings, account: Account, ledger: Ledger, on_wait: Callable[[], None]
+        self, settings: Settings, account: Account, ledger: Ledger, stop: StopRequest
     ) -> None:
         self._settings = settings
         self._account = account
         self._ledger = ledger
-        self._on_wait = on_wait
+        self._stop = stop
         self._index_read = False
         self._mappings = MappingCompiler(account)
         self._membership_fields = membership_field.MembershipFields()
@@ -63,30 +62,21 @@ class Streams:
         self._tags: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._told: set[str] = set()
+        self._logged: set[tuple[str, ...]] = set()
         self.segments: dict[str, Segment] = {}
 
     def open(
-        self,
-        name: str,
-        source: str,
-        properties: Mapping[str, Schema],
-        bookmarks: Sequence[str],
-        *,
-        announced: Iterable[str],
-        is_open: bool,
+        self, name: str, source: RoutedStream, schema: RouteSchema
     ) -> tuple[StreamMapping, Segment, bool]:
-        """A stream's mapping and its segment.
+        """Return a stream's mapping and its segment.
 
         Args:
             name: The stream's name after stream maps.
-            source: Its name as the tap has it.
-            properties: The schemas of its properties after stream maps, by name.
-            bookmarks: The bookmark properties of its SCHEMA message.
-            announced: The properties of that message.
-            is_open: Whether its schema says that records may have more properties.
+            source: The stream as the tap announced it.
+            schema: The schema after stream maps.
 
         Returns:
-            The mapping, the segment, and whether it is the run's first sight of it.
+            The mapping, the segment, and whether the segment is new in this run.
 
         Raises:
             MappingError, MissingListError, ListError, ModeError: The stream can't be loaded.
@@ -95,16 +85,25 @@ class Streams:
         """
         settings = self._as_spelled(self._settings.for_stream(name))
         target = list_of(name, settings, self._account)
-        warnings = check_mode(name, settings, bookmarks, announced)
+        announced = source.source.schema["properties"]
+        warnings = check_mode(name, settings, source.bookmarks, announced)
         known = self.segments.get(name)
         known_as = self._known_as(name, target)
         last = history.from_json(self._ledger.segments.mapping(known_as, target.id))
-        lenient = known is not None or name != source
-        stream = StreamToMap(name, properties, settings, target.id, last, lenient, is_open=is_open)
+        lenient = known is not None or name != source.source.name
+        stream = StreamToMap(
+            name,
+            schema.properties,
+            settings,
+            target.id,
+            last,
+            lenient,
+            is_open=schema.is_open,
+        )
         catalog = FieldCatalog(self._account.fields)
         member = member_of(name, settings, catalog, last.get(MEMBERSHIP))
         if settings.on_leave == "field" and member is not None and member.field is None:
-            self._mappings.compile(stream)  # what can't be is refused before the field is made
+            self._mappings.compile(stream)  # so that nothing is made for a mapping that fails
             member = MembershipMarker(
                 self._mappings.create_text_field(str(settings.membership_field)), IN
             )
@@ -114,7 +113,7 @@ class Streams:
         stored = self._stored_values(name, settings, own)
         segment = known or self._claimed(name, target, settings, member, stored)
         if settings.sync_mode in ("update_only", "create_only") and not self._index_read:
-            bring_up_to_date(self._account.client, self._ledger, self._on_wait)
+            bring_up_to_date(self._account.client, self._ledger, self._stop)
             self._index_read = True
         for warning in (*warnings, *mapping.warnings):
             if warning not in self._told:
@@ -123,10 +122,21 @@ class Streams:
         if own is not None:
             remembered[MEMBERSHIP] = own
         self._ledger.segments.save_mapping(segment.number, history.to_json(remembered))
+        self._log_mapping(name, mapping, target)
         return mapping, segment, known is None
 
+    def _log_mapping(self, name: str, mapping: StreamMapping, target: ContactList) -> None:
+        mapped = ", ".join(str(entry) for entry in mapping.properties)
+        texts = [f"Stream '{name}' goes to list {target.id} '{target.name}': {mapped}."]
+        if mapping.ignored:
+            texts.append(f"Stream '{name}' has no place for: {', '.join(mapping.ignored)}.")
+        if (*texts,) not in self._logged:
+            self._logged.add((*texts,))
+            for text in texts:
+                logger.info("%s", text)
+
     def _known_as(self, name: str, target: ContactList) -> str:
-        """The name of a stream in the ledger: one that an earlier run spelled in NFC or NFD."""
+        """Return a stream's name in the ledger, which may be in another Unicode form."""
         if name not in self._names:
             found = self._ledger.segments.stored_name(name, target.id)
             # Two streams of one run are two, however much their names look the same.
@@ -134,10 +144,10 @@ class Streams:
         return self._names[name]
 
     def _as_spelled(self, settings: StreamSettings) -> StreamSettings:
-        """Settings with their tags as the account spells them.
+        """Return settings with their tags as the account spells them.
 
-        ActiveCampaign finds a tag without regard to case. Whether it does so beyond ASCII, or
-        takes NFC and NFD for the same, is not documented, so such tags are asked for.
+        ActiveCampaign ignores case in tags. It is not documented whether it does so beyond ASCII,
+        or takes NFC and NFD for the same, so such tags are looked up.
         """
         member = settings.membership_tag
         for tag in (*settings.tags, *([member] if member else [])):
@@ -158,7 +168,7 @@ class Streams:
         member: MembershipMarker | None,
         stored: StoredValues | None,
     ) -> Segment:
-        """A stream's segment, for this run alone."""
+        """Return a stream's segment, claimed for this run."""
         ledger = self._ledger
         mark = mark_of(settings, member.field.id if member and member.field else None)
         mirror = settings.sync_mode == "mirror"
@@ -179,9 +189,7 @@ class Streams:
             stored=stored,
         )
         if segment.unsubscribes:
-            segment.roster = ListMembers(
-                self._account.client, target.id, _ACTIVE, ledger.contact_hash, lambda: None
-            )
+            segment.roster = ListMembers(self._account.client, target.id, _ACTIVE, ledger)
         self.segments[name] = segment
         for other in self.segments.values():
             if other.target.id == target.id and segment.number not in other.of_list:
@@ -189,22 +197,22 @@ class Streams:
         return segment
 
     def report_dropped_options(self) -> dict[str, dict[str, int]]:
-        """Warn of choices that were dropped; how many by stream and property."""
+        """Warn of choices that were dropped; returns their numbers by stream and property."""
         found = {name: dict(counts) for name, counts in self._mappings.dropped.items() if counts}
         for name, counts in found.items():
-            dropped = ", ".join(
+            several = ", ".join(
                 f"{count:,} of '{property_}'" for property_, count in counts.items()
             )
             logger.warning(
                 "Stream '%s': choices were dropped, as their fields lack such options: %s. "
                 "Add the options in ActiveCampaign, or see 'on_unknown_option'.",
                 name,
-                dropped,
+                several,
             )
         return found
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Drop what was read of the account."""
         for segment in self.segments.values():
             if segment.roster is not None:
                 segment.roster.close()
@@ -214,17 +222,15 @@ class Streams:
     def _stored_values(
         self, stream: str, settings: StreamSettings, own: Field | None
     ) -> StoredValues | None:
-        """What contacts have at the destinations that are only written where they are empty."""
+        """Return the values of contacts at the stream's `only_if_empty` destinations."""
         key = only_if_empty_targets(stream, settings, FieldCatalog(self._account.fields), own)
         if key and key not in self._stored:
-            self._stored[key] = StoredValues(
-                self._account.client, key, self._ledger.contact_hash, self._on_wait
-            )
+            self._stored[key] = StoredValues(self._account.client, key, self._ledger, self._stop)
         return self._stored.get(key)
 
 
 def check_lists(settings: Settings, account: Account) -> None:
-    """See that all lists of the settings are there, whichever streams will come.
+    """Check that all lists of the settings exist, whichever streams will come.
 
     Raises:
         ListError: One is not.
@@ -234,7 +240,7 @@ def check_lists(settings: Settings, account: Account) -> None:
 
 
 def list_of(stream: str, settings: StreamSettings, account: Account) -> ContactList:
-    """The list that a stream goes to.
+    """Return the list that a stream goes to.
 
     Raises:
         MissingListError, ListError: It has none, or one that is not there.
@@ -249,7 +255,7 @@ def list_of(stream: str, settings: StreamSettings, account: Account) -> ContactL
 def member_of(
     stream: str, settings: StreamSettings, catalog: FieldCatalog, before: Field | None
 ) -> MembershipMarker | None:
-    """What marks a stream's people besides the list; without a field that is to be made.
+    """Return what marks a stream's contacts besides the list; without a field yet to be made.
 
     Raises:
         MappingError: The membership field can't be what it has to be.
@@ -267,7 +273,7 @@ def member_of(
 def only_if_empty_targets(
     stream: str, settings: StreamSettings, catalog: FieldCatalog, own: Field | None
 ) -> tuple[str | int, ...]:
-    """The destinations of a stream that are only written where they are empty.
+    """Return the destinations of a stream that are only written where they are empty.
 
     Raises:
         MappingError: One is not there, or is the stream's own membership field.
@@ -276,6 +282,6 @@ def only_if_empty_targets(
     if own is not None and own.id in key:
         raise MappingError(
             f"Stream '{stream}': 'only_if_empty' names the 'membership_field' "
-            f"%{own.tag}%, which changes when people leave and return: leave it out."
+            f"%{own.tag}%, which changes with each removal: leave it out."
         )
     return key

@@ -1,147 +1,133 @@
-"""Records on the direct way: looked up, made into contacts and compared, a window at a time.
+"""The window: records are taken as they come, looked up together, and made into contacts.
 
-Most records need nothing of what the SDK does for each: no stream map touches them. They are
-taken as they come, in windows; whom they are of is looked up for all of a window at once, and
-what is made of them is compared together. Records of streams that stream maps change go the
-SDK's way, one by one.
+All records pass it, many at a time. The ledger is asked once for all contacts of a window, and what
+is made of the records is compared together.
 
-Many records are not even looked into. One that is the same bytes as the one that a person's
-contact was last made of, while all that makes a contact of it is as it was then, is what was
-delivered: a digest tells. In it are the stream's schema, settings and mapping, the account's
-fields, and the record.
+Most records are not even decoded. One that has the same bytes as the record that a contact was last
+made of, while all else that makes a contact of it is as it was then, is unchanged: a hash tells.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.record import Source
 from target_activecampaign.singer.deletions import DELETED
 from target_activecampaign.singer.messages import describe_place
+from target_activecampaign.singer.records import read_record_line
 from target_activecampaign.sync import changes
+from target_activecampaign.sync.routes import NESTED, UNREADABLE
 from target_activecampaign.sync.segment import of_lists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
-    from target_activecampaign.config.settings import Settings
-    from target_activecampaign.ledger import Ledger, Member
-    from target_activecampaign.mapping.mapping import StreamMapping
-    from target_activecampaign.model.contact import Contact
-    from target_activecampaign.model.record import SourceStream
+    from target_activecampaign.accounting.state import Checkpoints
+    from target_activecampaign.ledger import Ledger, Member, MemberUpdate
     from target_activecampaign.singer.messages import Place
-    from target_activecampaign.sync.completeness import StreamProgress
-    from target_activecampaign.sync.segment import Segment
-
-MODES = ("upsert", "mirror")
-"""The modes in which a person whom the ledger knows is neither left out nor asked about."""
+    from target_activecampaign.singer.reader import MessageReader
+    from target_activecampaign.singer.records import ReadRecord
+    from target_activecampaign.sync.routes import Problem, Route, RoutedStream
 
 _MAX_WAIT_SECONDS = 0.5
 
 _NUL = b"\\u0000"
 """U+0000 as JSON has it."""
 
-_records = msgspec.json.Decoder(float_hook=Decimal)
+_one = msgspec.json.Decoder(float_hook=Decimal)
 _several = msgspec.json.Decoder(list[dict[str, Any]], float_hook=Decimal)
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
-
-
-class Maker(NamedTuple):
-    """What makes contacts of a stream's records.
-
-    Attributes:
-        mapping: The stream's mapping.
-        clean: Takes U+0000 out of a record.
-        problems: Says of records what is wrong with each, if anything is; `DELETED` of those that
-            are marked as deleted.
-        contact: Makes the contact of a record, given what is wrong with it, or raises `Refusal`.
-        tally: Is told how many records were taken.
-    """
-
-    mapping: StreamMapping
-    clean: Callable[[dict[str, Any]], dict[str, Any]]
-    problems: Callable[[list[dict[str, Any]]], list[str | None]]
-    contact: Callable[[dict[str, Any], str | None], Contact]
-    tally: Callable[[int], None]
-
-
-@dataclass
-class _Stream:
-    """A stream whose records may come the direct way.
-
-    Attributes:
-        source: The stream as the tap announced it, which stream maps leave alone.
-        segment: Where it goes.
-        passage: How far it has come.
-        maker: What makes its contacts.
-        addresses: Reads the address of a record; None where it is inside of an object.
-        seed: What each digest begins with; None where records are not proved unchanged.
-        version: The version of the records that it takes.
-    """
-
-    source: SourceStream
-    segment: Segment
-    passage: StreamProgress
-    maker: Maker
-    addresses: msgspec.json.Decoder[Any] | None
-    seed: Any
-    version: object = field(default_factory=object)
-
-    def took(self, count: int) -> None:
-        """Note that it has come further by some records, before any of them is settled."""
-        self.passage.took(count)
-        self.maker.tally(count)
-
-    def digest(self, raw: msgspec.Raw) -> bytes | None:
-        """The digest of a record and of all that makes a contact of it."""
-        if self.seed is None:
-            return None
-        one = self.seed.copy()
-        one.update(raw)
-        digest: bytes = one.digest()
-        return digest
-
-    def key(self, raw: msgspec.Raw) -> str:
-        """Whom a record stands for; empty if that can't be told, and so it can't be sent."""
-        try:
-            text = None if self.addresses is None else self.addresses.decode(raw).address
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            text = None
-        if text is not None and text.isascii():
-            key: str = text.strip().lower()
-            return key
-        with suppress(*_UNREADABLE):
-            record = _records.decode(raw)
-            return (type(record) is dict and self.maker.mapping.contact_key(record)) or ""
-        return ""
 
 
 @dataclass(slots=True)
-class _Run:
-    """Records of a stream that came one after the other, and whom they are of."""
+class _Records:
+    """Records of one stream and version that came one after the other.
 
-    stream: _Stream
+    Attributes:
+        stream: The tap's stream.
+        version: The version of their messages.
+        raws: The records as JSON; empty where only the whole message can be read.
+        lines: The messages.
+        places: Where they stand.
+        read: Records that were read already, by their number here.
+        batches: The same records on each route.
+    """
+
+    stream: RoutedStream
+    version: object
     raws: Sequence[msgspec.Raw]
     lines: Sequence[bytes]
     places: Sequence[Place]
-    keys: list[str] = field(default_factory=list)
-    people: list[bytes] = field(default_factory=list)
-    digests: list[bytes | None] = field(default_factory=list)
+    read: dict[int, ReadRecord]
+    batches: list[_Batch] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Records on one route.
+
+    Attributes:
+        route: The route.
+        numbers: Their numbers in `_Records`.
+        keys: The keys of their contacts, empty where they have none.
+        people: The hashes that stand for these.
+        hashes: The hashes of the records.
+        mapped: Those that were mapped already: the record and what is wrong with it, by number.
+    """
+
+    route: Route
+    numbers: Sequence[int]
+    keys: list[str]
+    people: list[bytes]
+    hashes: list[bytes | None]
+    mapped: dict[int, tuple[dict[str, Any], Problem]]
+
+
+@dataclass(slots=True)
+class _Candidates:
+    """Records on a route that are looked into: lists side by side, as tuples would cost more.
+
+    Attributes:
+        batch: The records on the route.
+        indexes: Their indexes in `batch`.
+        records: The records, mapped and checked.
+        problems: What is wrong with each.
+    """
+
+    batch: _Batch
+    indexes: list[int]
+    records: list[dict[str, Any]]
+    problems: list[Problem]
 
 
 class _State(NamedTuple):
     value: Any
+
+
+@dataclass(slots=True)
+class _Known:
+    """Knowledge of the contacts of a window.
+
+    Attributes:
+        people: Those that the ledger was asked for.
+        rows: What it has of them.
+        in_flight: What is in flight of them.
+        changing: Contacts of which an earlier record is looked into. The records that follow are
+            looked into too, and so go after it.
+    """
+
+    people: set[bytes]
+    rows: dict[bytes, list[Member]]
+    in_flight: dict[str, dict[int, MemberUpdate]]
+    changing: set[str]
 
 
 @dataclass
@@ -149,282 +135,309 @@ class RecordWindow:
     """Takes records and STATE in their order.
 
     Args:
-        settings: Whether unchanged profiles are sent all the same, and records checked.
-        ledger: What was delivered.
-        settlement: What is told of records that are unchanged.
-        comparison: Where contacts go, and what says whether a record's contact was delivered.
-        long_way: Takes the line of a record that goes the SDK's way, its place, and the digest.
-        read: Reads a record, with patience, out of its line, whose place is given too; it tells
-            the record, and why it can't be read whole, if it can't.
-        refuse: Takes a record that is refused, and whom it stands for, if that can be told.
-        state: Takes a STATE's value when its turn comes.
+        reader: Reads the lines that the quick decoder gives up on.
+        ledger: The contacts that were delivered.
+        accounting: Counts records.
+        changes: Takes the contacts.
+        checkpoints: Takes STATE when its turn comes.
     """
 
-    settings: Settings
+    reader: MessageReader
     ledger: Ledger
-    settlement: RecordAccounting
-    comparison: changes.ChangeDetector
-    long_way: Callable[[bytes, Place, bytes | None], None]
-    read: Callable[[bytes, Place], tuple[dict[str, Any], Refusal | None]]
-    refuse: Callable[[Source, Refusal, Segment, str | None], None]
-    state: Callable[[Any], None]
-    _streams: dict[str, _Stream] = field(default_factory=dict)
-    _items: list[_Run | _State] = field(default_factory=list)
+    accounting: RecordAccounting
+    changes: changes.ChangeDetector
+    checkpoints: Checkpoints
+    _items: list[_Records | _State] = field(default_factory=list)
     _count: int = 0
     _bytes: int = 0
     _since: float = 0.0
 
-    def open(
-        self,
-        source: SourceStream,
-        segment: Segment,
-        passage: StreamProgress,
-        maker: Maker,
-        schema: Mapping[str, Any],
-    ) -> None:
-        """Let a stream's records come the direct way from its next record on.
-
-        Args:
-            source: The stream, which stream maps leave alone.
-            segment: Where it goes.
-            passage: How far it has come.
-            maker: What makes its contacts.
-            schema: Its schema.
-        """
-        self.close(source.name)
-        proves = self.settings.skip_unchanged and not self.settings.full_resync
-        address, addresses, seed = maker.mapping.email_property, None, None
-        if address is not None and address.isprintable() and not set('"\\') & set(address):
-            reads = msgspec.defstruct(
-                "Address", [("address", str | None, None)], rename={"address": address}, gc=False
-            )
-            addresses = msgspec.json.Decoder(reads)
-        if (
-            proves
-            and addresses
-            and maker.mapping.supports_record_hash
-            and segment.settings.sync_mode in MODES
-        ):
-            makes = (
-                _versions(),
-                source.name,
-                self.settings.validate_records,
-                maker.mapping.fingerprint,
-            )
-            rules = json.dumps(schema, sort_keys=True, default=str)
-            seed = self.ledger.record_hasher((repr(makes) + rules).encode("utf-8", "surrogatepass"))
-        self._streams[source.name] = _Stream(source, segment, passage, maker, addresses, seed)
-
-    def close(self, name: str) -> None:
-        """Let a stream's records go the SDK's way."""
-        self._streams.pop(name, None)
-
     def take(
         self,
-        name: str,
+        stream: RoutedStream,
         version: object,
         raws: Sequence[msgspec.Raw],
         lines: Sequence[bytes],
         places: Sequence[Place],
-    ) -> bool:
-        """Take records of one stream and version; False if they have to go the SDK's way at once.
+        *,
+        read: ReadRecord | None = None,
+    ) -> None:
+        """Take records of one stream and version.
 
         Args:
-            name: The tap's stream.
+            stream: The tap's stream; it has a route.
             version: The version of their messages.
             raws: The records as JSON.
             lines: The whole messages.
             places: Where they stand.
+            read: The only record, where it was read from its line; then it has no raw text.
 
         Raises:
-            What the SDK's way raises, and the comparison.
+            Errors of `flush`.
         """
-        stream = self._streams.get(name)
-        if stream is None:
-            self.flush()
-            return False
-        if version != stream.version:
-            # The SDK's way sees to what a new version means; the records after it are as any.
-            self.flush()
-            stream.version = version
-            self.long_way(lines[0], places[0], stream.digest(raws[0]))
-            raws, lines, places = raws[1:], lines[1:], places[1:]
-        while raws:
-            room = max(1, changes.WINDOW - self._waiting)
-            self._put(_Run(stream, raws[:room], lines[:room], places[:room]))
+        routes = len(stream.routes)
+        while lines:
+            room = max(1, (changes.WINDOW - self._count) // routes)
+            known = {} if read is None else {0: read}
+            self._append(_Records(stream, version, raws[:room], lines[:room], places[:room], known))
             raws, lines, places = raws[room:], lines[room:], places[room:]
-        return True
 
-    def _put(self, run: _Run) -> None:
+    def _append(self, records: _Records) -> None:
         if not self._items:
             self._since = time.monotonic()
-            self.settlement.reading()
-        self._items.append(run)
-        self._count += len(run.raws)
-        self._bytes += sum(map(len, run.lines))
-        if self._waiting >= changes.WINDOW or self._bytes >= changes.WINDOW_BYTES:
+            self.accounting.reading()
+        self._items.append(records)
+        self._count += len(records.lines) * len(records.stream.routes)
+        self._bytes += sum(map(len, records.lines))
+        if self._count >= changes.WINDOW or self._bytes >= changes.WINDOW_BYTES:
             self.flush()
-
-    @property
-    def _waiting(self) -> int:
-        """How many records wait, here or, as they came on the SDK's way, in the comparison."""
-        return self._count + self.comparison.count
 
     def queue_state(self, value: Any) -> None:
         """Take a STATE message's value, to be handed on after the records before it."""
         if self._items:
             self._items.append(_State(value))
         else:
-            self.state(value)
+            self.checkpoints.state(value)
 
     @property
     def due(self) -> bool:
-        """Whether records have waited long enough."""
+        """Return whether records have waited long enough."""
         return bool(self._items) and time.monotonic() - self._since > _MAX_WAIT_SECONDS
 
     def flush(self) -> None:
-        """See to all that wait.
+        """Process all that wait.
 
         Raises:
-            What the SDK's way raises, and the comparison; what comes after such a record is then
-            dropped, and with it the STATE that would pass it.
+            InvalidInputLine, MappingError, SingerSDKError: A record ends the run. The records and
+                STATE after it are dropped.
+            DeliveryError, LedgerError, ActiveCampaignError: The delivery can't go on.
         """
         if not self._items:
             return
         items, self._items, self._count, self._bytes = self._items, [], 0, 0
-        runs = [one for one in items if isinstance(one, _Run)]
-        for run in runs:
-            self._identify(run)
-        self.comparison.recovered()
-        # Asked for first: of whom is settled in the meantime the ledger knows more, not less.
-        under_way = self.comparison.under_way({key for run in runs for key in run.keys})
-        segments = of_lists(run.stream.segment for run in runs) | self.comparison.segments
-        people = {person for run in runs for person in run.people if person}
+        batches: list[_Batch] = []
+        for item in items:
+            if isinstance(item, _Records):
+                item.batches = [self._identify(item, route) for route in item.stream.routes]
+                batches += item.batches
+        self.changes.wait_until_recovered()
+        keys = {key for batch in batches for key in batch.keys}
+        # Asked for first: of contacts that are settled meanwhile the ledger knows more, not less.
+        in_flight = self.changes.in_flight(keys)
+        segments = of_lists(batch.route.segment for batch in batches)
+        people = {person for batch in batches for person in batch.people if person}
         rows = self.ledger.members.find(segments, people)
-        # Of someone who is on the way, the ledger may know an earlier contact than the last.
-        changing = self.comparison.waiting | under_way.keys()
+        # Of contacts in flight, the ledger may know an earlier state than the last.
+        known = _Known(people, rows, in_flight, self.changes.waiting | in_flight.keys())
         for item in items:
             if isinstance(item, _State):
-                self.state(item.value)
+                self.checkpoints.state(item.value)
             else:
-                self._process(item, rows, changing)
-        self.comparison.compare(people, rows, under_way)
+                self._process(item, known)
+        self.changes.compare(known.people, known.rows, known.in_flight)
 
-    def _identify(self, run: _Run) -> None:
-        stream = run.stream
-        run.keys = list(map(stream.key, run.raws))
-        run.people = self.ledger.contact_hashes(run.keys)
-        run.digests = list(map(stream.digest, run.raws))
+    def _identify(self, records: _Records, route: Route) -> _Batch:
+        """Tell the contacts of records on a route, as far as possible without a look into them."""
+        if not (records.raws[0] and route.finds_address):
+            numbers: Sequence[int] = range(len(records.lines))
+            mapped = self._map(records, route, numbers)
+            numbers = list(mapped)
+            keys = [route.mapping.contact_key(record) or "" for record, _ in mapped.values()]
+            hashes = route.hash_all([records.raws[number] for number in numbers])
+        else:
+            mapped = {}
+            keys = route.find_keys(records.raws)
+            numbers = range(len(keys))
+            if not all(keys):
+                # They have none, or one that takes more than a glance.
+                mapped = self._map(records, route, [n for n, key in enumerate(keys) if not key])
+                for number, (record, _) in mapped.items():
+                    keys[number] = route.mapping.contact_key(record) or ""
+            hashes = route.hash_all(records.raws)
+        return _Batch(route, numbers, keys, self.ledger.contact_hashes(keys), hashes, mapped)
 
-    def _process(self, run: _Run, rows: Mapping[bytes, list[Member]], changing: set[str]) -> None:
-        """See to records that came one after the other.
+    def _map(
+        self, records: _Records, route: Route, numbers: Sequence[int]
+    ) -> dict[int, tuple[dict[str, Any], Problem]]:
+        """Decode and map records; those that a filter drops are left out.
 
-        Args:
-            run: The records.
-            rows: What the ledger knows of people.
-            changing: People of whom an earlier record has to be looked into; what comes after it
-                of the same person is looked into too, and so goes after it.
+        Returns:
+            The records, and what is wrong with each, by number.
         """
-        stream = run.stream
-        same: list[bytes] = []
-        places: list[int] = []
-        proved = self._proved(run, rows)
-        for place, (is_proved, key) in enumerate(zip(proved, run.keys, strict=True)):
-            if is_proved and key not in changing:
-                same.append(run.people[place])
-                self.settlement.arrived = key
+        mapped, problems = route.map(*self._decode(records, numbers))
+        return {
+            number: (record, problem)
+            for number, record, problem in zip(numbers, mapped, problems, strict=True)
+            if record is not None
+        }
+
+    def _decode(
+        self, records: _Records, numbers: Sequence[int]
+    ) -> tuple[list[dict[str, Any]], list[Problem]]:
+        """Return records, and what is wrong with each."""
+        if not records.read:
+            several = _decode_all([records.raws[number] for number in numbers])
+            if several is not None:
+                return several, [None] * len(several)
+        found = [self._read(records, number) for number in numbers]
+        return [record for record, _ in found], [problem for _, problem in found]
+
+    def _read(self, records: _Records, number: int) -> tuple[dict[str, Any], Problem]:
+        """Return a record, and why it can't be read whole or ends the run, if so."""
+        if number not in records.read:
+            with suppress(*UNREADABLE):
+                record = _one.decode(records.raws[number])
+                if type(record) is dict:
+                    return record, None
+            try:
+                records.read[number] = read_record_line(
+                    self.reader, records.lines[number], records.places[number]
+                )
+            except InvalidInputLine as error:
+                return {}, error
+        return records.read[number]
+
+    def _process(self, records: _Records, known: _Known) -> None:
+        """Settle the records that are unchanged by their hash, and make contacts of the others."""
+        stream = records.stream
+        stream.progress.add_records(len(records.lines), records.version)
+        several: list[_Candidates] = []
+        for batch in records.batches:
+            route = batch.route
+            unchanged, rest = self._split(batch, known)
+            found = self._look_into(records, batch, rest) if rest else None
+            if found is not None and not found.records:
+                found = None
+            if unchanged or found:
+                self._begin_pass(stream, route, known)
+            if unchanged:
+                self._settle(route, unchanged)
+            if found is not None:
+                several.append(found)
+        if len(several) == 1:
+            self._take_contacts(records, several[0], range(len(several[0].records)))
+            return
+        # All routes of a record come before the next record.
+        order = sorted(
+            (one.batch.numbers[index], which, place)
+            for which, one in enumerate(several)
+            for place, index in enumerate(one.indexes)
+        )
+        for _, which, place in order:
+            self._take_contacts(records, several[which], range(place, place + 1))
+
+    def _split(self, batch: _Batch, known: _Known) -> tuple[list[bytes], list[int]]:
+        """Return the people whose records are unchanged, and the indexes of the other records."""
+        changing = known.changing
+        if not batch.route.hashes:
+            changing.update(batch.keys)
+            return [], list(range(len(batch.keys)))
+        is_unchanged = self.changes.unchanged_by_record_hash(
+            batch.route.segment, batch.people, batch.hashes, known.rows
+        )
+        unchanged: list[bytes] = []
+        rest: list[int] = []
+        for index, (same, key) in enumerate(zip(is_unchanged, batch.keys, strict=True)):
+            if same and key not in changing:
+                unchanged.append(batch.people[index])
+                self.accounting.arrived = key
             else:
                 changing.add(key)
-                places.append(place)
-        if places:
-            self._take_contacts(run, places)
-        if same:
-            self._settle(stream, same)
+                rest.append(index)
+        return unchanged, rest
 
-    def _take_contacts(self, run: _Run, places: list[int]) -> None:
-        """Hand the contacts of some of the records to the comparison."""
-        stream = run.stream
-        source, segment, make = stream.source, stream.segment, stream.maker.contact
+    def _look_into(self, records: _Records, batch: _Batch, indexes: list[int]) -> _Candidates:
+        """Decode, map and check records; those that a filter drops are left out."""
+        route, numbers, mapped = batch.route, batch.numbers, batch.mapped
+        found: list[dict[str, Any]]
+        problems: list[Problem]
+        if mapped or route.maps:
+            todo = [number for index in indexes if (number := numbers[index]) not in mapped]
+            if todo:
+                mapped |= self._map(records, route, todo)
+            indexes = [index for index in indexes if numbers[index] in mapped]
+            found = [mapped[numbers[index]][0] for index in indexes]
+            problems = [mapped[numbers[index]][1] for index in indexes]
+        else:
+            found, problems = self._decode(records, indexes)
+        return _Candidates(batch, indexes, found, route.check(found, problems))
+
+    def _begin_pass(self, stream: RoutedStream, route: Route, known: _Known) -> None:
+        """Begin a pass of a mirror, if the records do."""
+        name, progress, segment = stream.source.name, stream.progress, route.segment
+        if segment.begins_pass(name, progress):
+            # The contacts that came before belong to the pass before. What is known of them, and of
+            # those that were looked up with them, is outdated then.
+            self.changes.compare(known.people, known.rows, known.in_flight)
+            known.people, known.in_flight = set(), {}
+            segment.begin_pass(name, progress)
+        segment.record(name, progress)
+
+    def _settle(self, route: Route, people: list[bytes]) -> None:
+        """Settle records that are unchanged."""
+        segment, count = route.segment, len(people)
+        segment.has_contacts = True
+        segment.unchanged_by_hash += count
+        segment.deleted.difference_update(people)
+        # Noted first: STATE may not pass a contact that a mirror has not noted.
+        self.ledger.members.record_seen(segment.number, segment.seen, unchanged=people, outdated=())
+        route.counter.increment(count)
+        self.accounting.unchanged(route.name, count)
+
+    def _take_contacts(self, records: _Records, candidates: _Candidates, places: range) -> None:
+        """Hand the contacts of some of the candidates on, in their order.
+
+        This is the only place where a record becomes a contact.
+        """
+        batch, indexes = candidates.batch, candidates.indexes
+        route, numbers, lines = batch.route, batch.numbers, records.lines
+        keys, people, hashes = batch.keys, batch.people, batch.hashes
+        mapping, segment, maps = route.mapping, route.segment, route.maps
+        name, stream, take = route.name, route.source, self.changes.take
+        epoch, taken = self.accounting.epoch, 0
         refused: list[tuple[Source, Refusal, dict[str, Any]]] = []
-        records = _decoded([run.raws[place] for place in places])
-        problems = stream.maker.problems(records) if records else []
-        epoch, taken = self.settlement.epoch, 0
         try:
-            for number, place in enumerate(places):
-                unread, problem = None, None
-                if records:
-                    record, problem = records[number], problems[number]
-                else:
-                    record, unread = self._record(run, place)
-                    (problem,) = stream.maker.problems([record])
-                line = run.lines[place]
-                if b"\\" in line and _NUL in line:  # the first costs next to nothing
-                    record = stream.maker.clean(record)
-                one = Source(source.name, source, line, epoch)
+            for place in places:
+                index, record = indexes[place], candidates.records[place]
+                problem = candidates.problems[place]
+                if problem is not None and not isinstance(problem, (str, Refusal)):
+                    raise problem
+                line = lines[numbers[index]]
+                if maps or (b"\\" in line and _NUL in line):  # the first costs next to nothing
+                    record = route.without_nul(record)
+                source = Source(name, stream, line, epoch)
                 if problem is DELETED:
-                    self.comparison.delete(one, segment, run.keys[place], run.people[place])
+                    # A stream map that fails on it leaves open which contact it is about.
+                    key = mapping.contact_key(record) if maps else keys[index]
+                    person = people[index] if key == keys[index] else None
+                    self.changes.delete(source, segment, key, person)
                     taken += 1
                     continue
                 try:
-                    if unread is not None:
-                        raise unread
-                    contact = make(record, problem)
-                    # Whom it is of was told at a glance.
-                    known = run.people[place] if contact.key == run.keys[place] else None
-                    self.comparison.take(contact, one, segment, run.digests[place], known)
-                except Refusal as error:
-                    refused.append((one, error.at(describe_place(run.places[place])), record))
+                    if isinstance(problem, Refusal):
+                        raise problem
+                    contact = mapping.to_contact(record)
+                    if route.wants_sample:
+                        route.take_sample(contact)
+                    person = people[index] if contact.key == keys[index] else None
+                    take(contact, source, segment, hashes[index], person)
+                except (Refusal, RecursionError) as error:
+                    refusal = error if isinstance(error, Refusal) else NESTED
+                    placed = refusal.at(describe_place(records.places[numbers[index]]))
+                    refused.append((source, placed, record))
                 taken += 1
         finally:
-            # Also when a later record ends the run.
+            # Also when a record ends the run. They are counted before any of them is settled.
             if taken:
-                stream.took(taken)
-                self.settlement.read(source.name, taken)
-            for one, refusal, record in refused:
-                self.refuse(one, refusal, segment, stream.maker.mapping.contact_key(record))
-
-    def _record(self, run: _Run, place: int) -> tuple[dict[str, Any], Refusal | None]:
-        """A record, and why it can't be read whole, if it can't."""
-        with suppress(*_UNREADABLE):
-            record = _records.decode(run.raws[place])
-            if type(record) is dict:
-                return record, None
-        return self.read(run.lines[place], run.places[place])
-
-    def _proved(self, run: _Run, rows: Mapping[bytes, list[Member]]) -> Sequence[bool]:
-        if run.stream.seed is None:
-            return [False] * len(run.raws)
-        return self.comparison.proved(run.stream.segment, run.people, run.digests, rows)
-
-    def _settle(self, stream: _Stream, same: list[bytes]) -> None:
-        """Settle records that are proved unchanged."""
-        segment = stream.segment
-        segment.has_contacts = True
-        segment.proved += len(same)
-        segment.deleted.difference_update(same)
-        stream.took(len(same))
-        # Noted first: STATE may not pass someone whom a mirror has not seen.
-        self.ledger.members.record_seen(segment.number, segment.seen, unchanged=same, outdated=())
-        self.settlement.unchanged(stream.source.name, len(same))
+                route.counter.increment(taken)
+                self.accounting.read(name, taken)
+            for source, refusal, record in refused:
+                self.changes.refuse(source, refusal, segment, mapping.contact_key(record))
 
 
-def _decoded(raws: list[msgspec.Raw]) -> list[dict[str, Any]]:
-    """Several records at once; nothing if not all of them are objects that can be read so."""
-    with suppress(*_UNREADABLE):
+def _decode_all(raws: list[msgspec.Raw]) -> list[dict[str, Any]] | None:
+    """Return several records at once; None if they are not all objects that can be read so."""
+    with suppress(*UNREADABLE):
         records = _several.decode(b"[" + b",".join(raws) + b"]")
-        return records if len(records) == len(raws) else []
-    return []
-
-
-@cache
-def _versions() -> list[str | None]:
-    """The versions of what gives values their form; they are looked up in files, so only once."""
-    names = ("target-activecampaign", "email-validator", "phonenumbers")
-    return [_version(name) for name in names]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # of an extra
-        return None
+        return records if len(records) == len(raws) else None
+    return None

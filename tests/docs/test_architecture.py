@@ -7,10 +7,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from target_activecampaign.ledger import schema
 from tests.docs.test_repository import ROOT
 from tests.support.guide import DOCS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PACKAGES = (ROOT / "target_activecampaign", ROOT / "activecampaign_sandbox")
 TEXT = (DOCS / "architecture.md").read_text("utf-8")
@@ -69,6 +73,66 @@ def test_each_package_says_what_it_is_for() -> None:
     for package in PACKAGES:
         for path in package.rglob("__init__.py"):
             assert len(ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "") > 20, path
+
+
+def test_records_become_contacts_at_one_call_site() -> None:
+    ours = {name: path for name, path in MODULES.items() if PACKAGES[0] in path.parents}
+    calls = [
+        name
+        for name, path in ours.items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "to_contact"
+    ]
+    assert calls == ["sync/window.py"]
+    made = {
+        name
+        for name, path in ours.items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Contact"
+    }
+    # The others merge two contacts, look up one, and remove one from a list.
+    others = {"model/contact.py", "delivery/control.py", "sync/segment.py"}
+    assert made - others == {"mapping/mapping.py"}
+
+
+MOST_CALLABLES = 8
+"""Functions that constructors take in all: parts are handed objects."""
+
+
+def test_constructors_take_few_functions() -> None:
+    found = []
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found += [f"{name}: {node.name}.{one}" for one in _functions_taken(node)]
+    found = [one for one in found if not one.startswith("activecampaign_sandbox")]
+    assert len(found) <= MOST_CALLABLES, "\n".join(found)
+
+
+def _functions_taken(node: ast.ClassDef) -> Iterator[str]:
+    """The parameters and fields of a class's constructor that are functions."""
+    for one in node.body:
+        if isinstance(one, ast.FunctionDef) and one.name == "__init__":
+            for argument in (*one.args.posonlyargs, *one.args.args, *one.args.kwonlyargs):
+                if argument.annotation and "Callable" in ast.unparse(argument.annotation):
+                    yield argument.arg
+        elif isinstance(one, ast.AnnAssign) and "Callable" in ast.unparse(one.annotation):
+            yield ast.unparse(one.target)
+
+
+def test_private_parts_of_the_sdk_are_used_in_one_module() -> None:
+    users = set()
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("singer_sdk"):
+                parts = [*(node.module or "").split("."), *(one.name for one in node.names)]
+                if any(part.startswith("_") for part in parts):
+                    users.add(name)
+    assert users == {"singer/sdk_compat.py"}
 
 
 def test_few_modules_stand_at_the_root() -> None:

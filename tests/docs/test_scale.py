@@ -216,7 +216,7 @@ def test_parts_of_one_name_look_like_a_segment_that_all_have_left(mirror: Mirror
     mirror.load(whole("ada bob")).succeeded()
     second = mirror.load(whole("cyd dan"))
     assert second.code == 1
-    assert "2 of 2 people would leave" in second.log.splitlines()[-1]
+    assert "2 of 2 contacts would be removed" in second.log.splitlines()[-1]
     assert mirror.members() == "ada bob cyd dan"
 
 

@@ -116,7 +116,7 @@ def test_damaged_ledger_is_set_aside_and_mirror_records_a_baseline(
     assert aside.read_bytes()[:4096] == damaged[:4096]
     (warning,) = [one for one in outcome.warnings if "DAMAGED" in one]
     assert aside.name in warning
-    assert "only takes stock of 25 people" in outcome.log
+    assert "25 contacts recorded as the baseline" in outcome.log
     assert outcome.states == [2]
     assert {one["lists"]["1"] for one in sandbox.export()} == {1}
     again = load([schema(), *people(25), state(3)], **settings).succeeded()

@@ -35,7 +35,7 @@ MARKERS = ("_sdc_deleted_at", "_sdc_lsn_deleted_at", "_ab_cdc_deleted_at", "_fiv
 WHEN = "2025-01-02T03:04:05Z"
 ANA, GONE = "ana@example.com", "gone@example.com"
 ONE_BY_ONE: dict[str, Any] = {"stream_maps": {"profiles": {"__alias__": "profiles"}}}
-"""A stream map that changes nothing: its stream goes the SDK's way."""
+"""A stream map that changes nothing."""
 WAYS = [{}, ONE_BY_ONE]
 TYPES: dict[str, Any] = {"tier": "string", "_sdc_deleted_at": "string"}
 
@@ -467,7 +467,7 @@ def test_deleted_records_do_not_trip_guards(
     rest = records(" ".join(f"p{number}" for number in range(16, 30)))
     outcome = mirror.load(complete(2, *gone, *rest), guards={"max_leave_pct": None})
     assert outcome.code == 1
-    assert "the source has shrunk from 30 people to 14" in outcome.log
+    assert "the source has shrunk from 30 contacts to 14" in outcome.log
     assert len(mirror.members().split()) == 30
 
 
@@ -479,7 +479,7 @@ def test_mirror_of_deleted_records_only_is_empty(mirror: Mirror) -> None:
     assert mirror.members() == "ada bob"
     outcome = mirror.load(complete(3, *gone), guards={**NO_GUARDS, "min_source_pct": 50})
     assert outcome.code == 1
-    assert "the source has shrunk from 2 people to 0 (guards.min_source_pct: 50)" in outcome.log
+    assert "the source has shrunk from 2 contacts to 0 (guards.min_source_pct: 50)" in outcome.log
     assert outcome.report["streams"]["profiles"]["mirror"]["kind"] == "empty"
     assert mirror.members() == "ada bob"
 

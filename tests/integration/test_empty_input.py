@@ -62,7 +62,7 @@ def test_empty_mirror_trips_the_guard(
     mirror(NAMES)
     outcome = load(whole(""), complete_stream=complete_stream, dry_run=dry_run)
     assert outcome.code == 1
-    assert "the source has shrunk from 20 people to 0 (guards.min_source_pct: 50)" in outcome.log
+    assert "the source has shrunk from 20 contacts to 0 (guards.min_source_pct: 50)" in outcome.log
     assert mirrored(outcome)["kind"] == "empty"
     assert mirror.members() == " ".join(sorted(NAMES.split()))
     if not dry_run:

@@ -53,13 +53,18 @@ def tripped(mirror: Mirror, names: str, guards: dict[str, Any]) -> Outcome:
 @pytest.mark.parametrize(
     ("guard", "names", "passes", "words"),
     [
-        ({"max_leave_pct": 30}, without(4), without(3), "4 of 10 people would leave"),
-        ({"max_leave_pct": 0}, without(1), TEN, "1 of 10 people would leave"),
-        ({"max_leave_pct": 30}, without(4, "new"), without(3, "new"), "4 of 10 people"),
-        ({"max_leave": 3}, without(4), without(3), "4 people would leave"),
-        ({"max_leave": 0}, without(1), TEN, "1 people would leave"),
-        ({"min_source_pct": 60}, without(5), without(4), "shrunk from 10 people to 5"),
-        ({"min_source_pct": 100}, without(1), without(1, "new"), "shrunk from 10 people to 9"),
+        ({"max_leave_pct": 30}, without(4), without(3), "4 of 10 contacts would be removed"),
+        ({"max_leave_pct": 0}, without(1), TEN, "1 of 10 contacts would be removed"),
+        (
+            {"max_leave_pct": 30},
+            without(4, "new"),
+            without(3, "new"),
+            "4 of 10 contacts would be removed",
+        ),
+        ({"max_leave": 3}, without(4), without(3), "4 contacts would be removed"),
+        ({"max_leave": 0}, without(1), TEN, "1 contacts would be removed"),
+        ({"min_source_pct": 60}, without(5), without(4), "shrunk from 10 contacts to 5"),
+        ({"min_source_pct": 100}, without(1), without(1, "new"), "shrunk from 10 contacts to 9"),
     ],
     ids=[
         "max_leave_pct",
@@ -193,7 +198,7 @@ def test_stream_of_rejected_records_only_trips_the_guard(mirror: Mirror) -> None
     refused = [schema(), *records("zoe", first_name=1), activate(1)]
     mirror(TEN)
     outcome = mirror.load(refused, guards={})
-    assert "shrunk from 10 people to 0" in told(outcome)
+    assert "shrunk from 10 contacts to 0" in told(outcome)
     assert mirror.members() == TEN
     mirror.load(refused).succeeded()
     assert mirror.members() == "", "there is someone in it, and all guards are off"
@@ -232,8 +237,8 @@ def test_last_log_line_names_guard_numbers_and_next_step(mirror: Mirror) -> None
     assert outcome.code == 1
     for words in (
         "ERROR",
-        "Stream 'profiles', list 1: 5 of 10 people would leave (guards.max_leave_pct: 20)",
-        "Stream 'vip', list 2: the source has shrunk from 3 people to 1",
+        "Stream 'profiles', list 1: 5 of 10 contacts would be removed (guards.max_leave_pct: 20)",
+        "Stream 'vip', list 2: the source has shrunk from 3 contacts to 1",
         "'guards.override_once' set to true",
     ):
         assert words in told(outcome)
@@ -257,7 +262,7 @@ def test_override_lets_the_next_run_remove(mirror: Mirror) -> None:
     assert mirrored(outcome)["kind"] == "left"
     line = next(line for line in outcome.log.splitlines() if "override_once" in line)
     assert "WARNING" in line
-    assert "4 of 10 people would leave" in line
+    assert "4 of 10 contacts would be removed" in line
 
 
 def test_override_left_in_the_configuration_has_no_effect(mirror: Mirror) -> None:
@@ -307,7 +312,7 @@ def test_guard_stops_each_run_of_a_shrinking_source(mirror: Mirror) -> None:
     guards = {"max_leave_pct": None}
     for names in ("ada bob cyd dan", "ada bob", "ada bob", "ada"):
         outcome = tripped(mirror, names, guards)
-        assert "shrunk from 10 people" in told(outcome)
+        assert "shrunk from 10 contacts" in told(outcome)
     assert mirror.members() == TEN
 
 

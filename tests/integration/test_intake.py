@@ -1,13 +1,15 @@
-"""Records on the direct way, many proved unchanged by their bytes: the same comes of them.
+"""Records in windows, many known as unchanged by their hash: the same comes of them.
 
-That is, as when each is looked into, and as on the SDK's way, one by one.
+That is, as in other windows, without hashes, with a stream map, and out of batch files.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -25,33 +27,67 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.quick
 
-SMALL = {
-    "target_activecampaign.sync.changes.WINDOW": 5,
-}
-NEVER: dict[str, Any] = {"target_activecampaign.sync.window.MODES": []}
-ONE_BY_ONE: dict[str, Any] = {"stream_maps": {"profiles": {"__alias__": "profiles"}}}
-"""A stream map that changes nothing: its stream goes the SDK's way."""
+SMALL: dict[str, Any] = {"target_activecampaign.sync.changes.WINDOW": 5}
+SINGLE: dict[str, Any] = {"target_activecampaign.sync.changes.WINDOW": 1}
+NO_HASH: dict[str, Any] = {"target_activecampaign.sync.routes.HASHED_MODES": []}
+IDENTITY_MAP: dict[str, Any] = {"stream_maps": {"profiles": {"__alias__": "profiles"}}}
+"""A stream map that changes nothing."""
 ADA = "ada@example.com"
 PLAIN = {"format": "jsonl", "compression": "none"}
 
 
-# Both ways
+# All windows
+
+
+class Case(NamedTuple):
+    """How the target takes records.
+
+    Attributes:
+        server: Runs it.
+        sandbox: Where to.
+        settings: Its settings.
+        in_files: Whether records come in batch files.
+        is_small: Whether it has the small windows of most.
+    """
+
+    server: ForkServer
+    sandbox: SandboxServer
+    settings: dict[str, Any]
+    in_files: bool = False
+    is_small: bool = True
 
 
 @pytest.fixture(scope="module")
-def ways() -> Iterator[list[tuple[ForkServer, SandboxServer, dict[str, Any]]]]:
-    """One that proves records unchanged, one that looks into each, one that takes each by itself.
+def cases() -> Iterator[list[Case]]:
+    """Small windows; the same with all else that must make no difference; and large ones."""
+    with ExitStack() as stack:
+        small, single, no_hash, large = (
+            stack.enter_context(ForkServer({**QUICK, **constants}))
+            for constants in (SMALL, SINGLE, {**SMALL, **NO_HASH}, {})
+        )
+        sandboxes = [stack.enter_context(quick_sandbox()) for _ in range(6)]
+        yield [
+            Case(small, sandboxes[0], {}),
+            Case(single, sandboxes[1], {}, is_small=False),
+            Case(no_hash, sandboxes[2], {}),
+            Case(small, sandboxes[3], IDENTITY_MAP),
+            Case(large, sandboxes[4], {}, is_small=False),
+            Case(small, sandboxes[5], {}, in_files=True),
+        ]
 
-    All in small windows.
-    """
-    with (
-        ForkServer({**QUICK, **SMALL}) as quick,
-        ForkServer({**QUICK, **SMALL, **NEVER}) as slow,
-        quick_sandbox() as one,
-        quick_sandbox() as another,
-        quick_sandbox() as third,
-    ):
-        yield [(quick, one, {}), (slow, another, {}), (slow, third, ONE_BY_ONE)]
+
+def in_files(messages: list[Any], folder: Path) -> list[Any]:
+    """Put the records of messages into batch files."""
+    found: list[Any] = []
+    for is_record, some in itertools.groupby(messages, lambda one: one["type"] == "RECORD"):
+        group = list(some)
+        if not is_record:
+            found += group
+            continue
+        path = folder / f"{len(found)}.jsonl"
+        path.write_text("".join(json.dumps(one["record"]) + "\n" for one in group), "utf-8")
+        found.append({**batch(PLAIN, path), "version": group[0]["version"]})
+    return found
 
 
 class Source:
@@ -109,39 +145,50 @@ class Source:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_same_comes_of_them(
-    ways: list[tuple[ForkServer, SandboxServer, dict[str, Any]]], tmp_path: Path, seed: int
+def test_same_account_whatever_the_window_hash_map_or_file(
+    cases: list[Case], tmp_path: Path, seed: int
 ) -> None:
     mode = ("upsert", "mirror", "upsert", "create_only")[seed % 4]
     settings: dict[str, Any] = {
         "sync_mode": mode,
         "guards": {"max_leave_pct": None, "min_source_pct": None},
     }
+    if mode == "create_only":
+        # Of two records of a new contact, one window merges what another sends and skips.
+        cases = [case for case in cases if case.is_small]
     runners = []
-    for number, (server, sandbox, more) in enumerate(ways):
-        sandbox.reset()
+    for number, case in enumerate(cases):
+        case.sandbox.reset()
         folder = tmp_path / str(number)
         folder.mkdir()
-        runner = ForkedTargetRunner(folder, sandbox.url, sandbox.api_key, server)
-        runners.append((runner, {**settings, **more}))
+        runners.append(
+            ForkedTargetRunner(folder, case.sandbox.url, case.sandbox.api_key, case.server)
+        )
     source = Source(seed)
-    proved = 0
+    unchanged = 0
     for _ in range(5):
         messages = source.day()
-        outcomes = [runner(messages, **some).succeeded() for runner, some in runners]
-        accounts = [shown(sandbox) for _, sandbox, _ in ways]
-        assert accounts[0] == accounts[1] == accounts[2]
-        assert [one.states[-1:] for one in outcomes] == 3 * [["end"]]
+        outcomes = [
+            runner(
+                in_files(messages, runner.folder) if case.in_files else messages,
+                **settings,
+                **case.settings,
+            ).succeeded()
+            for runner, case in zip(runners, cases, strict=True)
+        ]
+        expected = shown(cases[0].sandbox)
+        assert all(shown(case.sandbox) == expected for case in cases)
+        assert [one.states[-1:] for one in outcomes] == len(cases) * [["end"]]
         assert len({one.report["left"] for one in outcomes}) == 1
         if not source.twice:
-            # Of someone who comes twice, the one way settles apart what the other merges.
-            assert outcomes[0].counts == outcomes[1].counts == outcomes[2].counts
-        proved += outcomes[0].counts.get("unchanged", 0)
-    assert proved > 20 or mode == "create_only"
+            # Of a contact that comes twice, one window merges what another settles apart.
+            assert all(one.counts == outcomes[0].counts for one in outcomes)
+        unchanged += outcomes[0].counts.get("unchanged", 0)
+    assert unchanged > 20 or mode == "create_only"
 
 
 def shown(sandbox: SandboxServer) -> dict[str, Any]:
-    """Everybody, as far as both ways must agree."""
+    """Return all contacts, as far as all cases must agree."""
     return {
         email: {k: one[k] for k in ("first_name", "lists", "fields")}
         for email, one in sandbox.contacts().items()
@@ -158,7 +205,7 @@ def digests(folder: Path) -> list[bytes | None]:
         return [row[0] for row in rows]
 
 
-def test_records_that_differ_in_what_goes_nowhere_are_noted_unless_most_do(
+def test_hashes_of_records_with_the_same_contact_are_stored_unless_most_differ(
     load: TargetRunner,
 ) -> None:
     def run(moments: list[int]) -> list[bytes | None]:
@@ -178,7 +225,7 @@ def test_records_that_differ_in_what_goes_nowhere_are_noted_unless_most_do(
     assert sum(a != b for a, b in zip(first, few, strict=True)) == 3
 
 
-def test_a_ledger_that_knows_no_records_learns_them(load: TargetRunner) -> None:
+def test_ledger_without_record_hashes_gets_them(load: TargetRunner) -> None:
     messages = [schema(), *people(5), state("end")]
     load(messages).succeeded()
     known = digests(load.folder)
@@ -189,6 +236,55 @@ def test_a_ledger_that_knows_no_records_learns_them(load: TargetRunner) -> None:
         db.exec_driver_sql("UPDATE ledger SET version = 3")
     assert load(messages).succeeded().counts == {"read": 5, "unchanged": 5}
     assert digests(load.folder) == known
+
+
+UPPER = {"first_name": "first_name.upper()", "__filter__": "first_name != 'Person 0'"}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [UPPER, {**UPPER, "email": "email.lower()"}, {**UPPER, "__alias__": "profiles"}],
+    ids=["address as it is", "address computed", "alias"],
+)
+@pytest.mark.parametrize("flat", [{}, {"flattening_enabled": True, "flattening_max_depth": 1}])
+def test_mapped_records_are_known_by_their_hash_until_the_map_changes(
+    load: TargetRunner, rules: dict[str, Any], flat: dict[str, Any]
+) -> None:
+    messages = [schema(), *people(5), state("end")]
+    load.config.update(flat)
+
+    assert load(messages, stream_maps={"profiles": rules}).succeeded().counts["added"] == 4
+    known = digests(load.folder)
+    again = load(messages, stream_maps={"profiles": rules}).succeeded()
+    assert again.counts == {"read": 4, "unchanged": 4}
+    assert None not in known
+    assert digests(load.folder) == known
+
+    other = {**rules, "first_name": "first_name.lower()"}
+    changed = load(messages, stream_maps={"profiles": other}).succeeded()
+    assert changed.counts == {"read": 4, "changed": 4}
+
+
+@pytest.mark.parametrize("rule", ["str(datetime.date.today())", "str(randint(1))"])
+def test_map_with_a_clock_or_chance_stores_no_hash(load: TargetRunner, rule: str) -> None:
+    load([schema(), *people(2)], stream_maps={"profiles": {"notes": rule}}).succeeded()
+    assert digests(load.folder) == [None, None]
+
+
+def test_routes_of_one_record_keep_the_order_of_records(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
+    maps = {"copy": {"__source__": "profiles", "__filter__": "tier == 'Gold'"}}
+    messages = [
+        schema(tier="string"),
+        record(ADA, tier="Gold", first_name="First"),
+        record(ADA, tier="Silver", first_name="Last"),
+        state("end"),
+    ]
+    for _ in range(2):
+        load(messages, stream_maps=maps, streams={"copy": {"list_id": 2}}).succeeded()
+        ada = sandbox.contacts()[ADA]
+        assert (ada["first_name"], ada["fields"]["TIER"]) == ("Last", "Silver")
 
 
 # What else counts
@@ -206,7 +302,7 @@ def test_a_ledger_that_knows_no_records_learns_them(load: TargetRunner) -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_a_setting_that_makes_another_contact_of_it_counts(
+def test_changed_setting_makes_records_looked_at_again(
     load: TargetRunner, change: dict[str, Any]
 ) -> None:
     messages = [
@@ -219,14 +315,14 @@ def test_a_setting_that_makes_another_contact_of_it_counts(
     assert "unchanged" not in load(messages, **change).succeeded().counts
 
 
-def test_a_value_that_is_dropped_is_counted_each_time(load: TargetRunner) -> None:
+def test_dropped_value_is_counted_each_time(load: TargetRunner) -> None:
     messages = [schema(tier="string"), record(ADA, tier="Lead"), state(1)]
     for _ in range(2):
         outcome = load(messages, on_unknown_option="drop").succeeded()
         assert outcome.report["streams"]["profiles"]["dropped"] == {"tier": 1}
 
 
-def test_an_option_that_comes_later_is_found(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_option_added_later_is_found(sandbox: SandboxServer, load: TargetRunner) -> None:
     messages = [schema(tier="string"), record(ADA, tier="gold"), state(1)]
     load(messages).succeeded()
     field = next(
@@ -238,7 +334,7 @@ def test_an_option_that_comes_later_is_found(sandbox: SandboxServer, load: Targe
     assert sandbox.contacts()[ADA]["fields"]["TIER"] == "gold"
 
 
-def test_state_does_not_pass_records_that_wait(load: ForkedTargetRunner) -> None:
+def test_state_waits_for_records_in_window(load: ForkedTargetRunner) -> None:
     messages = [schema(), *people(3), state(1)]
     load(messages).succeeded()
     new = [record(f"new{n}@example.com") for n in range(3)]
@@ -252,7 +348,7 @@ def test_state_does_not_pass_records_that_wait(load: ForkedTargetRunner) -> None
 # In their order
 
 
-def test_what_goes_the_long_way_at_once_passes_no_record_that_waits(
+def test_record_that_only_a_patient_reader_reads_keeps_its_place(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     types = {"unmapped": "number"}
@@ -267,7 +363,7 @@ def test_what_goes_the_long_way_at_once_passes_no_record_that_waits(
         assert sandbox.contacts()[ADA]["first_name"] == "First"
 
 
-def test_nor_does_a_batch_file(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_batch_file_keeps_its_place(sandbox: SandboxServer, load: TargetRunner) -> None:
     path = load.folder / "later.jsonl"
     path.write_text(json.dumps({"email": ADA, "first_name": "Later"}) + "\n", "utf-8")
     files = batch(PLAIN, path)
@@ -277,7 +373,7 @@ def test_nor_does_a_batch_file(sandbox: SandboxServer, load: TargetRunner) -> No
         assert sandbox.contacts()[ADA]["first_name"] == "Later"
 
 
-def test_streams_that_take_turns_keep_their_sinks(
+def test_streams_that_take_turns_keep_their_mappings(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     def messages(note: str) -> list[dict[str, Any]]:
@@ -312,7 +408,9 @@ def test_streams_that_take_turns_keep_their_sinks(
         }
 
 
-def test_records_of_batch_files_take_it_too(sandbox: SandboxServer, load: TargetRunner) -> None:
+def test_records_of_batch_files_are_known_by_their_hash(
+    sandbox: SandboxServer, load: TargetRunner
+) -> None:
     path = load.folder / "people.jsonl"
     records = [one["record"] for one in people(20)]
     files = batch(PLAIN, path)
@@ -336,7 +434,7 @@ def test_records_of_batch_files_take_it_too(sandbox: SandboxServer, load: Target
     assert outcome.states == []
 
 
-def test_what_was_refused_before_a_record_that_ends_the_run_is_in_the_reject_file(
+def test_record_refused_before_one_that_ends_the_run_is_in_reject_file(
     load: TargetRunner,
 ) -> None:
     no_record = {"type": "RECORD", "stream": "profiles", "record": None}
@@ -348,7 +446,7 @@ def test_what_was_refused_before_a_record_that_ends_the_run_is_in_the_reject_fil
 
 
 @pytest.mark.parametrize("name", ['e"mail', "e\\mail", "e\nmail"])
-def test_the_address_may_be_in_a_property_of_any_name(
+def test_address_may_be_in_a_property_of_any_name(
     sandbox: SandboxServer, load: TargetRunner, name: str
 ) -> None:
     message = schema()

@@ -383,7 +383,7 @@ def test_mirror_of_forgotten_list_records_a_baseline_and_removes_nobody(
     assert command.people() == {"others": {"added_by_us": 2}}
     again = mirror("ada bob")
     assert again.counts == {"read": 2, "added": 2}
-    assert "only takes stock of 2 people" in again.log
+    assert "2 contacts recorded as the baseline" in again.log
     mirror("ada")
     assert mirror.members() == "ada bob cyd", "nobody proves that we added them"
     mirror("ada", "others", list_id=2)
@@ -442,7 +442,7 @@ def test_connection_is_forgotten_with_all_its_rows(
         for table in ("account", "run", "import", "segment", "member", "existing"):
             assert db.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0, table  # noqa: S608
         assert db.exec_driver_sql("SELECT key FROM ledger").scalar() == key
-    assert "only takes stock" in mirror("ada bob").log
+    assert "recorded as the baseline" in mirror("ada bob").log
     assert mirror.members() == "ada bob cyd"
 
 

@@ -178,7 +178,7 @@ def test_mirror_removes_nobody_after_its_ledger_is_lost_or_damaged(
 
     outcome = load([schema(), *people(25), state(2)], **MIRROR).succeeded()
 
-    assert "only takes stock of 25 people" in outcome.log
+    assert "25 contacts recorded as the baseline" in outcome.log
     assert statuses(sandbox) == [1] * 30
     aside = list(load.folder.glob(f"{LEDGER}.damaged-*"))
     if harm is lost:
@@ -210,7 +210,7 @@ def test_damage_found_during_a_run_fails_it_and_next_run_starts_a_new_ledger(
 
     again = load([schema(), *people(990), state(3)], **MIRROR).succeeded()
 
-    assert "only takes stock of 990 people" in again.log
+    assert "990 contacts recorded as the baseline" in again.log
     assert again.states == [3]
     assert statuses(sandbox) == [1] * 1_000
 

@@ -96,5 +96,5 @@ def test_reject_file_never_completes_a_mirror(
     again = mirror.load(messages, **settings).succeeded()
 
     assert mirror.members() == "ada bob cyd dan eve"
-    assert "came out of a reject file" in again.log
+    assert "comes from a reject file" in again.log
     assert again.warnings == [], "neither of streams that did not come"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from target_activecampaign.client import Client, RateLimiter
 from target_activecampaign.sync.existing_values import StoredValues
+from target_activecampaign.sync.stop import StopRequest
 from tests.support import target_runner
 from tests.support.api_stub import ApiStub, Reply, client_of
 from tests.support.fork_server import ForkServer
@@ -42,7 +44,7 @@ def stored_values(client: Client) -> Iterator[Callable[..., StoredValues]]:
     def make(*destinations: str) -> StoredValues:
         fields = {f"%{one.tag}%": one.id for one in client.fields()}
         chosen = tuple(fields.get(one, one) for one in destinations)
-        made.append(StoredValues(client, chosen, person, lambda: None))
+        made.append(StoredValues(client, chosen, HASHES, StopRequest()))
         return made[-1]
 
     yield make
@@ -52,6 +54,10 @@ def stored_values(client: Client) -> Iterator[Callable[..., StoredValues]]:
 
 def person(address: str) -> bytes:
     return b"hash of " + address.encode()
+
+
+HASHES = cast("Any", SimpleNamespace(person=person))
+"""Stands in for the ledger."""
 
 
 def people(*addresses: str) -> dict[bytes, str]:
@@ -188,7 +194,7 @@ def test_more_new_contacts_are_looked_up_as_they_cost_less(
 def test_account_of_unknown_size_is_read() -> None:
     rows = [{"id": "1", "email": ADA, "phone": "1"}, {"id": "2", "email": BEN, "phone": ""}]
     with ApiStub(Reply({"contacts": rows})) as stub, client_of(stub) as client:
-        stored = StoredValues(client, ("phone",), person, lambda: None)
+        stored = StoredValues(client, ("phone",), HASHES, StopRequest())
         assert stored.filled(people(ADA, BEN)) == {person(ADA): {"phone"}}
         stored.close()
     assert [asked.query.get("id_greater") for asked in stub.asked] == [None, "0"]
@@ -203,7 +209,7 @@ def test_contact_deleted_meanwhile_has_no_values() -> None:
         Reply({"message": "No Result found for Subscriber with id 1"}, 404),
     )
     with ApiStub(*replies) as stub, client_of(stub) as client:
-        stored = StoredValues(client, ("phone", 7), person, lambda: None)
+        stored = StoredValues(client, ("phone", 7), HASHES, StopRequest())
         assert stored.filled(people(ADA)) == {}
         stored.close()
     assert len(stub.asked) == 4

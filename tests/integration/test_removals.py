@@ -75,7 +75,7 @@ def test_failed_removal_is_retried_by_the_next_run(mirror: Mirror) -> None:
     outcome = mirror("ada")
     assert mirror.members() == "ada bob"
     assert mirrored(outcome) | {"left": 1, "not_left": 1} == mirrored(outcome)
-    assert "refused to let 1 people go" in outcome.log
+    assert "rejected 1 removals" in outcome.log
     outcome = mirror("ada")
     assert mirror.members() == "ada"
     assert mirrored(outcome) | {"left": 1, "not_left": 0} == mirrored(outcome)
@@ -275,7 +275,7 @@ def test_pre_existing_members_are_not_removed(mirror: Mirror, others: int, names
     assert mirror.person("cyd")["lists"] == {"1": 2, "2": 1}
     assert mirrored(outcome)["left"] == len(names.split())
     assert mirrored(outcome)["not_ours"] == 1
-    assert "1 people are no longer in it and stay on list 1" in outcome.log
+    assert "1 contacts are missing from it and stay on list 1" in outcome.log
 
 
 def test_pre_existing_member_stays_so_when_the_profile_changes(mirror: Mirror) -> None:
@@ -337,7 +337,7 @@ def test_contact_that_opted_out_and_returned_is_not_removed(mirror: Mirror) -> N
     mirror("ada bob")
     mirror.sandbox.opt_out(address("bob"), 1, campaign=5)
     outcome = mirror("ada bob")
-    assert "1 memberships that the ledger knows have been ended by others" in outcome.log
+    assert "1 contacts unsubscribed since the last run" in outcome.log
     mirror.sandbox.resubscribe(address("bob"), 1)
     mirror("ada bob")
     mirror.load(whole("ada bob", first_name="New")).succeeded()

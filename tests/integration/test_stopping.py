@@ -114,7 +114,7 @@ def test_signal_while_stored_values_are_read_sends_no_contact(
     assert outcome.states == []
     assert outcome.report["outcome"] == "stopped"
     assert outcome.report["problem"] is None
-    assert "fault of ours" not in outcome.log
+    assert "Internal error" not in outcome.log
     assert sandbox.faults()[0]["seen"] <= 3 + 2 * QUESTIONS_AT_ONCE, "nothing more is asked"
     assert not sandbox.imports()
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.quick
 
 ANA = "ana@example.com"
 ONE_BY_ONE: dict[str, Any] = {"stream_maps": {"profiles": {"__alias__": "profiles"}}}
-"""A stream map that changes nothing: its stream goes the SDK's way."""
+"""A stream map that changes nothing."""
 WAYS = [{}, ONE_BY_ONE]
 EXTRACTED = "2025-01-02T03:04:05Z"
 

@@ -1,0 +1,86 @@
+"""Warnings about a stream's records, each given once."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+from target_activecampaign.errors import MappingError
+from target_activecampaign.model.names import without_marks
+from target_activecampaign.text import quoted_list
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from target_activecampaign.config.settings import Settings
+    from target_activecampaign.sync.changes import ChangeDetector
+
+logger = logging.getLogger("target-activecampaign")
+
+_MOST_NAMES = 1000
+"""Undeclared properties that are remembered of a stream."""
+_MOST_SHOWN = 20
+_PLAIN_NAME = re.compile(r"[^\W\d][\w .:/-]{0,63}")
+
+
+class RecordNotices:
+    """Collects what the operator should know of records.
+
+    Args:
+        settings: The settings.
+        changes: The contacts that wait, which are dropped when records must not be loaded.
+    """
+
+    def __init__(self, settings: Settings, changes: ChangeDetector) -> None:
+        self._settings = settings
+        self._changes = changes
+        self._undeclared: dict[str, dict[str, None]] = {}
+        self._warned_of_nul: set[str] = set()
+
+    def nul_removed(self, stream: str) -> None:
+        """Warn that U+0000 was removed from a stream's values."""
+        if stream not in self._warned_of_nul:
+            self._warned_of_nul.add(stream)
+            logger.warning("Stream '%s': the character U+0000 was removed from values.", stream)
+
+    def add_undeclared(self, stream: str, names: Collection[str]) -> None:
+        """Take properties of records that the schema lacks and that are not mapped.
+
+        Raises:
+            MappingError: `unmapped_properties` is `fail`. Contacts that wait are not sent.
+        """
+        if self._settings.for_stream(stream).unmapped_properties == "fail":
+            self._changes.discard()
+            raise MappingError(
+                f"Stream '{stream}': records have properties that its schema lacks and that have "
+                f"no place: {_shown(names)}. Map each in 'field_mapping' to its destination, or to "
+                "'ignore'."
+            )
+        known = self._undeclared.setdefault(stream, {})
+        if len(known) < _MOST_NAMES:
+            known.update(dict.fromkeys(names))
+
+    def warn_of_undeclared(self) -> None:
+        """Warn of the properties that the schemas lack."""
+        for stream, names in self._undeclared.items():
+            logger.warning(
+                "Stream '%s': records have properties that its schema lacks: %s. Their values go "
+                "nowhere. Have the tap announce them, or map each in 'field_mapping' to its "
+                "destination, or to 'ignore'.",
+                stream,
+                _shown(names),
+            )
+
+
+def _shown(names: Collection[str]) -> str:
+    """Return names as a message quotes them.
+
+    Names that look like data, such as an address that is a key, are only counted.
+    """
+    plain = sorted(name for name in names if _PLAIN_NAME.fullmatch(without_marks(name)))
+    plain = plain[:_MOST_SHOWN]
+    others = len(names) - len(plain)
+    if not plain:
+        return f"{others:,}, whose names are not shown, as they look like data"
+    return quoted_list(plain) + (f" and {others:,} more" if others else "")

@@ -1,0 +1,494 @@
+"""Routes: a tap's stream takes one to each stream that stream maps make of it.
+
+A route knows all that happens to a record between the input and its contact: the stream map, the
+checks, and the mapping. It takes records many at a time; the window makes the contacts.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.exceptions import MapExpressionError, SingerSDKError
+
+from target_activecampaign.errors import MappingError
+from target_activecampaign.mapping.placement import IGNORED_PREFIXES
+from target_activecampaign.model.codes import Refusal
+from target_activecampaign.model.names import Respelling
+from target_activecampaign.singer.deletions import DELETED, DeletionMarkers
+from target_activecampaign.singer.flattening import parse_json_text
+from target_activecampaign.singer.json_schema import allows_more
+from target_activecampaign.singer.sdk_compat import SDC_PROPERTIES, is_expression_error
+from target_activecampaign.singer.validation import RecordValidator
+from target_activecampaign.sync.completeness import StreamProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from singer_sdk.mapper import StreamMap
+    from singer_sdk.metrics import Counter
+
+    from target_activecampaign.accounting.samples import Samples
+    from target_activecampaign.config.settings import Settings
+    from target_activecampaign.ledger import Ledger
+    from target_activecampaign.mapping.mapping import StreamMapping
+    from target_activecampaign.model.contact import Contact
+    from target_activecampaign.model.record import SourceStream
+    from target_activecampaign.singer.stream_maps import MappedStream
+    from target_activecampaign.sync.notices import RecordNotices
+    from target_activecampaign.sync.segment import Segment
+
+HASHED_MODES = ("upsert", "mirror")
+"""The modes in which a contact that the ledger has is neither skipped nor looked up."""
+
+NESTED = Refusal("RECORD_INVALID", "is nested too deeply to be read.", needs_place=True)
+
+_MOST_NAMES = 10_000
+"""Properties that a route remembers: where keys are data, there may be any number."""
+
+_SIMPLE_RULES = {
+    "$id",
+    "$schema",
+    "additionalProperties",
+    "description",
+    "properties",
+    "required",
+    "title",
+    "type",
+}
+"""Rules of a schema that a record can't break by lacking a property, but for `required`."""
+
+Problem = Exception | str | None
+"""The reason why a record makes no contact: `Refusal`, `DELETED`, or an error that ends the run."""
+
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
+"""Errors of msgspec at JSON that it can't read."""
+
+
+@dataclass
+class RoutedStream:
+    """A tap's stream with its routes.
+
+    Attributes:
+        source: The stream as the tap announced it.
+        bookmarks: Its bookmark properties.
+        progress: The records that have come.
+        routes: One for each stream that it comes to; none if stream maps remove it.
+    """
+
+    source: SourceStream
+    bookmarks: Sequence[str] = ()
+    progress: StreamProgress = field(default_factory=StreamProgress)
+    routes: list[Route] = field(default_factory=list)
+
+
+class RouteSchema:
+    """The schema of a route's records, without the SDK's metadata.
+
+    Args:
+        mapped: The stream after stream maps.
+        settings: The settings.
+
+    Attributes:
+        schema: The schema.
+        properties: The schemas of the properties to be mapped.
+        mapped_metadata: The SDK's metadata properties that settings map by name.
+        json_text: Properties that may hold JSON text to be parsed.
+        keys: The properties that each record must have.
+    """
+
+    def __init__(self, mapped: MappedStream, settings: Settings) -> None:
+        own = settings.for_stream(mapped.name)
+        announced: dict[str, Any] = mapped.schema.get("properties", {})
+        names = {name.partition(".")[0] for name in {**own.field_mapping, **own.own_field_mapping}}
+        self.mapped_metadata = {name for name in names if name.startswith("_sdc_")}
+        self._removed = SDC_PROPERTIES - self.mapped_metadata
+        kept = {name: one for name, one in announced.items() if name not in self._removed}
+        self.schema = {**mapped.schema, "properties": kept}
+        gone = announced.keys() - kept.keys()
+        if gone and "required" in self.schema:
+            self.schema["required"] = [one for one in self.schema["required"] if one not in gone]
+        json_text = {name: one for name, one in mapped.json_text.items() if name in kept}
+        self.properties = {**announced, **json_text}
+        self.json_text = {*json_text, *(mapped.computed if mapped.flattens else ())}
+        # Flattening takes objects apart, also those that are keys.
+        self.keys = frozenset(mapped.key_properties) & kept.keys()
+        self._mapped = mapped
+        # A record that is valid with the SDK's metadata is then so without it.
+        self._ignores_metadata = self.schema.keys() <= _SIMPLE_RULES and not any(
+            name.startswith("_sdc_") for name in self.schema.get("required", ())
+        )
+        self._validator = self._make_validator() if settings.validate_records else None
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether records may have properties that it does not name."""
+        return allows_more(self.schema)
+
+    @property
+    def forbids_others(self) -> bool:
+        """Return whether a record with other properties is refused."""
+        return self._validator is not None and self.schema.get("additionalProperties") is False
+
+    def _make_validator(self) -> RecordValidator:
+        """Return what checks records.
+
+        Computed properties are left to the mapping: the SDK's guess of their schema is often wrong
+        (`points * 10` is a string to it). The schema still requires objects that flattening has
+        taken apart; that is left out.
+        """
+        known = {**self.schema["properties"], **dict.fromkeys(self._mapped.computed, True)}
+        schema = {**self.schema, "properties": known}
+        if self._mapped.flattens and "required" in schema:
+            schema["required"] = [name for name in schema["required"] if name in known]
+        return RecordValidator(schema, self._mapped.name)
+
+    def problems(self, records: list[dict[str, Any]]) -> list[str | None]:
+        """Return what is wrong with each record; takes the SDK's metadata out of them."""
+        if not self._ignores_metadata:
+            self._remove_metadata(records)
+        if self._validator is None:
+            return [None] * len(records)
+        problems = self._validator.problems(records)
+        if self._ignores_metadata and any(problems):
+            # The SDK's metadata is no part of a profile, so it breaks no rule.
+            self._remove_metadata(records)
+            problems = self._validator.problems(records)
+        return problems
+
+    def _remove_metadata(self, records: list[dict[str, Any]]) -> None:
+        for record in records:
+            for name in self._removed & record.keys():
+                del record[name]
+
+
+class Route:
+    """The way of a tap's stream to one stream after stream maps.
+
+    Args:
+        source: The stream as the tap announced it.
+        mapped: The stream after stream maps.
+        schema: Its schema.
+        mapping: Its mapping.
+        segment: Where it goes.
+        settings: The settings.
+        ledger: Keys the hashes of records.
+        notices: Takes what the operator should know of records.
+        samples: Takes the first contact.
+        counter: The SDK's counter of records.
+
+    Attributes:
+        name: The stream's name after stream maps.
+        source, mapping, segment, counter: As given.
+        maps: Whether records are mapped by a stream map or flattening.
+        finds_address: Whether a record's address can be read before stream maps.
+        hashes: Whether records are known as unchanged by their hash.
+        wants_sample: Whether `take_sample` has yet to be called.
+    """
+
+    def __init__(
+        self,
+        source: SourceStream,
+        mapped: MappedStream,
+        schema: RouteSchema,
+        mapping: StreamMapping,
+        segment: Segment,
+        *,
+        settings: Settings,
+        ledger: Ledger,
+        notices: RecordNotices,
+        samples: Samples,
+        counter: Counter,
+    ) -> None:
+        self.name = mapped.name
+        self.source = source
+        self.mapping = mapping
+        self.segment = segment
+        self.counter = counter
+        self.maps = mapped.transform is not None
+        self._mapped = mapped
+        self._schema = schema
+        self._notices = notices
+        self._samples = samples
+        self.wants_sample = True
+        deleted = settings.for_stream(mapped.name).deleted_properties
+        self._markers = DeletionMarkers(deleted, {*schema.properties, *source.schema["properties"]})
+        # Properties that need no look any more; more come with records that have others.
+        self._names = {*schema.properties, *mapping.known_names}
+        self._respelling = Respelling(self._names)
+        self._source_names = set(source.schema["properties"])
+        self._source_respelling = Respelling(self._source_names)
+        self._address, self._addresses = self._address_reader(mapped)
+        self.finds_address = mapped.transform is None or self._addresses is not None
+        self._seed = self._hash_seed(settings, ledger)
+        self.hashes = self._seed is not None
+
+    def _address_reader(
+        self, mapped: MappedStream
+    ) -> tuple[str | None, msgspec.json.Decoder[Any] | None]:
+        """Return the tap's property of the address, and what reads it alone."""
+        address = self.mapping.email_property
+        name = None if address is None else mapped.unmapped_name(address)
+        if name is None or not name.isprintable() or set('"\\') & set(name):
+            return None, None
+        reads = msgspec.defstruct(
+            "Address", [("address", str | None, None)], rename={"address": name}, gc=False
+        )
+        return name, msgspec.json.Decoder(reads)
+
+    def _hash_seed(self, settings: Settings, ledger: Ledger) -> Any:
+        """Return the start of each record's hash; None where records have none.
+
+        It covers all that a contact depends on besides its record.
+        """
+        mapping, mapped = self.mapping, self._mapped
+        if (
+            not settings.skip_unchanged
+            or settings.full_resync
+            or not mapping.supports_record_hash
+            or mapped.fingerprint is None
+            or (self._addresses is None and mapped.transform is None)
+            or self.segment.settings.sync_mode not in HASHED_MODES
+        ):
+            return None
+        makes: tuple[Any, ...] = (
+            _versions(),
+            self.source.name,
+            settings.validate_records,
+            mapping.fingerprint,
+        )
+        if mapped.fingerprint:
+            makes = (*makes, _map_versions(), mapped.fingerprint)
+        rules = json.dumps(self.source.schema, sort_keys=True, default=str)
+        return ledger.record_hasher((repr(makes) + rules).encode("utf-8", "surrogatepass"))
+
+    def hash_all(self, raws: Sequence[msgspec.Raw]) -> list[bytes | None]:
+        """Return the hash of each record and of all that makes a contact of it."""
+        if self._seed is None:
+            return [None] * len(raws)
+        hashes: list[bytes | None] = []
+        for raw in raws:
+            one = self._seed.copy()
+            one.update(raw)
+            hashes.append(one.digest() if raw else None)
+        return hashes
+
+    def find_keys(self, raws: Sequence[msgspec.Raw]) -> list[str]:
+        """Return the key of each record's contact, read before stream maps; or an empty text."""
+        keys: list[str] = []
+        decode = None if self._addresses is None else self._addresses.decode
+        for raw in raws:
+            text = None
+            if decode is not None:
+                try:  # noqa: SIM105 - for each record, and suppress costs more
+                    text = decode(raw).address
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    pass
+            if text is not None and text.isascii():
+                keys.append(text.strip().lower())
+            else:
+                keys.append(self._find_key(raw))
+        return keys
+
+    def _find_key(self, raw: msgspec.Raw) -> str:
+        """Return the key of a record's contact that takes a look at the whole record."""
+        with suppress(*UNREADABLE):
+            record = _decoder.decode(raw)
+            if type(record) is dict:
+                if self.maps:
+                    record = {self.mapping.email_property: record.get(self._address)}
+                return self.mapping.contact_key(record) or ""
+        return ""
+
+    # Records, many at a time
+
+    def map(
+        self, records: Sequence[dict[str, Any]], problems: Sequence[Problem]
+    ) -> tuple[list[dict[str, Any] | None], list[Problem]]:
+        """Return records after the stream map, each a copy, and what is wrong with each.
+
+        Args:
+            records: The records of the tap, in any spelling.
+            problems: What is known to be wrong with each.
+
+        Returns:
+            The records, None for each that a filter drops; and the problems.
+        """
+        names: set[str] = set().union(*records)
+        if new := names - self._source_names:
+            self._source_respelling.learn(new)
+            self._markers.learn(new)
+            self._keep_names(self._source_names, new)
+        copies = [dict(record) for record in records]
+        for record in copies if self._source_respelling.others else ():
+            self._source_respelling.rename(record)
+        transform = self._mapped.transform
+        if transform is None:
+            return list(copies), list(problems)
+        may_be_deleted = not self._markers.names.isdisjoint(set().union(*copies))
+        mapped: list[dict[str, Any] | None] = []
+        found: list[Problem] = []
+        for record, problem in zip(copies, problems, strict=True):
+            is_deleted = may_be_deleted and self._markers.are_in(record)
+            result, wrong = self._map_one(transform, record, DELETED if is_deleted else problem)
+            mapped.append(result)
+            found.append(wrong)
+        return mapped, found
+
+    @staticmethod
+    def _map_anyway(
+        transform: StreamMap, record: dict[str, Any], otherwise: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Return a record that is not to be sent after the stream map, to know its key.
+
+        A deleted record often has little more than its key, and one that can't be read whole lacks
+        values: expressions are not made for these.
+        """
+        try:
+            return transform.transform(dict(record))
+        except Exception:  # noqa: BLE001 - expressions may raise anything
+            return otherwise
+
+    def _map_one(
+        self, transform: StreamMap, record: dict[str, Any], problem: Problem
+    ) -> tuple[dict[str, Any] | None, Problem]:
+        if problem is DELETED:
+            return self._map_anyway(transform, record, {}), problem
+        if isinstance(problem, Refusal):
+            return self._map_anyway(transform, record, record), problem
+        if problem is not None:
+            return record, problem
+        try:
+            return transform.transform(record), None
+        except RecursionError:
+            return record, NESTED
+        except MapExpressionError as error:
+            return record, self._map_failure(str(error).rstrip("."))
+        except SingerSDKError as error:
+            return record, error
+        except Exception as error:
+            if not is_expression_error(error):
+                raise
+            return record, self._map_failure(type(error).__name__)
+
+    def _map_failure(self, why: str) -> MappingError:
+        return MappingError(
+            f"A stream map of stream '{self.source.name}' fails on a record ({why}): mend its "
+            "expression under 'stream_maps'."
+        )
+
+    def check(self, records: list[dict[str, Any]], problems: list[Problem]) -> list[Problem]:
+        """Return what is wrong with each record, and make the others ready for the mapping.
+
+        Args:
+            records: Records after the stream map; they are changed in place.
+            problems: What is known to be wrong with each.
+
+        Raises:
+            MappingError: Records have properties that must have a place and don't.
+        """
+        names = self._respell(records)
+        new = names - self._names
+        found = list(problems)
+        if not self._markers.names.isdisjoint(names):
+            self._mark_deleted(records, found)
+        places: Sequence[int] = range(len(records))
+        if any(found):
+            places = [place for place in places if found[place] is None]
+            records = [records[place] for place in places]
+            new = new.intersection(set().union(*records)) if new else new
+        if new:
+            self._add_undeclared(new)
+        keys, texts = self._schema.keys, self._schema.problems(records)
+        for place, record, text in zip(places, records, texts, strict=True):
+            if not keys <= record.keys():
+                found[place] = self._lacks_key(record)
+            elif text is not None:
+                found[place] = Refusal("RECORD_INVALID", text)
+        if self._schema.json_text:
+            for record in records:
+                for name in self._schema.json_text & record.keys():
+                    record[name] = parse_json_text(record[name])
+        return found
+
+    def _respell(self, records: list[dict[str, Any]]) -> set[str]:
+        """Spell properties as the schema does; returns the names of all that records have."""
+        names: set[str] = set().union(*records)
+        if new := names - self._names:
+            self._markers.learn(new)
+            self._respelling.learn(new)
+        if not self._respelling.others:
+            return names
+        for record in records:
+            self._respelling.rename(record)
+        return set().union(*records)
+
+    def _mark_deleted(self, records: list[dict[str, Any]], problems: list[Problem]) -> None:
+        for number, record in enumerate(records):
+            problem = problems[number]
+            if (problem is None or isinstance(problem, Refusal)) and self._markers.are_in(record):
+                problems[number] = DELETED
+
+    def _lacks_key(self, record: dict[str, Any]) -> Refusal:
+        names = ", ".join(f"'{name}'" for name in sorted(self._schema.keys - record.keys()))
+        return Refusal("RECORD_INVALID", f"lacks the key property {names}.", needs_place=True)
+
+    def _add_undeclared(self, names: set[str]) -> None:
+        """Note properties that the schema lacks and that no record had before."""
+        self._keep_names(self._names, names)
+        if self._schema.forbids_others:
+            return  # the record is refused for it
+        homeless = [
+            name
+            for name in names
+            if not name.startswith(IGNORED_PREFIXES) and name not in self._markers.names
+        ]
+        if homeless:
+            self._notices.add_undeclared(self.name, homeless)
+
+    @staticmethod
+    def _keep_names(known: set[str], names: set[str]) -> None:
+        if len(known) < _MOST_NAMES:
+            known |= names
+
+    def without_nul(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return a record without U+0000 in its values; warn of the stream's first."""
+        try:
+            cleaned = self.mapping.remove_nul(record)
+            if cleaned != record:
+                self._notices.nul_removed(self.name)
+        except RecursionError:
+            return record  # nested too deeply: it is refused for that
+        return cleaned
+
+    def take_sample(self, contact: Contact) -> None:
+        """Show the stream's first contact in the report."""
+        self._samples.arrived(self.name, self.mapping, contact)
+        self.wants_sample = False
+
+
+@cache
+def _versions() -> list[str | None]:
+    """Return the versions of what formats values; read from files, so only once."""
+    names = ("target-activecampaign", "email-validator", "phonenumbers")
+    return [_version(name) for name in names]
+
+
+@cache
+def _map_versions() -> list[str | None]:
+    """Return the versions of what evaluates stream maps."""
+    return [_version(name) for name in ("singer-sdk", "simpleeval")]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # of an extra
+        return None
