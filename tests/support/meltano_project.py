@@ -91,3 +91,8 @@ class MeltanoProject:
     def sandbox_path(self) -> str:
         """The file of the embedded sandbox."""
         return str(self.folder / ".activecampaign-sandbox.db")
+
+
+def counts_of(report: dict[str, Any]) -> dict[str, int]:
+    """What a report counts, without what is zero."""
+    return {name: count for name, count in report["counts"].items() if count}

@@ -6,8 +6,8 @@
 It needs the server's programs (`initdb`, `postgres`); `PostgresServer.missing()` says whether they
 are there. PostgreSQL refuses to run as root, so that as root it runs as `postgres` or `nobody`.
 
-`PostgresServer(logical=True)` writes a log that taps can read changes from (`wal_level=logical`). How
-they read it is a plugin of the server's, `wal2json`: `require(wal2json=True)`.
+`PostgresServer(logical=True)` keeps a log from which taps can read changes (`wal_level=logical`).
+They read it by a plugin of the server, wal2json: `require(wal2json=True)`.
 """
 
 from __future__ import annotations
