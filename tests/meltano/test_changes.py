@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import yaml
 
-from tests.support.meltano_project import MISSING, MeltanoProject, counts_of, installed
+from tests.support.guide import block, example
+from tests.support.meltano_project import MISSING, ROOT, MeltanoProject, counts_of, installed
 from tests.support.postgres_server import PostgresServer, require
 from tests.support.sample_profiles import arrived, expected, profiles, usable_address
 from tests.support.sandbox_server import SandboxServer
+from tests.support.source_recordings import comparable, messages, record
 from tests.support.warehouse import fill_table, insert
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ def test_changes_arrive_and_deleted_rows_remove_nobody(
     changed = [{**one, "City": "Elsewhere"} for one in old[10:13]]
     by_key, with_all_columns = old[20:22], old[30:32]
     fill_table(server, old)
-    _run_sql(server, SLOT)
+    _run_sql(server, block("sources.md", "slot"))
     first = project.run("run", "tap-warehouse-postgres", "target-activecampaign")
     assert counts_of(first) == {"read": 100, "added": 100}
 
@@ -58,7 +61,7 @@ def test_changes_arrive_and_deleted_rows_remove_nobody(
     _run_sql(server, TOUCH, old[40]["CustomerId"])
     for one in by_key:
         _run_sql(server, DELETE, one["CustomerId"])
-    _run_sql(server, "ALTER TABLE unified_profiles REPLICA IDENTITY FULL")
+    _run_sql(server, block("sources.md", "identity").replace("people", "unified_profiles"))
     for one in with_all_columns:
         _run_sql(server, DELETE, one["CustomerId"])
     # The tap has read the changes when this run fails, and brings them again.
@@ -80,7 +83,23 @@ def test_changes_arrive_and_deleted_rows_remove_nobody(
     assert counts_of(project.run(*CHANGES)) == {}
 
 
-SLOT = "SELECT pg_create_logical_replication_slot('activecampaign', 'wal2json')"
+def test_the_guide_and_the_project_set_the_same() -> None:
+    (guide,) = example("sources.md", "log based")["plugins"]["extractors"]
+    extractors = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))["plugins"]["extractors"]
+    (ours,) = (one for one in extractors if one["name"] == "tap-warehouse-changes")
+    assert guide["config"] == ours["config"]
+    assert [*guide["metadata"].values()] == [*ours["metadata"].values()]
+
+
+@pytest.mark.parametrize("folder", ["log_based_default", "incremental"])
+def test_recordings_are_what_the_tap_sends(folder: str) -> None:
+    require(wal2json=True)
+    if not installed():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    for name, recorded in record(folder):
+        assert comparable(recorded) == comparable(messages(name)), name
+
+
 UPDATE = 'UPDATE unified_profiles SET "City" = %s WHERE "CustomerId" = %s'
 TOUCH = 'UPDATE unified_profiles SET "ModifiedOn" = now() WHERE "CustomerId" = %s'
 DELETE = 'DELETE FROM unified_profiles WHERE "CustomerId" = %s'

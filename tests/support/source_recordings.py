@@ -6,6 +6,8 @@ They were made by tap-postgres, the version that meltano.yml pins, from a Postgr
 the plugin wal2json. To make them anew, after `python3 scripts/test.py` has installed the tap:
 
     .venv/bin/python -m tests.support.source_recordings
+
+With names of folders behind it, only these are made.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import itertools
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -24,7 +28,7 @@ import psycopg
 from tests.support.postgres_server import PostgresServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "tests" / "integration" / "recordings"
@@ -126,14 +130,9 @@ def comparable(recorded: Messages) -> Messages:
     return found
 
 
-def record_all() -> Iterator[tuple[str, Messages]]:
-    """Make all recordings; yield their names and messages."""
-    yield from _log_based("default")
-    yield from _log_based("full")
-    yield from _log_based_bootstrapped()
-    yield from _log_based_interrupted()
-    yield from _incremental()
-    yield from _full_table()
+def record(name: str) -> Iterator[tuple[str, Messages]]:
+    """Make the recordings of a folder anew; yield their names and messages."""
+    yield from _FOLDERS[name]()
 
 
 def _log_based(identity: str) -> Iterator[tuple[str, Messages]]:
@@ -155,6 +154,17 @@ def _log_based(identity: str) -> Iterator[tuple[str, Messages]]:
         source.sql("INSERT INTO people (id, email) VALUES (9, 'ida@example.com')")
         yield f"{name}/3_truncated", source.run()
         yield f"{name}/4_quiet", source.run()
+
+
+def _log_based_identities() -> Iterator[tuple[str, Messages]]:
+    with _source("LOG_BASED", "CREATE UNIQUE INDEX people_email ON people (email)") as source:
+        source.sql("ALTER TABLE people REPLICA IDENTITY USING INDEX people_email", *_PEOPLE[:3])
+        source.sql("UPDATE people SET email = 'kleo@example.com' WHERE id = 3")
+        source.sql("DELETE FROM people WHERE id = 3")
+        yield "log_based_identities/1_index", source.run()
+        source.sql("ALTER TABLE people REPLICA IDENTITY NOTHING")
+        source.sql("UPDATE people SET points = 14 WHERE id = 1", "DELETE FROM people WHERE id = 2")
+        yield "log_based_identities/2_nothing", source.run()
 
 
 def _log_based_bootstrapped() -> Iterator[tuple[str, Messages]]:
@@ -189,6 +199,17 @@ def _full_table() -> Iterator[tuple[str, Messages]]:
         yield "full_table/1_initial", source.run()
         source.sql(*_SOFT_CHANGES)
         yield "full_table/2_changes", source.run()
+
+
+_FOLDERS: dict[str, Callable[[], Iterator[tuple[str, Messages]]]] = {
+    "log_based_default": partial(_log_based, "default"),
+    "log_based_full": partial(_log_based, "full"),
+    "log_based_identities": _log_based_identities,
+    "log_based_bootstrapped": _log_based_bootstrapped,
+    "log_based_interrupted": _log_based_interrupted,
+    "incremental": _incremental,
+    "full_table": _full_table,
+}
 
 
 @contextmanager
@@ -282,12 +303,13 @@ def _parsed(lines: Iterable[str]) -> Messages:
 
 
 def main() -> None:
-    """Make all recordings anew."""
-    for name, recorded in record_all():
-        path = FOLDER / f"{name}.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{json.dumps(one)}\n" for one in recorded), "utf-8")
-        print(f"{name}: {len(recorded)} messages", flush=True)
+    """Make recordings anew."""
+    for folder in sys.argv[1:] or _FOLDERS:
+        (FOLDER / folder).mkdir(parents=True, exist_ok=True)
+        for name, recorded in record(folder):
+            text = "".join(f"{json.dumps(one)}\n" for one in recorded)
+            (FOLDER / f"{name}.jsonl").write_text(text, "utf-8")
+            print(f"{name}: {len(recorded)} messages", flush=True)
 
 
 if __name__ == "__main__":
