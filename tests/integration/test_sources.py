@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,6 +139,25 @@ def test_log_based_after_a_killed_run(people: TargetRunner, sandbox: SandboxServ
 @pytest.mark.parametrize("name", ["incremental/1_initial", "log_based_full/1_initial"])
 def test_stream_of_changes_is_not_mirrored(people: TargetRunner, name: str) -> None:
     assert people(messages(name), sync_mode="mirror").code == 1
+
+
+def test_changes_and_the_whole_table_together(people: TargetRunner, sandbox: SandboxServer) -> None:
+    (loader,) = example("sources.md", "together")["plugins"]["loaders"]
+    mirror: dict[str, Any] = loader["config"]
+    begin, *rows, end = messages("full_table/1_initial")
+    finn = json.loads(json.dumps(rows[1]))
+    finn["record"].update(id=6, email="finn@example.com")
+    people([begin, *rows, end], **mirror).succeeded()
+    # Finn comes and stays, Gita comes and goes.
+    people(messages("log_based_default/2_changes")).succeeded()
+    people([begin, *rows, finn, end], **mirror).succeeded()
+    everyone = "ana ben benedict cleo dora eva finn gita"
+    assert members(sandbox) == everyone
+
+    people([begin, *rows, end], **mirror).succeeded()
+
+    assert members(sandbox) == everyone.replace(" finn", "")
+    assert members(sandbox, UNSUBSCRIBED) == "finn"
 
 
 def test_files(load: TargetRunner, sandbox: SandboxServer) -> None:

@@ -64,7 +64,7 @@ def test_changes_arrive_and_deleted_rows_remove_nobody(
     _run_sql(server, block("sources.md", "identity").replace("people", "unified_profiles"))
     for one in with_all_columns:
         _run_sql(server, DELETE, one["CustomerId"])
-    # The tap has read the changes when this run fails, and brings them again.
+    # A run that fails leaves the bookmark where it is, and the changes in the slot.
     project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"] = "No such list"
     assert project(*CHANGES).code != 0
     del project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"]
