@@ -35,7 +35,7 @@ def people(load: TargetRunner) -> TargetRunner:
 
 
 def settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    """What a recipe sets for the target."""
+    """Return the settings of a recipe for the target."""
     (loader,) = recipe["plugins"]["loaders"]
     assert loader["name"] == "target-activecampaign"
     config: dict[str, Any] = loader["config"]
@@ -43,7 +43,7 @@ def settings(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def members(sandbox: SandboxServer, status: int = ACTIVE) -> str:
-    """Who is on the list, in the order of the alphabet."""
+    """Return the people of the list, in alphabetical order."""
     contacts = sandbox.contacts().items()
     on_it = (who for who, contact in contacts if contact["lists"].get("1") == status)
     return " ".join(sorted(who.partition("@")[0] for who in on_it))

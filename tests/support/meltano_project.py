@@ -94,5 +94,5 @@ class MeltanoProject:
 
 
 def counts_of(report: dict[str, Any]) -> dict[str, int]:
-    """What a report counts, without what is zero."""
+    """Return the counts of a report that are not zero."""
     return {name: count for name, count in report["counts"].items() if count}

@@ -185,7 +185,7 @@ def _programs() -> Path | None:
 
 
 def _has_wal2json(programs: Path) -> bool:
-    """Whether the plugin lies beside the server's programs."""
+    """Return whether the plugin lies beside the server's programs."""
     return any(programs.resolve().parent.glob("lib*/**/wal2json.*"))
 
 
