@@ -43,6 +43,10 @@ NOT_RUN = {
     ("../CONTRIBUTING.md", "tests"): "it runs these tests",
     ("../CONTRIBUTING.md", "some tests"): "it runs some of these tests",
     ("../CONTRIBUTING.md", "unit tests"): "likewise",
+    (
+        "../tests/integration/recordings/README.md",
+        "record",
+    ): "it takes minutes; test_changes.py makes some of them",
     ("architecture.md", "parts"): "a drawing",
     ("architecture.md", "layers"): "a drawing",
     ("operations.md", "journey"): "a drawing",

@@ -5,41 +5,20 @@ from __future__ import annotations
 import json
 import os
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from tests.support.meltano_project import MISSING, MeltanoProject, installed
+from tests.support.meltano_project import MISSING, MeltanoProject, counts_of, installed
 from tests.support.postgres_server import PostgresServer, require
 from tests.support.sample_profiles import arrived, expected, profiles, usable_address
 from tests.support.sandbox_server import SandboxServer
+from tests.support.warehouse import fill_table, insert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-COLUMNS = {
-    "CustomerId": "text PRIMARY KEY",
-    "FirstName": "text",
-    "LastName": "text",
-    "FullName": "text",
-    "EMailAddress1": "text",
-    "Telephone1": "text",
-    "BirthDate": "date",
-    "City": "text",
-    "Country": "text",
-    "PreferredLanguage": "text",
-    "LoyaltyTier": "text",
-    "LoyaltyPoints": "integer",
-    "LifetimeValue": "numeric(12, 2)",
-    "Interests": "text[]",
-    "MarketingConsent": "boolean",
-    "LastSeen": "timestamptz",
-    "CreatedOn": "timestamptz",
-    "Notes": "text",
-    "ModifiedOn": "timestamptz",
-}
 
 
 @pytest.fixture
@@ -60,7 +39,7 @@ def project(tmp_path: Path, server: PostgresServer) -> MeltanoProject:
 
 def test_a_table_becomes_a_list(project: MeltanoProject, server: PostgresServer) -> None:
     people = profiles()
-    _fill_table(server, people)
+    fill_table(server, people)
 
     report = project.run("run", "tap-warehouse-postgres", "target-activecampaign")
 
@@ -84,11 +63,11 @@ def test_a_later_run_reads_only_what_was_modified(
         for n, one in enumerate(people[:302])
     ]
     old, new = people[:300], people[300:]
-    _fill_table(server, old)
+    fill_table(server, old)
 
     first = project.run(*UPDATES)
 
-    assert _counts(first) == {"read": 300, "added": 300}
+    assert counts_of(first) == {"read": 300, "added": 300}
     assert _bookmark(project) == BEGIN + timedelta(minutes=299)
 
     changed = [
@@ -102,7 +81,7 @@ def test_a_later_run_reads_only_what_was_modified(
                 ' WHERE "CustomerId" = %s',
                 [one["City"], one["ModifiedOn"], one["CustomerId"]],
             )
-        _insert(connection, new)
+        insert(connection, new)
     # A run that fails leaves the bookmark where it is.
     project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"] = "No such list"
     assert project(*UPDATES).code != 0
@@ -111,7 +90,7 @@ def test_a_later_run_reads_only_what_was_modified(
     second = project.run(*UPDATES)
 
     # The tap asks for rows from the bookmark on, so that the last one comes again.
-    assert _counts(second) == {"read": 6, "added": 2, "changed": 3, "unchanged": 1}
+    assert counts_of(second) == {"read": 6, "added": 2, "changed": 3, "unchanged": 1}
     assert _bookmark(project) == BEGIN + timedelta(days=1)
     with SandboxServer(project.sandbox_path) as sandbox:
         contacts = sandbox.contacts()
@@ -126,21 +105,3 @@ def _bookmark(project: MeltanoProject) -> datetime:
     bookmark = state["bookmarks"]["public-unified_profiles"]
     assert bookmark["replication_key"] == "ModifiedOn"
     return datetime.fromisoformat(bookmark["replication_key_value"])
-
-
-def _counts(report: dict[str, Any]) -> dict[str, int]:
-    """What a report counts, without what is zero."""
-    return {name: count for name, count in report["counts"].items() if count}
-
-
-def _fill_table(server: PostgresServer, people: list[dict[str, Any]]) -> None:
-    columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
-    with psycopg.connect(server.url) as connection:
-        connection.execute(f"CREATE TABLE unified_profiles ({columns})".encode())
-        _insert(connection, people)
-
-
-def _insert(connection: psycopg.Connection[Any], people: list[dict[str, Any]]) -> None:
-    with connection.cursor() as cursor, cursor.copy("COPY unified_profiles FROM STDIN") as copy:
-        for profile in people:
-            copy.write_row([profile.get(name) for name in COLUMNS])

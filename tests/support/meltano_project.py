@@ -91,3 +91,8 @@ class MeltanoProject:
     def sandbox_path(self) -> str:
         """The file of the embedded sandbox."""
         return str(self.folder / ".activecampaign-sandbox.db")
+
+
+def counts_of(report: dict[str, Any]) -> dict[str, int]:
+    """Return the counts of a report that are not zero."""
+    return {name: count for name, count in report["counts"].items() if count}

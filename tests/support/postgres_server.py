@@ -5,6 +5,9 @@
 
 It needs the server's programs (`initdb`, `postgres`); `PostgresServer.missing()` says whether they
 are there. PostgreSQL refuses to run as root, so that as root it runs as `postgres` or `nobody`.
+
+`PostgresServer(logical=True)` keeps a log from which taps can read changes (`wal_level=logical`).
+They read it by a plugin of the server, wal2json: `require(wal2json=True)`.
 """
 
 from __future__ import annotations
@@ -30,12 +33,24 @@ HOW_TO_GET_IT = (
     "PostgreSQL's server programs are not on this machine: on Debian and Ubuntu "
     "`apt-get install postgresql`, elsewhere put `initdb` and `postgres` on the PATH."
 )
+HOW_TO_GET_WAL2JSON = (
+    "PostgreSQL's plugin wal2json is not on this machine: on Debian and Ubuntu "
+    "`apt-get install postgresql-15-wal2json`, with your server's version instead of 15."
+)
 
 
-def require() -> None:
-    """Skip the test that calls it where the programs are missing; where CI is set, fail it."""
-    if PostgresServer.missing():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW_TO_GET_IT)
+def require(*, wal2json: bool = False) -> None:
+    """Skip the test that calls it where the programs are missing; where CI is set, fail it.
+
+    Args:
+        wal2json: The plugin is needed too.
+    """
+    refuse = pytest.fail if os.environ.get("CI") else pytest.skip
+    programs = _programs()
+    if programs is None:
+        refuse(HOW_TO_GET_IT)
+    elif wal2json and not _has_wal2json(programs):
+        refuse(HOW_TO_GET_WAL2JSON)
 
 
 @final
@@ -46,7 +61,12 @@ class PostgresServer:
         url: The database's address, as libpq and SQLAlchemy take it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, logical: bool = False) -> None:
+        """Make and start it.
+
+        Args:
+            logical: Its log holds what changed in which row, for `LOG_BASED` taps.
+        """
         programs = _programs()
         if programs is None:
             raise RuntimeError(HOW_TO_GET_IT)
@@ -58,6 +78,7 @@ class PostgresServer:
             os.chown(self._folder, self._identity["user"], self._identity["group"])
         self._data = self._folder / "data"
         self._run("initdb", "--auth=trust", "--username=test", "--encoding=UTF8", "--no-sync")
+        self._options = self._logical() if logical else {}
         self.start()
         self._run_sql("CREATE DATABASE warehouse")
 
@@ -82,6 +103,7 @@ class PostgresServer:
             "port": self._port,
             "unix_socket_directories": self._folder,
             "fsync": "off",  # the data need not outlive the machine
+            **self._options,
         }
         settings = [f"--{name}={value}" for name, value in options.items()]
         with (self._folder / "log").open("wb") as log:
@@ -125,6 +147,15 @@ class PostgresServer:
             **self._identity,
         )
 
+    def _logical(self) -> dict[str, str]:
+        """The options of a server whose changes wal2json may read."""
+        allowed = "output_plugin_libraries"  # from 15.19 on, the plugins must be named
+        try:
+            self._run("postgres", "-C", allowed)
+        except subprocess.CalledProcessError:
+            return {"wal_level": "logical"}
+        return {"wal_level": "logical", allowed: "pgoutput, wal2json"}
+
     def _run_sql(self, statement: str) -> None:
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
@@ -151,6 +182,11 @@ def _programs() -> Path | None:
     )
     found = installed[-1] if installed else shutil.which("initdb")
     return Path(found).parent if found else None
+
+
+def _has_wal2json(programs: Path) -> bool:
+    """Return whether the plugin lies beside the server's programs."""
+    return any(programs.resolve().parent.glob("lib*/**/wal2json.*"))
 
 
 def _identity() -> dict[str, Any]:

@@ -1,0 +1,193 @@
+"""The recipes of docs/sources.md, on what real taps sent: tests/integration/recordings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.guide import example
+from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, records
+from tests.support.source_recordings import messages
+from tests.support.target_runner import schema
+
+if TYPE_CHECKING:
+    from tests.support.sandbox_server import SandboxServer
+    from tests.support.target_runner import TargetRunner
+
+pytestmark = pytest.mark.quick
+
+FIELDS = {
+    "born": "BIRTHDAY",
+    "interests": "INTERESTS",
+    "points": "LOYALTY_POINTS",
+    "seen": "LAST_SEEN",
+    "spent": "LIFETIME_VALUE",
+}
+
+
+@pytest.fixture
+def people(load: TargetRunner) -> TargetRunner:
+    """The target for the stream that was recorded; too few people are in it for guards."""
+    load.config.update(field_mapping=FIELDS, on_unknown_option="add", guards=NO_GUARDS)
+    return load
+
+
+def settings(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe for the target."""
+    (loader,) = recipe["plugins"]["loaders"]
+    assert loader["name"] == "target-activecampaign"
+    config: dict[str, Any] = loader["config"]
+    return config
+
+
+def members(sandbox: SandboxServer, status: int = ACTIVE) -> str:
+    """Return the people of the list, in alphabetical order."""
+    contacts = sandbox.contacts().items()
+    on_it = (who for who, contact in contacts if contact["lists"].get("1") == status)
+    return " ".join(sorted(who.partition("@")[0] for who in on_it))
+
+
+def test_full_table(people: TargetRunner, sandbox: SandboxServer) -> None:
+    config = settings(example("sources.md", "full table"))
+    people(messages("full_table/1_initial"), **config).succeeded()
+    assert members(sandbox) == "ana ben cleo dora eva"
+
+    outcome = people(messages("full_table/2_changes"), **config).succeeded()
+
+    assert outcome.counts == {"read": 4, "added": 1, "changed": 1, "unchanged": 2}
+    assert members(sandbox) == "ana ben eva kleo"
+    assert members(sandbox, UNSUBSCRIBED) == "cleo dora"
+
+
+def test_full_table_with_soft_deletes(people: TargetRunner, sandbox: SandboxServer) -> None:
+    config = settings(example("sources.md", "full table with soft deletes"))
+    people(messages("full_table/1_initial"), **config).succeeded()
+
+    outcome = people(messages("full_table/2_changes"), **config).succeeded()
+
+    assert outcome.counts == {"read": 4, "added": 1, "changed": 1, "unchanged": 1, "skipped": 1}
+    assert members(sandbox) == "ana eva kleo"
+    assert members(sandbox, UNSUBSCRIBED) == "ben cleo dora"
+
+
+def test_incremental_with_soft_deletes(people: TargetRunner, sandbox: SandboxServer) -> None:
+    config = settings(example("sources.md", "incremental"))
+    people(messages("incremental/1_initial"), **config).succeeded()
+
+    outcome = people(messages("incremental/2_soft_deletes"), **config).succeeded()
+
+    # The tap asks for rows from the bookmark on, so that the last one comes again.
+    assert outcome.counts == {"read": 4, "added": 1, "changed": 1, "unchanged": 1, "skipped": 1}
+    assert outcome.report["skipped"]["DELETED"]["records"] == 1
+    assert members(sandbox) == "ana ben cleo dora eva kleo"
+
+    outcome = people(messages("incremental/3_return"), **config).succeeded()
+
+    assert outcome.counts == {"read": 2, "changed": 1, "unchanged": 1}
+
+
+@pytest.mark.parametrize("identity", ["default", "full"])
+def test_log_based(people: TargetRunner, sandbox: SandboxServer, identity: str) -> None:
+    people(messages(f"log_based_{identity}/1_initial")).succeeded()
+    assert members(sandbox) == "ana ben cleo dora eva", "nobody from before the slot"
+
+    outcome = people(messages(f"log_based_{identity}/2_changes")).succeeded()
+
+    assert outcome.counts["read"] == 18
+    assert outcome.report["skipped"]["DELETED"]["records"] == 3
+    # Who came and went again is known as one person only if the delete has the address.
+    gita = " gita" if identity == "default" else ""
+    assert members(sandbox) == f"ana ben benedict cleo dora eva finn{gita}"
+    assert sandbox.contacts()["cleo@example.com"]["first_name"] == "Cleo"
+    assert sandbox.contacts()["finn@example.com"]["first_name"] == "Finn"
+
+    outcome = people(messages(f"log_based_{identity}/3_truncated")).succeeded()
+
+    assert outcome.counts == {"read": 3, "added": 1, "changed": 1, "skipped": 1}
+    assert people(messages(f"log_based_{identity}/4_quiet")).succeeded().counts == {}
+
+
+def test_log_based_by_an_index_on_the_address(people: TargetRunner, sandbox: SandboxServer) -> None:
+    outcome = people(messages("log_based_identities/1_index")).succeeded()
+    # The delete has the address that the row had last, and takes this contact back.
+    assert outcome.counts == {"read": 5, "added": 3, "merged": 1, "skipped": 1}
+    assert members(sandbox) == "ana ben cleo"
+
+
+def test_log_based_values_are_those_of_the_table(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people(messages("log_based_bootstrapped/1_initial")).succeeded()
+    ana = sandbox.contacts()["ana@example.com"]["fields"]
+    assert {"BIRTHDAY", "INTERESTS", "LOYALTY_POINTS", "LAST_SEEN", "LIFETIME_VALUE"} <= ana.keys()
+
+    # The log has them in other forms: a time with a blank, a JSON column as text.
+    outcome = people(messages("log_based_default/1_initial")).succeeded()
+
+    assert outcome.counts == {"read": 5, "unchanged": 5}
+
+
+def test_log_based_after_a_killed_run(people: TargetRunner, sandbox: SandboxServer) -> None:
+    for run in ("1_initial", "2_killed", "3_again"):
+        outcome = people(messages(f"log_based_interrupted/{run}")).succeeded()
+    assert outcome.counts == {"read": 4, "added": 1, "unchanged": 2, "skipped": 1}
+    assert members(sandbox) == "ana ben cleo dora eva"
+
+
+@pytest.mark.parametrize("name", ["incremental/1_initial", "log_based_full/1_initial"])
+def test_stream_of_changes_is_not_mirrored(people: TargetRunner, name: str) -> None:
+    assert people(messages(name), sync_mode="mirror").code == 1
+
+
+def test_changes_and_the_whole_table_together(people: TargetRunner, sandbox: SandboxServer) -> None:
+    (loader,) = example("sources.md", "together")["plugins"]["loaders"]
+    mirror: dict[str, Any] = loader["config"]
+    begin, *rows, end = messages("full_table/1_initial")
+    finn = json.loads(json.dumps(rows[1]))
+    finn["record"].update(id=6, email="finn@example.com")
+    people([begin, *rows, end], **mirror).succeeded()
+    # Finn comes and stays, Gita comes and goes.
+    people(messages("log_based_default/2_changes")).succeeded()
+    people([begin, *rows, finn, end], **mirror).succeeded()
+    everyone = "ana ben benedict cleo dora eva finn gita"
+    assert members(sandbox) == everyone
+
+    people([begin, *rows, end], **mirror).succeeded()
+
+    assert members(sandbox) == everyone.replace(" finn", "")
+    assert members(sandbox, UNSUBSCRIBED) == "finn"
+
+
+def test_files(load: TargetRunner, sandbox: SandboxServer) -> None:
+    config = settings(example("sources.md", "files"))
+    load.config["guards"] = NO_GUARDS
+    of = "unified_profiles"
+    load([schema(of), *records("ana ben cleo", of)], **config).succeeded()
+    load([schema(of), *records("ana ben", of)], **config).succeeded()
+    assert members(sandbox) == "ana ben"
+
+
+@pytest.mark.parametrize(
+    ("marker", "alive", "gone"),
+    [
+        ("_ab_cdc_deleted_at", None, "2026-01-02T03:04:05Z"),
+        ("_fivetran_deleted", False, True),
+    ],
+)
+def test_replicated_table(
+    load: TargetRunner, sandbox: SandboxServer, marker: str, alive: Any, gone: Any
+) -> None:
+    config = settings(example("sources.md", "replicated table"))
+    load.config["guards"] = NO_GUARDS
+    of = "warehouse-people"
+    begin = schema(of, **{marker: "boolean" if gone is True else "string"})
+    ana, ben, cleo = records("ana ben cleo", of, **{marker: alive})
+    load([begin, ana, ben, cleo], **config).succeeded()
+
+    (deleted,) = records("ben", of, **{marker: gone})
+    outcome = load([begin, ana, deleted], **config).succeeded()
+
+    assert outcome.counts == {"read": 2, "unchanged": 1, "skipped": 1}
+    assert members(sandbox) == "ana"
