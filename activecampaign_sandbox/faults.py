@@ -215,8 +215,8 @@ class Fault:
         if not isinstance(body, dict):
             return
         if self.kind == "altered":
-            kept = {key: value for key, value in body.items() if key not in self.without}
-            answer.body = {**kept, **self.values}
+            remaining = {key: value for key, value in body.items() if key not in self.without}
+            answer.body = {**remaining, **self.values}
         elif self.kind == "queue_partial" and "queued_contacts" in body:
             sent = {records.email_key(one["email"]) for one in json.loads(call.body)["contacts"]}
             missing = len(sent.intersection(map(records.email_key, self._dropped(call))))

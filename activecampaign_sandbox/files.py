@@ -35,7 +35,7 @@ class Kind(Enum):
     """The kind of a file's content."""
 
     NEW = auto()
-    OURS = auto()
+    SANDBOX = auto()
     DAMAGED = auto()
     FOREIGN = auto()
 
@@ -83,7 +83,7 @@ def classify(file: Path, application_id: int) -> Kind:
         return Kind.NEW
     marked = head[_ID] == application_id.to_bytes(4, "big")
     if head.startswith(_MAGIC):
-        return Kind.OURS if marked else Kind.FOREIGN
+        return Kind.SANDBOX if marked else Kind.FOREIGN
     return Kind.DAMAGED if marked else Kind.FOREIGN
 
 

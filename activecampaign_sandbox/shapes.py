@@ -387,7 +387,7 @@ def contact_list(row: Row, base: str) -> dict[str, Any]:
 def new_contact_list(row: Row, base: str, sent: dict[str, Any]) -> dict[str, Any]:
     """Return a membership in the answer to POST /contactLists, which echoes the types sent."""
     full = contact_list(row, base)
-    kept = (
+    keys = (
         "sdate", "udate", "unsubreason", "campaign", "message", "first_name", "last_name",
         "unsubscribeAutomation", "links", "id",
     )  # fmt: skip
@@ -395,6 +395,6 @@ def new_contact_list(row: Row, base: str, sent: dict[str, Any]) -> dict[str, Any
         "status": sent["status"],
         "list": sent["list"],
         "contact": sent["contact"],
-        **{key: full[key] for key in kept},
+        **{key: full[key] for key in keys},
         "sourceid": row["sourceid"],
     }

@@ -205,9 +205,9 @@ class Account:
             )
         names = [name for one in self.lists for name in (one.name, one.string_id)]
         known = ", ".join(f"{one.id} '{one.name}' ({one.string_id})" for one in self.lists)
-        hint = did_you_mean(text, names)
+        suggestion = did_you_mean(text, names)
         raise ListError(
-            f"'{setting}' is '{text}', but the account has no such list.{hint} "
+            f"'{setting}' is '{text}', but the account has no such list.{suggestion} "
             f"Its lists are: {known or 'none; create one in ActiveCampaign first'}."
         )
 

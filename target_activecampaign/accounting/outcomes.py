@@ -160,19 +160,21 @@ class RecordAccounting:
         with self._lock:
             self.not_removed[next(iter(entry.marks))] += 1
 
-    def refused(self, sources: list[Source], code: str, reason: str, person: str | None) -> None:
+    def refused(
+        self, sources: list[Source], code: str, reason: str, contact_key: str | None
+    ) -> None:
         """Record that records were refused.
 
         Args:
             sources: The records.
             code: A code out of `CODES`.
             reason: Why, as a sentence.
-            person: The contact's address, if the records have one that can be used.
+            contact_key: The contact's address, if the records have one that can be used.
         """
         with self._lock:
             for source in sources:
                 self._rejects.write(source, code, reason)
-                self._samples.refused(source.name, person, code, reason)
+                self._samples.refused(source.name, contact_key, code, reason)
                 self._count(source.name, CODES[code].kind)
                 self.codes[code] += 1
         # Only now may STATE pass them: they are in the file.

@@ -57,12 +57,12 @@ class Samples:
                     value if self._personal else masked(value, entry.type)
                 )
 
-    def refused(self, stream: str, person: str | None, code: str, reason: str) -> None:
+    def refused(self, stream: str, contact_key: str | None, code: str, reason: str) -> None:
         """Take a refused record, unless its code has enough, or one that looks the same.
 
         Args:
             stream: The stream's name after stream maps.
-            person: The contact's address, if the record has one that can be used.
+            contact_key: The contact's address, if the record has one that can be used.
             code: A code out of `CODES`.
             reason: The reason as the reject file has it.
         """
@@ -70,10 +70,10 @@ class Samples:
         if len(examples) == _EXAMPLES:
             return
         if not self._personal:
-            person = person and mask_address(person)
+            contact_key = contact_key and mask_address(contact_key)
             if code == _FOREIGN and not _NO_VALUE.fullmatch(reason):
                 reason = _ELSEWHERE
-        example = {"stream": stream, "person": person, "reason": reason}
+        example = {"stream": stream, "person": contact_key, "reason": reason}
         if example not in examples:
             examples.append(example)
 

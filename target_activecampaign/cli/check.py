@@ -135,8 +135,9 @@ def _check_mappings(checks: _Checks, ready: _Readiness, source: StreamSource | N
         return
     for stream in streams:
         checks.run(f"mapping of {stream.name}", lambda one=stream: ready.mapping(one))  # type: ignore[misc]
-    for name, hint in ready.unseen_streams():
-        checks.done.append(Check(f"mapping of {name}", NOT_CHECKED, f"{_STREAM_NOT_SEEN}{hint}"))
+    for name, suggestion in ready.unseen_streams():
+        text = f"{_STREAM_NOT_SEEN}{suggestion}"
+        checks.done.append(Check(f"mapping of {name}", NOT_CHECKED, text))
 
 
 def show(checks: Sequence[Check], form: str | None) -> int:

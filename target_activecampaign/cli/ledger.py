@@ -124,7 +124,10 @@ def _show(config: str | None, ledger_url: str | None, form: str) -> None:
 @click.option("--list", "list_id", metavar="ID", type=int, help="A list, by its id.")
 @click.option("--stream", metavar="NAME", help="A stream, by its name after stream maps.")
 @click.option(
-    "--person", metavar="-", help="One person, whose address is read from standard input."
+    "--person",
+    "address",
+    metavar="-",
+    help="One person, whose address is read from standard input.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def _forget(
@@ -134,20 +137,20 @@ def _forget(
     connection: str | None,
     list_id: int | None,
     stream: str | None,
-    person: str | None,
+    address: str | None,
     yes: bool,
 ) -> None:
     """Forget a connection, a list, a stream or a person.
 
     Nothing changes in ActiveCampaign.
     """
-    if person is None and connection is None and list_id is None and stream is None:
+    if address is None and connection is None and list_id is None and stream is None:
         raise click.UsageError("say what to forget: --connection, --list, --stream or --person.")
-    if person is None:
+    if address is None:
         with _opened(config, ledger_url) as store:
             _forget_choice(store, Choice(connection, list_id, stream), yes=yes)
         return
-    if person != "-":
+    if address != "-":
         # Not quoted: most likely it is an address.
         raise click.UsageError("--person takes '-' only: the address is read from standard input.")
     if list_id is not None or stream is not None:

@@ -191,7 +191,7 @@ class Caller:
         where = f"{method} {path}"
         retries = Retries(kind, self._budget, self._max_retry_after)
 
-        def attempt() -> T:
+        def send_once() -> T:
             try:
                 with self._slot(where, kind):
                     retries.begin()
@@ -218,7 +218,7 @@ class Caller:
             value=lambda error: self._pause(where, retries, error),
             jitter=None,
             logger=None,
-        )(attempt)()
+        )(send_once)()
 
     def _pause(self, where: str, retries: Retries, error: errors.ActiveCampaignError) -> float:
         """Wait before a retry, or until the client is closed; the seconds left are always 0."""

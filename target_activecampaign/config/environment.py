@@ -175,19 +175,19 @@ def _assignments(text: str, prefix: str) -> str:
         SettingError: A dropped part names one of the target's variables. Without it, a preview
             could become a real run.
     """
-    kept = []
+    lines = []
     for part in parse_stream(io.StringIO(text)):
         whole = part.original.string
         line = whole.lstrip()
         if not (part.error or part.value is None):
-            kept.append(whole)
+            lines.append(whole)
         elif prefix in line and not line.startswith("#"):
             number = part.original.line + whole[: -len(line)].count("\n")
             raise SettingError(
                 f"{_FILE_TEXT} can't be read at line {number}: write NAME=value, with the value in "
                 "matching quotes or without quotes."
             )
-    return "".join(kept)
+    return "".join(lines)
 
 
 def _trust_problem(state: os.stat_result) -> str | None:

@@ -167,10 +167,10 @@ def phone_region(country: str, setting: str = "default_country") -> str:
     region = country.strip().upper()
     if region not in phone.REGIONS:
         meant = phone.likely_region(region)
-        hint = f" Did you mean '{meant}'?" if meant else ""
+        suggestion = f" Did you mean '{meant}'?" if meant else ""
         raise SettingError(
             f"The setting '{setting}' is not a country with phone numbers of its own: give its "
-            f"ISO 3166 code of two letters, such as DE, GB or US.{hint}"
+            f"ISO 3166 code of two letters, such as DE, GB or US.{suggestion}"
         )
     return region
 

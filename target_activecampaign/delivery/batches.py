@@ -55,7 +55,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     contact: Contact
     body: bytes
     sources: list[Source]
-    person: bytes = b""
+    contact_hash: bytes = b""
     raw: bytes | None = None
     marks: dict[int, MemberUpdate] = {}  # msgspec makes a new one for each entry
     known: bool = False
@@ -86,7 +86,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
             contact,
             contact.encode(),
             self.sources + later.sources,
-            later.person,
+            later.contact_hash,
             None,
             self._merged_marks(later.marks),
             later.known,

@@ -42,7 +42,7 @@ class FailureCount:
 
     @property
     def suggests_outage(self) -> bool:
-        """Whether so many failed that their contacts may not be the reason."""
+        """True if so many failed that their contacts may not be the reason."""
         return self.refused > self._max_refused or self.failed > _MAX_FAILURES
 
     def error(self, codes: Iterable[str]) -> DeliveryError:
@@ -89,26 +89,29 @@ class ControlContact:
 
     @property
     def is_in_flight(self) -> bool:
-        """Whether it was chosen, and is not imported yet."""
+        """True if it was chosen, and is not imported yet."""
         return self._entry is not None
 
     def has(self, entry: Entry) -> bool:
         """Return whether an entry is this contact."""
         return entry is self._entry
 
-    def choose(self, key: str, person: bytes, error: DeliveryError) -> Entry:
+    def choose(self, key: str, contact_hash: bytes, error: DeliveryError) -> Entry:
         """Return a contact to import.
 
         Args:
             key: Its address.
-            person: The hash that stands for it in the ledger.
+            contact_hash: The hash that stands for it in the ledger.
             error: Ends the run if the import does not work.
         """
         logger.warning(
             "Many contacts in a row were refused. A contact that is known to be good is imported "
             "again, by its address alone, to see whether imports work."
         )
-        self._entry, self.error = Entry(Contact(key, key), b"", [], person=person), error
+        self._entry, self.error = (
+            Entry(Contact(key, key), b"", [], contact_hash=contact_hash),
+            error,
+        )
         return self._entry
 
     def find(self) -> Batch | None:

@@ -198,7 +198,7 @@ class Delivery:
 
     @property
     def has_failed(self) -> bool:
-        """Whether an error has ended the delivery."""
+        """True if an error has ended the delivery."""
         return self._failure is not None
 
     @property
@@ -255,7 +255,7 @@ class Delivery:
         if self._failure is not None:
             return
         number = self._ledger.journal.begin(
-            [(entry.person, list(entry.marks.values())) for entry in batch.entries]
+            [(entry.contact_hash, list(entry.marks.values())) for entry in batch.entries]
         )
         self.posting += 1
         self._sent += 1

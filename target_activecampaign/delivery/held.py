@@ -74,7 +74,7 @@ class HeldRefusals:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more should be held before it is known whether imports work."""
+        """True if no more should be held before it is known whether imports work."""
         return len(self._held) > _MAX_HELD
 
     @property
@@ -91,7 +91,7 @@ class HeldRefusals:
 
     @property
     def count_in_doubt(self) -> int:
-        """How many contacts may be held because of an outage."""
+        """Number of contacts that may be held because of an outage."""
         return sum(1 for one in self._held if not self._is_proven(one))
 
     def _is_proven(self, one: HeldRefusal) -> bool:
@@ -134,14 +134,14 @@ class HeldRefusals:
             The imports of those that are to be sent once more instead, since they are many. They
             count as in flight.
         """
-        ready, kept = list[HeldRefusal](), list[HeldRefusal]()
+        ready, waiting = list[HeldRefusal](), list[HeldRefusal]()
         for one in self._held:
             # Of an import that lists all as failed, wait for all answers: are they many?
             waits = one.since >= self._last_that_worked or (one.is_listed and self.lookups)
-            (kept if waits else ready).append(one)
+            (waiting if waits else ready).append(one)
         if not ready:
             return []
-        self._held = kept
+        self._held = waiting
         again = [one for one in ready if self._may_retry(one)]
         if len(again) <= MAX_REFUSALS:
             again = []

@@ -30,12 +30,12 @@ class InterruptedImports:
 
     @property
     def count(self) -> int:
-        """How many are not checked yet; 0 before it is known."""
+        """Number of imports not checked yet; 0 before it is known."""
         return self._unchecked or 0
 
     @property
     def is_checked(self) -> bool:
-        """Whether all are checked, so that imports may be posted."""
+        """True once all are checked, so that imports may be posted."""
         return self._unchecked == 0
 
     def wait(self) -> None:

@@ -29,7 +29,7 @@ _REFUSED_WHOLE = "The import was refused whole."
 
 @dataclass
 class NextStep:
-    """What to do after an answer to an import.
+    """The next step after an answer to an import.
 
     Attributes:
         rejected: Contacts that are at fault.
@@ -87,7 +87,7 @@ class RefusedImport:
 
     @property
     def is_answered(self) -> bool:
-        """Whether all contacts that were sent alone are answered."""
+        """True if all contacts that were sent alone are answered."""
         return self.answers.keys() == self.alone.keys()
 
     @property

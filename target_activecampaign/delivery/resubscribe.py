@@ -63,7 +63,7 @@ class Resubscriber:
                     Ownership.ADDED_BY_US if _is_ours(membership, known) else Ownership.PRE_EXISTING
                 )
             if not _is_ended_by_us(membership, known):
-                self._ledger.members.mark_opted_out(needed.segment, entry.person)
+                self._ledger.members.mark_opted_out(needed.segment, entry.contact_hash)
                 raise Refusal(
                     "OPTED_OUT",
                     f"We unsubscribed the contact from list {list_id}, but the membership has "
@@ -72,7 +72,7 @@ class Resubscriber:
             now = int(self._ledger.now())
             address = entry.contact.email
             self._ledger.members.mark_resubscribe_requested(
-                needed.segment, entry.person, now, address
+                needed.segment, entry.contact_hash, now, address
             )
             known = known._replace(asked=now)
             try:

@@ -32,7 +32,7 @@ class ResultsOwner(Failable, Protocol):
 
     @property
     def has_failed(self) -> bool:
-        """Whether an error has ended it."""
+        """True if an error has ended it."""
 
     @property
     def unconfirmed(self) -> int:

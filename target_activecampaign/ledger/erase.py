@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the whole account is chosen."""
+        """True if the whole account is chosen."""
         return self.list_id is None and self.stream is None
 
 

@@ -97,13 +97,13 @@ class Journal:
         Args:
             contacts: Its contacts by their hashes, with their updates.
         """
-        listed = list(contacts)
-        row = (self._run_id, self._clock.server_time(), _encoder.encode(listed))
+        contact_updates = list(contacts)
+        row = (self._run_id, self._clock.server_time(), _encoder.encode(contact_updates))
         attempts: list[bool] = []
         number = self._store.retry(lambda: self._store_import(row, attempts))
-        ownerships = {update.ownership for _, updates in listed for update in updates}
+        ownerships = {update.ownership for _, updates in contact_updates for update in updates}
         if self._write_buffer.enabled and BUFFERABLE.issuperset(ownerships):
-            self._bufferable[number] = [contact for contact, _ in listed]
+            self._bufferable[number] = [contact for contact, _ in contact_updates]
         return number
 
     def _store_import(self, row: tuple[str, float, bytes], attempts: list[bool]) -> int:

@@ -74,7 +74,7 @@ def write(
     """
     removed: list[dict[str, Any]] = []
     owned: list[tuple[Any, ...]] = []
-    kept: list[tuple[Any, ...]] = []
+    unowned: list[tuple[Any, ...]] = []
     for contacts, posted, confirmed in imports:
         since, at = int(posted), int(confirmed)
         for contact, updates in contacts:
@@ -104,9 +104,9 @@ def write(
                     update.record_hash,
                     update.address,
                 )
-                (kept if ownership is None else owned).append(row)
+                (unowned if ownership is None else owned).append(row)
     _upsert(db, owned, keep_ownership=False)
-    _upsert(db, kept, keep_ownership=True)
+    _upsert(db, unowned, keep_ownership=True)
     if removed:
         statement = table.update().where(
             table.c.segment == sa.bindparam("_segment"), table.c.person == sa.bindparam("_person")

@@ -230,7 +230,7 @@ class Store:
 
     @property
     def is_file(self) -> bool:
-        """Whether the database is a SQLite file, not a server."""
+        """True if the database is a SQLite file, not a server."""
         return bool(self.engine.dialect.name == "sqlite")
 
     @property

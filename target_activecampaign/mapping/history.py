@@ -112,13 +112,13 @@ def merge_history(
         names: The properties that the stream has now.
     """
     present = list(map(nfc, names))
-    kept = {
+    earlier = {
         name: field
         for name, field in history.items()
         if not any(name == one or name.startswith(f"{one}.") for one in present)
     }
     now = {nfc(entry.name): entry.field for entry in placement.mapped if entry.field is not None}
-    return {**kept, **now}
+    return {**earlier, **now}
 
 
 def to_json(fields: Mapping[str, Field]) -> str:

@@ -219,8 +219,8 @@ class StreamMapping:
 
     def _make_choice_converter(self, entry: MappedProperty) -> Converter:
         assert entry.options_field is not None  # noqa: S101 - checked by the only caller
-        several = entry.form is not None and entry.form.holds_several
-        kind = MultipleChoiceConverter if several else ChoiceConverter
+        is_multiple = entry.form is not None and entry.form.holds_several
+        kind = MultipleChoiceConverter if is_multiple else ChoiceConverter
         options = self._options.options_of(entry.options_field)
         return kind(options, self._settings.on_unknown_option, entry.name, self._dropped)
 

@@ -74,8 +74,8 @@ def normalised(name: str) -> str:
     A name without any of these keeps its punctuation, or `+` would equal `-`.
     """
     text = caseless(name)
-    kept = (one for one in _SELECTORS.sub("", text) if unicodedata.category(one)[0] in _LETTERS)
-    return nfc("".join(kept)) or "".join(text.split())
+    letters = (one for one in _SELECTORS.sub("", text) if unicodedata.category(one)[0] in _LETTERS)
+    return nfc("".join(letters)) or "".join(text.split())
 
 
 def rank(name: str, other: str) -> Rank | None:

@@ -136,10 +136,12 @@ def _findings(report: dict[str, Any]) -> list[tuple[str, str | None]]:
         findings.append(
             ("See which responses of ActiveCampaign are contradictory.", "contradictions")
         )
-    kept = sum(one.get("mirror", {}).get("not_left", 0) for one in report["streams"].values())
-    if kept:
+    not_removed = sum(
+        one.get("mirror", {}).get("not_left", 0) for one in report["streams"].values()
+    )
+    if not_removed:
         findings.append(
-            (f"{pluralize(kept, 'contact')} could not be removed: see where.", "removed")
+            (f"{pluralize(not_removed, 'contact')} could not be removed: see where.", "removed")
         )
     if any(one.get("dropped") for one in report["streams"].values()):
         findings.append(("See which values were dropped as unknown options.", "mapping"))

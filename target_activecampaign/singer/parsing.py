@@ -189,19 +189,19 @@ def split_members(text: bytes) -> dict[str, bytes]:
 def _without_deep_levels(text: bytes) -> bytes:
     """Return JSON with null for everything that is nested deeper than `DEEPEST` levels."""
     parts: list[bytes] = []
-    depth = kept = 0
+    depth = copied = 0
     for token, place in _tokens(text):
         if token in b"[{":
             depth += 1
             if depth == DEEPEST:
-                parts.append(text[kept:place])
+                parts.append(text[copied:place])
         elif token in b"]}":
             if depth == DEEPEST:
                 parts.append(b"null")
-                kept = place + 1
+                copied = place + 1
             depth -= 1
     # A text that was cut off in the depth is not JSON, and must not become JSON here.
-    return b"".join(parts) + text[kept:] if depth == 0 else text
+    return b"".join(parts) + text[copied:] if depth == 0 else text
 
 
 def _tokens(text: bytes) -> Iterator[tuple[bytes, int]]:

@@ -220,8 +220,8 @@ class StreamMaps:
             if name.startswith("__") or any(_is_for(name, rules, stream) for stream in came):
                 continue
             source = _source_of(name, rules)
-            hint = did_you_mean(source, came)
-            yield f"'stream_maps.{name}' had no effect: no stream '{source}' came.{hint}"
+            suggestion = did_you_mean(source, came)
+            yield f"'stream_maps.{name}' had no effect: no stream '{source}' came.{suggestion}"
 
 
 def _source_of(name: str, rules: Any) -> str:

@@ -106,10 +106,10 @@ class RecordValidator(BaseJSONSchemaValidator):
         self._validator = _Validator(schema, registry=Registry())
         self.quick = compiled(schema)
         # A reference is from the root, which a list of records would be.
-        several = (
+        for_list = (
             None if '"$ref"' in json.dumps(schema, default=str) else compiled({"items": schema})
         )
-        self._quick_of_several = several if self.quick is not None else None
+        self._quick_for_list = for_list if self.quick is not None else None
 
     def validate(self, record: dict[str, Any]) -> None:
         """Do as the SDK's validators do; what the target itself asks for is `problem`.
@@ -123,7 +123,7 @@ class RecordValidator(BaseJSONSchemaValidator):
     def problems(self, records: list[dict[str, Any]]) -> list[str | None]:
         """Return the problem of each record. Mostly all are valid, which one call tells."""
         try:
-            if self._quick_of_several is not None and self._quick_of_several.is_valid(records):
+            if self._quick_for_list is not None and self._quick_for_list.is_valid(records):
                 return [None] * len(records)
         except (ValueError, TypeError, RecursionError):
             pass

@@ -41,7 +41,7 @@ class State(enum.Enum):
     """The state of a file at the place of one of ours."""
 
     NEW = "empty, or a database without tables"
-    OURS = "ours; damage inside shows when it is read"
+    EXPECTED = "ours; damage inside shows when it is read"
     DAMAGED = "ours, and damaged"
     ANOTHERS = "another program's database"
     NO_DATABASE = "not an SQLite database, and no sign that it ever was one of ours"
@@ -80,18 +80,18 @@ def classify(path: Path, kind: Kind) -> State:
     if not _is_header(head):
         return State.DAMAGED if marked or _was_ours(path, kind) else State.NO_DATABASE
     if marked:
-        return State.OURS
+        return State.EXPECTED
     try:
         found = _contents(path)
     except sqlite3.OperationalError:
-        return State.OURS  # locked: opening it will tell, and change nothing
+        return State.EXPECTED  # locked: opening it will tell, and change nothing
     if found is None:
         return State.DAMAGED if _was_ours(path, kind) else State.ANOTHERS
     number, tables = found
     if number == kind.application_id:  # in its log only
-        return State.OURS
+        return State.EXPECTED
     if any(old <= tables for old in kind.unmarked):
-        return State.OURS
+        return State.EXPECTED
     if kind.tables <= tables:  # only its number is lost
         return State.DAMAGED
     return State.ANOTHERS if tables else State.NEW

@@ -58,9 +58,9 @@ class _Notes:
     raws: list[tuple[bytes, bytes]] = field(default_factory=list)
     others: list[tuple[bytes, bytes]] = field(default_factory=list)
 
-    def take_raw(self, person: bytes, raw: bytes, known: bytes | None) -> None:
+    def take_raw(self, contact_hash: bytes, raw: bytes, known: bytes | None) -> None:
         """Note that an unchanged contact was made of another record than the ledger knows."""
-        (self.raws if known is None else self.others).append((person, raw))
+        (self.raws if known is None else self.others).append((contact_hash, raw))
 
     def record_hashes_to_store(self) -> list[tuple[bytes, bytes]]:
         """Return the hashes of records that are worth storing.
@@ -84,7 +84,7 @@ class _Decisions:
     """
 
     sent: list[PendingContact] = field(default_factory=list)
-    settled: list[tuple[list[Source], str]] = field(default_factory=list)
+    others: list[tuple[list[Source], str]] = field(default_factory=list)
     notes: dict[int, _Notes] = field(default_factory=dict)
 
     def noted(self, segment: Segment) -> _Notes:
@@ -146,7 +146,7 @@ class ChangeDetector:
         source: Source,
         segment: Segment,
         raw: bytes | None,
-        person: bytes | None = None,
+        contact_hash: bytes | None = None,
     ) -> None:
         """Take a record's contact, to be compared when `compare` is called.
 
@@ -155,18 +155,18 @@ class ChangeDetector:
             source: The record.
             segment: Where it goes.
             raw: The hash of the record.
-            person: The hash of the contact's key, where it is known.
+            contact_hash: The hash of the contact's key, where it is known.
 
         Raises:
             Refusal: It can't be sent.
         """
         entry = self._packer.entry(contact, [source])
         entry.raw = raw
-        entry.person = person or self._ledger.contact_hash(contact.key)
+        entry.contact_hash = contact_hash or self._ledger.contact_hash(contact.key)
         if not self._window:
             self._begin()
         if self._gone or segment.deleted:
-            self._is_there(segment, entry.person)
+            self._is_there(segment, entry.contact_hash)
         latest = self._latest.get(contact.key)
         if latest is None or not self._merged(latest, entry, segment):
             candidate = self._latest[contact.key] = PendingContact(entry, segment)
@@ -202,7 +202,7 @@ class ChangeDetector:
         self._refused.append((source, refusal, segment, key))
 
     def delete(
-        self, source: Source, segment: Segment, key: str | None, person: bytes | None = None
+        self, source: Source, segment: Segment, key: str | None, contact_hash: bytes | None = None
     ) -> None:
         """Take a record that is marked as deleted; its contact is not sent if it still waits.
 
@@ -212,19 +212,19 @@ class ChangeDetector:
             source: The record.
             segment: Where it would have gone.
             key: The key of its contact, if it has one.
-            person: The hash of that key, where it is known.
+            contact_hash: The hash of that key, where it is known.
         """
         self._begin()
         earlier: list[Source] = []
         if key:
-            person = person or self._ledger.contact_hash(key)
+            contact_hash = contact_hash or self._ledger.contact_hash(key)
             earlier = self._packer.drop(key, segment.number)
             if earlier:
                 self._unpacked.add(key)
                 for stored in self._stored:
-                    stored.forget(person)
+                    stored.forget(contact_hash)
             earlier += self._drop(key, segment)
-            self._gone.setdefault(segment.number, {})[person] = key
+            self._gone.setdefault(segment.number, {})[contact_hash] = key
         segment.has_deletions = True
         self._deleted.append(([*earlier, source], segment))
 
@@ -243,11 +243,11 @@ class ChangeDetector:
             del self._latest[key]
         return [source for one in gone for source in one.entry.sources]
 
-    def _is_there(self, segment: Segment, person: bytes) -> None:
+    def _is_there(self, segment: Segment, contact_hash: bytes) -> None:
         """Note that a contact is in the stream, even if an earlier record was a deletion."""
-        if self._gone.get(segment.number, {}).pop(person, None) is not None:
-            self._back.add((segment.number, person))
-        segment.deleted.discard(person)
+        if self._gone.get(segment.number, {}).pop(contact_hash, None) is not None:
+            self._back.add((segment.number, contact_hash))
+        segment.deleted.discard(contact_hash)
 
     def _begin(self) -> None:
         if not self._waits:
@@ -282,8 +282,8 @@ class ChangeDetector:
         mirror, number, of_list = segment.mirror, segment.number, segment.of_list
         ages = not self._skips or self._resync_seconds is not None
         found = []
-        for person, raw in zip(people, raws, strict=True):
-            some = rows.get(person)
+        for contact_hash, raw in zip(people, raws, strict=True):
+            some = rows.get(contact_hash)
             if some is None:
                 found.append(False)
                 continue
@@ -334,9 +334,9 @@ class ChangeDetector:
         gone, self._gone = self._gone, {}
         for one in window:
             one.segment.has_contacts = True
-            held_back = one.segment.held_back
-            one.digest = digest(one.entry.body + held_back if held_back else one.entry.body)
-        unknown = [one for one in window if one.entry.person not in people]
+            digest_suffix = one.segment.digest_suffix
+            one.digest = digest(one.entry.body + digest_suffix if digest_suffix else one.entry.body)
+        unknown = [one for one in window if one.entry.contact_hash not in people]
         # Asked for first: of contacts that are settled meanwhile the ledger knows more, not less.
         marks = {**(under_way or {}), **self.in_flight({one.entry.key for one in unknown})}
         unpacked, self._unpacked = self._unpacked, set()
@@ -354,7 +354,7 @@ class ChangeDetector:
         self._note_deleted({segment.number: segment for _, segment in deleted}, gone)
         for source, refusal, _, key in refused:
             self._settlement.refused([source], refusal.code, refusal.reason, key)
-        for sources, kind in decisions.settled:
+        for sources, kind in decisions.others:
             self._settlement.record_outcome(sources, kind)
         for sources, _ in deleted:
             self._settlement.record_outcome(sources, "skipped", "DELETED")
@@ -390,7 +390,7 @@ class ChangeDetector:
             # First, as the ledger knows more, not less, of contacts that are settled meanwhile.
             marks = self.in_flight(set(people.values()))
             segment.deleted.update(
-                person for person, key in people.items() if number in marks.get(key, ())
+                contact_hash for contact_hash, key in people.items() if number in marks.get(key, ())
             )
             self._ledger.members.mark_deleted(number, list(people), segment.seen)
 
@@ -419,7 +419,7 @@ class ChangeDetector:
         decisions = _Decisions()
         for one in window:
             entry, segment = one.entry, one.segment
-            some = known_rows.get(entry.person)
+            some = known_rows.get(entry.contact_hash)
             rows = (
                 by_segment([row for row in some if row.segment in segment.of_list])
                 if some
@@ -427,18 +427,18 @@ class ChangeDetector:
             )
             marks = under_way.get(entry.key, _NOTHING)
             if segment.selects and self._is_skipped(
-                segment, there=entry.person in existing or bool(marks)
+                segment, there=entry.contact_hash in existing or bool(marks)
             ):
-                decisions.settled.append((entry.sources, "skipped"))
+                decisions.others.append((entry.sources, "skipped"))
             elif rows and segment.number not in marks and self._unchanged(one, rows):
-                decisions.settled.append((entry.sources, "unchanged"))
+                decisions.others.append((entry.sources, "unchanged"))
                 self._settlement.arrived = entry.key
                 _note_unchanged(decisions.noted(segment), entry, rows[segment.number])
             else:
                 own = rows.get(segment.number)
                 if own is not None:
                     notes = decisions.noted(segment)
-                    notes.outdated.append(entry.person)
+                    notes.outdated.append(entry.contact_hash)
                     notes.changed += own.digest not in (None, one.digest)
                 plan_ledger_update(one, rows, marks)
                 under_way[entry.key] = {**marks, **entry.marks} if marks else entry.marks
@@ -448,11 +448,11 @@ class ChangeDetector:
     def _rows(self, window: list[PendingContact]) -> Mapping[bytes, list[Member]]:
         """Return what the ledger has of contacts in all segments of the same lists."""
         segments = of_lists(one.segment for one in window)
-        return self._ledger.members.find(segments, {one.entry.person for one in window})
+        return self._ledger.members.find(segments, {one.entry.contact_hash for one in window})
 
     def _existing(self, window: list[PendingContact]) -> set[bytes]:
         """Return the contacts that the account has, where the mode asks for that."""
-        asked = {one.entry.person for one in window if one.segment.selects}
+        asked = {one.entry.contact_hash for one in window if one.segment.selects}
         return self._ledger.contact_index.find(asked) if asked else set()
 
     @staticmethod
@@ -464,7 +464,7 @@ class ChangeDetector:
         """Return whether a contact need not be sent, as it was delivered like this."""
         number = candidate.segment.number
         own = rows.get(number)
-        if self._back and (number, candidate.entry.person) in self._back:
+        if self._back and (number, candidate.entry.contact_hash) in self._back:
             return False
         return own is not None and own.digest == candidate.digest and self._stays(own, rows)
 
@@ -490,18 +490,18 @@ class ChangeDetector:
         for one in sent:
             stored = one.segment.stored
             if stored is not None and stored.destinations & one.entry.contact.values.keys():
-                asked.setdefault(stored, {})[one.entry.person] = one.entry.contact.email
+                asked.setdefault(stored, {})[one.entry.contact_hash] = one.entry.contact.email
         self._await_values(asked)
         for stored, people in asked.items():
             stored.filled(people)  # of all at once, so that what follows asks nothing
         for one in sent if self._stored else ():
             entry, stored = one.entry, one.segment.stored
-            if stored is not None and entry.person in asked.get(stored, ()):
-                found = stored.filled({entry.person: entry.contact.email})
-                entry.leave_out(found.get(entry.person, ()))
+            if stored is not None and entry.contact_hash in asked.get(stored, ()):
+                found = stored.filled({entry.contact_hash: entry.contact.email})
+                entry.leave_out(found.get(entry.contact_hash, ()))
             given = [name for name, value in entry.contact.values.items() if value]
             for each in self._stored:
-                each.fill(entry.person, given)
+                each.fill(entry.contact_hash, given)
 
     def _await_values(self, asked: Collection[StoredValues]) -> None:
         """Wait until what other streams have sent has arrived, before the first lookup."""
@@ -514,8 +514,8 @@ class ChangeDetector:
 
 
 def _note_unchanged(notes: _Notes, entry: Entry, own: Member) -> None:
-    notes.unchanged.append(entry.person)
+    notes.unchanged.append(entry.contact_hash)
     if entry.raw is not None and own.record_hash != entry.raw:
-        notes.take_raw(entry.person, entry.raw, own.record_hash)
+        notes.take_raw(entry.contact_hash, entry.raw, own.record_hash)
     if notes.segment.mirror and not own.has_address:
-        notes.addresses.append((entry.person, entry.contact.email))
+        notes.addresses.append((entry.contact_hash, entry.contact.email))

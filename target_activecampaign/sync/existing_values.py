@@ -91,22 +91,24 @@ class StoredValues:
                 self._read_account()
         self._again.difference_update(people)
         found: dict[bytes, set[str | int]] = {}
-        for person in people:
-            rows = self._db.execute("SELECT destination FROM filled WHERE person = ?", [person])
+        for contact_hash in people:
+            rows = self._db.execute(
+                "SELECT destination FROM filled WHERE person = ?", [contact_hash]
+            )
             if destinations := {row[0] for row in rows}:
-                found[person] = destinations
+                found[contact_hash] = destinations
         return found
 
-    def fill(self, person: bytes, destinations: Collection[str | int]) -> None:
+    def fill(self, contact_hash: bytes, destinations: Collection[str | int]) -> None:
         """Note that a contact is sent values for some destinations."""
-        rows = [(person, one) for one in self.destinations.intersection(destinations)]
+        rows = [(contact_hash, one) for one in self.destinations.intersection(destinations)]
         self._db.executemany("INSERT OR IGNORE INTO filled VALUES (?, ?)", rows)
 
-    def forget(self, person: bytes) -> None:
+    def forget(self, contact_hash: bytes) -> None:
         """Ask anew about a contact: values that were noted for it are not sent."""
-        self._db.execute("DELETE FROM asked WHERE person = ?", [person])
-        self._db.execute("DELETE FROM filled WHERE person = ?", [person])
-        self._again.add(person)
+        self._db.execute("DELETE FROM asked WHERE person = ?", [contact_hash])
+        self._db.execute("DELETE FROM filled WHERE person = ?", [contact_hash])
+        self._again.add(contact_hash)
 
     def close(self) -> None:
         """Forget what was read and noted."""
@@ -115,9 +117,9 @@ class StoredValues:
     def _not_asked(self, people: Mapping[bytes, str]) -> dict[bytes, str]:
         asked = "SELECT 1 FROM asked WHERE person = ?"
         return {
-            person: address
-            for person, address in people.items()
-            if self._db.execute(asked, [person]).fetchone() is None
+            contact_hash: address
+            for contact_hash, address in people.items()
+            if self._db.execute(asked, [contact_hash]).fetchone() is None
         }
 
     def _reading_costs(self) -> int:
@@ -134,10 +136,10 @@ class StoredValues:
         pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "stored-values")
         try:
             answers = pool.map(self._values, people.values())
-            for person, (destinations, requests) in zip(people, answers, strict=True):
+            for contact_hash, (destinations, requests) in zip(people, answers, strict=True):
                 self._spent += requests
-                self._db.execute("INSERT INTO asked VALUES (?)", [person])
-                self.fill(person, destinations)
+                self._db.execute("INSERT INTO asked VALUES (?)", [contact_hash])
+                self.fill(contact_hash, destinations)
                 self._stop.check()
         finally:
             # When it is stopped or fails, nobody else is asked about.
@@ -168,10 +170,12 @@ class StoredValues:
         )
         for some in chunks(self._client.contacts(), PAGE_SIZE):
             for contact in some:
-                person = self._ledger.contact_hash(contact_key(contact.email))
-                self.fill(person, self._standard_values(contact))
+                contact_hash = self._ledger.contact_hash(contact_key(contact.email))
+                self.fill(contact_hash, self._standard_values(contact))
                 if self._fields:
-                    self._db.execute("INSERT INTO contact VALUES (?, ?)", [contact.id, person])
+                    self._db.execute(
+                        "INSERT INTO contact VALUES (?, ?)", [contact.id, contact_hash]
+                    )
             self._stop.check()
         for number in self._fields:
             for values in chunks(self._client.field_values(number), PAGE_SIZE):

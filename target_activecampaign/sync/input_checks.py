@@ -57,5 +57,5 @@ def warn_of_unused_settings(
     came = set(map(nfc, names))
     for name in settings.streams:
         if came and nfc(name) not in came:
-            hint = did_you_mean(name, names)
-            logger.warning("'streams.%s' had no effect: no such stream came.%s", name, hint)
+            suggestion = did_you_mean(name, names)
+            logger.warning("'streams.%s' had no effect: no such stream came.%s", name, suggestion)

@@ -73,7 +73,9 @@ class ListMembers:
         """Return when contacts were subscribed to the list, of those that are on it."""
         with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "list-members") as pool:
             found = zip(people, pool.map(self._membership, people.values()), strict=True)
-            return {person: one[1].subscribed_at for person, one in found if one is not None}
+            return {
+                contact_hash: one[1].subscribed_at for contact_hash, one in found if one is not None
+            }
 
     def close(self) -> None:
         """Forget what was read."""
@@ -84,9 +86,9 @@ class ListMembers:
         with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "list-members") as pool:
             found = {}
             answers = pool.map(self._membership, people.values())
-            for person, membership in zip(people, answers, strict=True):
+            for contact_hash, membership in zip(people, answers, strict=True):
                 if membership is not None:
-                    found[person] = membership[0]
+                    found[contact_hash] = membership[0]
                 self._stop.check()
             return found
 
@@ -113,9 +115,9 @@ class ListMembers:
         if self._read is None:
             return {}
         found = {}
-        for person in people:
-            row = self._read.execute("SELECT contact FROM person WHERE hash = ?", [person])
+        for contact_hash in people:
+            row = self._read.execute("SELECT contact FROM person WHERE hash = ?", [contact_hash])
             contact = row.fetchone()
             if contact is not None:
-                found[person] = int(contact[0])
+                found[contact_hash] = int(contact[0])
         return found

@@ -47,8 +47,8 @@ def find(stream: str, name: str, catalog: FieldCatalog, before: Field | None) ->
             )
         return None
     lacks_options = bool(found.options) and not {IN, OUT} <= set(found.options)
-    several = form_of(found.type).holds_several
-    if lacks_options or several or not (found.options or found.type in _TEXT_TYPES):
+    is_multiple = form_of(found.type).holds_several
+    if lacks_options or is_multiple or not (found.options or found.type in _TEXT_TYPES):
         raise MappingError(
             f"Stream '{stream}': the membership field '{found.title}' is of type "
             f"'{found.type}' and can't hold '{IN}' and '{OUT}': name a text field, or a new "

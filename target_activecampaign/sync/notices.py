@@ -53,9 +53,8 @@ class RecordNotices:
         if self._settings.for_stream(stream).unmapped_properties == "fail":
             self._changes.discard()
             raise MappingError(
-                f"Stream '{stream}': records have properties that its schema lacks and that have "
-                f"no place: {_shown(names)}. Map each in 'field_mapping' to its destination, or to "
-                "'ignore'."
+                f"Stream '{stream}': records have unmapped properties that its schema lacks: "
+                f"{_shown(names)}. Map each in 'field_mapping' to its destination, or to 'ignore'."
             )
         known = self._undeclared.setdefault(stream, {})
         if len(known) < _MOST_NAMES:
@@ -65,8 +64,8 @@ class RecordNotices:
         """Warn of the properties that the schemas lack."""
         for stream, names in self._undeclared.items():
             logger.warning(
-                "Stream '%s': records have properties that its schema lacks: %s. Their values go "
-                "nowhere. Have the tap announce them, or map each in 'field_mapping' to its "
+                "Stream '%s': records have properties that its schema lacks: %s. These are not "
+                "sent. Have the tap announce them, or map each in 'field_mapping' to its "
                 "destination, or to 'ignore'.",
                 stream,
                 _shown(names),

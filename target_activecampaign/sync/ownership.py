@@ -16,7 +16,7 @@ from target_activecampaign.ledger import Member, MemberUpdate
 from target_activecampaign.model.ownership import CURRENT, Ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from target_activecampaign.delivery.batches import Entry
     from target_activecampaign.sync.segment import Segment
@@ -113,17 +113,25 @@ def resolve_ownership(sent: list[PendingContact]) -> None:
     for number, pending in lookups.items():
         roster = pending[0].segment.roster
         assert roster is not None  # noqa: S101 - a mirror that unsubscribes has one
-        new = {one.entry.person: one.entry.contact.email for one in pending if not one.uncertain}
-        old = {one.entry.person: one.entry.contact.email for one in pending if one.uncertain}
-        on_list, began = roster.find(new), roster.subscribed_at(old)
+        new = {
+            one.entry.contact_hash: one.entry.contact.email for one in pending if not one.uncertain
+        }
+        old = {one.entry.contact_hash: one.entry.contact.email for one in pending if one.uncertain}
+        on_list, subscribed_at = roster.find(new), roster.subscribed_at(old)
         for one in pending:
-            contact, added = one.entry.person, True
-            if one.uncertain is not None and contact in began:
-                added = is_subscribed_by_us(began[contact], one.uncertain.since, one.uncertain.at)
+            contact, added = one.entry.contact_hash, True
+            if one.uncertain is not None and contact in subscribed_at:
+                added = is_subscribed_by_us(
+                    subscribed_at[contact], one.uncertain.since, one.uncertain.at
+                )
             elif contact in on_list:
                 added = False
             ownership = Ownership.ADDED_BY_US if added else Ownership.PRE_EXISTING
             one.entry.marks[number] = replace(one.entry.marks[number], ownership=ownership)
+
+
+def _addresses(pending: Iterable[PendingContact]) -> dict[bytes, str]:
+    return {one.entry.contact_hash: one.entry.contact.email for one in pending}
 
 
 def last_unsubscribed(members: Mapping[int, Member]) -> int | None:

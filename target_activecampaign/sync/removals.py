@@ -218,10 +218,12 @@ class MirrorRemovals:
             if one.ownership == Ownership.UNCERTAIN and not one.added_by_us
         }
         if segment.unsubscribes and maybe and not segment.settings.adopt_members:
-            addresses = {person: one.address for person, one in maybe.items()}
-            for person, began in roster.subscribed_at(addresses).items():
-                if not is_subscribed_by_us(began, maybe[person].since, maybe[person].at):
-                    others.add(person)
+            addresses = {contact_hash: one.address for contact_hash, one in maybe.items()}
+            for contact_hash, subscribed_at in roster.subscribed_at(addresses).items():
+                if not is_subscribed_by_us(
+                    subscribed_at, maybe[contact_hash].since, maybe[contact_hash].at
+                ):
+                    others.add(contact_hash)
         return others
 
     def _forget_absent(self, segment: Segment, people: set[bytes]) -> None:
@@ -244,9 +246,9 @@ class MirrorRemovals:
         numbers = [segment.number, *segment.siblings]
         return [MemberUpdate(number, None, segment.membership_after) for number in numbers]
 
-    def _send(self, segment: Segment, person: bytes, address: str) -> None:
+    def _send(self, segment: Segment, contact_hash: bytes, address: str) -> None:
         entry = self._packer.entry(segment.removal_of(address), [])
-        entry.person = person
+        entry.contact_hash = contact_hash
         entry.marks = {mark.segment: mark for mark in self._marks(segment)}
         for batch in self._packer.add(entry):
             self._delivery.submit(batch)
@@ -261,7 +263,9 @@ class MirrorRemovals:
                 self._client.remove_contact_tag(held[tag.id])
 
         pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "tags")
-        calls = {pool.submit(take, contact): person for person, contact in contacts.items()}
+        calls = {
+            pool.submit(take, contact): contact_hash for contact_hash, contact in contacts.items()
+        }
         try:
             for call in as_completed(calls):
                 call.result()
@@ -270,8 +274,8 @@ class MirrorRemovals:
             # Also when it is stopped or fails: what was done is noted.
             pool.shutdown(cancel_futures=True)
             done = [
-                person
-                for call, person in calls.items()
+                contact_hash
+                for call, contact_hash in calls.items()
                 if not call.cancelled() and call.exception() is None
             ]
             self._left(segment, done)

@@ -110,16 +110,18 @@ class RouteSchema:
         names = {name.partition(".")[0] for name in {**own.field_mapping, **own.own_field_mapping}}
         self.mapped_metadata = {name for name in names if name.startswith("_sdc_")}
         self._removed = SDC_PROPERTIES - self.mapped_metadata
-        kept = {name: one for name, one in announced.items() if name not in self._removed}
-        self.schema = {**mapped.schema, "properties": kept}
-        gone = announced.keys() - kept.keys()
+        properties_left = {
+            name: one for name, one in announced.items() if name not in self._removed
+        }
+        self.schema = {**mapped.schema, "properties": properties_left}
+        gone = announced.keys() - properties_left.keys()
         if gone and "required" in self.schema:
             self.schema["required"] = [one for one in self.schema["required"] if one not in gone]
-        json_text = {name: one for name, one in mapped.json_text.items() if name in kept}
+        json_text = {name: one for name, one in mapped.json_text.items() if name in properties_left}
         self.properties = {**announced, **json_text}
         self.json_text = {*json_text, *(mapped.computed if mapped.flattens else ())}
         # Flattening takes objects apart, also those that are keys.
-        self.keys = frozenset(mapped.key_properties) & kept.keys()
+        self.keys = frozenset(mapped.key_properties) & properties_left.keys()
         self._mapped = mapped
         # A record that is valid with the SDK's metadata is then so without it.
         self._ignores_metadata = self.schema.keys() <= _SIMPLE_RULES and not any(
@@ -258,16 +260,16 @@ class Route:
             or self.segment.settings.sync_mode not in HASHED_MODES
         ):
             return None
-        makes: tuple[Any, ...] = (
+        inputs: tuple[Any, ...] = (
             _versions(),
             self.source.name,
             settings.validate_records,
             mapping.fingerprint,
         )
         if mapped.fingerprint:
-            makes = (*makes, _map_versions(), mapped.fingerprint)
+            inputs = (*inputs, _map_versions(), mapped.fingerprint)
         rules = json.dumps(self.source.schema, sort_keys=True, default=str)
-        return ledger.record_hasher((repr(makes) + rules).encode("utf-8", "surrogatepass"))
+        return ledger.record_hasher((repr(inputs) + rules).encode("utf-8", "surrogatepass"))
 
     def hash_all(self, raws: Sequence[msgspec.Raw]) -> list[bytes | None]:
         """Return the hash of each record and of all that makes a contact of it."""

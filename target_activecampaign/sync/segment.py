@@ -104,7 +104,7 @@ class Segment:
         return whole and (self.settings.complete_stream or ended)
 
     @cached_property
-    def held_back(self) -> bytes:
+    def digest_suffix(self) -> bytes:
         """Return what tells profiles with `only_if_empty` values from the same without."""
         return "".join(f"?{name}" for name in self.settings.only_if_empty).encode()
 

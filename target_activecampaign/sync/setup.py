@@ -107,7 +107,7 @@ class Streams:
             member = MembershipMarker(
                 self._mappings.create_text_field(str(settings.membership_field)), IN
             )
-        mapping, remembered = self._mappings.compile(stream._replace(marker=member))
+        mapping, next_history = self._mappings.compile(stream._replace(marker=member))
         own = member.field if member else None
         self._membership_fields.take(name, mapping, own)
         stored = self._stored_values(name, settings, own)
@@ -120,8 +120,8 @@ class Streams:
                 logger.warning(warning)
         self._told.update(warnings, mapping.warnings)
         if own is not None:
-            remembered[MEMBERSHIP] = own
-        self._ledger.segments.save_mapping(segment.number, history.to_json(remembered))
+            next_history[MEMBERSHIP] = own
+        self._ledger.segments.save_mapping(segment.number, history.to_json(next_history))
         self._log_mapping(name, mapping, target)
         return mapping, segment, known is None
 
@@ -200,14 +200,14 @@ class Streams:
         """Warn of choices that were dropped; returns their numbers by stream and property."""
         found = {name: dict(counts) for name, counts in self._mappings.dropped.items() if counts}
         for name, counts in found.items():
-            several = ", ".join(
+            dropped_text = ", ".join(
                 f"{count:,} of '{property_}'" for property_, count in counts.items()
             )
             logger.warning(
                 "Stream '%s': choices were dropped, as their fields lack such options: %s. "
                 "Add the options in ActiveCampaign, or see 'on_unknown_option'.",
                 name,
-                several,
+                dropped_text,
             )
         return found
 

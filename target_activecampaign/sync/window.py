@@ -225,7 +225,9 @@ class RecordWindow:
         # Asked for first: of contacts that are settled meanwhile the ledger knows more, not less.
         in_flight = self.changes.in_flight(keys)
         segments = of_lists(batch.route.segment for batch in batches)
-        people = {person for batch in batches for person in batch.people if person}
+        people = {
+            contact_hash for batch in batches for contact_hash in batch.people if contact_hash
+        }
         rows = self.ledger.members.find(segments, people)
         # Of contacts in flight, the ledger may know an earlier state than the last.
         known = _Known(people, rows, in_flight, self.changes.waiting | in_flight.keys())
@@ -276,9 +278,9 @@ class RecordWindow:
     ) -> tuple[list[dict[str, Any]], list[Problem]]:
         """Return records, and what is wrong with each."""
         if not records.read:
-            several = _decode_all([records.raws[number] for number in numbers])
-            if several is not None:
-                return several, [None] * len(several)
+            found_all = _decode_all([records.raws[number] for number in numbers])
+            if found_all is not None:
+                return found_all, [None] * len(found_all)
         found = [self._read(records, number) for number in numbers]
         return [record for record, _ in found], [problem for _, problem in found]
 
@@ -301,7 +303,7 @@ class RecordWindow:
         """Settle the records that are unchanged by their hash, and make contacts of the others."""
         stream = records.stream
         stream.progress.add_records(len(records.lines), records.version)
-        several: list[_Candidates] = []
+        found_all: list[_Candidates] = []
         for batch in records.batches:
             route = batch.route
             unchanged, rest = self._split(batch, known)
@@ -313,18 +315,18 @@ class RecordWindow:
             if unchanged:
                 self._settle(route, unchanged)
             if found is not None:
-                several.append(found)
-        if len(several) == 1:
-            self._take_contacts(records, several[0], range(len(several[0].records)))
+                found_all.append(found)
+        if len(found_all) == 1:
+            self._take_contacts(records, found_all[0], range(len(found_all[0].records)))
             return
         # All routes of a record come before the next record.
         order = sorted(
             (one.batch.numbers[index], which, place)
-            for which, one in enumerate(several)
+            for which, one in enumerate(found_all)
             for place, index in enumerate(one.indexes)
         )
         for _, which, place in order:
-            self._take_contacts(records, several[which], range(place, place + 1))
+            self._take_contacts(records, found_all[which], range(place, place + 1))
 
     def _split(self, batch: _Batch, known: _Known) -> tuple[list[bytes], list[int]]:
         """Return the people whose records are unchanged, and the indexes of the other records."""
@@ -409,8 +411,8 @@ class RecordWindow:
                 if problem is DELETED:
                     # A stream map that fails on it leaves open which contact it is about.
                     key = mapping.contact_key(record) if maps else keys[index]
-                    person = people[index] if key == keys[index] else None
-                    self.changes.delete(source, segment, key, person)
+                    contact_hash = people[index] if key == keys[index] else None
+                    self.changes.delete(source, segment, key, contact_hash)
                     taken += 1
                     continue
                 try:
@@ -419,8 +421,8 @@ class RecordWindow:
                     contact = mapping.to_contact(record)
                     if route.wants_sample:
                         route.take_sample(contact)
-                    person = people[index] if contact.key == keys[index] else None
-                    take(contact, source, segment, hashes[index], person)
+                    contact_hash = people[index] if contact.key == keys[index] else None
+                    take(contact, source, segment, hashes[index], contact_hash)
                 except (Refusal, RecursionError) as error:
                     refusal = error if isinstance(error, Refusal) else NESTED
                     placed = refusal.at(describe_place(records.places[numbers[index]]))

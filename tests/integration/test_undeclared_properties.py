@@ -53,7 +53,7 @@ def test_mapped_ones_arrive_and_the_rest_is_warned_of_once(
     assert sandbox.contacts()[ANA]["fields"] == {"TIER": "Gold"}
     assert sandbox.contacts()["ben@example.com"]["fields"] == {"TIER": "Silver"}
     (warning,) = told(outcome)
-    assert "have properties that its schema lacks: 'brandnew'. Their values go nowhere" in warning
+    assert "have properties that its schema lacks: 'brandnew'. These are not sent" in warning
     # What is the same is not sent again, and what has changed is.
     again = load([first, record(ANA, tier="Gold")], field_mapping={"tier": "%TIER%"}, **way)
     assert again.succeeded().counts == {"read": 1, "unchanged": 1}

@@ -158,10 +158,10 @@ class RateLimiter:
         try:
             yield
         finally:
-            took = time.monotonic() - sent
+            duration = time.monotonic() - sent
             with self._changed:
                 if kind in self._courtesy:
-                    self._tell(lambda state: state.give_back(kind, slot, took))
+                    self._tell(lambda state: state.give_back(kind, slot, duration))
                 self._users -= 1
                 self._close_store_if_unused()
 

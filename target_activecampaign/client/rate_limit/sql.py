@@ -187,7 +187,7 @@ class SqliteStore(_SqlStore):
             self._set_aside()
             private_files.secure_database(self._path, make=True)
             self._file = sqlite_files.file_number(self._path)
-        return state is not State.OURS
+        return state is not State.EXPECTED
 
     def _set_aside(self) -> None:
         """Set a damaged file aside; its data was of use for a minute only."""

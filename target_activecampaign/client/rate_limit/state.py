@@ -86,7 +86,7 @@ class Store(Protocol):
     """Its name in a message."""
 
     is_shared: bool
-    """Whether other processes use it, too."""
+    """True if other processes use it, too."""
 
     def update(self, change: Callable[[Document | None, float], tuple[Document | None, T]]) -> T:
         """Read the document and replace it, while nobody else does.
@@ -285,14 +285,14 @@ class BudgetState:
             for name in self._limits.rules_of[kind]:
                 lease, arrival = self._rules[name].lease, self._arrival(name)
                 expires = lease if math.isinf(arrival) else max(arrival, lease)
-                self._put(name, Slot(slot, self._now, self._now + expires))
+                self._store_slot(name, Slot(slot, self._now, self._now + expires))
         return wait
 
-    def give_back(self, kind: Kind, slot: str, took: float) -> None:
+    def give_back(self, kind: Kind, slot: str, duration: float) -> None:
         """Note that a slot's answer came, `took` seconds after the request was sent."""
-        sent = self._now - took
+        sent = self._now - duration
         for name in self._limits.rules_of[kind]:
-            self._put(name, Slot(slot, sent, min(self._now, sent + self._arrival(name))))
+            self._store_slot(name, Slot(slot, sent, min(self._now, sent + self._arrival(name))))
 
     def holds(self) -> dict[Kind, float]:
         """Return the seconds for which the server's refusals hold each kind."""
@@ -359,7 +359,7 @@ class BudgetState:
         learned = self._document.arrival if name == "request" else None
         return max(self._rules[name].arrival, learned or 0.0)
 
-    def _put(self, name: Kind, slot: Slot) -> None:
+    def _store_slot(self, name: Kind, slot: Slot) -> None:
         """Add a slot, or replace it, and remove those of its rule that no longer count."""
         free_since = self._now - self._rules[name].seconds
         # Requests are kept for two windows: see `_is_used_up_by_us`.
