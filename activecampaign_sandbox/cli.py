@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import ipaddress
 import json
 import logging
 import os
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from activecampaign_sandbox.options import Options
 from activecampaign_sandbox.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _EPILOG = "It is ready when it prints a line of JSON with its URL. See docs/sandbox.md."
 _KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
@@ -25,113 +30,132 @@ _INSTALL = (
 )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="activecampaign-sandbox",
-        description="Run a local ActiveCampaign: API v3, limits and import queue, kept in a file.",
-        epilog=_EPILOG,
-    )
-    parser.add_argument(
-        "--path",
-        default=".activecampaign-sandbox.db",
-        help="SQLite file, or :memory: (default %(default)s)",
-    )
-    parser.add_argument(
-        "--host",
-        type=_loopback,
-        default="127.0.0.1",
-        help="loopback address to listen on (default %(default)s)",
-    )
-    parser.add_argument(
-        "--port", type=int, default=0, help="port to listen on; 0, the default, is any free one"
-    )
-    parser.add_argument("--empty", action="store_true", help="start without the sample account")
-    parser.add_argument(
-        "--exit-with-stdin",
-        action="store_true",
-        help="exit when stdin closes, as when the parent process ends",
-    )
-    parser.add_argument("--no-limits", action="store_true", help="switch off all limits")
-    for option in dataclasses.fields(Options):
-        kind = type(option.default)
-        default = option.default
-        if option.name == "api_key":
-            default = os.environ.get(_KEY_VARIABLE) or default
-        parser.add_argument(
-            f"--{option.name.replace('_', '-')}",
-            type=kind if kind is str else _amount(kind),
-            default=default,
-            choices=option.metadata["choices"],
-            help=f"{option.metadata['help']} (default {option.default})",
-        )
-    return parser
-
-
-def _loopback(host: str) -> str:
+def _check_host(_context: click.Context, _option: click.Parameter, host: str) -> str:
     """Return a loopback address; no other host may reach the control API, which needs no key."""
     address = "127.0.0.1" if host == "localhost" else host
-    try:
+    with suppress(ValueError):
         if ipaddress.ip_address(address).is_loopback:
             return address
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError("must be a loopback address, such as 127.0.0.1")
+    raise click.BadParameter("must be a loopback address, such as 127.0.0.1")
 
 
-def _amount(kind: type[Any]) -> Any:
-    """Return a parser of numbers that refuses negative ones."""
+def _api_options() -> Iterator[click.Option]:
+    """Yield a command line option for each of `Options`."""
+    for option in dataclasses.fields(Options):
+        choices, kind = option.metadata["choices"], type(option.default)
+        ranges = {int: click.IntRange(min=0), float: click.FloatRange(min=0)}
+        yield click.Option(
+            [f"--{option.name.replace('_', '-')}"],
+            type=click.Choice(choices) if choices else ranges.get(kind, click.STRING),
+            metavar=None if choices else "TEXT" if kind is str else "NUMBER",
+            default=option.default,
+            show_default=True,
+            envvar=_KEY_VARIABLE if option.name == "api_key" else None,
+            help=option.metadata["help"],
+        )
 
-    def amount(value: str) -> Any:
-        number = kind(value)
-        if number < 0:
-            raise ValueError(value)
-        return number
 
-    amount.__name__ = "number"  # argparse names the type in its message
-    return amount
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the sandbox until it is stopped; return the exit code."""
-    args = _parser().parse_args(arguments)
+@click.command(
+    "activecampaign-sandbox",
+    help="Run a local ActiveCampaign: API v3, limits and import queue, kept in a file.",
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--path",
+    default=".activecampaign-sandbox.db",
+    show_default=True,
+    help="SQLite file, or :memory:",
+)
+@click.option(
+    "--host",
+    callback=_check_host,
+    default="127.0.0.1",
+    show_default=True,
+    help="loopback address to listen on",
+)
+@click.option(
+    "--port", type=int, default=0, show_default=True, help="port to listen on; 0 is any free one"
+)
+@click.option("--empty", is_flag=True, help="start without the sample account")
+@click.option(
+    "--exit-with-stdin", is_flag=True, help="exit when stdin closes, as when the parent ends"
+)
+@click.option("--no-limits", is_flag=True, help="switch off all limits")
+def _command(  # noqa: PLR0917 - click passes them by name
+    path: str,
+    host: str,
+    port: int,
+    empty: bool,
+    exit_with_stdin: bool,
+    no_limits: bool,
+    **api_options: Any,
+) -> None:
     logging.basicConfig(level=logging.WARNING, format="activecampaign-sandbox: %(message)s")
+    options = Options(**api_options)
+    try:
+        _serve(
+            path,
+            host,
+            port,
+            options.without_limits() if no_limits else options,
+            fill=not empty,
+            exit_with_stdin=exit_with_stdin,
+        )
+    except _GiveUpError as error:
+        click.echo(f"activecampaign-sandbox: {error}", err=True)
+        if exit_with_stdin:
+            # The parent process waits for a line, and reports the error itself.
+            click.echo(json.dumps({"error": str(error)}))
+        sys.exit(1)
+
+
+_command.params += _api_options()
+
+
+class _GiveUpError(Exception):
+    """The sandbox can't run; the text says why, and what to do."""
+
+
+def _serve(
+    path: str, host: str, port: int, options: Options, *, fill: bool, exit_with_stdin: bool
+) -> None:
+    """Serve the account in a file until the process is stopped.
+
+    Raises:
+        _GiveUpError: It can't be served.
+    """
     try:
         from activecampaign_sandbox import server  # noqa: PLC0415 - an extra's packages
     except ModuleNotFoundError as error:
-        return _give_up(args, f"{error.name} is not installed. {_INSTALL}")
+        raise _GiveUpError(f"{error.name} is not installed. {_INSTALL}") from None
     from activecampaign_sandbox import sample  # noqa: PLC0415 - as above
     from activecampaign_sandbox.account import Account  # noqa: PLC0415
 
-    names = [option.name for option in dataclasses.fields(Options)]
-    options = Options(**{name: getattr(args, name) for name in names})
     try:
-        sock = server.bind(args.host, args.port)
+        sock = server.bind(host, port)
     except (OSError, OverflowError) as error:
-        return _give_up(args, f"can't listen on {args.host}:{args.port}: {error}")
+        raise _GiveUpError(f"can't listen on {host}:{port}: {error}") from None
     with sock:
         try:
-            store = Store(args.path)
+            store = Store(path)
         except StoreError as error:
-            return _give_up(args, str(error))
+            raise _GiveUpError(str(error)) from None
         try:
-            account = Account(store, options.without_limits() if args.no_limits else options)
-            if store.is_new and not args.empty:
+            account = Account(store, options)
+            if fill and store.is_new:
                 sample.fill(store)
             server.serve(
                 account,
                 sock,
-                exit_with_stdin=args.exit_with_stdin,
+                exit_with_stdin=exit_with_stdin,
                 # A key that is hidden from other processes would be useless beside these pages.
                 api_only=bool(os.environ.get(_KEY_VARIABLE)),
             )
         finally:
             store.close()
-    return 0
 
 
-def _give_up(args: argparse.Namespace, reason: str) -> int:
-    print(f"activecampaign-sandbox: {reason}", file=sys.stderr)  # noqa: T201 - a command's output
-    if args.exit_with_stdin:
-        # The parent process waits for a line, and reports the error itself.
-        print(json.dumps({"error": reason}), flush=True)  # noqa: T201 - likewise
-    return 1
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command, and end the process with its exit code."""
+    _command.main(arguments, prog_name="activecampaign-sandbox")

@@ -27,20 +27,18 @@ _EVERY = 0.002
 _PACKAGE = "target_activecampaign."
 
 _STAGES = {
-    "start": "__main__ account config destinations drift embedded field_catalog mappings"
-    " membership_field new_fields opening property_schema settings"
-    " target.__init__ target._process_schema_message target.invoke",
-    "read": "batch_files chunks intake parquet_files reader target",
-    "compare": "comparison contact_index segment stored_values",
-    "validate": "validation",
-    "map": "addresses choices contact e164 flattening forms mapping phones sink stream_maps values",
-    "pack": "packer",
+    "start": "__main__ cli config account sync.setup sync.membership_field mapping.compiler"
+    " mapping.resolver mapping.explicit mapping.automatic mapping.catalog mapping.new_fields",
+    "read": "target singer sync.window sync.routes",
+    "validate": "singer.validation",
+    "map": "mapping model singer.stream_maps singer.flattening",
+    "compare": "sync",
+    "batch": "delivery.batches",
     "ledger": "ledger",
-    "HTTP": "activecampaign",
-    "settle": "checkpoints delivery diagnosis dispatcher flights rejects report returning run"
-    " settlement suspects",
+    "HTTP": "client",
+    "deliver": "run delivery accounting reporting preview",
 }
-"""What is part of which stage: modules, or functions in them. Others are stages of their own."""
+"""The packages of each stage, and modules of other packages that belong to it."""
 _STAGE_OF = {name: stage for stage, names in _STAGES.items() for name in names.split()}
 _START, _SAMPLER, _OTHER = "start", "sampler", "other"
 
@@ -114,8 +112,9 @@ def _stage_of(frame: FrameType | None) -> str | None:
             function = frame.f_code.co_name
             if function == "<module>":  # being imported
                 return _START
-            module = name.removeprefix(_PACKAGE).partition(".")[0]
-            return _STAGE_OF.get(f"{module}.{function}") or _STAGE_OF.get(module, module)
+            module = name.removeprefix(_PACKAGE)
+            package = module.partition(".")[0]
+            return _STAGE_OF.get(module) or _STAGE_OF.get(package, package)
         frame = frame.f_back
     return None
 

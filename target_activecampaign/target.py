@@ -81,7 +81,7 @@ class ContactSink(Sink):
 
     @property
     def include_sdc_metadata_properties(self) -> bool:
-        """A contact has no place for them."""
+        """Return False: contacts do not keep them."""
         return False
 
     def get_validator(self) -> None:

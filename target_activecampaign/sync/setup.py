@@ -129,7 +129,7 @@ class Streams:
         mapped = ", ".join(str(entry) for entry in mapping.properties)
         texts = [f"Stream '{name}' goes to list {target.id} '{target.name}': {mapped}."]
         if mapping.ignored:
-            texts.append(f"Stream '{name}' has no place for: {', '.join(mapping.ignored)}.")
+            texts.append(f"Stream '{name}' has unmapped properties: {', '.join(mapping.ignored)}.")
         if (*texts,) not in self._logged:
             self._logged.add((*texts,))
             for text in texts:

@@ -142,7 +142,7 @@ def test_its_programs_tell_of_themselves(programs: Path, metadata: Message) -> N
     assert about["version"] == metadata["Version"]
     assert "api_key" in about["settings"]["properties"]
     for name in ("activecampaign-sandbox", "target-activecampaign-ledger"):
-        assert f"usage: {name}" in ran(programs / name, "--help")
+        assert f"Usage: {name}" in ran(programs / name, "--help")
 
 
 def test_it_loads_into_the_embedded_sandbox(programs: Path) -> None:

@@ -86,7 +86,7 @@ def test_settings_come_from_environment_and_dotenv_file(
 
 def test_unknown_setting_is_named_with_nearest(load: TargetRunner) -> None:
     outcome = load([schema(), record("a@example.com")], feild_mapping={}).succeeded()
-    assert "'feild_mapping' is not known" in outcome.log
+    assert "'feild_mapping' is unknown" in outcome.log
     assert "Did you mean 'field_mapping'?" in outcome.log
 
 

@@ -350,7 +350,7 @@ def test_report_page_shows_contradictions(sandbox: SandboxServer, load: TargetRu
     outcome = load([schema(), *people(10)]).succeeded()
     (page,) = outcome.folder.glob("reports/run-*.html")
     text = page.read_text("utf-8")
-    assert "Answers that contradict themselves" in text
+    assert "Contradictory responses" in text
     assert "QUEUED_FEWER" in text
 
 

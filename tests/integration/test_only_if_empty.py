@@ -56,7 +56,7 @@ def person(address: str) -> bytes:
     return b"hash of " + address.encode()
 
 
-HASHES = cast("Any", SimpleNamespace(person=person))
+HASHES = cast("Any", SimpleNamespace(contact_hash=person))
 """Stands in for the ledger."""
 
 
