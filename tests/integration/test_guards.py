@@ -167,7 +167,7 @@ def test_each_guard_is_switched_off_alone(mirror: Mirror) -> None:
 def test_unknown_guard_is_an_error(mirror: Mirror, settings: dict[str, Any]) -> None:
     outcome = mirror.load(whole(TEN), **settings)
     assert outcome.code == 1
-    assert "guards' has what it can't have: 'max_leave_percent'. " in outcome.log
+    assert "guards' has unknown keys: 'max_leave_percent'. " in outcome.log
     assert "Did you mean 'max_leave_pct'?" in outcome.log
     assert mirror.sandbox.requests() == []
 

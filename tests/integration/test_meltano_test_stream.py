@@ -61,7 +61,7 @@ def test_it_passes_and_sends_and_makes_nothing(
     outcome = load(MESSAGES, **settings)
 
     assert passes(outcome), outcome.log
-    assert "Meltano's test: nothing was sent. Ready for a run" in outcome.log.splitlines()[-1]
+    assert "Meltano's test: ready for a run, and nothing was sent" in outcome.log.splitlines()[-1]
     asked = {request["method"] for request in sandbox.requests()[-3:]}
     assert asked == {"GET"}
     assert sandbox.export() == []
