@@ -225,19 +225,6 @@ def test_hashes_of_records_with_the_same_contact_are_stored_unless_most_differ(
     assert sum(a != b for a, b in zip(first, few, strict=True)) == 3
 
 
-def test_ledger_without_record_hashes_gets_them(load: TargetRunner) -> None:
-    messages = [schema(), *people(5), state("end")]
-    load(messages).succeeded()
-    known = digests(load.folder)
-    with ledger(f"sqlite:///{load.folder / LEDGER}") as db:
-        db.exec_driver_sql("ALTER TABLE member DROP COLUMN raw")
-        db.exec_driver_sql("ALTER TABLE import DROP COLUMN confirmed")
-        db.exec_driver_sql("DROP TABLE sighting")
-        db.exec_driver_sql("UPDATE ledger SET version = 3")
-    assert load(messages).succeeded().counts == {"read": 5, "unchanged": 5}
-    assert digests(load.folder) == known
-
-
 UPPER = {"first_name": "first_name.upper()", "__filter__": "first_name != 'Person 0'"}
 
 

@@ -527,7 +527,7 @@ def test_stream_settings_are_found_in_other_form(
 def test_settings_with_both_forms_of_a_stream_are_an_error(load: TargetRunner) -> None:
     outcome = load(one(), streams={"Clientèle": {}, nfd("Clientèle"): {}})
     assert outcome.code == 1
-    assert "names the stream 'Clientèle' twice" in outcome.log
+    assert "has the stream 'Clientèle' twice" in outcome.log
 
 
 @pytest.mark.parametrize("key", ["Clientèle", "Clientè*"])

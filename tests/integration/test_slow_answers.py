@@ -167,7 +167,7 @@ def test_requested_wait_is_in_progress_line(
 ) -> None:
     odd.odd(INFO, at_once(whole(b"", 429, [("Retry-After", "4")])))
     outcome = ForkedTargetRunner(tmp_path, odd.url, API_KEY, impatient)(DATA).succeeded()
-    assert "waiting 3 s: ActiveCampaign asked for it" in outcome.log
+    assert "waiting 3 s as requested by ActiveCampaign" in outcome.log
 
 
 def test_too_small_total_does_not_end_paging() -> None:

@@ -544,7 +544,7 @@ def test_a_rule_that_cannot_be_is_a_mistake_in_the_settings(
     outcome = load([schema()], stream_maps={"profiles": rules})
     assert outcome.code == 1
     said = outcome.log.splitlines()[-1]
-    assert "The setting 'stream_maps.profiles' has a form that it can't have" in said
+    assert "The setting 'stream_maps.profiles' is not valid: see the SDK's documentation" in said
     assert "anyOf" not in said
 
 

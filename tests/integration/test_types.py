@@ -304,7 +304,7 @@ def test_guide_table_matches_converted_values(loaded: Loaded, field: str) -> Non
         cell, found = says[field, column_of(kind)], loaded.came_to(field, kind)
         assert found is not None
         if kind in NOTHING:
-            assert (cell, found) == ("stays as it is", BEFORE)
+            assert (cell, found) == ("unchanged", BEFORE)
         elif found in (UNFIT, UNKNOWN):
             assert cell == found
         elif field == "datetime":
