@@ -92,7 +92,10 @@ def test_fail_ends_the_run_before_anything_is_sent(
     config: dict[str, Any] = {"field_mapping": {"tier": "%TIER%"}, "dry_run": dry_run, **way}
     outcome = load(messages, unmapped_properties="fail", **config)
     assert outcome.code == 1
-    assert "unmapped properties that its schema lacks: 'brandnew'. Map each in 'field_mapping'" in outcome.log
+    assert (
+        "unmapped properties that its schema lacks: 'brandnew'. Map each in 'field_mapping'"
+        in outcome.log
+    )
     assert not outcome.states
     assert not sandbox.contacts()
     config["field_mapping"] = {"tier": "%TIER%", "brandnew": "ignore"}
