@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from singer_sdk.metrics import Counter
 
     from target_activecampaign.config.settings import Settings
+    from target_activecampaign.model.timings import Timings
     from target_activecampaign.preview.preview import Preview
     from target_activecampaign.singer.messages import Place
     from target_activecampaign.singer.reader import MessageReader
@@ -78,14 +79,16 @@ class Run:
     Args:
         settings: The settings.
         reader: The reader of the input.
+        timings: Times and sizes that no setting changes.
 
     Attributes:
         report: What the run has done so far.
     """
 
-    def __init__(self, settings: Settings, reader: MessageReader) -> None:
+    def __init__(self, settings: Settings, reader: MessageReader, timings: Timings) -> None:
         self._settings = settings
         self._reader = reader
+        self._timings = timings
         started = datetime.now(timezone.utc)
         run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
         self._preview = _preview_of(settings)
@@ -184,7 +187,11 @@ class Run:
             for name in ("rejects_path", "report_path"):
                 ensure_writable_folder(name, getattr(self._settings, name))
             client_class = self._preview.client_class if self._preview else Client
-            account = Account(self._settings, client_class=client_class)
+            account = Account(
+                self._settings,
+                client_class=client_class,
+                max_retry_pause=self._timings.max_retry_pause_seconds,
+            )
             account.open()
             if not self._settings.sandbox:
                 self.report.address = account.address
@@ -199,11 +206,11 @@ class Run:
         return self._parts
 
     def _assemble(self, account: Account) -> _Parts:
-        settings, client = self._settings, account.client
+        settings, client, timings = self._settings, account.client, self._timings
         identity, url = account.identity, settings.ledger_url
         if self._preview is not None:
-            url = self._preview.copy_ledger(identity)
-        ledger = Ledger(url, identity, self.report.run_id, client)
+            url = self._preview.copy_ledger(identity, timings.ledger_patience_seconds)
+        ledger = Ledger(url, identity, self.report.run_id, client, timings)
         self._states.ledger = ledger
         delivery = Delivery(
             client,
@@ -211,11 +218,19 @@ class Run:
             ledger,
             states=None if self._preview else self._states,
             import_timeout=settings.import_timeout,
+            timings=timings,
             max_in_flight=settings.max_in_flight,
             diagnose_limit=settings.diagnose_limit,
         )
         packer = self._packer
-        changes = ChangeDetector(settings, ledger, self._settlement, packer, delivery)
+        changes = ChangeDetector(
+            settings,
+            ledger,
+            self._settlement,
+            packer,
+            delivery,
+            window_records=timings.window_records,
+        )
         removals = MirrorRemovals(
             client, ledger, self._settlement, packer=packer, delivery=delivery, stop=self._stop
         )
@@ -224,7 +239,7 @@ class Run:
             ledger,
             delivery,
             changes,
-            Streams(settings, account, ledger, self._stop),
+            Streams(settings, account, ledger, self._stop, timings.options_delay_seconds),
             removals,
             RecordWindow(self._reader, ledger, self._settlement, changes, self._checkpoints),
             RecordNotices(settings, changes),
@@ -235,6 +250,7 @@ class Run:
                 delivery,
                 removals,
                 limit=settings.contacts_per_minute,
+                timings=timings,
             ),
         )
 
@@ -442,7 +458,7 @@ class Run:
             self._preview.close()
             self._preview.add_to_report(report)
         report.outcome, report.problem = ("failed" if problem else outcome), problem
-        publishing.publish(report, self._settings)
+        publishing.publish(report, self._settings, self._timings)
         return report
 
     def _close(self, parts: _Parts) -> None:

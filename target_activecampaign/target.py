@@ -30,6 +30,7 @@ from target_activecampaign.errors import (
     report_errors,
 )
 from target_activecampaign.model.names import find_spelling
+from target_activecampaign.model.timings import Timings
 from target_activecampaign.run import Run
 from target_activecampaign.singer.batch_files import record_lines
 from target_activecampaign.singer.flattening import without_booleans
@@ -102,6 +103,7 @@ class TargetActiveCampaign(SdkTarget):
     default_sink_class: type[Sink] = ContactSink
     message_reader_class = MessageReader
     message_reader: MessageReader
+    timings: ClassVar[Timings] = Timings()
     # Here, as a signal may come before the target is made.
     _stopped_by: int | None = None
     _stopped_at = 0.0
@@ -140,7 +142,7 @@ class TargetActiveCampaign(SdkTarget):
         if dry_run:
             self.settings = replace(self.settings, dry_run=True)
         redaction.install_log_filter(validation.find_secrets(self.settings))
-        self.run = Run(self.settings, self.message_reader)
+        self.run = Run(self.settings, self.message_reader, self.timings)
         self.message_reader.max_line_bytes = self.settings.max_line_bytes
         self.message_reader.on_tick = self.run.tick
         self.message_reader.on_records = self.run.take_records

@@ -19,6 +19,7 @@ from target_activecampaign.client import (
 from target_activecampaign.client.rate_limit.stores import open_store
 from target_activecampaign.errors import ListError, SandboxError, SettingError
 from target_activecampaign.model.names import did_you_mean, exact
+from target_activecampaign.model.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +47,7 @@ class Account:
         settings: The settings of the run.
         read_only: True if nothing is written. Then no file is created for a sandbox either.
         client_class: The class of the client.
+        max_retry_pause: Longest pause before a retry, in seconds, as for `Client`.
 
     Attributes:
         address: The API URL.
@@ -60,8 +62,10 @@ class Account:
         *,
         read_only: bool = False,
         client_class: type[Client] = Client,
+        max_retry_pause: float = Timings.max_retry_pause_seconds,
     ) -> None:
         self._settings = settings
+        self._max_retry_pause = max_retry_pause
         self._client_class = client_class
         self._read_only = read_only or settings.dry_run
         self._sandbox: EmbeddedSandbox | None = None
@@ -140,6 +144,7 @@ class Account:
                 pool_size=settings.max_in_flight + QUESTIONS_AT_ONCE,
                 retry_seconds=retry_seconds,
                 max_retry_after=min(settings.max_retry_after, max(retry_seconds, 1.0)),
+                max_retry_pause=self._max_retry_pause,
             )
         except ValueError as error:
             raise SettingError(f"The setting 'api_key' can't be used: {error}") from None

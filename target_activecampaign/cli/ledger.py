@@ -22,6 +22,7 @@ from target_activecampaign.ledger.erase import Choice, erase, erase_person, sele
 from target_activecampaign.ledger.overview import files_set_aside, read_overview, size
 from target_activecampaign.ledger.store import Store
 from target_activecampaign.model.contact import Refusal, contact_key, valid_address
+from target_activecampaign.model.timings import Timings
 from target_activecampaign.storage import output
 from target_activecampaign.text import pluralize
 
@@ -53,12 +54,17 @@ class _CommandError(Exception):
     """The command can't do its task; the text says why."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+def main(arguments: list[str] | None = None, timings: Timings = Timings()) -> int:
+    """Run the command; returns the exit code.
+
+    Args:
+        arguments: The arguments; those of the command line by default.
+        timings: The times to wait for the ledger.
+    """
     with contextlib.suppress(OSError, AttributeError):  # of an output of another kind
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = _command.main(arguments, prog_name=_NAME, standalone_mode=False)
+        code = _command.main(arguments, prog_name=_NAME, standalone_mode=False, obj=timings)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -174,7 +180,8 @@ def _opened(config: str | None, ledger_url: str | None) -> Iterator[Store]:
     """Open the ledger, which must exist."""
     if config is not None and ledger_url is not None:
         raise click.UsageError("--config and --ledger-url exclude each other.")
-    store = Store(_url(config, ledger_url), make=False)
+    timings: Timings = click.get_current_context().obj
+    store = Store(_url(config, ledger_url), make=False, timings=timings)
     try:
         yield store
     finally:

@@ -18,6 +18,7 @@ from target_activecampaign.client.connection import Connection
 from target_activecampaign.client.rate_limit.limiter import RateLimiter, RateLimiterClosed
 from target_activecampaign.client.rate_limit.state import MAX_RETRY_AFTER
 from target_activecampaign.client.retries import Retries
+from target_activecampaign.model.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -71,6 +72,7 @@ class Caller:
         timeout: float = 30.0,
         retry_seconds: float = 300.0,
         max_retry_after: float = MAX_RETRY_AFTER,
+        max_retry_pause: float = Timings.max_retry_pause_seconds,
         pool_size: int = 8,
     ) -> None:
         self.base_url = parse_api_url(base_url)
@@ -78,6 +80,7 @@ class Caller:
         self._budget: RateLimiter = RateLimiter() if budget is None else budget
         self._retry_seconds = retry_seconds
         self._max_retry_after = max_retry_after
+        self._max_retry_pause = max_retry_pause
         self._closed = threading.Event()
         self._connected = False
         self._count_lock = threading.Lock()
@@ -189,7 +192,7 @@ class Caller:
             once: Raise an error at once if the request may have taken effect.
         """
         where = f"{method} {path}"
-        retries = Retries(kind, self._budget, self._max_retry_after)
+        retries = Retries(kind, self._budget, self._max_retry_after, self._max_retry_pause)
 
         def send_once() -> T:
             try:

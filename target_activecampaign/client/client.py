@@ -42,6 +42,7 @@ class Client(FieldCalls):
             include waits for the account's limits after a refusal; a wait that the server asks
             for within them is waited to its end.
         max_retry_after: Longest wait in seconds that the server may ask for.
+        max_retry_pause: Longest pause in seconds before a retry where the server asks for none.
         pool_size: Number of connections kept open: that of threads that use the client.
 
     Raises:

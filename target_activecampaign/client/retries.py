@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from target_activecampaign.client.rate_limit.state import Kind
 
 
-_LONGEST_PAUSE = 30.0
-
-
 class Retries:
     """The requests of one call so far, and the decision about the next one.
 
@@ -32,13 +29,16 @@ class Retries:
         kind: Kind of request in the budget.
         budget: Is told when the server refuses for a limit.
         max_retry_after: Longest wait in seconds that the server may ask for.
+        max_pause: Longest pause in seconds that it does not ask for.
 
     Attributes:
         sent: Number of times the request was sent.
         pause: Seconds to wait before it is sent again; None if it is not.
     """
 
-    def __init__(self, kind: Kind, budget: RateLimiter, max_retry_after: float) -> None:
+    def __init__(
+        self, kind: Kind, budget: RateLimiter, max_retry_after: float, max_pause: float
+    ) -> None:
         self.sent = 0
         self.pause: float | None = None
         self._kind = kind
@@ -48,7 +48,7 @@ class Retries:
         self._failures: Counter[str] = Counter()
         self._last: ActiveCampaignError | None = None
         self._effect_unknown = False
-        self._pauses = _exponential_pauses()
+        self._pauses = _exponential_pauses(max_pause)
 
     def begin(self) -> None:
         """Count the request that is being sent. The call's time starts with the first one."""
@@ -97,9 +97,9 @@ class Retries:
         return requested or next(self._pauses)
 
 
-def _exponential_pauses() -> Iterator[float]:
-    """Generate up to 1, 2, 4, 8, ... 30 seconds, at random below, so that clients spread out."""
-    waits = backoff.expo(max_value=_LONGEST_PAUSE)
+def _exponential_pauses(longest: float) -> Iterator[float]:
+    """Generate up to 1, 2, 4, 8, ... seconds, at random below, so that clients spread out."""
+    waits = backoff.expo(max_value=longest)
     next(waits)  # backoff's generators begin with a value that is no wait
     for seconds in waits:
         yield backoff.full_jitter(seconds)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from target_activecampaign.delivery.polling import PendingImport
     from target_activecampaign.delivery.refusals import NextStep
     from target_activecampaign.ledger import Ledger
+    from target_activecampaign.model.timings import Timings
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -63,6 +64,7 @@ class Delivery:
         ledger: Told of each import before and after it is posted.
         states: Writes STATE after contacts were settled; None if none is written.
         import_timeout: Seconds from accepted to confirmed after which an import is tried again.
+        timings: The times of polls, and of the end of a stopped run.
         max_in_flight: Imports that are posted at once.
         diagnose_limit: Refused contacts whose reason is looked up.
         max_contacts: Contacts in flight, above which `submit` blocks.
@@ -82,6 +84,7 @@ class Delivery:
         *,
         states: StateWriter | None,
         import_timeout: float,
+        timings: Timings,
         max_in_flight: int = 8,
         diagnose_limit: int = 100,
         max_contacts: int = _MAX_CONTACTS_IN_FLIGHT,
@@ -99,9 +102,14 @@ class Delivery:
         self._resubscriber = Resubscriber(client, ledger)
         self._interrupted = InterruptedImports(ledger, self.contradictions)
         self._dispatcher = Dispatcher({"post": max_in_flight, "ask": QUESTIONS_AT_ONCE}, self)
-        self._stop_watch = StopWatch(client, self._dispatcher, self)
+        self._stop_watch = StopWatch(client, self._dispatcher, self, timings)
         self._poller = ImportPoller(
-            client, self._dispatcher, self, self.contradictions, import_timeout=import_timeout
+            client,
+            self._dispatcher,
+            self,
+            self.contradictions,
+            import_timeout=import_timeout,
+            timings=timings,
         )
         self._results = ContactResults(
             client,

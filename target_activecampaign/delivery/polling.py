@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from target_activecampaign.delivery.batches import Batch
     from target_activecampaign.delivery.contradictions import Contradictions
     from target_activecampaign.delivery.dispatcher import Dispatcher
+    from target_activecampaign.model.timings import Timings
 
-_FIRST_LATENCY_SECONDS = 0.5
-_MIN_PAUSE_SECONDS = 0.25
 _MAX_PAUSE_SECONDS = 15.0
 _UNKNOWN_GRACE_SECONDS = 10.0
 """An id that ActiveCampaign does not know within this time may still become known."""
@@ -74,6 +73,7 @@ class ImportPoller:
         receiver: Told how imports ended.
         contradictions: Told of answers that can't be right.
         import_timeout: Seconds from accepted to confirmed after which an import has failed.
+        timings: The times of the polls.
 
     Attributes:
         count: How many imports are not confirmed yet.
@@ -87,6 +87,7 @@ class ImportPoller:
         contradictions: Contradictions,
         *,
         import_timeout: float,
+        timings: Timings,
     ) -> None:
         self._client = client
         self._dispatcher = dispatcher
@@ -95,7 +96,8 @@ class ImportPoller:
         self._import_timeout = import_timeout
         self._pending: dict[str, PendingImport] = {}
         self._known_ids: dict[str, None] = {}
-        self._latency = _FIRST_LATENCY_SECONDS
+        self._latency = timings.first_poll_seconds
+        self._min_pause = timings.min_poll_pause_seconds
         self.count = 0
 
     def knows(self, batch_id: str) -> bool:
@@ -148,7 +150,7 @@ class ImportPoller:
         elif waited > self._import_timeout:
             self._end(pending, "IMPORT_TIMEOUT", "It was not confirmed in time.")
         else:
-            pause = min(max(_MIN_PAUSE_SECONDS, waited * 0.3), _MAX_PAUSE_SECONDS)
+            pause = min(max(self._min_pause, waited * 0.3), _MAX_PAUSE_SECONDS)
             self._dispatcher.later(pause, lambda: self._ask(pending))
 
     def _checked(self, pending: PendingImport, status: ImportStatus) -> ImportStatus | None:
@@ -186,6 +188,6 @@ class ImportPoller:
     def _learn_latency(self, pending: PendingImport, waited: float) -> None:
         """Learn the time after which most imports are done, so that few are asked about twice."""
         if pending.questions == 1:
-            self._latency = max(_MIN_PAUSE_SECONDS, 0.8 * self._latency)
+            self._latency = max(self._min_pause, 0.8 * self._latency)
         else:
             self._latency += 0.5 * (min(waited, _MAX_PAUSE_SECONDS) - self._latency)

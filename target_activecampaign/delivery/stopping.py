@@ -11,16 +11,14 @@ from target_activecampaign.errors import DeliveryError
 if TYPE_CHECKING:
     from target_activecampaign.client import Client
     from target_activecampaign.delivery.dispatcher import Dispatcher, Failable
+    from target_activecampaign.model.timings import Timings
 
 logger = logging.getLogger("target-activecampaign")
 
-_SILENCE_SECONDS = 30.0
-"""A run that was stopped goes on so long without an answer."""
 _STOP_SECONDS = 60.0
 """A run that was stopped does not wait longer than this because ActiveCampaign asks it to."""
 _LONG_WAIT_SECONDS = 10.0
 """Shorter waits are waited all the same."""
-_CHECK_SECONDS = 1.0
 
 
 class StopWatch:
@@ -30,12 +28,16 @@ class StopWatch:
         client: The account; it is closed at the end.
         dispatcher: Runs the checks.
         delivery: Told of the end.
+        timings: The times of the checks.
     """
 
-    def __init__(self, client: Client, dispatcher: Dispatcher, delivery: Failable) -> None:
+    def __init__(
+        self, client: Client, dispatcher: Dispatcher, delivery: Failable, timings: Timings
+    ) -> None:
         self._client = client
         self._dispatcher = dispatcher
         self._delivery = delivery
+        self._timings = timings
 
     def start(self) -> None:
         """Check from now on. May be called from a signal handler."""
@@ -52,7 +54,7 @@ class StopWatch:
         if is_too_long:
             logger.warning("ActiveCampaign asked to wait %.0f s more; ending the run now.", wait)
             cause = "ActiveCampaign asked for a long wait"
-        elif silence >= _SILENCE_SECONDS:
+        elif silence >= self._timings.max_silence_seconds:
             logger.warning(
                 "ActiveCampaign has not answered for %.0f s since the run was stopped; ending the "
                 "run now.",
@@ -60,7 +62,8 @@ class StopWatch:
             )
             cause = "ActiveCampaign stopped answering"
         else:
-            self._dispatcher.later(_CHECK_SECONDS, lambda: self._stop_if_unresponsive(stopped))
+            pause = self._timings.stop_check_seconds
+            self._dispatcher.later(pause, lambda: self._stop_if_unresponsive(stopped))
             return
         self._delivery.fail(
             DeliveryError(

@@ -22,6 +22,7 @@ from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
 from target_activecampaign.ledger.store import Store
 from target_activecampaign.ledger.write_buffer import WriteBuffer
+from target_activecampaign.model.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,6 +59,7 @@ class Ledger:
         identity: The account's API address, or the id of a sandbox.
         run_id: The run.
         clock: ActiveCampaign's clock: stored times are compared with times in its answers.
+        timings: The times to wait for the database.
 
     Attributes:
         journal: The imports in flight.
@@ -70,8 +72,11 @@ class Ledger:
         LedgerError: It can't be used; so do all methods of these.
     """
 
-    def __init__(self, url: str, identity: str, run_id: str, clock: Clock) -> None:
+    def __init__(
+        self, url: str, identity: str, run_id: str, clock: Clock, timings: Timings = Timings()
+    ) -> None:
         self._identity = identity
+        self._timings = timings
         self._clock = clock
         try:
             self._open(url, run_id)
@@ -85,7 +90,7 @@ class Ledger:
         Raises:
             LedgerError: It can't be used; it is closed again, and set aside if it is damaged.
         """
-        self._store = Store(url)
+        self._store = Store(url, timings=self._timings)
         try:
             self._begin(run_id)
         except BaseException:

@@ -7,19 +7,17 @@ from sqlalchemy.engine import make_url
 
 from target_activecampaign.ledger.schema import SCHEMA
 
-BUSY_MILLISECONDS = 3000
-"""SQLite's own wait for a lock. It is short: it comes on top of the ledger's own retries, and a
-stopped run must end in time."""
 _CONNECT_ARGUMENTS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 """Defaults for PostgreSQL: without them, a lost network is never noticed."""
 
 
-def create_engine(url: str, *, make: bool) -> sa.Engine:
+def create_engine(url: str, *, make: bool, busy_milliseconds: int) -> sa.Engine:
     """Return an engine for a ledger.
 
     Args:
         url: The ledger, as SQLAlchemy takes it.
         make: Whether an empty SQLite file may be changed.
+        busy_milliseconds: SQLite's own wait for a lock.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError: The URL can't be used.
@@ -41,7 +39,7 @@ def create_engine(url: str, *, make: bool) -> sa.Engine:
         # Transactions begin with SQLAlchemy's own BEGIN below, not where Python's module puts one.
         connection.isolation_level = None  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+        cursor.execute(f"PRAGMA busy_timeout = {busy_milliseconds}")
         cursor.execute("SELECT count(*) FROM sqlite_master")
         if make and cursor.fetchone() == (0,):
             # The file keeps this mode for good, so another program's file must not get it.

@@ -15,8 +15,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("target-activecampaign")
 
-PATIENCE_SECONDS = 30.0
-"""A ledger that is away is retried for this long."""
 _LONGEST_PAUSE = 3.0
 
 

@@ -37,7 +37,7 @@ logger = logging.getLogger("target-activecampaign")
 _ROWS = 10_000
 
 
-def copy(url: str, identity: str, folder: Path) -> str:
+def copy(url: str, identity: str, folder: Path, patience: float) -> str:
     """Copy a ledger into a private SQLite file; of one on a server, only an account's rows.
 
     A missing ledger is not copied, and neither is a damaged one, which the next run would set
@@ -47,6 +47,7 @@ def copy(url: str, identity: str, folder: Path) -> str:
         url: The ledger, as for `Ledger`.
         identity: The account, as for `Ledger`.
         folder: The folder of the copy.
+        patience: Seconds for which a ledger that can't be reached is retried.
 
     Returns:
         The URL of the copy.
@@ -59,10 +60,10 @@ def copy(url: str, identity: str, folder: Path) -> str:
     private_files.open_private(path).close()
     try:
         retries.retry(
-            lambda: _copy(url, identity, path),
+            lambda: _copy(url, identity, path, patience),
             place_of(url),
             lambda: _empty(path),
-            retries.PATIENCE_SECONDS,
+            patience,
         )
         _check(copied, place_of(url))
     except MissingLedgerError:
@@ -85,11 +86,11 @@ def _empty(path: Path) -> None:
         Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
-def _copy(url: str, identity: str, path: Path) -> None:
+def _copy(url: str, identity: str, path: Path, patience: float) -> None:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            _copy_file(file_path(url) or Path(), path)
+            _copy_file(file_path(url) or Path(), path, patience)
         else:
             _copy_tables(parsed, place_of(url), identity, f"sqlite:///{path}")
     except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError) as error:
@@ -99,7 +100,7 @@ def _copy(url: str, identity: str, path: Path) -> None:
         raise kind(failures.explain(url, error, "read")) from None
 
 
-def _copy_file(ledger: Path, path: Path) -> None:
+def _copy_file(ledger: Path, path: Path, patience: float) -> None:
     """Copy a file, even while a run writes to it."""
     if not os.path.lexists(ledger):
         return
@@ -114,7 +115,7 @@ def _copy_file(ledger: Path, path: Path) -> None:
     if not Path(f"{ledger}-wal").exists():
         mode = "mode=rw" if os.access(ledger, os.W_OK) else "mode=ro&immutable=1"
     uri = f"{ledger.absolute().as_uri()}?{mode}"
-    reading = sqlite3.connect(uri, timeout=retries.PATIENCE_SECONDS, uri=True)
+    reading = sqlite3.connect(uri, timeout=patience, uri=True)
     with closing(reading), closing(sqlite3.connect(path)) as writing:
         reading.backup(writing)
 

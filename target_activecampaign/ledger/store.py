@@ -20,6 +20,7 @@ from target_activecampaign.errors import (
 from target_activecampaign.ledger import engine, failures, opening, retries
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.place import file_path, place_of
+from target_activecampaign.model.timings import Timings
 from target_activecampaign.storage import private_files, sqlite_files
 from target_activecampaign.storage.sqlite_files import State
 
@@ -69,6 +70,7 @@ class Store:
         url: The ledger, as SQLAlchemy takes it: `sqlite:///path` or `postgresql+psycopg://...`.
         make: Whether to create a missing ledger, and to set aside a damaged SQLite file and
             create a new one. Without it, neither is done.
+        timings: The times to wait for the database.
 
     Attributes:
         key: The ledger's own key for the contacts' hashes.
@@ -77,13 +79,14 @@ class Store:
         LedgerError: It can't be used; so do all methods.
     """
 
-    def __init__(self, url: str, *, make: bool = True) -> None:
+    def __init__(self, url: str, *, make: bool = True, timings: Timings = Timings()) -> None:
         self._lock = threading.Lock()
         self._url = url
         self._make = make
+        self._timings = timings
         self._damaged = False
         self._file: int | None = None
-        self._patience = retries.PATIENCE_SECONDS
+        self._patience = timings.ledger_patience_seconds
         try:
             self.key = self._open()
         except LedgerError:
@@ -111,7 +114,11 @@ class Store:
                     "'ledger_url' names no file: write it as sqlite:///path. A ledger in memory "
                     "would be lost at the end of the run."
                 )
-            self.engine = engine.create_engine(self._url, make=self._make)
+            self.engine = engine.create_engine(
+                self._url,
+                make=self._make,
+                busy_milliseconds=self._timings.ledger_busy_milliseconds,
+            )
         except FileNotFoundError as error:
             if self._make:
                 raise self._error_for(error) from None
@@ -168,7 +175,7 @@ class Store:
             # The run ends now, and must not wait again for each of its last statements.
             self._patience = 0.0
             raise
-        self._patience = retries.PATIENCE_SECONDS
+        self._patience = self._timings.ledger_patience_seconds
         return result
 
     @contextmanager
@@ -211,7 +218,7 @@ class Store:
             with self._lock, self.engine.connect() as db:
                 plain = db.execution_options(isolation_level="AUTOCOMMIT")
                 if plain.dialect.name == "sqlite":
-                    milliseconds = retries.PATIENCE_SECONDS * 1000
+                    milliseconds = self._timings.ledger_patience_seconds * 1000
                     plain.exec_driver_sql(f"PRAGMA busy_timeout = {milliseconds:.0f}")
                     plain.exec_driver_sql("VACUUM")
                     busy = plain.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one().busy

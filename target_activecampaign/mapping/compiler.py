@@ -17,6 +17,7 @@ from target_activecampaign.mapping.mapping import StreamMapping
 from target_activecampaign.mapping.new_fields import FieldCreator, field_type_for, plan_fields
 from target_activecampaign.mapping.resolver import FieldResolver
 from target_activecampaign.model.names import exact, visible
+from target_activecampaign.model.timings import Timings
 from target_activecampaign.text import quoted_list
 
 if TYPE_CHECKING:
@@ -33,14 +34,17 @@ class MappingCompiler:
 
     Args:
         account: The account whose fields are used.
+        options_delay: As for `FieldCreator`, in seconds.
 
     Attributes:
         dropped: The number of choices that were dropped, by stream and property.
     """
 
-    def __init__(self, account: Account) -> None:
+    def __init__(
+        self, account: Account, options_delay: float = Timings.options_delay_seconds
+    ) -> None:
         self._account = account
-        self._creator = FieldCreator(account)
+        self._creator = FieldCreator(account, options_delay)
         self._options = OptionCatalog(self._creator)
         self.dropped: dict[str, Counter[str]] = {}
 

@@ -28,9 +28,6 @@ logger = logging.getLogger("target-activecampaign")
 _MAX_TEXT_LENGTH = 255
 """Characters up to which a `text` field is used, beyond them a `textarea`. The API has no limit."""
 
-_OPTIONS_DELAY_SECONDS = 2.0
-"""Time in which another process that has created a field adds its options."""
-
 
 def field_type_for(schema: Schema) -> tuple[str, tuple[str, ...]]:
     """Return the type of the custom field that fits a property's values, and its options."""
@@ -122,10 +119,12 @@ class FieldCreator:
 
     Args:
         account: The account.
+        options_delay: Seconds in which another process that has created a field adds its options.
     """
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, options_delay: float) -> None:
         self._account = account
+        self._options_delay = options_delay
 
     def create(
         self, title: str, field_type: str, options: tuple[str, ...] = (), list_id: int = 0
@@ -163,7 +162,7 @@ class FieldCreator:
         """
         if field.options or not options or not form_of(field.type).has_options:
             return field
-        time.sleep(_OPTIONS_DELAY_SECONDS)
+        time.sleep(self._options_delay)
         field = self._account.client.field(field.id)
         if not field.options:
             self._account.client.add_options(field.id, options)

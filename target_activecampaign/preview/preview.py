@@ -124,11 +124,12 @@ class Preview:
         self._accounting = SamplingAccounting(checkpoints, rejects, samples)
         return self._accounting
 
-    def copy_ledger(self, identity: str) -> str:
+    def copy_ledger(self, identity: str, patience: float) -> str:
         """Copy the ledger, and mark all log lines from now on.
 
         Args:
             identity: The identity of the account, as for `Ledger`.
+            patience: Seconds for which a ledger that can't be reached is retried.
 
         Returns:
             The URL of the copy. It is deleted when the preview or the process ends.
@@ -140,7 +141,8 @@ class Preview:
         self._folder = tempfile.TemporaryDirectory(
             prefix="target-activecampaign-preview-", ignore_cleanup_errors=True
         )
-        return copying.copy(self._settings.ledger_url, identity, Path(self._folder.name))
+        folder = Path(self._folder.name)
+        return copying.copy(self._settings.ledger_url, identity, folder, patience)
 
     def close(self) -> None:
         """Stop marking log lines, and delete the copy of the ledger."""

@@ -19,24 +19,18 @@ if TYPE_CHECKING:
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.client import Client
+    from target_activecampaign.model.timings import Timings
     from target_activecampaign.reporting.live_line import LiveLine
     from target_activecampaign.singer.reader import MessageReader
 
 logger = logging.getLogger("target-activecampaign")
 
-LOG_SECONDS = 30.0
 LIVE_SECONDS = 0.25
 
 _RATE_SECONDS = 60.0
 """Rates are averages over this time."""
 _ESTIMATE_SECONDS = 300.0
 """The time left is estimated from this time: unchanged records at the start say little."""
-_SAMPLE_SECONDS = 1.0
-"""Minimum time between two samples."""
-_FIRST_SECONDS = 5.0
-"""No rates are shown before this time."""
-_IDLE_SECONDS = 2.0
-"""If no record was read for this time, the activity of the run is shown."""
 
 _MINUTE, _HOUR = 60, 3600
 
@@ -143,21 +137,23 @@ class _Sample(NamedTuple):
 class _Pace:
     """Rates, computed from samples of the last minutes."""
 
-    def __init__(self) -> None:
+    def __init__(self, timings: Timings) -> None:
+        self._timings = timings
         self._samples: deque[_Sample] = deque()
 
     def add(self, sample: _Sample) -> None:
         """Add a sample, and drop old ones."""
         while self._samples and self._samples[0].time < sample.time - _ESTIMATE_SECONDS:
             self._samples.popleft()
-        if not self._samples or sample.time - self._samples[-1].time >= _SAMPLE_SECONDS:
+        pause = self._timings.progress_sample_seconds
+        if not self._samples or sample.time - self._samples[-1].time >= pause:
             self._samples.append(sample)
 
     def rates(self, now: _Sample) -> tuple[float, float] | None:
         """Return records read per second and contacts confirmed per minute; None if too early."""
         start = self._since(now.time - _RATE_SECONDS)
         seconds = now.time - start.time
-        if seconds < _FIRST_SECONDS:
+        if seconds < self._timings.progress_first_rate_seconds:
             return None
         read, confirmed = now.read - start.read, now.confirmed - start.confirmed
         return read / seconds, confirmed / seconds * _MINUTE
@@ -166,7 +162,9 @@ class _Pace:
         """Return the seconds until all records have an outcome at the current rate."""
         start = self._samples[0]
         seconds = now.time - start.time
-        if now.share is None or start.share is None or seconds < _FIRST_SECONDS:
+        if now.share is None or start.share is None:
+            return None
+        if seconds < self._timings.progress_first_rate_seconds:
             return None
         gained = now.share - start.share
         left = 1 - now.share
@@ -174,7 +172,7 @@ class _Pace:
 
     def is_idle(self, now: _Sample) -> bool:
         """Return True if no record was read for a while."""
-        return self._since(now.time - _IDLE_SECONDS).read == now.read
+        return self._since(now.time - self._timings.progress_idle_seconds).read == now.read
 
     def _since(self, when: float) -> _Sample:
         """Return the last sample before a time, or the oldest."""
@@ -199,6 +197,7 @@ class Progress:
         delivery: The delivery, for contacts and imports in flight.
         removals: The removals of mirrors.
         limit: Contacts per minute that the account allows; None for no limit.
+        timings: The times of log lines and rates.
     """
 
     def __init__(
@@ -210,6 +209,7 @@ class Progress:
         removals: RemovalStatus,
         *,
         limit: int | None,
+        timings: Timings,
     ) -> None:
         self._reader = reader
         self._accounting = accounting
@@ -217,7 +217,8 @@ class Progress:
         self._delivery = delivery
         self._removals = removals
         self._limit = limit
-        self._pace = _Pace()
+        self._log_seconds = timings.progress_log_seconds
+        self._pace = _Pace(timings)
         self._over = threading.Event()
         self._line: LiveLine | None = None
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
@@ -244,7 +245,7 @@ class Progress:
 
     def _run(self) -> None:
         line = self._line
-        while not self._over.wait(LOG_SECONDS if line is None else LIVE_SECONDS):
+        while not self._over.wait(self._log_seconds if line is None else LIVE_SECONDS):
             figures = self.figures()
             if line is None:
                 logger.info("Progress: %s", figures, extra={"progress": figures.as_dict()})

@@ -13,12 +13,13 @@ from target_activecampaign.storage import private_files
 
 if TYPE_CHECKING:
     from target_activecampaign.config.settings import Settings
+    from target_activecampaign.model.timings import Timings
     from target_activecampaign.reporting.report import Report
 
 logger = logging.getLogger("target-activecampaign")
 
 
-def publish(report: Report, settings: Settings) -> None:
+def publish(report: Report, settings: Settings, timings: Timings) -> None:
     """Write the report, log its summary and notify the webhook.
 
     If the report can't be written, its outcome becomes `failed`.
@@ -26,6 +27,7 @@ def publish(report: Report, settings: Settings) -> None:
     Args:
         report: The complete report of the run.
         settings: The settings of the run.
+        timings: The times of the webhook.
     """
     secrets = find_secrets(settings)
     try:
@@ -41,4 +43,4 @@ def publish(report: Report, settings: Settings) -> None:
         html = page.write_page(report.as_dict(), settings.report_path, secrets)
         logger.info("%s Report: %s", report.summary(), html or path)
     if settings.on_complete_webhook and not report.dry_run:
-        webhook.notify(settings.on_complete_webhook, report, secrets)
+        webhook.notify(settings.on_complete_webhook, report, secrets, timings)

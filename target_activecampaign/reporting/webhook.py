@@ -23,18 +23,13 @@ from target_activecampaign.redaction import make_redactor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from target_activecampaign.model.timings import Timings
     from target_activecampaign.reporting.report import Report
 
 
 logger = logging.getLogger("target-activecampaign")
 
 _TRIES = 2
-_PAUSE = 1.0
-_TIMEOUT = 10.0
-"""Seconds to connect, and seconds without a response after which an attempt ends."""
-_MAX_WAIT = 25.0
-"""Seconds that the run waits in total. Unlike a timeout, this covers a server that responds byte by
-byte, and a slow name lookup."""
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "target-activecampaign"}
 _REPORT_KEY = re.compile("[a-z_]+")
 """Keys of the report, which stay even if a short secret is such a word."""
@@ -42,26 +37,28 @@ _SERVER_ERROR = 500
 _TOO_MANY = 429
 
 
-def notify(url: str, report: Report, secrets: Iterable[str]) -> None:
+def notify(url: str, report: Report, secrets: Iterable[str], timings: Timings) -> None:
     """POST a report as JSON. Problems are logged as a warning; nothing is raised.
 
     Args:
         url: The URL, checked by `webhook_url.find_problem`.
         report: The report.
         secrets: Texts that must not be sent, such as the API key.
+        timings: The times of attempts.
     """
     problems: list[str | None] = []
 
     def post() -> None:
         try:
-            problems.append(_send(url, _payload(report, make_redactor(secrets))))
+            problems.append(_send(url, _payload(report, make_redactor(secrets)), timings))
         except Exception as error:  # noqa: BLE001 - its text may quote the URL
             problems.append(type(error).__name__)
 
     thread = threading.Thread(target=post, name="webhook", daemon=True)
     thread.start()
-    thread.join(_MAX_WAIT)
-    problem = problems[0] if problems else f"no response within {_MAX_WAIT:g} s"
+    longest = timings.webhook_max_wait_seconds
+    thread.join(longest)
+    problem = problems[0] if problems else f"no response within {longest:g} s"
     if problem:
         parts = urlsplit(url)
         logger.warning(
@@ -97,13 +94,13 @@ def _payload(report: Report, redact: Callable[[str], str]) -> bytes:
     return msgspec.json.encode(clean({"text": named.summary(), **content}))
 
 
-def _send(url: str, body: bytes) -> str | None:
+def _send(url: str, body: bytes, timings: Timings) -> str | None:
     """Send the body, with a retry if that may help. Return the last problem; None if sent."""
     problem: str | None = None
     for number in range(_TRIES):
-        time.sleep(_PAUSE if number else 0)
+        time.sleep(timings.webhook_pause_seconds if number else 0)
         try:
-            status = _post(url, body)
+            status = _post(url, body, timings.webhook_timeout_seconds)
         except Exception as error:  # noqa: BLE001 - its text may quote the URL
             problem = type(error).__name__
             continue
@@ -115,9 +112,9 @@ def _send(url: str, body: bytes) -> str | None:
     return problem
 
 
-def _post(url: str, body: bytes) -> int:
+def _post(url: str, body: bytes, timeout: float) -> int:
     parts = urlsplit(url)
-    how: dict[str, Any] = {"allow_redirects": False, "stream": True, "timeout": _TIMEOUT}
+    how: dict[str, Any] = {"allow_redirects": False, "stream": True, "timeout": timeout}
     with (
         open_session(f"{parts.scheme}://{parts.netloc}", 1) as session,
         session.post(url, data=body, headers=_HEADERS, **how) as response,

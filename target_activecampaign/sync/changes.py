@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from target_activecampaign.sync.existing_values import StoredValues
     from target_activecampaign.sync.segment import Segment
 
-WINDOW = 1000
-"""Contacts that are compared at once."""
 WINDOW_BYTES = 8 * 1024 * 1024
 _DAY = 86_400
 _NOBODY: dict[int, Member] = {}
@@ -101,6 +99,10 @@ class ChangeDetector:
         settlement: Counts records.
         packer: Takes the contacts to be sent.
         delivery: Takes the batches that are full, and knows the contacts in flight.
+        window_records: Records that are compared at once.
+
+    Attributes:
+        window_records: As given.
     """
 
     def __init__(
@@ -110,7 +112,10 @@ class ChangeDetector:
         settlement: RecordAccounting,
         packer: Packer,
         delivery: Delivery,
+        *,
+        window_records: int,
     ) -> None:
+        self.window_records = window_records
         self._skips = settings.skip_unchanged and not settings.full_resync
         self._resync_seconds = (
             None if settings.resync_after_days is None else settings.resync_after_days * _DAY
@@ -397,7 +402,7 @@ class ChangeDetector:
     def finish(self, segments: Iterable[Segment]) -> None:
         """Have the ledger forget deleted contacts that were in flight, once all is settled."""
         for segment in segments:
-            for some in chunks(segment.deleted, WINDOW):
+            for some in chunks(segment.deleted, self.window_records):
                 self._ledger.members.mark_deleted(segment.number, some, segment.seen)
             segment.deleted.clear()
 

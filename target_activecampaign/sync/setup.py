@@ -46,17 +46,23 @@ class Streams:
         account: The account.
         ledger: Keeps the segments.
         stop: Ends it while it reads.
+        options_delay: As for `MappingCompiler`, in seconds.
     """
 
     def __init__(
-        self, settings: Settings, account: Account, ledger: Ledger, stop: StopRequest
+        self,
+        settings: Settings,
+        account: Account,
+        ledger: Ledger,
+        stop: StopRequest,
+        options_delay: float,
     ) -> None:
         self._settings = settings
         self._account = account
         self._ledger = ledger
         self._stop = stop
         self._index_read = False
-        self._mappings = MappingCompiler(account)
+        self._mappings = MappingCompiler(account, options_delay)
         self._membership_fields = membership_field.MembershipFields()
         self._stored: dict[tuple[str | int, ...], StoredValues] = {}
         self._tags: dict[str, str] = {}

@@ -177,7 +177,7 @@ class RecordWindow:
         """
         routes = len(stream.routes)
         while lines:
-            room = max(1, (changes.WINDOW - self._count) // routes)
+            room = max(1, (self.changes.window_records - self._count) // routes)
             known = {} if read is None else {0: read}
             self._append(_Records(stream, version, raws[:room], lines[:room], places[:room], known))
             raws, lines, places = raws[room:], lines[room:], places[room:]
@@ -189,7 +189,8 @@ class RecordWindow:
         self._items.append(records)
         self._count += len(records.lines) * len(records.stream.routes)
         self._bytes += sum(map(len, records.lines))
-        if self._count >= changes.WINDOW or self._bytes >= changes.WINDOW_BYTES:
+        is_full = self._count >= self.changes.window_records
+        if is_full or self._bytes >= changes.WINDOW_BYTES:
             self.flush()
 
     def queue_state(self, value: Any) -> None:

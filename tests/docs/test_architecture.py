@@ -9,12 +9,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from target_activecampaign.ledger import schema
 from tests.docs.test_repository import ROOT
 from tests.support.guide import DOCS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeGuard
 
 PACKAGES = (ROOT / "target_activecampaign", ROOT / "activecampaign_sandbox")
 TEXT = (DOCS / "architecture.md").read_text("utf-8")
@@ -142,3 +145,75 @@ def test_few_modules_stand_at_the_root() -> None:
 def test_one_module_alone_may_subscribe_somebody_again() -> None:
     users = {name for name, path in MODULES.items() if ".subscribe(" in path.read_text("utf-8")}
     assert users == {"delivery/resubscribe.py"}
+
+
+CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
+
+
+def test_no_test_patches_a_constant_of_the_target() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for line in _patched_constants(ast.parse(path.read_text("utf-8")))
+    ]
+    assert not found, f"use `Timings` instead: {found}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "patched = {'target_activecampaign.ledger.retries.LONGEST': 1}",
+        "monkeypatch.setattr('target_activecampaign.ledger.retries._LONGEST', 1)",
+        "module = 'target_activecampaign.ledger.retries'; patched = {f'{module}._LONGEST': 1}",
+        "from target_activecampaign.ledger import retries; setattr(retries, '_LONGEST', 1)",
+        "from target_activecampaign.ledger import retries as r; patch.setattr(r, 'LONGEST', 1)",
+        "import target_activecampaign.run; target_activecampaign.run.LONGEST = 1",
+    ],
+)
+def test_patched_constant_is_found(code: str) -> None:
+    assert _patched_constants(ast.parse(code)) == [1]
+
+
+def test_patched_constant_of_others_is_allowed() -> None:
+    code = "import demo; patch.setattr(demo, 'PORT', 1); TEXT = 'target_activecampaign.run is it'"
+    assert not _patched_constants(ast.parse(code))
+
+
+def _patched_constants(tree: ast.Module) -> list[int]:
+    """The lines where code replaces a constant of the target, or names one by its dotted path."""
+    ours = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and _is_ours(node.module or ""):
+            ours |= {one.asname or one.name for one in node.names}
+        elif isinstance(node, ast.Import):
+            ours |= {one.asname or PACKAGES[0].name for one in node.names if _is_ours(one.name)}
+    named = [node.lineno for node in ast.walk(tree) if _names_constant(node)]
+    return named + [node.lineno for node in ast.walk(tree) if _sets_constant(node, ours)]
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == PACKAGES[0].name
+
+
+def _names_constant(node: ast.AST) -> TypeGuard[ast.expr]:
+    """Return whether a text is the dotted path of a constant."""
+    if isinstance(node, ast.JoinedStr):  # such as f"{module}.NAME"
+        text = "".join(
+            str(part.value) if isinstance(part, ast.Constant) else PACKAGES[0].name
+            for part in node.values
+        )
+    else:
+        text = str(node.value) if isinstance(node, ast.Constant) else ""
+    module, _, name = text.rpartition(".")
+    return bool(re.fullmatch(rf"{PACKAGES[0].name}(\.\w+)*", module) and CONSTANT.fullmatch(name))
+
+
+def _sets_constant(node: ast.AST, ours: set[str]) -> TypeGuard[ast.expr]:
+    """Return whether something sets a constant of an imported module."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("setattr", "patch.object")):
+        target, name = [ast.unparse(one).strip("'") for one in (*node.args, node.func)][:2]
+    elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+        target, name = ast.unparse(node.value), node.attr
+    else:
+        return False
+    return target.partition(".")[0] in ours and bool(CONSTANT.fullmatch(name))

@@ -49,11 +49,6 @@ MODES = (
 )
 WORLDS = range(max(1, DAYS // DAYS_A_WORLD))
 
-QUICK = {
-    "target_activecampaign.delivery.polling._FIRST_LATENCY_SECONDS": 0.05,
-    "target_activecampaign.delivery.polling._MIN_PAUSE_SECONDS": 0.02,
-}
-"""Times that were made for ActiveCampaign's import queue, which takes seconds."""
 DAY_SECONDS = 86_400
 LEDGER = ".activecampaign-ledger.db"
 KINDS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -283,7 +284,7 @@ def test_marker_in_another_unicode_form_is_not_unmapped(
 @pytest.fixture(scope="module")
 def small() -> Iterator[ForkServer]:
     """Windows of three records."""
-    with ForkServer({**QUICK, "target_activecampaign.sync.changes.WINDOW": 3}) as server:
+    with ForkServer(replace(QUICK, window_records=3)) as server:
         yield server
 
 

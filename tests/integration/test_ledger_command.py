@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_activecampaign.cli.ledger import main
-from target_activecampaign.ledger import contact_hash, retries
+from target_activecampaign.ledger import contact_hash
 from target_activecampaign.ledger.schema import VERSION
+from target_activecampaign.model.timings import Timings
 from tests.support import postgres_server
 from tests.support.ledgers import LEDGER, SCHEMA, database, empty_database, ledger, run_in_progress
 from tests.support.mirrors import Mirror, address, wait_for
@@ -80,10 +81,12 @@ class Command:
     Args:
         folder: The folder.
         url: What the variable for the ledger's address holds; None for nothing.
+        timings: The times to wait for the ledger.
     """
 
-    def __init__(self, folder: Path, url: str | None) -> None:
+    def __init__(self, folder: Path, url: str | None, timings: Timings = Timings()) -> None:
         self._folder = folder
+        self._timings = timings
         self._url = url
 
     def __call__(self, *arguments: str, stdin: str = "") -> Done:
@@ -96,7 +99,7 @@ class Command:
             for name, value in self._environment().items():
                 patch.setenv(name, value)
             try:
-                code: Any = main([*arguments])
+                code: Any = main([*arguments], self._timings)
             except SystemExit as ended:
                 code = ended.code
         return searched(Done(code, out.getvalue(), err.getvalue()))
@@ -330,13 +333,13 @@ def test_empty_or_damaged_file_is_an_error_and_stays(tmp_path: Path) -> None:
     ],
 )
 def test_unusable_ledger_or_configuration_is_one_line_without_password(
-    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, arguments: list[str]
 ) -> None:
-    monkeypatch.setattr(retries, "PATIENCE_SECONDS", 0.5)
     (tmp_path / "bad.json").write_text('{"ledger_url": ["hush-hush"]}')
     (tmp_path / "worse.json").write_text("hush-hush")
 
-    done = Command(tmp_path, None)("show", *arguments)
+    impatient = Timings(ledger_patience_seconds=0.5)
+    done = Command(tmp_path, None, impatient)("show", *arguments)
 
     assert done.code == 1
     assert "hush-hush" not in done.err

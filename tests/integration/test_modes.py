@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -24,14 +25,14 @@ UPDATE = {"sync_mode": "update_only"}
 CREATE = {"sync_mode": "create_only"}
 ADA = "ada@example.com"
 
-WINDOW = {"target_activecampaign.sync.changes.WINDOW": 4}
+SMALL_WINDOWS = replace(QUICK, window_records=4)
 """So small that a few records are more than one."""
 FILLER = people(5)
 
 
 @pytest.fixture(scope="module")
 def fork_server() -> Iterator[ForkServer]:
-    with ForkServer({**QUICK, **WINDOW}) as server:
+    with ForkServer(SMALL_WINDOWS) as server:
         yield server
 
 

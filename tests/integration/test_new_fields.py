@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.custom_fields import BULK, QUICK_RETRIES, CustomFields
 from tests.support.fork_server import ForkServer
-from tests.support.mirrors import IMPORT, QUICK, wait_for
+from tests.support.mirrors import IMPORT, wait_for
 from tests.support.target_runner import record, schema
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ ADA = "ada@example.com"
 FIELDS = "/api/3/fields"
 SIZES = {"type": ["string", "null"], "enum": ["small", "large", None]}
 CREATE = {"unmapped_properties": "create"}
-MOMENT = {"target_activecampaign.mapping.new_fields._OPTIONS_DELAY_SECONDS": 0.6}
+MOMENT = replace(QUICK_RETRIES, options_delay_seconds=0.6)
 
 
 @pytest.fixture(scope="module")
 def fork_server() -> Iterator[ForkServer]:
-    with ForkServer({**QUICK, **QUICK_RETRIES, **MOMENT}) as server:
+    with ForkServer(MOMENT) as server:
         yield server
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -250,7 +251,7 @@ FILLER = target_runner.people(5)
 
 @pytest.fixture(scope="module")
 def fork_server() -> Iterator[ForkServer]:
-    with ForkServer({**QUICK, "target_activecampaign.sync.changes.WINDOW": 4}) as server:
+    with ForkServer(replace(QUICK, window_records=4)) as server:
         yield server
 
 

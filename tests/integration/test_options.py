@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.custom_fields import BULK, QUICK_RETRIES, CustomFields
 from tests.support.fork_server import ForkServer
-from tests.support.mirrors import QUICK, quick_sandbox, wait_for
+from tests.support.mirrors import quick_sandbox, wait_for
 from tests.support.target_runner import record, schema
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ MOST_ADDED = 100
 
 @pytest.fixture(scope="module")
 def fork_server() -> Iterator[ForkServer]:
-    with ForkServer({**QUICK, **QUICK_RETRIES}) as server:
+    with ForkServer(QUICK_RETRIES) as server:
         yield server
 
 

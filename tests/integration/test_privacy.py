@@ -15,6 +15,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 
+from target_activecampaign.model.timings import Timings
 from target_activecampaign.redaction import RedactingFilter, traceback_without_messages
 from tests.support.fork_server import ForkServer
 from tests.support.target_runner import SCRIPT, people, record, schema, state
@@ -31,7 +32,7 @@ SECRET_VALUE = "Rumpelstiltskin"
 @pytest.fixture(scope="module")
 def fork_server() -> Iterator[ForkServer]:
     """One that soon gives up a ledger that can't be reached."""
-    with ForkServer({"target_activecampaign.ledger.retries.PATIENCE_SECONDS": 0.5}) as server:
+    with ForkServer(Timings(ledger_patience_seconds=0.5)) as server:
         yield server
 
 

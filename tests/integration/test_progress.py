@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_activecampaign.model.timings import Timings
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
 from tests.support.guide import block
 from tests.support.sandbox_server import API_KEY, SandboxServer
@@ -29,14 +30,13 @@ IMPORT = "/api/3/import/bulk_import"
 @pytest.fixture(scope="module")
 def often_server() -> Iterator[ForkServer]:
     """The target in a hurry: the log's half minute is shorter, and rates come sooner."""
-    progress = "target_activecampaign.reporting.progress"
-    constants = {
-        f"{progress}.LOG_SECONDS": 0.15,
-        f"{progress}._SAMPLE_SECONDS": 0.1,
-        f"{progress}._FIRST_SECONDS": 0.2,
-        f"{progress}._IDLE_SECONDS": 0.6,
-    }
-    with ForkServer(constants) as server:
+    timings = Timings(
+        progress_log_seconds=0.15,
+        progress_sample_seconds=0.1,
+        progress_first_rate_seconds=0.2,
+        progress_idle_seconds=0.6,
+    )
+    with ForkServer(timings) as server:
         yield server
 
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from target_activecampaign.ledger import Ledger, MemberUpdate, digest
 from target_activecampaign.model.ownership import Ownership
+from target_activecampaign.model.timings import Timings
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
 from tests.support.ledgers import SystemClock
 from tests.support.postgres_server import PostgresServer, require
@@ -107,10 +108,7 @@ def test_locked_ledger_is_waited_for(load: TargetRunner, tmp_path: Path) -> None
         timer.join()
 
 
-IMPATIENT = {
-    "target_activecampaign.ledger.retries.PATIENCE_SECONDS": 4.0,
-    "target_activecampaign.ledger.engine.BUSY_MILLISECONDS": 200,
-}
+IMPATIENT = Timings(ledger_patience_seconds=4.0, ledger_busy_milliseconds=200)
 
 
 def test_ledger_that_stays_locked_is_waited_for_once(

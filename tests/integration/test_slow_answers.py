@@ -10,6 +10,7 @@ import pytest
 
 from target_activecampaign.client import Client, MalformedAnswer, RequestTimeout
 from target_activecampaign.client.rate_limit.limiter import RateLimiter
+from target_activecampaign.model.timings import Timings
 from tests.support.api_stub import ApiStub, Reply, client_of
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
 from tests.support.odd_server import ENDLESS, ODD, OddServer, at_once, hang, whole
@@ -141,11 +142,7 @@ def test_single_wrong_date_is_ignored() -> None:
             assert abs(client.server_time() - time.time()) < 5
 
 
-IMPATIENT = {
-    "target_activecampaign.delivery.stopping._SILENCE_SECONDS": 1.0,
-    "target_activecampaign.delivery.stopping._CHECK_SECONDS": 0.1,
-    "target_activecampaign.reporting.progress.LOG_SECONDS": 0.2,
-}
+IMPATIENT = Timings(max_silence_seconds=1.0, stop_check_seconds=0.1, progress_log_seconds=0.2)
 NO_ANSWERS: dict[str, Callable[[Any], None]] = {
     "no answer": hang,
     "a body that drips": ENDLESS["a body that drips"],

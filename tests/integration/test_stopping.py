@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
+from target_activecampaign.model.timings import Timings
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
 from tests.support.target_runner import batch, lines, people, record, schema, state
 
@@ -53,10 +54,7 @@ PHASES: dict[str, dict[str, Any]] = {
     "asking": {"options": {"latency": 2}},
     "at the end": {"options": {"latency": 2}, "close": True},
 }
-IMPATIENT = {
-    "target_activecampaign.delivery.stopping._SILENCE_SECONDS": 0.5,
-    "target_activecampaign.delivery.stopping._CHECK_SECONDS": 0.1,
-}
+IMPATIENT = Timings(max_silence_seconds=0.5, stop_check_seconds=0.1)
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.quick
 
 ADA = "ada@example.com"
-WINDOW = {"target_activecampaign.sync.changes.WINDOW": 4}
+SMALL_WINDOWS = replace(QUICK, window_records=4)
 """How many records are compared at once: few, so that people come again in later imports."""
 SEGMENTS: dict[str, Any] = {
     "tags": ["warehouse"],
@@ -34,7 +35,7 @@ SEGMENTS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def fork_server() -> Iterator[ForkServer]:
-    with ForkServer({**QUICK, **WINDOW}) as server:
+    with ForkServer(SMALL_WINDOWS) as server:
         yield server
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.quick
 QUESTION = "/api/3/import/info"
 ADA = "ada@example.com"
 MORE_THAN_A_WINDOW = 1_100
-WINDOW = {"target_activecampaign.sync.changes.WINDOW": 4}
+SMALL_WINDOWS = replace(QUICK, window_records=4)
 """So small that a few records fill more than one window."""
 
 
@@ -425,7 +425,7 @@ def test_latest_change_of_two_streams_stays(
 
 @pytest.fixture(scope="module")
 def small_windows() -> Iterator[ForkServer]:
-    with ForkServer({**QUICK, **WINDOW}) as server:
+    with ForkServer(SMALL_WINDOWS) as server:
         yield server
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_activecampaign.model.timings import Timings
 from tests.integration.test_about import told
 from tests.support.api_stub import ApiStub, Reply, needs_openssl
 from tests.support.fork_server import ForkedTargetRunner, ForkServer, RunningTarget
@@ -28,11 +29,9 @@ if TYPE_CHECKING:
 
 PATH = "/services/T0SECRET/B0SECRET"
 SECRET = f"{PATH}?token=s3cr3t-token"
-QUICK = {
-    "target_activecampaign.reporting.webhook._TIMEOUT": 0.3,
-    "target_activecampaign.reporting.webhook._PAUSE": 0.01,
-    "target_activecampaign.reporting.webhook._MAX_WAIT": 2.0,
-}
+QUICK = Timings(
+    webhook_timeout_seconds=0.3, webhook_pause_seconds=0.01, webhook_max_wait_seconds=2.0
+)
 
 
 @pytest.fixture(scope="module")

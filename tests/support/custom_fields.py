@@ -5,7 +5,10 @@ Fields go by their titles.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from tests.support.mirrors import QUICK
 
 if TYPE_CHECKING:
     from tests.support.sandbox_server import SandboxServer
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 BULK = "/api/3/fieldOption/bulk"
 """Where options are added."""
 
-QUICK_RETRIES = {"target_activecampaign.client.retries._LONGEST_PAUSE": 0.01}
+QUICK_RETRIES = replace(QUICK, max_retry_pause_seconds=0.01)
 """For answers that are lost: the sandbox is not spared by a pause."""
 
 

@@ -24,13 +24,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from jinja2 import BytecodeCache
 
 from target_activecampaign.__main__ import main
+from target_activecampaign.model.timings import Timings
 from target_activecampaign.reporting import page
 from tests.support.target_runner import Outcome, TargetRunner, lines
 
@@ -51,11 +52,10 @@ class ForkServer:
     """A process that has imported the target, and forks a child for each run.
 
     Args:
-        constants: Values that replace constants of the target in all runs, by their dotted
-            name: for times that were made for a real account, which a quick sandbox needs not.
+        timings: The target's times and sizes in all runs; those for a real account by default.
     """
 
-    def __init__(self, constants: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, timings: Timings = Timings()) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -64,7 +64,7 @@ class ForkServer:
                     "-m",
                     "tests.support.fork_server",
                     str(theirs.fileno()),
-                    json.dumps(dict(constants or {})),
+                    json.dumps(asdict(timings)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -234,15 +234,12 @@ def _content(file: IO[bytes]) -> bytes:
 # The server process
 
 
-def _serve(door: socket.socket, constants: Mapping[str, Any]) -> None:
+def _serve(door: socket.socket, timings: Timings) -> None:
     """Answer requests until the other side goes; returns in a child that shall run the target."""
     target = importlib.import_module(_TARGET).TargetActiveCampaign
     _ = target.plugin_version  # imports what each run would import for it
     _keep_pages()
-    for name, value in constants.items():
-        module, _, constant = name.rpartition(".")
-        getattr(sys.modules[module], constant)  # a constant that is there no more is an error
-        setattr(sys.modules[module], constant, value)
+    target.timings = timings
     threads = len(list(Path("/proc/self/task").iterdir())) if Path("/proc").is_dir() else 1
     assert max(threads, threading.active_count()) == 1, "a process with threads can't be forked"
     gc.collect()
@@ -307,5 +304,5 @@ def _become_script(request: Mapping[str, Any], files: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2]))
+    _serve(socket.socket(fileno=int(sys.argv[1])), Timings(**json.loads(sys.argv[2])))
     main()

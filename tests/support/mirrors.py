@@ -9,6 +9,7 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.model.timings import Timings
 from tests.support.sandbox_server import API_KEY, SandboxServer
 from tests.support.target_runner import record, schema, state
 
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
 
     from tests.support.target_runner import Outcome, TargetRunner
 
-QUICK = {
-    "target_activecampaign.delivery.polling._FIRST_LATENCY_SECONDS": 0.05,
-    "target_activecampaign.delivery.polling._MIN_PAUSE_SECONDS": 0.02,
-}
-"""Times that were made for ActiveCampaign's import queue, which takes seconds."""
+QUICK = Timings(first_poll_seconds=0.05, min_poll_pause_seconds=0.02)
+"""Times for a quick sandbox; those of ActiveCampaign's import queue take seconds."""
 NO_GUARDS: dict[str, Any] = {
     "max_leave_pct": None,
     "max_leave": None,
