@@ -14,7 +14,7 @@ from typing import Any
 from activecampaign_sandbox.options import Options
 from activecampaign_sandbox.store import Store, StoreError
 
-_EPILOG = "It is ready when it prints a line of JSON with its URL. See docs/sandbox.md."
+_EPILOG = "The sandbox is ready when it prints a line of JSON with its URL. See docs/sandbox.md."
 _KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
 """Sets a key that no process list shows. Then everything that is served needs the key."""
 
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         help="loopback address to listen on (default %(default)s)",
     )
     parser.add_argument(
-        "--port", type=int, default=0, help="port to listen on; 0, the default, is any free one"
+        "--port", type=int, default=0, help="port to listen on (default 0: any free port)"
     )
     parser.add_argument("--empty", action="store_true", help="start without the sample account")
     parser.add_argument(

@@ -34,17 +34,17 @@ _NAME = "target-activecampaign-ledger"
 _PREFIX = "TARGET_ACTIVECAMPAIGN_"
 _CONSEQUENCES = """\
 Nothing changes in ActiveCampaign. The next run delivers everything once more, and a mirror only
-records a baseline, without removals. Contacts that are on the list then count as found there: they
-stay on it after they leave the stream, unless 'adopt_members' is set. Contacts that the mirror has
-unsubscribed can't be re-subscribed any more. Other mirrors of the same list no longer keep contacts
-because they are in what is forgotten."""
+records a baseline, without removals. Contacts that are on the list by then count as not added by
+the target: they stay on it when they go missing from the stream, unless 'adopt_members' is set.
+Contacts that the mirror has unsubscribed can no longer be re-subscribed. Other mirrors of the same
+list no longer keep a contact because a forgotten stream has it."""
 _CONSEQUENCES_FOR_PERSON = (
     "If the source still has the person, the next run stores and delivers them again: remove them "
     "from the source first. Nothing changes in ActiveCampaign."
 )
 
 _SCHEMA = {"properties": {"ledger_url": {"type": "string"}}}
-"""The schema of the one setting that is used here."""
+"""The schema of the only setting that these commands use."""
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -74,13 +74,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _with_ledger(command: F) -> F:
-    """Give a command the options that say which ledger it is about."""
+    """Add the options that select the ledger to a command."""
     config = click.option("--config", metavar="FILE", help="Configuration file of the target.")
     url = click.option(
         "--ledger-url",
         metavar="URL",
-        help="The ledger. By default the one of --config, of the variable "
-        f"{_PREFIX}LEDGER_URL, or else the target's default. Keep a URL with a password in the "
+        help="URL of the ledger. Default: the one in --config, else in the variable "
+        f"{_PREFIX}LEDGER_URL, else the target's default. If the URL has a password, use the "
         "variable.",
     )
     return config(url(command))
@@ -89,7 +89,7 @@ def _with_ledger(command: F) -> F:
 @click.group(
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="docs/privacy.md says what a ledger holds about people.",
+    epilog="See docs/privacy.md for the personal data in a ledger.",
 )
 def _command() -> None:
     """Show what the target's ledger holds, and forget parts of it."""
@@ -120,14 +120,14 @@ def _show(config: str | None, ledger_url: str | None, form: str) -> None:
 
 @_command.command("forget")
 @_with_ledger
-@click.option("--connection", metavar="ACCOUNT", help="An account, as `show` names it.")
+@click.option("--connection", metavar="ACCOUNT", help="An account, by its name in `show`.")
 @click.option("--list", "list_id", metavar="ID", type=int, help="A list, by its id.")
 @click.option("--stream", metavar="NAME", help="A stream, by its name after stream maps.")
 @click.option(
     "--person",
     "address",
     metavar="-",
-    help="One person, whose address is read from standard input.",
+    help="One person. Pass - and give the address on standard input.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def _forget(

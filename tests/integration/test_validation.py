@@ -336,7 +336,7 @@ def test_a_schema_that_the_sdk_cannot_flatten_is_a_sentence(
 ) -> None:
     outcome = load([schema(**properties), record(ADA)], **FLATTENING)
     assert problem(outcome) == (
-        "The schema of stream 'profiles' has what the SDK's flattening can't take apart: leave "
-        "out 'flattening_enabled'. Paths in 'field_mapping' do without it."
+        "The SDK can't flatten the schema of stream 'profiles'. Remove 'flattening_enabled': "
+        "paths in 'field_mapping' work without it."
     )
     load([schema(**properties), record(ADA)]).succeeded()
