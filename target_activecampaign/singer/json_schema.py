@@ -1,7 +1,7 @@
-"""Questions about a property's JSON schema that the mapping asks.
+"""Facts about a property's JSON schema, for the mapping.
 
-A schema may leave an answer open, or give it by rules that are not evaluated here. Then the answer
-is that any value may come, and each value is checked when it comes.
+If a schema leaves a fact open, or states it by rules that are not evaluated here, any value is
+assumed to be possible. Each value is checked in its record.
 """
 
 from __future__ import annotations
