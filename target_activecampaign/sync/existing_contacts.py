@@ -50,9 +50,9 @@ def _read(
     """Read the contacts after an id, and return the last id and their number."""
     after, count = start.after, 0
     for some in chunks(client.contacts(after=after)):
-        people = [ledger.contact_hash(contact_key(one.email)) for one in some]
+        contact_hashes = [ledger.contact_hash(contact_key(one.email)) for one in some]
         after = some[-1].id
-        ledger.contact_index.add(people, start.reading, after if resumes else None)
+        ledger.contact_index.add(contact_hashes, start.reading, after if resumes else None)
         count += len(some)
         if count % 10_000 == 0:
             logger.info("Reading the account's contacts: %d so far.", count)

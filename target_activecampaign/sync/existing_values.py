@@ -71,17 +71,17 @@ class StoredValues:
         self._db = sqlite3.connect("")
         self._db.executescript(_TABLES)
 
-    def filled(self, people: Mapping[bytes, str]) -> dict[bytes, set[str | int]]:
+    def filled(self, addresses: Mapping[bytes, str]) -> dict[bytes, set[str | int]]:
         """Return the destinations at which contacts have a value, stored or in flight.
 
         Args:
-            people: The addresses of the contacts.
+            addresses: The addresses of the contacts.
 
         Returns:
             The destinations by contact; contacts without any are left out.
         """
-        again = self._again and {who: people[who] for who in self._again & people.keys()}
-        unknown = {} if self._read else self._not_asked(people)
+        again = self._again and {who: addresses[who] for who in self._again & addresses.keys()}
+        unknown = {} if self._read else self._not_asked(addresses)
         if self._read and again:
             self._ask(again)
         elif unknown:
@@ -89,9 +89,9 @@ class StoredValues:
                 self._ask(unknown)
             else:
                 self._read_account()
-        self._again.difference_update(people)
+        self._again.difference_update(addresses)
         found: dict[bytes, set[str | int]] = {}
-        for contact_hash in people:
+        for contact_hash in addresses:
             rows = self._db.execute(
                 "SELECT destination FROM filled WHERE person = ?", [contact_hash]
             )
@@ -114,11 +114,11 @@ class StoredValues:
         """Delete the copy of the values."""
         self._db.close()
 
-    def _not_asked(self, people: Mapping[bytes, str]) -> dict[bytes, str]:
+    def _not_asked(self, addresses: Mapping[bytes, str]) -> dict[bytes, str]:
         asked = "SELECT 1 FROM asked WHERE person = ?"
         return {
             contact_hash: address
-            for contact_hash, address in people.items()
+            for contact_hash, address in addresses.items()
             if self._db.execute(asked, [contact_hash]).fetchone() is None
         }
 
@@ -132,11 +132,11 @@ class StoredValues:
             self._pages = pages if len(known) == len(counts) else 0
         return self._pages
 
-    def _ask(self, people: Mapping[bytes, str]) -> None:
+    def _ask(self, addresses: Mapping[bytes, str]) -> None:
         pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "stored-values")
         try:
-            answers = pool.map(self._values, people.values())
-            for contact_hash, (destinations, requests) in zip(people, answers, strict=True):
+            answers = pool.map(self._values, addresses.values())
+            for contact_hash, (destinations, requests) in zip(addresses, answers, strict=True):
                 self._spent += requests
                 self._db.execute("INSERT INTO asked VALUES (?)", [contact_hash])
                 self.fill(contact_hash, destinations)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("target-activecampaign")
 
-_REQUESTS_A_PERSON = 2
+_REQUESTS_PER_CONTACT = 2
 
 
 class ListMembers:
@@ -56,27 +56,27 @@ class ListMembers:
         self._spent = 0
         self._read: sqlite3.Connection | None = None
 
-    def find(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
+    def find(self, addresses: Mapping[bytes, str]) -> dict[bytes, int]:
         """Return the ids of those contacts that are on the list, by contact hash.
 
         Args:
-            people: The addresses of the contacts, by contact hash.
+            addresses: The addresses of the contacts, by contact hash.
         """
-        if self._read is None and people:
-            cost = _REQUESTS_A_PERSON * len(people)
+        if self._read is None and addresses:
+            cost = _REQUESTS_PER_CONTACT * len(addresses)
             total = self._client.count_contacts(list_id=self._list_id, status=self._status)
             if total == 0:
                 return {}
             if total is not None and self._spent + cost <= total / PAGE_SIZE:
                 self._spent += cost
-                return self._ask(people)
+                return self._ask(addresses)
             self._read = self._read_list(total)
-        return self._look_up(people)
+        return self._look_up(addresses)
 
-    def subscribed_at(self, people: Mapping[bytes, str]) -> dict[bytes, float | None]:
+    def subscribed_at(self, addresses: Mapping[bytes, str]) -> dict[bytes, float | None]:
         """Return the time of subscription of those contacts that are on the list."""
         with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "list-members") as pool:
-            found = zip(people, pool.map(self._membership, people.values()), strict=True)
+            found = zip(addresses, pool.map(self._membership, addresses.values()), strict=True)
             return {
                 contact_hash: one[1].subscribed_at for contact_hash, one in found if one is not None
             }
@@ -86,11 +86,11 @@ class ListMembers:
         if self._read is not None:
             self._read.close()
 
-    def _ask(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
+    def _ask(self, addresses: Mapping[bytes, str]) -> dict[bytes, int]:
         with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "list-members") as pool:
             found = {}
-            answers = pool.map(self._membership, people.values())
-            for contact_hash, membership in zip(people, answers, strict=True):
+            answers = pool.map(self._membership, addresses.values())
+            for contact_hash, membership in zip(addresses, answers, strict=True):
                 if membership is not None:
                     found[contact_hash] = membership[0]
                 self._stop.check()
@@ -115,11 +115,11 @@ class ListMembers:
             self._stop.check()
         return db
 
-    def _look_up(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
+    def _look_up(self, addresses: Mapping[bytes, str]) -> dict[bytes, int]:
         if self._read is None:
             return {}
         found = {}
-        for contact_hash in people:
+        for contact_hash in addresses:
             row = self._read.execute("SELECT contact FROM person WHERE hash = ?", [contact_hash])
             contact = row.fetchone()
             if contact is not None:

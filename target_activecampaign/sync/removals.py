@@ -79,8 +79,8 @@ class MirrorRemovals:
         count = 0
         opt_outs = self._client.contacts(list_id=segment.target.id, status=_UNSUBSCRIBED)
         for some in chunks(opt_outs):
-            people = [self._ledger.contact_hash(contact_key(one.email)) for one in some]
-            count += self._ledger.members.record_opt_outs(segment.of_list, people)
+            contacts = [self._ledger.contact_hash(contact_key(one.email)) for one in some]
+            count += self._ledger.members.record_opt_outs(segment.of_list, contacts)
             self._stop.check()
         if count:
             logger.info(
@@ -174,41 +174,47 @@ class MirrorRemovals:
 
     def _remove(self, segment: Segment, outcome: Outcome) -> None:
         status = _ACTIVE if segment.unsubscribes else None
-        roster = ListMembers(self._client, segment.target.id, status, self._ledger, self._stop)
+        list_members = ListMembers(
+            self._client, segment.target.id, status, self._ledger, self._stop
+        )
         try:
             for some in self._missing(segment):
-                self._classify(segment, roster, some, outcome)
+                self._classify(segment, list_members, some, outcome)
             for batch in self._packer.flush():
                 self._delivery.submit(batch)
         finally:
             self._packer.flush()
             self._delivery.wait()
-            roster.close()
+            list_members.close()
 
     def _classify(
-        self, segment: Segment, roster: ListMembers, some: list[MissingMember], outcome: Outcome
+        self,
+        segment: Segment,
+        list_members: ListMembers,
+        some: list[MissingMember],
+        outcome: Outcome,
     ) -> None:
         """Remove those missing contacts that are on the list because we added them."""
-        not_ours = self._added_by_others(segment, roster, some)
+        not_ours = self._added_by_others(segment, list_members, some)
         outcome.not_ours += len(not_ours)
         self._ledger.members.mark_not_managed(segment.number, not_ours)
         leavers = {one.contact: one.address for one in some if one.contact not in not_ours}
         if segment.settings.on_leave == "nothing":
-            self._left(segment, leavers)
+            self._mark_removed(segment, leavers)
             self._accounting.removed[segment.number] += len(leavers)
             return
-        there = roster.find(leavers)
-        self._forget_absent(segment, leavers.keys() - there.keys())
+        there = list_members.find(leavers)
+        self._record_absent(segment, leavers.keys() - there.keys())
         # Until the import is confirmed, it is unknown what ActiveCampaign has of them.
         self._ledger.members.clear_digests([segment.number, *segment.siblings], there.keys())
         if segment.settings.on_leave == "tag":
-            self._take_tags(segment, there)
+            self._remove_tags(segment, there)
             return
         for one in there:
             self._send(segment, one, leavers[one])
 
     def _added_by_others(
-        self, segment: Segment, roster: ListMembers, some: list[MissingMember]
+        self, segment: Segment, list_members: ListMembers, some: list[MissingMember]
     ) -> set[bytes]:
         """Return the contacts that we did not add to the list, and so do not remove."""
         others = {one.contact for one in some if not self._is_removable(segment, one)}
@@ -219,29 +225,29 @@ class MirrorRemovals:
         }
         if segment.unsubscribes and maybe and not segment.settings.adopt_members:
             addresses = {contact_hash: one.address for contact_hash, one in maybe.items()}
-            for contact_hash, subscribed_at in roster.subscribed_at(addresses).items():
+            for contact_hash, subscribed_at in list_members.subscribed_at(addresses).items():
                 if not is_subscribed_by_us(
                     subscribed_at, maybe[contact_hash].since, maybe[contact_hash].at
                 ):
                     others.add(contact_hash)
         return others
 
-    def _forget_absent(self, segment: Segment, people: set[bytes]) -> None:
+    def _record_absent(self, segment: Segment, contacts: set[bytes]) -> None:
         """Store that contacts are off the list already: their membership is no longer ours."""
-        if not people:
+        if not contacts:
             return
         if segment.unsubscribes:
             numbers = [segment.number, *segment.siblings]
-            self._ledger.members.confirm_removed(numbers, people)
-            self._ledger.members.record_opt_outs(numbers, people)
+            self._ledger.members.confirm_removed(numbers, contacts)
+            self._ledger.members.record_opt_outs(numbers, contacts)
         else:
-            self._left(segment, people)
+            self._mark_removed(segment, contacts)
 
-    def _left(self, segment: Segment, people: Iterable[bytes]) -> None:
-        marks = self._marks(segment)
-        self._ledger.members.mark_removed([(one, marks) for one in people], self._ledger.now())
+    def _mark_removed(self, segment: Segment, contacts: Iterable[bytes]) -> None:
+        marks = self._updates_after_removal(segment)
+        self._ledger.members.mark_removed([(one, marks) for one in contacts], self._ledger.now())
 
-    def _marks(self, segment: Segment) -> list[MemberUpdate]:
+    def _updates_after_removal(self, segment: Segment) -> list[MemberUpdate]:
         """Return the ledger updates of a removed contact, for all segments of the list."""
         numbers = [segment.number, *segment.siblings]
         return [MemberUpdate(number, None, segment.membership_after) for number in numbers]
@@ -249,11 +255,11 @@ class MirrorRemovals:
     def _send(self, segment: Segment, contact_hash: bytes, address: str) -> None:
         entry = self._packer.entry(segment.removal_of(address), [])
         entry.contact_hash = contact_hash
-        entry.marks = {mark.segment: mark for mark in self._marks(segment)}
+        entry.marks = {mark.segment: mark for mark in self._updates_after_removal(segment)}
         for batch in self._packer.add(entry):
             self._delivery.submit(batch)
 
-    def _take_tags(self, segment: Segment, contacts: dict[bytes, int]) -> None:
+    def _remove_tags(self, segment: Segment, contacts: dict[bytes, int]) -> None:
         """Remove the tag from contacts, in two requests each: an import can't do that."""
         tag = self._client.find_tag(segment.membership_tag or "")
 
@@ -278,7 +284,7 @@ class MirrorRemovals:
                 for call, contact_hash in calls.items()
                 if not call.cancelled() and call.exception() is None
             ]
-            self._left(segment, done)
+            self._mark_removed(segment, done)
             self._accounting.removed[segment.number] += len(done)
 
 

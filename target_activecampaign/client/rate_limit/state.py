@@ -15,9 +15,9 @@ by which the server has seen the request. That moment lies between sending and a
   it allows 3.8 requests a second, enough for 100 imports a minute and their status requests. If a
   slow connection breaks the estimate, it costs one retry, and each refusal doubles the estimate.
 
-Until the answer is there, `seen_by` is a guess. In memory, each holder of a slot gives it back. In a
-shared store the holder may die, so the slot expires: an import's after `lease` seconds, any other
-after `UNANSWERED`. That is longer than `ARRIVAL`, as a process may be held up between taking a slot
+Until the answer is there, `seen_by` is a guess. In memory, each holder of a slot gives it back. In
+a shared store the holder may die, so the slot expires: an import's after `lease` seconds, any other
+after `UNANSWERED`. That is longer than `ARRIVAL`, as a process may be delayed between taking a slot
 and sending.
 """
 
