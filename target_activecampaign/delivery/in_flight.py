@@ -63,7 +63,7 @@ class InFlightContacts:
             return key in self._entries
 
     def release(self, entries: Collection[Entry]) -> None:
-        """Remove contacts that are settled."""
+        """Remove contacts that have their outcome."""
         with self._changed:
             for entry in entries:
                 mine = self._entries.pop(entry.key)
@@ -155,6 +155,6 @@ class BatchQueue:
         return taken
 
     def release(self, entries: Collection[Entry]) -> None:
-        """Remove contacts that are settled."""
+        """Remove contacts that have their outcome."""
         self._busy.difference_update([entry.key for entry in entries])
         self._contacts.release(entries)

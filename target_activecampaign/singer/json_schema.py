@@ -137,12 +137,12 @@ def paths(properties: Mapping[str, Schema], depth: int = 5) -> Iterator[str]:
 
 
 def _branches(schema: Schema) -> list[dict[str, Any]]:
-    """Return the alternatives of a schema, one of which any value other than null matches."""
+    """Return the alternatives of a schema. Any value other than null must match one."""
     return [one for one in _flatten_unions(schema) if _types(one) != frozenset({"null"})] or [{}]
 
 
 def _flatten_unions(schema: Schema) -> Iterator[dict[str, Any]]:
-    """Yield the alternatives of a schema, one of which any value matches."""
+    """Yield the alternatives of a schema. Any value must match one."""
     if not isinstance(schema, dict):
         yield {}
         return
