@@ -152,9 +152,11 @@ def _forget(
         return
     if address != "-":
         # Not quoted: most likely it is an address.
-        raise click.UsageError("--person takes '-' only: the address is read from standard input.")
+        raise click.UsageError(
+            "--person only accepts '-': the address is read from standard input."
+        )
     if list_id is not None or stream is not None:
-        raise click.UsageError("--person goes with --connection only.")
+        raise click.UsageError("--person can only be combined with --connection.")
     with _opened(config, ledger_url) as store:
         _forget_person(store, connection)
 
@@ -162,7 +164,7 @@ def _forget(
 @_command.command("vacuum")
 @_with_ledger
 def _vacuum(config: str | None, ledger_url: str | None) -> None:
-    """Free the space of what was deleted."""
+    """Free the disk space of deleted data."""
     with _opened(config, ledger_url) as store:
         before = size(store)
         store.vacuum()
@@ -173,7 +175,7 @@ def _vacuum(config: str | None, ledger_url: str | None) -> None:
 def _opened(config: str | None, ledger_url: str | None) -> Iterator[Store]:
     """Open the ledger, which must exist."""
     if config is not None and ledger_url is not None:
-        raise click.UsageError("--config and --ledger-url exclude each other.")
+        raise click.UsageError("--config and --ledger-url can't be combined.")
     store = Store(_url(config, ledger_url), make=False)
     try:
         yield store
@@ -182,7 +184,7 @@ def _opened(config: str | None, ledger_url: str | None) -> Iterator[Store]:
 
 
 def _url(config: str | None, ledger_url: str | None) -> str:
-    """Return the ledger's URL by the options, the variable or the target's default."""
+    """Return the ledger's URL from the options, the variable or the target's default."""
     if ledger_url is not None:
         return ledger_url
     values = _read_config(config) if config is not None else {}
@@ -198,9 +200,7 @@ def _read_config(path: str) -> dict[str, Any]:
         raise _CommandError(str(error)) from None
     values, _ = convert(values, _SCHEMA)
     if not isinstance(values.get("ledger_url"), str | None):
-        raise _CommandError(
-            f"The configuration {path} is not one of the target's: see docs/settings.md."
-        )
+        raise _CommandError(f"{path} is not a configuration of the target: see docs/settings.md.")
     return values
 
 
@@ -232,11 +232,13 @@ def _is_confirmed() -> bool:
     """Ask the operator to confirm.
 
     Raises:
-        _CommandError: There is no terminal to ask on.
+        _CommandError: There is no terminal to ask for confirmation.
     """
     if not sys.stdin.isatty():
-        raise _CommandError("There is no terminal to ask on: say --yes. Nothing was forgotten.")
-    _print("Go on? [y/N]")
+        raise _CommandError(
+            "There is no terminal to ask for confirmation. Use --yes. Nothing was forgotten."
+        )
+    _print("Continue? [y/N]")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -255,7 +257,7 @@ def _forget_person(store: Store, connection: str | None) -> None:
 
 
 def _read_contact_keys() -> set[str]:
-    """Read an address; returns the contact keys that the ledger may have it under.
+    """Read an address, and return the contact keys that the ledger may have for it.
 
     Raises:
         _CommandError: Standard input does not hold one address.
@@ -269,7 +271,7 @@ def _read_contact_keys() -> set[str]:
     if "@" not in address or len(address.split()) != 1:
         raise _CommandError("Standard input does not hold one e-mail address. Nothing was done.")
     keys = {contact_key(address)}
-    with contextlib.suppress(Refusal):  # the index of contacts has any address the account has
+    with contextlib.suppress(Refusal):  # the contact index may have addresses that are not valid
         keys.add(contact_key(valid_address(address)))
     return keys
 
@@ -284,7 +286,7 @@ def _vacuum_after_erasure(store: Store) -> None:
         store.vacuum()
     except LedgerError as error:
         raise _CommandError(
-            f"It is forgotten, but traces may be left in the file: run `vacuum` later. {error}"
+            f"The data is forgotten, but the file may still have traces. Run `vacuum` later. {error}"
         ) from None
 
 
