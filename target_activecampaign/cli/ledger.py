@@ -286,7 +286,7 @@ def _vacuum_after_erasure(store: Store) -> None:
         store.vacuum()
     except LedgerError as error:
         raise _CommandError(
-            f"The data is forgotten, but the file may still have traces. Run `vacuum` later. {error}"
+            f"The data is forgotten, but traces may be left. Run `vacuum` later. {error}"
         ) from None
 
 

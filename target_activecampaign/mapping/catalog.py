@@ -45,8 +45,8 @@ _FORMS = {Rank.EXACT: exact, Rank.CASELESS: caseless, Rank.SIMILAR: normalised}
 def _has_cut_tag(field: Field) -> bool:
     """Return whether ActiveCampaign derived a field's tag from its title and dropped characters.
 
-    It drops combining marks and symbols. Such a tag has less information than the title, and may even be
-    another word.
+    It drops combining marks and symbols. Such a tag has less information than the title, and may
+    even be another word.
     """
     title = normalised(field.title)
     cut = without_marks(title)
