@@ -23,8 +23,8 @@ class Account:
         options: The sandbox's options.
 
     Attributes:
-        malformed: The keys of addresses that imports refuse, whatever they look like. It is not
-            known which addresses the real API refuses beyond its documented rules.
+        malformed: The keys of addresses that imports refuse, even if they look valid. Beyond its
+            documented rules, it is unknown which addresses the real API refuses.
     """
 
     def __init__(self, store: Store, options: Options) -> None:

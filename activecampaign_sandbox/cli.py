@@ -19,7 +19,7 @@ from activecampaign_sandbox.store import Store, StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_EPILOG = "It is ready when it prints a line of JSON with its URL. See docs/sandbox.md."
+_EPILOG = "The sandbox is ready when it prints a line of JSON with its URL. See docs/sandbox.md."
 _KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
 """Sets a key that no process list shows. Then everything that is served needs the key."""
 
@@ -75,7 +75,11 @@ def _api_options() -> Iterator[click.Option]:
     help="loopback address to listen on",
 )
 @click.option(
-    "--port", type=int, default=0, show_default=True, help="port to listen on; 0 is any free one"
+    "--port",
+    type=int,
+    default=0,
+    show_default=True,
+    help="port to listen on; 0 means any free port",
 )
 @click.option("--empty", is_flag=True, help="start without the sample account")
 @click.option(

@@ -31,17 +31,19 @@ class Options:
     )
     contacts_per_import: int = _option(250, "limit of contacts per import")
     body_bytes: int = _option(399_999, "limit of bytes per import")
-    account_limit: int = _option(0, "limit of contacts in the account")
+    account_limit: int = _option(0, "limit of contacts in the account; 0 is none")
 
-    window: float = _option(60.0, "length in seconds of the minute of the import limits")
+    window: float = _option(60.0, "seconds that count as a minute for the import limits")
     window_kind: str = _option(
         "sliding", "kind of window in which limits are counted", "sliding", "fixed"
     )
-    count_refused: str = _option("no", "whether refused requests count for the limits", "no", "yes")
+    count_refused: str = _option(
+        "no", "whether refused requests count toward the limits", "no", "yes"
+    )
     imports_in_rate: str = _option("yes", "whether imports also count as requests", "yes", "no")
 
     rate_limit_status: str = _option(
-        "429", "status beyond the limit of requests per second", "429", "503"
+        "429", "status of a request above the limit per second", "429", "503"
     )
     bad_key: str = _option(
         "forbidden", "answer to a wrong key", "forbidden", "unauthorized", "login_page"
@@ -63,7 +65,7 @@ class Options:
         "1", "number of an import's first contact in failureReasons", "1", "0"
     )
     success_key: str = _option(
-        "success", "spelling of that key in an import's answer", "success", "Success"
+        "success", "spelling of the key success in an import's answer", "success", "Success"
     )
     success_lists: str = _option(
         "created", "contacts that are listed under success", "created", "all"
@@ -72,7 +74,7 @@ class Options:
         "not_found", "answer to an unknown batchId", "not_found", "bad_request", "false"
     )
     opted_out: str = _option(
-        "skip", "skip or update a contact that is refused for its opt-out", "skip", "update"
+        "skip", "skip or update a contact that is rejected as opted out", "skip", "update"
     )
     unsubscribe_stranger: str = _option(
         "record",

@@ -130,7 +130,7 @@ def set_membership(
     source: int = 0,
     opt_out: OptOut = _UNKNOWN,
 ) -> None:
-    """Set the status of a contact on a list, whatever it was before.
+    """Set the status of a contact on a list.
 
     The columns on how an earlier membership ended are overwritten (unverified).
     """

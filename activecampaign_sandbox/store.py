@@ -111,7 +111,7 @@ def pair_id(contact: int, other: int) -> int:
 
 
 def split_pair(number: int) -> tuple[int, int]:
-    """Return the two ids of which `pair_id` composed an id: the contact's and the other."""
+    """Return the two ids that `pair_id` composed: the contact's and the other."""
     return divmod(number, _PAIR)
 
 

@@ -1,1 +1,1 @@
-"""A Singer target that keeps an ActiveCampaign list in step with any tap's profiles."""
+"""A Singer target that keeps an ActiveCampaign list in sync with the profiles of any tap."""

@@ -1,7 +1,7 @@
-"""A run: builds the parts, hands messages to them, and ends them.
+"""A run: build the parts, pass the tap's messages to them, and close them at the end.
 
 Records go to the window, become contacts there, and are compared, batched and delivered. STATE is
-written once all records before it are settled.
+written once every record before it has an outcome.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ logger = logging.getLogger("target-activecampaign")
 
 @dataclass
 class _Parts:
-    """The parts of a run that is connected."""
+    """The parts of a connected run."""
 
     account: Account
     ledger: Ledger
@@ -82,7 +82,7 @@ class Run:
         timings: Times and sizes that no setting changes.
 
     Attributes:
-        report: What the run has done so far.
+        report: The results so far.
     """
 
     def __init__(self, settings: Settings, reader: MessageReader, timings: Timings) -> None:
@@ -97,8 +97,8 @@ class Run:
         self._checkpoints = Checkpoints()
         self._samples = Samples(personal=settings.report_personal_data)
         make = self._preview.make_accounting if self._preview else RecordAccounting
-        self._settlement = make(self._checkpoints, self._rejects, self._samples)
-        self._thresholds = Thresholds(settings, self._settlement)
+        self._accounting = make(self._checkpoints, self._rejects, self._samples)
+        self._thresholds = Thresholds(settings, self._accounting)
         self._packer = Packer(
             settings.batch_size_rows, exclude_automations=settings.exclude_automations
         )
@@ -118,7 +118,7 @@ class Run:
 
     @property
     def connected(self) -> bool:
-        """Return whether anything can be in flight."""
+        """True once the account and the ledger are open."""
         return self._parts is not None
 
     # Streams
@@ -130,7 +130,7 @@ class Run:
         keys: list[str] | None,
         bookmarks: list[str] | None,
     ) -> None:
-        """Take a stream as the tap announces it."""
+        """Store what the tap's SCHEMA message says of a stream."""
         self.flush_window()
         stream = self._streams.get(name)
         source = SourceStream(name, schema, tuple(keys or ()))
@@ -142,11 +142,11 @@ class Run:
         stream.bookmarks = bookmarks or []
 
     def open(self, name: str, mapped: Sequence[tuple[MappedStream, Counter]]) -> None:
-        """Open all streams that a tap's stream comes to; the first one connects.
+        """Open the streams that stream maps make of a tap's stream. The first call connects.
 
         Args:
             name: The tap's stream.
-            mapped: Those streams, each with the SDK's counter of its records.
+            mapped: The streams to open, each with the SDK's counter of its records.
 
         Raises:
             MappingError, MissingListError, ListError, ModeError: A stream can't be loaded.
@@ -201,7 +201,7 @@ class Run:
             except BaseException:
                 account.close()
                 raise
-            # Not before the run has it: else a signal could not take the line off the terminal.
+            # Only now that `_parts` is set: `abandon` must be able to clear the progress line.
             self._parts.progress.start()
         return self._parts
 
@@ -214,7 +214,7 @@ class Run:
         self._states.ledger = ledger
         delivery = Delivery(
             client,
-            self._settlement,
+            self._accounting,
             ledger,
             states=None if self._preview else self._states,
             import_timeout=settings.import_timeout,
@@ -226,13 +226,13 @@ class Run:
         changes = ChangeDetector(
             settings,
             ledger,
-            self._settlement,
+            self._accounting,
             packer,
             delivery,
             window_records=timings.window_records,
         )
         removals = MirrorRemovals(
-            client, ledger, self._settlement, packer=packer, delivery=delivery, stop=self._stop
+            client, ledger, self._accounting, packer=packer, delivery=delivery, stop=self._stop
         )
         return _Parts(
             account,
@@ -241,11 +241,11 @@ class Run:
             changes,
             Streams(settings, account, ledger, self._stop, timings.options_delay_seconds),
             removals,
-            RecordWindow(self._reader, ledger, self._settlement, changes, self._checkpoints),
+            RecordWindow(self._reader, ledger, self._accounting, changes, self._checkpoints),
             RecordNotices(settings, changes),
             Progress(
                 self._reader,
-                self._settlement,
+                self._accounting,
                 client,
                 delivery,
                 removals,
@@ -256,7 +256,7 @@ class Run:
 
     # Records
 
-    def take_records(  # noqa: PLR0917 - all that the reader knows of them
+    def take_records(  # noqa: PLR0917 - all that the reader knows about them
         self,
         name: str,
         version: object,
@@ -265,18 +265,19 @@ class Run:
         places: Sequence[Place],
         read: ReadRecord | None = None,
     ) -> bool:
-        """Take records of a stream that came one after the other.
+        """Add consecutive records of one stream to the window.
 
         Args:
             name: The tap's stream.
             version: The version of their messages.
             raws: The records as JSON.
             lines: The whole messages.
-            places: Where they stand.
-            read: The only record, where it was read from its line; then it has no raw text.
+            places: Their places in the input.
+            read: The record, if it is a single one that is already decoded. Its raw text is empty.
 
         Returns:
-            Whether they are taken: the stream must be announced, and the version a number or text.
+            False, and nothing is added, if the stream was not announced or the version is neither
+            a number nor text.
 
         Raises:
             Errors of `RecordWindow.flush`.
@@ -291,18 +292,18 @@ class Run:
         return True
 
     def flush_window(self) -> None:
-        """Process the records that wait, before something that must not pass them."""
+        """Process the records in the window, so that what follows applies after them."""
         if self._parts is not None:
             self._parts.window.flush()
 
     def activate(self, name: str, version: object) -> None:
-        """Take an ACTIVATE_VERSION message."""
+        """Handle an ACTIVATE_VERSION message."""
         self.flush_window()
         if name in self._streams:
             self._streams[name].progress.activate(version)
 
     def state(self, value: Any) -> None:
-        """Take a STATE message's value, to be written once all records before it are settled."""
+        """Queue a STATE value, to be written once every record before it has an outcome."""
         if self._parts is None:
             self._checkpoints.state(value)
         else:
@@ -311,7 +312,7 @@ class Run:
     # Time
 
     def tick(self) -> None:
-        """Do what is due: process records, send a batch that waits too long, write STATE.
+        """Do what is due: process records, send batches that have waited too long, write STATE.
 
         Raises:
             DeliveryError: The delivery has failed.
@@ -340,10 +341,10 @@ class Run:
     # The end
 
     def settle(self) -> None:
-        """Settle all that was read, and write the last STATE.
+        """Deliver everything that was read, wait for the outcomes, and write the last STATE.
 
         Raises:
-            DeliveryError: Not all could be settled.
+            DeliveryError: Some records could not be delivered.
             ThresholdError: Too many records were refused.
         """
         try:
@@ -351,7 +352,7 @@ class Run:
                 try:
                     self._flush(self._parts)
                 finally:
-                    # Also when the delivery has failed: accepted imports are asked about.
+                    # Even if the delivery has failed: accepted imports are still polled.
                     self._parts.delivery.wait()
                 self._parts.changes.finish(self._parts.streams.segments.values())
         finally:
@@ -360,13 +361,13 @@ class Run:
         self._thresholds.check_share()
 
     def remove_missing(self) -> None:
-        """Remove the contacts that the complete streams of mirrors no longer have.
+        """Remove the contacts that are missing from complete streams of mirrors.
 
-        To be called when the input has ended without an error and all is settled.
+        Call it once the input has ended without an error and every record has an outcome.
 
         Raises:
             GuardError: A guard has tripped.
-            DeliveryError, LedgerError, ActiveCampaignError: Not all could be removed.
+            DeliveryError, LedgerError, ActiveCampaignError: Some contacts could not be removed.
         """
         problems: list[str] = []
         self._is_removing = True
@@ -377,7 +378,10 @@ class Run:
                     outcome = self._parts.removals.remove_missing(segment)
                     problems += [outcome.problem] if outcome.problem else []
         except StoppedError:
-            logger.warning("Stopped before all were removed: the next complete run goes on.")
+            logger.warning(
+                "Stopped before all missing contacts were removed; the next complete run removes "
+                "the others."
+            )
         finally:
             for segment in segments:
                 if segment.outcome is not None:
@@ -390,7 +394,7 @@ class Run:
             raise GuardError(f"{' '.join(problems)} {how}")
 
     def stop(self) -> None:
-        """Remove nobody from now on, and wait at most a minute for answers that fail.
+        """Start no more removals, and wait only briefly if ActiveCampaign does not answer.
 
         May be called from a signal handler.
         """
@@ -399,7 +403,7 @@ class Run:
             self._parts.delivery.stop()
 
     def abandon(self) -> None:
-        """Reset the terminal and delete a preview's copy: the process ends now.
+        """Clear the progress line and delete a preview's copy of the ledger, before the exit.
 
         May be called from a signal handler.
         """
@@ -409,25 +413,25 @@ class Run:
             self._preview.close()
 
     def check_input(self) -> None:
-        """Check the whole input, once it was read to its end.
+        """Check the whole input, once it has been read to its end.
 
         Raises:
-            EmptyInputError: No record came, and the settings make that an error.
+            EmptyInputError: The input has no record, and `fail_on_empty` is set.
         """
         streams = self._streams.values()
         input_checks.check_not_empty(streams, fail=self._settings.fail_on_empty)
 
     def warn_of_unused_settings(self) -> None:
-        """Name streams that have settings and did not come, once the input was read to its end."""
+        """Warn of streams that have settings but are not in the input, once it has been read."""
         input_checks.warn_of_unused_settings(
             self._settings, self._streams.values(), self.report.streams
         )
 
     def end(self, outcome: str, problem: str | None = None) -> Report:
-        """Close everything, write the report, tell the webhook.
+        """Close everything, write the report, and notify the webhook.
 
         Returns:
-            The report; its outcome is `failed` if a record is not settled.
+            The report. Its outcome is `failed` if a record has no outcome after a complete run.
         """
         report = self.report
         if report.finished is not None:
@@ -452,7 +456,7 @@ class Run:
             try:
                 self._parts.ledger.close(clean=clean, outcome=ended, counts=report.counts)
             except LedgerError as error:
-                # The report is still to be written: it tells what the ledger can't.
+                # Write the report all the same: it has what the ledger now lacks.
                 problem = problem or str(error)
         if self._preview is not None:
             self._preview.close()
@@ -462,7 +466,7 @@ class Run:
         return report
 
     def _close(self, parts: _Parts) -> None:
-        """End all parts but the ledger, and take what they have to report."""
+        """Close all parts except the ledger, and copy their results to the report."""
         report = self.report
         parts.progress.end()
         parts.notices.warn_of_undeclared()
@@ -482,21 +486,21 @@ class Run:
         parts.account.close()
 
     def _complete_report(self) -> None:
-        report, settlement = self.report, self._settlement
+        report, accounting = self.report, self._accounting
         report.finished = datetime.now(timezone.utc)
-        report.set_counts(settlement.total, settlement.counts)
+        report.set_counts(accounting.total, accounting.counts)
         report.confirmed_over_time = {
-            **settlement.confirmed_over_time(),
+            **accounting.confirmed_over_time(),
             "limit_a_minute": self._settings.contacts_per_minute,
         }
-        report.codes = dict(settlement.codes)
-        report.skipped = dict(settlement.skipped)
+        report.codes = dict(accounting.codes)
+        report.skipped = dict(accounting.skipped)
         report.samples.update(self._samples.as_dict())
         report.rejects = {stream: str(path) for stream, path in self._rejects.paths.items()}
 
 
 def _preview_of(settings: Settings) -> Preview | None:
-    """Return the preview, if the run is one; imported only then."""
+    """Return the preview if this is a dry run, else None. Only a dry run imports it."""
     if not settings.dry_run:
         return None
     from target_activecampaign.preview.preview import Preview  # noqa: PLC0415

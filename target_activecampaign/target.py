@@ -57,16 +57,16 @@ MELTANO_TEST_STREAM = "meltano_test_stream"
 """The stream that `meltano config test` pipes into every loader, to see whether it works."""
 
 _ONE_SIGNAL_SECONDS = 2.0
-"""Signals that come within this time are one: more than one program may send the same."""
+"""Seconds within which repeated signals count as one: the terminal and Meltano may both send it."""
 
 _BATCH_LINES = 200
-"""Records of batch files that are handed on together."""
+"""Records of BATCH files that go to the window together."""
 
 
 class ContactSink(Sink):
-    """A stub of what the SDK makes for each stream: it counts records for the SDK's metrics.
+    """A stub: the SDK needs a sink for each stream, to count records for its metrics.
 
-    Records never come here, as the target sends them to its window.
+    Records never get here, as the target sends them to its window.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class ContactSink(Sink):
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
     ) -> None:
-        """Make the sink with a copy of the schema, from which the SDK takes properties out."""
+        """Make the sink with a copy of the schema, as the SDK removes properties from it."""
         own = {**schema, "properties": dict(schema.get("properties", {}))}
         super().__init__(target, stream_name, own, key_properties)
 
     @property
     def include_sdc_metadata_properties(self) -> bool:
-        """Return False: contacts do not keep them."""
+        """False: contacts have no place for the SDK's metadata."""
         return False
 
     def get_validator(self) -> None:
@@ -104,7 +104,7 @@ class TargetActiveCampaign(SdkTarget):
     message_reader_class = MessageReader
     message_reader: MessageReader
     timings: ClassVar[Timings] = Timings()
-    # Here, as a signal may come before the target is made.
+    # Class attributes, as a signal may arrive before `__init__` has run.
     _stopped_by: int | None = None
     _stopped_at = 0.0
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
@@ -128,7 +128,7 @@ class TargetActiveCampaign(SdkTarget):
     ) -> None:
         """See the SDK's `Target`; nothing is sent before the first SCHEMA message.
 
-        `dry_run` makes it a preview, whatever the setting of that name says.
+        `dry_run` makes the run a preview, even if the setting of that name is off.
         """
         self._reads_variables = parse_env_config
         super().__init__(
@@ -148,7 +148,7 @@ class TargetActiveCampaign(SdkTarget):
         self.message_reader.on_records = self.run.take_records
         self.max_parallelism = 1
         self.is_meltano_test = False
-        # What each stream's last SCHEMA message said.
+        # Schema, keys and bookmarks of each stream's last SCHEMA message.
         self._announced: dict[str, tuple[Any, Any, Any]] = {}
 
     # Configuration
@@ -157,7 +157,7 @@ class TargetActiveCampaign(SdkTarget):
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         """Add the SDK's settings for stream maps and flattening.
 
-        Those for load methods and record metadata stay out: they mean nothing here.
+        Those for load methods and record metadata are left out, as they have no effect here.
         """
         super(Target, cls).append_builtin_config(config_jsonschema)
         properties = config_jsonschema["properties"]
@@ -178,7 +178,7 @@ class TargetActiveCampaign(SdkTarget):
         return given.values
 
     def check_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Check the configuration; the SDK's own messages would quote the key."""
+        """Check the configuration without the SDK's messages, which would quote the key."""
         self.append_builtin_config(self.config_jsonschema)
         config, errors = validation.convert(self.config, self.config_jsonschema)
         self.set_config(config)
@@ -189,7 +189,7 @@ class TargetActiveCampaign(SdkTarget):
             except ValueError as error:
                 errors.append(f"The setting 'api_url' can't be used: {error}")
         if errors:
-            # First, as the last line of the log is to be a cause.
+            # In front: the last line of the log must be a cause.
             errors[:0] = environment.unread_variables(
                 self.config, self.config_jsonschema, self.variable_prefix
             )
@@ -203,7 +203,7 @@ class TargetActiveCampaign(SdkTarget):
 
     @property
     def warnings(self) -> list[str]:
-        """Warnings of settings that are not known."""
+        """Warnings about unknown settings."""
         known = self.config_jsonschema["properties"]
         found = validation.unknown_settings(self.config, known)
         if self._reads_variables:
@@ -214,13 +214,13 @@ class TargetActiveCampaign(SdkTarget):
 
     @property
     def maps(self) -> StreamMaps:
-        """The stream maps of the streams that have come."""
+        """The stream maps of the streams so far."""
         return StreamMaps(self.config.get("stream_maps"), self.mapper)
 
     # Messages
 
     def process_schema(self, message: dict[str, Any]) -> None:
-        """Open a stream, or open it anew with another schema."""
+        """Open a stream, or reopen it if its SCHEMA message has changed."""
         self.require(message, "stream", "schema")
         stream, schema = message["stream"], message["schema"]
         if stream == MELTANO_TEST_STREAM and not self.run.connected:
@@ -237,9 +237,9 @@ class TargetActiveCampaign(SdkTarget):
         announced = (schema, message.get("key_properties"), message.get("bookmark_properties"))
         self.run.announce(stream, *announced)
         if self._announced.get(stream) == announced:
-            return  # taps repeat it
+            return  # taps repeat SCHEMA messages
         self.maps.spell(stream, schema)
-        # The SDK's stream maps take properties out of the schema that they are given.
+        # A copy, as the SDK's stream maps remove properties from the schema that they get.
         message["schema"] = copy.deepcopy(self.maps.readable(schema))
         self._register(message)
         mapped = self.maps.streams_of(stream)
@@ -254,18 +254,18 @@ class TargetActiveCampaign(SdkTarget):
             stream = message["stream"]
             if isinstance(error, ValueError) and is_parse_error(error):
                 raise MappingError(
-                    f"A stream map of stream '{stream}' can't be read: it has U+0000, or half of a "
-                    "surrogate pair, which is not text. Mend its expression under 'stream_maps'."
+                    f"A stream map of stream '{stream}' can't be parsed: it contains U+0000 or "
+                    "half of a surrogate pair. Correct its expression under 'stream_maps'."
                 ) from None
             if not is_flattening_error(error):
                 raise
             raise MappingError(
-                f"The schema of stream '{stream}' has what the SDK's flattening can't take apart: "
-                "leave out 'flattening_enabled'. Paths in 'field_mapping' do without it."
+                f"The SDK can't flatten the schema of stream '{stream}'. Remove "
+                "'flattening_enabled': paths in 'field_mapping' work without it."
             ) from None
 
     def process_record(self, message: dict[str, Any]) -> None:
-        """Take a record that the reader could not hand to the window itself."""
+        """Load a record that the reader could not pass to the window itself."""
         self.require(message, "stream", "record")
         stream, reader = message["stream"], self.message_reader
         self.require_schema(stream)
@@ -273,20 +273,21 @@ class TargetActiveCampaign(SdkTarget):
         self._take(stream, message.get("version"), reader.line, reader.line_number, read)
 
     def _take(self, stream: str, version: Any, line: bytes, place: Place, read: ReadRecord) -> None:
-        """Take a record that was read already.
+        """Pass a decoded record to the window.
 
         Raises:
-            InvalidInputLine: Its version is no version.
+            InvalidInputLine: Its version is neither a number nor text.
         """
         if not self.run.take_records(stream, version, [msgspec.Raw()], [line], [place], read):
             raise InvalidInputLine(
-                f"{describe_place(place)}: the 'version' of a RECORD message is no number or text."
+                f"{describe_place(place)}: the 'version' of a RECORD message must be a number or "
+                "text."
             )
 
     def process_batch(self, message: dict[str, Any]) -> None:
-        """Take each record of the files as if it had come as a message of its own."""
+        """Load each record of the files as if it were a RECORD message."""
         self.require(message, "stream", "encoding", "manifest")
-        self.message_reader.size = None  # nobody knows how much there is to read in files
+        self.message_reader.size = None  # the size of the files is unknown
         stream = message["stream"]
         self.require_schema(stream)
         version = message.get("version")
@@ -303,22 +304,22 @@ class TargetActiveCampaign(SdkTarget):
                 if one[2]:
                     some.append(one)
                     size += len(one[2])
-                # Also between blank lines, of which there may be millions.
+                # Also for blank lines, as a file may have millions.
                 if count % _BATCH_LINES == 0 or size >= WINDOW_BYTES:
                     taken, some, size = some, [], 0
                     self._take_batch_lines(stream, taken, start=start, version=version)
                     self.run.tick()
                     if self.message_reader.stopped:
-                        # The STATE that comes after this message is not read any more.
+                        # The STATE after this message won't be read, so nothing is lost.
                         return
         finally:
-            # Also those before the place where a file is damaged.
+            # Also the records before the damaged part of a file.
             self._take_batch_lines(stream, some, start=start, version=version)
 
     def _take_batch_lines(
         self, stream: str, some: list[tuple[str, int, bytes]], *, start: bytes, version: Any
     ) -> None:
-        """Take records of files, whose messages would begin with `start`."""
+        """Load records of files. `start` is the RECORD message up to the record's JSON."""
         texts = [text for _, _, text in some]
         if some and are_objects(texts):
             raws = [msgspec.Raw(text) for text in texts]
@@ -331,17 +332,17 @@ class TargetActiveCampaign(SdkTarget):
             self._take(stream, version, start + text + b"}", (url, number), read)
 
     def process_state(self, message: dict[str, Any]) -> None:
-        """Take a STATE message."""
+        """Queue the value of a STATE message."""
         self.require(message, "value")
         self.run.state(message["value"])
 
     def process_activate_version(self, message: dict[str, Any]) -> None:
-        """Note that a stream that ends with it was complete."""
+        """Note that the stream is complete if it ends with this message."""
         self.require(message, "stream", "version")
         self.run.activate(message["stream"], message["version"])
 
     def process_endofpipe(self) -> None:
-        """Settle everything that was read, end the passes of mirrors, write the report."""
+        """Wait for all outcomes, remove contacts missing from mirrors, and write the report."""
         for warning in self.maps.unused():
             self.logger.warning(warning)
         self.run.settle()
@@ -357,7 +358,7 @@ class TargetActiveCampaign(SdkTarget):
         self.run.end(outcome, problem)
 
     def _listen(self, file_input: IO[str] | None) -> None:
-        """Read the input to its end; what is wrong with a line names it by its number."""
+        """Read the input to its end. Errors in a line name its number."""
         reader = self.message_reader
         if file_input is None and sys.stdin is None:
             raise InvalidInputLine("Standard input is closed: pipe a tap's output in.")
@@ -372,16 +373,16 @@ class TargetActiveCampaign(SdkTarget):
             raise InvalidInputLine(text) from None
 
     def load(self, file_input: IO[str] | None) -> int:
-        """Read the input to its end, settle it and write the report; returns the exit code."""
+        """Load the input, write the report, and return the exit code."""
         problem = report_errors(lambda: self._listen(file_input))
         if self.is_meltano_test:
-            # Meltano takes it for a failure when its messages are not read to their end.
+            # Meltano reports a failure if its messages are not all read.
             with contextlib.suppress(OSError, ValueError):
                 for _ in file_input or self.message_reader.default_input:
                     pass
             return 0
         if self.run.report.finished is None:
-            # What was read before the error is on its way or still to be sent: settle it.
+            # Deliver the records that were read before the error.
             report_errors(self.run.settle)
             report_errors(lambda: self._end("failed" if problem else "stopped", problem))
         problem = problem or self.run.report.problem
@@ -393,7 +394,7 @@ class TargetActiveCampaign(SdkTarget):
     # Signals
 
     def setup_signals(self) -> None:
-        """Also hear SIGHUP, unless whoever started the run wants it to outlive the terminal."""
+        """Also handle SIGHUP, unless the parent process ignores it (as `nohup` does)."""
         hangup = getattr(signal, "SIGHUP", None)
         if hangup is None or threading.current_thread() is not threading.main_thread():
             return
@@ -401,13 +402,15 @@ class TargetActiveCampaign(SdkTarget):
             self.listen_to(hangup)
 
     def handle_signal(self, signum: int) -> None:
-        """End the input, so that what was read is settled; a second signal ends at once."""
+        """Stop reading and deliver what was read. A second signal ends the process at once."""
         name = signal.Signals(signum).name
         now = time.monotonic()
         if self._stopped_by is not None:
             if now - self._stopped_at < _ONE_SIGNAL_SECONDS:
-                return  # Meltano hands on a Ctrl-C that the terminal has sent to us as well.
-            self.logger.warning("%s again: ending at once, with nothing settled.", name)
+                return  # Meltano forwards a Ctrl-C that the terminal has already sent.
+            self.logger.warning(
+                "%s again: ending at once, without waiting for contacts in flight.", name
+            )
             self.run.abandon()
             os._exit(128 + signum)
         self._stopped_by, self._stopped_at = signum, now
@@ -415,6 +418,6 @@ class TargetActiveCampaign(SdkTarget):
         if run is None or not run.connected:
             self.logger.info("%s: ending before anything was sent.", name)
             sys.exit(128 + signum)
-        self.logger.info("%s: reading no more, settling what is in flight.", name)
+        self.logger.info("%s: no longer reading; waiting for contacts in flight.", name)
         run.stop()
         self.message_reader.stop()

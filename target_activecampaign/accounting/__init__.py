@@ -1,5 +1,5 @@
-"""The outcomes of records: counted once each, written to reject files, and STATE released.
+"""The accounting of records: it counts outcomes, writes reject files, and releases STATE.
 
 In: outcomes. Out: counts, reject files, STATE lines.
-It knows nothing of what decided the outcomes.
+It does not know how outcomes are decided.
 """

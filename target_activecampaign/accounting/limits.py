@@ -27,7 +27,7 @@ class Thresholds:
         """Compare the refused records with `max_rejects`, which ends the run at once.
 
         Raises:
-            ThresholdError: There are more.
+            ThresholdError: More records were refused.
         """
         limit = self._settings.max_rejects
         if limit is not None and self._accounting.refusals > limit:
@@ -40,7 +40,7 @@ class Thresholds:
         """Compare the refused share with `max_reject_pct`, once all records have an outcome.
 
         Raises:
-            ThresholdError: It is greater.
+            ThresholdError: The share is greater.
         """
         limit, read = self._settings.max_reject_pct, self._accounting.total["read"]
         refused = self._accounting.refusals

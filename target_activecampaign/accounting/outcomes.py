@@ -1,13 +1,15 @@
-"""The outcome of each record: every record that is read has exactly one, and is counted by it.
+"""The outcomes of records: every record that is read gets exactly one.
 
-A record is *added* (ActiveCampaign confirmed it, and the ledger had not known the contact in this
-stream), *changed* (confirmed, of a contact that the ledger knew), *unchanged* (as it was delivered,
-so not sent), *skipped* (excluded by the stream's mode, or marked as deleted), *merged* (into a
-later record of the same contact), *invalid* (refused by us before sending) or *rejected* (refused
-by ActiveCampaign). All records that a refused contact was made of are refused with it, so that
-piping the reject file in again loses nothing.
+- *added*: confirmed by ActiveCampaign; the contact is new in the ledger for this stream
+- *changed*: confirmed; the ledger knew the contact
+- *unchanged*: equal to the contact last delivered, so not sent
+- *skipped*: excluded by the sync mode, or marked as deleted
+- *merged*: into a later record of the same contact
+- *invalid*: refused by the target before it was sent
+- *rejected*: refused by ActiveCampaign
 
-Removals are no records: they are counted apart.
+If a contact is refused, all records merged into it are refused, so that replaying the reject file
+loses nothing. Removals are not records, and are counted separately.
 """
 
 from __future__ import annotations
@@ -34,15 +36,15 @@ OUTCOMES = ("added", "changed", "unchanged", "skipped", "merged", "invalid", "re
 
 
 class DeliveredContact(Protocol):
-    """A contact that was sent, as far as it is counted.
+    """The attributes of a sent contact that matter for counting.
 
     Attributes:
-        key: Its address, as contacts are told apart by it.
+        key: The normalised address, which identifies the contact.
         contact: The contact.
         sources: The records that it was made of; none for a removal.
         known: Whether the ledger knew the contact in the last record's stream.
-        marks: What the ledger keeps, by segment.
-        needs_resubscribe: The memberships that were subscribed again for it.
+        marks: The ledger updates, by segment.
+        needs_resubscribe: The lists that it had to be subscribed to again.
     """
 
     key: str
@@ -54,12 +56,12 @@ class DeliveredContact(Protocol):
 
 
 class RecordAccounting:
-    """Counts the outcomes of records, writes refused ones to their file, and releases their STATE.
+    """Counts records by outcome, writes refused ones to reject files, and releases STATE.
 
-    Safe between threads: records are read on one and confirmed on another.
+    Thread-safe: one thread reads records, another confirms them.
 
     Args:
-        checkpoints: Told of records that are read, and of those that have an outcome.
+        checkpoints: Tracks records that are read and records that have an outcome.
         rejects: The reject files.
         samples: Refused records that the report shows.
 
@@ -70,8 +72,7 @@ class RecordAccounting:
         removed: By segment: contacts that were removed.
         not_removed: By segment: contacts whose removal ActiveCampaign rejected.
         throughput: Contacts confirmed over time, removals among them.
-        arrived: The address of a contact that ActiveCampaign has as the source has it; None until
-            there is one.
+        arrived: The key of a contact that ActiveCampaign has for certain; None until there is one.
     """
 
     def __init__(self, checkpoints: Checkpoints, rejects: RejectFiles, samples: Samples) -> None:
@@ -89,7 +90,7 @@ class RecordAccounting:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the records that are read now."""
+        """The epoch of records that are read now (see `Checkpoints`)."""
         return self._checkpoints.epoch
 
     def read(self, stream: str, count: int = 1) -> int:
@@ -99,7 +100,7 @@ class RecordAccounting:
         return self._checkpoints.read(count)
 
     def reading(self) -> None:
-        """Note that records have come that are not counted yet."""
+        """Note that records are waiting that are not counted as read yet."""
         self._checkpoints.reading()
 
     def unchanged(self, stream: str, count: int) -> None:
@@ -133,12 +134,12 @@ class RecordAccounting:
         self._checkpoints.settle(epochs)
 
     def record_outcome(self, sources: list[Source], kind: str, code: str | None = None) -> None:
-        """Record the outcome of one contact's records. All but the last count as merged.
+        """Record the outcome of one contact's records. All except the last count as merged.
 
         Args:
             sources: The records, in their order.
             kind: The outcome, one of `OUTCOMES`.
-            code: Why they were skipped, if that is reported.
+            code: The reason for which they were skipped, if it is reported.
         """
         epochs: Counter[int] = Counter()
         with self._lock:
@@ -167,9 +168,9 @@ class RecordAccounting:
 
         Args:
             sources: The records.
-            code: A code out of `CODES`.
-            reason: Why, as a sentence.
-            contact_key: The contact's address, if the records have one that can be used.
+            code: A code of `CODES`.
+            reason: The reason, as a sentence.
+            contact_key: The contact's key, if the records have a valid address.
         """
         with self._lock:
             for source in sources:
@@ -177,7 +178,7 @@ class RecordAccounting:
                 self._samples.refused(source.name, contact_key, code, reason)
                 self._count(source.name, CODES[code].kind)
                 self.codes[code] += 1
-        # Only now may STATE pass them: they are in the file.
+        # Only now, as they are in the file: STATE may then be written.
         self._checkpoints.settle(Counter(source.epoch for source in sources))
 
     def _count(self, stream: str, what: str, count: int = 1) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _MOST_ALIKE = 1_000
-"""Streams of a run whose files would have the same name."""
+"""Limit of streams of a run whose files would have the same name."""
 _ADDED = {
     REJECT_CODE: {"type": ["null", "string"]},
     "_reject_reason": {"type": ["null", "string"]},
@@ -28,13 +28,13 @@ _ADDED = {
 
 
 class RejectFiles:
-    """Files of refused records: one for each stream and run, readable by its owner alone.
+    """Files of refused records: one per stream and run, readable only by its owner.
 
     A file is created with the first refused record.
 
     Args:
-        folder: The folder of the files; created when it is needed.
-        run_id: Part of the files' names, so that runs have files of their own.
+        folder: The folder of the files, created when it is needed.
+        run_id: Part of the files' names, so that each run has its own.
 
     Attributes:
         paths: The files by stream.
@@ -50,8 +50,8 @@ class RejectFiles:
     def write(self, source: Source, code: str, reason: str) -> None:
         """Write a refused record with its code and reason.
 
-        When this returns, the operating system has the record. So it survives the process, and
-        STATE may pass it.
+        When this returns, the operating system has the record, so it survives the process. Then a
+        STATE after it may be written.
 
         Raises:
             OSError: The file can't be written; the error names it.
@@ -66,7 +66,7 @@ class RejectFiles:
             file.flush()
 
     def close(self) -> None:
-        """Close the files. There is none if no record was refused.
+        """Close the files, if any record was refused.
 
         Raises:
             OSError: The rest can't be written; the error names the file.
@@ -78,7 +78,7 @@ class RejectFiles:
 
     def _open(self, stream: str) -> BinaryIO:
         private_files.make_folder(self._folder)
-        # 100 bytes, as a file's name may have 255. A letter that is cut through is dropped.
+        # 100 bytes, as a file name may have 255. Drop a character that is cut in the middle.
         name = re.sub(r"[^\w.-]", "_", stream).encode()[:100].decode("utf-8", "ignore")
         path = self._folder / f"{name}-{self._run_id}.jsonl"
         number = 1
@@ -124,7 +124,7 @@ def _record_line(source: Source, code: str, reason: str) -> bytes:
 
 
 def _with_added(line: bytes, added: bytes) -> bytes:
-    """Return the line of a record that can't be read, with properties added at the record's end."""
+    """Return the line of a record that can't be decoded, with properties added at its end."""
     parts = split_members(line.strip())
     record = parts["record"][:-1].rstrip()
     parts["record"] = record + (b"" if record == b"{" else b",") + added[1:]

@@ -1,7 +1,7 @@
 """Samples of records in the report: a value of each property, and some refused records.
 
-They are masked unless the operator wants them in full, as a report is read by people who need not
-know whom it is about. Nothing else in the report has values of records. The webhook has none.
+They are masked unless `report_personal_data` is set, as readers of a report need not know the
+persons in it. Nothing else in the report has values of records. The webhook has none.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 
 _EXAMPLES = 3
-"""Refused records that are shown of each code."""
+"""Limit of refused records that are shown per code."""
 _LONGEST = 80
-"""Characters of a value that are shown."""
+"""Limit of characters that are shown of a value."""
 _ELSEWHERE = "ActiveCampaign's reason is in the reject file."
 
 _FOREIGN = "REFUSED_BY_IMPORT"
-"""The code whose reason is a text of ActiveCampaign."""
+"""The code whose reason is a text from ActiveCampaign."""
 _NO_VALUE = re.compile(r"Field '\w+' (?:incorrect format|not found)")
 """The texts of ActiveCampaign that are known to quote no value [doc]."""
 
 
 class Samples:
-    """Collects the samples of a run, masked where they must be.
+    """Collects the samples of a run, and masks them if necessary.
 
     Args:
         personal: Whether personal data may be shown.
 
     Attributes:
-        mapping: By stream and property: the value that the stream's first record gave a contact.
-        rejects: By code: up to three refused records that differ, each with its stream, the
-            contact's address (None where there is none that can be used) and the reason.
+        mapping: The value in the contact of the stream's first record, by stream and property.
+        rejects: Up to three different refused records, by code: each with its stream, the
+            contact's address (None without a valid one) and the reason.
     """
 
     def __init__(self, *, personal: bool) -> None:
@@ -48,7 +48,7 @@ class Samples:
         self.rejects: dict[str, list[dict[str, str | None]]] = {}
 
     def arrived(self, stream: str, mapping: StreamMapping, contact: Contact) -> None:
-        """Take the contact of a stream's first record."""
+        """Add the contact of a stream's first record."""
         shown = self.mapping.setdefault(stream, {})
         for entry in mapping.properties:
             value = _value(entry, contact)
@@ -58,13 +58,13 @@ class Samples:
                 )
 
     def refused(self, stream: str, contact_key: str | None, code: str, reason: str) -> None:
-        """Take a refused record, unless its code has enough, or one that looks the same.
+        """Add a refused record, unless its code has enough of them, or one that looks the same.
 
         Args:
             stream: The stream's name after stream maps.
-            contact_key: The contact's address, if the record has one that can be used.
-            code: A code out of `CODES`.
-            reason: The reason as the reject file has it.
+            contact_key: The contact's key, if the record has a valid address.
+            code: A code of `CODES`.
+            reason: The reason, as in the reject file.
         """
         examples = self.rejects.setdefault(code, [])
         if len(examples) == _EXAMPLES:
@@ -83,7 +83,7 @@ class Samples:
 
 
 def _value(entry: MappedProperty, contact: Contact) -> str:
-    """Return the value that a property gives a contact, as people read it; empty if none."""
+    """Return a contact's value from a property, in a readable form; empty if it has none."""
     if entry.field is not None:
         text = contact.fields.get(entry.field.id, "")
         if entry.form is not None and entry.form.holds_several:
@@ -102,7 +102,7 @@ _DOTS = "•••"
 """Always three, so that they show no length."""
 
 _PLAIN = {kind for form in FORMS if form is not TEXT for kind in form.types}
-"""Types of custom fields whose values are not written by people."""
+"""Types of custom fields without free text."""
 
 
 def mask_text(text: str) -> str:

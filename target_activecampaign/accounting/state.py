@@ -1,7 +1,7 @@
-"""STATE: the latest is written before which every record is settled.
+"""STATE: a STATE message is written once every record before it has an outcome.
 
 The time between two STATE messages is an epoch. Each record belongs to the epoch in which it was
-read. A STATE closes its epoch; it is written once that epoch and all before it have no unsettled
+read. A STATE closes its epoch. It may be written once that epoch and all earlier ones have no open
 record. So STATE stays in order and never runs ahead, while later records are already processed.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Checkpoints:
-    """Counts the unsettled records by epoch. Safe between threads."""
+    """Counts the records without an outcome by epoch. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,23 +38,23 @@ class Checkpoints:
 
     @property
     def epoch(self) -> int:
-        """Return the current epoch."""
+        """The current epoch."""
         return self._epoch
 
     def read(self, count: int = 1) -> int:
-        """Count records as read; returns their epoch."""
+        """Count records as read, and return their epoch."""
         with self._lock:
             self._read_since = True
             self._unsettled[self._epoch] = self._unsettled.get(self._epoch, 0) + count
             return self._epoch
 
     def reading(self) -> None:
-        """Note that a record has come since the last STATE: one settled, or yet to be counted."""
+        """Note that records were read since the last STATE, which `read` does not count (yet)."""
         with self._lock:
             self._read_since = True
 
     def settle(self, epochs: Mapping[int, int]) -> None:
-        """Count records as settled: so many of each epoch."""
+        """Count records that have their outcome, by epoch."""
         with self._lock:
             for epoch, count in epochs.items():
                 left = self._unsettled[epoch] - count
@@ -64,20 +64,20 @@ class Checkpoints:
                     del self._unsettled[epoch]
 
     def state(self, value: Any) -> None:
-        """Take a STATE message's value; it waits for all records read so far."""
+        """Add the value of a STATE message, which waits for all records read so far."""
         with self._lock:
             self._read_since = False
             if self._epoch not in self._unsettled and self._states:
                 last, _ = self._states[-1]
                 if last == self._epoch - 1:
-                    # No record since the last STATE: this one takes its place.
+                    # No record since the last STATE: replace it.
                     self._states[-1] = (last, value)
                     return
             self._states.append((self._epoch, value))
             self._epoch += 1
 
     def take(self) -> Any | None:
-        """Return the latest STATE that may be written, and forget it; None if there is none."""
+        """Remove and return the latest STATE that may be written; None if there is none."""
         with self._lock:
             # Epochs only grow, so the first key of the dictionary is the oldest.
             oldest = next(iter(self._unsettled), self._epoch)
@@ -88,33 +88,33 @@ class Checkpoints:
 
     @property
     def complete(self) -> bool:
-        """Return whether a source that continues from the last STATE repeats no record."""
+        """True if a tap that continues from the last STATE would repeat no record."""
         with self._lock:
             return not (self._states or self._unsettled or self._read_since)
 
     @property
     def unsettled(self) -> int:
-        """Return the number of unsettled records."""
+        """The number of records without an outcome."""
         with self._lock:
             return sum(self._unsettled.values())
 
 
 _NOT_WRITTEN = (
-    "STATE could not be written to standard output: {}. What was delivered is in the ledger. See "
-    "to it that something reads or stores the output, then run again: records after the last STATE "
+    "STATE could not be written to standard output: {}. What was delivered is in the ledger. Make "
+    "sure that something reads or stores the output, then run again: records after the last STATE "
     "that arrived are read once more."
 )
 
 
 class StateWriter:
-    """Writes STATE. Safe between threads.
+    """Writes STATE. Thread-safe.
 
     Args:
         checkpoints: The STATE messages.
-        seconds: The least time between two STATE messages.
+        seconds: The minimum time between two STATE messages.
 
     Attributes:
-        ledger: The ledger, once there is one; all that STATE passes is written to it first.
+        ledger: The ledger, once it is open. It is flushed before a STATE is written.
     """
 
     def __init__(self, checkpoints: Checkpoints, seconds: float) -> None:
@@ -125,10 +125,10 @@ class StateWriter:
         self._written_at = time.monotonic()
 
     def write(self, *, at_once: bool = False) -> None:
-        """Write the latest STATE before which all is settled, if there is one and it is time.
+        """Write the latest STATE that may be written, if there is one and it is due.
 
         Args:
-            at_once: Whether to write it whenever the last one was written.
+            at_once: Whether to write it even if the last one was written just now.
 
         Raises:
             StateError: It can't be written.
@@ -158,7 +158,7 @@ def _print(text: str) -> None:
 
 
 def _text(state: Any) -> str:
-    """Return a STATE's value as JSON in ASCII; an unreadable one as the tap has written it."""
+    """Return a STATE's value as JSON in ASCII. One that can't be decoded stays as it was."""
     if not isinstance(state, msgspec.Raw):
         return serialize_json(state)
     return re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], bytes(state).decode())

@@ -1,19 +1,19 @@
-"""Throughput: how many contacts were confirmed in each ten seconds of a run."""
+"""Throughput: the number of contacts confirmed in each interval of a run."""
 
 from __future__ import annotations
 
 _SECONDS = 10
 _MOST = 120
-"""Intervals that are kept: as many as a chart can show. At first they cover twenty minutes."""
+"""Limit of intervals, as many as a chart can show. At first they cover twenty minutes."""
 
 
 class Throughput:
     """Counts contacts by the interval in which they were confirmed.
 
-    A long run has longer intervals: when there are too many, each two become one.
+    A long run has longer intervals: if there are too many, pairs are merged.
 
     Args:
-        start: When the first interval begins, in seconds of a monotonic clock.
+        start: The beginning of the first interval, in seconds of a monotonic clock.
 
     Attributes:
         seconds: The length of an interval.
@@ -31,7 +31,7 @@ class Throughput:
         """Count contacts that were confirmed.
 
         Args:
-            count: How many; 0 only adds the intervals until now.
+            count: The number of contacts; 0 only adds the intervals until now.
             now: The time, by the same clock.
         """
         passed = now - self._start

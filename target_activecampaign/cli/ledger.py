@@ -35,17 +35,17 @@ _NAME = "target-activecampaign-ledger"
 _PREFIX = "TARGET_ACTIVECAMPAIGN_"
 _CONSEQUENCES = """\
 Nothing changes in ActiveCampaign. The next run delivers everything once more, and a mirror only
-records a baseline, without removals. Contacts that are on the list then count as found there: they
-stay on it after they leave the stream, unless 'adopt_members' is set. Contacts that the mirror has
-unsubscribed can't be re-subscribed any more. Other mirrors of the same list no longer keep contacts
-because they are in what is forgotten."""
+records a baseline, without removals. Contacts that are on the list by then count as not added by
+the target: they stay on it when they go missing from the stream, unless 'adopt_members' is set.
+Contacts that the mirror has unsubscribed can no longer be re-subscribed. Other mirrors of the same
+list no longer keep a contact because a forgotten stream has it."""
 _CONSEQUENCES_FOR_PERSON = (
     "If the source still has the person, the next run stores and delivers them again: remove them "
     "from the source first. Nothing changes in ActiveCampaign."
 )
 
 _SCHEMA = {"properties": {"ledger_url": {"type": "string"}}}
-"""The schema of the one setting that is used here."""
+"""The schema of the only setting that these commands use."""
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -80,13 +80,13 @@ def main(arguments: list[str] | None = None, timings: Timings = Timings()) -> in
 
 
 def _with_ledger(command: F) -> F:
-    """Give a command the options that say which ledger it is about."""
+    """Add the options that select the ledger to a command."""
     config = click.option("--config", metavar="FILE", help="Configuration file of the target.")
     url = click.option(
         "--ledger-url",
         metavar="URL",
-        help="The ledger. By default the one of --config, of the variable "
-        f"{_PREFIX}LEDGER_URL, or else the target's default. Keep a URL with a password in the "
+        help="URL of the ledger. Default: the one in --config, else in the variable "
+        f"{_PREFIX}LEDGER_URL, else the target's default. If the URL has a password, use the "
         "variable.",
     )
     return config(url(command))
@@ -95,7 +95,7 @@ def _with_ledger(command: F) -> F:
 @click.group(
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="docs/privacy.md says what a ledger holds about people.",
+    epilog="See docs/privacy.md for the personal data in a ledger.",
 )
 def _command() -> None:
     """Show what the target's ledger holds, and forget parts of it."""
@@ -126,14 +126,14 @@ def _show(config: str | None, ledger_url: str | None, form: str) -> None:
 
 @_command.command("forget")
 @_with_ledger
-@click.option("--connection", metavar="ACCOUNT", help="An account, as `show` names it.")
+@click.option("--connection", metavar="ACCOUNT", help="An account, by its name in `show`.")
 @click.option("--list", "list_id", metavar="ID", type=int, help="A list, by its id.")
 @click.option("--stream", metavar="NAME", help="A stream, by its name after stream maps.")
 @click.option(
     "--person",
     "address",
     metavar="-",
-    help="One person, whose address is read from standard input.",
+    help="One person. Pass - and give the address on standard input.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def _forget(
@@ -158,9 +158,11 @@ def _forget(
         return
     if address != "-":
         # Not quoted: most likely it is an address.
-        raise click.UsageError("--person takes '-' only: the address is read from standard input.")
+        raise click.UsageError(
+            "--person only accepts '-': the address is read from standard input."
+        )
     if list_id is not None or stream is not None:
-        raise click.UsageError("--person goes with --connection only.")
+        raise click.UsageError("--person can only be combined with --connection.")
     with _opened(config, ledger_url) as store:
         _forget_person(store, connection)
 
@@ -168,7 +170,7 @@ def _forget(
 @_command.command("vacuum")
 @_with_ledger
 def _vacuum(config: str | None, ledger_url: str | None) -> None:
-    """Free the space of what was deleted."""
+    """Free the disk space of deleted data."""
     with _opened(config, ledger_url) as store:
         before = size(store)
         store.vacuum()
@@ -179,7 +181,7 @@ def _vacuum(config: str | None, ledger_url: str | None) -> None:
 def _opened(config: str | None, ledger_url: str | None) -> Iterator[Store]:
     """Open the ledger, which must exist."""
     if config is not None and ledger_url is not None:
-        raise click.UsageError("--config and --ledger-url exclude each other.")
+        raise click.UsageError("--config and --ledger-url can't be combined.")
     timings: Timings = click.get_current_context().obj
     store = Store(_url(config, ledger_url), make=False, timings=timings)
     try:
@@ -189,7 +191,7 @@ def _opened(config: str | None, ledger_url: str | None) -> Iterator[Store]:
 
 
 def _url(config: str | None, ledger_url: str | None) -> str:
-    """Return the ledger's URL by the options, the variable or the target's default."""
+    """Return the ledger's URL from the options, the variable or the target's default."""
     if ledger_url is not None:
         return ledger_url
     values = _read_config(config) if config is not None else {}
@@ -205,9 +207,7 @@ def _read_config(path: str) -> dict[str, Any]:
         raise _CommandError(str(error)) from None
     values, _ = convert(values, _SCHEMA)
     if not isinstance(values.get("ledger_url"), str | None):
-        raise _CommandError(
-            f"The configuration {path} is not one of the target's: see docs/settings.md."
-        )
+        raise _CommandError(f"{path} is not a configuration of the target: see docs/settings.md.")
     return values
 
 
@@ -239,11 +239,13 @@ def _is_confirmed() -> bool:
     """Ask the operator to confirm.
 
     Raises:
-        _CommandError: There is no terminal to ask on.
+        _CommandError: There is no terminal to ask for confirmation.
     """
     if not sys.stdin.isatty():
-        raise _CommandError("There is no terminal to ask on: say --yes. Nothing was forgotten.")
-    _print("Go on? [y/N]")
+        raise _CommandError(
+            "There is no terminal to ask for confirmation. Use --yes. Nothing was forgotten."
+        )
+    _print("Continue? [y/N]")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -262,7 +264,7 @@ def _forget_person(store: Store, connection: str | None) -> None:
 
 
 def _read_contact_keys() -> set[str]:
-    """Read an address; returns the contact keys that the ledger may have it under.
+    """Read an address, and return the contact keys that the ledger may have for it.
 
     Raises:
         _CommandError: Standard input does not hold one address.
@@ -276,7 +278,7 @@ def _read_contact_keys() -> set[str]:
     if "@" not in address or len(address.split()) != 1:
         raise _CommandError("Standard input does not hold one e-mail address. Nothing was done.")
     keys = {contact_key(address)}
-    with contextlib.suppress(Refusal):  # the index of contacts has any address the account has
+    with contextlib.suppress(Refusal):  # the contact index may have addresses that are not valid
         keys.add(contact_key(valid_address(address)))
     return keys
 
@@ -291,7 +293,7 @@ def _vacuum_after_erasure(store: Store) -> None:
         store.vacuum()
     except LedgerError as error:
         raise _CommandError(
-            f"It is forgotten, but traces may be left in the file: run `vacuum` later. {error}"
+            f"The data is forgotten, but traces may be left. Run `vacuum` later. {error}"
         ) from None
 
 

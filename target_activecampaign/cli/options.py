@@ -62,7 +62,7 @@ def _invoke(**options: Any) -> NoReturn:
 
 
 def _read_config(_context: click.Context, _option: click.Parameter, paths: Any) -> ConfigInput:
-    """Read configuration files, of which the last wins. The SDK would open each twice."""
+    """Read configuration files; later ones override earlier ones. The SDK would open each twice."""
     config: dict[str, Any] = {}
     try:
         for path in paths:

@@ -1,7 +1,7 @@
 """Client for ActiveCampaign's API v3, as far as a loader of contacts needs it.
 
-`Client` sends requests, `RateLimiter` keeps the account's limits, the models are the answers, and
-every failure is an `ActiveCampaignError`::
+`Client` sends requests, `RateLimiter` keeps to the account's limits, the models hold the answers,
+and every failure is an `ActiveCampaignError`::
 
     with Client("https://acct.api-us1.com", key) as client:
         print([one.name for one in client.lists()])

@@ -38,29 +38,29 @@ PAGE_SIZE = 100
 """Items per page: the maximum; the default is 20 [doc]."""
 
 _FIRST_CONTACT_SECONDS = 30.0
-"""Limit for connecting until a first connection is made, so that a wrong address shows soon."""
+"""Time limit of calls until a first connection is made, so that a wrong address fails soon."""
 
 _HALF_A_SECOND = 0.5
-"""Average error of a ``Date``, as it holds whole seconds."""
+"""Average error of a ``Date`` header, which has whole seconds."""
 
 _MAX_CLOCK_STEP = 3600.0
-"""A ``Date`` that differs by more seconds is believed only once a second one agrees."""
+"""A ``Date`` that differs by more seconds is ignored until a second one agrees with it."""
 
 _LONG_WAIT = 10.0
-"""Seconds from which on the log says that the server asked for a wait."""
+"""Waits of at least this many seconds, if the server asked for them, are logged as such."""
 
 _LARGEST_SECONDS = 1e9
-"""Largest number of seconds that the log prints; more may be asked for, even infinitely many."""
+"""Largest number of seconds in the log: a server may ask for more, even for infinity."""
 
 
 class Caller:
-    """A connection to one account, for any number of threads: `Client` without its methods.
+    """Base of `Client`: sends requests to one account, from any number of threads.
 
-    Args and errors are those of `Client`.
+    For arguments and errors, see `Client`.
 
     Attributes:
-        permanent_cause: Returns why no request can succeed any more after an error; None if one
-            still may. Set by who runs the server itself.
+        permanent_cause: Function that returns why no later request can succeed after an error, or
+            None if one may. Set by the process that runs the server itself (the sandbox).
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Caller:
 
     @property
     def requested_wait(self) -> float:
-        """Seconds that requests still wait because the server asked for it; 0 if none does."""
+        """Seconds that requests still have to wait as the server asked; 0 if none has to."""
         return max(0.0, self._requested_until - time.monotonic(), self._budget.hold_seconds)
 
     def server_time(self) -> float:
@@ -154,7 +154,7 @@ class Caller:
     def _all_pages(
         self, path: str, decode: Callable[[Any], Page[T]], **filters: str | int
     ) -> list[T]:
-        """Return the items of all pages. Stop as well at a page without a new item."""
+        """Return the items of all pages. Also stop at a page without a new item."""
         found: dict[T, None] = {}  # ordered, and without duplicates if items move meanwhile
         offset = 0
         while True:
@@ -178,7 +178,7 @@ class Caller:
         find_effect: Callable[[], T | None] | None = None,
         once: bool = False,
     ) -> T:
-        """Send a request, and repeat it until an answer, a final error or the end of its time.
+        """Send a request, and retry it until it is answered, fails finally or runs out of time.
 
         Args:
             method: GET, POST, ...
@@ -187,9 +187,9 @@ class Caller:
             kind: Kind of request in the budget.
             query: Parameters of the query.
             body: JSON to send.
-            find_effect: For what must not be done twice: returns the result if the request took
-                effect, else None. Called after each failure that leaves this unknown.
-            once: Raise an error at once if the request may have taken effect.
+            find_effect: For requests that must not take effect twice: returns the result if the
+                request took effect, else None. Called after each failure that leaves this unknown.
+            once: Do not retry if the request may have taken effect.
         """
         where = f"{method} {path}"
         retries = Retries(kind, self._budget, self._max_retry_after, self._max_retry_pause)
@@ -198,7 +198,7 @@ class Caller:
             try:
                 with self._slot(where, kind):
                     retries.begin()
-                    # Within the slot: until it is decoded, it may prove to be no answer.
+                    # Decode within the slot: an answer that can't be decoded counts as none.
                     with self._request_in_flight():
                         answer = self._exchange(where, query, body)
                         return answers.read(where, answer, decode)
@@ -216,15 +216,15 @@ class Caller:
             backoff.runtime,
             errors.ActiveCampaignError,
             giveup=is_final,
-            # backoff sleeps for what this returns, which `close` could not interrupt. So it waits
-            # by itself and returns 0.
+            # backoff would sleep for the returned seconds, and `close` could not interrupt that. So
+            # `_pause` waits itself and returns 0.
             value=lambda error: self._pause(where, retries, error),
             jitter=None,
             logger=None,
         )(send_once)()
 
     def _pause(self, where: str, retries: Retries, error: errors.ActiveCampaignError) -> float:
-        """Wait before a retry, or until the client is closed; the seconds left are always 0."""
+        """Wait before a retry, or until the client is closed. Return 0, the seconds left."""
         pause = retries.pause or 0.0
         logger.warning(
             "%s: %s, trying again in %.1f s (attempt %d)%s",
@@ -272,7 +272,7 @@ class Caller:
             raise errors.ClientClosed(where) from None
 
     def _max_seconds(self, error: errors.ActiveCampaignError) -> float:
-        """Return the longest time of a call that fails with this error."""
+        """Return the time limit of a call after this error; negative if a retry is pointless."""
         if self.permanent_cause(error) is not None:
             return -1.0
         if self._connected or not isinstance(error, errors.ConnectionFailed):
@@ -280,7 +280,7 @@ class Caller:
         return min(self._retry_seconds, _FIRST_CONTACT_SECONDS)
 
     def _exchange(self, where: str, query: Query | None, body: bytes | None) -> answers.Answer:
-        """Send one request; take the limits and the server's time from the answer's headers.
+        """Send one request. Learn the limits and the server's time from the answer's headers.
 
         Raises:
             OutcomeUnknown, ClientClosed: As `Connection.exchange` does.
@@ -304,30 +304,30 @@ class Caller:
         if date is None:
             return
         lead = date + _HALF_A_SECOND - time.time()
-        # One answer with another time is a fault; a clock that is wrong is wrong twice.
+        # A single outlier is the server's fault; if two agree, our clock is wrong.
         if min(abs(lead - self._clock_lead), abs(lead - self._other_lead)) < _MAX_CLOCK_STEP:
             self._clock_lead = lead
         self._other_lead = lead
 
 
 def is_last(page: Page[Any], offset: int) -> bool:
-    """Return whether a page is the last one, `offset` being the number of items up to its end."""
+    """Return whether a page is the last one. `offset` is the number of items up to its end."""
     if page.total is not None and page.total >= offset:
         return offset == page.total
     return len(page.items) < PAGE_SIZE  # there is no total, or a wrong one
 
 
 def ignore_content(answer: Any) -> None:
-    """Decode an answer whose status says all there is to know."""
+    """Decode nothing: the status of the answer is enough."""
 
 
 def json_body(name: str, item: Any) -> bytes:
-    """Return the JSON object that has an item under the API's name for it."""
+    """Return a JSON object with one member: the item, under the API's name for it."""
     return msgspec.json.encode({name: item})
 
 
 def _describe_requested_wait(requested: float | None, pause: float) -> str:
-    """Return the end of a log line about a long wait that the server asked for, else nothing."""
+    """Return the end of a log line if the server asked for a long wait, else an empty text."""
     if requested is None or (requested < _LONG_WAIT and requested <= pause):
         return ""
     seconds = min(requested, _LARGEST_SECONDS)

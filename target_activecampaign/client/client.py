@@ -34,16 +34,16 @@ class Client(FieldCalls):
     """A connection to one ActiveCampaign account, for any number of threads.
 
     Args:
-        base_url: The account's API address, in any form that `parse_api_url` takes.
+        base_url: The account's API address, in any form that `parse_api_url` accepts.
         api_key: The key, sent as ``Api-Token`` and never shown.
         budget: The account's rate limits; ActiveCampaign's own by default. The client closes it.
         timeout: Seconds for a request, from connecting to the last byte of its answer.
-        retry_seconds: Seconds in which one call is retried, from its first request on. They
-            include waits for the account's limits after a refusal; a wait that the server asks
-            for within them is waited to its end.
+        retry_seconds: Seconds for which a call is retried, from its first request on, including
+            waits for the account's limits after a refusal. A wait that the server asks for within
+            this time is completed.
         max_retry_after: Longest wait in seconds that the server may ask for.
         max_retry_pause: Longest pause in seconds before a retry where the server asks for none.
-        pool_size: Number of connections kept open: that of threads that use the client.
+        pool_size: Number of connections kept open, best one per thread that uses the client.
 
     Raises:
         ValueError: The address or the key can't be right; the message does not repeat them.
@@ -89,10 +89,10 @@ class Client(FieldCalls):
         return self._call("GET", "/import/info", import_status_from, query={"batchId": batch_id})
 
     def find_contact(self, email: str) -> Contact | None:
-        """Return the contact with this e-mail address, None if there is none.
+        """Return the contact with this e-mail address; None if there is none.
 
-        Addresses are compared without case. The answer is checked, because the filter was once
-        seen not to be applied [rep].
+        Case is ignored. The answer is checked, because the API was once seen to ignore the
+        filter [rep].
         """
         wanted = exact(email).lower()
         page = self._call("GET", "/contacts", page_of("contacts", Contact), query={"email": email})
@@ -102,10 +102,10 @@ class Client(FieldCalls):
     def contacts(
         self, *, after: int = 0, list_id: int | None = None, status: int | None = None
     ) -> Iterator[Contact]:
-        """Generate contacts in the order of their ids, page by page.
+        """Yield contacts in the order of their ids, page by page.
 
-        Each page starts after the last id of the page before, so contacts that come or go
-        meanwhile cause neither gaps nor duplicates.
+        Each page starts after the last id of the previous page, so contacts that are added or
+        deleted meanwhile cause neither gaps nor duplicates.
 
         Args:
             after: Only contacts with a greater id, to resume after an interruption.
@@ -113,7 +113,7 @@ class Client(FieldCalls):
             status: Only contacts with this status on that list, as in `Membership.status`.
 
         Raises:
-            MalformedAnswer: The server ignores the order asked for.
+            MalformedAnswer: The server ignores the requested order.
         """
         query = {**_filters(list_id, status), "orders[id]": "ASC", "limit": PAGE_SIZE}
         while True:
@@ -121,7 +121,7 @@ class Client(FieldCalls):
                 "GET", "/contacts", contacts_after(after), query={**query, "id_greater": after}
             )
             yield from page.items
-            # Pages may be shorter than asked for: then the total says that there are more.
+            # Pages may be shorter than requested: then the total shows that there are more.
             more = len(page.items) >= PAGE_SIZE or (page.total or 0) > len(page.items)
             if not page.items or not more:
                 return
@@ -130,7 +130,7 @@ class Client(FieldCalls):
     def count_contacts(
         self, *, list_id: int | None = None, status: int | None = None
     ) -> int | None:
-        """Return how many contacts `contacts` would generate; None if the answer doesn't say."""
+        """Return the number of contacts that `contacts` would yield; None if it is unknown."""
         return self._call(
             "GET",
             "/contacts",
@@ -139,7 +139,7 @@ class Client(FieldCalls):
         ).total
 
     def memberships(self, contact_id: int) -> list[Membership]:
-        """Return the contact's memberships of the lists it is or was on."""
+        """Return a contact's memberships of the lists that it is or was on."""
         return self._all_pages(
             f"/contacts/{contact_id}/contactLists",
             page_of("contactLists", Membership),
@@ -165,11 +165,11 @@ class Client(FieldCalls):
         self._call("POST", "/contactLists", ignore_content, body=body, once=True)
 
     def find_tag(self, name: str) -> Tag | None:
-        """Return the tag with this name, None if there is none.
+        """Return the tag with this name; None if there is none.
 
         Tags should be treated as case-insensitive [doc]. If names differ only in case, the one
-        spelt as given is returned. ``search`` finds parts of names [rep]. It is not documented
-        to find NFD by NFC, so both are searched for.
+        spelt as given is returned. ``search`` finds parts of names [rep]. Whether NFC finds NFD
+        is not documented, so both are searched for.
         """
         wanted = name.strip()
         forms = (wanted, exact(wanted), unicodedata.normalize("NFD", wanted))
@@ -187,7 +187,7 @@ class Client(FieldCalls):
         return {one.tag_id: one.id for one in found}
 
     def remove_contact_tag(self, contact_tag_id: int) -> None:
-        """Remove a tag from a contact, by an id from `contact_tags`; it may be removed already."""
+        """Remove a tag from a contact, by an id from `contact_tags`. It may be gone already."""
         with suppress(NotFound):  # also if the answer to an earlier attempt was lost
             self._call("DELETE", f"/contactTags/{contact_tag_id}", ignore_content)
 

@@ -1,9 +1,8 @@
 """The HTTP connection to one account: a `requests.Session` with a deadline and a size limit.
 
 `requests` restarts its read timeout with every byte, so a server that sends one byte at a time
-is never too late. What ends a request in any state, also during a TLS handshake, is to shut its
-socket down from another thread. For this each connection reports its socket to the exchange that
-uses it.
+never times out. To end a request in any state, even during a TLS handshake, another thread shuts
+its socket down. For this, each connection reports its socket to the exchange that uses it.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Limit for an unpacked answer; a page has some 100,000 bytes."""
 
 _MAX_CONNECT_SECONDS = 10.0
-"""Limit for one address of the host: TCP has sent its first packet four times by then."""
+"""Time limit for one address of the host: by then, TCP has sent its first packet four times."""
 _MAX_SECONDS = 86_400.0
-"""Longest timeout; the system's clocks refuse more than some hundred years."""
+"""Longest timeout, as the system refuses timeouts of centuries."""
 _CHUNK_BYTES = 64 * 1024
 
 _KEY = re.compile(r"[\x21-\x7e]+")
@@ -95,7 +94,7 @@ class _Exchange:
             self.end()
 
     def end(self) -> None:
-        """Shut the connection down, whatever state it is in."""
+        """Shut the connection down in any state."""
         with self._lock:
             self.is_ended = True
             if self._socket is not None:
@@ -142,7 +141,7 @@ class _Endable:
             _current.exchange.use(self._twin)
 
     def connect(self) -> None:
-        """Connect within the exchange's time, however many addresses the host has."""
+        """Connect within the exchange's time, even if the host has many addresses."""
         exchange = _current.exchange
         if exchange is not None:
             addresses = 1

@@ -3,7 +3,7 @@
 ::
 
     ActiveCampaignError
-    ├── RequestRefused              the answer was no: nothing has changed
+    ├── RequestRefused              refused by the server: nothing changed
     │   ├── AuthenticationError     AUTHENTICATION       401, 403, a web page     4 attempts
     │   ├── PermissionDenied        PERMISSION_DENIED    403 "Forbidden"          4 attempts
     │   ├── PaymentRequired         PAYMENT_REQUIRED     402                      raised at once
@@ -11,10 +11,10 @@
     │   ├── InvalidRequest          INVALID_REQUEST      400, 422, other 4xx      raised at once
     │   ├── ImportRefused           IMPORT_REFUSED       400 "failureReasons"     raised at once
     │   ├── Redirected              REDIRECTED           3xx                      raised at once
-    │   └── LimitReached            the account's limits: wait and ask again
+    │   └── LimitReached            a rate limit: wait and try again
     │       ├── RateLimited         RATE_LIMITED         429                      retried
     │       └── ImportRateLimited   IMPORT_RATE_LIMITED  400 "Rate limit ..."     retried
-    ├── OutcomeUnknown              it may have taken effect: see `effect_unknown`
+    ├── OutcomeUnknown              may have taken effect: see `effect_unknown`
     │   ├── ServerError             SERVER_ERROR         5xx                      retried
     │   ├── RequestTimeout          REQUEST_TIMEOUT      no answer in time        retried
     │   ├── MalformedAnswer         MALFORMED_ANSWER     not the expected JSON    5 attempts
@@ -127,7 +127,7 @@ class PaymentRequired(RequestRefused):
     """The account is blocked for a payment issue: 402 [doc]."""
 
     code = "PAYMENT_REQUIRED"
-    meaning = "ActiveCampaign holds the account back because of a payment issue"
+    meaning = "ActiveCampaign has blocked the account because of a payment issue"
     advice = "Settle it under Settings > Billing, then run again."
 
 
@@ -135,7 +135,7 @@ class NotFound(RequestRefused):
     """The resource does not exist: 404 [rec]."""
 
     code = "NOT_FOUND"
-    meaning = "ActiveCampaign does not have what was asked for"
+    meaning = "ActiveCampaign does not have the requested resource"
     advice = "Check the address of the API, and that nothing has been deleted."
 
 
@@ -244,7 +244,7 @@ class MalformedAnswer(OutcomeUnknown):
     """The answer is not a documented one: empty, cut off, not JSON, or of another shape."""
 
     code = "MALFORMED_ANSWER"
-    meaning = "The answer was not one that ActiveCampaign's API gives"
+    meaning = "The answer was not a valid answer of ActiveCampaign's API"
     advice = "Check that the API address is right and that no proxy on the way alters answers."
     max_attempts = 5
 
@@ -274,5 +274,5 @@ class ClientClosed(ActiveCampaignError):  # noqa: N818 - nothing is at fault
     """The client was closed before or while the call waited for its turn."""
 
     code = "CLIENT_CLOSED"
-    meaning = "The client was closed before the request was settled"
-    advice = "Run again to go on."
+    meaning = "The client was closed before the request was answered"
+    advice = "Run again to continue."

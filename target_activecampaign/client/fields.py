@@ -87,10 +87,10 @@ class FieldCalls(Caller):
             missing = self._add_options_once(field_id, missing)
 
     def field_values(self, field_id: int) -> Iterator[FieldValue]:
-        """Generate the values of a custom field, page by page.
+        """Yield the values of a custom field, page by page.
 
-        No order is documented for them, so pages are read by their offset: for each value that
-        is deleted meanwhile, another may be missing.
+        No order is documented, so pages are read by offset: for each value that is deleted
+        meanwhile, another may be missed.
 
         Raises:
             MalformedAnswer: The server ignores the offset.
@@ -109,12 +109,12 @@ class FieldCalls(Caller):
             earlier = page.items
 
     def count_field_values(self, field_id: int) -> int | None:
-        """Return how many values `field_values` would generate; None if the answer doesn't say."""
+        """Return the number of values that `field_values` would yield; None if it is unknown."""
         query = {"filters[fieldid]": field_id, "limit": 1}
         return self._call("GET", "/fieldValues", _values_page, query=query).total
 
     def contact_field_values(self, contact_id: int) -> list[FieldValue]:
-        """Return the custom field values of a contact, from the path that contacts link to [rec].
+        """Return the custom field values of a contact, from the path in its links [rec].
 
         Raises:
             NotFound: There is no such contact.
@@ -158,7 +158,7 @@ def _following(earlier: list[FieldValue]) -> Callable[[Any], Page[FieldValue]]:
     def decode(answer: Any) -> Page[FieldValue]:
         page = _values_page(answer)
         if page.items and page.items == earlier:
-            raise msgspec.ValidationError("the field's values are those of the page before")
+            raise msgspec.ValidationError("the field's values are those of the previous page")
         return page
 
     return decode

@@ -1,6 +1,6 @@
 """The contents of ActiveCampaign's answers.
 
-Neither e-mail addresses nor texts that people wrote show up in a ``repr``.
+Their ``repr`` shows neither e-mail addresses nor other texts that people wrote.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Field:
     """A custom field of contacts.
 
     Attributes:
-        id: Id of the field, which imports name it by.
+        id: Id of the field, by which imports name it.
         title: Its name on the screen.
         type: ``text``, ``textarea``, ``date``, ``datetime``, ``dropdown``, ``radio``,
             ``checkbox``, ``listbox``, ``hidden``, ``number`` or another type of the account.
@@ -169,7 +169,7 @@ class AcceptedImport:
     """An import that waits in ActiveCampaign's queue.
 
     Attributes:
-        batch_id: Id to ask for its status with.
+        batch_id: Its id, for `Client.import_status`.
         queued: Contacts queued. Fewer than sent when some are on the exclusion list [doc];
             None when the answer does not say, or contradicts itself.
         contradictions: The contradictions in the answer, each as the end of a sentence.
@@ -181,7 +181,7 @@ class AcceptedImport:
 
 
 def _status(value: Any) -> Any:
-    """Return ``waiting`` for false, which the status is in the first second [doc]."""
+    """Return ``waiting`` for false, the status in the first second [doc]."""
     value = digits(value or WAITING)
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -198,8 +198,8 @@ class ImportStatus(
             ``interrupted`` [doc].
         failed: E-mail addresses of the contacts that were dropped; no reason is given [doc].
         succeeded: Contact ids "of any newly created contacts" [doc], perhaps also of updated
-            ones [rep]: not to be counted on.
-        batch_id: The id of the import, should the answer name it.
+            ones [rep]: unreliable.
+        batch_id: The id of the import, if the answer has it.
     """
 
     status: Annotated[str, _status, msgspec.Meta(min_length=1)]
@@ -239,7 +239,7 @@ class Contact(
         id: Id of the contact.
         email: Its address as ActiveCampaign spells it.
         bounced_hard: Number of mails that bounced permanently.
-        first_name: Its first name; empty if it has none, as are the three that follow.
+        first_name: Its first name. Empty if it has none, as for the next three.
         last_name: Its last name.
         phone: Its phone number, as it was written.
         organization: Name of its account, which imports call ``customer_acct_name``. Without an
@@ -259,10 +259,10 @@ class Contact(
 
 
 def contacts_after(contact_id: int) -> Callable[[Any], Page[Contact]]:
-    """Return the decoder of a page that was asked for by ``orders[id]=ASC&id_greater=``.
+    """Return the decoder of a page of a request with ``orders[id]=ASC&id_greater=``.
 
-    It accepts only ids that are greater than `contact_id` and increase. A server that ignores
-    these parameters would otherwise have its pages read forever.
+    It accepts only increasing ids above `contact_id`. Otherwise, pages of a server that ignores
+    these parameters would be read forever.
     """
     decode_page = page_of("contacts", Contact)
 
@@ -271,7 +271,7 @@ def contacts_after(contact_id: int) -> Callable[[Any], Page[Contact]]:
         ids = [contact_id, *(one.id for one in page.items)]
         if any(one >= following for one, following in pairwise(ids)):
             raise msgspec.ValidationError(
-                "the contacts are not those asked for, in the order of their ids"
+                "the contacts are not the requested ones, in the order of their ids"
             )
         return page
 
@@ -292,7 +292,7 @@ class Membership(
     """A contact's membership of one list: ``contactLists`` of GET /contacts/:id/contactLists [doc].
 
     The keys are those of POST /contactLists [rec]. Beside ``unsubscribeAutomation`` there is an
-    ``automation`` [rep]: that of ``seriesid``, which put the contact on the list [unv], so it says
+    ``automation`` [rep], that of ``seriesid``, which put the contact on the list [unv]. It says
     nothing about the end.
 
     If none of `reason`, `campaign`, `message` and `automation` is set, a person may have ended the
@@ -301,8 +301,8 @@ class Membership(
     Attributes:
         list_id: Id of the list.
         status: 0 unconfirmed, 1 active, 2 unsubscribed, 3 bounced [doc]; others are seen [rep].
-        subscribed_at: Time it began, in seconds since the epoch; None if the answer doesn't say.
-        ended_at: Time it ended, likewise.
+        subscribed_at: Start time, in seconds since the epoch; None if the answer doesn't say.
+        ended_at: End time, in seconds since the epoch; None if the answer doesn't say.
         reason: The reason given for unsubscribing; empty if none was.
         campaign: Id of the campaign that the contact unsubscribed from; empty if from none.
         message: Id of the message that the contact unsubscribed from; empty if from none.

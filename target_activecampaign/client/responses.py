@@ -1,7 +1,7 @@
 """Classification of answers by status and body; their content type is ignored.
 
-ActiveCampaign sends an accepted import as ``text/html`` [rec], the rate limit of imports as a
-400 [doc], and for a wrong key perhaps a 200 with a web page [rep].
+ActiveCampaign answers an accepted import with ``text/html`` [rec], reports the rate limit of
+imports with a 400 [doc], and may answer a wrong key with a 200 and a web page [rep].
 """
 
 from __future__ import annotations
@@ -136,19 +136,19 @@ def accepted(where: str, count: int) -> Callable[[Any], AcceptedImport]:
 
 
 def _batch_id(value: Any) -> str | None:
-    """Return the batch id that a value is; None if it can't be one."""
+    """Return a value as a batch id; None if it can't be one."""
     value = digits(value)
     text = value.strip() if isinstance(value, str) else ""
     return text if 0 < len(text) <= _MAX_BATCH_ID_LENGTH and text.isprintable() else None
 
 
 def _queued(value: Any, count: int) -> tuple[int | None, str]:
-    """Return how many contacts were queued; None and the contradiction if that is not certain."""
+    """Return the number of queued contacts; None and the contradiction if it is not certain."""
     queued = whole_number(value)
     if value is None:
         return None, "has no queued_contacts"
     if queued is None:
-        return None, "has queued_contacts that are no whole number"
+        return None, "has queued_contacts that are not a whole number"
     if 0 <= queued <= count:
         return queued, ""
     figure = f"{queued:,}"

@@ -27,7 +27,7 @@ class Retries:
 
     Args:
         kind: Kind of request in the budget.
-        budget: Is told when the server refuses for a limit.
+        budget: The rate limiter, which learns of refusals for a limit.
         max_retry_after: Longest wait in seconds that the server may ask for.
         max_pause: Longest pause in seconds that it does not ask for.
 
@@ -57,7 +57,7 @@ class Retries:
             self._started = time.monotonic()
 
     def record(self, error: ActiveCampaignError, max_seconds: float) -> None:
-        """Take in a failure, and set `pause`.
+        """Record a failure, and set `pause`.
 
         Args:
             error: The failure. Its `effect_unknown` becomes true if that of an earlier one was.
@@ -75,13 +75,13 @@ class Retries:
             self.pause = pause
 
     def are_over(self, error: Exception) -> bool:
-        """Return whether the error ends the call; one that was not recorded does."""
+        """Return whether the error ends the call. An error that was not recorded does."""
         return error is not self._last or self.pause is None
 
     def requested_wait(self, error: ActiveCampaignError) -> float | None:
-        """Return the seconds to wait because the server asks for it, None if it does not.
+        """Return the seconds that the server asks to wait; None if it does not ask.
 
-        A wait of 0 seconds counts as none: no client may repeat as fast as the network allows.
+        A wait of 0 seconds counts as none, so that retries never follow each other at once.
         """
         return min(error.retry_after, self._max_retry_after) if error.retry_after else None
 
@@ -98,7 +98,7 @@ class Retries:
 
 
 def _exponential_pauses(longest: float) -> Iterator[float]:
-    """Generate up to 1, 2, 4, 8, ... seconds, at random below, so that clients spread out."""
+    """Yield random pauses of up to 1, 2, 4, 8, ... seconds, so that clients spread out."""
     waits = backoff.expo(max_value=longest)
     next(waits)  # backoff's generators begin with a value that is no wait
     for seconds in waits:

@@ -1,5 +1,5 @@
-"""The settings: each stated once, read from files and variables, checked.
+"""The settings: their definitions, and how they are read and checked.
 
-In: files and the environment. Out: one `Settings` value, or problems as sentences.
-It knows nothing of streams that come.
+In: files and the environment. Out: a `Settings` value, or problems as sentences.
+It does not know which streams the input has.
 """

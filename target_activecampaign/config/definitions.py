@@ -203,9 +203,9 @@ _MODES = (
     Setting(
         "sync_mode",
         _one_of("upsert", "update_only", "create_only", "mirror"),
-        "`upsert`: create and update contacts. `update_only`: only update contacts that the "
-        "account has. `create_only`: only create contacts that it does not have. `mirror`: like "
-        "`upsert`, and contacts missing from a complete stream are removed from the list.",
+        "`upsert`: create and update contacts. `update_only`: only update existing contacts. "
+        "`create_only`: only create new contacts. `mirror`: like `upsert`, and contacts missing "
+        "from a complete stream are removed from the list.",
         default="upsert",
         per_stream=True,
     ),

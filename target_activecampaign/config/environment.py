@@ -78,7 +78,7 @@ class EnvironmentSettings:
 def read_environment(schema: Mapping[str, Any], prefix: str) -> EnvironmentSettings:
     """Read the settings that environment variables and `./.env` give.
 
-    The SDK's own parser is not used: it takes each text that is not `true` for false.
+    The SDK's own parser is not used: it reads every text other than `true` as false.
 
     Args:
         schema: The JSON schema of the configuration.

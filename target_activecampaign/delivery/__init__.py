@@ -1,5 +1,5 @@
-"""Contacts posted in imports, confirmed by polling, and settled.
+"""The delivery: it posts contacts in imports, polls them, and records outcomes.
 
-In: contacts to send. Out: outcomes for the accounting, marks for the ledger.
-It knows nothing of streams, mappings or reports.
+In: contacts to send. Out: outcomes for the accounting, updates for the ledger.
+It does not know streams, mappings or reports.
 """

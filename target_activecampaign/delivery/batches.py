@@ -1,7 +1,7 @@
-"""Contacts packed into imports: each person once, within the limits of ActiveCampaign's import.
+"""Contacts packed into imports: each address once, within the limits of ActiveCampaign's import.
 
-One packer serves all streams. Records come in the source's order, so of two records of one person
-the later one is known, whichever streams or schemas they came with.
+One packer serves all streams. It gets contacts in the order of their records, so that the later of
+two records wins, even if they come from different streams.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HEAD = b'{"contacts":['
 _TAIL = b"]}"
 
 _MAX_SOURCES = 1000
-"""Records that are merged into one contact at most: all are in memory until it is settled."""
+"""Limit of records merged into one contact: they stay in memory until it has an outcome."""
 _EXCLUDE_AUTOMATIONS = b',"exclude_automations":true}'
 
 
@@ -40,16 +40,16 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         contact: The contact.
         body: The contact as JSON, as the import takes it.
         sources: Its records; none for a removal.
-        person: The hash that stands for the person in the ledger.
-        raw: The digest of its one record; None where there are pluralize, or it has none.
-        marks: What the ledger keeps once the contact is confirmed, by segment.
+        contact_hash: The contact's hash in the ledger.
+        raw: The hash of its record; None if it has several records, or none.
+        marks: The ledger updates for when the contact is confirmed, by segment.
         known: Whether the ledger knew the contact in the last record's stream.
         needs_resubscribe: The lists that it must be subscribed to again before the import.
-        parts: The contacts that were merged into it, when they go to different lists: if one list
-            has it refused, they are sent one by one.
-        key: The address, as contacts are told apart by it.
-        weight: The bytes that it takes in memory, roughly. It does not change, as what was added
-            to the contacts in flight is subtracted again.
+        parts: The contacts of different lists that were merged into it. If it is refused, they
+            are sent one by one.
+        key: The normalised address, which identifies the contact.
+        weight: Its approximate size in memory, in bytes. It never changes: the in-flight total
+            adds it and later subtracts it.
     """
 
     contact: Contact
@@ -69,13 +69,13 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         self.key = self.contact.key
 
     def leave_out(self, destinations: Collection[str | int]) -> None:
-        """Do not send some of the values: see `Contact.drop_values`."""
+        """Remove values from the contact: see `Contact.drop_values`."""
         for one in (*self.parts, self):
             one.contact.drop_values(destinations)
             one.body = one.contact.encode()
 
     def followed_by(self, later: Entry) -> Entry | None:
-        """Return this and a later contact of the person as one; None if it has too many records."""
+        """Merge a later contact of the same key into this one. Return None if it gets too large."""
         if len(self.sources) + len(later.sources) > _MAX_SOURCES:
             return None
         # Contacts for different lists are merged too. To cut the batch instead would make an import
@@ -96,7 +96,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         )
 
     def _merged_marks(self, later: dict[int, MemberUpdate]) -> dict[int, MemberUpdate]:
-        """Return the marks of both. A later one without an ownership takes that of the earlier."""
+        """Return the updates of both. A later one without an ownership keeps the earlier one's."""
         joined = {**self.marks, **later}
         for number in self.marks.keys() & later.keys():
             if later[number].ownership is None:
@@ -109,7 +109,7 @@ class Rejected(NamedTuple):
     """A contact that was refused.
 
     Attributes:
-        batch: The import that was refused for it.
+        batch: The import that was refused because of it.
         entry: The contact.
         reason: ActiveCampaign's reason.
     """
@@ -121,18 +121,18 @@ class Rejected(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """Contacts of one import, each person once.
+    """Contacts of one import, each address once.
 
     Attributes:
         entries: The contacts, at least one.
         exclude_automations: ActiveCampaign's switch. Its documentation describes it for the whole
             import, its example has it in a contact [doc]. As automations that were not wanted
             can't be undone, it is sent in both places.
-        attempts: How often it was accepted and had no effect.
-        sent: Its number in the order of posting, or that of the import that it was part of; 0
-            before.
-        posted: When it was posted, on ActiveCampaign's clock.
-        accused: Contacts that refusals of it have named. They are at fault if it is accepted
+        attempts: Number of times that it was accepted and then failed.
+        sent: Its number in the order of posting, or the number of the import that it was split
+            from; 0 before it is posted.
+        posted: The time when it was posted, by ActiveCampaign's clock.
+        accused: Contacts that a refusal has named. They are at fault if the batch is accepted
             without them.
         is_base_checked: Whether a contact that was sent alone has shown the base of positions.
     """
@@ -147,7 +147,7 @@ class Batch:
 
     @property
     def accused_entries(self) -> list[Entry]:
-        """The contacts that refusals of it have named."""
+        """The contacts that a refusal has named."""
         return [one.entry for one in self.accused]
 
     @property
@@ -163,7 +163,7 @@ class Batch:
         return _HEAD + b",".join(bodies) + _TAIL[:-1] + _EXCLUDE_AUTOMATIONS
 
     def of(self, entries: list[Entry]) -> Batch:
-        """Return some of its contacts as an import of their own that has not been tried."""
+        """Return some of its contacts as a new import."""
         return Batch(entries, self.exclude_automations, sent=self.sent)
 
 
@@ -191,7 +191,7 @@ class Packer:
         self._since = 0.0
 
     def entry(self, contact: Contact, sources: list[Source]) -> Entry:
-        """Return a contact as it can be packed.
+        """Return a contact that can be packed.
 
         Raises:
             Refusal: `CONTACT_TOO_LARGE`, or a value that can't be encoded.
@@ -202,7 +202,7 @@ class Packer:
         if len(body) > self._max_size - self._extra:
             raise Refusal(
                 "CONTACT_TOO_LARGE",
-                f"The contact is {self._size_of(entry):,} bytes as ActiveCampaign takes it; "
+                f"The contact has {self._size_of(entry):,} bytes as JSON; "
                 f"an import may have {MAX_BYTES_PER_IMPORT:,}.",
             )
         return entry
@@ -212,15 +212,15 @@ class Packer:
         return self._size_of(entry) <= self._max_size
 
     def marks(self, keys: AbstractSet[str]) -> dict[str, dict[int, MemberUpdate]]:
-        """Return what the ledger will keep of those of some people who are in the open batch."""
+        """Return the planned ledger updates of contacts that are in the open batch."""
         return {key: self._open[key].marks for key in keys & self._open.keys()}
 
     def add(self, entry: Entry) -> list[Batch]:
         """Add a contact that fits an import to the open batch.
 
         Returns:
-            The batches that are full by now, in their order: none, one, or two if the contact did
-            not fit the batch and fills the next one alone.
+            The batches that are full now, in order. These are two if the contact did not fit the
+            open batch and fills the next one alone.
         """
         if entry.key in self._open and self._merged(entry):
             return []
@@ -238,10 +238,10 @@ class Packer:
         return full
 
     def drop(self, key: str, segment: int) -> list[Source]:
-        """Remove a person's contact of a segment from the open batch.
+        """Remove a contact of a segment from the open batch.
 
-        The person's contacts of other segments stay. If one went to the same list it is merged with
-        the contact for good: then both stay.
+        Contacts of other segments with the same key stay. One of the same list is merged with this
+        contact for good, so then both stay.
 
         Returns:
             The records that the contact was made of; none if nothing was removed.
@@ -269,7 +269,7 @@ class Packer:
         return [source for part in gone for source in part.sources]
 
     def flush(self) -> list[Batch]:
-        """Return the open batch, however small; nothing if there is none."""
+        """Close the open batch and return it; return an empty list if there is none."""
         return self._cut()
 
     def age(self) -> float:
@@ -277,7 +277,7 @@ class Packer:
         return time.monotonic() - self._since if self._open else 0.0
 
     def _merged(self, later: Entry) -> bool:
-        """Merge a contact into the person's in the open batch; return False if that is too big."""
+        """Merge a contact into the one of the same key. Return False if that gets too large."""
         earlier = self._open[later.key]
         merged = earlier.followed_by(later)
         if merged is None:
@@ -300,13 +300,13 @@ class Packer:
 
 
 class Resubscription(NamedTuple):
-    """A list that we unsubscribed a contact from, and that a stream has the contact for again.
+    """A list that we unsubscribed a contact from, which a stream now has again.
 
     Attributes:
         list_id: The list.
-        segment: The segment whose row in the ledger shows that we did.
-        known: That row.
-        returns_to: The segment of the stream. The membership in its mark is what is found.
+        segment: The segment whose member in the ledger shows that we did.
+        known: That member.
+        returns_to: The segment of the stream. Its ledger update gets the resulting ownership.
     """
 
     list_id: int

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 _LOGGED_OF_A_KIND = 5
-"""Contradictions of a kind that are logged; the report counts all."""
+"""Limit of logged contradictions per kind. The report counts all."""
 
 
 class Contradictions:
-    """The answers of a run that can't be right. No contact is delivered or rejected by them."""
+    """The contradictory answers of a run. They confirm and reject no contact."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -26,8 +26,8 @@ class Contradictions:
         """Count a contradiction.
 
         Args:
-            kind: Its kind, as the report has it.
-            text: The same as a sentence, without a value of a record.
+            kind: Its kind, as in the report.
+            text: Its description, a sentence without a value of a record.
         """
         self._counts[kind] += 1
         self._first.setdefault(kind, text)
@@ -35,7 +35,7 @@ class Contradictions:
             logger.warning("%s", text)
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """Return the contradictions by kind, as the report has them."""
+        """Return the contradictions by kind, for the report."""
         return [
             {"kind": kind, "times": times, "first": self._first[kind]}
             for kind, times in sorted(self._counts.items())
@@ -55,7 +55,7 @@ class Contradictions:
 
         Args:
             sent: Contacts in the import.
-            queued: Contacts that were queued, if the answer told.
+            queued: Contacts that were queued; None if the answer doesn't say.
             failed: Addresses that are listed as failed.
             dropped: Contacts in the import whose address is among these.
             ids: Contact ids that are listed as created.

@@ -1,4 +1,4 @@
-"""Outages told from bad contacts: by imports that fail in a row, and by one that should work."""
+"""Outages and bad contacts told apart: by failures in a row, and by a control import."""
 
 from __future__ import annotations
 
@@ -17,22 +17,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 MAX_REFUSALS = 40
-"""Imports refused in a row with none accepted between, or contacts refused in a row with none
-imported after them, that may be due to their contacts."""
+"""Limit of imports or contacts refused in a row. More than that suggests an outage."""
 _MAX_FAILURES = 20
-"""Imports accepted and failed in a row, with none completed between, likewise."""
+"""Limit of accepted imports that fail in a row. More than that suggests an outage."""
 
 
 class FailureCount:
     """The imports that failed in a row.
 
     Args:
-        max_in_flight: Imports that are posted at once. Each may have a bad contact, before any is
-            accepted.
+        max_in_flight: Imports that are posted at once. Each of them may have a bad contact.
 
     Attributes:
-        refused: Imports that were refused since one was accepted.
-        failed: Imports that were accepted and imported no contact, since one did.
+        refused: Imports refused since the last one was accepted.
+        failed: Accepted imports that imported no contact, since the last one that did.
     """
 
     def __init__(self, max_in_flight: int) -> None:
@@ -42,14 +40,14 @@ class FailureCount:
 
     @property
     def suggests_outage(self) -> bool:
-        """True if so many failed that their contacts may not be the reason."""
+        """True if so many imports failed that bad contacts are an unlikely reason."""
         return self.refused > self._max_refused or self.failed > _MAX_FAILURES
 
     def error(self, codes: Iterable[str]) -> DeliveryError:
         """Return the error that ends the run if it is an outage.
 
         Args:
-            codes: Why the imports failed.
+            codes: The codes of the failures.
         """
         count = max(self.refused, self.failed)
         return DeliveryError(
@@ -60,7 +58,7 @@ class FailureCount:
 
 
 def contacts_refused_error(count: int, codes: Iterable[str]) -> DeliveryError:
-    """Return the error that ends the run if contacts were refused and none is imported any more."""
+    """Return the error that ends the run if refused contacts suggest an outage."""
     return DeliveryError(
         f"{count:,} contacts in a row were refused ({', '.join(sorted(codes))}), and none was "
         "imported after them. That points to an outage or to the account, not to bad data, so no "
@@ -70,10 +68,10 @@ def contacts_refused_error(count: int, codes: Iterable[str]) -> DeliveryError:
 
 
 class ControlContact:
-    """A contact that the account has, imported again to see whether imports work at all.
+    """A contact known to exist in the account, imported again to test whether imports work.
 
     The import has only the address, so it changes nothing. If it works, the contacts that were
-    refused before are at fault themselves.
+    refused before are at fault.
 
     Args:
         client: Finds the contact.
@@ -89,7 +87,7 @@ class ControlContact:
 
     @property
     def is_in_flight(self) -> bool:
-        """True if it was chosen, and is not imported yet."""
+        """True if it was chosen and has no result yet."""
         return self._entry is not None
 
     def has(self, entry: Entry) -> bool:
@@ -97,16 +95,16 @@ class ControlContact:
         return entry is self._entry
 
     def choose(self, key: str, contact_hash: bytes, error: DeliveryError) -> Entry:
-        """Return a contact to import.
+        """Choose the contact, and return it.
 
         Args:
-            key: Its address.
-            contact_hash: The hash that stands for it in the ledger.
+            key: The contact's key.
+            contact_hash: Its hash in the ledger.
             error: Ends the run if the import does not work.
         """
         logger.warning(
-            "Many contacts in a row were refused. A contact that is known to be good is imported "
-            "again, by its address alone, to see whether imports work."
+            "Many contacts in a row were refused. Importing a known contact again, with only its "
+            "address, to test whether imports work."
         )
         self._entry, self.error = (
             Entry(Contact(key, key), b"", [], contact_hash=contact_hash),
@@ -115,7 +113,7 @@ class ControlContact:
         return self._entry
 
     def find(self) -> Batch | None:
-        """Return its import; None if the account has it no more, as none is to be created."""
+        """Return its import; None if the account no longer has it, as it must not be created."""
         assert self._entry is not None  # noqa: S101 - it was chosen
         entry = self._entry
         found = self._client.find_contact(entry.key)

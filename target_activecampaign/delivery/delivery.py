@@ -1,12 +1,12 @@
-"""The delivery of batches: they are posted, confirmed and settled, or retried, split and refused.
+"""The delivery of batches: posts imports, polls them, retries or splits them, and rejects contacts.
 
 One thread, the dispatcher, owns all batches and decides. Two small pools wait for ActiveCampaign's
-answers and report back to it. So nothing here needs a lock but `InFlightContacts`, on which the
-reading thread waits.
+answers and report back to it. So nothing here needs a lock, except `InFlightContacts`, on which the
+main thread waits.
 
-A batch is posted, and accepted or refused. Then it is polled until its import is completed. Posting
-and polling have pools of their own: an import may wait long for its turn in the account's limit,
-and no confirmation should wait behind it.
+A batch is posted, and accepted or refused. An accepted import is polled until it is completed.
+Posting and polling have separate pools: an import may wait long for its turn in the account's
+limit, and confirmations must not wait behind it.
 """
 
 from __future__ import annotations
@@ -53,27 +53,27 @@ _ATTEMPTS = 2
 
 
 class Delivery:
-    """Delivers batches in the order in which they come, several at once.
+    """Delivers batches in the order in which they are submitted, several at once.
 
-    The same person is never in two imports in flight: a batch with a person of an earlier one
-    waits until that is settled, and later batches overtake it.
+    A contact is never in two imports in flight: a batch with a contact of an earlier one waits
+    until that contact has its outcome, and later batches overtake it.
 
     Args:
-        client: The account.
-        accounting: Told how each contact ends.
-        ledger: Told of each import before and after it is posted.
-        states: Writes STATE after contacts were settled; None if none is written.
-        import_timeout: Seconds from accepted to confirmed after which an import is tried again.
+        client: The client of the account.
+        accounting: Records the outcome of each contact.
+        ledger: Stores each import before it is posted and after it is accepted.
+        states: Writes STATE after outcomes were recorded; None if no STATE is written.
+        import_timeout: Seconds after which an accepted import that is not confirmed is retried.
         timings: The times of polls, and of the end of a stopped run.
         max_in_flight: Imports that are posted at once.
         diagnose_limit: Refused contacts whose reason is looked up.
         max_contacts: Contacts in flight, above which `submit` blocks.
 
     Attributes:
-        contacts: The contacts that are not settled.
-        contradictions: The answers that can't be right.
-        imports: How many imports were accepted.
-        posting: Imports that are posted, or wait for their turn in the account's limit.
+        contacts: The contacts in flight.
+        contradictions: Contradictory answers so far.
+        imports: Number of imports that were accepted.
+        posting: Number of imports that are being posted, or wait for the account's limit.
     """
 
     def __init__(
@@ -125,10 +125,10 @@ class Delivery:
         )
         self._dispatcher.do(lambda: self._interrupted.check(self._poller))
 
-    # For the reading thread
+    # For the main thread
 
     def submit(self, batch: Batch) -> None:
-        """Take a batch to deliver; blocks while too many contacts are in flight.
+        """Queue a batch for delivery. Blocks while too many contacts are in flight.
 
         Raises:
             DeliveryError: The delivery has failed.
@@ -165,11 +165,11 @@ class Delivery:
         self.check()
 
     def wait(self) -> None:
-        """Wait until all batches are settled.
+        """Wait until every contact has an outcome.
 
         Raises:
-            DeliveryError: The delivery has failed. The imports that were accepted have been polled
-                and settled, as far as ActiveCampaign answered.
+            DeliveryError: The delivery has failed. Accepted imports were polled all the same, as
+                far as ActiveCampaign answered.
         """
         self.contacts.wait()
         while self._failure is None:
@@ -184,11 +184,11 @@ class Delivery:
         self.check()
 
     def stop(self) -> None:
-        """Wait a minute at most for answers from now on. May be called from a signal handler."""
+        """End soon if ActiveCampaign does not answer. May be called from a signal handler."""
         self._stop_watch.start()
 
     def close(self) -> None:
-        """End the threads. Contacts that are not settled stay so."""
+        """End the threads. Contacts in flight get no outcome."""
         self._client.close()
         self._dispatcher.close()
 
@@ -196,12 +196,12 @@ class Delivery:
 
     @property
     def recovering(self) -> int:
-        """Imports of the previous run that are not checked yet."""
+        """Number of imports of the previous run that are not checked yet."""
         return self._interrupted.count
 
     @property
     def in_flight(self) -> int:
-        """Contacts that were submitted and are not settled."""
+        """Number of contacts that were submitted and have no outcome yet."""
         return self.contacts.count
 
     @property
@@ -211,13 +211,13 @@ class Delivery:
 
     @property
     def unconfirmed(self) -> int:
-        """Imports that were accepted and are not confirmed yet."""
+        """Number of imports that were accepted and are not confirmed yet."""
         return self._poller.count
 
     # Posting
 
     def after_action(self) -> None:
-        """Post the batches that may be posted by now."""
+        """Post the batches that may be posted now."""
         if self._failure is not None:
             self._queue.clear()
         if self._interrupted.is_checked:
@@ -225,7 +225,7 @@ class Delivery:
                 self._resubscribe_and_send(batch)
 
     def _resubscribe_and_send(self, batch: Batch) -> None:
-        """Send a batch once those of its contacts that we unsubscribed can be imported again."""
+        """Re-subscribe those contacts of a batch that need it, then send the batch."""
         returning = [entry for entry in batch.entries if entry.needs_resubscribe]
         if not returning:
             self._send(batch)
@@ -259,7 +259,7 @@ class Delivery:
             )
 
     def _send(self, batch: Batch) -> None:
-        """Post a batch whose people count as in flight."""
+        """Post a batch. Its contacts are in flight already."""
         if self._failure is not None:
             return
         number = self._ledger.journal.begin(
@@ -279,7 +279,7 @@ class Delivery:
             if accepted is not None:
                 self._accepted(number, batch, accepted)
             elif isinstance(error, LimitReached):
-                # Others use the account's limit up. Nothing was queued, so wait on.
+                # Other clients use up the account's limit. Nothing was queued, so send it again.
                 self._ledger.journal.discard(number)
                 self._send(batch)
             elif isinstance(error, (ImportRefused, InvalidRequest)):
@@ -291,7 +291,7 @@ class Delivery:
         self._dispatcher.call("post", post, done)
 
     def _accepted(self, number: int, batch: Batch, accepted: AcceptedImport) -> None:
-        """Poll an import that was accepted."""
+        """Start to poll an import that was accepted."""
         self.imports += 1
         self._results.failures.refused = 0
         step = self._refusals.accepted(batch)
@@ -307,20 +307,22 @@ class Delivery:
             )
             earlier = self._poller.pending(batch_id)
             if earlier is not None:
-                # Nobody can tell which of the two the answers for this id are about.
+                # Answers for this id may be about either import.
                 earlier.is_doubtful = True
                 self._ledger.journal.set_batch_id(earlier.number, None)
             self._ledger.journal.mark_lost(number)
-            self._retry(batch, "IMPORT_LOST", "ActiveCampaign gave it an earlier import's id.")
+            self._retry(
+                batch, "IMPORT_LOST", "ActiveCampaign answered with the id of an earlier import."
+            )
         else:
-            # Where not all were queued, the id alone would not tell a later run which were.
+            # If only some were queued, the id alone can't tell a later run which ones.
             is_whole = accepted.queued == count
             self._ledger.journal.set_batch_id(number, batch_id if is_whole else None)
             self._poller.add(number, batch_id, batch, accepted.queued)
         self._follow(step)
 
     def _refused(self, batch: Batch, named: list[tuple[int, str]]) -> None:
-        """Find the contacts for which an import was refused, and send the others."""
+        """Find the contacts that caused the refusal of an import, and send the others."""
         is_sent_alone = self._refusals.is_sent_alone(batch)
         step = self._refusals.refused(batch, named)
         if step.is_unclear or not is_sent_alone:
@@ -339,7 +341,7 @@ class Delivery:
     # Confirmation
 
     def on_failed(self, pending: PendingImport, code: str, reason: str) -> None:
-        """Retry an import that had no effect: importing it again is harmless."""
+        """Retry an import that failed, which is harmless."""
         if pending.batch is None:
             self._interrupted.drop(pending)
         else:
@@ -356,7 +358,7 @@ class Delivery:
             self._halve(batch, code, reason)
 
     def _halve(self, batch: Batch, code: str, reason: str) -> None:
-        """Send the halves of an import that fails as a whole; refuse a contact that fails alone."""
+        """Send an import again in two halves. Refuse a contact that fails alone."""
         self._results.try_control_if_outage(code)
         if self._failure is not None:
             return
@@ -367,7 +369,7 @@ class Delivery:
             self._send(half)
 
     def on_imported(self, pending: PendingImport, status: ImportStatus) -> None:
-        """Settle the contacts of a completed import, as far as its answers account for them."""
+        """Record the outcomes of a completed import's contacts, if its answers account for all."""
         failed = {contact_key(address) for address in status.failed}
         batch = pending.batch
         if batch is None:
@@ -386,12 +388,12 @@ class Delivery:
         if agrees or not rest:
             self._settle(pending, batch, status, dropped, {})
         elif self._results.fail_if_control(rest[0]):
-            pass  # finding it would prove nothing: the account had it before
+            pass  # a lookup would prove nothing: the account had this contact before
         elif self._results.lookup.reserve(len(rest)):
             settle = partial(self._settle, pending, batch, status, dropped)
             self._results.lookup.find_missing(rest, batch.posted, settle)
         else:
-            # The answers to its halves will tell more.
+            # Too many to look up: the halves will show which ones are missing.
             self._ledger.journal.mark_lost(pending.number)
             self._results.refuse_dropped(batch, status, dropped, is_credible=False)
             self._results.failures.failed += 1
@@ -407,14 +409,14 @@ class Delivery:
         dropped: list[Entry],
         missing: dict[str, tuple[str, str]],
     ) -> None:
-        """Settle an import of which each contact is accounted for.
+        """Record the outcomes of an import whose contacts are all accounted for.
 
         Args:
             pending: The import.
             batch: Its contacts.
             status: The last answer about it.
             dropped: Contacts that it lists as failed.
-            missing: The codes and the reasons for contacts that were not found, by key.
+            missing: Code and reason for each contact that was not imported, by key.
         """
         others = {entry.key for entry in dropped} | missing.keys()
         confirmed = batch.entries
@@ -438,7 +440,7 @@ class Delivery:
     # The end
 
     def fail(self, error: Exception) -> None:
-        """Post nothing more. The imports that were accepted are still polled."""
+        """End the delivery with an error. Accepted imports are still polled."""
         self._failure = self._failure or error
         self._queue.clear()
         self.contacts.close()
@@ -446,7 +448,7 @@ class Delivery:
 
 
 def _text_of(error: Exception) -> str:
-    """Return what may be shown of an error. The text of an unforeseen one may quote a value."""
+    """Return a safe text for an error: an unforeseen one may quote a value of a record."""
     if isinstance(error, TargetError):
         return str(error)
     if isinstance(error, OSError):

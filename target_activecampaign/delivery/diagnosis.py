@@ -1,7 +1,7 @@
-"""The reasons for which ActiveCampaign's import drops contacts: it lists addresses and no reason.
+"""The reasons for which an import drops contacts: ActiveCampaign lists only the addresses.
 
-The reason is found by requests that change nothing: does the account have the contact, has it
-bounced, what is its membership of the list?
+Read-only requests find the reason: does the contact exist, has it bounced, is it opted out of the
+list?
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _ROUNDING_SECONDS = 2
 """ActiveCampaign's times are whole seconds, in its answers and on its clock."""
 
 _FULL = 10
-"""So many new contacts dropped and none created are no matter of single addresses."""
+"""An import that drops so many new contacts and creates none suggests the account's limit."""
 
 
 class RejectionLookup:
-    """Asks for the reasons of a run's refusals, within a limit.
+    """Looks up the reasons of refusals, up to a limit per run.
 
     Args:
-        client: The account.
+        client: The client of the account.
         dispatcher: Its pool `ask` waits for the answers.
-        limit: How many contacts are asked about.
+        limit: Maximum number of contacts to look up.
     """
 
     unknown = ("REFUSED_BY_IMPORT", "ActiveCampaign named the address as failed.")
-    """The code and the reason of a refusal that is not looked up."""
+    """Code and reason of a refusal that is not looked up."""
 
     def __init__(self, client: Client, dispatcher: Dispatcher, limit: int) -> None:
         self._client = client
@@ -57,14 +57,14 @@ class RejectionLookup:
 
     @staticmethod
     def is_proof(code: str) -> bool:
-        """Return whether a code is one for which the account itself shows the reason."""
+        """Return whether a code means that the account itself shows the reason."""
         return code in _PROVEN
 
     @staticmethod
     def account_limit_suspected(dropped: int, created: int) -> bool:
-        """Return whether an import looks like one into an account at its contact limit.
+        """Return whether the result of an import suggests that the account is at its contact limit.
 
-        The documentation does not say how such an account shows; that its imports fail, it does.
+        The documentation says that such imports fail, but not how.
 
         Args:
             dropped: Contacts that the import dropped.
@@ -73,7 +73,7 @@ class RejectionLookup:
         return dropped >= _FULL and not created
 
     def explain(self, entry: Entry, *, is_full: bool, then: Callable[[str, str], None]) -> None:
-        """Find the reason for which an import dropped a contact, in one or two requests.
+        """Find out why an import dropped a contact, in one or two requests.
 
         Args:
             entry: The contact.
@@ -84,7 +84,7 @@ class RejectionLookup:
         def found(reason: Reason | None, error: Exception | None) -> None:
             self._dispatcher.fulfil()
             if error is not None:
-                logger.warning("The reason of a refusal could not be looked up: %s", error)
+                logger.warning("The reason for a refusal could not be looked up: %s", error)
             then(*(reason or self.unknown))
 
         self._dispatcher.expect()
@@ -96,14 +96,14 @@ class RejectionLookup:
         posted: float,
         then: Callable[[dict[str, Reason]], None],
     ) -> None:
-        """Find the contacts that an import has not changed, in two to four requests each.
+        """Find the contacts that an import did not apply, in two to four requests each.
 
         An error ends the delivery.
 
         Args:
             entries: The contacts.
-            posted: When the import was posted, on ActiveCampaign's clock.
-            then: Called with the reasons for those contacts, by key.
+            posted: The time when the import was posted, by ActiveCampaign's clock.
+            then: Called with the code and reason of each such contact, by key.
         """
         missing: dict[str, Reason] = {}
         left = len(entries)
@@ -141,7 +141,7 @@ class RejectionLookup:
         return self.unknown
 
     def _reason_missing(self, entry: Entry, posted: float) -> Reason | None:
-        """Return why a contact is not as it was sent; None if it is."""
+        """Return why a contact is not stored as it was sent; None if it is."""
         sent = entry.contact
         contact = self._client.find_contact(entry.key)
         if contact is None:
@@ -167,13 +167,13 @@ class RejectionLookup:
         same = all(values.get(name, has).strip() == has.strip() for name, has in stored.items())
         if on_lists and off_lists and same and self._is_current(entry, contact, posted):
             return None
-        return "NOT_IMPORTED", "The contact is not as the import would have made it."
+        return "NOT_IMPORTED", "The account does not have the values of the import."
 
     def _is_current(self, entry: Entry, contact: Contact, posted: float) -> bool:
         """Return whether a contact has the custom values and the tags of an import.
 
-        ActiveCampaign converts times to the account's zone [doc], and tags are not read. Where
-        there are any, the contact must have changed since the import was posted.
+        ActiveCampaign converts times to the account's zone [doc], and tags are not looked up. With
+        either, the contact must have changed since the import was posted.
         """
         sent = entry.contact
         changed = contact.updated_at is not None and (

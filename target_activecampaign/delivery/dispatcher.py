@@ -22,22 +22,22 @@ class Failable(Protocol):
     """A part that an error can end."""
 
     def fail(self, error: Exception) -> None:
-        """Take the error that ends it."""
+        """End with an error."""
 
 
 class DispatcherOwner(Failable, Protocol):
-    """The part whose actions a dispatcher runs. It is told of errors that they raise."""
+    """The part whose actions a dispatcher runs. It gets the errors that they raise."""
 
     def after_action(self) -> None:
-        """Do what may be due after any action."""
+        """Called after each action, to do what is due."""
 
 
 class Dispatcher:
     """Runs actions one after the other on a thread of its own.
 
     Args:
-        pools: Names of pools, and how many calls each may run at once.
-        owner: Told after each action, and of errors.
+        pools: Number of threads of each pool, by name.
+        owner: Called after each action, and for errors.
     """
 
     def __init__(self, pools: Mapping[str, int], owner: DispatcherOwner) -> None:
@@ -56,7 +56,7 @@ class Dispatcher:
         self._actions.put(action)
 
     def later(self, seconds: float, action: Action) -> None:
-        """Run an action after a time. Only actions may call this and the following methods."""
+        """Run an action after some seconds. Only actions may call this, `call` and `expect`."""
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._tie), action))
 
     def call(
@@ -88,11 +88,11 @@ class Dispatcher:
         self._calls -= 1
 
     def expect(self) -> None:
-        """Let `finish` wait until `fulfil` is called as often."""
+        """Make `finish` wait for one more call of `fulfil`."""
         self._expected += 1
 
     def fulfil(self) -> None:
-        """Note that something that was expected has come."""
+        """Note that one expected event has happened."""
         self._expected -= 1
 
     def finish(self) -> None:
@@ -101,7 +101,7 @@ class Dispatcher:
         self._thread.join()
 
     def close(self) -> None:
-        """End now. Calls that wait for a thread are dropped; those that run are not waited for."""
+        """End now: drop calls that wait for a thread, and do not wait for those that run."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
         self._expected = 0
@@ -129,7 +129,7 @@ class Dispatcher:
     def _run_guarded(self, action: Action) -> None:
         try:
             action()
-        except Exception as error:  # noqa: BLE001 - must reach those who wait
+        except Exception as error:  # noqa: BLE001 - must reach the waiting threads
             self._owner.fail(error)
 
 

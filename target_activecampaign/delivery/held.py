@@ -1,8 +1,8 @@
 """Refused contacts that are held until it is known whether imports work at all.
 
-In an outage every contact is refused. So a contact whose fault is not proven is rejected only when
-an import that was sent later has worked. If many are, an outage may just have ended: then they are
-sent once more.
+In an outage, every contact is refused. So a refused contact without a proven fault is rejected only
+once a later import has worked. If many contacts are held by then, an outage may just have ended:
+they are sent once more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 _MAX_HELD = 10_000
-"""Contacts that are held in memory before it is tried whether imports work."""
+"""Contacts that are held in memory before a control contact is tried."""
 
 
 class HeldRefusal(NamedTuple):
@@ -30,8 +30,8 @@ class HeldRefusal(NamedTuple):
 
     Attributes:
         entry: The contact.
-        code: Why it was refused, a code out of `CODES`.
-        reason: The same as a sentence.
+        code: The code of the refusal, one of `CODES`.
+        reason: The reason, as a sentence.
         batch: The import that was refused.
         since: The number of that import, in the order of posting.
         is_listed: Whether ActiveCampaign has listed it in an import's `failure`.
@@ -46,16 +46,16 @@ class HeldRefusal(NamedTuple):
 
 
 class HeldRefusals:
-    """The refused contacts of a run whose fault is not proven.
+    """The refused contacts of a run without a proven fault.
 
     Args:
-        accounting: Told of contacts that are rejected.
+        accounting: Records the outcome of rejected contacts.
         contacts: The contacts in flight.
 
     Attributes:
-        lookups: Contacts of which ActiveCampaign is being asked why they were refused.
-        is_failure_proven: Whether the last import that listed all its contacts as failed has one
-            for which the account shows the reason: then it is no outage.
+        lookups: Number of lookups of refusal reasons in progress.
+        is_failure_proven: Whether the account shows the reason for a contact of the latest import
+            that listed all its contacts as failed. Then there is no outage.
     """
 
     def __init__(self, accounting: RecordAccounting, contacts: InFlightContacts) -> None:
@@ -63,7 +63,7 @@ class HeldRefusals:
         self._contacts = contacts
         self._held: list[HeldRefusal] = []
         self._last_that_worked = 0
-        # People of whom a later record was confirmed, and those who were sent once more.
+        # Contacts with a later record that was confirmed, and contacts that were sent once more.
         self._superseded: set[str] = set()
         self._retried: dict[str, tuple[str, str]] = {}
         self.lookups = 0
@@ -102,15 +102,15 @@ class HeldRefusals:
         self._held.append(one)
 
     def take_first_refusal(self, entry: Entry) -> tuple[str, str] | None:
-        """Return why a contact was refused before it was sent once more; None if it was not."""
+        """Return code and reason of a contact's first refusal; None if this is its first."""
         return self._retried.pop(entry.key, None)
 
     def confirm(self, entries: Iterable[Entry], sent: int) -> None:
         """Note that an import has worked.
 
         Args:
-            entries: Its contacts that have arrived.
-            sent: Its number.
+            entries: Its confirmed contacts.
+            sent: Its number, in the order of posting.
         """
         self._last_that_worked = max(self._last_that_worked, sent)
         if not (self._held or self._retried):
@@ -121,7 +121,7 @@ class HeldRefusals:
             del self._retried[key]
 
     def reject(self, entry: Entry, code: str, reason: str) -> None:
-        """Reject a contact: its records, or the removal that it is."""
+        """Reject a contact's records, or its removal."""
         if entry.sources:
             self._accounting.refused(entry.sources, code, reason, entry.contact.email)
         else:
@@ -131,12 +131,12 @@ class HeldRefusals:
         """Reject the contacts that were refused before an import that has worked.
 
         Returns:
-            The imports of those that are to be sent once more instead, since they are many. They
-            count as in flight.
+            Imports that send them once more instead, if they are many. Their contacts are in
+            flight already.
         """
         ready, waiting = list[HeldRefusal](), list[HeldRefusal]()
         for one in self._held:
-            # Of an import that lists all as failed, wait for all answers: are they many?
+            # If an import lists all contacts as failed, wait for all lookups, to count the rest.
             waits = one.since >= self._last_that_worked or (one.is_listed and self.lookups)
             (waiting if waits else ready).append(one)
         if not ready:
@@ -164,13 +164,13 @@ class HeldRefusals:
             self.reject(one.entry, one.code, one.reason)
 
     def _may_retry(self, one: HeldRefusal) -> bool:
-        """Return whether a contact may be sent again: not after a later record of the person."""
+        """Return whether a contact may be sent again: not if a later record of it was sent."""
         entry = one.entry
         is_late = entry.key in self._superseded or self._contacts.has(entry.key)
         return not (self._is_proven(one) or is_late or entry.needs_resubscribe)
 
     def _retry(self, held: list[HeldRefusal]) -> list[Batch]:
-        """Return the imports that send contacts again, together as they were before."""
+        """Return imports that send contacts again, grouped as before."""
         imports: dict[int, tuple[Batch, list[Entry]]] = {}
         for one in held:
             imports.setdefault(id(one.batch), (one.batch, []))[1].append(one.entry)

@@ -1,4 +1,4 @@
-"""The contacts in flight: as many at most as memory allows."""
+"""The contacts in flight, limited by number and memory, and the queue of their batches."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _MAX_BYTES = 48 * 1024 * 1024
 
 
 class InFlightContacts:
-    """The contacts that were handed to the delivery and are not settled. Safe between threads.
+    """The contacts that were submitted for delivery and have no outcome yet. Thread-safe.
 
     Args:
-        max_contacts: How many there may be: it bounds the memory.
+        max_contacts: Limit of contacts in flight.
 
     Attributes:
-        count: How many there are.
+        count: Number of contacts in flight.
     """
 
     def __init__(self, max_contacts: int) -> None:
         self._max_contacts = max_contacts
         self._changed = threading.Condition()
-        self._people: dict[str, tuple[Entry, ...]] = {}
+        self._entries: dict[str, tuple[Entry, ...]] = {}
         self.count = 0
         self._bytes = 0
         self._is_closed = False
@@ -39,7 +39,7 @@ class InFlightContacts:
 
         Args:
             entries: The contacts.
-            block: Whether to wait until there is room; once closed, they are not added then.
+            block: Whether to wait for room. If this is closed meanwhile, nothing is added.
         """
         count, size = len(entries), sum([entry.weight for entry in entries])
         with self._changed:
@@ -48,7 +48,7 @@ class InFlightContacts:
                 if self._is_closed:
                     return
             for entry in entries:
-                self._people[entry.key] = (*self._people.get(entry.key, ()), entry)
+                self._entries[entry.key] = (*self._entries.get(entry.key, ()), entry)
             self._bytes += size
             self.count += count
 
@@ -58,17 +58,17 @@ class InFlightContacts:
         )
 
     def has(self, key: str) -> bool:
-        """Return whether a contact of a person is in flight."""
+        """Return whether a contact with this key is in flight."""
         with self._changed:
-            return key in self._people
+            return key in self._entries
 
     def release(self, entries: Collection[Entry]) -> None:
-        """Remove contacts that are settled."""
+        """Remove contacts that have their outcome."""
         with self._changed:
             for entry in entries:
-                mine = self._people.pop(entry.key)
+                mine = self._entries.pop(entry.key)
                 if len(mine) > 1:
-                    self._people[entry.key] = tuple(one for one in mine if one is not entry)
+                    self._entries[entry.key] = tuple(one for one in mine if one is not entry)
             self._bytes -= sum([entry.weight for entry in entries])
             self.count -= len(entries)
             self._changed.notify_all()
@@ -76,40 +76,42 @@ class InFlightContacts:
     def marks(
         self, keys: AbstractSet[str], later: Mapping[str, dict[int, MemberUpdate]]
     ) -> dict[str, dict[int, MemberUpdate]]:
-        """Return what the ledger will keep of some people whose contacts are not settled.
+        """Return the planned ledger updates of contacts in flight, by contact key and segment.
 
         Args:
-            keys: The people.
-            later: The same of contacts that are not in flight yet. It comes before what is.
+            keys: The keys of the contacts.
+            later: The updates of contacts that are not in flight yet. They take precedence.
         """
         with self._changed:
             marks = {
                 key: {
-                    number: mark for one in self._people[key] for number, mark in one.marks.items()
+                    number: mark for one in self._entries[key] for number, mark in one.marks.items()
                 }
-                for key in keys & self._people.keys()
+                for key in keys & self._entries.keys()
             }
         for key, one in later.items():
             marks[key] = {**marks.get(key, {}), **one}
         return marks
 
     def wait(self) -> None:
-        """Wait until there is none, or it is closed."""
+        """Wait until no contact is in flight, or this is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or not self.count)
 
     def close(self) -> None:
-        """End all waiting, and add none any more that would have to wait."""
+        """End all waiting. From now on, a blocking `add` adds nothing."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
 
 class BatchQueue:
-    """The batches that wait to be posted, each person's in their order. Not safe between threads.
+    """The batches that wait to be posted. Batches of the same contact keep their order.
+
+    Not thread-safe.
 
     Args:
-        contacts: The contacts in flight; it has those of all batches.
+        contacts: The contacts in flight, those of all batches included.
     """
 
     def __init__(self, contacts: InFlightContacts) -> None:
@@ -130,12 +132,12 @@ class BatchQueue:
         self._waiting.clear()
 
     def take(self, count: int) -> list[Batch]:
-        """Take the batches that may be posted, and count their people as being imported.
+        """Return batches that may be posted now, and mark their contacts as busy.
 
-        A batch with a person who is being imported waits, and later ones overtake it.
+        A batch with a busy contact waits, and later batches overtake it.
 
         Args:
-            count: How many to take at most.
+            count: The maximum number of batches.
         """
         taken: list[Batch] = []
         passed: list[Batch] = []
@@ -153,6 +155,6 @@ class BatchQueue:
         return taken
 
     def release(self, entries: Collection[Entry]) -> None:
-        """Remove contacts that are settled."""
+        """Remove contacts that have their outcome."""
         self._busy.difference_update([entry.key for entry in entries])
         self._contacts.release(entries)

@@ -1,4 +1,4 @@
-"""AcceptedImport imports: asked about until they are completed or have failed."""
+"""Polling of accepted imports, until they are completed or have failed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_PAUSE_SECONDS = 15.0
 _UNKNOWN_GRACE_SECONDS = 10.0
-"""An id that ActiveCampaign does not know within this time may still become known."""
+"""ActiveCampaign may take this long until it knows the id of a new import."""
 
 _STAGES = {
     "waiting": 0, "claimed": 1, "active": 2, "completed": 3, "failed": 3, "interrupted": 3,
@@ -26,7 +26,7 @@ _STAGES = {
 """The documented statuses [doc], in the order in which an import has them."""
 
 _MAX_IDS_KNOWN = 10_000
-"""Latest batch ids that are remembered, to see when one is given twice."""
+"""Number of latest batch ids that are remembered, to detect one that is given twice."""
 
 
 @dataclass(slots=True)
@@ -37,11 +37,11 @@ class PendingImport:
         number: Its number in the ledger.
         batch_id: ActiveCampaign's id for it.
         batch: Its contacts; None for an import of the previous run.
-        since: When it was accepted.
-        queued: How many contacts were queued; None where that is not known.
+        since: The time when it was accepted.
+        queued: Number of contacts that were queued; None if that is not known.
         is_doubtful: Whether the answers about it may be about another import.
-        questions: How often it was asked about.
-        status: The last status that was answered.
+        questions: Number of times that it was polled.
+        status: The status in the latest answer.
     """
 
     number: int
@@ -55,28 +55,28 @@ class PendingImport:
 
 
 class ImportReceiver(Failable, Protocol):
-    """The part that is told how imports ended. An error of the account ends it."""
+    """The part that gets the results of imports. An error of the account ends it."""
 
     def on_imported(self, pending: PendingImport, status: ImportStatus) -> None:
-        """Take an import that is completed, and the last answer about it."""
+        """Handle a completed import, given the last answer about it."""
 
     def on_failed(self, pending: PendingImport, code: str, reason: str) -> None:
-        """Take an import that had no effect, a code of `CODES`, and the reason as a sentence."""
+        """Handle a failed import, given a code of `CODES` and the reason as a sentence."""
 
 
 class ImportPoller:
-    """Asks about imports, on the dispatcher's thread.
+    """Polls imports, on the dispatcher's thread.
 
     Args:
-        client: The account.
+        client: The client of the account.
         dispatcher: Its pool `ask` waits for the answers.
-        receiver: Told how imports ended.
-        contradictions: Told of answers that can't be right.
-        import_timeout: Seconds from accepted to confirmed after which an import has failed.
+        receiver: Gets the results of the imports.
+        contradictions: Counts contradictory answers.
+        import_timeout: Seconds after which an accepted import that is not confirmed has failed.
         timings: The times of the polls.
 
     Attributes:
-        count: How many imports are not confirmed yet.
+        count: Number of imports that are not confirmed yet.
     """
 
     def __init__(
@@ -101,17 +101,17 @@ class ImportPoller:
         self.count = 0
 
     def knows(self, batch_id: str) -> bool:
-        """Return whether there has been an import with this id."""
+        """Return whether an import of this run has had this id."""
         return batch_id in self._known_ids
 
     def pending(self, batch_id: str) -> PendingImport | None:
-        """Return the import with this id, if it is still asked about."""
+        """Return the import with this id, if it is still polled."""
         return self._pending.get(batch_id)
 
     def add(
         self, number: int, batch_id: str, batch: Batch | None, queued: int | None = None
     ) -> None:
-        """Ask about an import from now on."""
+        """Start to poll an import."""
         pending = PendingImport(number, batch_id, batch, time.monotonic(), queued)
         self._pending[batch_id] = pending
         self._known_ids[batch_id] = None
@@ -143,7 +143,7 @@ class ImportPoller:
         elif status is not None and status.is_broken:
             self._end(pending, "IMPORT_FAILED", f"It ended as '{status.status}'.")
         elif is_unknown and waited > min(_UNKNOWN_GRACE_SECONDS, self._import_timeout):
-            self._end(pending, "IMPORT_LOST", "ActiveCampaign knows it no more.")
+            self._end(pending, "IMPORT_LOST", "ActiveCampaign no longer knows it.")
         elif error is not None and not is_unknown:
             self._remove(pending)
             self._receiver.fail(error)
@@ -186,7 +186,7 @@ class ImportPoller:
         self._dispatcher.fulfil()
 
     def _learn_latency(self, pending: PendingImport, waited: float) -> None:
-        """Learn the time after which most imports are done, so that few are asked about twice."""
+        """Learn the time after which most imports are done, so that few are polled twice."""
         if pending.questions == 1:
             self._latency = max(self._min_pause, 0.8 * self._latency)
         else:

@@ -15,11 +15,11 @@ logger = logging.getLogger("target-activecampaign")
 
 
 class InterruptedImports:
-    """The imports of the ledger's previous run whose outcome is not known.
+    """The imports of interrupted runs whose result is unknown.
 
     Args:
         ledger: The ledger.
-        contradictions: Told of answers that can't be right.
+        contradictions: Counts contradictory answers.
     """
 
     def __init__(self, ledger: Ledger, contradictions: Contradictions) -> None:
@@ -47,12 +47,12 @@ class InterruptedImports:
         self._done_or_failed.set()
 
     def check(self, poller: ImportPoller) -> None:
-        """Have a poller ask about each."""
+        """Start to poll each of them."""
         imports = self._ledger.journal.leftovers()
         asked = 0
         for one in imports:
             if one.batch_id is None or poller.knows(one.batch_id):
-                # It may have been accepted. Nobody can tell, so its contacts are sent again.
+                # It is unknown whether it was accepted, so its contacts are sent again.
                 self._ledger.journal.mark_lost(one.id)
             else:
                 poller.add(one.id, one.batch_id, None)
@@ -67,7 +67,7 @@ class InterruptedImports:
         self._note_checked(0)
 
     def settle(self, pending: PendingImport, failed: set[str]) -> None:
-        """Settle an import that is completed. Only hashes of its contacts are known.
+        """Store the result of a completed import. Only hashes of its contacts are known.
 
         Args:
             pending: The import.
@@ -90,7 +90,7 @@ class InterruptedImports:
         self._note_checked()
 
     def drop(self, pending: PendingImport) -> None:
-        """Forget an import that had no effect."""
+        """Delete a failed import from the ledger."""
         self._ledger.journal.discard(pending.number)
         self._note_checked()
 

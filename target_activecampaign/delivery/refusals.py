@@ -1,13 +1,12 @@
-"""The contacts that ActiveCampaign means when it refuses an import for some of them.
+"""Find the contacts that caused the refusal of an import.
 
-The refusal names contacts by position. The documentation does not say whether positions count from
-0 or from 1; a third party saw 1 [rep]. Until the account has shown it, a position p stands for two
-contacts, p-1 and p. Both are sent alone: alone, a contact is accepted or refused whatever its
-position. The one that is refused shows the base.
+A refusal names contacts by position. The documentation does not say whether positions count from 0
+or from 1; a third party saw 1 [rep]. This number is called the base. While it is unknown, a
+position p may mean the contact at index p or at index p-1. Both are sent alone, and the one that is
+refused shows the base.
 
-A contact that was named by a known base is not rejected yet. The others are sent without it, and
-only when that import is accepted is the named one at fault. If it is refused too, the base may be
-wrong, and is checked once more in the same way.
+With a known base, the other contacts are sent without the named ones. If that import is accepted,
+the named contacts are rejected. If it is refused too, the base may be wrong, and is checked again.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from target_activecampaign.delivery.contradictions import Contradictions
 
 _BASES = (0, 1)
-_REFUSED_WHOLE = "The import was refused whole."
+_REFUSED_WHOLE = "The whole import was refused."
 
 
 @dataclass
@@ -32,10 +31,10 @@ class NextStep:
     """The next step after an answer to an import.
 
     Attributes:
-        rejected: Contacts that are at fault.
+        rejected: Contacts to reject.
         send: Imports to send.
-        is_unclear: Whether all contacts that were sent alone were refused, so that nothing was
-            learned about the others.
+        is_unclear: Whether all contacts that were sent alone were refused, which says nothing
+            about the base.
     """
 
     rejected: list[Rejected] = field(default_factory=list)
@@ -52,10 +51,10 @@ class RefusedImport:
 
     Attributes:
         batch: The import.
-        readings: For each base by which all positions make sense: the indexes of the contacts
-            meant, with the reasons.
-        alone: The contacts that are sent alone, by the base that means them.
-        answers: Those of them that were answered, and whether they were refused.
+        readings: The indexes of the named contacts, with the reasons, by base. A base by which a
+            position would be out of range is left out.
+        alone: The contact that is sent alone, by base.
+        answers: Whether that contact was refused, by base; only bases that have an answer.
     """
 
     def __init__(self, batch: Batch, named: Sequence[tuple[int, str]]) -> None:
@@ -69,19 +68,19 @@ class RefusedImport:
                 self.readings[base] = indexes
 
     def means_all(self) -> bool:
-        """Return whether the refusal means every contact."""
+        """Return whether the refusal names every contact."""
         return any(len(one) == len(self.batch.entries) for one in self.readings.values())
 
     def send_alone(self) -> list[Batch]:
-        """Return imports of one contact each, one for each base: one that only this base means."""
+        """Return an import of a single contact for each base: one that only this base names."""
         for base, indexes in self.readings.items():
-            # By base 0 the last contact meant follows all that base 1 means; and the reverse.
+            # Base 0 names later contacts than base 1, so take its last one, and base 1's first.
             index = max(indexes) if base == 0 else min(indexes)
             self.alone[base] = self.batch.entries[index]
         return [self.batch.of([entry]) for entry in self.alone.values()]
 
     def answer(self, entry: Entry, *, is_refused: bool) -> None:
-        """Note the answer to a contact that was sent alone."""
+        """Store the answer to a contact that was sent alone."""
         base = next(base for base, one in self.alone.items() if one is entry)
         self.answers[base] = is_refused
 
@@ -96,13 +95,13 @@ class RefusedImport:
         return [base for base, is_refused in self.answers.items() if is_refused]
 
     def rejected(self, base: int) -> list[Rejected]:
-        """Return the contacts that a base means, without those that were sent alone."""
+        """Return the contacts that a base names, without those that were sent alone."""
         entries = self.batch.entries
         meant = [(entries[index], reason) for index, reason in self.readings[base].items()]
         return [Rejected(self.batch, *one) for one in meant if not self._is_alone(one[0])]
 
     def others(self, rejected: Sequence[Rejected] = ()) -> list[Entry]:
-        """Return the contacts that were neither sent alone nor are among some that are rejected."""
+        """Return the contacts that were not sent alone, without the rejected ones."""
         left_out = {id(one.entry) for one in rejected}
         return [
             one for one in self.batch.entries if id(one) not in left_out and not self._is_alone(one)
@@ -113,13 +112,13 @@ class RefusedImport:
 
 
 class RefusalReader:
-    """Finds the contacts for which imports are refused.
+    """Finds the contacts that cause refusals.
 
     Args:
-        contradictions: Told of refusals that can't be right.
+        contradictions: Counts refusals that contradict each other.
 
     Attributes:
-        position_base: The number from which the account counts contacts; None while unknown.
+        position_base: The position of an import's first contact, 0 or 1; None while unknown.
     """
 
     def __init__(self, contradictions: Contradictions) -> None:
@@ -128,7 +127,7 @@ class RefusalReader:
         self.position_base: int | None = None
 
     def is_sent_alone(self, batch: Batch) -> bool:
-        """Return whether an import is one contact that was sent to learn the base."""
+        """Return whether an import is a contact sent alone to learn the base."""
         return batch.entries[0].key in self._sent_alone
 
     def refused(self, batch: Batch, named: Sequence[tuple[int, str]]) -> NextStep:
@@ -139,7 +138,7 @@ class RefusalReader:
             named: The positions that the refusal names, each with the reason.
         """
         if len(batch.entries) == 1:
-            # Alone it needs no position.
+            # A contact sent alone needs no position.
             entry, reason = batch.entries[0], named[0][1] if named else _REFUSED_WHOLE
             step = self._answered(entry, is_refused=True)
             step.rejected.insert(0, Rejected(batch, entry, reason))
@@ -169,12 +168,12 @@ class RefusalReader:
             step = self._answered(batch.entries[0], is_refused=False)
         else:
             step = NextStep()
-        # AcceptedImport without them: so the contacts that were named are at fault.
+        # The import was accepted without the accused contacts, so they are at fault.
         step.rejected[:0], batch.accused = batch.accused, []
         return step
 
     def _answered(self, entry: Entry, *, is_refused: bool) -> NextStep:
-        """Take the answer to a single contact; the last of those sent alone tells the base."""
+        """Store the answer to a single contact. The last one of those sent alone shows the base."""
         refused = self._sent_alone.pop(entry.key, None)
         if refused is None:
             return NextStep()
@@ -182,19 +181,19 @@ class RefusalReader:
         return self._concluded(refused) if refused.is_answered else NextStep()
 
     def _concluded(self, refused: RefusedImport) -> NextStep:
-        """Return what to do now that the contacts that were sent alone are answered."""
+        """Return what to do once all contacts that were sent alone have an answer."""
         batch, bases = refused.batch, refused.refused_bases
         accused, others = batch.accused_entries, refused.others()
         if not bases:
             self.position_base = None
             self._contradictions.add(
                 "POSITIONS",
-                f"An import of {len(batch.entries)} contacts was refused, but those that the "
-                "refusal can mean were accepted alone. No contact is rejected by it.",
+                f"An import of {len(batch.entries)} contacts was refused, but the contacts "
+                "that it may name were accepted alone. No contact was rejected for it.",
             )
             return NextStep(send=halves(batch, [*accused, *others]))
         if len(bases) > 1:
-            # Both are at fault, which shows neither base.
+            # Both contacts are at fault, which shows no base.
             rest = batch.of(others or accused)
             rest.accused = batch.accused if others else []
             return NextStep(send=[rest] if rest.entries else [], is_unclear=True)
@@ -203,7 +202,7 @@ class RefusalReader:
         if is_contradiction:
             self._take_base_back(batch)
         if not refused.means_all():
-            # Where all are meant, a contact that is refused alone shows no base.
+            # If every contact is named, a refusal of a single one shows no base.
             self.position_base = base
         if is_contradiction:
             step = _without_rejected(refused, base, [], accused)
@@ -217,8 +216,8 @@ class RefusalReader:
         self.position_base = None
         self._contradictions.add(
             "POSITIONS",
-            f"The refusal of an import of {len(batch.entries)} contacts contradicts how earlier "
-            "ones have named contacts. No contact is rejected by it.",
+            f"The refusal of an import of {len(batch.entries)} contacts contradicts the "
+            "positions in earlier refusals. No contact was rejected for it.",
         )
 
 
@@ -228,16 +227,16 @@ def _without_rejected(
     accused: Sequence[Rejected],
     acquitted: Sequence[Entry] = (),
 ) -> NextStep:
-    """Return the import of the contacts that a refusal does not mean.
+    """Return an import of the contacts that a refusal does not name.
 
     Args:
         refused: The import that was refused.
-        base: The base by which its positions are read.
-        accused: Contacts that earlier refusals mean.
-        acquitted: Contacts that earlier refusals were wrongly taken to mean.
+        base: The base of its positions.
+        accused: Contacts that earlier refusals named.
+        acquitted: Contacts that were accused by a wrong base.
     """
     batch = refused.batch
-    # They count as refused with the import that they all were in first.
+    # All count as refused with the first import, which had all of them.
     first = accused[0].batch if accused else batch
     rejected = [one._replace(batch=first) for one in refused.rejected(base)]
     others = [*acquitted, *refused.others(rejected)]
@@ -250,6 +249,6 @@ def _without_rejected(
 
 
 def halves(batch: Batch, entries: Sequence[Entry]) -> list[Batch]:
-    """Return some contacts of an import in two imports, or in one if it is one contact."""
+    """Return contacts of an import in two halves, or in one import if there is just one."""
     middle = (len(entries) + 1) // 2
     return [batch.of(list(some)) for some in (entries[:middle], entries[middle:]) if some]

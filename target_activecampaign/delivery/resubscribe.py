@@ -1,8 +1,8 @@
-"""Contacts that are in a stream again after we unsubscribed them.
+"""Re-subscription of contacts that are in a stream again after we unsubscribed them.
 
-ActiveCampaign's import subscribes no contact that has unsubscribed [doc]. One endpoint does, and it
-overrides a person's own opt-out as well as ours. So it is called only when the ledger proves that
-we ended the membership, and the membership itself shows that nothing has happened to it since.
+ActiveCampaign's import subscribes no contact that has unsubscribed [doc]. Only one endpoint does,
+and it overrides a person's own opt-out as well. So it is called only if the ledger proves that we
+ended the membership, and the membership shows no change since.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 _ROUNDING_SECONDS = 2
 """ActiveCampaign's times are whole seconds, in its answers and on its clock."""
 _REQUEST_SECONDS = 120
-"""A request that took effect did so within this time."""
+"""Longest time from the start of a request to its effect."""
 _ATTEMPTS = 5
 
 
 class Resubscriber:
-    """Subscribes contacts again that we unsubscribed, and nobody else has changed since.
+    """Re-subscribes contacts that we unsubscribed, if nobody has changed the membership since.
 
     Args:
-        client: The account.
-        ledger: Told before a contact is subscribed again.
+        client: The client of the account.
+        ledger: Stores the request before it is made.
     """
 
     def __init__(self, client: Client, ledger: Ledger) -> None:
@@ -42,11 +42,11 @@ class Resubscriber:
         """Make a contact importable into its lists again, in two or three requests each.
 
         Returns:
-            By segment whose membership it will be: ours, or one that was found.
+            The resulting ownership by segment: `ADDED_BY_US` or `PRE_EXISTING`.
 
         Raises:
-            Refusal: `OPTED_OUT`: it is not certain that nobody but us ended a membership. Or
-                ActiveCampaign refuses.
+            Refusal: `OPTED_OUT` if it is not certain that only we ended a membership;
+                `REFUSED_BY_IMPORT` if ActiveCampaign refuses the request.
         """
         return {one.returns_to: self._resubscribe(entry, one) for one in entry.needs_resubscribe}
 
@@ -80,7 +80,7 @@ class Resubscriber:
             except (NotFound, InvalidRequest) as error:
                 raise Refusal("REFUSED_BY_IMPORT", str(error)) from None
             except ActiveCampaignError as error:
-                # Called again blindly, it could undo an opt-out of the meantime: look once more.
+                # Look again before a retry, which could override an opt-out made meanwhile.
                 if not error.effect_unknown:
                     raise
                 failure = error
@@ -100,10 +100,10 @@ def _is_ended_by_us(membership: Membership, known: Member) -> bool:
 
 
 def _is_ours(membership: Membership, known: Member) -> bool:
-    """Return whether an active membership is the one that we ended, or the one that we requested.
+    """Return whether an active membership is ours: one that we tried to end, or one we requested.
 
-    The former, if the import that was to end it had no effect; the latter, if a run was interrupted
-    between the request and its answer.
+    The first happens if the import that was to end it had no effect, the second if a run was
+    interrupted between the request and its answer.
     """
     subscribed = membership.subscribed_at
     if subscribed is None:
@@ -118,9 +118,9 @@ def is_subscribed_by_us(subscribed_at: float | None, since: int, at: int) -> boo
     """Return whether an active membership began while an import of ours was in flight.
 
     Args:
-        subscribed_at: When the membership began, in seconds; None if that is not known.
-        since: When the import was posted.
-        at: When it was confirmed.
+        subscribed_at: The start of the membership, in seconds; None if it is unknown.
+        since: The time when the import was posted.
+        at: The time when it was confirmed.
     """
     return (
         subscribed_at is not None

@@ -1,4 +1,4 @@
-"""The end of each contact: confirmed, rejected, or held until it is known that imports work."""
+"""The result of each contact: confirmed, rejected, or held until imports are known to work."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ResultsOwner(Failable, Protocol):
-    """The delivery, as far as the end of a contact depends on it."""
+    """The delivery, as far as a contact's outcome depends on it."""
 
     @property
     def has_failed(self) -> bool:
@@ -40,23 +40,23 @@ class ResultsOwner(Failable, Protocol):
 
 
 class ContactResults:
-    """Settles contacts by the results of their imports, and tells bad contacts from an outage.
+    """Records outcomes of contacts by the results of imports. Tells bad contacts from an outage.
 
     Args:
-        client: The account.
-        accounting: Told how each contact ends.
-        ledger: Names people by their hashes.
+        client: The client of the account.
+        accounting: Records the outcome of each contact.
+        ledger: Computes the contact hashes.
         delivery: The delivery.
         dispatcher: Its pool `ask` waits for the answers.
         contacts: The contacts in flight.
-        queue: Takes contacts that are sent again.
-        states: Writes STATE after contacts were settled; None if none is written.
+        queue: Gets the batches of contacts that are sent again.
+        states: Writes STATE after outcomes were recorded; None if no STATE is written.
         max_in_flight: Imports that are posted at once.
         diagnose_limit: Refused contacts whose reason is looked up.
 
     Attributes:
         lookup: Finds the reasons of refusals.
-        failures: The imports that failed in a row.
+        failures: Counts the imports that failed in a row.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ContactResults:
         self.failures = FailureCount(max_in_flight)
 
     def confirm(self, entries: list[Entry], sent: int) -> None:
-        """Settle contacts that were imported, and those that were held until an import worked.
+        """Record the outcome of imported contacts, and of contacts held until an import worked.
 
         Args:
             entries: The contacts.
@@ -111,7 +111,7 @@ class ContactResults:
             batch: The import.
             status: The last answer about it.
             dropped: The contacts.
-            is_credible: Whether other contacts of the import have arrived.
+            is_credible: Whether other contacts of the import were confirmed.
         """
         is_full = self.lookup.account_limit_suspected(len(dropped), len(status.succeeded))
         for entry in dropped:
@@ -123,7 +123,7 @@ class ContactResults:
     def _refuse_with_reason(
         self, batch: Batch, entry: Entry, *, is_full: bool, is_credible: bool
     ) -> None:
-        """Refuse a contact that an import lists as failed, with the reason if it can be had."""
+        """Refuse a contact that an import lists as failed, with the reason if it can be found."""
         if not entry.sources or not self.lookup.reserve(1):
             code, reason = self.lookup.unknown
             self.refuse(batch, entry, code, reason, is_proven=is_credible, is_listed=True)
@@ -144,7 +144,7 @@ class ContactResults:
         self.lookup.explain(entry, is_full=is_full, then=found)
 
     def check_failures(self) -> None:
-        """Try the control contact if imports fail for no reason that the account shows."""
+        """Try the control contact if imports fail and the account shows no reason."""
         code = self._held.last_code_in_doubt
         if code is not None:
             self.try_control_if_outage(code)
@@ -159,7 +159,7 @@ class ContactResults:
             self.refuse(batch, entry, code, reason, is_proven=is_proven)
 
     def _send_parts(self, batch: Batch, entry: Entry) -> None:
-        """Send the contacts that were merged into one: one list's refusal is not another's."""
+        """Send the contacts of different lists that were merged, as only one may be at fault."""
         parts = list(entry.parts)
         self._contacts.add(parts)
         self._queue.release([entry])
@@ -180,8 +180,8 @@ class ContactResults:
         Args:
             batch: The import that was refused.
             entry: The contact.
-            code: A code out of `CODES`.
-            reason: The same as a sentence.
+            code: A code of `CODES`.
+            reason: The reason, as a sentence.
             is_proven: Whether the contact is known to be at fault.
             is_listed: Whether ActiveCampaign has listed it in an import's `failure`.
         """
@@ -201,12 +201,12 @@ class ContactResults:
             self._try_control(contacts_refused_error(len(self._held), self._held.codes))
 
     def settle_held_at_end(self, decided: threading.Event) -> None:
-        """Reject the contacts that are held at the end, unless all contacts are refused."""
+        """Reject the contacts that are held at the end, unless that suggests an outage."""
         try:
             self._queue.put(self._held.settle())
             in_doubt = self._held.count_in_doubt
             if self._contacts.count:
-                pass  # some are sent again, which will tell
+                pass  # some are sent again, so wait for their results
             elif in_doubt > MAX_REFUSALS:
                 self._try_control(contacts_refused_error(in_doubt, self._held.codes))
             else:
@@ -218,22 +218,22 @@ class ContactResults:
             decided.set()
 
     def fail_if_control(self, entry: Entry) -> bool:
-        """End the delivery if a contact that is not imported is the control contact."""
+        """End the delivery if this contact, which failed, is the control contact."""
         if not self._control.has(entry):
             return False
         self._delivery.fail(self._control.error)
         return True
 
     def try_control_if_outage(self, code: str) -> None:
-        """Try the control contact if so many imports failed that their contacts may be good."""
+        """Try the control contact if so many imports failed that an outage is likely."""
         if self.failures.suggests_outage:
             self._try_control(self.failures.error({code, *self._held.codes}))
 
     def _try_control(self, error: DeliveryError) -> None:
-        """Import a contact that the account has, to see whether imports work at all.
+        """Import the control contact, to test whether imports work at all.
 
         Args:
-            error: Ends the delivery if it is not imported, or no such contact is known.
+            error: Ends the delivery if the import fails, or if no control contact is known.
         """
         if self._delivery.has_failed or self._control.is_in_flight:
             return
@@ -253,6 +253,6 @@ class ContactResults:
         self._dispatcher.call("ask", self._control.find, found)
 
     def write_state(self) -> None:
-        """Write the STATE that may be written by now."""
+        """Write the STATE that may be written now."""
         if self._states is not None:
             self._states.write()

@@ -1,4 +1,4 @@
-"""The end of a run that was stopped, when ActiveCampaign does not answer."""
+"""The end of a stopped run if ActiveCampaign does not answer."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 _STOP_SECONDS = 60.0
-"""A run that was stopped does not wait longer than this because ActiveCampaign asks it to."""
+"""A stopped run does not last longer than this because ActiveCampaign asks for a wait."""
 _LONG_WAIT_SECONDS = 10.0
-"""Shorter waits are waited all the same."""
+"""Waits shorter than this are accepted."""
 
 
 class StopWatch:
-    """Ends a run that was stopped, if ActiveCampaign is silent or asks for a long wait.
+    """Ends a stopped run if ActiveCampaign does not answer or asks for a long wait.
 
     Args:
-        client: The account; it is closed at the end.
+        client: The client of the account. It is closed then.
         dispatcher: Runs the checks.
-        delivery: Told of the end.
+        delivery: Is ended with an error.
         timings: The times of the checks.
     """
 
@@ -40,7 +40,7 @@ class StopWatch:
         self._timings = timings
 
     def start(self) -> None:
-        """Check from now on. May be called from a signal handler."""
+        """Start the checks. May be called from a signal handler."""
         stopped = time.monotonic()
         self._dispatcher.do(lambda: self._stop_if_unresponsive(stopped))
 

@@ -1,8 +1,8 @@
 """The ledger: what was delivered to each contact, what is in flight, and which members we added.
 
-It lets a run deliver only what changed, resume after an interruption, and remove only contacts
-that we added. It keeps a keyed hash of each address and a digest of the values; the address
-itself only where a mirror needs it.
+With it, a run delivers only what changed, resumes after an interruption, and removes only contacts
+that we added. It stores a keyed hash of each address and a digest of the values. The address itself
+is stored only if a mirror needs it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Ledger:
         interrupted_since: See `Runs`.
 
     Raises:
-        LedgerError: It can't be used; so do all methods of these.
+        LedgerError: It can't be used. The methods of all attributes raise it too.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Ledger:
         return self._clock.server_time()
 
     def contact_hash(self, key: str) -> bytes:
-        """Return the keyed hash that stands for a contact of this account."""
+        """Return the keyed hash of a contact of this account."""
         return contact_hash(self._store.key, self._identity, key)
 
     def contact_hashes(self, keys: Iterable[str]) -> list[bytes]:
@@ -134,7 +134,7 @@ class Ledger:
         """Return a keyed `hashlib` hash, to be copied and updated for each record.
 
         Args:
-            fingerprint: All that a contact depends on besides its record, such as the mapping.
+            fingerprint: Everything else that a contact depends on, such as the mapping.
         """
         return hashlib.blake2b(fingerprint, key=self._store.key, digest_size=_DIGEST_BYTES)
 
@@ -146,8 +146,8 @@ class Ledger:
         """End the run and close the ledger.
 
         Args:
-            clean: Whether all that was read is accounted for, and the source was read to its end or
-                the STATE is out. Otherwise the next run takes over from this one.
+            clean: Whether every record has an outcome, and the input was read to its end or the
+                last STATE was written. If not, the next run takes over from this one.
             outcome: The run's outcome, for the overview.
             counts: The run's figures, likewise.
         """

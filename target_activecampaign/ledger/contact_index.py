@@ -1,4 +1,4 @@
-"""The index of the contacts that an account has, for the modes that need to know."""
+"""The index of the contacts that exist in an account, for the sync modes that need it."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class ContactIndex:
 
         Args:
             contacts: The contacts.
-            reading: The reading of the account that had them.
-            after: The greatest contact id that was read by now, if the next run is to resume there.
+            reading: The reading of the account that found them.
+            after: The greatest contact id read so far, if the next run may resume there.
         """
         rows = [
             {"account": self._account, "person": contact, "reading": reading}
@@ -74,7 +74,7 @@ class ContactIndex:
             if rows:
                 insert = insert_into(table, db.dialect.name)
                 key = [table.c.account, table.c.person]
-                # Another worker's later reading may have had them already.
+                # A later reading of another worker may have found them already.
                 new = insert.excluded.reading
                 latest = {"reading": sa.case((table.c.reading > new, table.c.reading), else_=new)}
                 db.execute(insert.on_conflict_do_update(index_elements=key, set_=latest), rows)
@@ -83,7 +83,7 @@ class ContactIndex:
 
     @retryable
     def complete_reading(self, after: int, total: int | None, reading: int) -> None:
-        """Store that a reading has had all contacts, and delete those of older ones.
+        """Store that a reading is complete, and delete contacts that it did not find.
 
         Args:
             after: The greatest contact id.
@@ -104,7 +104,7 @@ class ContactIndex:
 
     @retryable
     def find(self, contacts: Collection[bytes]) -> set[bytes]:
-        """Return those of some contacts that the account has."""
+        """Return those contacts that exist in the account."""
         found = sa.select(table.c.person).where(
             table.c.account == self._account, table.c.person.in_(contacts)
         )

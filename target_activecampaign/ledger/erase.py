@@ -120,7 +120,7 @@ def erase_person(store: Store, keys: Collection[str], connection: str | None = N
 
     Args:
         store: The ledger's database.
-        keys: The contact keys of all spellings of the address, as of `model.email.contact_key`.
+        keys: The keys of all spellings of the address (see `model.email.contact_key`).
         connection: The account; None for all.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Failures of a ledger's database: their causes and remedies, and which of them pass."""
+"""Failures of a ledger's database: their causes and remedies, and which are temporary."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MISSING_PARTS = ("no such table", "no such column")
-"""SQLite's words for a ledger that has lost a part."""
+"""SQLite's texts for a ledger that has lost a table or column."""
 _LOCKED = ("database is locked", "database is busy")
 _TEMPORARY_STATES = (
     "08",  # no connection, or it was lost
     "25006",  # read-only: the server has become a standby
     "40",  # rolled back for another transaction, such as a deadlock
     "53300",  # too many connections
-    "55P03",  # a lock could not be had in time
+    "55P03",  # a lock was not available in time
     "57P",  # ended by an administrator or a crash; starting up
 )
-"""Beginnings of SQLSTATEs of failures that pass, from PostgreSQL's appendix A."""
+"""Prefixes of the SQLSTATEs of temporary failures, from PostgreSQL's appendix A."""
 _PERMANENT_REFUSALS = (
     "authentication",
     "does not exist",
@@ -35,9 +35,9 @@ _PERMANENT_REFUSALS = (
     "certificate",
     "invalid",
 )
-"""Words in the error of a connection that is refused for good; it has no SQLSTATE."""
+"""Texts in errors of connections that will always be refused; they have no SQLSTATE."""
 _CONNECTION_ERROR = "OperationalError"
-"""The class of a connection's error, in each driver."""
+"""The name of the class of connection errors, in each driver."""
 _NO_PERMISSION = "42501"
 """PostgreSQL's SQLSTATE for a missing permission."""
 _POSTGRES = "postgresql+psycopg://"
@@ -53,8 +53,8 @@ _SERVER_FAILURES = (
     ),
     (
         "no password supplied",
-        "it wants a password",
-        "Give it in 'ledger_url', or as libpq takes it.",
+        "it needs a password",
+        "Put it in 'ledger_url', or in a place that libpq reads, such as PGPASSWORD.",
     ),
     (
         "does not exist",
@@ -63,18 +63,18 @@ _SERVER_FAILURES = (
     ),
     ("timeout expired", "it did not answer in time", "Check the host and the network."),
 )
-"""Libpq's words for a failed connection, the cause and the remedy."""
+"""Libpq's text for a failed connection, the cause and the remedy."""
 
 
 def is_damage(url: str, error: Exception) -> bool:
-    """Tell whether an error means that a ledger's SQLite file is damaged."""
+    """Return whether an error means that a ledger's SQLite file is damaged."""
     said = str(_cause_of(error))
     words = (*sqlite_files.DAMAGED_TEXTS, *_MISSING_PARTS)
     return url.startswith("sqlite") and any(word in said for word in words)
 
 
 def is_temporary(url: str, error: Exception) -> bool:
-    """Tell whether the same statement may succeed in a while."""
+    """Return whether the same statement may succeed later."""
     cause = _cause_of(error)
     if url.startswith("sqlite"):
         return any(word in str(cause) for word in _LOCKED)
@@ -88,7 +88,7 @@ def is_temporary(url: str, error: Exception) -> bool:
 
 
 def explain(url: str, error: Exception, action: str) -> str:
-    """Return the cause and the remedy of a failure; all that are possible where it is unclear.
+    """Return the cause and the remedy of a failure, or all possible ones if it is unclear.
 
     Args:
         url: The ledger.
@@ -141,7 +141,7 @@ def _sqlstate(cause: Any) -> str:
 
 
 def _explain_sqlite(path: Path | None, text: str) -> str | None:
-    """Return the cause and the remedy for SQLite's words; None for unknown words."""
+    """Return the cause and the remedy for SQLite's text; None if it is unknown."""
     full = path is not None and private_files.is_nearly_full(path)
     if "disk is full" in text or ("disk I/O" in text and full):
         return "the disk is full. Make room there, then run again."
@@ -164,7 +164,7 @@ def _explain_sqlite(path: Path | None, text: str) -> str | None:
 
 
 def _explain_server(text: str) -> str | None:
-    """Return the cause and the remedy for libpq's words; None for unknown words."""
+    """Return the cause and the remedy for libpq's text; None if it is unknown."""
     for words, why, remedy in _SERVER_FAILURES:
         if words in text:
             return f"{why}. {remedy}"

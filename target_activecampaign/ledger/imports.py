@@ -1,7 +1,7 @@
 """The imports in flight: each is stored before it is posted, and its batch id afterwards.
 
-A run that is killed leaves its imports behind. The next run asks ActiveCampaign about them before
-it compares anything: contacts that arrived are then known, and all others are sent again.
+A killed run leaves its imports behind. The next run polls them before it compares any contact, so
+that contacts that arrived are known. All others are sent again.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Journal:
 
     @retryable
     def leftovers(self) -> list[LeftoverImport]:
-        """Return the imports that interrupted runs left in flight; to be called before a post."""
+        """Return the imports that interrupted runs left in flight. Call it before any post."""
         with self._store.transaction() as db:
             rows = db.execute(
                 sa.select(table.c.id, table.c.batch_id)
@@ -127,8 +127,7 @@ class Journal:
     def set_batch_id(self, number: int, batch_id: str | None) -> None:
         """Store ActiveCampaign's id for an import; None clears one that can't be trusted.
 
-        The outcome of an import without an id can't be found out: after an interruption its
-        contacts are sent again.
+        An import without an id can't be polled: after an interruption, its contacts are sent again.
         """
         with self._store.transaction() as db:
             _set_batch_id.execute(db, [(batch_id, number)])
@@ -211,7 +210,7 @@ def erase_contacts(
 ) -> int:
     """Erase contacts or segments from the imports that runs left in flight, in a transaction.
 
-    An import of which nothing is left stays: it is still asked about, and then changes nothing.
+    An import without any contact left stays. It is still polled, and then changes nothing.
 
     Args:
         store: The ledger's database.

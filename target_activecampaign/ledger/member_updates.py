@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _LONGEST_IMPORT_SECONDS = 600
-"""A membership that began or ended later than this after its import was posted is not ascribed to
-the import: an interrupted run's import may be checked only days later."""
+"""Longest time from the posting of an import to its effect. Later changes of a membership do not
+count as ours: an interrupted run's import may be checked only days later."""
 
 
 class MemberUpdate(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -30,7 +30,7 @@ class MemberUpdate(msgspec.Struct, frozen=True, array_like=True, gc=False):
         ownership: The new ownership; None keeps the present one.
         sync_number: The stream's sync.
         address: The address, where a mirror needs it.
-        record_hash: The hash of the one record behind the contact.
+        record_hash: The hash of the contact's record; None if it has several records, or none.
     """
 
     segment: int
@@ -70,7 +70,7 @@ def write(
     Args:
         db: The transaction.
         imports: The contacts of each import, the time when it was posted, and the time when it was
-            confirmed. If there are pluralize, all of their updates are `BUFFERABLE`.
+            confirmed. If there are several imports, all of their updates are `BUFFERABLE`.
     """
     removed: list[dict[str, Any]] = []
     owned: list[tuple[Any, ...]] = []
@@ -96,7 +96,7 @@ def write(
                     update.segment,
                     contact,
                     update.digest,
-                    # A plain integer: the driver takes long to adapt any other type.
+                    # A plain integer, as the driver is slow to adapt other types.
                     int(ownership or Ownership.UNTRACKED),
                     since,
                     at,
@@ -138,7 +138,7 @@ def _upsert(db: sa.Connection, rows: list[tuple[Any, ...]], *, keep_ownership: b
 def _upsert_statement(dialect_name: str, *, keep_ownership: bool) -> Statement:
     insert = insert_into(table, dialect_name)
     new = insert.excluded
-    # The end of a membership stays stored until it is certain what came after it.
+    # Keep the end of a membership until its new state is certain.
     unsubscribed = int(Ownership.UNSUBSCRIBED_BY_US)
     ended = table.c.membership == unsubscribed if keep_ownership else sa.false()
     values: dict[str, Any] = {
@@ -198,7 +198,7 @@ def write_lost(
                 ended = {"membership": update.ownership, "asked": int(posted), "digest": None}
                 db.execute(unsubscribe.values(**ended, **span))
     if uncertain:
-        # Even a contact that was confirmed earlier may not be what ActiveCampaign has now.
+        # Even for a contact that was confirmed earlier, ActiveCampaign may have other values now.
         theirs = sa.and_(
             table.c.segment == sa.bindparam("_segment"), table.c.person == sa.bindparam("_person")
         )

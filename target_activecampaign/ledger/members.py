@@ -1,6 +1,6 @@
-"""The members: contacts of a segment, with what was delivered and the ownership of membership.
+"""The members of segments: what was delivered of each contact, and the ownership of membership.
 
-Contacts are passed by their hashes (see `Ledger.contact_hash`).
+Contacts are given by their hashes (see `Ledger.contact_hash`).
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ class Member(NamedTuple):
         segment: The segment's number.
         digest: The digest of the contact as last confirmed; None if that is not known.
         ownership: An `Ownership`, as the number that is stored.
-        since: The membership began (or ended) at this time or later, by ActiveCampaign's clock.
-        at: It was confirmed at this time.
-        asked: For `UNSUBSCRIBED_BY_US`: when re-subscribing was requested, or a removal lost.
+        since: The earliest time when the membership can have begun (or ended), by ActiveCampaign's
+            clock.
+        at: The time when that was confirmed.
+        asked: For `UNSUBSCRIBED_BY_US`: the time when re-subscribing was requested, or when the
+            import of a removal was lost.
         has_address: Whether the address is stored.
-        record_hash: The hash of the one record behind the contact.
+        record_hash: The hash of the contact's record; None if there were several.
     """
 
     contact: bytes
@@ -56,7 +58,7 @@ _COLUMNS = "person, segment, digest, membership, since, at, asked, address IS NO
 
 
 _to_member: Callable[[tuple[Any, ...]], Member] = partial(tuple.__new__, Member)
-"""`Member._make` without its check of the length: a member is read for every record."""
+"""`Member._make` without its length check, as a member is read for every record."""
 
 
 def by_segment(members: Iterable[Member]) -> dict[int, Member]:
@@ -65,7 +67,7 @@ def by_segment(members: Iterable[Member]) -> dict[int, Member]:
 
 
 class MissingMember(NamedTuple):
-    """A member that a sync did not have.
+    """A member that is missing from a sync.
 
     Attributes:
         contact: The contact's hash.
@@ -73,7 +75,7 @@ class MissingMember(NamedTuple):
         ownership: As in `Member`.
         since: As in `Member`.
         at: As in `Member`.
-        added_by_us: Whether a segment of the same list proves that we added the contact.
+        added_by_us: Whether any segment of the same list proves that we added the contact.
     """
 
     contact: bytes
@@ -96,7 +98,7 @@ class Members:
     def find(
         self, segments: Collection[int], contacts: Collection[bytes]
     ) -> dict[bytes, list[Member]]:
-        """Return the members among some contacts, by contact."""
+        """Return the members of segments for the given contacts, by contact."""
         found: dict[bytes, list[Member]] = {}
         if segments and contacts:
             self._write_buffer.flush_if_contains(contacts)
@@ -117,16 +119,16 @@ class Members:
         record_hashes: Iterable[tuple[bytes, bytes]] = (),
         changed: int = 0,
     ) -> None:
-        """Store which members the stream has, before any of them is sent or accounted for.
+        """Store which members are in the stream, before any is sent or gets an outcome.
 
         Args:
             segment: The segment.
-            sync_number: The sync that has them; None for a stream that is not mirrored.
-            unchanged: Members that are as they were delivered.
-            outdated: Members to be sent again: their digests are cleared, as nobody knows what
-                ActiveCampaign has until that is confirmed.
-            addresses: Addresses of members without one.
-            record_hashes: Hashes of the records behind unchanged members.
+            sync_number: The current sync; None for a stream that is not mirrored.
+            unchanged: Members equal to the contact last delivered.
+            outdated: Members to be sent again. Their digests are cleared, as it is unknown what
+                ActiveCampaign has until the import is confirmed.
+            addresses: Addresses to store.
+            record_hashes: Record hashes to store.
             changed: The number of outdated members that have changed, for the guard.
         """
         of_segment = table.c.segment == segment
@@ -138,7 +140,7 @@ class Members:
         missing = [{"p": contact, "a": address} for contact, address in addresses]
         if not (outdated or hashes or missing or (unchanged and seen)):
             return
-        totals: list[int] = []  # set by the first attempt: a repeated one must not add again
+        totals: list[int] = []  # set by the first attempt, so that a retry does not add twice
 
         def write_seen() -> None:
             with self._store.transaction(account=self._account) as db:
@@ -171,7 +173,7 @@ class Members:
         Args:
             segment: The segment.
             contacts: The contacts.
-            sync_number: The sync that no longer has them; None for a stream that is not mirrored.
+            sync_number: The current sync; None for a stream that is not mirrored.
         """
         self._write_buffer.flush_if_contains(contacts)
         theirs = sa.and_(table.c.segment == segment, table.c.person.in_(contacts))
@@ -182,20 +184,20 @@ class Members:
                 db.execute(sa.select(table.c.person).where(theirs, affected).limit(1)).first()
                 is None
             ):
-                return  # mostly: a source keeps deleted rows for a long time
+                return  # the usual case, as sources keep deleted rows for a long time
         if sync_number is not None:
-            # Only after the check above: a contact that waits as seen has been delivered.
+            # Only now: the check above needs no flush, as contacts buffered as seen have a digest.
             self._write_buffer.flush_if_any()
         with self._store.transaction(account=self._account) as db:
             db.execute(table.update().where(theirs, delivered).values(digest=None))
             if sync_number is not None:
-                # As if the sync before had seen them last: they stay until this one is complete.
+                # As if last seen by the previous sync: they are removed once this one is complete.
                 seen_now = table.update().where(theirs, table.c.seen == sync_number)
                 db.execute(seen_now.values(seen=sync_number - 1))
 
     @retryable
     def clear_digests(self, segments: Collection[int], contacts: Collection[bytes]) -> None:
-        """Clear what was delivered of contacts that are about to be removed."""
+        """Clear the digests of contacts that are about to be removed."""
         self._write_buffer.flush()
         with self._store.transaction(account=self._account) as db:
             theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(contacts))
@@ -205,7 +207,7 @@ class Members:
 
     @retryable
     def has_current(self, segment: int) -> bool:
-        """Tell whether any contact is in a segment, as far as the ledger knows."""
+        """Return whether a segment has any current member."""
         self._write_buffer.flush()
         with self._store.transaction() as db:
             current = sa.and_(table.c.segment == segment, table.c.membership.in_(CURRENT))
@@ -213,7 +215,7 @@ class Members:
 
     @retryable
     def count_seen(self, segment: int, sync_number: int) -> int:
-        """Return the number of contacts that a sync has had."""
+        """Return the number of members that a sync has seen."""
         self._write_buffer.flush()
         with self._store.transaction() as db:
             seen = sa.and_(table.c.segment == segment, table.c.seen == sync_number)
@@ -223,15 +225,15 @@ class Members:
     def missing(
         self, segment: int, sync_number: int, siblings: Sequence[int]
     ) -> Iterator[list[MissingMember]]:
-        """Return the members that a sync did not have and no sibling has, some hundreds at a time.
+        """Yield the members that are missing from a sync and from all siblings, in chunks.
 
-        A sibling has the contacts that it delivers; a mirror, those of its latest complete sync.
-        Members that we unsubscribed are included while it is uncertain that they are off the list.
+        A mirror counts with the members of its latest complete sync, other siblings with all their
+        members. Members that we unsubscribed are included until that is certain.
 
         Args:
             segment: The segment.
             sync_number: The sync.
-            siblings: The segments with the same list or mark.
+            siblings: The other segments with the same list or mark.
         """
         self._write_buffer.flush()
         query = _missing_query(segment, sync_number, siblings)
@@ -252,9 +254,9 @@ class Members:
 
     @retryable
     def record_opt_outs(self, segments: Sequence[int], contacts: Collection[bytes]) -> int:
-        """Store that contacts unsubscribed without us; returns the number of members.
+        """Store that contacts unsubscribed themselves, and return the number of members.
 
-        Contacts that we have unsubscribed since, perhaps in another stream's run, are left out.
+        Contacts that we have unsubscribed since, perhaps for another stream, are left out.
         """
         self._write_buffer.flush()
         other = table.alias()
@@ -268,7 +270,7 @@ class Members:
             )
             .correlate(table)
         )
-        # Where a field or a tag marks the members, the list is of no matter.
+        # If a field or a tag marks the members, an opt-out from the list does not matter.
         by_list = sa.select(segment_table.c.id).where(
             segment_table.c.id.in_(segments), segment_table.c.mark.is_(None)
         )
@@ -279,14 +281,14 @@ class Members:
                 table.c.membership.in_(CURRENT),
                 sa.not_(unsubscribed_by_us),
             )
-            # Without a digest: if the stream has them, they are sent and rejected as opted out.
+            # Clear the digest: if they are in the stream, they are sent and rejected as opted out.
             values = {"membership": Ownership.OPTED_OUT, "digest": None, "address": None}
             return int(db.execute(update.values(values)).rowcount)
 
     def mark_removed(
         self, contacts: Iterable[tuple[bytes, Sequence[MemberUpdate]]], at: float
     ) -> None:
-        """Store that contacts are removed, where no import was needed for it."""
+        """Store that contacts were removed without an import."""
         self._write_buffer.flush_if_any()
         removed = list(contacts)
 
@@ -298,7 +300,7 @@ class Members:
 
     @retryable
     def confirm_removed(self, segments: Sequence[int], contacts: Collection[bytes]) -> None:
-        """Store that contacts that we unsubscribed are off the list for certain."""
+        """Store that contacts that we unsubscribed are certainly off the list."""
         self._write_buffer.flush()
         with self._store.transaction(account=self._account) as db:
             update = table.update().where(
@@ -310,7 +312,7 @@ class Members:
 
     @retryable
     def mark_not_managed(self, segment: int, contacts: Collection[bytes]) -> None:
-        """Store that contacts left the stream and stay on the list, as we did not add them."""
+        """Store that contacts are missing from the stream but stay on the list, as not ours."""
         self._write_buffer.flush_if_any()
         with self._store.transaction(account=self._account) as db:
             update = table.update().where(
@@ -385,8 +387,8 @@ def _missing_query(segment: int, sync_number: int, siblings: Sequence[int]) -> s
 def _select(db: sa.Connection, segments: list[int], contacts: list[bytes]) -> list[Member]:
     """Return members, read from the driver itself.
 
-    This query is made for every record. SQLAlchemy's processing of each hash and each row would
-    take longer than SQLite takes for the query.
+    This query runs for every window of records. SQLAlchemy's processing of hashes and rows would
+    take longer than the query itself.
     """
     if db.dialect.name == "sqlite":
         some, all_ = (", ".join("?" * len(values)) for values in (segments, contacts))

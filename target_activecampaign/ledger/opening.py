@@ -1,7 +1,6 @@
-"""A ledger's database at its opening: told apart from other programs' and created.
+"""Checks before a ledger's database is opened, and the creation of its tables.
 
-On SQLite a ledger has a file to itself, and a number in the file marks it as one. On PostgreSQL
-it has a schema to itself.
+On SQLite a ledger has its own file, marked by a number in it. On PostgreSQL it has its own schema.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ _FILE = Kind(
 
 
 def check_file(path: Path) -> State:
-    """Return the state of the file at a ledger's path; it is only read.
+    """Return the state of the file at a ledger's path, without changing it.
 
     Raises:
-        LedgerError: The file never was a ledger.
+        LedgerError: The file is not a ledger.
         OSError: It can't be read.
     """
     state = sqlite_files.classify(path, _FILE)
@@ -55,19 +54,19 @@ def check_file(path: Path) -> State:
 
 
 def has_ledger(db: sa.Connection) -> bool:
-    """Tell whether a database has a ledger, of any version."""
+    """Return whether a database has a ledger, of any version."""
     if db.dialect.name == "sqlite":
         return bool(db.exec_driver_sql("PRAGMA application_id").scalar() == _APPLICATION_ID)
     return sa.inspect(db).has_table(tables.about.name, schema=SCHEMA)
 
 
 def is_foreign(db: sa.Connection) -> bool:
-    """Tell whether a database without a ledger is a SQLite file of another program."""
+    """Return whether a database without a ledger is a SQLite file of another program."""
     return db.dialect.name == "sqlite" and bool(sa.inspect(db).get_table_names())
 
 
 def create(db: sa.Connection) -> bytes:
-    """Create a ledger's tables; returns the new key for the contacts' hashes."""
+    """Create a ledger's tables, and return the new key for contact hashes."""
     if db.dialect.name == "postgresql" and not sa.inspect(db).has_schema(SCHEMA):
         db.execute(sa.schema.CreateSchema(SCHEMA))
     tables.metadata.create_all(db)

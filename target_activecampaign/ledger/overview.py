@@ -40,7 +40,7 @@ class RunView:
         host: The machine that it was started on.
         process: The number of its process there.
         started: Its start.
-        last_seen: Its last sign of life; None if it ended in good order.
+        last_seen: Its last heartbeat; None if it ended with work left.
         finished: Its end, or the time when the next run took over from it.
         outcome: Its outcome, such as `completed` or `failed`.
         counts: Its numbers of records; empty for a run that was cut off.
@@ -64,11 +64,11 @@ class SegmentView:
     Attributes:
         stream: The stream.
         list: The list's id.
-        mirror: Whether contacts are removed that are missing from the stream.
-        mark: The field or tag that marks its members besides the list, such as `field:7`.
+        mirror: Whether contacts missing from the stream are removed.
+        mark: The field or tag that marks its members, such as `field:7`, if one does.
         people: Its number of contacts by the name of their ownership.
         complete_pass: The number of the latest complete sync of a mirror; 0 before the first.
-        size: The number of contacts in that.
+        size: The number of contacts in that sync.
         guard_tripped: Whether a guard has stopped a sync since.
         loaded_by: The run in progress that loads it.
     """

@@ -14,7 +14,7 @@ def file_path(url: str) -> Path | None:
     """Return the path of a ledger's file; None if the ledger is on a server or in memory.
 
     Raises:
-        sqlalchemy.exc.ArgumentError, ValueError: It is no URL.
+        sqlalchemy.exc.ArgumentError, ValueError: It is not a URL.
         LedgerError: It is a URI of SQLite's own, whose file could not be checked.
     """
     parsed = make_url(url)

@@ -1,4 +1,4 @@
-"""Retries while a ledger is away: its server restarts, or another program has its file locked."""
+"""Retries while a ledger is unreachable: its server restarts, or another program locks its file."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _LONGEST_PAUSE = 3.0
 
 
 def retry(action: Callable[[], T], place: str, reset: Callable[[], None], patience: float) -> T:
-    """Call `action` until the ledger is not away, and return its result.
+    """Retry an action while the ledger is unreachable, and return its result.
 
     Args:
-        action: The action. It must be right to call it twice, also if it succeeded and only the
-            response was lost.
+        action: The action. It must be idempotent, as it may have succeeded with only the response
+            lost.
         place: The ledger's place, for messages.
         reset: Called before each further attempt.
         patience: Seconds until it gives up.
 
     Raises:
-        LedgerError: The ledger is away for longer, or can't be used.
+        LedgerError: The ledger stays unreachable, or can't be used.
     """
     deadline, pause = time.monotonic() + patience, 0.1
     logged = False

@@ -94,9 +94,9 @@ class Runs:
         return min((run.started for run in dead), default=None)
 
     def _beat(self) -> None:
-        """Store a sign of life from time to time, for other machines."""
+        """Store a heartbeat from time to time, for runs on other machines."""
         while not self._ended.wait(_BEAT_SECONDS):
-            # A ledger that is away is reported by the statements that need it.
+            # Ignore an unreachable ledger here: the statements that need it report it.
             with contextlib.suppress(LedgerError), self._store.transaction() as db:
                 db.execute(table.update().where(self._is_current).values(beat=_database_time(db)))
 
@@ -135,7 +135,7 @@ class Runs:
 
 
 def is_running(db: sa.Connection, run: sa.Row[Any]) -> bool:
-    """Tell whether a run is in progress: here by its process, elsewhere by its latest beat."""
+    """Return whether a run is in progress. On another machine, its latest heartbeat decides."""
     if run.finished is not None:
         return False
     here = _process_identity(os.getpid()).rpartition(":")[2]

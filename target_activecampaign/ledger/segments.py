@@ -34,9 +34,9 @@ class SegmentState(NamedTuple):
         last_sync: The number of the sync that was begun last; 0 before the first.
         version: The stream's version in it.
         last_complete_sync: The number of the latest complete sync; 0 before the first.
-        size: The number of contacts in that.
-        tripped: Whether a guard has stopped a sync since.
-        changed: Profiles that have changed since.
+        size: The number of contacts in that sync.
+        tripped: Whether a guard has stopped a sync since then.
+        changed: Number of profiles that have changed since then.
     """
 
     id: int
@@ -69,13 +69,13 @@ class Segments:
 
     @retryable
     def claim(self, stream: str, list_id: int, *, mirror: bool, mark: str | None) -> SegmentState:
-        """Reserve a segment for this run, creating it if it is new; returns it as it was.
+        """Reserve a segment for this run, creating it if it is new. Return its state before that.
 
         Args:
             stream: The stream, by its name after stream maps.
             list_id: The list.
             mirror: Whether this run removes contacts.
-            mark: The field or tag that marks its members besides the list.
+            mark: The field or tag that marks its members, if one does.
 
         Raises:
             LedgerError: Another run in progress is loading it.
@@ -131,7 +131,7 @@ class Segments:
 
     @retryable
     def siblings(self, segment: int, list_id: int, mark: str | None) -> list[int]:
-        """Return the other segments with the same mark, or without one, of the same list."""
+        """Return the other segments with the same mark, or with the same list if `mark` is None."""
         same = table.c.list == list_id if mark is None else table.c.mark == storable(mark)
         others = sa.and_(table.c.account == self._account, table.c.id != segment, same)
         with self._store.transaction() as db:
@@ -159,7 +159,7 @@ class Segments:
             return int(db.execute(changed).scalar_one())
 
     def reset_changed(self, segment: int) -> None:
-        """Begin to count changed profiles again from 0."""
+        """Reset the count of changed profiles to 0."""
         self._update(segment, {"changed": 0})
 
     def _matches(self, stream: str, list_id: int) -> sa.ColumnElement[bool]:

@@ -41,7 +41,7 @@ def copy(url: str, identity: str, folder: Path, patience: float) -> str:
     """Copy a ledger into a private SQLite file; of one on a server, only an account's rows.
 
     A missing ledger is not copied, and neither is a damaged one, which the next run would set
-    aside: whoever opens the copy then creates a new one.
+    aside. Then opening the copy creates a new one.
 
     Args:
         url: The ledger, as for `Ledger`.

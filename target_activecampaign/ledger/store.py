@@ -39,7 +39,7 @@ T = TypeVar("T")
 logger = logging.getLogger("target-activecampaign")
 
 _LOCK = 5_172_023
-"""The number of PostgreSQL's advisory lock for what only one process may do at a time."""
+"""The number of PostgreSQL's advisory lock for work that only one process may do at a time."""
 
 
 class _HasStore(Protocol):
@@ -50,10 +50,10 @@ S = TypeVar("S", bound=_HasStore)
 
 
 def retryable(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Call a method again while the ledger is away.
+    """Retry a method while the ledger is unreachable.
 
-    It must be right to call it twice, also if its transaction was committed and only the response
-    was lost.
+    The method must be idempotent, as its transaction may have been committed with only the response
+    lost.
     """
 
     @wraps(method)
@@ -76,7 +76,7 @@ class Store:
         key: The ledger's own key for the contacts' hashes.
 
     Raises:
-        LedgerError: It can't be used; so do all methods.
+        LedgerError: It can't be used. All methods raise it too.
     """
 
     def __init__(self, url: str, *, make: bool = True, timings: Timings = Timings()) -> None:
@@ -124,11 +124,11 @@ class Store:
                 raise self._error_for(error) from None
             raise self._missing() from None
         except (sa.exc.SQLAlchemyError, OSError, ImportError, ValueError) as error:
-            # ValueError: a port that is no number.
+            # ValueError: a port that is not a number.
             raise self._error_for(error) from None
 
     def _check_file(self, path: Path) -> None:
-        """See that the file is a ledger, and a regular file with access for its owner only."""
+        """Check that the file is a regular file and a ledger, and restrict access to its owner."""
         if self._make:
             private_files.make_folder(path.parent)
         mode = private_files.secure_database(path, make=self._make)
@@ -163,10 +163,10 @@ class Store:
         return bytes(rows[0].key)
 
     def retry(self, action: Callable[[], T]) -> T:
-        """Call `action` again while the ledger is away; it must be right to call it twice.
+        """Retry an idempotent action while the ledger is unreachable.
 
         Raises:
-            LedgerError: The ledger is away for too long, or can't be used.
+            LedgerError: The ledger stays unreachable, or can't be used.
         """
         try:
             # All connections: one to a server that has become a standby would never write again.

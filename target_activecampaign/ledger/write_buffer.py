@@ -5,7 +5,7 @@ once, are spread over as many pages of the table, and each page is written whole
 is therefore first only flagged where it is stored anyway, and seen contacts are stored in one row.
 The flush writes many of them in the table's order, so that many share a page.
 
-Nobody sees the difference: each query of members, and each other change, flushes first.
+Readers see no difference: each query of members, and each other change, flushes first.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _confirm = Statement(
 )
 _add_seen = Statement(sighting.insert(), ("segment", "pass", "people"))
 _write_seen = Statement(
-    # The latest sync stays, whatever the order of writing.
+    # Keep the latest sync, whatever the order of writing.
     member.update()
     .where(
         member.c.segment == sa.bindparam("of"),
@@ -81,7 +81,7 @@ class WriteBuffer:
 
     @retryable
     def add_seen(self, segment: int, sync_number: int, contacts: Collection[bytes]) -> None:
-        """Store that a mirror's sync has had contacts."""
+        """Store that a mirror's sync has seen contacts."""
         with self._store.transaction(account=self._account) as db:
             _add_seen.execute(db, [(segment, sync_number, b"".join(contacts))])
             self._seen += len(contacts)
@@ -89,7 +89,7 @@ class WriteBuffer:
             self.flush()
 
     def flush_if_contains(self, contacts: Collection[bytes]) -> None:
-        """Write the buffer if it has a confirmed update of one of some contacts."""
+        """Write the buffer if it has a confirmed update of any of these contacts."""
         if not self._confirmed.isdisjoint(contacts):
             self.flush()
 

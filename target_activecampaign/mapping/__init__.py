@@ -3,6 +3,7 @@
 In: a stream's schema, its settings, the account's fields. Out: a `StreamMapping`, which converts
 records to contacts. It does not know the ledger or the delivery.
 
-The way of a stream: `compiler` plans; `resolver` finds destinations, by `explicit` (settings) and
-`automatic` (names), in the `catalog` of fields; `mapping` converts records, by its `steps`.
+`compiler` makes the mapping of a stream. `resolver` finds the destinations, through `explicit` (by
+settings) and `automatic` (by name), in the `catalog` of fields. `mapping` converts records by
+`steps`.
 """

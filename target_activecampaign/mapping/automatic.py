@@ -1,4 +1,4 @@
-"""The properties that map by their names: to standard destinations and to custom fields."""
+"""Properties that are mapped by name, to standard destinations or custom fields."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ STANDARD_NAMES: dict[str, tuple[str, ...]] = {
         "primaryphone",
     ),
 }
-"""The names that map to each standard destination, as of `normalised`.
+"""The names that map to each standard destination, in the form of `normalised`.
 
-If a stream has several, the first in this list counts; of its spellings, the one that matches best.
+If a stream has several of them, the first in this list counts, in its best-matching spelling.
 """
 
 _Quality = tuple[int, ...]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class FieldMatch(NamedTuple):
-    """The field that a name stands for.
+    """The field that a name means.
 
     Attributes:
         field: The field.
@@ -45,8 +45,8 @@ _FORMS = {Rank.EXACT: exact, Rank.CASELESS: caseless, Rank.SIMILAR: normalised}
 def _has_cut_tag(field: Field) -> bool:
     """Return whether ActiveCampaign derived a field's tag from its title and dropped characters.
 
-    It drops combining marks and symbols. Such a tag says less than the title, and may even be
-    another word.
+    It drops combining marks and symbols. Such a tag has less information than the title, and may
+    even be another word.
     """
     title = normalised(field.title)
     cut = without_marks(title)
@@ -79,7 +79,7 @@ class FieldCatalog:
         return self.find_by_name(text)
 
     def find_by_name(self, name: str) -> Field | None:
-        """Return the field that matches a name best, as of `match`.
+        """Return the field that matches a name best (see `match`).
 
         Raises:
             MappingError: Two fields match equally.
@@ -115,7 +115,7 @@ class FieldCatalog:
 
     @cached_property
     def _by_name(self) -> dict[Rank, tuple[dict[str, list[Field]], dict[str, list[Field]]]]:
-        """The fields by their tags and by their titles, for each rank in its form of a name."""
+        """The fields by tag and by title, with names in the form of each rank."""
         found: dict[Rank, tuple[dict[str, list[Field]], dict[str, list[Field]]]] = {}
         tagged = [field for field in self._fields if not _has_cut_tag(field)]
         for rank, form in _FORMS.items():

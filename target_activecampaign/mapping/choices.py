@@ -90,14 +90,14 @@ class Options:
         self._is_yes_or_no = sorted(meanings) == [(False, True), (True, False)]
 
     def find(self, choice: Any) -> str | None:
-        """Return the option that a scalar value stands for; None if there is none.
+        """Return the option that a scalar value means; None if there is none.
 
         Raises:
             UnknownOptionError: Several options match it equally.
         """
         words = [to_text(choice) or "", to_text(to_integer(choice)) or ""]
         if isinstance(choice, (float, Decimal)):
-            words.insert(0, str(choice))  # `3.0` is 3, unless there is an option '3.0'
+            words.insert(0, str(choice))  # `3.0` means 3, unless there is an option '3.0'
         found = self._find_first(words)
         if found is None and (meant := self._as_boolean(choice)) is not None:
             found = self._find_first(_TRUE if meant else _FALSE)
@@ -130,8 +130,8 @@ class Options:
     def _as_boolean(self, choice: Any) -> bool | None:
         """Return the yes or no that a value stands for; None if it stands for neither.
 
-        Texts and numbers, such as `true` and `1` in files without booleans, only do if the
-        field's options are one yes and one no.
+        Texts and numbers, such as `true` and `1` in files without booleans, only count if the
+        field has exactly two options, one yes and one no.
         """
         if isinstance(choice, bool):
             return choice
@@ -217,7 +217,7 @@ class ChoiceConverter:
         return found
 
     def _find_option(self, choice: Any) -> str | None:
-        """Return the option of a choice, which may be added for it; None if it is dropped."""
+        """Return the option of a choice, adding it if the policy says so; None if it is dropped."""
         if isinstance(choice, (dict, list)):
             raise UnfitValueError("a choice must be a text, a number or a boolean")
         if isinstance(choice, str) and DELIMITER in choice:
@@ -244,12 +244,11 @@ class MultipleChoiceConverter(ChoiceConverter):
         """Return the options that a value stands for, in its order; None without any choice.
 
         Raises:
-            UnknownOptionError, DroppedChoicesError, UnfitValueError: As of `ChoiceConverter`.
+            UnknownOptionError, DroppedChoicesError, UnfitValueError: See `ChoiceConverter`.
         """
         options = self._options
         if isinstance(value, bool) and len(options.values) == 1:
-            # A boolean ticks or clears the only checkbox, whatever its label says. If the label
-            # means "no", false ticks it.
+            # A boolean ticks or clears the only checkbox. If its label means "no", false ticks it.
             is_ticked = value == (options.find(False) is None)
             return f"{DELIMITER}{options.values[0]}{DELIMITER}" if is_ticked else ""
         choices = _split_choices(value)

@@ -122,7 +122,7 @@ class ExplicitResolver:
         return self._checked(MappedProperty(name, standard or "field", field, path, schema))
 
     def _resolve_undeclared(self, name: str, destination: str) -> None:
-        """Note a property that the schema lacks: records may have it all the same.
+        """Add a property that the schema lacks: records may have it all the same.
 
         Raises:
             MappingError: The stream's own mapping names it, and records can't have it.
@@ -131,7 +131,7 @@ class ExplicitResolver:
         self.undeclared += entries
         is_own = name in self._settings.own_field_mapping
         first = name.partition(".")[0]
-        # The SDK adds its metadata to records, whatever the schema says.
+        # The SDK adds its metadata to records even if the schema lacks it.
         may_come = self._stream.is_open or first.startswith("_sdc_")
         if may_come and first not in self._properties:
             if entries:
@@ -169,7 +169,7 @@ class ExplicitResolver:
         return [MappedProperty(name, standard, field, path, True) for path in places]
 
     def _check_any_maps(self, entries: Sequence[MappedProperty]) -> None:
-        """Check that something is mapped if only the settings map."""
+        """Check that some property is mapped if `auto_map` is off."""
         if self._lacking and not (entries or self._may_come or self._settings.auto_map):
             raise MappingError(
                 f"'field_mapping' maps none of the properties of stream '{self._stream.name}'. "
@@ -211,7 +211,7 @@ class ExplicitResolver:
             if not entry.is_shared and entry.key in seen:
                 raise MappingError(
                     f"Stream '{self._stream.name}': both '{seen[entry.key]}' and '{entry.name}' "
-                    f"are mapped to {entry.target}, which takes one property. Map the other "
+                    f"are mapped to {entry.target}, which holds one property. Map the other "
                     f"elsewhere, or to '{IGNORE}'."
                 )
             seen[entry.key] = entry.name
@@ -220,7 +220,7 @@ class ExplicitResolver:
         """Return an entry whose destination can hold the property.
 
         Raises:
-            MappingError: It can't.
+            MappingError: The destination can't hold it.
         """
         on_object = self._settings.on_object
         if not entry.fits(on_object):

@@ -1,7 +1,7 @@
 """The text forms of values, by the type of their custom field, and the converters to them.
 
-`FORMS` is the one table of them: the mapping converts by it, and the documentation's table is
-generated from it.
+`FORMS` lists them all. The mapping uses it, and the table in the documentation is generated from
+it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Form:
     Attributes:
         name: Its name.
         types: The types of custom fields that have it, by ActiveCampaign's names.
-        kinds: The JSON types that it can hold; of strings, it may hold only some.
+        kinds: The JSON types that it can hold, perhaps only some strings.
         convert: The converter. It does not apply to choices, which depend on the field's options.
         holds_several: Whether it holds several choices; None if it does not hold choices.
     """
@@ -108,14 +108,14 @@ def make_converter(convert: Converter, schema: Schema, *, on_object: str) -> Con
 def make_phone_converter(country: str) -> Converter:
     """Return the converter of phones for the setting `default_country`.
 
-    A text that is not clearly a phone number is sent unchanged: a phone is never a reason to
-    refuse a contact, and a number must not become another one.
+    A text that is not clearly a phone number is sent unchanged: a phone must never cause a contact
+    to be refused, and must never become another number.
 
     Args:
         country: The country of numbers without a country code.
 
     Raises:
-        SettingError: As of `phone_region`.
+        SettingError: See `phone_region`.
     """
     region = phone_region(country)
     from target_activecampaign.model.phone import to_e164  # noqa: PLC0415 - an extra's package

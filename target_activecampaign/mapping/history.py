@@ -1,7 +1,7 @@
 """Changes of custom fields since a stream's last run.
 
-If a field is renamed, deleted or given another type in ActiveCampaign, values would get lost or be
-refused one by one. This finds the change before the first record.
+If a field was renamed, deleted or given another type in ActiveCampaign, values would be lost or
+rejected one by one. This module finds such changes before the first record.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The mapping of a stream: compiled once from its schema, it converts each record to a contact.
 
-All questions about names and types are answered at compile time, so that records convert fast.
+Names and types are resolved when it is compiled, so that records convert fast.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ class StreamMapping:
         settings: The settings of the stream.
         list_ids: The lists that its contacts are subscribed to.
         options: The options of the account's fields.
-        marker: The mark of its members besides the list.
-        dropped: Counts the choices that are dropped, by property.
+        marker: The field or tag that marks its members, if one does.
+        dropped: Counts dropped choices, by property.
 
     Attributes:
         properties: The properties that are mapped, the e-mail address first.
-        known_names: The names of all properties that the mapping reads, also of those that the
+        known_names: The names of all properties that the mapping reads, including those that the
             schema lacks.
         ignored: The properties that are not mapped.
         warnings: Warnings for the operator, one sentence each.
 
     Raises:
         MappingError: A property is mapped to the membership field.
-        SettingError: The `default_country` can't be used.
+        SettingError: `default_country` is invalid.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class StreamMapping:
             if one.field is None or one.field.id not in self._constants
         ]
         self.known_names = {one.path[0] for one in (*self.properties, *undeclared)}
-        # Properties that the schema lacks have steps too, but rarely come: no report names them.
+        # Properties that the schema lacks are converted too, but not reported: they are rare.
         self._entries = [
             *self.properties,
             *(
@@ -106,20 +106,20 @@ class StreamMapping:
 
     @property
     def email_property(self) -> str | None:
-        """The property of the e-mail address; None if the address is inside of an object."""
+        """The property of the e-mail address; None if it is nested in an object."""
         first, inner = self._email
         return None if inner else first
 
     @property
     def supports_record_hash(self) -> bool:
-        """True if unchanged records may be skipped: not if dropped choices must be counted."""
+        """True if records may be skipped by their hash: not if dropped choices must be counted."""
         return self._settings.on_unknown_option != "drop" or not any(
             entry.options_field for entry in self._entries
         )
 
     @property
     def fingerprint(self) -> tuple[Any, ...]:
-        """Everything but the schema that decides how a record converts, as one value.
+        """Everything except the schema that affects the conversion of a record.
 
         Two runs whose fingerprints have the same `repr` convert a record to the same contact.
         """
@@ -127,7 +127,7 @@ class StreamMapping:
         return (entries, self._settings, self._list_ids, self._constants, self._tags)
 
     def contact_key(self, record: Mapping[str, Any]) -> str | None:
-        """Return the key of a record's contact, sendable or not; None without a valid address."""
+        """Return the key of a record's contact; None if it has no valid address."""
         try:
             return contact_key(self._address_of(record))
         except Refusal:
@@ -136,8 +136,8 @@ class StreamMapping:
     def remove_nul(self, record: dict[str, Any]) -> dict[str, Any]:
         """Return a record without U+0000 in its values.
 
-        A record whose address has it is returned unchanged, to be refused: without the character,
-        the address may be another contact's.
+        If the address has one, the record is returned unchanged, and then rejected: without the
+        character, the address might be another contact's.
         """
         first, inner = self._email
         address = value_at(record, first, inner)
@@ -167,7 +167,7 @@ class StreamMapping:
         return valid_address(None if value is MISSING else value)
 
     def _marker_values(self, marker: MembershipMarker | None) -> dict[int, str]:
-        """Return the values that mark each contact, by field id."""
+        """Return the values that mark every contact as a member, by field id."""
         if marker is None or marker.field is None:
             return {}
         for entry in self.properties:
@@ -179,7 +179,7 @@ class StreamMapping:
         return {marker.field.id: marker.value}
 
     def _missing_option_warnings(self) -> Iterable[str]:
-        """Yield a warning for each field that lacks options which a property's schema lists."""
+        """Yield a warning for each field that lacks options of its property's schema."""
         if self._settings.on_unknown_option == "add":
             return
         for entry in self.properties:
@@ -211,7 +211,7 @@ class StreamMapping:
             inner=entry.path[1:],
             convert=make_converter(convert, entry.schema, on_object=settings.on_object),
             is_plain=is_plain,
-            # What an empty name does to a contact's account is not documented: none is sent.
+            # Never clear it: the effect of an empty account name is not documented.
             clears=settings.null_policy == "clear" and entry.destination != "customer_account",
             place=entry.field.id if entry.field else entry.destination,
             entry=entry,
@@ -226,7 +226,7 @@ class StreamMapping:
 
 
 def _tags_of(settings: StreamSettings, marker: MembershipMarker | None) -> tuple[str, ...]:
-    """Return the tags that every contact gets: those of the settings, and the marker's."""
+    """Return the tags of every contact: those of the settings, and the marker's."""
     if marker is None or marker.tag is None:
         return settings.tags
     known = {caseless(tag) for tag in settings.tags}

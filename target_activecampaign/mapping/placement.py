@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 IGNORE = "ignore"
 DESTINATIONS = ("email", "first_name", "last_name", "phone", "customer_account", "tags", IGNORE)
-"""The standard destinations: everything that a property can be mapped to but custom fields."""
+"""The standard destinations: all destinations except custom fields."""
 
 ONE_LINE = ("first_name", "last_name", "phone", "customer_account")
 """The standard destinations that hold one line of text."""
@@ -26,9 +26,9 @@ IGNORED_PREFIXES = ("_sdc_", "_reject_")
 
 
 def standard_destination(destination: str, catalog: FieldCatalog) -> str | None:
-    """Return the one of `DESTINATIONS` that a setting names; None if it names a custom field.
+    """Return which of `DESTINATIONS` a setting names; None if it names a custom field.
 
-    A custom field of exactly this name comes before a standard destination in another case.
+    If only the case differs, a custom field of exactly this name has priority.
     """
     text = exact(destination)
     if text in DESTINATIONS:
@@ -72,7 +72,7 @@ class MappedProperty:
 
     @property
     def form(self) -> Form | None:
-        """The form of its values; None for destinations that convert in their own way."""
+        """The form of its values; None for destinations with their own conversion."""
         if self.field is not None:
             return form_of(self.field.type)
         return STANDARD if self.destination in ONE_LINE else None

@@ -81,10 +81,10 @@ class FieldResolver:
     ) -> list[MappedProperty]:
         """Return the undeclared properties whose destinations are free.
 
-        A destination is taken if the settings map a property of the schema to it. A property that
-        maps by its name only takes the address, as settings come first. Several undeclared
-        properties may share a destination, as one mapping may serve several streams: the last that
-        a record has counts. Only one may have the address.
+        A destination is taken if the settings map a property of the schema to it. A property
+        mapped by name only takes `email`, as settings have priority. Several undeclared properties
+        may share a destination, as a mapping may serve several streams: the last one in a record
+        counts. Only one may be mapped to `email`.
         """
         taken = {entry.key for entry in mapped if entry in explicit or entry.destination == "email"}
         free = [one for one in self._explicit.undeclared if one.is_shared or one.key not in taken]
@@ -94,7 +94,7 @@ class FieldResolver:
     def _undeclared_email(
         self, mapped: Sequence[MappedProperty], undeclared: Sequence[MappedProperty]
     ) -> list[MappedProperty]:
-        """Return the undeclared property of the address, if no other has it and records may."""
+        """Return the undeclared property for `email`, if no other has it and records may."""
         if _has_email(mapped) or not self._stream.is_open:
             return []
         return [entry for entry in undeclared if entry.destination == "email"][:1]

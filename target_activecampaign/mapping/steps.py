@@ -1,4 +1,4 @@
-"""The steps by which a record's values get into a contact; they run for every record."""
+"""The steps that put a record's values into a contact. They run for every record."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TAG_SEPARATORS = re.compile(r"[,;|]")
 
 
 def value_at(record: Mapping[str, Any], first: str, inner: tuple[str, ...]) -> Any:
-    """Return the value at a path of a record; None below a null; else `MISSING` if it lacks it."""
+    """Return the value at a path of a record; None below a null, `MISSING` if there is no value."""
     value = record.get(first, MISSING)
     for name in inner:
         if not isinstance(value, dict):
@@ -46,7 +46,7 @@ class Step(NamedTuple):
         first: The property.
         inner: Names inside of its object.
         convert: The converter.
-        is_plain: Whether a text that is not blank is sent as it is, without the converter.
+        is_plain: Whether a non-blank text is sent unchanged, without the converter.
         clears: Whether an empty value clears the destination.
         place: The attribute of a contact, or the id of the custom field.
         entry: The property and its destination.
@@ -64,8 +64,8 @@ class Step(NamedTuple):
 class Steps:
     """The steps of several properties.
 
-    Most values are plain texts at the top of a record. The steps for them run in a loop of their
-    own, which is several times as fast.
+    Most values are plain texts at the top level of a record. A separate loop converts them several
+    times as fast.
     """
 
     def __init__(self, steps: Iterable[Step]) -> None:
@@ -96,7 +96,7 @@ class Steps:
 
 
 def _run_steps(steps: list[Step], record: Mapping[str, Any], values: dict[Any, str]) -> None:
-    """Run steps one after the other; see `Steps.run`. One function, as calls cost time here."""
+    """Run steps in order; see `Steps.run`. A single function, as calls are costly here."""
     for first, inner, convert, is_plain, clears, place, entry in steps:
         value = value_at(record, first, inner) if inner else record.get(first, MISSING)
         if value is MISSING:

@@ -1,4 +1,4 @@
-"""A stream to be mapped, and everything that its mapping depends on but the account's fields."""
+"""A stream to be mapped: everything that its mapping depends on, except the account's fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MembershipMarker:
-    """The mark of a segment's members besides the list: a field's value, or a tag.
+    """The field value or the tag that marks the members of a segment.
 
     Attributes:
         field: A custom field that is set to `value`.
@@ -39,9 +39,9 @@ class StreamToMap(NamedTuple):
         settings: The settings of the stream.
         list_id: The list that its contacts are subscribed to.
         history: The custom field of each property in its last run, by the property's name in NFC.
-        lenient: Whether the stream may lack properties that its own mapping names, as another
-            stream of the tap, or another SCHEMA message of this one, has them.
-        marker: The mark of its members besides the list.
+        lenient: Whether the stream may lack properties that its own mapping names: another stream
+            of the tap, or an earlier SCHEMA message, may have them.
+        marker: The field or tag that marks its members, if one does.
         is_open: Whether its schema allows properties that it does not list.
     """
 

@@ -281,7 +281,7 @@ def to_number(value: Any) -> str | None:
 
 def _parse_number(text: str) -> Decimal | None:
     try:
-        # Python accepts "1_000" as a number, but data does not mean one by it.
+        # Python accepts "1_000" as a number, but in data it is not meant as one.
         return None if "_" in text else Decimal(text.strip())
     except ArithmeticError:
         return None

@@ -1,6 +1,6 @@
 """The codes of rejected and skipped records, each with its meaning and what to do.
 
-Codes are stable: they stand in reject files and reports, and other tools may rely on them.
+Codes are stable: reject files and reports contain them, and other tools may rely on them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class Code:
         advice: What to do about it.
         before_sending: True if the target found the record `invalid`; False if ActiveCampaign
             `rejected` the contact.
-        retried: Whether the run had sent the contact several times, at last alone.
-        is_skip: Whether the record is only `skipped`: it is in no reject file.
+        retried: Whether the run sent the contact several times, the last time alone.
+        is_skip: Whether the record is only `skipped`, and so not in a reject file.
     """
 
     meaning: str

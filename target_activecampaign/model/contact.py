@@ -44,7 +44,7 @@ class Contact(msgspec.Struct, gc=False):
     """A contact as ActiveCampaign's bulk import accepts it; None keeps a value unchanged.
 
     Attributes:
-        key: The identity, as of `contact_key`: two contacts of one key are the same contact.
+        key: The identity, from `contact_key`: two contacts with the same key are the same.
         email: The address as it is sent.
         fields: Custom field values in the field's own text form, by field id.
         tags: Names of tags to add.
@@ -70,7 +70,7 @@ class Contact(msgspec.Struct, gc=False):
         return {k: value for k, value in standard.items() if value is not None} | self.fields
 
     def drop_values(self, destinations: Collection[str | int]) -> None:
-        """Don't set some values, named by attribute or custom field id."""
+        """Remove values, given by attribute or custom field id."""
         for name in _STANDARD:
             if name in destinations:
                 setattr(self, name, None)
@@ -79,7 +79,7 @@ class Contact(msgspec.Struct, gc=False):
     def merged_with(self, later: Contact) -> Contact:
         """Return one contact from two of the same key: later values win, tags and lists add up.
 
-        Neither may unsubscribe from a list: a mirror removes contacts in imports of their own.
+        Neither may unsubscribe from a list: a mirror removes contacts in separate imports.
         """
         return Contact(
             key=later.key,
@@ -101,7 +101,7 @@ class Contact(msgspec.Struct, gc=False):
         """
         fields = self.fields
         ids = sorted(fields)
-        # Sorted: the same values give the same bytes, in whatever order a tap sends them.
+        # Sorted, so that the same values give the same bytes in any order.
         wire = _Wire(
             self.email,
             self.first_name,

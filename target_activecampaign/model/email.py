@@ -78,8 +78,8 @@ def match_ordinary(address: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _match_ordinary_domain(domain: str) -> str | None:
-    """Return an ordinary domain in lower case; None for any other. A few domains are common."""
-    # In a domain no longer than one label may be, no label is too long.
+    """Return an ordinary domain in lower case; None for any other. Cached, as domains repeat."""
+    # A domain within the limit for a single label has no label that is too long.
     if len(domain) > _LONGEST_DOMAIN or not _ORDINARY_DOMAIN.fullmatch(domain):
         return None
     domain = domain.lower()

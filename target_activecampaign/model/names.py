@@ -1,7 +1,7 @@
 """Comparison of names: exact, without case, and without punctuation and spaces.
 
-Taps, files and people spell one name in several ways: composed or decomposed (NFC, NFD), in
-another case, with `_` for a space. A name stands for its best match. Combining marks count in each
+Taps, files and people spell the same name in several ways: composed or decomposed (NFC, NFD), in
+another case, with `_` for a space. A name means its best match. Combining marks count in each
 comparison, as they carry vowels in many scripts.
 """
 

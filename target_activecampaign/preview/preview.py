@@ -87,7 +87,7 @@ def seconds_at_limits(calls: Calls, settings: Settings) -> int:
 
 
 class _PreviewPrefix(logging.Filter):
-    """Adds a prefix to log lines, as they would sound like a real run."""
+    """Adds a prefix to log lines, which would otherwise read like those of a real run."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the prefix to a record, and let it pass."""

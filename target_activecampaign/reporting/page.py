@@ -128,7 +128,7 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _findings(report: dict[str, Any]) -> list[tuple[str, str | None]]:
-    """Return what the operator should look at, whatever the outcome: texts with their anchors."""
+    """Return the findings that the operator should look at: texts with their anchors."""
     findings: list[tuple[str, str | None]] = []
     if report["counts"]["invalid"] + report["counts"]["rejected"]:
         findings.append(("See why records were rejected, and what to do.", "rejected"))

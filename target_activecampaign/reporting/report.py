@@ -173,7 +173,7 @@ def prune(folder: str | Path, keep: int, current: str) -> None:
     Args:
         folder: The folder of the reports.
         keep: The number of runs whose reports are kept; 0 for all.
-        current: The id of this run. Its report is always kept, whatever the clock says.
+        current: The id of this run. Its report is always kept, even if the clock is wrong.
     """
     if not keep:
         return

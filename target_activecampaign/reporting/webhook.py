@@ -1,7 +1,7 @@
 """Notify a webhook of the end of a run. A webhook that fails does not affect the run.
 
-The URL holds a secret: Slack's in the path, others' in the query. Only its scheme and host are ever
-shown.
+The URL contains a secret, for Slack in its path and for others in its query. So only its scheme and
+host are ever shown.
 """
 
 from __future__ import annotations

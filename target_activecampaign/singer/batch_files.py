@@ -26,7 +26,7 @@ _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 """The first bytes of files of these formats."""
 
 _BUFFER_BYTES = 1 << 17
-"""Bytes that one read asks for. Threads may switch at each read, which costs more than the read."""
+"""Bytes per read. Threads may switch at each read, which costs more than the read itself."""
 
 _SCHEME = re.compile(r"(?:([a-z][a-z0-9+.-]*)://([^/]*)|(file):(?=/))", re.IGNORECASE)
 
@@ -51,7 +51,7 @@ def record_lines(
         BatchFileError: The format is not supported, or a file is missing or damaged.
     """
     form, compression = encoding.get("format"), encoding.get("compression") or "none"
-    # The compression of a Parquet file stands in the file.
+    # A Parquet file names its own compression.
     if form != "parquet" and (form != "jsonl" or compression not in {"none", "gzip"}):
         raise BatchFileError(
             f"A BATCH message has files of format '{form}' with compression '{compression}'. This "

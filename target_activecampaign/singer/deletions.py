@@ -1,6 +1,6 @@
 """Records that their source marks as deleted, by a property such as `_sdc_deleted_at`.
 
-Such a record says that its row is gone. It never adds or changes a contact.
+Such a record means that its row was deleted. It never adds or changes a contact.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 DELETED = "It is marked as deleted."
-"""The problem of a deleted record, compared by identity: it is skipped, whatever else is wrong."""
+"""The problem of a deleted record, compared by identity. It precedes all other problems."""
 
 _NOT_DELETED = frozenset(
     {"", "0", "0.0", "f", "false", "n", "nan", "nat", "no", "none", "null", "off"}
@@ -42,7 +42,7 @@ class DeletionMarkers:
         self.learn(properties)
 
     def learn(self, properties: Iterable[str]) -> None:
-        """Take names of properties: markers match whatever their case (`_SDC_DELETED_AT`)."""
+        """Add names of properties. Markers match in any case (`_SDC_DELETED_AT`)."""
         for name in properties:
             folded = caseless(name)
             if folded in self._folded and name not in self._plain:
@@ -76,7 +76,7 @@ def _splits(path: str) -> Iterable[tuple[str, str]]:
 
 
 def _inner(record: Mapping[str, Any], path: str) -> Iterable[Any]:
-    """Yield the values at a path inside of objects, whatever the case of its names."""
+    """Yield the values at a path inside of objects, ignoring case."""
     for first, rest in _splits(path):
         for name, inner in record.items():
             if isinstance(inner, dict) and caseless(name) == first:

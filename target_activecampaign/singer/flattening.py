@@ -1,7 +1,7 @@
-"""Flattening: schemas made fit for it, and the JSON text that it writes parsed again.
+"""Help for the SDK's flattening: prepare schemas for it, and parse the JSON text that it writes.
 
-The SDK's flattening turns arrays, and objects below its depth, into JSON text and calls them
-strings. A list of choices must stay a list, so that text is parsed.
+Flattening turns arrays, and objects below its depth, into JSON text. A list of choices must stay a
+list, so that text is parsed again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SCALARS = frozenset({"boolean", "integer", "number", "string"})
 def without_booleans(properties: Mapping[str, Schema]) -> dict[str, Schema]:
     """Return schemas of properties, at all depths, with objects for the schemas true and false.
 
-    The SDK can read no others.
+    The SDK can't read boolean schemas.
     """
     found: dict[str, Schema] = {}
     for name, schema in properties.items():
@@ -71,7 +71,7 @@ def written_as_json(
 
 
 def parse_json_text(value: Any) -> Any:
-    """Return the array or object that a JSON text holds; any other value as it is."""
+    """Return the array or object in a JSON text. Return any other value unchanged."""
     if isinstance(value, str) and value[:1] in ("[", "{"):
         with suppress(ValueError, RecursionError):
             return read_json(value)

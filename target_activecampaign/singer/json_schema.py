@@ -1,7 +1,7 @@
-"""Questions about a property's JSON schema that the mapping asks.
+"""Facts about a property's JSON schema, for the mapping.
 
-A schema may leave an answer open, or give it by rules that are not evaluated here. Then the answer
-is that any value may come, and each value is checked when it comes.
+If a schema leaves a fact open, or states it by rules that are not evaluated here, any value is
+assumed to be possible. Each value is checked in its record.
 """
 
 from __future__ import annotations
@@ -137,12 +137,12 @@ def paths(properties: Mapping[str, Schema], depth: int = 5) -> Iterator[str]:
 
 
 def _branches(schema: Schema) -> list[dict[str, Any]]:
-    """Return the alternatives of a schema, one of which any value other than null matches."""
+    """Return the alternatives of a schema. Any value other than null must match one."""
     return [one for one in _flatten_unions(schema) if _types(one) != frozenset({"null"})] or [{}]
 
 
 def _flatten_unions(schema: Schema) -> Iterator[dict[str, Any]]:
-    """Yield the alternatives of a schema, one of which any value matches."""
+    """Yield the alternatives of a schema. Any value must match one."""
     if not isinstance(schema, dict):
         yield {}
         return

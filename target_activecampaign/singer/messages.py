@@ -1,6 +1,6 @@
-"""Singer messages: the form that they must have, and their places in the input.
+"""Singer messages: checks of their form, and names for their places in the input.
 
-The texts name members and places, and quote no value.
+Error texts name members and places, and quote no value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MEMBER_TYPES: dict[str, type] = {
     "encoding": dict,
     "manifest": list,
 }
-_TYPE_NAMES: dict[type, str] = {str: "text", dict: "JSON object", list: "JSON array"}
+_TYPE_NAMES: dict[type, str] = {str: "text", dict: "a JSON object", list: "a JSON array"}
 
 
 def describe_place(place: Place) -> str:
@@ -40,7 +40,7 @@ def describe_long_line(place: str, limit: int) -> str:
     """Return a sentence, without its full stop, for a line that is longer than the limit.
 
     Args:
-        place: The line's place, as of `describe_place`.
+        place: The line's place, from `describe_place`.
         limit: The limit in bytes.
     """
     return (
@@ -62,7 +62,9 @@ def check_members(message: Mapping[str, Any], required: Collection[str]) -> None
     for name in required:
         wanted = _MEMBER_TYPES.get(name, object)
         if not isinstance(message[name], wanted):
-            raise InvalidInputLine(f"The '{name}' of a {kind} message is no {_TYPE_NAMES[wanted]}.")
+            raise InvalidInputLine(
+                f"The '{name}' of a {kind} message must be {_TYPE_NAMES[wanted]}."
+            )
 
 
 def check_property_names(

@@ -1,8 +1,8 @@
 """Parsing of JSON from taps, including what standard JSON parsers refuse.
 
-Numbers with a fraction become Decimal. Where nearly all of a RECORD message can be read, the rest
-becomes null, so that one bad value costs one record. The slow path works through the brackets, with
-neither recursion nor conversion of numbers; only lines that no parser reads take it.
+Numbers with a fraction become Decimal. If only a part of a RECORD message can't be read, it becomes
+null, so that one bad value costs one record. The slow path for such lines goes through the
+brackets, without recursion and without converting numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEEPEST = 64
-"""Levels of nesting that are kept of a record that can't be read whole."""
+"""Levels of nesting that are kept of a partly readable record."""
 _MOST_DIGITS = 4300
 """Digits of the longest integer that Python converts."""
 
@@ -100,7 +100,7 @@ def are_objects(texts: list[bytes]) -> bool:
 
 
 def read_record_message(line: bytes) -> UnreadableRecord | None:
-    """Return a RECORD message of which only the record can't be read whole; None otherwise."""
+    """Return a RECORD message with a partly readable record; None if it is none."""
     parts = split_members(line.strip())
     if "record" not in parts or _read_or_none(parts.get("type", b"")) != "RECORD":
         return None
@@ -200,7 +200,7 @@ def _without_deep_levels(text: bytes) -> bytes:
                 parts.append(b"null")
                 copied = place + 1
             depth -= 1
-    # A text that was cut off in the depth is not JSON, and must not become JSON here.
+    # A text that ends below this depth is not JSON, and must not become JSON here.
     return b"".join(parts) + text[copied:] if depth == 0 else text
 
 

@@ -62,7 +62,7 @@ class MessageReader(GenericSingerReader[str]):
         on_tick: Called between messages, at least twice a second while the input is silent.
         on_records: Called with consecutive records of one stream and version, before they are
             decoded: the stream, the version, the records, the lines and their places. If it
-            returns False, the reader hands on each message by itself.
+            returns False, the reader passes each message to its callback.
         size: The size of the input in bytes; None if it is not a file.
         bytes_read: The number of bytes read so far.
         waiting: Whether the reader is waiting for input.
@@ -103,7 +103,7 @@ class MessageReader(GenericSingerReader[str]):
         file_input: IO[str] | None,
         callbacks: dict[str, Callable[[dict[str, Any]], None]],
     ) -> Counter[str]:
-        """Hand each message to its callback.
+        """Pass each message to its callback.
 
         Args:
             file_input: The messages, one a line; None for standard input.
@@ -143,7 +143,7 @@ class MessageReader(GenericSingerReader[str]):
         callbacks: dict[str, Callable[[dict[str, Any]], None]],
         counts: Counter[str],
     ) -> None:
-        """Hand the message of each line to its callback, until the reader is stopped."""
+        """Pass the message of each line to its callback, until the reader is stopped."""
         for line in lines:
             self.line_number += 1
             if line.strip():
@@ -152,7 +152,7 @@ class MessageReader(GenericSingerReader[str]):
                 break
 
     def _process(self, line: bytes, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> str:
-        """Hand a message to its callback; return its type."""
+        """Pass a message to its callback, and return its type."""
         self.line = line
         message = self.deserialize_json(line)
         kind = message.get("type") if isinstance(message, dict) else None
@@ -166,7 +166,7 @@ class MessageReader(GenericSingerReader[str]):
         return str(kind)
 
     def deserialize_json(self, line: str | bytes) -> dict[str, Any]:
-        """Return a message as Python objects, as of `read_message`.
+        """Return a message as Python objects (see `read_message`).
 
         Raises:
             InvalidInputLine: The line is not JSON; the error does not quote it.

@@ -1,4 +1,4 @@
-"""Records that the quick decoder gives up on."""
+"""Decoding of single records that the fast decoder can't decode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from target_activecampaign.singer.reader import MessageReader
 
 ReadRecord = tuple[dict[str, Any], Refusal | None]
-"""A record, and the reason why it can't be read whole, if it can't."""
+"""A record, and the reason why a part of it can't be read, if so."""
 
 
 def read_record_line(reader: MessageReader, line: bytes, place: Place) -> ReadRecord:
@@ -24,10 +24,10 @@ def read_record_line(reader: MessageReader, line: bytes, place: Place) -> ReadRe
     Args:
         reader: The reader of the input.
         line: The message.
-        place: Where it stands.
+        place: Its place in the input.
 
     Raises:
-        InvalidInputLine: It is no RECORD message; the text says where it stands.
+        InvalidInputLine: It is not a RECORD message; the text names its place.
     """
     now = reader.line_number
     if isinstance(place, int):
@@ -39,7 +39,7 @@ def read_record_line(reader: MessageReader, line: bytes, place: Place) -> ReadRe
 
 
 def record_of(message: dict[str, Any]) -> ReadRecord:
-    """Return the record of a RECORD message that was read."""
+    """Return the record of a decoded RECORD message."""
     return message["record"], _refusal_of(message)
 
 
@@ -47,14 +47,14 @@ def read_batch_record(text: bytes, place: Place) -> ReadRecord:
     """Read the record of a line of a batch file.
 
     Raises:
-        BatchFileError: It is no JSON object.
+        BatchFileError: It is not a JSON object.
     """
     record = None
     with suppress(ValueError, RecursionError):
         record = read_record(text)
     if not isinstance(record, dict):
         raise BatchFileError(
-            f"{describe_place(place)} is no JSON object: the file was cut off, damaged, or is of "
+            f"{describe_place(place)} is not a JSON object: the file was cut off, damaged, or has "
             "another format."
         )
     return record, _refusal_of(record)

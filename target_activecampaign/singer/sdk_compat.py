@@ -127,7 +127,7 @@ class SdkTarget(Target):
         self._assert_line_requires(message, requires=set(names))
 
     def require_schema(self, stream: str) -> None:
-        """Check that a stream's SCHEMA message has come.
+        """Check that a stream's SCHEMA message was read.
 
         Raises:
             RecordsWithoutSchemaException: It has not.

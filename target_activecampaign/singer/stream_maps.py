@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     from target_activecampaign.singer.sdk_compat import FlatteningOptions
 
 _IMPURE_NAMES = frozenset({"datetime", "fake", "rand", "randint"})
-"""Names that give an expression a clock or chance.
+"""Names that make an expression depend on the time or on random values.
 
-An expression sees the record, `config`, these, and the functions `int`, `float`, `str`, `bool`,
-`md5`, `sha256` and those of `json`, and no others. `datetime` has pure functions too; telling them
-apart is not worth a mistake.
+Apart from these, an expression sees only the record, `config`, and the functions `int`, `float`,
+`str`, `bool`, `md5`, `sha256` and those of `json`. `datetime` has pure functions too, but is
+treated as impure, to be safe.
 """
 _UNORDERED = (ast.Set, ast.SetComp)
-"""Sets have another order in each process."""
+"""The order of a set differs between processes."""
 
 
 @dataclass(frozen=True)
 class MappedStream:
-    """A stream after stream maps and flattening, as one stream of the tap comes to it.
+    """A stream after stream maps and flattening, made of one stream of the tap.
 
     Attributes:
         name: Its name.
         schema: The JSON schema of its records.
         key_properties: The properties that identify a record.
-        transform: Its stream map; None if records stay as they are.
-        computed: Properties that expressions compute. Their schemas are guesses of the SDK.
+        transform: Its stream map; None if records are not changed.
+        computed: Properties that expressions compute. The SDK guesses their schemas.
         json_text: Properties that flattening turns into JSON text, with the tap's schemas.
         flattens: Whether records are flattened.
-        fingerprint: All that a mapped record depends on besides the tap's record; empty where
-            records stay as they are. None if the same record may come to different results.
+        fingerprint: Everything that a mapped record depends on besides the tap's record; empty if
+            records are not changed. None if the same record may give different results.
     """
 
     name: str
@@ -61,7 +61,7 @@ class MappedStream:
     _flattening: FlatteningOptions | None = None
 
     def unmapped_name(self, name: str) -> str | None:
-        """Return the tap's name of a property that is handed on as it is; None if it may not be."""
+        """Return the tap's name of a property that stays unchanged; None if it may change."""
         if self.transform is None:
             return name
         is_known = bool(self._rules) or isinstance(self.transform, SameRecordTransform)
@@ -91,7 +91,7 @@ class StreamMaps:
 
     Args:
         config: The setting `stream_maps`.
-        mapper: The SDK's mapper, which knows the streams that have come.
+        mapper: The SDK's mapper, which knows the streams so far.
     """
 
     def __init__(self, config: Mapping[str, Any] | None, mapper: PluginMapper) -> None:
@@ -100,11 +100,11 @@ class StreamMaps:
 
     @property
     def flattens(self) -> bool:
-        """Return whether records are flattened."""
+        """True if records are flattened."""
         return bool(self._mapper.flattening_options.enabled)
 
     def streams_of(self, source: str) -> list[MappedStream]:
-        """Return the streams that the tap's stream comes to; those that are removed are none."""
+        """Return the streams made of the tap's stream, without those that stream maps remove."""
         maps = self._mapper.stream_maps.get(source, ())
         return [self._mapped(source, one) for one in maps if not _removes(one)]
 
@@ -172,7 +172,7 @@ class StreamMaps:
     def results(
         self, source: str, schema: dict[str, Any], keys: Sequence[str]
     ) -> dict[str, dict[str, Any]]:
-        """Return the schemas of the properties of all streams that a tap's stream comes to.
+        """Return the schemas of the properties of all streams made of a tap's stream.
 
         Args:
             source: The stream as the tap names it.
@@ -193,7 +193,7 @@ class StreamMaps:
     def spell(self, source: str, schema: Mapping[str, Any]) -> None:
         """Spell the names in stream maps as the tap spells its stream and properties.
 
-        The SDK takes NFC and NFD for two names, and would keep what a map is to remove.
+        For the SDK, NFC and NFD are different names: it would keep properties that a map removes.
         """
         properties = schema.get("properties", {})
         self._mapper.stream_maps_dict = dict(
@@ -203,18 +203,18 @@ class StreamMaps:
         )
 
     def readable(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Return a stream's schema as the SDK's flattening can read it."""
+        """Return a stream's schema in a form that the SDK's flattening can read."""
         if not self.flattens:
             return schema
         return {**schema, "properties": with_types(schema["properties"])}
 
     def is_identity(self, source: str) -> bool:
-        """Return whether the tap's stream stays as it is, and comes to no other stream."""
+        """Return whether stream maps neither change the tap's stream nor make another one of it."""
         maps = self._mapper.stream_maps.get(source, ())
         return len(maps) == 1 and not self.flattens and isinstance(maps[0], SameRecordTransform)
 
     def unused(self) -> Iterator[str]:
-        """Yield a warning for each stream map whose stream never came."""
+        """Yield a warning for each stream map whose stream was not in the input."""
         came = self._mapper.stream_maps
         for name, rules in self._config.items() if came else ():
             if name.startswith("__") or any(_is_for(name, rules, stream) for stream in came):
@@ -256,7 +256,7 @@ def _makes(key: str, rules: dict[str, Any], source: str, name: str) -> bool:
 
 
 def _is_a_name(rule: Any) -> bool:
-    """Return whether a rule of a stream map hands a property on as it is, or removes it."""
+    """Return whether a rule of a stream map passes a property on unchanged, or removes it."""
     return not isinstance(rule, str) or (rule.isidentifier() and not keyword.iskeyword(rule))
 
 

@@ -1,8 +1,7 @@
-"""Schemas checked, and records checked against them.
+"""Checks of schemas, and of records against their schema.
 
-jsonschema alone would take longer than all other steps together. So jsonschema-rs, which is
-compiled, is asked first. Records that it finds invalid are checked by jsonschema, which also gives
-the reason.
+jsonschema alone would take longer than all other steps together. So the compiled jsonschema-rs
+checks records first. jsonschema then checks those that it finds invalid, and gives the reason.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from jsonschema import TypeChecker
 
 _WIDE = Context(prec=1000)
-"""Digits for `multipleOf`: the remainder of 1E+308 by 1E-308 takes 616."""
+"""Digits for `multipleOf`: the remainder of 1E+308 by 1E-308 needs 616."""
 
 
 def _is_whole(_: TypeChecker, value: Any) -> bool:
@@ -46,11 +45,11 @@ def check_schema(schema: Any, stream: str) -> None:
     """Check that a stream's schema is a JSON schema with properties.
 
     Raises:
-        InvalidJSONSchema: It isn't.
+        InvalidJSONSchema: It is not.
     """
     if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
         raise InvalidJSONSchema(
-            f"The schema of stream '{stream}' has no properties: mend the tap or its catalog."
+            f"The schema of stream '{stream}' has no properties: fix the tap or its catalog."
         )
     try:
         _Validator.check_schema(schema)
@@ -58,19 +57,19 @@ def check_schema(schema: Any, stream: str) -> None:
         where = ".".join(str(part) for part in error.absolute_path)
         raise InvalidJSONSchema(
             f"The schema of stream '{stream}' is not a JSON schema"
-            f"{f' (at {where})' if where else ''}: mend the tap or its catalog."
+            f"{f' (at {where})' if where else ''}: fix the tap or its catalog."
         ) from None
 
 
 _PLAIN = ("$ref", "$defs", "$comment")
 """Keywords that begin with $ and name nothing outside of the schema."""
 _DIFFERENT = ("pattern", "patternProperties")
-"""Keywords with regular expressions, which the two libraries read in different ways."""
+"""Keywords with regular expressions, which the two libraries interpret differently."""
 
 
 def compiled(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator | None:
-    """Return the quick validator of a schema; None where it may differ, or read another schema."""
-    # Whatever draft it names, it is read as one of 2020-12, as the SDK does.
+    """Return the fast validator of a schema; None if it might differ, or fetch another schema."""
+    # Like the SDK, read every schema as draft 2020-12, even if it names another.
     plain = {name: rule for name, rule in schema.items() if name != "$schema"}
     if not _is_plain(plain):
         return None
@@ -95,33 +94,33 @@ class RecordValidator(BaseJSONSchemaValidator):
     """A validator of JSON schema that says what is wrong without quoting values.
 
     Args:
-        schema: The stream's schema, which `check_schema` has seen.
+        schema: The stream's schema, already checked by `check_schema`.
         stream: Its name, for messages.
     """
 
     def __init__(self, schema: dict[str, Any], stream: str) -> None:
         super().__init__(schema)
         self._stream = stream
-        # With a registry of its own it fetches no schema that a $ref may name from anywhere.
+        # An empty registry, so that it never fetches a schema that a $ref names.
         self._validator = _Validator(schema, registry=Registry())
         self.quick = compiled(schema)
-        # A reference is from the root, which a list of records would be.
+        # References start at the root, which would be the list of records.
         for_list = (
             None if '"$ref"' in json.dumps(schema, default=str) else compiled({"items": schema})
         )
         self._quick_for_list = for_list if self.quick is not None else None
 
     def validate(self, record: dict[str, Any]) -> None:
-        """Do as the SDK's validators do; what the target itself asks for is `problem`.
+        """Raise an error for an invalid record, as the SDK's validators do. We call `problem`.
 
         Raises:
-            ValueError: The record doesn't fit.
+            ValueError: The record is invalid.
         """
         if problem := self.problem(record):
             raise ValueError(problem)
 
     def problems(self, records: list[dict[str, Any]]) -> list[str | None]:
-        """Return the problem of each record. Mostly all are valid, which one call tells."""
+        """Return the problem of each record. One call finds out if all are valid, as is usual."""
         try:
             if self._quick_for_list is not None and self._quick_for_list.is_valid(records):
                 return [None] * len(records)
@@ -149,13 +148,13 @@ class RecordValidator(BaseJSONSchemaValidator):
                 error = next(self._validator.iter_errors(record), None)
         except Unresolvable:
             raise InvalidJSONSchema(
-                f"The schema of stream '{self._stream}' has a '$ref' that leads nowhere: mend the "
+                f"The schema of stream '{self._stream}' has a '$ref' that leads nowhere: fix the "
                 "tap or its catalog."
             ) from None
         except RecursionError:
             return "The record, or what the schema refers to, is nested too deeply to be checked."
         except (ArithmeticError, TypeError):
-            return "A number can't be held against the schema's rules: it is none, or too long."
+            return "A number can't be checked against the schema: it is not a number, or too long."
         if error is None:
             return None
         return f"'{_place(error)}' breaks the schema's rule '{error.validator}'."

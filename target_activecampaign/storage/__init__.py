@@ -1,5 +1,5 @@
-"""Private files, SQLite files that may be damaged or another program's, and standard output.
+"""Private files, checks of SQLite files, and standard output.
 
-In: paths and texts. Out: open files, and reasons why one can't be used.
-It knows nothing of what the files hold.
+In: paths and texts. Out: open files, and reasons why a file can't be used.
+It does not know the content of the files.
 """

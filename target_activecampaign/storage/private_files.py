@@ -211,7 +211,7 @@ def _open_or_create(path: Path, *, make: bool) -> int:
 
 
 def _create(path: Path) -> int:
-    """Create a file that its owner can read and write, whatever the umask is."""
+    """Create a file that only its owner can read and write, regardless of the umask."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFE, FILE_MODE)
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != FILE_MODE:
         with suppress(PermissionError):  # a file system that has no modes

@@ -1,6 +1,6 @@
-"""Tell our SQLite files from damaged and foreign ones, and set damaged ones aside.
+"""Distinguish our SQLite files from damaged and foreign ones, and set damaged ones aside.
 
-A file is read before SQLite opens it: SQLite would complete another program's interrupted
+A file is checked before SQLite opens it: SQLite would complete another program's interrupted
 transaction, and so change a file that is not ours.
 """
 
@@ -38,7 +38,7 @@ _PAUSE_SECONDS = 0.05
 
 
 class State(enum.Enum):
-    """The state of a file at the place of one of ours."""
+    """The state of a file at the path of one of ours."""
 
     NEW = "empty, or a database without tables"
     EXPECTED = "ours; damage inside shows when it is read"
@@ -54,9 +54,9 @@ class Kind:
     Attributes:
         application_id: The number in its header.
         tables: Names of its tables.
-        unmarked: Sets of tables by which files of earlier versions, without the number, are known.
+        unmarked: Sets of tables that identify files of earlier versions, without the number.
         name: A file name that only this kind has; empty if there is none.
-        content: Patterns that only such files contain, whatever page of them is lost.
+        content: Patterns that only such files contain, even if a page is lost.
     """
 
     application_id: int
@@ -67,7 +67,7 @@ class Kind:
 
 
 def classify(path: Path, kind: Kind) -> State:
-    """Return the state of a file, which is only read.
+    """Return the state of a file, without changing it.
 
     Raises:
         OSError: It can't be read.
@@ -84,7 +84,7 @@ def classify(path: Path, kind: Kind) -> State:
     try:
         found = _contents(path)
     except sqlite3.OperationalError:
-        return State.EXPECTED  # locked: opening it will tell, and change nothing
+        return State.EXPECTED  # locked: opening it will show the state, and change nothing
     if found is None:
         return State.DAMAGED if _was_ours(path, kind) else State.ANOTHERS
     number, tables = found
@@ -98,7 +98,7 @@ def classify(path: Path, kind: Kind) -> State:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file and SQLite's files beside it; returns its new name.
+    """Rename a damaged file and SQLite's files beside it, and return its new name.
 
     Raises:
         OSError: It can't be renamed.

@@ -1,5 +1,5 @@
-"""Records to contacts, contacts compared with the ledger, and removals from lists.
+"""The sync: it makes contacts of records, compares them with the ledger, and plans removals.
 
-In: records of the tap, many at a time. Out: contacts to send and to remove; each other record's
-outcome. It decides; it knows nothing of requests and their answers.
+In: records of the tap, many at a time. Out: contacts to send and to remove, and the outcomes of
+records that need no delivery. It does not know how imports are sent.
 """

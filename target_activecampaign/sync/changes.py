@@ -1,7 +1,7 @@
-"""Contacts compared with the ledger, many at a time: unchanged, skipped, or sent.
+"""Contacts compared with the ledger, many at a time: each is unchanged, skipped or sent.
 
-A contact that is as it was delivered is unchanged. One that the stream's mode excludes is skipped.
-All others are packed, with what the ledger keeps of them once they are confirmed.
+A contact equal to the one last delivered is unchanged. One that the sync mode excludes is skipped.
+All others are packed, each with the ledger update that applies once it is confirmed.
 """
 
 from __future__ import annotations
@@ -38,37 +38,37 @@ if TYPE_CHECKING:
 
 WINDOW_BYTES = 8 * 1024 * 1024
 _DAY = 86_400
-_NOBODY: dict[int, Member] = {}
-_NOTHING: dict[int, MemberUpdate] = {}
-_STAYING = (*CURRENT, Ownership.OPTED_OUT)
-"""Memberships that need nothing as long as the profile stays the same."""
+_NO_MEMBERS: dict[int, Member] = {}
+_NO_UPDATES: dict[int, MemberUpdate] = {}
+_NEEDS_NO_SENDING = (*CURRENT, Ownership.OPTED_OUT)
+"""Kinds of ownership with which an unchanged profile need not be sent."""
 
 
 @dataclass(slots=True)
 class _Notes:
-    """Notes of a window for the ledger, about one segment's contacts."""
+    """Facts about one segment's contacts in a window, to be stored in the ledger."""
 
     segment: Segment
     unchanged: list[bytes] = field(default_factory=list)
     outdated: list[bytes] = field(default_factory=list)
     addresses: list[tuple[bytes, str]] = field(default_factory=list)
     changed: int = 0
-    raws: list[tuple[bytes, bytes]] = field(default_factory=list)
+    record_hashes: list[tuple[bytes, bytes]] = field(default_factory=list)
     others: list[tuple[bytes, bytes]] = field(default_factory=list)
 
-    def take_raw(self, contact_hash: bytes, raw: bytes, known: bytes | None) -> None:
-        """Note that an unchanged contact was made of another record than the ledger knows."""
-        (self.raws if known is None else self.others).append((contact_hash, raw))
+    def add_record_hash(self, contact_hash: bytes, raw: bytes, known: bytes | None) -> None:
+        """Add the record hash of an unchanged contact, if the ledger has none or another."""
+        (self.record_hashes if known is None else self.others).append((contact_hash, raw))
 
     def record_hashes_to_store(self) -> list[tuple[bytes, bytes]]:
         """Return the hashes of records that are worth storing.
 
-        Where most records change and their contacts don't, an unmapped value changes each time,
-        such as the time of extraction. Then the hashes would never match.
+        If most records change but their contacts don't, an unmapped value changes in each run, such
+        as the time of extraction. Such hashes would never match, so they are not stored.
         """
         by_hash, self.segment.unchanged_by_hash = self.segment.unchanged_by_hash, 0
         worth = 2 * len(self.others) <= len(self.unchanged) + by_hash
-        return self.raws + (self.others if worth else [])
+        return self.record_hashes + (self.others if worth else [])
 
 
 @dataclass(slots=True)
@@ -77,16 +77,16 @@ class _Decisions:
 
     Attributes:
         sent: Contacts to be sent, in their order.
-        settled: The records of the others, with their outcome.
-        notes: Notes for the ledger before anything is settled or sent, by segment.
+        others: The records of the other contacts, with their outcome.
+        notes: Facts to store in the ledger first, by segment.
     """
 
     sent: list[PendingContact] = field(default_factory=list)
     others: list[tuple[list[Source], str]] = field(default_factory=list)
     notes: dict[int, _Notes] = field(default_factory=dict)
 
-    def noted(self, segment: Segment) -> _Notes:
-        """Return the notes of a segment."""
+    def notes_of(self, segment: Segment) -> _Notes:
+        """Return the facts about a segment's contacts, to add to."""
         return self.notes.setdefault(segment.number, _Notes(segment))
 
 
@@ -96,9 +96,9 @@ class ChangeDetector:
     Args:
         settings: The settings.
         ledger: The contacts that were delivered.
-        settlement: Counts records.
-        packer: Takes the contacts to be sent.
-        delivery: Takes the batches that are full, and knows the contacts in flight.
+        accounting: Counts records.
+        packer: Packs the contacts to be sent.
+        delivery: Sends full batches, and knows the contacts in flight.
         window_records: Records that are compared at once.
 
     Attributes:
@@ -109,7 +109,7 @@ class ChangeDetector:
         self,
         settings: Settings,
         ledger: Ledger,
-        settlement: RecordAccounting,
+        accounting: RecordAccounting,
         packer: Packer,
         delivery: Delivery,
         *,
@@ -121,7 +121,7 @@ class ChangeDetector:
             None if settings.resync_after_days is None else settings.resync_after_days * _DAY
         )
         self._ledger = ledger
-        self._settlement = settlement
+        self._accounting = accounting
         self._packer = packer
         self._delivery = delivery
         self._stored: list[StoredValues] = []
@@ -129,20 +129,20 @@ class ChangeDetector:
         self._latest: dict[str, PendingContact] = {}
         self._refused: list[tuple[Source, Refusal, Segment, str]] = []
         self._deleted: list[tuple[list[Source], Segment]] = []
-        # Contacts whose last record so far is a deletion, by segment.
-        self._gone: dict[int, dict[bytes, str]] = {}
-        # Contacts that a deletion has taken out of the open batch.
+        # Contacts whose latest record is marked as deleted, by segment.
+        self._deleted_keys: dict[int, dict[bytes, str]] = {}
+        # Contacts that were taken out of the open batch, as their record is deleted.
         self._unpacked: set[str] = set()
-        # Contacts with a record after a deletion in the same window.
-        self._back: set[tuple[int, bytes]] = set()
+        # Contacts with a record after a deleted one in the same window.
+        self._present_again: set[tuple[int, bytes]] = set()
         self._since = 0.0
 
     def wait_until_recovered(self) -> None:
-        """Wait until it is known what became of imports that an earlier run left in flight."""
+        """Wait until the imports that an interrupted run left in flight are checked."""
         self._delivery.wait_until_recovered()
 
     def in_flight(self, keys: AbstractSet[str]) -> dict[str, dict[int, MemberUpdate]]:
-        """Return what the ledger is to keep of contacts that are in a batch and not settled."""
+        """Return the planned ledger updates of contacts that are in a batch without an outcome."""
         return self._delivery.contacts.marks(keys, self._packer.marks(keys))
 
     def take(
@@ -153,14 +153,14 @@ class ChangeDetector:
         raw: bytes | None,
         contact_hash: bytes | None = None,
     ) -> None:
-        """Take a record's contact, to be compared when `compare` is called.
+        """Add a record's contact to those that `compare` compares.
 
         Args:
             contact: The contact.
             source: The record.
-            segment: Where it goes.
+            segment: The segment that it goes to.
             raw: The hash of the record.
-            contact_hash: The hash of the contact's key, where it is known.
+            contact_hash: The hash of the contact's key, if it is known.
 
         Raises:
             Refusal: It can't be sent.
@@ -169,20 +169,20 @@ class ChangeDetector:
         entry.raw = raw
         entry.contact_hash = contact_hash or self._ledger.contact_hash(contact.key)
         if not self._window:
-            self._begin()
-        if self._gone or segment.deleted:
-            self._is_there(segment, entry.contact_hash)
+            self._start_clock()
+        if self._deleted_keys or segment.deleted:
+            self._mark_present(segment, entry.contact_hash)
         latest = self._latest.get(contact.key)
         if latest is None or not self._merged(latest, entry, segment):
             candidate = self._latest[contact.key] = PendingContact(entry, segment)
             self._window.append(candidate)
 
     def _merged(self, latest: PendingContact, entry: Entry, segment: Segment) -> bool:
-        """Merge a contact into the same person's that waits; returns whether that is possible."""
+        """Merge a contact into the waiting one of the same key. Return False if it can't be."""
         if latest.segment is not segment:
             return False
         if segment.stored is not None:
-            # The value that comes first fills what is empty.
+            # Only the first value fills an empty destination.
             given = {name for name, value in latest.entry.contact.values.items() if value}
             if filled := given & segment.stored.destinations:
                 entry.leave_out(filled)
@@ -193,33 +193,33 @@ class ChangeDetector:
         return True
 
     def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str | None) -> None:
-        """Take a record that makes no contact.
+        """Add a record that is refused, and so makes no contact.
 
-        In a mirror, its contact is in the stream all the same. That is noted before the record is
-        settled.
+        In a mirror, its contact counts as in the stream all the same. That is stored before the
+        record gets its outcome.
         """
         if key is None or not segment.mirror:
-            self._settlement.refused([source], refusal.code, refusal.reason, key)
+            self._accounting.refused([source], refusal.code, refusal.reason, key)
             return
         segment.has_contacts = True
-        self._begin()
-        self._is_there(segment, self._ledger.contact_hash(key))
+        self._start_clock()
+        self._mark_present(segment, self._ledger.contact_hash(key))
         self._refused.append((source, refusal, segment, key))
 
     def delete(
         self, source: Source, segment: Segment, key: str | None, contact_hash: bytes | None = None
     ) -> None:
-        """Take a record that is marked as deleted; its contact is not sent if it still waits.
+        """Add a record that is marked as deleted. A contact of it that still waits is not sent.
 
-        What was posted, or is about to be, is not undone.
+        Batches that were submitted are not changed.
 
         Args:
             source: The record.
-            segment: Where it would have gone.
+            segment: The segment that it would have gone to.
             key: The key of its contact, if it has one.
-            contact_hash: The hash of that key, where it is known.
+            contact_hash: The hash of that key, if it is known.
         """
-        self._begin()
+        self._start_clock()
         earlier: list[Source] = []
         if key:
             contact_hash = contact_hash or self._ledger.contact_hash(key)
@@ -228,13 +228,13 @@ class ChangeDetector:
                 self._unpacked.add(key)
                 for stored in self._stored:
                     stored.forget(contact_hash)
-            earlier += self._drop(key, segment)
-            self._gone.setdefault(segment.number, {})[contact_hash] = key
+            earlier += self._remove_from_window(key, segment)
+            self._deleted_keys.setdefault(segment.number, {})[contact_hash] = key
         segment.has_deletions = True
         self._deleted.append(([*earlier, source], segment))
 
-    def _drop(self, key: str, segment: Segment) -> list[Source]:
-        """Take a contact of a segment out of the window; returns its records."""
+    def _remove_from_window(self, key: str, segment: Segment) -> list[Source]:
+        """Remove a contact of a segment from the window, and return its records."""
         if key not in self._latest:
             return []
         theirs = [one for one in self._window if one.entry.key == key]
@@ -248,46 +248,46 @@ class ChangeDetector:
             del self._latest[key]
         return [source for one in gone for source in one.entry.sources]
 
-    def _is_there(self, segment: Segment, contact_hash: bytes) -> None:
-        """Note that a contact is in the stream, even if an earlier record was a deletion."""
-        if self._gone.get(segment.number, {}).pop(contact_hash, None) is not None:
-            self._back.add((segment.number, contact_hash))
+    def _mark_present(self, segment: Segment, contact_hash: bytes) -> None:
+        """Note that a contact is in the stream, even if an earlier record was deleted."""
+        if self._deleted_keys.get(segment.number, {}).pop(contact_hash, None) is not None:
+            self._present_again.add((segment.number, contact_hash))
         segment.deleted.discard(contact_hash)
 
-    def _begin(self) -> None:
-        if not self._waits:
+    def _start_clock(self) -> None:
+        if not self._has_waiting:
             self._since = time.monotonic()
 
     @property
-    def _waits(self) -> bool:
+    def _has_waiting(self) -> bool:
         return bool(self._window or self._refused or self._deleted)
 
     @property
     def waiting(self) -> set[str]:
-        """Return the keys of contacts and deletions that wait to be compared."""
-        return set(self._latest).union(*(people.values() for people in self._gone.values()))
+        """The keys of the contacts, deleted ones included, that wait to be compared."""
+        return set(self._latest).union(*(keys.values() for keys in self._deleted_keys.values()))
 
     def unchanged_by_record_hash(
         self,
         segment: Segment,
-        people: Sequence[bytes],
-        raws: Sequence[bytes | None],
+        contact_hashes: Sequence[bytes],
+        record_hashes: Sequence[bytes | None],
         rows: Mapping[bytes, list[Member]],
     ) -> list[bool]:
         """Return for each record whether its contact was delivered from the same record.
 
-        Of contacts in flight the ledger may know an earlier state: the caller leaves them out.
+        The caller leaves out contacts in flight, for which the ledger may be out of date.
 
         Args:
-            segment: Where they go.
-            people: The hashes of the contacts' keys.
-            raws: The hashes of the records.
-            rows: What the ledger has of the contacts.
+            segment: The segment of the records.
+            contact_hashes: The hashes of the contacts' keys.
+            record_hashes: The hashes of the records.
+            rows: The ledger's members, by contact.
         """
         mirror, number, of_list = segment.mirror, segment.number, segment.of_list
         ages = not self._skips or self._resync_seconds is not None
         found = []
-        for contact_hash, raw in zip(people, raws, strict=True):
+        for contact_hash, raw in zip(contact_hashes, record_hashes, strict=True):
             some = rows.get(contact_hash)
             if some is None:
                 found.append(False)
@@ -305,70 +305,69 @@ class ChangeDetector:
                 and bool(has_address or not mirror)
             )
             if same and alone and not ages:
-                # Nearly all: in one segment of the list only, whatever its age.
-                same = membership in _STAYING
+                # Nearly all records: in one segment of the list only, and the age does not matter.
+                same = membership in _NEEDS_NO_SENDING
             elif same:
                 all_ = by_segment([one for one in some if one.segment in of_list])
-                same = self._stays(all_[number], all_)
+                same = self._needs_no_resend(all_[number], all_)
             found.append(same)
         return found
 
     def age(self) -> float:
-        """Return how many seconds the first contact has waited; 0 if there is none."""
-        return time.monotonic() - self._since if self._waits else 0.0
+        """Return the seconds since the first contact was added; 0 if none waits."""
+        return time.monotonic() - self._since if self._has_waiting else 0.0
 
     def compare(
         self,
-        people: Collection[bytes] = (),
+        contact_hashes: Collection[bytes] = (),
         rows: Mapping[bytes, list[Member]] | None = None,
         under_way: dict[str, dict[int, MemberUpdate]] | None = None,
     ) -> None:
-        """Compare all contacts that wait, settle those that need not be sent, and send the others.
+        """Compare all contacts that wait. Record the outcome of some, and send the others.
 
         Args:
-            people: The contacts that `rows` and `under_way` are about; others are looked up.
-            rows: What the ledger has of them in all segments, looked up after `under_way`.
-            under_way: What the ledger is to keep of those in flight.
+            contact_hashes: The contacts that `rows` and `under_way` cover. Others are looked up.
+            rows: Their members in all segments of the ledger, looked up after `under_way`.
+            under_way: The planned ledger updates of those in flight.
         """
-        if not self._waits:
+        if not self._has_waiting:
             return
         self.wait_until_recovered()
         window, self._window, self._latest = self._window, [], {}
         refused, self._refused = self._refused, []
         deleted, self._deleted = self._deleted, []
-        gone, self._gone = self._gone, {}
+        gone, self._deleted_keys = self._deleted_keys, {}
         for one in window:
             one.segment.has_contacts = True
             digest_suffix = one.segment.digest_suffix
             one.digest = digest(one.entry.body + digest_suffix if digest_suffix else one.entry.body)
-        unknown = [one for one in window if one.entry.contact_hash not in people]
-        # Asked for first: of contacts that are settled meanwhile the ledger knows more, not less.
+        unknown = [one for one in window if one.entry.contact_hash not in contact_hashes]
+        # Before the ledger: a contact confirmed in between is then found in both, not in neither.
         marks = {**(under_way or {}), **self.in_flight({one.entry.key for one in unknown})}
         unpacked, self._unpacked = self._unpacked, set()
-        marks |= {**dict.fromkeys(unpacked, _NOTHING), **self.in_flight(unpacked)}
+        marks |= {**dict.fromkeys(unpacked, _NO_UPDATES), **self.in_flight(unpacked)}
         rows = {**(rows or {}), **self._rows(unknown)} if unknown else rows or {}
-        decisions = self._decided(window, rows, marks)
-        self._back.clear()
+        decisions = self._decide(window, rows, marks)
+        self._present_again.clear()
         resolve_ownership(decisions.sent)
         self._drop_filled_values(decisions.sent)
         for _, _, segment, key in refused:
-            decisions.noted(segment).unchanged.append(self._ledger.contact_hash(key))
-        # Noted first: were the run interrupted in between, STATE could have passed a contact that a
-        # mirror has not noted.
+            decisions.notes_of(segment).unchanged.append(self._ledger.contact_hash(key))
+        # Stored first, in case of a kill: STATE must not run ahead of what a mirror has seen.
         self._note(decisions)
         self._note_deleted({segment.number: segment for _, segment in deleted}, gone)
         for source, refusal, _, key in refused:
-            self._settlement.refused([source], refusal.code, refusal.reason, key)
+            self._accounting.refused([source], refusal.code, refusal.reason, key)
         for sources, kind in decisions.others:
-            self._settlement.record_outcome(sources, kind)
+            self._accounting.record_outcome(sources, kind)
         for sources, _ in deleted:
-            self._settlement.record_outcome(sources, "skipped", "DELETED")
+            self._accounting.record_outcome(sources, "skipped", "DELETED")
         for one in decisions.sent:
             for batch in self._packer.add(one.entry):
                 self._delivery.submit(batch)
 
     def _note(self, decisions: _Decisions) -> None:
-        """Have the ledger note the contacts of the window."""
+        """Store the facts about the window's contacts in the ledger."""
         for notes in decisions.notes.values():
             self._ledger.members.record_seen(
                 notes.segment.number,
@@ -383,38 +382,38 @@ class ChangeDetector:
     def _note_deleted(
         self, segments: Mapping[int, Segment], gone: Mapping[int, Mapping[bytes, str]]
     ) -> None:
-        """Have the ledger forget the contacts that were deleted.
+        """Clear the digests of deleted contacts in the ledger.
 
-        A later record of theirs is then sent, even if it is the same, and a mirror's pass does not
-        have them.
+        A later record of such a contact is then sent, even if it is the same. A mirror counts the
+        contact as missing.
         """
-        for number, people in gone.items():
-            if not people:
+        for number, keys in gone.items():
+            if not keys:
                 continue
             segment = segments[number]
-            # First, as the ledger knows more, not less, of contacts that are settled meanwhile.
-            marks = self.in_flight(set(people.values()))
+            # Before the ledger, as in `compare`.
+            marks = self.in_flight(set(keys.values()))
             segment.deleted.update(
-                contact_hash for contact_hash, key in people.items() if number in marks.get(key, ())
+                contact_hash for contact_hash, key in keys.items() if number in marks.get(key, ())
             )
-            self._ledger.members.mark_deleted(number, list(people), segment.seen)
+            self._ledger.members.mark_deleted(number, list(keys), segment.seen)
 
     def finish(self, segments: Iterable[Segment]) -> None:
-        """Have the ledger forget deleted contacts that were in flight, once all is settled."""
+        """Clear the digests of deleted contacts that were in flight, once all have an outcome."""
         for segment in segments:
             for some in chunks(segment.deleted, self.window_records):
                 self._ledger.members.mark_deleted(segment.number, some, segment.seen)
             segment.deleted.clear()
 
     def discard(self) -> None:
-        """Drop all that waits, unsettled: the run fails and sends none of it."""
+        """Drop everything that waits, without an outcome: the run fails and sends none of it."""
         self._window, self._latest = [], {}
-        self._refused, self._deleted, self._gone = [], [], {}
-        self._back.clear()
+        self._refused, self._deleted, self._deleted_keys = [], [], {}
+        self._present_again.clear()
         self._unpacked.clear()
         self._packer.flush()
 
-    def _decided(
+    def _decide(
         self,
         window: list[PendingContact],
         known_rows: Mapping[bytes, list[Member]],
@@ -428,21 +427,21 @@ class ChangeDetector:
             rows = (
                 by_segment([row for row in some if row.segment in segment.of_list])
                 if some
-                else _NOBODY
+                else _NO_MEMBERS
             )
-            marks = under_way.get(entry.key, _NOTHING)
+            marks = under_way.get(entry.key, _NO_UPDATES)
             if segment.selects and self._is_skipped(
                 segment, there=entry.contact_hash in existing or bool(marks)
             ):
                 decisions.others.append((entry.sources, "skipped"))
             elif rows and segment.number not in marks and self._unchanged(one, rows):
                 decisions.others.append((entry.sources, "unchanged"))
-                self._settlement.arrived = entry.key
-                _note_unchanged(decisions.noted(segment), entry, rows[segment.number])
+                self._accounting.arrived = entry.key
+                _note_unchanged(decisions.notes_of(segment), entry, rows[segment.number])
             else:
                 own = rows.get(segment.number)
                 if own is not None:
-                    notes = decisions.noted(segment)
+                    notes = decisions.notes_of(segment)
                     notes.outdated.append(entry.contact_hash)
                     notes.changed += own.digest not in (None, one.digest)
                 plan_ledger_update(one, rows, marks)
@@ -451,35 +450,37 @@ class ChangeDetector:
         return decisions
 
     def _rows(self, window: list[PendingContact]) -> Mapping[bytes, list[Member]]:
-        """Return what the ledger has of contacts in all segments of the same lists."""
+        """Return the contacts' members in all segments of the same lists."""
         segments = of_lists(one.segment for one in window)
         return self._ledger.members.find(segments, {one.entry.contact_hash for one in window})
 
     def _existing(self, window: list[PendingContact]) -> set[bytes]:
-        """Return the contacts that the account has, where the mode asks for that."""
+        """Return the contacts that exist in the account, where the sync mode needs to know."""
         asked = {one.entry.contact_hash for one in window if one.segment.selects}
         return self._ledger.contact_index.find(asked) if asked else set()
 
     @staticmethod
     def _is_skipped(segment: Segment, *, there: bool) -> bool:
-        """Return whether the stream's mode skips a contact."""
+        """Return whether the sync mode skips a contact."""
         return there == (segment.settings.sync_mode == "create_only")
 
     def _unchanged(self, candidate: PendingContact, rows: Mapping[int, Member]) -> bool:
-        """Return whether a contact need not be sent, as it was delivered like this."""
+        """Return whether a contact need not be sent, as it equals the one last delivered."""
         number = candidate.segment.number
         own = rows.get(number)
-        if self._back and (number, candidate.entry.contact_hash) in self._back:
+        if self._present_again and (number, candidate.entry.contact_hash) in self._present_again:
             return False
-        return own is not None and own.digest == candidate.digest and self._stays(own, rows)
+        return (
+            own is not None and own.digest == candidate.digest and self._needs_no_resend(own, rows)
+        )
 
-    def _stays(self, own: Member, rows: Mapping[int, Member]) -> bool:
-        """Return whether there is no other reason to send a contact again."""
-        if own.ownership not in _STAYING or last_unsubscribed(rows) is not None:
+    def _needs_no_resend(self, own: Member, rows: Mapping[int, Member]) -> bool:
+        """Return whether an unchanged profile need not be sent again for another reason."""
+        if own.ownership not in _NEEDS_NO_SENDING or last_unsubscribed(rows) is not None:
             return False
-        cut_off = self._ledger.interrupted_since
-        if cut_off is not None and own.at >= int(cut_off):
-            # It arrived in the interrupted run, which this one goes on with.
+        interrupted = self._ledger.interrupted_since
+        if interrupted is not None and own.at >= int(interrupted):
+            # It was delivered in the interrupted run, which this run continues.
             return True
         stale = (
             self._resync_seconds is not None and own.at <= self._ledger.now() - self._resync_seconds
@@ -489,16 +490,16 @@ class ChangeDetector:
     def _drop_filled_values(self, sent: list[PendingContact]) -> None:
         """Leave out `only_if_empty` values where the account has a value.
 
-        The digest is taken already: a profile stays unchanged whatever part of it was sent.
+        The digest covers them nevertheless, so that the profile counts as unchanged next time.
         """
         asked: dict[StoredValues, dict[bytes, str]] = {}
         for one in sent:
             stored = one.segment.stored
             if stored is not None and stored.destinations & one.entry.contact.values.keys():
                 asked.setdefault(stored, {})[one.entry.contact_hash] = one.entry.contact.email
-        self._await_values(asked)
-        for stored, people in asked.items():
-            stored.filled(people)  # of all at once, so that what follows asks nothing
+        self._deliver_before_lookup(asked)
+        for stored, addresses in asked.items():
+            stored.filled(addresses)  # looked up together; the calls below send no request
         for one in sent if self._stored else ():
             entry, stored = one.entry, one.segment.stored
             if stored is not None and entry.contact_hash in asked.get(stored, ()):
@@ -508,8 +509,8 @@ class ChangeDetector:
             for each in self._stored:
                 each.fill(entry.contact_hash, given)
 
-    def _await_values(self, asked: Collection[StoredValues]) -> None:
-        """Wait until what other streams have sent has arrived, before the first lookup."""
+    def _deliver_before_lookup(self, asked: Collection[StoredValues]) -> None:
+        """Deliver everything in flight before the first lookup, so that it sees all values."""
         new = [stored for stored in asked if stored not in self._stored]
         if new:
             for batch in self._packer.flush():
@@ -521,6 +522,6 @@ class ChangeDetector:
 def _note_unchanged(notes: _Notes, entry: Entry, own: Member) -> None:
     notes.unchanged.append(entry.contact_hash)
     if entry.raw is not None and own.record_hash != entry.raw:
-        notes.take_raw(entry.contact_hash, entry.raw, own.record_hash)
+        notes.add_record_hash(entry.contact_hash, entry.raw, own.record_hash)
     if notes.segment.mirror and not own.has_address:
         notes.addresses.append((entry.contact_hash, entry.contact.email))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class StreamProgress:
     """The messages of a tap's stream so far, to know whether it is complete.
 
-    Taps send an ACTIVATE_VERSION before the first record of an initial load. It completes nothing,
-    nor does one for another version than the records'.
+    Taps also send an ACTIVATE_VERSION before the first record of an initial load. It does not
+    complete the stream, and neither does one with another version than the records.
 
     Attributes:
         records: The number of records so far.
@@ -25,13 +25,13 @@ class StreamProgress:
     ended: bool = False
 
     def add_records(self, count: int, version: object = None) -> None:
-        """Take records of one version that have come."""
+        """Count records of one version."""
         self.records += count
         self.version = None if version is None else str(version)
         self.ended = False
 
     def activate(self, version: object) -> None:
-        """Take an ACTIVATE_VERSION message."""
+        """Handle an ACTIVATE_VERSION message."""
         self.ended = self.records > 0 and self.version in (None, str(version))
 
 
@@ -41,11 +41,11 @@ class Outcome:
 
     Attributes:
         kind: `left`, or the reason for no removal: `incomplete`, `empty`, `first run`, `guard`.
-        people: Contacts in the pass.
+        people: Contacts in the sync.
         left: Contacts that were removed.
         not_left: Removals that ActiveCampaign rejected.
         held_back: Removals that a guard prevented.
-        not_ours: Contacts that are missing from the stream and stay, as we did not add them.
+        not_ours: Contacts missing from the stream that stay, as the target did not add them.
         problem: The guard's text.
     """
 

@@ -18,15 +18,15 @@ logger = logging.getLogger("target-activecampaign")
 
 
 def bring_up_to_date(client: Client, ledger: Ledger, stop: StopRequest) -> None:
-    """Read the contacts that the index does not have: all at first, later only new ones.
+    """Read the contacts that the index lacks: all of them at first, later only new ones.
 
-    Deleted contacts show only in the account's total. If that is less than the known and the new
+    Deleted contacts only show in the account's total. If it is less than the indexed and the new
     contacts together, the whole account is read again.
 
     Args:
         client: The client of the account.
-        ledger: Keeps the index.
-        stop: Ends it while it reads.
+        ledger: Stores the index.
+        stop: Stops the reading.
     """
     index = ledger.contact_index
     index.in_use = True
@@ -47,12 +47,12 @@ def bring_up_to_date(client: Client, ledger: Ledger, stop: StopRequest) -> None:
 def _read(
     client: Client, ledger: Ledger, start: IndexProgress, stop: StopRequest, *, resumes: bool
 ) -> tuple[int, int]:
-    """Read contacts from an id on; returns the last id and their number."""
+    """Read the contacts after an id, and return the last id and their number."""
     after, count = start.after, 0
     for some in chunks(client.contacts(after=after)):
-        people = [ledger.contact_hash(contact_key(one.email)) for one in some]
+        contact_hashes = [ledger.contact_hash(contact_key(one.email)) for one in some]
         after = some[-1].id
-        ledger.contact_index.add(people, start.reading, after if resumes else None)
+        ledger.contact_index.add(contact_hashes, start.reading, after if resumes else None)
         count += len(some)
         if count % 10_000 == 0:
             logger.info("Reading the account's contacts: %d so far.", count)

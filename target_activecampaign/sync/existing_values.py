@@ -1,7 +1,7 @@
-"""The values that contacts have in the account now, to write some only where there is none.
+"""The current values of contacts in the account, for `only_if_empty`.
 
-As in `ListMembers`, each contact is asked about until that has cost as much as reading the whole
-account, which is then read, 100 contacts or values a request.
+As in `ListMembers`, contacts are looked up singly until that has cost as many requests as reading
+the whole account. Then the account is read, 100 contacts or values per request.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ CREATE TABLE filled (person BLOB, destination, PRIMARY KEY (person, destination)
 
 
 class StoredValues:
-    """The values of contacts in some destinations.
+    """The values of contacts at some destinations.
 
     Args:
         client: The client of the account.
         destinations: The destinations that matter: attributes of a `Contact` (`first_name`,
             `last_name`, `phone`, `customer_account`) and ids of custom fields.
-        ledger: Gives the hashes that stand for contacts.
-        stop: Ends it while it asks or reads.
+        ledger: Computes the contact hashes.
+        stop: Stops the lookups.
 
     Attributes:
         destinations: As given.
@@ -67,21 +67,21 @@ class StoredValues:
         self._pages: int | None = None
         self._read = False
         self._again: set[bytes] = set()
-        # A database without a name is a file that vanishes: memory stays flat.
+        # A temporary file, as the name is empty: memory does not grow with the account.
         self._db = sqlite3.connect("")
         self._db.executescript(_TABLES)
 
-    def filled(self, people: Mapping[bytes, str]) -> dict[bytes, set[str | int]]:
-        """Return the destinations in which contacts have a value, or have one in flight.
+    def filled(self, addresses: Mapping[bytes, str]) -> dict[bytes, set[str | int]]:
+        """Return the destinations at which contacts have a value, stored or in flight.
 
         Args:
-            people: The addresses of the contacts.
+            addresses: The addresses of the contacts.
 
         Returns:
             The destinations by contact; contacts without any are left out.
         """
-        again = self._again and {who: people[who] for who in self._again & people.keys()}
-        unknown = {} if self._read else self._not_asked(people)
+        again = self._again and {who: addresses[who] for who in self._again & addresses.keys()}
+        unknown = {} if self._read else self._not_asked(addresses)
         if self._read and again:
             self._ask(again)
         elif unknown:
@@ -89,9 +89,9 @@ class StoredValues:
                 self._ask(unknown)
             else:
                 self._read_account()
-        self._again.difference_update(people)
+        self._again.difference_update(addresses)
         found: dict[bytes, set[str | int]] = {}
-        for contact_hash in people:
+        for contact_hash in addresses:
             rows = self._db.execute(
                 "SELECT destination FROM filled WHERE person = ?", [contact_hash]
             )
@@ -100,30 +100,30 @@ class StoredValues:
         return found
 
     def fill(self, contact_hash: bytes, destinations: Collection[str | int]) -> None:
-        """Note that a contact is sent values for some destinations."""
+        """Store that a contact has values, or is sent values, for some destinations."""
         rows = [(contact_hash, one) for one in self.destinations.intersection(destinations)]
         self._db.executemany("INSERT OR IGNORE INTO filled VALUES (?, ?)", rows)
 
     def forget(self, contact_hash: bytes) -> None:
-        """Ask anew about a contact: values that were noted for it are not sent."""
+        """Look a contact up again: its values that were stored here are not sent after all."""
         self._db.execute("DELETE FROM asked WHERE person = ?", [contact_hash])
         self._db.execute("DELETE FROM filled WHERE person = ?", [contact_hash])
         self._again.add(contact_hash)
 
     def close(self) -> None:
-        """Forget what was read and noted."""
+        """Delete the copy of the values."""
         self._db.close()
 
-    def _not_asked(self, people: Mapping[bytes, str]) -> dict[bytes, str]:
+    def _not_asked(self, addresses: Mapping[bytes, str]) -> dict[bytes, str]:
         asked = "SELECT 1 FROM asked WHERE person = ?"
         return {
             contact_hash: address
-            for contact_hash, address in people.items()
+            for contact_hash, address in addresses.items()
             if self._db.execute(asked, [contact_hash]).fetchone() is None
         }
 
     def _reading_costs(self) -> int:
-        """Return how many requests reading the account takes; 0 if the answers don't say."""
+        """Return the number of requests that reading the account takes; 0 if it is unknown."""
         if self._pages is None:
             counts = [self._client.count_contacts()]
             counts += [self._client.count_field_values(one) for one in self._fields]
@@ -132,21 +132,21 @@ class StoredValues:
             self._pages = pages if len(known) == len(counts) else 0
         return self._pages
 
-    def _ask(self, people: Mapping[bytes, str]) -> None:
+    def _ask(self, addresses: Mapping[bytes, str]) -> None:
         pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "stored-values")
         try:
-            answers = pool.map(self._values, people.values())
-            for contact_hash, (destinations, requests) in zip(people, answers, strict=True):
+            answers = pool.map(self._values, addresses.values())
+            for contact_hash, (destinations, requests) in zip(addresses, answers, strict=True):
                 self._spent += requests
                 self._db.execute("INSERT INTO asked VALUES (?)", [contact_hash])
                 self.fill(contact_hash, destinations)
                 self._stop.check()
         finally:
-            # When it is stopped or fails, nobody else is asked about.
+            # If it is stopped or fails, look up no more contacts.
             pool.shutdown(cancel_futures=True)
 
     def _values(self, address: str) -> tuple[set[str | int], int]:
-        """Return the destinations in which a contact has a value, and the requests it took."""
+        """Return the destinations at which a contact has a value, and the requests that it took."""
         contact = self._client.find_contact(address)
         if contact is None:
             return set(), 1

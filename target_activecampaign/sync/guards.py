@@ -1,4 +1,4 @@
-"""Guards: what keeps a mirror from removing contacts when its source looks broken."""
+"""Guards: checks that stop a mirror's removals if its source looks broken."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> str | None:
     """Return the text of the first guard that trips; None if none does.
 
-    Shares are of the contacts of the last complete pass.
+    Percentages refer to the contacts of the last complete sync.
 
     Args:
         segment: The mirror.
-        people: The number of contacts in the pass.
+        people: The number of contacts in the sync.
         leavers: The number of contacts that would be removed.
-        changed: The number of profiles that changed since the last complete pass.
+        changed: The number of profiles that changed since the last complete sync.
     """
     guards, last = segment.settings.guards, segment.state.size or 0
     if (text := source_shrank(segment, people)) is not None:
@@ -46,7 +46,7 @@ def source_shrank(segment: Segment, people: int) -> str | None:
 
     Args:
         segment: The mirror.
-        people: The number of contacts in the pass.
+        people: The number of contacts in the sync.
     """
     least, last = segment.settings.guards.min_source_pct, segment.state.size or 0
     if least is None or 100 * people >= least * last:

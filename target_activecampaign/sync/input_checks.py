@@ -1,4 +1,4 @@
-"""Checks of the whole input, once it was read to its end."""
+"""Checks of the whole input, once it has been read to its end."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ logger = logging.getLogger("target-activecampaign")
 
 
 def check_not_empty(streams: Collection[RoutedStream], *, fail: bool) -> None:
-    """Check that records came.
+    """Check that the input has records.
 
     Args:
-        streams: The tap's streams that came.
-        fail: Whether it is an error if none came.
+        streams: The tap's streams in the input.
+        fail: Whether an empty input is an error.
 
     Raises:
-        EmptyInputError: None came, and that is an error.
+        EmptyInputError: The input has no record, and that is an error.
     """
     if any(one.progress.records for one in streams):
         return
@@ -45,11 +45,11 @@ def check_not_empty(streams: Collection[RoutedStream], *, fail: bool) -> None:
 def warn_of_unused_settings(
     settings: Settings, streams: Collection[RoutedStream], names: Collection[str]
 ) -> None:
-    """Name streams that have settings and did not come.
+    """Warn of streams that have settings but are not in the input.
 
     Args:
         settings: The settings.
-        streams: The tap's streams that came.
+        streams: The tap's streams in the input.
         names: The names of streams after stream maps.
     """
     if any(one.progress.partial for one in streams):

@@ -1,8 +1,8 @@
 """The contacts that are on a list now.
 
-For a few contacts it is cheaper to ask about each, for many to read the whole list, 100 contacts a
-request. The number is not known beforehand. So each is asked about until that has cost as much as
-reading the list, which is then read. At worst that costs twice the cheaper way.
+A few contacts are cheaper to look up singly. For many it is cheaper to read the whole list, 100
+contacts per request. The number is not known beforehand, so contacts are looked up until that has
+cost as much as reading the list. Then the list is read. At worst this costs twice the optimum.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("target-activecampaign")
 
-_REQUESTS_A_PERSON = 2
+_REQUESTS_PER_CONTACT = 2
 
 
 class ListMembers:
@@ -36,8 +36,8 @@ class ListMembers:
         client: The client of the account.
         list_id: The list.
         status: Their status on it, such as 1 for active; None for any.
-        ledger: Gives the hashes that stand for contacts.
-        stop: Ends it while it asks or reads; None if nothing is to.
+        ledger: Computes the contact hashes.
+        stop: Stops the lookups; None if they can't be stopped.
     """
 
     def __init__(
@@ -56,37 +56,41 @@ class ListMembers:
         self._spent = 0
         self._read: sqlite3.Connection | None = None
 
-    def find(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
-        """Return the ids of those of some contacts, given by address, that are on the list."""
-        if self._read is None and people:
-            cost = _REQUESTS_A_PERSON * len(people)
+    def find(self, addresses: Mapping[bytes, str]) -> dict[bytes, int]:
+        """Return the ids of those contacts that are on the list, by contact hash.
+
+        Args:
+            addresses: The addresses of the contacts, by contact hash.
+        """
+        if self._read is None and addresses:
+            cost = _REQUESTS_PER_CONTACT * len(addresses)
             total = self._client.count_contacts(list_id=self._list_id, status=self._status)
             if total == 0:
                 return {}
             if total is not None and self._spent + cost <= total / PAGE_SIZE:
                 self._spent += cost
-                return self._ask(people)
+                return self._ask(addresses)
             self._read = self._read_list(total)
-        return self._look_up(people)
+        return self._look_up(addresses)
 
-    def subscribed_at(self, people: Mapping[bytes, str]) -> dict[bytes, float | None]:
-        """Return when contacts were subscribed to the list, of those that are on it."""
+    def subscribed_at(self, addresses: Mapping[bytes, str]) -> dict[bytes, float | None]:
+        """Return the time of subscription of those contacts that are on the list."""
         with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "list-members") as pool:
-            found = zip(people, pool.map(self._membership, people.values()), strict=True)
+            found = zip(addresses, pool.map(self._membership, addresses.values()), strict=True)
             return {
                 contact_hash: one[1].subscribed_at for contact_hash, one in found if one is not None
             }
 
     def close(self) -> None:
-        """Forget what was read."""
+        """Delete the copy of the list."""
         if self._read is not None:
             self._read.close()
 
-    def _ask(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
+    def _ask(self, addresses: Mapping[bytes, str]) -> dict[bytes, int]:
         with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "list-members") as pool:
             found = {}
-            answers = pool.map(self._membership, people.values())
-            for contact_hash, membership in zip(people, answers, strict=True):
+            answers = pool.map(self._membership, addresses.values())
+            for contact_hash, membership in zip(addresses, answers, strict=True):
                 if membership is not None:
                     found[contact_hash] = membership[0]
                 self._stop.check()
@@ -102,7 +106,7 @@ class ListMembers:
 
     def _read_list(self, total: int | None) -> sqlite3.Connection:
         logger.info("Reading the contacts of list %d (%s).", self._list_id, total or "unknown")
-        # A database without a name is a file that vanishes: memory stays flat.
+        # A temporary file, as the name is empty: memory does not grow with the list.
         db = sqlite3.connect("")
         db.execute("CREATE TABLE person (hash BLOB PRIMARY KEY, contact INTEGER) WITHOUT ROWID")
         for some in chunks(self._client.contacts(list_id=self._list_id, status=self._status)):
@@ -111,11 +115,11 @@ class ListMembers:
             self._stop.check()
         return db
 
-    def _look_up(self, people: Mapping[bytes, str]) -> dict[bytes, int]:
+    def _look_up(self, addresses: Mapping[bytes, str]) -> dict[bytes, int]:
         if self._read is None:
             return {}
         found = {}
-        for contact_hash in people:
+        for contact_hash in addresses:
             row = self._read.execute("SELECT contact FROM person WHERE hash = ?", [contact_hash])
             contact = row.fetchone()
             if contact is not None:

@@ -20,7 +20,7 @@ _TEXT_TYPES = ("text", "textarea", "hidden")
 
 
 def find(stream: str, name: str, catalog: FieldCatalog, before: Field | None) -> Field | None:
-    """Return the field that the setting names; None if it is to be made.
+    """Return the field that the setting names; None if it is to be created.
 
     Args:
         stream: The stream's name, for messages.
@@ -29,7 +29,8 @@ def find(stream: str, name: str, catalog: FieldCatalog, before: Field | None) ->
         before: The field of the last run, if there was one.
 
     Raises:
-        MappingError: It can't be found and can't be made, or can't hold `true` and `false`.
+        MappingError: The field does not exist and can't be created, or can't hold `true` and
+            `false`.
     """
     found = catalog.find(name)
     if found is None:
@@ -65,20 +66,20 @@ class MembershipFields:
         self._mapped: dict[int, str] = {}
 
     def take(self, stream: str, mapping: StreamMapping, own: Field | None) -> None:
-        """Note the fields that a stream writes.
+        """Register the fields that a stream writes.
 
         Raises:
-            MappingError: It writes another's membership field, or has one that another writes.
+            MappingError: A stream writes the membership field of another.
         """
         written = {one.field.id: one.name for one in mapping.properties if one.field is not None}
-        self._refuse(stream, written, self._marks)
+        self._check_unshared(stream, written, self._marks)
         if own is not None:
             self._marks[own.id] = stream
-            self._refuse(stream, [own.id], self._mapped)
+            self._check_unshared(stream, [own.id], self._mapped)
         self._mapped.update(dict.fromkeys(written, stream))
 
     @staticmethod
-    def _refuse(stream: str, ids: Iterable[int], taken: Mapping[int, str]) -> None:
+    def _check_unshared(stream: str, ids: Iterable[int], taken: Mapping[int, str]) -> None:
         for number in ids:
             if taken.get(number, stream) != stream:
                 raise MappingError(

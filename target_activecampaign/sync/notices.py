@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("target-activecampaign")
 
-_MOST_NAMES = 1000
-"""Undeclared properties that are remembered of a stream."""
-_MOST_SHOWN = 20
+_MAX_NAMES = 1000
+"""Limit of undeclared properties that are remembered per stream."""
+_MAX_SHOWN = 20
 _PLAIN_NAME = re.compile(r"[^\W\d][\w .:/-]{0,63}")
 
 
 class RecordNotices:
-    """Collects what the operator should know of records.
+    """Collects warnings about records for the operator.
 
     Args:
         settings: The settings.
-        changes: The contacts that wait, which are dropped when records must not be loaded.
+        changes: Has the contacts that wait; they are dropped if the run must fail.
     """
 
     def __init__(self, settings: Settings, changes: ChangeDetector) -> None:
@@ -45,10 +45,10 @@ class RecordNotices:
             logger.warning("Stream '%s': the character U+0000 was removed from values.", stream)
 
     def add_undeclared(self, stream: str, names: Collection[str]) -> None:
-        """Take properties of records that the schema lacks and that are not mapped.
+        """Add unmapped properties of records that the schema lacks.
 
         Raises:
-            MappingError: `unmapped_properties` is `fail`. Contacts that wait are not sent.
+            MappingError: `unmapped_properties` is `fail`. Waiting contacts are not sent.
         """
         if self._settings.for_stream(stream).unmapped_properties == "fail":
             self._changes.discard()
@@ -57,7 +57,7 @@ class RecordNotices:
                 f"{_shown(names)}. Map each in 'field_mapping' to its destination, or to 'ignore'."
             )
         known = self._undeclared.setdefault(stream, {})
-        if len(known) < _MOST_NAMES:
+        if len(known) < _MAX_NAMES:
             known.update(dict.fromkeys(names))
 
     def warn_of_undeclared(self) -> None:
@@ -73,12 +73,9 @@ class RecordNotices:
 
 
 def _shown(names: Collection[str]) -> str:
-    """Return names as a message quotes them.
-
-    Names that look like data, such as an address that is a key, are only counted.
-    """
+    """Return names for a message. Those that look like data, such as an address, are counted."""
     plain = sorted(name for name in names if _PLAIN_NAME.fullmatch(without_marks(name)))
-    plain = plain[:_MOST_SHOWN]
+    plain = plain[:_MAX_SHOWN]
     others = len(names) - len(plain)
     if not plain:
         return f"{others:,}, whose names are not shown, as they look like data"

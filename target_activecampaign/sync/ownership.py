@@ -1,6 +1,6 @@
 """The ownership of list memberships: the mirror may later remove only contacts that we added.
 
-It is decided before a contact is sent: one that is on the list already is not ours.
+It is decided before a contact is sent: a contact that is on the list already is not ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from target_activecampaign.ledger import Member, MemberUpdate
 from target_activecampaign.model.ownership import CURRENT, Ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from target_activecampaign.delivery.batches import Entry
     from target_activecampaign.sync.segment import Segment
@@ -128,10 +128,6 @@ def resolve_ownership(sent: list[PendingContact]) -> None:
                 added = False
             ownership = Ownership.ADDED_BY_US if added else Ownership.PRE_EXISTING
             one.entry.marks[number] = replace(one.entry.marks[number], ownership=ownership)
-
-
-def _addresses(pending: Iterable[PendingContact]) -> dict[bytes, str]:
-    return {one.entry.contact_hash: one.entry.contact.email for one in pending}
 
 
 def last_unsubscribed(members: Mapping[int, Member]) -> int | None:

@@ -1,8 +1,8 @@
-"""Removals: at the end of a mirror's run, contacts that a complete stream no longer has.
+"""Removals: at the end of a mirror's run, contacts missing from a complete stream are removed.
 
-No contact is removed after a stream that was incomplete or empty, in the first mirror run, or when
-a guard trips. A contact stays on the list if the target did not add it, if another stream of the
-list has it, or if it has left the list itself.
+No contact is removed if the stream was incomplete or empty, in the first mirror run, or if a guard
+trips. A contact stays on the list if the target did not add it, or if another stream of the list
+has it. Opt-outs are only recorded.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ _ACTIVE, _UNSUBSCRIBED = 1, 2
 
 
 class MirrorRemovals:
-    """Removes contacts.
+    """Removes the contacts that are missing from mirrors.
 
     Args:
         client: The client of the account.
         ledger: The contacts of each segment.
-        settlement: Counts the removals.
+        accounting: Counts the removals.
         packer: Makes imports of removals.
         delivery: Delivers these imports.
-        stop: Ends it.
+        stop: Stops the removals early.
 
     Attributes:
         leavers: The number of contacts to remove, of all segments so far.
@@ -58,7 +58,7 @@ class MirrorRemovals:
         self,
         client: Client,
         ledger: Ledger,
-        settlement: RecordAccounting,
+        accounting: RecordAccounting,
         *,
         packer: Packer,
         delivery: Delivery,
@@ -66,21 +66,21 @@ class MirrorRemovals:
     ) -> None:
         self._client = client
         self._ledger = ledger
-        self._settlement = settlement
+        self._accounting = accounting
         self._packer = packer
         self._delivery = delivery
         self._stop = stop
         self.leavers = 0
 
     def read_opt_outs(self, segment: Segment) -> None:
-        """Note the contacts that have unsubscribed from a list: their memberships are not ours."""
+        """Store which contacts have unsubscribed from the list: their memberships are not ours."""
         if not segment.unsubscribes or not self._ledger.members.has_current(segment.number):
             return
         count = 0
         opt_outs = self._client.contacts(list_id=segment.target.id, status=_UNSUBSCRIBED)
         for some in chunks(opt_outs):
-            people = [self._ledger.contact_hash(contact_key(one.email)) for one in some]
-            count += self._ledger.members.record_opt_outs(segment.of_list, people)
+            contacts = [self._ledger.contact_hash(contact_key(one.email)) for one in some]
+            count += self._ledger.members.record_opt_outs(segment.of_list, contacts)
             self._stop.check()
         if count:
             logger.info(
@@ -88,22 +88,22 @@ class MirrorRemovals:
             )
 
     def remove_missing(self, segment: Segment) -> Outcome:
-        """End a mirror's pass: remove the contacts that it did not have.
+        """Complete a mirror's sync: remove the contacts that are missing from it.
 
         Raises:
-            DeliveryError, LedgerError, ActiveCampaignError: Not all could be removed.
+            DeliveryError, LedgerError, ActiveCampaignError: Some contacts could not be removed.
         """
-        # Streams that came later, here or with another worker, may have these contacts too.
+        # Again, as streams that were opened since may have these contacts too, in any process.
         segment.siblings = self._ledger.segments.siblings(
             segment.number, segment.target.id, segment.mark
         )
-        outcome = self._decided(segment)
+        outcome = self._decide(segment)
         if outcome.kind == "left":
             try:
                 self._remove(segment, outcome)
             finally:
-                outcome.left = self._settlement.removed[segment.number]
-                outcome.not_left = self._settlement.not_removed[segment.number]
+                outcome.left = self._accounting.removed[segment.number]
+                outcome.not_left = self._accounting.not_removed[segment.number]
                 segment.outcome = outcome
         segment.outcome = outcome
         _log(segment, outcome)
@@ -114,11 +114,11 @@ class MirrorRemovals:
             self._ledger.segments.reset_changed(segment.number)
         return outcome
 
-    def _decided(self, segment: Segment) -> Outcome:
+    def _decide(self, segment: Segment) -> Outcome:
         """Decide whether contacts may be removed."""
         number = segment.sync_number
         people = self._ledger.members.count_seen(segment.number, number) if number else 0
-        # Refused records stand for contacts that are in the stream; deleted ones don't.
+        # Refused records count as contacts in the stream; deleted records don't.
         if not people and (segment.has_deletions or not segment.has_contacts):
             return Outcome("empty", problem=self._problem_of_empty(segment))
         if not segment.complete:
@@ -134,8 +134,8 @@ class MirrorRemovals:
             override = segment.settings.guards.override_once
             if not (override and segment.state.tripped):
                 if not override:
-                    # An override that was left in the configuration must not let the next run
-                    # through, which nobody may have looked at.
+                    # Not with an override: left in the configuration, it would let the next run
+                    # through, which nobody may have checked.
                     self._ledger.segments.trip_guard(segment.number)
                 text = f"{problem[:-1]}, so no contact was removed."
                 return Outcome("guard", people, held_back=leavers, problem=text)
@@ -144,9 +144,9 @@ class MirrorRemovals:
         return Outcome("left", people)
 
     def _problem_of_empty(self, segment: Segment) -> str | None:
-        """Return the text of the guard that an empty stream trips; nobody is removed either way.
+        """Return the text of the guard that an empty stream trips, if one does.
 
-        An empty stream need not be complete: without a record it can't say so.
+        An empty stream never removes contacts, and can't show that it is complete.
         """
         if any(one.partial for one in segment.progress.values()):
             return None
@@ -168,49 +168,55 @@ class MirrorRemovals:
 
     @staticmethod
     def _is_removable(segment: Segment, one: MissingMember) -> bool:
-        """Return whether a missing contact may be removed, as far as the ledger tells."""
+        """Return whether the ledger allows the removal of a missing contact."""
         adopted = segment.settings.adopt_members or not segment.unsubscribes
         return one.added_by_us or adopted or one.ownership == Ownership.UNCERTAIN
 
     def _remove(self, segment: Segment, outcome: Outcome) -> None:
         status = _ACTIVE if segment.unsubscribes else None
-        roster = ListMembers(self._client, segment.target.id, status, self._ledger, self._stop)
+        list_members = ListMembers(
+            self._client, segment.target.id, status, self._ledger, self._stop
+        )
         try:
             for some in self._missing(segment):
-                self._classify(segment, roster, some, outcome)
+                self._classify(segment, list_members, some, outcome)
             for batch in self._packer.flush():
                 self._delivery.submit(batch)
         finally:
             self._packer.flush()
             self._delivery.wait()
-            roster.close()
+            list_members.close()
 
     def _classify(
-        self, segment: Segment, roster: ListMembers, some: list[MissingMember], outcome: Outcome
+        self,
+        segment: Segment,
+        list_members: ListMembers,
+        some: list[MissingMember],
+        outcome: Outcome,
     ) -> None:
-        """Remove those of some missing contacts that are on the list by our doing."""
-        not_ours = self._added_by_others(segment, roster, some)
+        """Remove those missing contacts that are on the list because we added them."""
+        not_ours = self._added_by_others(segment, list_members, some)
         outcome.not_ours += len(not_ours)
         self._ledger.members.mark_not_managed(segment.number, not_ours)
         leavers = {one.contact: one.address for one in some if one.contact not in not_ours}
         if segment.settings.on_leave == "nothing":
-            self._left(segment, leavers)
-            self._settlement.removed[segment.number] += len(leavers)
+            self._mark_removed(segment, leavers)
+            self._accounting.removed[segment.number] += len(leavers)
             return
-        there = roster.find(leavers)
-        self._forget_absent(segment, leavers.keys() - there.keys())
-        # Until the import is confirmed, nobody can tell what ActiveCampaign has of them.
+        there = list_members.find(leavers)
+        self._record_absent(segment, leavers.keys() - there.keys())
+        # Until the import is confirmed, it is unknown what ActiveCampaign has of them.
         self._ledger.members.clear_digests([segment.number, *segment.siblings], there.keys())
         if segment.settings.on_leave == "tag":
-            self._take_tags(segment, there)
+            self._remove_tags(segment, there)
             return
         for one in there:
             self._send(segment, one, leavers[one])
 
     def _added_by_others(
-        self, segment: Segment, roster: ListMembers, some: list[MissingMember]
+        self, segment: Segment, list_members: ListMembers, some: list[MissingMember]
     ) -> set[bytes]:
-        """Return the contacts that we have not put on the list: they stay."""
+        """Return the contacts that we did not add to the list, and so do not remove."""
         others = {one.contact for one in some if not self._is_removable(segment, one)}
         maybe = {
             one.contact: one
@@ -219,42 +225,42 @@ class MirrorRemovals:
         }
         if segment.unsubscribes and maybe and not segment.settings.adopt_members:
             addresses = {contact_hash: one.address for contact_hash, one in maybe.items()}
-            for contact_hash, subscribed_at in roster.subscribed_at(addresses).items():
+            for contact_hash, subscribed_at in list_members.subscribed_at(addresses).items():
                 if not is_subscribed_by_us(
                     subscribed_at, maybe[contact_hash].since, maybe[contact_hash].at
                 ):
                     others.add(contact_hash)
         return others
 
-    def _forget_absent(self, segment: Segment, people: set[bytes]) -> None:
-        """Note contacts that others took off the list: their membership is not ours any more."""
-        if not people:
+    def _record_absent(self, segment: Segment, contacts: set[bytes]) -> None:
+        """Store that contacts are off the list already: their membership is no longer ours."""
+        if not contacts:
             return
         if segment.unsubscribes:
             numbers = [segment.number, *segment.siblings]
-            self._ledger.members.confirm_removed(numbers, people)
-            self._ledger.members.record_opt_outs(numbers, people)
+            self._ledger.members.confirm_removed(numbers, contacts)
+            self._ledger.members.record_opt_outs(numbers, contacts)
         else:
-            self._left(segment, people)
+            self._mark_removed(segment, contacts)
 
-    def _left(self, segment: Segment, people: Iterable[bytes]) -> None:
-        marks = self._marks(segment)
-        self._ledger.members.mark_removed([(one, marks) for one in people], self._ledger.now())
+    def _mark_removed(self, segment: Segment, contacts: Iterable[bytes]) -> None:
+        marks = self._updates_after_removal(segment)
+        self._ledger.members.mark_removed([(one, marks) for one in contacts], self._ledger.now())
 
-    def _marks(self, segment: Segment) -> list[MemberUpdate]:
-        """Return what the ledger keeps of a removed contact, in all segments of the list."""
+    def _updates_after_removal(self, segment: Segment) -> list[MemberUpdate]:
+        """Return the ledger updates of a removed contact, for all segments of the list."""
         numbers = [segment.number, *segment.siblings]
         return [MemberUpdate(number, None, segment.membership_after) for number in numbers]
 
     def _send(self, segment: Segment, contact_hash: bytes, address: str) -> None:
         entry = self._packer.entry(segment.removal_of(address), [])
         entry.contact_hash = contact_hash
-        entry.marks = {mark.segment: mark for mark in self._marks(segment)}
+        entry.marks = {mark.segment: mark for mark in self._updates_after_removal(segment)}
         for batch in self._packer.add(entry):
             self._delivery.submit(batch)
 
-    def _take_tags(self, segment: Segment, contacts: dict[bytes, int]) -> None:
-        """Take the tag off contacts, in two requests each: the import can't do that."""
+    def _remove_tags(self, segment: Segment, contacts: dict[bytes, int]) -> None:
+        """Remove the tag from contacts, in two requests each: an import can't do that."""
         tag = self._client.find_tag(segment.membership_tag or "")
 
         def take(contact: int) -> None:
@@ -271,15 +277,15 @@ class MirrorRemovals:
                 call.result()
                 self._stop.check()
         finally:
-            # Also when it is stopped or fails: what was done is noted.
+            # Even if it is stopped or fails, store the removals that were done.
             pool.shutdown(cancel_futures=True)
             done = [
                 contact_hash
                 for call, contact_hash in calls.items()
                 if not call.cancelled() and call.exception() is None
             ]
-            self._left(segment, done)
-            self._settlement.removed[segment.number] += len(done)
+            self._mark_removed(segment, done)
+            self._accounting.removed[segment.number] += len(done)
 
 
 def _log(segment: Segment, outcome: Outcome) -> None:

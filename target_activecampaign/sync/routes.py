@@ -1,7 +1,7 @@
-"""Routes: a tap's stream takes one to each stream that stream maps make of it.
+"""Routes: a route leads from a tap's stream to one of the streams that stream maps make of it.
 
-A route knows all that happens to a record between the input and its contact: the stream map, the
-checks, and the mapping. It takes records many at a time; the window makes the contacts.
+It applies the stream map, spells properties as the schema does, and checks records, many at a time.
+The window calls it, and makes contacts of the records.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from target_activecampaign.sync.segment import Segment
 
 HASHED_MODES = ("upsert", "mirror")
-"""The modes in which a contact that the ledger has is neither skipped nor looked up."""
+"""The modes in which a record hash alone can prove a contact unchanged."""
 
 NESTED = Refusal("RECORD_INVALID", "is nested too deeply to be read.", needs_place=True)
 
-_MOST_NAMES = 10_000
-"""Properties that a route remembers: where keys are data, there may be any number."""
+_MAX_NAMES = 10_000
+"""Limit of property names that a route remembers: some sources use data as names."""
 
-_SIMPLE_RULES = {
+_SIMPLE_KEYWORDS = {
     "$id",
     "$schema",
     "additionalProperties",
@@ -62,14 +62,14 @@ _SIMPLE_RULES = {
     "title",
     "type",
 }
-"""Rules of a schema that a record can't break by lacking a property, but for `required`."""
+"""Keywords of a schema. Of these, a lacking property can only violate `required`."""
 
 Problem = Exception | str | None
-"""The reason why a record makes no contact: `Refusal`, `DELETED`, or an error that ends the run."""
+"""The reason why a record makes no contact. An error other than `Refusal` ends the run."""
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
-"""Errors of msgspec at JSON that it can't read."""
+"""Errors that msgspec raises for JSON that it can't decode."""
 
 
 @dataclass
@@ -79,8 +79,8 @@ class RoutedStream:
     Attributes:
         source: The stream as the tap announced it.
         bookmarks: Its bookmark properties.
-        progress: The records that have come.
-        routes: One for each stream that it comes to; none if stream maps remove it.
+        progress: The records so far, and whether the stream is complete.
+        routes: A route for each mapped stream; none if stream maps remove the stream.
     """
 
     source: SourceStream
@@ -101,7 +101,7 @@ class RouteSchema:
         properties: The schemas of the properties to be mapped.
         mapped_metadata: The SDK's metadata properties that settings map by name.
         json_text: Properties that may hold JSON text to be parsed.
-        keys: The properties that each record must have.
+        keys: The key properties, which each record must have.
     """
 
     def __init__(self, mapped: MappedStream, settings: Settings) -> None:
@@ -120,31 +120,30 @@ class RouteSchema:
         json_text = {name: one for name, one in mapped.json_text.items() if name in properties_left}
         self.properties = {**announced, **json_text}
         self.json_text = {*json_text, *(mapped.computed if mapped.flattens else ())}
-        # Flattening takes objects apart, also those that are keys.
+        # Flattening replaces objects, even if they are key properties.
         self.keys = frozenset(mapped.key_properties) & properties_left.keys()
         self._mapped = mapped
-        # A record that is valid with the SDK's metadata is then so without it.
-        self._ignores_metadata = self.schema.keys() <= _SIMPLE_RULES and not any(
+        # If so, a record that is valid with the SDK's metadata is valid without it.
+        self._ignores_metadata = self.schema.keys() <= _SIMPLE_KEYWORDS and not any(
             name.startswith("_sdc_") for name in self.schema.get("required", ())
         )
         self._validator = self._make_validator() if settings.validate_records else None
 
     @property
     def is_open(self) -> bool:
-        """Return whether records may have properties that it does not name."""
+        """True if records may have properties that the schema does not name."""
         return allows_more(self.schema)
 
     @property
     def forbids_others(self) -> bool:
-        """Return whether a record with other properties is refused."""
+        """True if records with other properties are rejected."""
         return self._validator is not None and self.schema.get("additionalProperties") is False
 
     def _make_validator(self) -> RecordValidator:
-        """Return what checks records.
+        """Return the validator of the records.
 
-        Computed properties are left to the mapping: the SDK's guess of their schema is often wrong
-        (`points * 10` is a string to it). The schema still requires objects that flattening has
-        taken apart; that is left out.
+        It does not check computed properties: the SDK's guess of their schema is often wrong (a
+        string for `points * 10`). Nor does it require objects that flattening has replaced.
         """
         known = {**self.schema["properties"], **dict.fromkeys(self._mapped.computed, True)}
         schema = {**self.schema, "properties": known}
@@ -153,14 +152,14 @@ class RouteSchema:
         return RecordValidator(schema, self._mapped.name)
 
     def problems(self, records: list[dict[str, Any]]) -> list[str | None]:
-        """Return what is wrong with each record; takes the SDK's metadata out of them."""
+        """Return the problem of each record, if any. May remove the SDK's metadata from them."""
         if not self._ignores_metadata:
             self._remove_metadata(records)
         if self._validator is None:
             return [None] * len(records)
         problems = self._validator.problems(records)
         if self._ignores_metadata and any(problems):
-            # The SDK's metadata is no part of a profile, so it breaks no rule.
+            # Check again without the SDK's metadata, which must not make a record invalid.
             self._remove_metadata(records)
             problems = self._validator.problems(records)
         return problems
@@ -172,18 +171,18 @@ class RouteSchema:
 
 
 class Route:
-    """The way of a tap's stream to one stream after stream maps.
+    """The route from a tap's stream to one stream after stream maps.
 
     Args:
         source: The stream as the tap announced it.
         mapped: The stream after stream maps.
         schema: Its schema.
         mapping: Its mapping.
-        segment: Where it goes.
+        segment: The segment that it is loaded into.
         settings: The settings.
-        ledger: Keys the hashes of records.
-        notices: Takes what the operator should know of records.
-        samples: Takes the first contact.
+        ledger: Has the key for record hashes.
+        notices: Collects warnings about records.
+        samples: Gets the first contact, for the report.
         counter: The SDK's counter of records.
 
     Attributes:
@@ -191,8 +190,8 @@ class Route:
         source, mapping, segment, counter: As given.
         maps: Whether records are mapped by a stream map or flattening.
         finds_address: Whether a record's address can be read before stream maps.
-        hashes: Whether records are known as unchanged by their hash.
-        wants_sample: Whether `take_sample` has yet to be called.
+        hashes: Whether a record's hash can prove it unchanged.
+        wants_sample: Whether the first contact is still to come.
     """
 
     def __init__(
@@ -222,7 +221,7 @@ class Route:
         self.wants_sample = True
         deleted = settings.for_stream(mapped.name).deleted_properties
         self._markers = DeletionMarkers(deleted, {*schema.properties, *source.schema["properties"]})
-        # Properties that need no look any more; more come with records that have others.
+        # Property names that were already checked. New ones are added as records bring them.
         self._names = {*schema.properties, *mapping.known_names}
         self._respelling = Respelling(self._names)
         self._source_names = set(source.schema["properties"])
@@ -235,7 +234,7 @@ class Route:
     def _address_reader(
         self, mapped: MappedStream
     ) -> tuple[str | None, msgspec.json.Decoder[Any] | None]:
-        """Return the tap's property of the address, and what reads it alone."""
+        """Return the tap's property for the address, and a decoder that reads nothing else."""
         address = self.mapping.email_property
         name = None if address is None else mapped.unmapped_name(address)
         if name is None or not name.isprintable() or set('"\\') & set(name):
@@ -246,9 +245,9 @@ class Route:
         return name, msgspec.json.Decoder(reads)
 
     def _hash_seed(self, settings: Settings, ledger: Ledger) -> Any:
-        """Return the start of each record's hash; None where records have none.
+        """Return the common start of the record hashes; None if records have no hash.
 
-        It covers all that a contact depends on besides its record.
+        It covers everything that a contact depends on besides its record.
         """
         mapping, mapped = self.mapping, self._mapped
         if (
@@ -272,7 +271,7 @@ class Route:
         return ledger.record_hasher((repr(inputs) + rules).encode("utf-8", "surrogatepass"))
 
     def hash_all(self, raws: Sequence[msgspec.Raw]) -> list[bytes | None]:
-        """Return the hash of each record and of all that makes a contact of it."""
+        """Return the hash of each record, with everything else that its contact depends on."""
         if self._seed is None:
             return [None] * len(raws)
         hashes: list[bytes | None] = []
@@ -283,7 +282,7 @@ class Route:
         return hashes
 
     def find_keys(self, raws: Sequence[msgspec.Raw]) -> list[str]:
-        """Return the key of each record's contact, read before stream maps; or an empty text."""
+        """Return the key of each record's contact, as before stream maps; empty if it has none."""
         keys: list[str] = []
         decode = None if self._addresses is None else self._addresses.decode
         for raw in raws:
@@ -300,7 +299,7 @@ class Route:
         return keys
 
     def _find_key(self, raw: msgspec.Raw) -> str:
-        """Return the key of a record's contact that takes a look at the whole record."""
+        """Return the key of a contact by decoding the whole record; empty if it has none."""
         with suppress(*UNREADABLE):
             record = _decoder.decode(raw)
             if type(record) is dict:
@@ -314,20 +313,21 @@ class Route:
     def map(
         self, records: Sequence[dict[str, Any]], problems: Sequence[Problem]
     ) -> tuple[list[dict[str, Any] | None], list[Problem]]:
-        """Return records after the stream map, each a copy, and what is wrong with each.
+        """Apply the stream map to copies of records.
 
         Args:
-            records: The records of the tap, in any spelling.
-            problems: What is known to be wrong with each.
+            records: The records of the tap; their properties may be spelled in another case.
+            problems: The known problem of each record, if any.
 
         Returns:
-            The records, None for each that a filter drops; and the problems.
+            The mapped records, with None for each that the stream map filters out; and their
+            problems.
         """
         names: set[str] = set().union(*records)
         if new := names - self._source_names:
             self._source_respelling.learn(new)
             self._markers.learn(new)
-            self._keep_names(self._source_names, new)
+            self._remember_names(self._source_names, new)
         copies = [dict(record) for record in records]
         for record in copies if self._source_respelling.others else ():
             self._source_respelling.rename(record)
@@ -348,10 +348,10 @@ class Route:
     def _map_anyway(
         transform: StreamMap, record: dict[str, Any], otherwise: dict[str, Any]
     ) -> dict[str, Any] | None:
-        """Return a record that is not to be sent after the stream map, to know its key.
+        """Apply the stream map to a record that won't be sent, only to find its contact.
 
-        A deleted record often has little more than its key, and one that can't be read whole lacks
-        values: expressions are not made for these.
+        Deleted or unreadable records lack values, so expressions may fail on them. Then
+        `otherwise` is returned.
         """
         try:
             return transform.transform(dict(record))
@@ -382,19 +382,19 @@ class Route:
 
     def _map_failure(self, why: str) -> MappingError:
         return MappingError(
-            f"A stream map of stream '{self.source.name}' fails on a record ({why}): mend its "
-            "expression under 'stream_maps'."
+            f"A stream map of stream '{self.source.name}' fails on a record ({why}): correct "
+            "its expression under 'stream_maps'."
         )
 
     def check(self, records: list[dict[str, Any]], problems: list[Problem]) -> list[Problem]:
-        """Return what is wrong with each record, and make the others ready for the mapping.
+        """Return the problem of each record, if any, and prepare the others for the mapping.
 
         Args:
-            records: Records after the stream map; they are changed in place.
-            problems: What is known to be wrong with each.
+            records: Records after the stream map. They are changed in place.
+            problems: The known problem of each record, if any.
 
         Raises:
-            MappingError: Records have properties that must have a place and don't.
+            MappingError: A property is unmapped, and `unmapped_properties` is `fail`.
         """
         names = self._respell(records)
         new = names - self._names
@@ -411,7 +411,7 @@ class Route:
         keys, texts = self._schema.keys, self._schema.problems(records)
         for place, record, text in zip(places, records, texts, strict=True):
             if not keys <= record.keys():
-                found[place] = self._lacks_key(record)
+                found[place] = self._missing_key(record)
             elif text is not None:
                 found[place] = Refusal("RECORD_INVALID", text)
         if self._schema.json_text:
@@ -421,7 +421,7 @@ class Route:
         return found
 
     def _respell(self, records: list[dict[str, Any]]) -> set[str]:
-        """Spell properties as the schema does; returns the names of all that records have."""
+        """Spell properties as the schema does, and return the names of all properties."""
         names: set[str] = set().union(*records)
         if new := names - self._names:
             self._markers.learn(new)
@@ -438,59 +438,59 @@ class Route:
             if (problem is None or isinstance(problem, Refusal)) and self._markers.are_in(record):
                 problems[number] = DELETED
 
-    def _lacks_key(self, record: dict[str, Any]) -> Refusal:
+    def _missing_key(self, record: dict[str, Any]) -> Refusal:
         names = ", ".join(f"'{name}'" for name in sorted(self._schema.keys - record.keys()))
         return Refusal("RECORD_INVALID", f"lacks the key property {names}.", needs_place=True)
 
     def _add_undeclared(self, names: set[str]) -> None:
-        """Note properties that the schema lacks and that no record had before."""
-        self._keep_names(self._names, names)
+        """Report properties that are new and not in the schema."""
+        self._remember_names(self._names, names)
         if self._schema.forbids_others:
-            return  # the record is refused for it
-        homeless = [
+            return  # such a record is rejected
+        unmapped = [
             name
             for name in names
             if not name.startswith(IGNORED_PREFIXES) and name not in self._markers.names
         ]
-        if homeless:
-            self._notices.add_undeclared(self.name, homeless)
+        if unmapped:
+            self._notices.add_undeclared(self.name, unmapped)
 
     @staticmethod
-    def _keep_names(known: set[str], names: set[str]) -> None:
-        if len(known) < _MOST_NAMES:
+    def _remember_names(known: set[str], names: set[str]) -> None:
+        if len(known) < _MAX_NAMES:
             known |= names
 
     def without_nul(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Return a record without U+0000 in its values; warn of the stream's first."""
+        """Return a record without U+0000 in its values. Warn of the first one in a stream."""
         try:
             cleaned = self.mapping.remove_nul(record)
             if cleaned != record:
                 self._notices.nul_removed(self.name)
         except RecursionError:
-            return record  # nested too deeply: it is refused for that
+            return record  # nested too deeply, so it will be rejected
         return cleaned
 
     def take_sample(self, contact: Contact) -> None:
-        """Show the stream's first contact in the report."""
+        """Add the stream's first contact to the report."""
         self._samples.arrived(self.name, self.mapping, contact)
         self.wants_sample = False
 
 
 @cache
 def _versions() -> list[str | None]:
-    """Return the versions of what formats values; read from files, so only once."""
+    """Return the versions of packages that format values; cached, as they come from files."""
     names = ("target-activecampaign", "email-validator", "phonenumbers")
     return [_version(name) for name in names]
 
 
 @cache
 def _map_versions() -> list[str | None]:
-    """Return the versions of what evaluates stream maps."""
+    """Return the versions of the packages that evaluate stream maps."""
     return [_version(name) for name in ("singer-sdk", "simpleeval")]
 
 
 def _version(name: str) -> str | None:
     try:
         return version(name)
-    except PackageNotFoundError:  # of an extra
+    except PackageNotFoundError:  # an optional dependency
         return None

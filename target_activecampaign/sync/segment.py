@@ -1,4 +1,4 @@
-"""A segment: a stream that is loaded into a list, in one of the modes."""
+"""A segment: a stream that is loaded into a list, in one of the sync modes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IN, OUT = "true", "false"
 
 
 _CHANGE_LOG = "_sdc_lsn"
-"""The property that taps add to a stream that they read from a database's log."""
+"""The property that taps add if they read a stream from a database's log."""
 
 
 @dataclass
@@ -38,27 +38,27 @@ class Segment:
     Attributes:
         stream: Its name after stream maps.
         target: The list.
-        settings: What holds for the stream.
-        ledger: Where it is kept.
-        state: What the ledger knew of it when this run took it.
-        siblings: The other segments of the ledger that give the same: the list, or the mark.
-        of_list: The segments that load the same list, itself included.
+        settings: The settings of the stream.
+        ledger: The ledger.
+        state: The segment's row in the ledger when this run claimed it.
+        siblings: The other segments with the same list, or with the same field or tag.
+        of_list: The segments that load the same list, this one included.
         membership_field: The field that marks its contacts, if one does.
-        membership_tag: The tag, likewise.
-        roster: The contacts of the list, where it matters which are on it already.
-        stored: The values that contacts have, where some are written only if empty.
-        progress: The tap's streams that it is made of, by name.
-        sync_number: The current pass; None before its first record.
-        has_contacts: Whether a record of this run has a contact, delivered or not.
-        unchanged_by_hash: Records known as unchanged by their hash since the last comparison.
-        mark: What marks its members in the ledger besides the list.
+        membership_tag: The tag that marks its contacts, if one does.
+        roster: The contacts on the list, if the segment needs to look them up.
+        stored: The account's values, if `only_if_empty` is set.
+        progress: The progress of each tap's stream that is loaded into it, by name.
+        sync_number: The current sync; None before its first record.
+        has_contacts: Whether any record of this run has a contact, delivered or not.
+        unchanged_by_hash: Records unchanged by their hash since the last comparison.
+        mark: The field or tag that marks its members, as the ledger stores it.
         outcome: The result of its removals.
         has_deletions: Whether a record of this run was marked as deleted.
         deleted: Contacts whose record was marked as deleted while an earlier one was in flight.
         number: Its number in the ledger.
-        mirror: Whether contacts that are missing from the stream are removed.
-        unsubscribes: Whether they are removed by being unsubscribed.
-        selects: Whether contacts are skipped that are, or are not, in the account.
+        mirror: Whether contacts missing from the stream are removed.
+        unsubscribes: Whether to remove a contact is to unsubscribe it.
+        selects: Whether contacts are skipped because they do, or do not, exist in the account.
     """
 
     stream: str
@@ -84,7 +84,7 @@ class Segment:
     _mixed: bool = False
 
     def __post_init__(self) -> None:
-        """Decide once what each record needs."""
+        """Set the attributes that are read for each record."""
         self.number = self.state.id
         self.mirror = self.settings.sync_mode == "mirror"
         self.unsubscribes = self.mirror and self.settings.on_leave == "unsubscribe"
@@ -92,12 +92,12 @@ class Segment:
 
     @property
     def seen(self) -> int | None:
-        """Return the pass to be noted with each contact; None if there are no passes."""
+        """The sync to store with each contact; None if the segment is not a mirror."""
         return self.sync_number if self.mirror else None
 
     @property
     def complete(self) -> bool:
-        """Return whether all of its streams are complete, provided that the input ended well."""
+        """True if all of its streams are complete, unless the input ended with an error."""
         streams = self.progress.values()
         ended = bool(streams) and all(one.ended for one in streams)
         whole = not self._mixed and not any(one.partial for one in streams)
@@ -105,13 +105,13 @@ class Segment:
 
     @cached_property
     def digest_suffix(self) -> bytes:
-        """Return what tells profiles with `only_if_empty` values from the same without."""
+        """The part of a digest that shows which values are only written if empty."""
         return "".join(f"?{name}" for name in self.settings.only_if_empty).encode()
 
     def begins_pass(self, stream: str, progress: StreamProgress) -> bool:
-        """Return whether the records that have come begin a pass.
+        """Return whether these records begin a new sync.
 
-        A segment's first record does, and one of another version than the same stream's before.
+        The first records of a segment do, and records with another version than before.
         """
         versions = self._versions
         return self.mirror and (
@@ -120,25 +120,25 @@ class Segment:
         )
 
     def begin_pass(self, stream: str, progress: StreamProgress) -> None:
-        """Begin a pass, or go on with that of a run that was interrupted."""
+        """Begin a sync, or continue the one of an interrupted run."""
         state = self.state
         key = None if progress.version is None else storable(f"{stream} {progress.version}")
         cut_off = state.last_sync > state.last_complete_sync and key is not None
         if self.sync_number is None and cut_off and state.version == key:
-            # The tap goes on in the middle of the version that it had begun.
+            # The tap continues the version that the interrupted run had begun.
             self.sync_number = state.last_sync
             return
-        # Records of other streams belong to the pass before, so this one is not whole.
+        # Records of the segment's other streams belong to the previous sync: this one is partial.
         self._mixed = len(self._versions) > 1
         self.sync_number = 1 + (self.sync_number or state.last_sync)
         self.ledger.segments.begin_sync(self.number, self.sync_number, key)
 
     def record(self, stream: str, progress: StreamProgress) -> None:
-        """Note the version of a stream's records."""
+        """Store the version of a stream's records."""
         self._versions[stream] = progress.version
 
     def removal_of(self, address: str) -> Contact:
-        """Return the contact whose import removes somebody."""
+        """Return the contact to import in order to remove an address."""
         contact = Contact(key=contact_key(address), email=address)
         if self.membership_field is not None:
             contact.fields[self.membership_field.id] = OUT
@@ -148,7 +148,7 @@ class Segment:
 
     @property
     def membership_after(self) -> Ownership:
-        """Return the membership of a removed contact in the ledger."""
+        """The ownership of a removed contact in the ledger."""
         return (
             Ownership.UNSUBSCRIBED_BY_US
             if self.settings.on_leave == "unsubscribe"
@@ -157,18 +157,18 @@ class Segment:
 
 
 def of_lists(segments: Iterable[Segment]) -> set[int]:
-    """Return the numbers of segments, and of all others that load the same lists."""
+    """Return the numbers of all segments that load the same lists as these."""
     return {number for segment in segments for number in segment.of_list}
 
 
 def check_mode(
     stream: str, settings: StreamSettings, bookmarks: Sequence[str], properties: Iterable[str]
 ) -> list[str]:
-    """Check that a stream can have the mode that is set for it.
+    """Check that a stream can be loaded in the sync mode that is set for it.
 
     Args:
         stream: Its name after stream maps.
-        settings: What holds for it.
+        settings: The settings of the stream.
         bookmarks: The bookmark properties of its SCHEMA message.
         properties: The properties of its SCHEMA message.
 
@@ -176,7 +176,7 @@ def check_mode(
         Warnings, one sentence each.
 
     Raises:
-        ModeError: It can't.
+        ModeError: It can't be.
     """
     if settings.sync_mode != "mirror":
         return []
@@ -215,14 +215,14 @@ def check_mode(
 
 
 def membership_tag(settings: StreamSettings) -> str | None:
-    """Return the tag of the stream's contacts: the one that is named, or else its only one."""
+    """Return the tag of the stream's contacts: `membership_tag`, or else the only one of `tags`."""
     if settings.membership_tag:
         return settings.membership_tag
     return settings.tags[0] if len(settings.tags) == 1 else None
 
 
 def mark_of(settings: StreamSettings, field_id: int | None) -> str | None:
-    """Return what marks a segment's contacts besides the list; None if only the list does."""
+    """Return the field or tag that marks a segment's contacts; None if only the list does."""
     if settings.sync_mode != "mirror":
         return None
     if settings.on_leave == "field":

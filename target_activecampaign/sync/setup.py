@@ -1,6 +1,6 @@
-"""Streams opened: list, mapping and segment, from the SCHEMA message and the settings.
+"""Opening of streams: list, mapping and segment, from the SCHEMA message and the settings.
 
-What can't be loaded is refused here, before the stream's first record.
+A stream that can't be loaded is refused here, before its first record.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Streams:
     Args:
         settings: The settings.
         account: The account.
-        ledger: Keeps the segments.
-        stop: Ends it while it reads.
+        ledger: Stores the segments.
+        stop: Stops the reading of the account.
         options_delay: As for `MappingCompiler`, in seconds.
     """
 
@@ -67,14 +67,14 @@ class Streams:
         self._stored: dict[tuple[str | int, ...], StoredValues] = {}
         self._tags: dict[str, str] = {}
         self._names: dict[str, str] = {}
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._logged: set[tuple[str, ...]] = set()
         self.segments: dict[str, Segment] = {}
 
     def open(
         self, name: str, source: RoutedStream, schema: RouteSchema
     ) -> tuple[StreamMapping, Segment, bool]:
-        """Return a stream's mapping and its segment.
+        """Open a stream: return its mapping and its segment.
 
         Args:
             name: The stream's name after stream maps.
@@ -87,9 +87,9 @@ class Streams:
         Raises:
             MappingError, MissingListError, ListError, ModeError: The stream can't be loaded.
             LedgerError: Another run is loading it, or the ledger can't be used.
-            ActiveCampaignError: What must be known beforehand can't be asked.
+            ActiveCampaignError: A lookup that is needed first has failed.
         """
-        settings = self._as_spelled(self._settings.for_stream(name))
+        settings = self._with_account_spelling(self._settings.for_stream(name))
         target = list_of(name, settings, self._account)
         announced = source.source.schema["properties"]
         warnings = check_mode(name, settings, source.bookmarks, announced)
@@ -109,7 +109,7 @@ class Streams:
         catalog = FieldCatalog(self._account.fields)
         member = member_of(name, settings, catalog, last.get(MEMBERSHIP))
         if settings.on_leave == "field" and member is not None and member.field is None:
-            self._mappings.compile(stream)  # so that nothing is made for a mapping that fails
+            self._mappings.compile(stream)  # so that no field is created if the mapping fails
             member = MembershipMarker(
                 self._mappings.create_text_field(str(settings.membership_field)), IN
             )
@@ -117,14 +117,14 @@ class Streams:
         own = member.field if member else None
         self._membership_fields.take(name, mapping, own)
         stored = self._stored_values(name, settings, own)
-        segment = known or self._claimed(name, target, settings, member, stored)
+        segment = known or self._claim(name, target, settings, member, stored)
         if settings.sync_mode in ("update_only", "create_only") and not self._index_read:
             bring_up_to_date(self._account.client, self._ledger, self._stop)
             self._index_read = True
         for warning in (*warnings, *mapping.warnings):
-            if warning not in self._told:
+            if warning not in self._warned:
                 logger.warning(warning)
-        self._told.update(warnings, mapping.warnings)
+        self._warned.update(warnings, mapping.warnings)
         if own is not None:
             next_history[MEMBERSHIP] = own
         self._ledger.segments.save_mapping(segment.number, history.to_json(next_history))
@@ -135,7 +135,7 @@ class Streams:
         mapped = ", ".join(str(entry) for entry in mapping.properties)
         texts = [f"Stream '{name}' goes to list {target.id} '{target.name}': {mapped}."]
         if mapping.ignored:
-            texts.append(f"Stream '{name}' has unmapped properties: {', '.join(mapping.ignored)}.")
+            texts.append(f"Stream '{name}' ignores: {', '.join(mapping.ignored)}.")
         if (*texts,) not in self._logged:
             self._logged.add((*texts,))
             for text in texts:
@@ -145,15 +145,15 @@ class Streams:
         """Return a stream's name in the ledger, which may be in another Unicode form."""
         if name not in self._names:
             found = self._ledger.segments.stored_name(name, target.id)
-            # Two streams of one run are two, however much their names look the same.
+            # Two streams of a run stay separate, even if their names only differ in Unicode form.
             self._names[name] = name if found in self._names.values() else found
         return self._names[name]
 
-    def _as_spelled(self, settings: StreamSettings) -> StreamSettings:
+    def _with_account_spelling(self, settings: StreamSettings) -> StreamSettings:
         """Return settings with their tags as the account spells them.
 
-        ActiveCampaign ignores case in tags. It is not documented whether it does so beyond ASCII,
-        or takes NFC and NFD for the same, so such tags are looked up.
+        ActiveCampaign ignores case in tags. Whether it does so beyond ASCII, or ignores the Unicode
+        form, is not documented. So tags beyond ASCII are looked up.
         """
         member = settings.membership_tag
         for tag in (*settings.tags, *([member] if member else [])):
@@ -166,7 +166,7 @@ class Streams:
         membership_tag = self._tags.get(member, member) if member else None
         return replace(settings, tags=tags, membership_tag=membership_tag)
 
-    def _claimed(
+    def _claim(
         self,
         name: str,
         target: ContactList,
@@ -174,7 +174,7 @@ class Streams:
         member: MembershipMarker | None,
         stored: StoredValues | None,
     ) -> Segment:
-        """Return a stream's segment, claimed for this run."""
+        """Claim a stream's segment for this run, and return it."""
         ledger = self._ledger
         mark = mark_of(settings, member.field.id if member and member.field else None)
         mirror = settings.sync_mode == "mirror"
@@ -203,7 +203,7 @@ class Streams:
         return segment
 
     def report_dropped_options(self) -> dict[str, dict[str, int]]:
-        """Warn of choices that were dropped; returns their numbers by stream and property."""
+        """Warn of choices that were dropped. Return their numbers by stream and property."""
         found = {name: dict(counts) for name, counts in self._mappings.dropped.items() if counts}
         for name, counts in found.items():
             dropped_text = ", ".join(
@@ -218,7 +218,7 @@ class Streams:
         return found
 
     def close(self) -> None:
-        """Drop what was read of the account."""
+        """Delete the copies of the account's data."""
         for segment in self.segments.values():
             if segment.roster is not None:
                 segment.roster.close()
@@ -236,10 +236,10 @@ class Streams:
 
 
 def check_lists(settings: Settings, account: Account) -> None:
-    """Check that all lists of the settings exist, whichever streams will come.
+    """Check that all lists in the settings exist, before any stream is opened.
 
     Raises:
-        ListError: One is not.
+        ListError: A list does not exist.
     """
     for setting, wanted in settings.lists.items():
         account.find_list(wanted, setting)
@@ -249,7 +249,7 @@ def list_of(stream: str, settings: StreamSettings, account: Account) -> ContactL
     """Return the list that a stream goes to.
 
     Raises:
-        MissingListError, ListError: It has none, or one that is not there.
+        MissingListError, ListError: No list is set for it, or the list does not exist.
     """
     if settings.list_id is None:
         raise MissingListError(
@@ -261,10 +261,12 @@ def list_of(stream: str, settings: StreamSettings, account: Account) -> ContactL
 def member_of(
     stream: str, settings: StreamSettings, catalog: FieldCatalog, before: Field | None
 ) -> MembershipMarker | None:
-    """Return what marks a stream's contacts besides the list; without a field yet to be made.
+    """Return the field or tag that marks a stream's contacts, if one does.
+
+    The marker has no field if the field is still to be created.
 
     Raises:
-        MappingError: The membership field can't be what it has to be.
+        MappingError: The membership field can't be found, created or used.
     """
     if settings.sync_mode != "mirror":
         return None
@@ -279,10 +281,10 @@ def member_of(
 def only_if_empty_targets(
     stream: str, settings: StreamSettings, catalog: FieldCatalog, own: Field | None
 ) -> tuple[str | int, ...]:
-    """Return the destinations of a stream that are only written where they are empty.
+    """Return the destinations that a stream only fills if they are empty.
 
     Raises:
-        MappingError: One is not there, or is the stream's own membership field.
+        MappingError: One does not exist, or is the stream's own membership field.
     """
     key = resolve_only_if_empty(stream, settings.only_if_empty, catalog)
     if own is not None and own.id in key:

@@ -1,4 +1,4 @@
-"""The operator's wish that the run ends."""
+"""The request to stop the run."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from target_activecampaign.errors import StoppedError
 
 
 class StopRequest:
-    """Tells long operations that they are to end. May be set from a signal handler.
+    """Stops long operations. May be set from a signal handler.
 
     Attributes:
-        is_set: Whether the run is to end.
+        is_set: Whether the run should stop.
     """
 
     def __init__(self) -> None:
         self.is_set = False
 
     def set(self) -> None:
-        """Have the run end."""
+        """Request the stop."""
         self.is_set = True
 
     def check(self) -> None:
-        """End what is going on, if the run is to end.
+        """End the current operation if a stop was requested.
 
         Raises:
-            StoppedError: It is.
+            StoppedError: A stop was requested.
         """
         if self.is_set:
             raise StoppedError

@@ -1,10 +1,10 @@
-"""The window: records are taken as they come, looked up together, and made into contacts.
+"""The window: collects records, looks them up in the ledger together, and makes contacts of them.
 
-All records pass it, many at a time. The ledger is asked once for all contacts of a window, and what
-is made of the records is compared together.
+Every record passes through it. One query looks up all contacts of a window, and the contacts made
+of its records are compared together.
 
-Most records are not even decoded. One that has the same bytes as the record that a contact was last
-made of, while all else that makes a contact of it is as it was then, is unchanged: a hash tells.
+Most records are not even decoded: a record whose hash is in the ledger is unchanged. The hash
+covers the record's bytes and everything else that its contact depends on (see `Route`).
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ if TYPE_CHECKING:
 _MAX_WAIT_SECONDS = 0.5
 
 _NUL = b"\\u0000"
-"""U+0000 as JSON has it."""
+"""U+0000 as JSON escapes it."""
 
-_one = msgspec.json.Decoder(float_hook=Decimal)
-_several = msgspec.json.Decoder(list[dict[str, Any]], float_hook=Decimal)
+_record_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_list_decoder = msgspec.json.Decoder(list[dict[str, Any]], float_hook=Decimal)
 
 
 @dataclass(slots=True)
 class _Records:
-    """Records of one stream and version that came one after the other.
+    """Consecutive records of one stream and version.
 
     Attributes:
         stream: The tap's stream.
         version: The version of their messages.
-        raws: The records as JSON; empty where only the whole message can be read.
+        raws: The records as JSON; empty where only the whole message can be decoded.
         lines: The messages.
-        places: Where they stand.
-        read: Records that were read already, by their number here.
-        batches: The same records on each route.
+        places: The places of the records in the input.
+        read: Records that are already decoded, by their number: their index in these lists.
+        batches: The records on each route.
     """
 
     stream: RoutedStream
@@ -76,30 +76,30 @@ class _Batch:
 
     Attributes:
         route: The route.
-        numbers: Their numbers in `_Records`.
-        keys: The keys of their contacts, empty where they have none.
-        people: The hashes that stand for these.
+        numbers: The numbers of the records in `_Records`.
+        keys: The keys of their contacts; empty for a record without a valid address.
+        contact_hashes: The hashes of these keys.
         hashes: The hashes of the records.
-        mapped: Those that were mapped already: the record and what is wrong with it, by number.
+        mapped: Records that are already mapped, each with its problem, by number.
     """
 
     route: Route
     numbers: Sequence[int]
     keys: list[str]
-    people: list[bytes]
+    contact_hashes: list[bytes]
     hashes: list[bytes | None]
     mapped: dict[int, tuple[dict[str, Any], Problem]]
 
 
 @dataclass(slots=True)
 class _Candidates:
-    """Records on a route that are looked into: lists side by side, as tuples would cost more.
+    """Records on a route that may have changed: parallel lists, as tuples would cost more.
 
     Attributes:
         batch: The records on the route.
         indexes: Their indexes in `batch`.
         records: The records, mapped and checked.
-        problems: What is wrong with each.
+        problems: The problem of each record, if any.
     """
 
     batch: _Batch
@@ -114,17 +114,17 @@ class _State(NamedTuple):
 
 @dataclass(slots=True)
 class _Known:
-    """Knowledge of the contacts of a window.
+    """Facts about the contacts of a window.
 
     Attributes:
-        people: Those that the ledger was asked for.
-        rows: What it has of them.
-        in_flight: What is in flight of them.
-        changing: Contacts of which an earlier record is looked into. The records that follow are
-            looked into too, and so go after it.
+        contact_hashes: The contacts that were looked up in the ledger.
+        rows: Their members in the ledger.
+        in_flight: The ledger updates of those in flight, by contact key and segment.
+        changing: Keys of contacts with an earlier record that may have changed. Their later
+            records are compared too, so that they stay behind it.
     """
 
-    people: set[bytes]
+    contact_hashes: set[bytes]
     rows: dict[bytes, list[Member]]
     in_flight: dict[str, dict[int, MemberUpdate]]
     changing: set[str]
@@ -132,14 +132,14 @@ class _Known:
 
 @dataclass
 class RecordWindow:
-    """Takes records and STATE in their order.
+    """Collects records and STATE, and processes them in their order.
 
     Args:
-        reader: Reads the lines that the quick decoder gives up on.
+        reader: Reads lines that the fast decoder can't decode.
         ledger: The contacts that were delivered.
         accounting: Counts records.
-        changes: Takes the contacts.
-        checkpoints: Takes STATE when its turn comes.
+        changes: Compares the contacts.
+        checkpoints: Gets each STATE after the records before it.
     """
 
     reader: MessageReader
@@ -162,15 +162,15 @@ class RecordWindow:
         *,
         read: ReadRecord | None = None,
     ) -> None:
-        """Take records of one stream and version.
+        """Add consecutive records of one stream and version.
 
         Args:
-            stream: The tap's stream; it has a route.
+            stream: The tap's stream. It has at least one route.
             version: The version of their messages.
             raws: The records as JSON.
             lines: The whole messages.
-            places: Where they stand.
-            read: The only record, where it was read from its line; then it has no raw text.
+            places: Their places in the input.
+            read: The record, if it is a single one that is already decoded. Its raw text is empty.
 
         Raises:
             Errors of `flush`.
@@ -194,7 +194,7 @@ class RecordWindow:
             self.flush()
 
     def queue_state(self, value: Any) -> None:
-        """Take a STATE message's value, to be handed on after the records before it."""
+        """Add the value of a STATE message, to be passed on after the records before it."""
         if self._items:
             self._items.append(_State(value))
         else:
@@ -202,16 +202,16 @@ class RecordWindow:
 
     @property
     def due(self) -> bool:
-        """Return whether records have waited long enough."""
+        """True if the first record has waited long enough."""
         return bool(self._items) and time.monotonic() - self._since > _MAX_WAIT_SECONDS
 
     def flush(self) -> None:
-        """Process all that wait.
+        """Process all records and STATE of the window.
 
         Raises:
             InvalidInputLine, MappingError, SingerSDKError: A record ends the run. The records and
                 STATE after it are dropped.
-            DeliveryError, LedgerError, ActiveCampaignError: The delivery can't go on.
+            DeliveryError, LedgerError, ActiveCampaignError: The delivery can't continue.
         """
         if not self._items:
             return
@@ -223,24 +223,22 @@ class RecordWindow:
                 batches += item.batches
         self.changes.wait_until_recovered()
         keys = {key for batch in batches for key in batch.keys}
-        # Asked for first: of contacts that are settled meanwhile the ledger knows more, not less.
+        # Before the ledger: a contact confirmed in between is then found in both, not in neither.
         in_flight = self.changes.in_flight(keys)
         segments = of_lists(batch.route.segment for batch in batches)
-        people = {
-            contact_hash for batch in batches for contact_hash in batch.people if contact_hash
-        }
-        rows = self.ledger.members.find(segments, people)
-        # Of contacts in flight, the ledger may know an earlier state than the last.
-        known = _Known(people, rows, in_flight, self.changes.waiting | in_flight.keys())
+        contact_hashes = {one for batch in batches for one in batch.contact_hashes if one}
+        rows = self.ledger.members.find(segments, contact_hashes)
+        # For contacts in flight, the ledger may be out of date.
+        known = _Known(contact_hashes, rows, in_flight, self.changes.waiting | in_flight.keys())
         for item in items:
             if isinstance(item, _State):
                 self.checkpoints.state(item.value)
             else:
                 self._process(item, known)
-        self.changes.compare(known.people, known.rows, known.in_flight)
+        self.changes.compare(known.contact_hashes, known.rows, known.in_flight)
 
     def _identify(self, records: _Records, route: Route) -> _Batch:
-        """Tell the contacts of records on a route, as far as possible without a look into them."""
+        """Find the contacts of records on a route, and decode only records for which it must."""
         if not (records.raws[0] and route.finds_address):
             numbers: Sequence[int] = range(len(records.lines))
             mapped = self._map(records, route, numbers)
@@ -252,7 +250,7 @@ class RecordWindow:
             keys = route.find_keys(records.raws)
             numbers = range(len(keys))
             if not all(keys):
-                # They have none, or one that takes more than a glance.
+                # These have no address, or one that only the whole record shows.
                 mapped = self._map(records, route, [n for n, key in enumerate(keys) if not key])
                 for number, (record, _) in mapped.items():
                     keys[number] = route.mapping.contact_key(record) or ""
@@ -262,10 +260,10 @@ class RecordWindow:
     def _map(
         self, records: _Records, route: Route, numbers: Sequence[int]
     ) -> dict[int, tuple[dict[str, Any], Problem]]:
-        """Decode and map records; those that a filter drops are left out.
+        """Decode and map records, without those that a stream map filters out.
 
         Returns:
-            The records, and what is wrong with each, by number.
+            Each record with its problem, if any, by number.
         """
         mapped, problems = route.map(*self._decode(records, numbers))
         return {
@@ -277,19 +275,19 @@ class RecordWindow:
     def _decode(
         self, records: _Records, numbers: Sequence[int]
     ) -> tuple[list[dict[str, Any]], list[Problem]]:
-        """Return records, and what is wrong with each."""
+        """Return the decoded records, and the problem of each, if any."""
         if not records.read:
-            found_all = _decode_all([records.raws[number] for number in numbers])
-            if found_all is not None:
-                return found_all, [None] * len(found_all)
+            decoded = _decode_all([records.raws[number] for number in numbers])
+            if decoded is not None:
+                return decoded, [None] * len(decoded)
         found = [self._read(records, number) for number in numbers]
         return [record for record, _ in found], [problem for _, problem in found]
 
     def _read(self, records: _Records, number: int) -> tuple[dict[str, Any], Problem]:
-        """Return a record, and why it can't be read whole or ends the run, if so."""
+        """Return a decoded record, and the reason why it is unreadable or ends the run, if any."""
         if number not in records.read:
             with suppress(*UNREADABLE):
-                record = _one.decode(records.raws[number])
+                record = _record_decoder.decode(records.raws[number])
                 if type(record) is dict:
                     return record, None
             try:
@@ -301,56 +299,56 @@ class RecordWindow:
         return records.read[number]
 
     def _process(self, records: _Records, known: _Known) -> None:
-        """Settle the records that are unchanged by their hash, and make contacts of the others."""
+        """Count the records that are unchanged by their hash, and make contacts of the others."""
         stream = records.stream
         stream.progress.add_records(len(records.lines), records.version)
-        found_all: list[_Candidates] = []
+        prepared: list[_Candidates] = []
         for batch in records.batches:
             route = batch.route
             unchanged, rest = self._split(batch, known)
-            found = self._look_into(records, batch, rest) if rest else None
+            found = self._prepare(records, batch, rest) if rest else None
             if found is not None and not found.records:
                 found = None
             if unchanged or found:
-                self._begin_pass(stream, route, known)
+                self._begin_sync(stream, route, known)
             if unchanged:
-                self._settle(route, unchanged)
+                self._count_unchanged(route, unchanged)
             if found is not None:
-                found_all.append(found)
-        if len(found_all) == 1:
-            self._take_contacts(records, found_all[0], range(len(found_all[0].records)))
+                prepared.append(found)
+        if len(prepared) == 1:
+            self._take_contacts(records, prepared[0], range(len(prepared[0].records)))
             return
         # All routes of a record come before the next record.
         order = sorted(
             (one.batch.numbers[index], which, place)
-            for which, one in enumerate(found_all)
+            for which, one in enumerate(prepared)
             for place, index in enumerate(one.indexes)
         )
         for _, which, place in order:
-            self._take_contacts(records, found_all[which], range(place, place + 1))
+            self._take_contacts(records, prepared[which], range(place, place + 1))
 
     def _split(self, batch: _Batch, known: _Known) -> tuple[list[bytes], list[int]]:
-        """Return the people whose records are unchanged, and the indexes of the other records."""
+        """Return the contact hashes of unchanged records, and the indexes of the other records."""
         changing = known.changing
         if not batch.route.hashes:
             changing.update(batch.keys)
             return [], list(range(len(batch.keys)))
         is_unchanged = self.changes.unchanged_by_record_hash(
-            batch.route.segment, batch.people, batch.hashes, known.rows
+            batch.route.segment, batch.contact_hashes, batch.hashes, known.rows
         )
         unchanged: list[bytes] = []
         rest: list[int] = []
         for index, (same, key) in enumerate(zip(is_unchanged, batch.keys, strict=True)):
             if same and key not in changing:
-                unchanged.append(batch.people[index])
+                unchanged.append(batch.contact_hashes[index])
                 self.accounting.arrived = key
             else:
                 changing.add(key)
                 rest.append(index)
         return unchanged, rest
 
-    def _look_into(self, records: _Records, batch: _Batch, indexes: list[int]) -> _Candidates:
-        """Decode, map and check records; those that a filter drops are left out."""
+    def _prepare(self, records: _Records, batch: _Batch, indexes: list[int]) -> _Candidates:
+        """Decode, map and check records, without those that a stream map filters out."""
         route, numbers, mapped = batch.route, batch.numbers, batch.mapped
         found: list[dict[str, Any]]
         problems: list[Problem]
@@ -365,36 +363,38 @@ class RecordWindow:
             found, problems = self._decode(records, indexes)
         return _Candidates(batch, indexes, found, route.check(found, problems))
 
-    def _begin_pass(self, stream: RoutedStream, route: Route, known: _Known) -> None:
-        """Begin a pass of a mirror, if the records do."""
+    def _begin_sync(self, stream: RoutedStream, route: Route, known: _Known) -> None:
+        """Begin a new sync of a mirror if these records belong to one."""
         name, progress, segment = stream.source.name, stream.progress, route.segment
         if segment.begins_pass(name, progress):
-            # The contacts that came before belong to the pass before. What is known of them, and of
-            # those that were looked up with them, is outdated then.
-            self.changes.compare(known.people, known.rows, known.in_flight)
-            known.people, known.in_flight = set(), {}
+            # The contacts so far belong to the previous sync. Comparing them outdates everything
+            # that was looked up.
+            self.changes.compare(known.contact_hashes, known.rows, known.in_flight)
+            known.contact_hashes, known.in_flight = set(), {}
             segment.begin_pass(name, progress)
         segment.record(name, progress)
 
-    def _settle(self, route: Route, people: list[bytes]) -> None:
-        """Settle records that are unchanged."""
-        segment, count = route.segment, len(people)
+    def _count_unchanged(self, route: Route, contact_hashes: list[bytes]) -> None:
+        """Count records as unchanged, and store that a mirror has seen their contacts."""
+        segment, count = route.segment, len(contact_hashes)
         segment.has_contacts = True
         segment.unchanged_by_hash += count
-        segment.deleted.difference_update(people)
-        # Noted first: STATE may not pass a contact that a mirror has not noted.
-        self.ledger.members.record_seen(segment.number, segment.seen, unchanged=people, outdated=())
+        segment.deleted.difference_update(contact_hashes)
+        # Stored before they are counted: STATE must not run ahead of what a mirror has seen.
+        self.ledger.members.record_seen(
+            segment.number, segment.seen, unchanged=contact_hashes, outdated=()
+        )
         route.counter.increment(count)
         self.accounting.unchanged(route.name, count)
 
     def _take_contacts(self, records: _Records, candidates: _Candidates, places: range) -> None:
-        """Hand the contacts of some of the candidates on, in their order.
+        """Make contacts of the candidates at these places, in order, and pass them on.
 
-        This is the only place where a record becomes a contact.
+        This is the only call site that makes a contact of a record.
         """
         batch, indexes = candidates.batch, candidates.indexes
         route, numbers, lines = batch.route, batch.numbers, records.lines
-        keys, people, hashes = batch.keys, batch.people, batch.hashes
+        keys, contact_hashes, hashes = batch.keys, batch.contact_hashes, batch.hashes
         mapping, segment, maps = route.mapping, route.segment, route.maps
         name, stream, take = route.name, route.source, self.changes.take
         epoch, taken = self.accounting.epoch, 0
@@ -410,9 +410,9 @@ class RecordWindow:
                     record = route.without_nul(record)
                 source = Source(name, stream, line, epoch)
                 if problem is DELETED:
-                    # A stream map that fails on it leaves open which contact it is about.
+                    # Without an address, if the stream map failed on it: then the key is None.
                     key = mapping.contact_key(record) if maps else keys[index]
-                    contact_hash = people[index] if key == keys[index] else None
+                    contact_hash = contact_hashes[index] if key == keys[index] else None
                     self.changes.delete(source, segment, key, contact_hash)
                     taken += 1
                     continue
@@ -422,7 +422,7 @@ class RecordWindow:
                     contact = mapping.to_contact(record)
                     if route.wants_sample:
                         route.take_sample(contact)
-                    contact_hash = people[index] if contact.key == keys[index] else None
+                    contact_hash = contact_hashes[index] if contact.key == keys[index] else None
                     take(contact, source, segment, hashes[index], contact_hash)
                 except (Refusal, RecursionError) as error:
                     refusal = error if isinstance(error, Refusal) else NESTED
@@ -430,7 +430,7 @@ class RecordWindow:
                     refused.append((source, placed, record))
                 taken += 1
         finally:
-            # Also when a record ends the run. They are counted before any of them is settled.
+            # Even if a record ends the run. Records are counted as read before their outcome.
             if taken:
                 route.counter.increment(taken)
                 self.accounting.read(name, taken)
@@ -439,8 +439,8 @@ class RecordWindow:
 
 
 def _decode_all(raws: list[msgspec.Raw]) -> list[dict[str, Any]] | None:
-    """Return several records at once; None if they are not all objects that can be read so."""
+    """Decode records together. Return None if one can't be decoded, or is not an object."""
     with suppress(*UNREADABLE):
-        records = _several.decode(b"[" + b",".join(raws) + b"]")
+        records = _list_decoder.decode(b"[" + b",".join(raws) + b"]")
         return records if len(records) == len(raws) else None
     return None

@@ -215,7 +215,10 @@ def test_state_is_passed_on_unchanged(load: TargetRunner, value: str) -> None:
         (raw("x", "[" * 1000 + "]" * 999), "is not valid JSON"),
         (f'{{"type": "SCHEMA", "stream": {DEEP["levels"]}}}', "is not valid JSON"),
         (raw("x", "1")[:-1] + f', "version": {"9" * 5000}}}', "is not valid JSON"),
-        (raw("x", "1")[:-1] + ', "version": [1]}', "'version' of a RECORD message is no number"),
+        (
+            raw("x", "1")[:-1] + ', "version": [1]}',
+            "'version' of a RECORD message must be a number",
+        ),
     ],
 )
 def test_line_that_is_not_a_message_ends_the_run(

@@ -310,7 +310,7 @@ def test_field_values_fail_if_server_ignores_offset() -> None:
     with (
         ApiStub(values_page(*range(20), total=1000)) as stub,
         client_of(stub) as client,
-        pytest.raises(MalformedAnswer, match="those of the page before"),
+        pytest.raises(MalformedAnswer, match="those of the previous page"),
     ):
         list(client.field_values(57))
     assert len(stub.asked) == 1 + 5

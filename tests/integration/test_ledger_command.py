@@ -508,7 +508,7 @@ def test_forget_asks_on_a_terminal_and_needs_yes_elsewhere(
 
     done = command.as_script("forget", "--list", "1")
     assert done.code == 1
-    assert "say --yes. Nothing was forgotten." in done.err
+    assert "Use --yes. Nothing was forgotten." in done.err
 
     here, terminal = pty.openpty()
     try:

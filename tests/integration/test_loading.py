@@ -64,7 +64,7 @@ def test_load_creates_contacts_with_fields_on_the_list(
     }
     assert outcome.states == [{"bookmark": 1}]
     assert outcome.counts == {"read": 1, "added": 1}
-    assert "unmapped properties: shoe_size" in outcome.log
+    assert "ignores: shoe_size" in outcome.log
 
 
 def test_second_run_changes_nothing(sandbox: SandboxServer, load: TargetRunner) -> None:

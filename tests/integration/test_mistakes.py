@@ -58,7 +58,7 @@ def test_unread_variables_are_named(shell: Shell) -> None:
         ({"type": "RECORD", "stream": "profiles"}, "A RECORD message lacks record."),
         (
             {"type": "RECORD", "stream": "profiles", "record": []},
-            "The 'record' of a RECORD message is no JSON object.",
+            "The 'record' of a RECORD message must be a JSON object.",
         ),
         (record("ada@example.com", "ghosts"), "A record for stream 'ghosts' was encountered"),
     ],

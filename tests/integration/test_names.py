@@ -200,7 +200,7 @@ def test_exact_email_property_wins_in_any_order(
     assert outcome.succeeded().counts == {"read": 1, "added": 1}
     assert list(sandbox.contacts()) == [ADA]
     assert ignored(outcome) == [loser]
-    assert outcome.log.count(f"has unmapped properties: {loser}.") == 1
+    assert outcome.log.count(f"ignores: {loser}.") == 1
 
 
 @pytest.mark.parametrize("backwards", [False, True])

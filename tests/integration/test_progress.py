@@ -278,7 +278,7 @@ def test_a_second_signal_leaves_the_terminal_as_it_was(
     terminal.feed([schema(), *people(3)])
     terminal.wait_for(lambda: sandbox.requests(path=IMPORT))
     terminal.kill()
-    terminal.wait_for(lambda: "settling what is in flight" in terminal.text)
+    terminal.wait_for(lambda: "waiting for contacts in flight" in terminal.text)
     terminal.wait_for(lambda: "3 in flight" in terminal.rows[-1])
     time.sleep(2.2)  # within two seconds, both are one
     terminal.kill()

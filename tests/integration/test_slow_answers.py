@@ -196,5 +196,5 @@ def test_signal_ends_run_without_answers(
     assert outcome.code == 1
     last = outcome.log.splitlines()[-1]
     # What makes no sense is asked for five times, which may be over before the signal is heard.
-    by_itself = kind == "no sense" and "not one that ActiveCampaign's API gives" in last
+    by_itself = kind == "no sense" and "not a valid answer of ActiveCampaign's API" in last
     assert "Nothing is lost" in last or by_itself

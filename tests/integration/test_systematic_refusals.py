@@ -282,7 +282,7 @@ def test_changed_position_base_rejects_no_good_contact(
         [schema(), *people(250), state("end")], batch_size_rows=50, max_in_flight=1
     ).succeeded()
     assert set(outcome.codes) == {"person20@example.com"} | bad
-    assert any("contradicts how earlier ones" in line for line in outcome.warnings)
+    assert any("contradicts the positions in earlier refusals" in line for line in outcome.warnings)
 
 
 @pytest.mark.parametrize("base", [0, 1])

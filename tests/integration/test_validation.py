@@ -117,7 +117,7 @@ def test_a_reference_that_leads_nowhere_is_an_error_and_fetches_nothing(
 
     assert outcome.code == 1
     assert outcome.report["problem"] == (
-        "The schema of stream 'profiles' has a '$ref' that leads nowhere: mend the tap or its "
+        "The schema of stream 'profiles' has a '$ref' that leads nowhere: fix the tap or its "
         "catalog."
     )
     assert not sandbox.requests(path="/schema.json")
@@ -274,7 +274,7 @@ def test_what_is_no_schema_is_told_before_the_first_record(
 ) -> None:
     outcome = load([schema(tier=broken), record(ADA, tier="Gold")], **WAYS[way])
     assert problem(outcome) == (
-        f"The schema of stream 'profiles' is not a JSON schema (at {where}): mend the tap or its "
+        f"The schema of stream 'profiles' is not a JSON schema (at {where}): fix the tap or its "
         "catalog."
     )
     assert not sandbox.requests()
@@ -284,7 +284,7 @@ def test_what_is_no_schema_is_told_before_the_first_record(
 def test_a_schema_without_properties_is_told_too(load: TargetRunner, whole: Any) -> None:
     outcome = load([{**schema(), "schema": whole}, record(ADA)], validate_records=False)
     assert problem(outcome) == (
-        "The schema of stream 'profiles' has no properties: mend the tap or its catalog."
+        "The schema of stream 'profiles' has no properties: fix the tap or its catalog."
     )
 
 
@@ -336,7 +336,7 @@ def test_a_schema_that_the_sdk_cannot_flatten_is_a_sentence(
 ) -> None:
     outcome = load([schema(**properties), record(ADA)], **FLATTENING)
     assert problem(outcome) == (
-        "The schema of stream 'profiles' has what the SDK's flattening can't take apart: leave "
-        "out 'flattening_enabled'. Paths in 'field_mapping' do without it."
+        "The SDK can't flatten the schema of stream 'profiles'. Remove 'flattening_enabled': "
+        "paths in 'field_mapping' work without it."
     )
     load([schema(**properties), record(ADA)]).succeeded()

@@ -1,5 +1,5 @@
-"""The account's rate limits, kept by the threads of one process or shared by several.
+"""The account's rate limits, for the threads of one process or for several processes.
 
-In: requests that wait. Out: slots, each held until its answer has come.
-It knows nothing of what is requested.
+In: requests that wait. Out: slots, each held until its answer is there.
+It does not know the content of requests.
 """

@@ -1,20 +1,20 @@
-"""The rate limiter: threads wait here for a slot, whose budget lies in a store.
+"""The rate limiter: threads wait here for a slot of a budget that is kept in a store.
 
     Client(url, key, budget=RateLimiter(5, 100, 20, store=open_store("redis://cache/0", url)))
 
 `state` holds the algorithm, and each store has a module: memory, for the threads of one process;
-SQL and Redis, for several processes. The limiter asks, waits, and handles a store that fails.
+SQL and Redis, for several processes. The limiter asks for slots, waits, and handles store failures.
 
 Sharing is fair by chance: a process without a slot asks again when one may be free, after a random
 delay. A process that took one pauses before it asks for the next, so that others come first.
 
 If the store fails, nothing is sent: requests wait and ask again, with growing pauses, for
-`patience` seconds, then raise `BudgetUnavailable`. A slot that could not be given back expires as
-a dead process's does. If the store has lost its data, one window passes before the first request.
+`patience` seconds, then raise `BudgetUnavailable`. A slot that could not be given back expires,
+like a dead process's. If the store has lost its data, one window passes before the first request.
 
-Why not a library such as pyrate-limiter (4.3)? It counts a request when its slot is taken. It knows
-neither the answer that the request should be counted from nor holders that died. A refusal can't
-be shared, its Redis bucket goes by each machine's own clock, and `close` can't end its waits.
+Why not a library such as pyrate-limiter (4.3)? It counts a request from the time when its slot is
+taken, not from the answer, and knows nothing of holders that died. Processes can't share a refusal,
+its Redis bucket uses each machine's own clock, and `close` can't end its waits.
 """
 
 from __future__ import annotations
@@ -75,18 +75,18 @@ class BudgetUnavailable(TargetError):  # noqa: N818 - like RateLimiterClosed
 
 
 class RateLimiter:
-    """An account's rate limits, kept by the threads of this process and all who share its store.
+    """An account's rate limits, for the threads of this process and all processes with its store.
 
     Processes that share a store should have the same limits. If they do not, each keeps its own,
     counting the others' requests.
 
     Args:
-        requests_per_second: Requests of any kind a second. None or 0: no limit, and no cost;
-            likewise for the next two.
-        imports_per_minute: Imports of several contacts a minute.
-        single_imports_per_minute: Imports of one contact a minute.
-        store: The place of the budget, as `open_store` opens it; None for this process's memory.
-        minute: Seconds in a minute; tests have less time.
+        requests_per_second: Requests of any kind per second. None or 0 is no limit, also for the
+            next two.
+        imports_per_minute: Imports of several contacts per minute.
+        single_imports_per_minute: Imports of one contact per minute.
+        store: The store of the budget, from `open_store`; None for this process's memory.
+        minute: Seconds in a minute; less in tests.
         lease: Seconds after which an import's slot is taken back from a process that may have
             died with it: more than the client's timeout, so that the import has arrived.
         patience: Seconds for which requests wait for a store that fails.
@@ -178,7 +178,7 @@ class RateLimiter:
         return max(wait, held_until - time.monotonic())
 
     def note_refusal(self, kind: Kind, retry_after: float | None) -> float:
-        """Note that the server refused: nobody gets a slot of that kind for a while.
+        """Note that the server refused a request: give no slot of that kind for a while.
 
         Args:
             kind: The limit that was met; ``request`` holds everything.
@@ -200,8 +200,8 @@ class RateLimiter:
     def learn(self, headers: Mapping[str, str]) -> None:
         """Note ``RateLimit-Limit`` and ``RateLimit-Remaining`` [doc] of an answer.
 
-        The store is asked only if they may be news. All keep a lower limit for an hour. If none
-        remain, all wait for the next second, unless they may have used it up themselves.
+        The store is updated only if they may be news. All processes keep a lower limit for an hour.
+        If no request remains, all wait for the next second, unless they may have used it up.
         """
         if "request" not in self._limits.rules:
             return
@@ -212,17 +212,17 @@ class RateLimiter:
 
     @property
     def hold_seconds(self) -> float:
-        """Longest time that anybody waits because the server refused; 0 if nobody does."""
+        """Longest time that a thread waits because the server refused; 0 if none waits."""
         # Without the lock, which is held while the store is asked.
         waiting, held_until, now = self._waiting.copy(), self._held_until.copy(), time.monotonic()
         rules = {rule for kind, count in waiting.items() if count for rule in COUNTS_FOR[kind]}
         return max([0.0, *(held_until.get(rule, now) - now for rule in rules)])
 
     def close(self) -> None:
-        """Give no more slots: all who wait, or ask later, get `RateLimiterClosed`.
+        """Give no more slots: waiting and later calls raise `RateLimiterClosed`.
 
-        Slots in use are given back as usual. It takes as long as the store's current request:
-        seconds at most.
+        Slots in use are given back as usual. This may wait some seconds for the store's current
+        request.
         """
         with self._changed:
             self._closed = True
@@ -230,7 +230,7 @@ class RateLimiter:
             self._close_store_if_unused()
 
     def check(self) -> None:
-        """Read and write in the store once; one that is restarting gets some time for it.
+        """Read and write the store once. Wait for one that may be restarting.
 
         Raises:
             BudgetUnavailable: It failed, and the limiter is closed.
@@ -286,7 +286,7 @@ class RateLimiter:
         return max(*held_until, self._next_ask.get(kind, 0.0)) - time.monotonic()
 
     def _import_goes_first(self, kind: Kind) -> bool:
-        """Tell whether an import waits, and only for what this request waits for, too."""
+        """Return whether an import waits that no rule of its own holds back."""
         if kind != "request" or kind not in self._limits.rules:
             return False
         now = time.monotonic()
@@ -328,7 +328,7 @@ class RateLimiter:
         return is_taken
 
     def _tell(self, change: Callable[[BudgetState], None]) -> None:
-        """Pass on news that may get lost: time makes up for it."""
+        """Pass on an update that may get lost, as slots and holds expire anyway."""
         with self._changed:
             is_unused = self._closed and not self._users
             if not is_unused and time.monotonic() >= self._down_until:
@@ -385,5 +385,5 @@ class RateLimiter:
 
 def _whole_number(text: str | None) -> int | None:
     digits = (text or "").strip()
-    # More digits than these are nobody's limit, and `int` refuses more than 4,300.
+    # No limit has more digits than this, and `int` refuses more than 4,300.
     return int(digits) if len(digits) <= 9 and digits.isascii() and digits.isdigit() else None  # noqa: PLR2004

@@ -1,8 +1,8 @@
 """The algorithm: how many requests an account still allows.
 
 ActiveCampaign counts three things [doc]: 5 requests a second, 100 imports of several contacts
-a minute, 20 imports of one contact a minute. It does not document how its windows lie (fixed,
-sliding). So no window of that length, wherever it lies, may ever hold more.
+a minute, 20 imports of one contact a minute. It does not document whether its windows are fixed
+or sliding. So no window of that length may ever hold more.
 
 A slot is the right to send one request. It is free again one window after `seen_by`, the moment
 by which the server has seen the request. That moment lies between sending and answer:
@@ -15,10 +15,10 @@ by which the server has seen the request. That moment lies between sending and a
   it allows 3.8 requests a second, enough for 100 imports a minute and their status requests. If a
   slow connection breaks the estimate, it costs one retry, and each refusal doubles the estimate.
 
-Until the answer is there, `seen_by` is a guess. In memory, whoever holds a slot always gives it
-back. In a shared store the holder may die, so the slot expires: an import's after `lease` seconds,
-any other after `UNANSWERED`. That is longer than `ARRIVAL`, as a process may be held up between
-taking a slot and sending.
+Until the answer is there, `seen_by` is a guess. In memory, each holder of a slot gives it back. In
+a shared store the holder may die, so the slot expires: an import's after `lease` seconds, any other
+after `UNANSWERED`. That is longer than `ARRIVAL`, as a process may be delayed between taking a slot
+and sending.
 """
 
 from __future__ import annotations
@@ -274,12 +274,12 @@ class BudgetState:
         return max(map(self.seconds_until_allowed, COUNTS_FOR[kind]))
 
     def seconds_until_allowed(self, name: Kind) -> float:
-        """Return the same for one rule, whatever the others say."""
+        """Return the seconds until one rule allows a request, regardless of the other rules."""
         held = self._document.held_until.get(name, 0.0) - self._now
         return max(0.0, held, self._window_wait(name) if name in self._rules else 0.0)
 
     def take(self, kind: Kind, slot: str) -> float:
-        """Take a slot by a unique name; returns 0, or `seconds_until_free` if none is free."""
+        """Take a slot under a unique name. Return 0, or `seconds_until_free` if none is free."""
         wait = self.seconds_until_free(kind)
         if wait <= 0:
             for name in self._limits.rules_of[kind]:
@@ -289,7 +289,7 @@ class BudgetState:
         return wait
 
     def give_back(self, kind: Kind, slot: str, duration: float) -> None:
-        """Note that a slot's answer came, `took` seconds after the request was sent."""
+        """Note that a slot's answer came, `duration` seconds after the request was sent."""
         sent = self._now - duration
         for name in self._limits.rules_of[kind]:
             self._store_slot(name, Slot(slot, sent, min(self._now, sent + self._arrival(name))))
@@ -300,7 +300,7 @@ class BudgetState:
         return {kind: held_until[kind] - now for kind in COUNTS_FOR if kind in held_until}
 
     def note_refusal(self, kind: Kind, seconds: float) -> None:
-        """Note that the server refused: no slots of that kind for so many seconds."""
+        """Note that the server refused a request: give no slots of that kind for these seconds."""
         is_held = self._document.held_until.get(kind, self._now) > self._now
         if not is_held and kind == "request" and kind in self._rules:
             # Requests reach the server later than assumed. Refusals of one moment count once.
