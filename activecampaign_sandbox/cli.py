@@ -79,7 +79,7 @@ def _api_options() -> Iterator[click.Option]:
     type=int,
     default=0,
     show_default=True,
-    help="port to listen on; 0 means any free port",
+    help="port to listen on; 0: any free one",
 )
 @click.option("--empty", is_flag=True, help="start without the sample account")
 @click.option(
