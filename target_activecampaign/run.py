@@ -260,7 +260,8 @@ class Run:
             read: The only record, where it was read from its line; then it has no raw text.
 
         Returns:
-            Whether they are taken: the stream must be announced, and the version a number or text.
+            Whether they are taken: the stream must be announced, the version a number or text,
+            and records that go nowhere objects. (The others are checked when they are decoded.)
 
         Raises:
             Errors of `RecordWindow.flush`.
@@ -270,6 +271,8 @@ class Run:
             return False
         if stream.routes and self._parts is not None:
             self._parts.window.take(stream, version, raws, lines, places, read=read)
+        elif read is None and any(bytes(raw)[:1] != b"{" for raw in raws):
+            return False
         else:
             stream.progress.add_records(len(lines), version)
         return True
