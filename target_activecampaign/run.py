@@ -276,8 +276,9 @@ class Run:
             read: The record, if it is a single one that is already decoded. Its raw text is empty.
 
         Returns:
-            False, and nothing is added, if the stream was not announced or the version is neither
-            a number nor text.
+            False, and nothing is added, if the stream was not announced, the version is neither a
+            number nor text, or a record of a stream that is dropped is no object. (Other records
+            are checked when they are decoded.)
 
         Raises:
             Errors of `RecordWindow.flush`.
@@ -287,6 +288,8 @@ class Run:
             return False
         if stream.routes and self._parts is not None:
             self._parts.window.take(stream, version, raws, lines, places, read=read)
+        elif read is None and any(bytes(raw)[:1] != b"{" for raw in raws):
+            return False
         else:
             stream.progress.add_records(len(lines), version)
         return True

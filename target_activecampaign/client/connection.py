@@ -67,6 +67,7 @@ _UNREADABLE: tuple[tuple[type[BaseException], str], ...] = (
     (_TooLongError, f"it has more than {MAX_ANSWER_BYTES // 1024 // 1024} MiB"),
     (requests.exceptions.ContentDecodingError, "it can't be decompressed"),
     (requests.exceptions.ChunkedEncodingError, "it was cut off"),
+    (requests.exceptions.InvalidHeader, "its headers are invalid"),
     (ValueError, "its chunks are not valid HTTP"),  # urllib3 takes any number for their length
 )
 _INVALID_HEADERS = (http.client.HTTPException, urllib3.exceptions.InvalidHeader)

@@ -263,6 +263,7 @@ class Route:
             _versions(),
             self.source.name,
             settings.validate_records,
+            sorted(self._schema.keys),
             mapping.fingerprint,
         )
         if mapped.fingerprint:

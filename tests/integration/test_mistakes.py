@@ -63,10 +63,11 @@ def test_unread_variables_are_named(shell: Shell) -> None:
         (record("ada@example.com", "ghosts"), "A record for stream 'ghosts' was encountered"),
     ],
 )
+@pytest.mark.parametrize("maps", [None, {"profiles": None}], ids=["loaded", "removed"])
 def test_invalid_message_is_named_by_its_line(
-    load: TargetRunner, line: dict[str, Any], told: str
+    load: TargetRunner, maps: dict[str, Any] | None, line: dict[str, Any], told: str
 ) -> None:
-    outcome = load([schema(), *people(2), line])
+    outcome = load([schema(), *people(2), line], stream_maps=maps)
     assert outcome.code == 1
     assert f"Line 4 of the input: {told}" in outcome.log.splitlines()[-1]
 

@@ -154,6 +154,13 @@ def test_order_of_properties_is_no_change(
     assert sent(sandbox) == 1
 
 
+def test_same_record_is_refused_once_it_lacks_a_new_key_property(load: ForkedTargetRunner) -> None:
+    announced = schema(customer="string")
+    load([announced, record(ADA)]).succeeded()
+    outcome = load([{**announced, "key_properties": ["customer"]}, record(ADA)]).succeeded()
+    assert outcome.codes == {ADA: "RECORD_INVALID"}
+
+
 def backwards(values: dict[str, Any]) -> dict[str, Any]:
     return dict(reversed(values.items()))
 

@@ -124,6 +124,14 @@ def test_redirect_is_an_answer_whatever_its_location(location: str) -> None:
             client.lists()
 
 
+def test_contradictory_lengths_are_invalid_headers() -> None:
+    with OddServer("http://127.0.0.1:9") as server, client_at(server.url) as client:
+        lengths = b"Content-Length: 2\r\nContent-Length: 9\r\n"
+        server.odd(LISTS, at_once(b"HTTP/1.1 200 OK\r\n" + lengths + b"\r\n{}"))
+        with pytest.raises(MalformedAnswer, match="its headers are invalid"):
+            client.lists()
+
+
 def test_size_limit_covers_the_content_of_a_redirect() -> None:
     headers = [("Location", "https://elsewhere.example/"), ("Content-Encoding", "gzip")]
     with OddServer("http://127.0.0.1:9") as server, client_at(server.url) as client:
