@@ -40,23 +40,30 @@ class Kind(Enum):
     FOREIGN = auto()
 
 
-def open_private(file: Path) -> int | None:
-    """Make a file accessible to its owner alone; create it if it is missing.
+def create_private(file: Path) -> None:
+    """Create a file that only its owner can access, unless the file exists.
+
+    Raises:
+        OSError: It can't be opened, or is a link or a folder.
+    """
+    try:
+        os.close(os.open(file, _FLAGS))
+    except FileNotFoundError:
+        os.close(os.open(file, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE))
+
+
+def make_private(file: Path) -> int | None:
+    """Make a file of the sandbox accessible to its owner alone.
 
     Returns:
         The file's mode if other users could access it until now; None if not.
 
     Raises:
-        OSError: It can't be opened, is a link or not a regular file, or belongs to another user.
+        OSError: It can't be opened, or belongs to another user.
     """
-    try:
-        descriptor = os.open(file, _FLAGS)
-    except FileNotFoundError:
-        descriptor = os.open(file, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
+    descriptor = os.open(file, _FLAGS)
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", str(file))
         if found.st_uid not in {os.geteuid(), 0, file.parent.stat().st_uid}:
             raise OSError(errno.EPERM, "it belongs to another user", str(file))
         if not found.st_mode & _OTHERS:
@@ -75,8 +82,10 @@ def classify(file: Path, application_id: int) -> Kind:
         application_id: The number that marks the sandbox's files in SQLite's header.
 
     Raises:
-        OSError: It can't be read.
+        OSError: It can't be read, or is not a regular file.
     """
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(file))
     with file.open("rb") as opened:
         head = opened.read(_HEADER_BYTES)
     if not head:

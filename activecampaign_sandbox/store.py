@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from activecampaign_sandbox.files import Kind, classify, open_private, reason_of
+from activecampaign_sandbox.files import Kind, classify, create_private, make_private, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -263,8 +263,9 @@ def _check_marks(db: sqlite3.Connection, file: Path) -> None:
 def _open(file: Path) -> tuple[sqlite3.Connection, bool]:
     """Open the file for this process alone; return whether it is new too."""
     try:
-        mode = open_private(file)
-        is_new = _is_new(file)
+        create_private(file)
+        is_new = _is_new(file)  # before the mode changes: it may be another program's file
+        mode = make_private(file)
         db = sqlite3.connect(file, isolation_level=None, timeout=2)
         db.row_factory = sqlite3.Row
     except OSError as error:

@@ -131,7 +131,9 @@ class Store:
         """Check that the file is a regular file and a ledger, and restrict access to its owner."""
         if self._make:
             private_files.make_folder(path.parent)
-        mode = private_files.secure_database(path, make=self._make)
+        private_files.check_database(path, make=self._make)
+        state = opening.check_file(path)  # before the mode changes: it may be no file of ours
+        mode = private_files.restrict_database(path)
         if mode is not None:
             logger.warning(
                 "The ledger %s could be used by others on this machine (file mode %04o). Its mode "
@@ -140,7 +142,7 @@ class Store:
                 mode,
             )
         self._file = sqlite_files.file_number(path)
-        if opening.check_file(path) is State.DAMAGED:
+        if state is State.DAMAGED:
             raise self.damaged_error()
 
     def _prepare(self) -> bytes:

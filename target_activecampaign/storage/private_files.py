@@ -152,17 +152,14 @@ def replace(path: Path, text: str) -> None:
         raise
 
 
-def secure_database(path: Path, *, make: bool) -> int | None:
-    """Check that a database is a plain file, restrict it to its owner, and create it if missing.
+def check_database(path: Path, *, make: bool) -> None:
+    """Check that a database is a plain file of this user's, and create it if missing.
 
     It must be called before SQLite opens the file by its name, which follows links.
 
     Args:
-        path: The file. SQLite gives its mode to the files that it keeps beside it.
+        path: The file.
         make: Whether to create it when it is missing.
-
-    Returns:
-        The mode by which others could use it until now; None if they could not.
 
     Raises:
         FileNotFoundError: It is missing, and `make` is false.
@@ -182,6 +179,24 @@ def secure_database(path: Path, *, make: bool) -> int | None:
         # Only root and the owner of the folder can have put another user's file there.
         if found.st_uid not in {os.geteuid(), 0, path.parent.stat().st_uid}:
             raise UnsafeFileError(errno.ENOTSUP, "it belongs to another user", str(path))
+    finally:
+        os.close(descriptor)
+
+
+def restrict_database(path: Path) -> int | None:
+    """Restrict a database to its owner, once it is known to be ours.
+
+    SQLite gives the file's mode to the files that it keeps beside it.
+
+    Returns:
+        The mode by which others could use it until now; None if they could not.
+
+    Raises:
+        OSError: It can't be opened.
+    """
+    descriptor = _open_or_create(path, make=False)
+    try:
+        found = os.fstat(descriptor)
         for ending in ("-wal", "-shm"):
             _tighten(Path(f"{path}{ending}"))
         if not found.st_mode & _OTHERS:

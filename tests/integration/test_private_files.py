@@ -139,6 +139,27 @@ def test_database_behind_a_link_or_special_file_is_refused(
         assert "symbolic link" in outcome.log.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ledger_url": "sqlite:///precious"},
+        {"rate_budget_url": "precious", "requests_per_second": 50},
+        {"sandbox": True, "sandbox_path": "precious"},
+    ],
+    ids=["ledger", "rate budget", "sandbox"],
+)
+def test_file_of_another_program_keeps_its_mode(
+    load: TargetRunner, changes: dict[str, Any]
+) -> None:
+    precious = load.folder / "precious"
+    precious.write_text("root:x:0:0:\n")
+    precious.chmod(0o644)
+    outcome = load([schema(), *people(1), state(1)], **changes)
+    assert outcome.code == 1
+    assert "precious" in outcome.log.splitlines()[-1]
+    assert (mode(precious), precious.read_text()) == (0o644, "root:x:0:0:\n")
+
+
 @pytest.mark.parametrize("ending", ["-wal", "-shm"])
 def test_link_beside_the_ledger_is_not_followed(load: TargetRunner, ending: str) -> None:
     load([schema(), *people(1)]).succeeded()

@@ -168,14 +168,7 @@ class SqliteStore(_SqlStore):
         Raises:
             StoreFailure: It is another program's; it is not changed.
         """
-        mode = private_files.secure_database(self._path, make=True)
-        if mode is not None:
-            logger.warning(
-                "The rate budget in %s could be used by others on this machine (file mode %04o). "
-                "Its mode is now 0600.",
-                self._path,
-                mode,
-            )
+        private_files.check_database(self._path, make=True)
         self._file = sqlite_files.file_number(self._path)
         state = sqlite_files.classify(self._path, self._kind)
         if state in {State.ANOTHERS, State.NO_DATABASE}:
@@ -183,9 +176,17 @@ class SqliteStore(_SqlStore):
                 "it is not a database of a rate budget, so it was not changed; name another file, "
                 "or move this one away"
             )
+        mode = private_files.restrict_database(self._path)
+        if mode is not None:
+            logger.warning(
+                "The rate budget in %s could be used by others on this machine (file mode %04o). "
+                "Its mode is now 0600.",
+                self._path,
+                mode,
+            )
         if state is State.DAMAGED:
             self._set_aside()
-            private_files.secure_database(self._path, make=True)
+            private_files.check_database(self._path, make=True)
             self._file = sqlite_files.file_number(self._path)
         return state is not State.EXPECTED
 
