@@ -23,7 +23,7 @@ from target_activecampaign.ledger.overview import files_set_aside, read_overview
 from target_activecampaign.ledger.store import Store
 from target_activecampaign.model.contact import Refusal, contact_key, valid_address
 from target_activecampaign.model.timings import Timings
-from target_activecampaign.storage import output
+from target_activecampaign.storage import output, private_files
 from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ def main(arguments: list[str] | None = None, timings: Timings = Timings()) -> in
         return 1
     except output.OutputError as error:
         click.echo(f"{_NAME}: Standard output can't be written: {error}.", err=True)
+        return 1
+    except OSError as error:  # of click, which prints help
+        reason = private_files.reason(error)
+        click.echo(f"{_NAME}: Standard output can't be written: {reason}.", err=True)
         return 1
     return code or 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -83,11 +84,12 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], width: int | 
     for row in rows:
         table.add_row(*row)
     columns = _UNLIMITED if width is None else width - len(_INDENT)
+    text = io.StringIO()
     # Names are printed as they are: they may look like markup.
-    console = Console(width=columns, color_system=None, markup=False, emoji=False, highlight=False)
-    with console.capture() as capture:
-        console.print(table)
-    return [line.rstrip() for line in capture.get().splitlines() if line.strip()]
+    Console(
+        file=text, width=columns, color_system=None, markup=False, emoji=False, highlight=False
+    ).print(table)
+    return [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
 
 
 def _run_row(run: RunView) -> tuple[str, ...]:

@@ -474,12 +474,18 @@ def test_command_with_closed_stdout_has_no_traceback(
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
-    [(">/dev/full", "the disk is full"), (">&-", "standard output is closed")],
+    ("option", "where", "told"),
+    [
+        ("show", ">/dev/full", "the disk is full"),
+        ("show", ">&-", "standard output is closed"),
+        ("--help", ">/dev/full", "the disk is full"),
+    ],
 )
-def test_ledger_command_with_closed_stdout(load: TargetRunner, where: str, told: str) -> None:
+def test_ledger_command_with_closed_stdout(
+    load: TargetRunner, option: str, where: str, told: str
+) -> None:
     load([schema(), *people(1)]).succeeded()
-    command = [str(Path(SCRIPT).with_name("target-activecampaign-ledger")), "show"]
+    command = [str(Path(SCRIPT).with_name("target-activecampaign-ledger")), option]
     code, log = in_shell(load, command, where)
     assert code == 1
     assert log.splitlines() == [
