@@ -193,10 +193,10 @@ class RefusalReader:
             )
             return NextStep(send=halves(batch, [*accused, *others]))
         if len(bases) > 1:
-            # Both contacts are at fault, which shows no base.
-            rest = batch.of(others or accused)
-            rest.accused = batch.accused if others else []
-            return NextStep(send=[rest] if rest.entries else [], is_unclear=True)
+            # Both contacts are at fault, which shows no base. The accused are sent once more: the
+            # base that accused them may be wrong.
+            rest = [*accused, *others]
+            return NextStep(send=[batch.of(rest)] if rest else [], is_unclear=True)
         (base,) = bases
         is_contradiction = self.position_base not in (None, base)
         if is_contradiction:

@@ -89,6 +89,23 @@ def test_only_bad_contacts_are_rejected(
 
 
 @pytest.mark.parametrize("base", [0, 1])
+@pytest.mark.parametrize("known", [0, 1])
+@pytest.mark.parametrize("first_only", [True, False])
+@pytest.mark.parametrize("count", range(1, 7))
+def test_every_set_of_bad_contacts_is_found_whatever_base_is_believed(
+    base: int, known: int, first_only: bool, count: int
+) -> None:
+    for mask in range(2**count):
+        batch = entries(count)
+        bad = {one.key for n, one in enumerate(batch) if mask >> n & 1}
+        account = Account(bad, base, first_only)
+        account.reader.position_base = known
+        account.load(batch)
+        assert sorted(account.rejected) == sorted(bad)
+        assert sorted(account.accepted) == sorted({one.key for one in batch} - bad)
+
+
+@pytest.mark.parametrize("base", [0, 1])
 @pytest.mark.parametrize("place", [0, 1, 5, 8, 9])
 def test_one_bad_contact_costs_two_imports_of_one_contact_and_shows_the_base(
     base: int, place: int
