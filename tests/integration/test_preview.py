@@ -646,7 +646,7 @@ def test_of_a_shared_ledger_only_the_accounts_rows_are_copied(
     assert run.wait().succeeded().counts == {"read": 4, "added": 1, "unchanged": 3}
 
 
-def test_a_ledger_of_an_older_form_on_postgresql_is_left_alone(
+def test_ledger_of_another_version_on_postgresql_is_refused_and_stays(
     preview: Preview, postgres: postgres_server.PostgresServer
 ) -> None:
     url = empty_database(postgres)
@@ -654,5 +654,7 @@ def test_a_ledger_of_an_older_form_on_postgresql_is_left_alone(
     with database(url) as db:
         db.exec_driver_sql(f"UPDATE {SCHEMA}.ledger SET version = 2")  # noqa: S608 - constant
     outcome = preview([schema(), *people(3)], code=1, ledger_url=url)
-    assert "was written by an older version of target-activecampaign (form 2" in outcome.log
-    assert "`target-activecampaign-ledger show`" in outcome.log
+    assert "(its tables have version 2, this one needs 1)" in outcome.log.splitlines()[-1]
+    with database(url) as db:
+        version = f"SELECT version FROM {SCHEMA}.ledger"  # noqa: S608 - constant
+        assert db.exec_driver_sql(version).scalar() == 2
