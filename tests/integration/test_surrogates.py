@@ -181,7 +181,7 @@ def test_lone_surrogate_in_stream_map_is_an_error(load: TargetRunner, key: str) 
     maps = {"profiles": {key: f"'A{HALF}'"}}
     outcome = load([schema(), *around()], stream_maps=maps)
     assert outcome.code == 1
-    assert "A stream map of stream 'profiles' can't be read" in outcome.log.splitlines()[-1]
+    assert "A stream map of stream 'profiles' can't be parsed" in outcome.log.splitlines()[-1]
 
 
 def test_field_is_created_once_for_name_with_lone_surrogate(
