@@ -338,13 +338,16 @@ class RecordWindow:
         )
         unchanged: list[bytes] = []
         rest: list[int] = []
+        # The report shows what arrives of a record, even if all of them are unchanged.
+        wants_sample = batch.route.wants_sample
         for index, (same, key) in enumerate(zip(is_unchanged, batch.keys, strict=True)):
-            if same and key not in changing:
+            if same and key not in changing and not wants_sample:
                 unchanged.append(batch.contact_hashes[index])
                 self.accounting.arrived = key
             else:
                 changing.add(key)
                 rest.append(index)
+                wants_sample = False
         return unchanged, rest
 
     def _prepare(self, records: _Records, batch: _Batch, indexes: list[int]) -> _Candidates:

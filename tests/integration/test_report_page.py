@@ -157,7 +157,10 @@ def test_up_to_three_refused_records_of_a_cause_are_examples(
     rows = page_of(outcome).rows("Rejected records")
     said = rows["FIELD_OPTION_UNKNOWN"]["Examples"]
     for n in (1, 2, 3):
-        assert f"profiles, {n}•••@e•••.com: Property 'tier' has what is none of" in said
+        assert (
+            f"profiles, {n}•••@e•••.com: Property 'tier' has a choice that is not an option of"
+            in said
+        )
     assert "Iron" not in page_of(outcome).text
     assert rows["EMAIL_MISSING"]["Examples"].startswith("profiles, no usable address: ")
     assert rows["OPTED_OUT"]["Examples"].startswith("profiles, g•••@e•••.com: ")

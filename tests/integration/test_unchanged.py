@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -332,6 +333,10 @@ def test_latest_value_stays_when_the_previous_one_is_slow_in_the_queue(
     assert sandbox.contacts()[ADA]["first_name"] == "Y"
 
 
+def _has_posted(sandbox: SandboxServer, count: int) -> bool:
+    return len(sandbox.requests(path=IMPORT, status=200)) == count
+
+
 def test_value_that_returns_while_another_is_in_flight_stays(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
@@ -339,10 +344,9 @@ def test_value_that_returns_while_another_is_in_flight_stays(
     sandbox.fault("queue_slow", seconds=1, times=2)
     running = load.start(checkpoint_seconds=0.05, batch_size_rows=1)
     running.feed([schema(), record("zoe@example.com")])
-    for value in ("Old", "New"):
+    for posted, value in ((2, "Old"), (3, "New")):
         running.feed([record(ADA, first_name=value)])
-        time.sleep(0.6)
-    wait_for(lambda: len(sandbox.requests(path=IMPORT, status=200)) == 3)
+        wait_for(partial(_has_posted, sandbox, posted))
     running.feed([record(ADA, first_name="Old")])
     running.wait().succeeded()
     assert sandbox.contacts()[ADA]["first_name"] == "Old"

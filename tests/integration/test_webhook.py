@@ -117,7 +117,7 @@ def test_a_problem_goes_without_addresses_and_without_the_home_folder(
 
     assert outcome.code == 1
     sent = json.loads(hook.asked[0].body)
-    assert "The batch file file://~/batch.jsonl is not there" in sent["problem"]
+    assert "The batch file file://~/batch.jsonl is missing" in sent["problem"]
     assert sent["connection"] == "of [address]"
 
 
