@@ -1,7 +1,7 @@
 """Set up what the tests need and run them: `python3 scripts/test.py`.
 
-Arguments go to pytest: `python3 scripts/test.py -k meltano`. Without any, all tests run, on one
-process more than there are cores: they wait for servers for a third of their time.
+Arguments go to pytest: `python3 scripts/test.py -k meltano`. Without any, all tests run, on two
+processes more than there are cores: they wait for servers for half of their time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> int:
     except SetUpError as error:
         print(error, file=sys.stderr)
         return 1
-    processes = f"--numprocesses={(os.cpu_count() or 1) + 1}"
+    processes = f"--numprocesses={(os.cpu_count() or 1) + 2}"
     command = [str(tests.bin / "python"), "-m", "pytest", processes, *sys.argv[1:]]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 

@@ -153,7 +153,7 @@ def test_prod_is_tested_and_previewed_first(
     assert "target-activecampaign  " not in tested.log, "nothing but the table"
     assert re.search(r"^list +ok +2 'VIP customers'", tested.out, re.MULTILINE)
     assert piped.code == 0, piped.log
-    assert "1 read, which would be 1 added" in piped.log
+    assert "1 read, would be 1 added" in piped.log
     assert previewed["counts"]["added"] + previewed["counts"]["merged"] == good
     assert {one["method"] for one in sandbox.requests()} == {"GET"}
     assert sandbox.export() == []
