@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from target_activecampaign.delivery.resubscribe import ROUNDING_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -23,9 +25,6 @@ logger = logging.getLogger("target-activecampaign")
 
 _PROVEN = frozenset({"OPTED_OUT", "BOUNCED"})
 """Codes of refusals for which the account itself shows the reason."""
-
-_ROUNDING_SECONDS = 2
-"""ActiveCampaign's times are whole seconds, in its answers and on its clock."""
 
 _FULL = 10
 """An import that drops so many new contacts and creates none suggests the account's limit."""
@@ -177,7 +176,7 @@ class RejectionLookup:
         """
         sent = entry.contact
         changed = contact.updated_at is not None and (
-            contact.updated_at >= posted - _ROUNDING_SECONDS
+            contact.updated_at >= posted - ROUNDING_SECONDS
         )
         if not sent.fields:
             return changed or not sent.tags

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger import Ledger, Member
 
 
-_ROUNDING_SECONDS = 2
+ROUNDING_SECONDS = 2
 """ActiveCampaign's times are whole seconds, in its answers and on its clock."""
 _REQUEST_SECONDS = 120
 """Longest time from the start of a request to its effect."""
@@ -95,7 +95,7 @@ def _is_ended_by_us(membership: Membership, known: Member) -> bool:
     return (
         not membership.has_named_cause
         and ended is not None
-        and known.since - _ROUNDING_SECONDS <= ended <= known.at + _ROUNDING_SECONDS
+        and known.since - ROUNDING_SECONDS <= ended <= known.at + ROUNDING_SECONDS
     )
 
 
@@ -108,9 +108,9 @@ def _is_ours(membership: Membership, known: Member) -> bool:
     subscribed = membership.subscribed_at
     if subscribed is None:
         return False
-    return subscribed < known.since - _ROUNDING_SECONDS or (
+    return subscribed < known.since - ROUNDING_SECONDS or (
         known.asked is not None
-        and known.asked - _ROUNDING_SECONDS <= subscribed <= known.asked + _REQUEST_SECONDS
+        and known.asked - ROUNDING_SECONDS <= subscribed <= known.asked + _REQUEST_SECONDS
     )
 
 
@@ -124,5 +124,5 @@ def is_subscribed_by_us(subscribed_at: float | None, since: int, at: int) -> boo
     """
     return (
         subscribed_at is not None
-        and since - _ROUNDING_SECONDS <= subscribed_at <= at + _ROUNDING_SECONDS
+        and since - ROUNDING_SECONDS <= subscribed_at <= at + ROUNDING_SECONDS
     )

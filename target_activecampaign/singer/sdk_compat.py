@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import traceback
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.helpers._classproperty import classproperty
@@ -75,37 +76,37 @@ class SdkTarget(Target):
     """
 
     @classmethod
+    @abstractmethod
     def read_environment(cls, prefix: str) -> dict[str, Any]:
         """Return the settings that environment variables with a prefix give."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check_config(self, *, raise_errors: bool) -> list[str]:
         """Return what is wrong with the configuration, or raise it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def process_schema(self, message: dict[str, Any]) -> None:
         """Process a SCHEMA message."""
-        raise NotImplementedError
 
+    @abstractmethod
     def process_record(self, message: dict[str, Any]) -> None:
         """Process a RECORD message."""
-        raise NotImplementedError
 
+    @abstractmethod
     def process_batch(self, message: dict[str, Any]) -> None:
         """Process a BATCH message."""
-        raise NotImplementedError
 
+    @abstractmethod
     def process_state(self, message: dict[str, Any]) -> None:
         """Process a STATE message."""
-        raise NotImplementedError
 
+    @abstractmethod
     def process_activate_version(self, message: dict[str, Any]) -> None:
         """Process an ACTIVATE_VERSION message."""
-        raise NotImplementedError
 
+    @abstractmethod
     def handle_signal(self, signum: int) -> None:
         """Act on a signal that asks the process to end."""
-        raise NotImplementedError
 
     # What subclasses use of the SDK
 

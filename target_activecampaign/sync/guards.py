@@ -38,7 +38,7 @@ def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> st
         )
     else:
         return None
-    return f"{_place_of(segment)}: {what}."
+    return f"{describe_segment(segment)}: {what}."
 
 
 def source_shrank(segment: Segment, people: int) -> str | None:
@@ -57,7 +57,8 @@ def source_shrank(segment: Segment, people: int) -> str | None:
     )
 
 
-def _place_of(segment: Segment) -> str:
+def describe_segment(segment: Segment) -> str:
+    """Return the stream and the list of a segment, for messages."""
     return f"Stream '{segment.stream}', list {segment.target.id}"
 
 

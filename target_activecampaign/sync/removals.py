@@ -17,7 +17,7 @@ from target_activecampaign.ledger import MemberUpdate
 from target_activecampaign.model.email import contact_key
 from target_activecampaign.model.ownership import Ownership
 from target_activecampaign.sync.completeness import Outcome
-from target_activecampaign.sync.guards import _place_of, guard_trips, source_shrank
+from target_activecampaign.sync.guards import describe_segment, guard_trips, source_shrank
 from target_activecampaign.sync.list_members import ListMembers
 from target_activecampaign.text import chunks
 
@@ -158,7 +158,7 @@ class MirrorRemovals:
                 return None
         else:
             self._ledger.segments.trip_guard(segment.number)
-        return f"{_place_of(segment)}: {text}. An empty stream never removes contacts."
+        return f"{describe_segment(segment)}: {text}. An empty stream never removes contacts."
 
     def _missing(self, segment: Segment) -> Iterator[list[MissingMember]]:
         number = segment.sync_number or 0

@@ -6,6 +6,7 @@ import logging
 import re
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -27,7 +28,7 @@ T = TypeVar("T")
 logger = logging.getLogger("target_activecampaign.client")
 
 
-class _SqlStore:
+class _SqlStore(ABC):
     """A row of a table, which is made if it is missing, through one connection.
 
     Subclasses connect, and read the document and the time with the row locked.
@@ -76,13 +77,13 @@ class _SqlStore:
                 connection.execute(self._write, self._row | {"document": encode(document)})
         return result
 
+    @abstractmethod
     def _connect(self) -> Any:
         """Connect, and make the table if it is missing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _failure(self, error: sa.exc.DBAPIError) -> StoreFailure:
         """Return the driver's error as a failure."""
-        raise NotImplementedError
 
 
 class SqliteStore(_SqlStore):
