@@ -35,8 +35,10 @@ from target_activecampaign.sync.changes import ChangeDetector
 from target_activecampaign.sync.guards import how_to_go_on
 from target_activecampaign.sync.notices import RecordNotices
 from target_activecampaign.sync.removals import MirrorRemovals
+from target_activecampaign.sync.renames import PersonRenames
 from target_activecampaign.sync.routes import Route, RoutedStream, RouteSchema
 from target_activecampaign.sync.setup import Streams, check_lists
+from target_activecampaign.sync.source_rows import EntryCodec, RowTracker
 from target_activecampaign.sync.stop import StopRequest
 from target_activecampaign.sync.window import RecordWindow
 
@@ -68,6 +70,7 @@ class _Parts:
     changes: ChangeDetector
     streams: Streams
     removals: MirrorRemovals
+    renames: PersonRenames
     window: RecordWindow
     notices: RecordNotices
     progress: Progress
@@ -106,6 +109,7 @@ class Run:
         self._parts: _Parts | None = None
         self._is_complete = False
         self._is_removing = False
+        self._problems: list[str] = []
         self._stop = StopRequest()
         self._states = StateWriter(self._checkpoints, settings.checkpoint_seconds)
         self.report = Report(
@@ -201,6 +205,8 @@ class Run:
             except BaseException:
                 account.close()
                 raise
+            if self._preview is None:
+                self._parts.renames.finish_interrupted()
             # Only now that `_parts` is set: `abandon` must be able to clear the progress line.
             self._parts.progress.start()
         return self._parts
@@ -223,16 +229,30 @@ class Run:
             diagnose_limit=settings.diagnose_limit,
         )
         packer = self._packer
+        codec = EntryCodec(packer)
+        rows = RowTracker(ledger, codec)
         changes = ChangeDetector(
             settings,
             ledger,
             self._accounting,
             packer,
             delivery,
+            rows=rows,
             window_records=timings.window_records,
         )
         removals = MirrorRemovals(
             client, ledger, self._accounting, packer=packer, delivery=delivery, stop=self._stop
+        )
+        renames = PersonRenames(
+            client,
+            ledger,
+            self._accounting,
+            changes,
+            rows=rows,
+            codec=codec,
+            packer=packer,
+            delivery=delivery,
+            stop=self._stop,
         )
         return _Parts(
             account,
@@ -241,6 +261,7 @@ class Run:
             changes,
             Streams(settings, account, ledger, self._stop, timings.options_delay_seconds),
             removals,
+            renames,
             RecordWindow(self._reader, ledger, self._accounting, changes, self._checkpoints),
             RecordNotices(settings, changes),
             Progress(
@@ -363,6 +384,27 @@ class Run:
         self._thresholds.check_count()
         self._thresholds.check_share()
 
+    def rename_people(self) -> None:
+        """Rename the contacts of people whose address has changed, and load their records.
+
+        Call it as `remove_missing`, and before it.
+
+        Raises:
+            DeliveryError, LedgerError, ActiveCampaignError: Some could not be loaded.
+            ThresholdError: Too many records were refused.
+        """
+        parts = self._parts
+        if parts is None or not parts.ledger.waiting.count:
+            return
+        segments = parts.streams.segments.values()
+        try:
+            self._problems += parts.renames.process(segments)
+            parts.changes.finish(segments)
+        finally:
+            self._emit_state(at_once=True)
+        self._thresholds.check_count()
+        self._thresholds.check_share()
+
     def remove_missing(self) -> None:
         """Remove the contacts that are missing from complete streams of mirrors.
 
@@ -372,7 +414,7 @@ class Run:
             GuardError: A guard has tripped.
             DeliveryError, LedgerError, ActiveCampaignError: Some contacts could not be removed.
         """
-        problems: list[str] = []
+        problems = self._problems
         self._is_removing = True
         segments = self._parts.streams.segments.values() if self._parts else ()
         try:

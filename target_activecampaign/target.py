@@ -348,6 +348,7 @@ class TargetActiveCampaign(SdkTarget):
         self.run.settle()
         if not self._stopped_by:
             self.run.warn_of_unused_settings()
+            self.run.rename_people()
             self.run.remove_missing()
             self.run.check_input()
         self._end("stopped" if self._stopped_by else "completed")

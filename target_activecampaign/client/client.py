@@ -22,6 +22,7 @@ from target_activecampaign.client.models import (
     User,
     contacts_after,
     import_status_from,
+    renamed,
     user_from,
 )
 from target_activecampaign.model.names import caseless, exact
@@ -98,6 +99,23 @@ class Client(FieldCalls):
         page = self._call("GET", "/contacts", page_of("contacts", Contact), query={"email": email})
         matches = (one for one in page.items if exact(one.email).lower() == wanted)
         return next(matches, None)
+
+    def rename_contact(self, contact_id: int, email: str) -> None:
+        """Give a contact another e-mail address; its lists, tags and values stay [rec].
+
+        It may be repeated. Whether it works for someone who has opted out is not known [unv].
+
+        Args:
+            contact_id: The contact.
+            email: The new address.
+
+        Raises:
+            AddressTaken: Another contact has the address.
+            NotFound: There is no such contact.
+            InvalidRequest: ActiveCampaign refuses to change the address.
+        """
+        body = json_body("contact", {"email": email})
+        self._call("PUT", f"/contacts/{contact_id}", renamed(contact_id, email), body=body)
 
     def contacts(
         self, *, after: int = 0, list_id: int | None = None, status: int | None = None

@@ -156,6 +156,14 @@ class InvalidRequest(RequestRefused):
         self.errors = errors or []
 
 
+class AddressTaken(InvalidRequest):
+    """Another contact has the e-mail address: 422 with the code ``duplicate`` [doc]."""
+
+    code = "ADDRESS_TAKEN"
+    meaning = "Another contact in ActiveCampaign has this e-mail address"
+    advice = "Use the other contact, or change its address first."
+
+
 class ImportRefused(RequestRefused):
     """A whole import was refused, nothing was queued: 400 with failure reasons [doc].
 

@@ -35,6 +35,7 @@ from target_activecampaign.client.decoding import (
     read_models,
     total_of,
 )
+from target_activecampaign.model.names import exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -274,6 +275,28 @@ def contacts_after(contact_id: int) -> Callable[[Any], Page[Contact]]:
                 "the contacts are not the requested ones, in the order of their ids"
             )
         return page
+
+    return decode
+
+
+def renamed(contact_id: int, email: str) -> Callable[[Any], None]:
+    """Return a function that reads the answer of PUT /contacts/:id [rec].
+
+    Args:
+        contact_id: The contact that was asked for.
+        email: The address that it was to get.
+
+    Returns:
+        A function that raises `msgspec.ValidationError` if the answer is about another contact,
+        or if the contact has another address.
+    """
+
+    def decode(answer: Any) -> None:
+        contact = read_model(as_object(answer).get("contact"), Contact, "contact")
+        if contact.id != contact_id:
+            raise msgspec.ValidationError("it is about another contact")
+        if exact(contact.email).lower() != exact(email).lower():
+            raise msgspec.ValidationError("the contact has another address")
 
     return decode
 

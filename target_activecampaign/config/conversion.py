@@ -89,6 +89,8 @@ class Converter:
         if "null" in types and text.casefold() == "null":
             return None
         kind = _kind(types)
+        if {"array", "boolean"} <= set(types):
+            return self._convert_names(text, path)
         if kind == "boolean" and text.casefold() in _BOOLEANS:
             return _BOOLEANS[text.casefold()]
         if kind in {"integer", "number"} and _NUMBER.fullmatch(text):
@@ -99,6 +101,14 @@ class Converter:
         if kind in {"array", "object"}:
             return self._convert_json(text, kind, path)
         return self._reject(path, kind)
+
+    def _convert_names(self, text: str, path: str) -> Any:
+        """Convert a text that stands for a boolean, a list of names, or one name."""
+        if text.casefold() in _BOOLEANS:
+            return _BOOLEANS[text.casefold()]
+        if text[:1] == "[" or (self._variable and "," in text):
+            return self._convert_json(text, "array", path)
+        return [text] if text else None
 
     def _convert_json(self, text: str, kind: str, path: str) -> Any:
         if kind == "array" and self._variable and text and text[0] not in '[{"':
@@ -136,7 +146,7 @@ class Converter:
         other = other if isinstance(other, dict) else {}
         if "properties" in other:
             value = _by_stream(value, other["properties"])
-        if other.get("type") == "string":
+        if "string" in _types(other):
             value = dict(_flat(value))
         if path == "stream_maps":
             value = _maps_by_stream(value)

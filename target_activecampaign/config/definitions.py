@@ -25,12 +25,16 @@ _RATE = {"type": "number", "minimum": 0}
 _SECONDS = {"type": "number", "exclusiveMinimum": 0}
 _COUNT = {"type": "integer", "minimum": 0}
 _OPTIONAL_COUNT = {"type": ["integer", "null"], "minimum": 0}
+_NAMES_OR_BOOLEAN = {"type": ["array", "boolean"], "items": _TEXT}
+_VALUES = {"type": ["string", "number", "boolean", "null", "array"]}
 
 DEFAULT_GUARDS: dict[str, Any] = {
     "max_leave_pct": 20,
     "max_leave": None,
     "max_change_pct": None,
     "min_source_pct": 50,
+    "max_rename_pct": 5,
+    "max_renames": None,
     "override_once": False,
 }
 DEFAULT_DELETED_PROPERTIES = (
@@ -256,14 +260,18 @@ _MODES = (
                 "max_leave": _OPTIONAL_COUNT,
                 "max_change_pct": _PERCENT,
                 "min_source_pct": _PERCENT,
+                "max_rename_pct": _PERCENT,
+                "max_renames": _OPTIONAL_COUNT,
                 "override_once": _BOOLEAN,
             },
             "additionalProperties": False,
         },
         "Limits that stop a mirror from removing anyone: more removals than `max_leave_pct` "
         "percent of the segment or than `max_leave`, more changed profiles than `max_change_pct` "
-        "percent, or fewer contacts than `min_source_pct` percent of the last run. "
-        "`override_once` lets the next run through after a guard stopped one.",
+        "percent, or fewer contacts than `min_source_pct` percent of the last run. With "
+        "`person_key`, nobody is renamed if it were more people than `max_rename_pct` percent (20 "
+        "are always allowed) or than `max_renames`. `override_once` lets the next run through "
+        "after a guard stopped one.",
         default=DEFAULT_GUARDS,
         per_stream=True,
     ),
@@ -274,6 +282,38 @@ _MODES = (
         "them is anything but null, empty or false: it neither adds nor changes a contact. Name a "
         "nested property by its path: `meta.deleted`. `[]` turns this off.",
         default=list(DEFAULT_DELETED_PROPERTIES),
+        per_stream=True,
+    ),
+    Setting(
+        "member_when",
+        {"type": "object", "additionalProperties": _VALUES},
+        "Values that a record must have, as {property: value or [values]}, such as {status: "
+        "[active, trial]}. A record with another value is treated as one that is marked as "
+        "deleted.",
+        per_stream=True,
+    ),
+    Setting(
+        "leave_when",
+        _one_of("absent", "deleted", "both"),
+        "Whom `mirror` removes: contacts that are `absent` from a complete stream, those whose "
+        "record is marked as `deleted`, or `both`. With `deleted` or `both`, the stream may be "
+        "incremental or a change log.",
+        default="absent",
+        per_stream=True,
+    ),
+    Setting(
+        "person_key",
+        _NAMES_OR_BOOLEAN,
+        "The property, or properties, by which a person is known even if the e-mail address "
+        "changes; `true` for the stream's key properties. The ledger then stores the addresses.",
+        per_stream=True,
+    ),
+    Setting(
+        "on_address_change",
+        _one_of("rename", "new", "reject"),
+        "What to do with a person of `person_key` whose address has changed: `rename` the contact, "
+        "which keeps its lists, history and opt-outs; add a `new` contact; or `reject` the record.",
+        default="rename",
         per_stream=True,
     ),
 )

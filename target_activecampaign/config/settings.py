@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from target_activecampaign.config.definitions import (
     DEFAULT_DELETED_PROPERTIES,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _DEFAULTS: dict[str, Any] = {
     **{setting.name: setting.default for setting in SETTINGS},
     "field_mapping": {},
+    "member_when": {},
     "only_if_empty": [],
     "streams": {},
     "tags": [],
@@ -29,12 +30,14 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Guards:
-    """The limits that stop a mirror from removing anyone; None means no limit."""
+    """The limits that stop a run from removing or renaming anyone; None means no limit."""
 
     max_leave_pct: float | None
     max_leave: int | None
     max_change_pct: float | None
     min_source_pct: float | None
+    max_rename_pct: float | None
+    max_renames: int | None
     override_once: bool
 
 
@@ -48,6 +51,8 @@ class StreamSettings:
         list_id: Id, name or string id of the list; None if none was given.
         field_mapping: {property: destination} for all streams.
         own_field_mapping: {property: destination} for this stream; overrides `field_mapping`.
+        member_when: {property: values}; empty if every record is of a member.
+        person_key: Names of properties; True for the stream's key properties, None if not given.
     """
 
     list_id: int | str | None
@@ -69,6 +74,10 @@ class StreamSettings:
     adopt_members: bool = False
     guards: Guards = Guards(**DEFAULT_GUARDS)
     deleted_properties: tuple[str, ...] = DEFAULT_DELETED_PROPERTIES
+    member_when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    leave_when: str = "absent"
+    person_key: tuple[str, ...] | Literal[True] | None = None
+    on_address_change: str = "rename"
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,10 @@ class Settings:
     adopt_members: bool
     guards: dict[str, Any]
     deleted_properties: list[str]
+    member_when: dict[str, Any]
+    leave_when: str
+    person_key: list[str] | bool | None
+    on_address_change: str
     skip_unchanged: bool
     full_resync: bool
     resync_after_days: float | None
@@ -159,12 +172,24 @@ class Settings:
             "own_field_mapping": own.get("field_mapping", {}),
             "only_if_empty": tuple(values["only_if_empty"]),
             "deleted_properties": tuple(values["deleted_properties"]),
+            "member_when": {
+                name: tuple(value) if isinstance(value, list) else (value,)
+                for name, value in values["member_when"].items()
+            },
+            "person_key": _names_or_true(values["person_key"]),
             "tags": tuple(dict.fromkeys(_valid_unicode(tag) for tag in values["tags"])),
             "membership_tag": _valid_unicode(values["membership_tag"] or "") or None,
             "membership_field": _valid_unicode(values["membership_field"] or "") or None,
             "guards": Guards(**{**DEFAULT_GUARDS, **self.guards, **own.get("guards", {})}),
         }
         return StreamSettings(auto_map=self.auto_map, **{**values, **converted})
+
+
+def _names_or_true(given: list[str] | bool | None) -> tuple[str, ...] | Literal[True] | None:
+    """Return the names of properties, True for those of the tap, or None if none are given."""
+    if given is True:
+        return True
+    return tuple(dict.fromkeys(given)) if given else None
 
 
 def _valid_unicode(text: str) -> str:

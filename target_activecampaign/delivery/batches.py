@@ -42,6 +42,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         sources: Its records; none for a removal.
         contact_hash: The contact's hash in the ledger.
         raw: The hash of its record; None if it has several records, or none.
+        rows: The keys of its source rows, where the ledger knows them.
         marks: The ledger updates for when the contact is confirmed, by segment.
         known: Whether the ledger knew the contact in the last record's stream.
         needs_resubscribe: The lists that it must be subscribed to again before the import.
@@ -63,6 +64,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     parts: tuple[Entry, ...] = ()
     weight: int = 0
     key: str = ""
+    rows: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         """Set the key, which is read most often."""
@@ -93,6 +95,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
             self.needs_resubscribe + later.needs_resubscribe,
             () if alike else (*(self.parts or (self,)), later),
             self.weight + later.weight,
+            rows=self.rows if self.rows == later.rows else (*self.rows, *later.rows),
         )
 
     def _merged_marks(self, later: dict[int, MemberUpdate]) -> dict[int, MemberUpdate]:

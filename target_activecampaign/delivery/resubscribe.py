@@ -62,7 +62,7 @@ class Resubscriber:
                 return (
                     Ownership.ADDED_BY_US if _is_ours(membership, known) else Ownership.PRE_EXISTING
                 )
-            if not _is_ended_by_us(membership, known):
+            if not is_ended_by_us(membership, known):
                 self._ledger.members.mark_opted_out(needed.segment, entry.contact_hash)
                 raise Refusal(
                     "OPTED_OUT",
@@ -89,7 +89,7 @@ class Resubscriber:
         raise failure
 
 
-def _is_ended_by_us(membership: Membership, known: Member) -> bool:
+def is_ended_by_us(membership: Membership, known: Member) -> bool:
     """Return whether our import ended a membership, and nothing has changed it since."""
     ended = membership.ended_at
     return (

@@ -15,12 +15,16 @@ import sqlalchemy as sa
 from target_activecampaign.errors import DamagedLedgerError, LedgerError, MissingLedgerError
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.contact_index import ContactIndex
+from target_activecampaign.ledger.departures import Departures
 from target_activecampaign.ledger.imports import Clock, Journal, LeftoverImport
 from target_activecampaign.ledger.member_updates import MemberUpdate
 from target_activecampaign.ledger.members import Member, Members, MissingMember, by_segment
+from target_activecampaign.ledger.renames import Mover, Rename, Renames, RenameState
 from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
+from target_activecampaign.ledger.source_rows import SourceRow, SourceRows
 from target_activecampaign.ledger.store import Store
+from target_activecampaign.ledger.waiting import WaitingRecord, WaitingRecords
 from target_activecampaign.ledger.write_buffer import WriteBuffer
 from target_activecampaign.model.timings import Timings
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Clock",
     "ContactIndex",
+    "Departures",
     "Journal",
     "Ledger",
     "LedgerError",
@@ -39,9 +44,17 @@ __all__ = [
     "Members",
     "MissingLedgerError",
     "MissingMember",
+    "Mover",
+    "Rename",
+    "RenameState",
+    "Renames",
     "SegmentState",
     "Segments",
+    "SourceRow",
+    "SourceRows",
     "Store",
+    "WaitingRecord",
+    "WaitingRecords",
     "by_segment",
     "contact_hash",
     "digest",
@@ -49,6 +62,8 @@ __all__ = [
 ]
 
 _DIGEST_BYTES = 12
+_ROW_BYTES = 12
+"""The length of the hash that stands for a source row."""
 
 
 class Ledger:
@@ -66,6 +81,10 @@ class Ledger:
         members: The contacts of the segments.
         segments: The streams and their lists.
         contact_index: The contacts that the account has.
+        source_rows: The rows of the source, by their keys.
+        departures: The contacts whose rows were deleted.
+        waiting: The records that wait for the end of the input.
+        renames: The contacts that get another address.
         interrupted_since: See `Runs`.
 
     Raises:
@@ -111,6 +130,16 @@ class Ledger:
         self.members = Members(store, account, self._write_buffer)
         self.segments = Segments(store, account, run_id)
         self.contact_index = ContactIndex(store, account)
+        self.source_rows = SourceRows(store, account)
+        self.departures = Departures(store, account)
+        self.waiting = WaitingRecords(store, run_id)
+        self.renames = Renames(
+            store,
+            account,
+            run_id,
+            write_buffer=self._write_buffer,
+            source_rows=self.source_rows,
+        )
 
     def now(self) -> float:
         """Return ActiveCampaign's time, in seconds since the epoch."""
@@ -137,6 +166,15 @@ class Ledger:
             fingerprint: Everything else that a contact depends on, such as the mapping.
         """
         return hashlib.blake2b(fingerprint, key=self._store.key, digest_size=_DIGEST_BYTES)
+
+    def row_hasher(self, segment: int) -> Any:
+        """Return a keyed `hashlib` hash, to be copied and updated with a source row's key.
+
+        Args:
+            segment: The row's segment: the same key of another stream is another row.
+        """
+        start = f"{self._identity}\nrow {segment}\n".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(start, key=self._store.key, digest_size=_ROW_BYTES)
 
     def flush(self) -> None:
         """Write what is buffered, so that other processes see it."""

@@ -104,7 +104,8 @@ def _erase(store: Store, choice: Choice, selections: list[Selection]) -> Selecti
             raise
         selections[:] = [selection]
         numbers = list(selection.segments)
-        db.execute(member.delete().where(member.c.segment.in_(numbers)))
+        for table in (member, tables.source_row, tables.departure):
+            db.execute(table.delete().where(table.c.segment.in_(numbers)))
         db.execute(segment.delete().where(segment.c.id.in_(numbers)))
         if choice.is_whole:
             _erase_account(db, selection)
@@ -155,10 +156,24 @@ def _erase_person(store: Store, keys: Collection[str], connection: str | None) -
             in_index = existing.delete().where(
                 existing.c.account == account.id, existing.c.person.in_(hashes)
             )
+            _erase_rows(db, account, hashes)
             members += db.execute(in_members).rowcount
             indexed += db.execute(in_index).rowcount
             in_flight += erase_contacts(store, db, runs, contacts=hashes)
     return ErasedRows(members, indexed, in_flight)
+
+
+def _erase_rows(
+    db: sa.Connection, account: sa.Row[tuple[object, ...]], hashes: Collection[bytes]
+) -> None:
+    """Erase a person's source rows, departures, and planned renames."""
+    segment, rename = tables.segment, tables.rename
+    segments = sa.select(segment.c.id).where(segment.c.account == account.id)
+    for table in (tables.source_row, tables.departure):
+        theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(hashes))
+        db.execute(table.delete().where(theirs))
+    either = sa.or_(rename.c.person_from.in_(hashes), rename.c.person_to.in_(hashes))
+    db.execute(rename.delete().where(rename.c.account == account.id, either))
 
 
 def _select(db: sa.Connection, choice: Choice) -> Selection:
@@ -219,6 +234,7 @@ def _ended_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> list[
 def _erase_account(db: sa.Connection, selection: Selection) -> None:
     existing, run, import_, account = tables.existing, tables.run, tables.import_, tables.account
     db.execute(existing.delete().where(existing.c.account == selection.account))
+    db.execute(tables.rename.delete().where(tables.rename.c.account == selection.account))
     db.execute(import_.delete().where(import_.c.run.in_(selection.runs)))
     db.execute(run.delete().where(run.c.id.in_(selection.runs)))
     db.execute(account.delete().where(account.c.id == selection.account))

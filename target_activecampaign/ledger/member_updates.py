@@ -31,6 +31,7 @@ class MemberUpdate(msgspec.Struct, frozen=True, array_like=True, gc=False):
         sync_number: The stream's sync.
         address: The address, where a mirror needs it.
         record_hash: The hash of the contact's record; None if it has several records, or none.
+        keyed: Whether a source row stands behind the member.
     """
 
     segment: int
@@ -39,6 +40,7 @@ class MemberUpdate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sync_number: int = 0
     address: str | None = None
     record_hash: bytes | None = None
+    keyed: bool = False
 
 
 BUFFERABLE = frozenset(
@@ -55,10 +57,25 @@ so it can be written later, together with others."""
 
 _REMOVED = (Ownership.UNSUBSCRIBED_BY_US, Ownership.LEFT_STREAM)
 
+ADDRESS_IF_KEYED = sa.case((table.c.keyed, table.c.address))
+"""The address, where it is still needed after a contact has left: if a source row stands behind
+the member, the row may come again with another address. Else null."""
+
 Contacts = list[tuple[bytes, list[MemberUpdate]]]
 """The contacts of an import by their hashes, with their updates."""
 
-_NAMES = ("segment", "person", "digest", "membership", "since", "at", "seen", "raw", "address")
+_NAMES = (
+    "segment",
+    "person",
+    "digest",
+    "membership",
+    "since",
+    "at",
+    "seen",
+    "raw",
+    "address",
+    "keyed",
+)
 
 
 def write(
@@ -103,6 +120,7 @@ def write(
                     update.sync_number,
                     update.record_hash,
                     update.address,
+                    update.keyed,
                 )
                 (unowned if ownership is None else owned).append(row)
     _upsert(db, owned, keep_ownership=False)
@@ -118,7 +136,7 @@ def write(
                 since=sa.bindparam("_since"),
                 at=sa.bindparam("_at"),
                 asked=None,
-                address=None,
+                address=ADDRESS_IF_KEYED,
             ),
             removed,
         )
@@ -149,6 +167,7 @@ def _upsert_statement(dialect_name: str, *, keep_ownership: bool) -> Statement:
         "seen": sa.case((table.c.seen > new.seen, table.c.seen), else_=new.seen),
         "asked": sa.case((ended, table.c.asked), else_=sa.null()),
         "address": sa.func.coalesce(new.address, table.c.address),
+        "keyed": sa.or_(new.keyed, table.c.keyed),
     }
     if not keep_ownership:
         same = table.c.membership == new.membership
@@ -186,6 +205,7 @@ def write_lost(
                         "seen": update.sync_number,
                         "address": update.address,
                         "raw": update.record_hash,
+                        "keyed": update.keyed,
                         **span,
                     }
                 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from target_activecampaign.ledger.member_updates import MemberUpdate, write
+from target_activecampaign.ledger.member_updates import ADDRESS_IF_KEYED, MemberUpdate, write
 from target_activecampaign.ledger.schema import member as table
 from target_activecampaign.ledger.schema import segment as segment_table
 from target_activecampaign.ledger.store import retryable
@@ -40,6 +40,7 @@ class Member(NamedTuple):
             import of a removal was lost.
         has_address: Whether the address is stored.
         record_hash: The hash of the contact's record; None if there were several.
+        keyed: Whether a source row stands behind the member.
     """
 
     contact: bytes
@@ -51,9 +52,10 @@ class Member(NamedTuple):
     asked: int | None
     has_address: bool
     record_hash: bytes | None
+    keyed: bool
 
 
-_COLUMNS = "person, segment, digest, membership, since, at, asked, address IS NOT NULL, raw"
+_COLUMNS = "person, segment, digest, membership, since, at, asked, address IS NOT NULL, raw, keyed"
 """The columns of a `Member`."""
 
 
@@ -116,7 +118,7 @@ class Members:
         unchanged: Collection[bytes],
         outdated: Collection[bytes],
         addresses: Iterable[tuple[bytes, str]] = (),
-        record_hashes: Iterable[tuple[bytes, bytes]] = (),
+        record_hashes: Iterable[tuple[bytes, bytes | None]] = (),
         changed: int = 0,
     ) -> None:
         """Store which members are in the stream, before any is sent or gets an outcome.
@@ -128,7 +130,7 @@ class Members:
             outdated: Members to be sent again. Their digests are cleared, as it is unknown what
                 ActiveCampaign has until the import is confirmed.
             addresses: Addresses to store.
-            record_hashes: Record hashes to store.
+            record_hashes: Record hashes to store; None clears one.
             changed: The number of outdated members that have changed, for the guard.
         """
         of_segment = table.c.segment == segment
@@ -163,6 +165,13 @@ class Members:
                     db.execute(one_member.values(address=sa.bindparam("a")), missing)
 
         self._store.retry(write_seen)
+
+    @retryable
+    def mark_keyed(self, segment: int, contacts: Collection[bytes]) -> None:
+        """Store that members that were delivered before have a source row now."""
+        theirs = sa.and_(table.c.segment == segment, table.c.person.in_(contacts))
+        with self._store.transaction(account=self._account) as db:
+            db.execute(table.update().where(theirs).values(keyed=True))
 
     @retryable
     def mark_deleted(
@@ -282,7 +291,11 @@ class Members:
                 sa.not_(unsubscribed_by_us),
             )
             # Clear the digest: if they are in the stream, they are sent and rejected as opted out.
-            values = {"membership": Ownership.OPTED_OUT, "digest": None, "address": None}
+            values = {
+                "membership": Ownership.OPTED_OUT,
+                "digest": None,
+                "address": ADDRESS_IF_KEYED,
+            }
             return int(db.execute(update.values(values)).rowcount)
 
     def mark_removed(
@@ -308,7 +321,7 @@ class Members:
                 table.c.person.in_(contacts),
                 table.c.membership == Ownership.UNSUBSCRIBED_BY_US,
             )
-            db.execute(update.values(asked=None, address=None))
+            db.execute(update.values(asked=None, address=ADDRESS_IF_KEYED))
 
     @retryable
     def mark_not_managed(self, segment: int, contacts: Collection[bytes]) -> None:
@@ -320,7 +333,11 @@ class Members:
                 table.c.person.in_(contacts),
                 table.c.membership.in_(CURRENT),
             )
-            values = {"membership": Ownership.LEFT_STREAM, "digest": None, "address": None}
+            values = {
+                "membership": Ownership.LEFT_STREAM,
+                "digest": None,
+                "address": ADDRESS_IF_KEYED,
+            }
             db.execute(update.values(values))
 
     def mark_resubscribe_requested(
@@ -331,7 +348,7 @@ class Members:
 
     def mark_opted_out(self, segment: int, contact: bytes) -> None:
         """Store that a contact that we unsubscribed must not be re-subscribed."""
-        self._update(segment, contact, membership=Ownership.OPTED_OUT, address=None)
+        self._update(segment, contact, membership=Ownership.OPTED_OUT, address=ADDRESS_IF_KEYED)
 
     @retryable
     def _update(self, segment: int, contact: bytes, /, **values: Any) -> None:

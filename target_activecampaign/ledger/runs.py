@@ -15,7 +15,9 @@ import sqlalchemy as sa
 
 from target_activecampaign.errors import LedgerError
 from target_activecampaign.ledger.schema import import_ as import_table
+from target_activecampaign.ledger.schema import rename as rename_table
 from target_activecampaign.ledger.schema import run as table
+from target_activecampaign.ledger.schema import waiting as waiting_table
 from target_activecampaign.ledger.store import retryable
 
 if TYPE_CHECKING:
@@ -87,6 +89,11 @@ class Runs:
             import_table.update().where(import_table.c.run.in_(ids)).values(run=self._run_id)
         )
         db.execute(
+            rename_table.update().where(rename_table.c.run.in_(ids)).values(run=self._run_id)
+        )
+        # Their records come again.
+        db.execute(waiting_table.delete().where(waiting_table.c.run.in_(ids)))
+        db.execute(
             table.update()
             .where(table.c.id.in_(ids))
             .values(finished=now, outcome=sa.func.coalesce(table.c.outcome, INTERRUPTED))
@@ -110,6 +117,7 @@ class Runs:
         self._stop_heartbeat()
         with self._store.transaction() as db:
             db.execute(import_table.delete().where(import_table.c.run == self._run_id))
+            db.execute(waiting_table.delete().where(waiting_table.c.run == self._run_id))
             ended = {"finished": now, "outcome": outcome, "counts": json.dumps(counts)}
             db.execute(table.update().where(self._is_current).values(ended))
             old = (
@@ -127,6 +135,7 @@ class Runs:
         self._stop_heartbeat()
         ended = {"host": "", "beat": 0.0, "outcome": outcome, "counts": json.dumps(counts)}
         with self._store.transaction() as db:
+            db.execute(waiting_table.delete().where(waiting_table.c.run == self._run_id))
             db.execute(table.update().where(self._is_current).values(ended))
 
     @property

@@ -110,9 +110,77 @@ member = sa.Table(
     sa.Column("asked", sa.Integer),
     # The hash of the one record behind the contact, together with its mapping's fingerprint.
     sa.Column("raw", sa.LargeBinary),
-    # Only where a mirror needs it: the import identifies a contact to remove by its address.
+    # Only where it is needed: a mirror removes contacts by their address, and a contact whose
+    # address changes is found by the old one.
     sa.Column("address", sa.String),
+    # Whether a `source_row` stands behind the member.
+    sa.Column("keyed", sa.Boolean, nullable=False, default=False),
     sqlite_with_rowid=False,
+)
+
+source_row = sa.Table(
+    "source_row",
+    metadata,
+    sa.Column("segment", sa.Integer, primary_key=True),
+    # The keyed hash of the row's key.
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("person", sa.LargeBinary, nullable=False),
+    # ActiveCampaign's id of the contact, once it is known.
+    sa.Column("contact", sa.Integer),
+    # Whether the row was deleted. It stays, as a row of this key may come again.
+    sa.Column("gone", sa.Boolean, nullable=False),
+    # Whether the person has opted out, so that it is not subscribed at another address.
+    sa.Column("opted_out", sa.Boolean, nullable=False),
+    # Only for rows that share a contact: the latest sync in which the stream had the row.
+    sa.Column("seen", sa.Integer),
+    sqlite_with_rowid=False,
+)
+# There is no index by person, as it would take as much space as the table: the rare questions that
+# need it read the whole table, once a run.
+
+departure = sa.Table(
+    "departure",
+    metadata,
+    # A contact that the stream's source has deleted, and that has not been removed yet.
+    sa.Column("segment", sa.Integer, primary_key=True),
+    sa.Column("person", sa.LargeBinary, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+waiting = sa.Table(
+    "waiting",
+    metadata,
+    # Records that wait for the end of the input, as their address belongs to another contact.
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("run", sa.String, nullable=False),
+    sa.Column("segment", sa.Integer, nullable=False),
+    sa.Column("key", sa.LargeBinary, nullable=False),
+    # The contact of the row before this run; null for a new row.
+    sa.Column("person_from", sa.LargeBinary),
+    sa.Column("person_to", sa.LargeBinary, nullable=False),
+    # Whether it is the latest record of its row.
+    sa.Column("last", sa.Boolean, nullable=False),
+    # The contact with its records, as the caller encodes them.
+    sa.Column("entry", sa.LargeBinary, nullable=False),
+    sa.Index("waiting_row", "segment", "key"),
+)
+
+rename = sa.Table(
+    "rename",
+    metadata,
+    # The plan of contacts that get another address. The next run adopts that of an interrupted one.
+    sa.Column("account", sa.Integer, primary_key=True),
+    sa.Column("person_from", sa.LargeBinary, primary_key=True),
+    sa.Column("run", sa.String, nullable=False, index=True),
+    sa.Column("person_to", sa.LargeBinary, nullable=False),
+    sa.Column("contact", sa.Integer),
+    sa.Column("address_from", sa.String),
+    sa.Column("address_to", sa.String, nullable=False),
+    # A `RenameState`.
+    sa.Column("state", sa.SmallInteger, nullable=False),
+    # The source rows that move with the contact, encoded.
+    sa.Column("rows", sa.LargeBinary, nullable=False),
+    sa.Index("rename_to", "account", "person_to"),
 )
 
 sighting = sa.Table(

@@ -159,7 +159,7 @@ def _account_rows(identity: str) -> Iterator[tuple[sa.Table, sa.ColumnElement[bo
     runs = sa.select(run.c.id).where(run.c.account == number)
     yield tables.import_, tables.import_.c.run.in_(runs)
     segments = sa.select(segment.c.id).where(segment.c.account == number)
-    for table in (tables.member, tables.sighting):
+    for table in (tables.member, tables.sighting, tables.source_row, tables.departure):
         yield table, table.c.segment.in_(segments)
 
 

@@ -74,8 +74,21 @@ CODES: dict[str, Code] = {
         "contacts itself.",
         before_sending=False,
     ),
+    "RENAME_REFUSED": Code(
+        "The person has another e-mail address now, and ActiveCampaign refused to change that of "
+        "the contact. It is not known whether the contact may be mailed at the new address.",
+        "Look the contact up in ActiveCampaign, and change its address there.",
+        before_sending=False,
+    ),
+    "ADDRESS_CHANGED": Code(
+        "The person had another e-mail address before, and 'on_address_change' is 'reject'.",
+        "Change the address of the contact in ActiveCampaign, or set 'on_address_change' to "
+        "'rename'.",
+        before_sending=True,
+    ),
     "OPTED_OUT": Code(
-        "The contact has unsubscribed from the list, and an import does not undo that.",
+        "The contact has unsubscribed from the list, and an import does not undo that. With "
+        "'person_key', this holds for the person's later addresses too.",
         "Nothing. Only the contact can subscribe again, through one of your forms.",
         before_sending=False,
     ),
@@ -123,6 +136,20 @@ CODES: dict[str, Code] = {
     "DELETED": Code(
         "The source marks the record as deleted, so it adds and changes no contact.",
         "Nothing, if the source is right. The setting 'deleted_properties' names the markers.",
+        before_sending=True,
+        is_skip=True,
+    ),
+    "DELETED_UNKNOWN": Code(
+        "The source marks the record as deleted. It has only the key of its row, and the ledger "
+        "knows no contact of that row.",
+        "Nothing, if the row was never loaded. Else make the source send the whole row of a "
+        "deletion, such as with REPLICA IDENTITY FULL in PostgreSQL.",
+        before_sending=True,
+        is_skip=True,
+    ),
+    "OUTDATED": Code(
+        "The record is older than one of the same row that was read before it in this run.",
+        "Nothing. '_sdc_lsn' or '_sdc_sequence' shows the order.",
         before_sending=True,
         is_skip=True,
     ),

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from target_activecampaign.client import AcceptedImport, Client, Field, ImportStatus
+from target_activecampaign.client import AcceptedImport, AddressTaken, Client, Field, ImportStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ class PreviewClient(Client):
 
     Attributes:
         simulated: Number of simulated requests by kind: `import`, `single_import`,
-            `import_status`, `subscribe`, `remove_tag`, `field` and `option`.
+            `import_status`, `subscribe`, `rename`, `remove_tag`, `field` and `option`.
         new_fields: Simulated new fields by id.
         new_options: Simulated new options of the account's fields, by field id.
     """
@@ -70,6 +70,13 @@ class PreviewClient(Client):
     def subscribe(self, contact_id: int, list_id: int) -> None:  # noqa: ARG002 - not sent
         """Simulate that a contact is re-subscribed."""
         self._simulate("subscribe")
+
+    def rename_contact(self, contact_id: int, email: str) -> None:
+        """Simulate that a contact gets another address; raise `AddressTaken` if another has it."""
+        other = self.find_contact(email)
+        if other is not None and other.id != contact_id:
+            raise AddressTaken("a preview")
+        self._simulate("rename")
 
     def remove_contact_tag(self, contact_tag_id: int) -> None:  # noqa: ARG002 - not sent
         """Simulate that a tag is removed."""

@@ -235,7 +235,9 @@ def _calls(client: PreviewClient) -> Calls:
         imports=simulated["import"],
         single_imports=simulated["single_import"],
         import_questions=simulated["import_status"],
-        others=sum(simulated[kind] for kind in ("subscribe", "remove_tag", "field", "option")),
+        others=sum(
+            simulated[kind] for kind in ("subscribe", "rename", "remove_tag", "field", "option")
+        ),
         reads=client.request_count,
     )
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from target_activecampaign.model.record import Source
     from target_activecampaign.sync.existing_values import StoredValues
     from target_activecampaign.sync.segment import Segment
+    from target_activecampaign.sync.source_rows import Resolved, RowTracker
 
 WINDOW_BYTES = 8 * 1024 * 1024
 _DAY = 86_400
@@ -53,14 +54,15 @@ class _Notes:
     outdated: list[bytes] = field(default_factory=list)
     addresses: list[tuple[bytes, str]] = field(default_factory=list)
     changed: int = 0
-    record_hashes: list[tuple[bytes, bytes]] = field(default_factory=list)
-    others: list[tuple[bytes, bytes]] = field(default_factory=list)
+    record_hashes: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    others: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    keyed: list[bytes] = field(default_factory=list)
 
     def add_record_hash(self, contact_hash: bytes, raw: bytes, known: bytes | None) -> None:
         """Add the record hash of an unchanged contact, if the ledger has none or another."""
         (self.record_hashes if known is None else self.others).append((contact_hash, raw))
 
-    def record_hashes_to_store(self) -> list[tuple[bytes, bytes]]:
+    def record_hashes_to_store(self) -> list[tuple[bytes, bytes | None]]:
         """Return the hashes of records that are worth storing.
 
         If most records change but their contacts don't, an unmapped value changes in each run, such
@@ -69,6 +71,27 @@ class _Notes:
         by_hash, self.segment.unchanged_by_hash = self.segment.unchanged_by_hash, 0
         worth = 2 * len(self.others) <= len(self.unchanged) + by_hash
         return self.record_hashes + (self.others if worth else [])
+
+
+@dataclass(slots=True, eq=False)
+class _Deletion:
+    """A record that is marked as deleted.
+
+    Attributes:
+        segment: The segment that it would have gone to.
+        sources: The record, after those of its contact that are not sent because of it.
+        key: The key of its contact, if it has one.
+        contact_hash: The hash of that key.
+        row: The key of its source row, if it is known.
+        is_last: Whether no later record has the contact or the row.
+    """
+
+    segment: Segment
+    sources: list[Source]
+    key: str | None
+    contact_hash: bytes | None
+    row: bytes
+    is_last: bool = True
 
 
 @dataclass(slots=True)
@@ -99,6 +122,7 @@ class ChangeDetector:
         accounting: Counts records.
         packer: Packs the contacts to be sent.
         delivery: Sends full batches, and knows the contacts in flight.
+        rows: Holds contacts against the rows of their source.
         window_records: Records that are compared at once.
 
     Attributes:
@@ -113,6 +137,7 @@ class ChangeDetector:
         packer: Packer,
         delivery: Delivery,
         *,
+        rows: RowTracker,
         window_records: int,
     ) -> None:
         self.window_records = window_records
@@ -124,13 +149,14 @@ class ChangeDetector:
         self._accounting = accounting
         self._packer = packer
         self._delivery = delivery
+        self._rows = rows
         self._stored: list[StoredValues] = []
         self._window: list[PendingContact] = []
         self._latest: dict[str, PendingContact] = {}
-        self._refused: list[tuple[Source, Refusal, Segment, str]] = []
-        self._deleted: list[tuple[list[Source], Segment]] = []
-        # Contacts whose latest record is marked as deleted, by segment.
-        self._deleted_keys: dict[int, dict[bytes, str]] = {}
+        self._refused: list[tuple[Source, Refusal, Segment, str | None, bytes]] = []
+        self._deleted: list[_Deletion] = []
+        # Those that are the last word so far, by segment and contact or row.
+        self._last_deleted: dict[tuple[int, bytes], _Deletion] = {}
         # Contacts that were taken out of the open batch, as their record is deleted.
         self._unpacked: set[str] = set()
         # Contacts with a record after a deleted one in the same window.
@@ -152,6 +178,8 @@ class ChangeDetector:
         segment: Segment,
         raw: bytes | None,
         contact_hash: bytes | None = None,
+        *,
+        row: bytes = b"",
     ) -> None:
         """Add a record's contact to those that `compare` compares.
 
@@ -161,6 +189,7 @@ class ChangeDetector:
             segment: The segment that it goes to.
             raw: The hash of the record.
             contact_hash: The hash of the contact's key, if it is known.
+            row: The key of its source row; empty if it has none, or rows need not be known.
 
         Raises:
             Refusal: It can't be sent.
@@ -168,10 +197,16 @@ class ChangeDetector:
         entry = self._packer.entry(contact, [source])
         entry.raw = raw
         entry.contact_hash = contact_hash or self._ledger.contact_hash(contact.key)
+        entry.rows = (row,) if row else ()
+        self.add(entry, segment)
+
+    def add(self, entry: Entry, segment: Segment) -> None:
+        """Add a contact to those that `compare` compares."""
+        contact = entry.contact
         if not self._window:
             self._start_clock()
-        if self._deleted_keys or segment.deleted:
-            self._mark_present(segment, entry.contact_hash)
+        if self._last_deleted or segment.deleted:
+            self._mark_present(segment, entry.contact_hash, *entry.rows)
         latest = self._latest.get(contact.key)
         if latest is None or not self._merged(latest, entry, segment):
             candidate = self._latest[contact.key] = PendingContact(entry, segment)
@@ -180,6 +215,8 @@ class ChangeDetector:
     def _merged(self, latest: PendingContact, entry: Entry, segment: Segment) -> bool:
         """Merge a contact into the waiting one of the same key. Return False if it can't be."""
         if latest.segment is not segment:
+            return False
+        if segment.follows and latest.entry.rows != entry.rows:
             return False
         if segment.stored is not None:
             # Only the first value fills an empty destination.
@@ -192,22 +229,44 @@ class ChangeDetector:
         latest.entry = merged
         return True
 
-    def refuse(self, source: Source, refusal: Refusal, segment: Segment, key: str | None) -> None:
+    def refuse(
+        self,
+        source: Source,
+        refusal: Refusal,
+        segment: Segment,
+        key: str | None,
+        row: bytes = b"",
+    ) -> None:
         """Add a record that is refused, and so makes no contact.
 
         In a mirror, its contact counts as in the stream all the same. That is stored before the
         record gets its outcome.
+
+        Args:
+            source: The record.
+            refusal: The reason.
+            segment: The segment that it would have gone to.
+            key: The key of its contact, if it has one.
+            row: The key of its source row, as for `take`.
         """
-        if key is None or not segment.mirror:
+        if not segment.mirror or not (key or row):
             self._accounting.refused([source], refusal.code, refusal.reason, key)
             return
         segment.has_contacts = True
         self._start_clock()
-        self._mark_present(segment, self._ledger.contact_hash(key))
-        self._refused.append((source, refusal, segment, key))
+        if key:
+            self._mark_present(segment, self._ledger.contact_hash(key), row)
+        else:
+            self._mark_present(segment, row)
+        self._refused.append((source, refusal, segment, key, row))
 
     def delete(
-        self, source: Source, segment: Segment, key: str | None, contact_hash: bytes | None = None
+        self,
+        source: Source,
+        segment: Segment,
+        key: str | None,
+        contact_hash: bytes | None = None,
+        row: bytes = b"",
     ) -> None:
         """Add a record that is marked as deleted. A contact of it that still waits is not sent.
 
@@ -218,9 +277,12 @@ class ChangeDetector:
             segment: The segment that it would have gone to.
             key: The key of its contact, if it has one.
             contact_hash: The hash of that key, if it is known.
+            row: The key of its source row, as for `take`.
         """
         self._start_clock()
         earlier: list[Source] = []
+        if row and not key:
+            key = next((one.entry.key for one in self._window if one.is_of(segment, row)), None)
         if key:
             contact_hash = contact_hash or self._ledger.contact_hash(key)
             earlier = self._packer.drop(key, segment.number)
@@ -229,9 +291,12 @@ class ChangeDetector:
                 for stored in self._stored:
                     stored.forget(contact_hash)
             earlier += self._remove_from_window(key, segment)
-            self._deleted_keys.setdefault(segment.number, {})[contact_hash] = key
         segment.has_deletions = True
-        self._deleted.append(([*earlier, source], segment))
+        deletion = _Deletion(segment, [*earlier, source], key, contact_hash, row)
+        self._deleted.append(deletion)
+        for identity in (contact_hash, row):
+            if identity:
+                self._last_deleted[segment.number, identity] = deletion
 
     def _remove_from_window(self, key: str, segment: Segment) -> list[Source]:
         """Remove a contact of a segment from the window, and return its records."""
@@ -248,11 +313,15 @@ class ChangeDetector:
             del self._latest[key]
         return [source for one in gone for source in one.entry.sources]
 
-    def _mark_present(self, segment: Segment, contact_hash: bytes) -> None:
-        """Note that a contact is in the stream, even if an earlier record was deleted."""
-        if self._deleted_keys.get(segment.number, {}).pop(contact_hash, None) is not None:
-            self._present_again.add((segment.number, contact_hash))
-        segment.deleted.discard(contact_hash)
+    def _mark_present(self, segment: Segment, *identities: bytes) -> None:
+        """Note that a contact or row is in the stream, even if an earlier record was deleted."""
+        for one in identities:
+            deletion = self._last_deleted.pop((segment.number, one), None)
+            if deletion is not None:
+                deletion.is_last = False
+                if deletion.contact_hash:
+                    self._present_again.add((segment.number, deletion.contact_hash))
+            segment.deleted.discard(one)
 
     def _start_clock(self) -> None:
         if not self._has_waiting:
@@ -265,7 +334,7 @@ class ChangeDetector:
     @property
     def waiting(self) -> set[str]:
         """The keys of the contacts, deleted ones included, that wait to be compared."""
-        return set(self._latest).union(*(keys.values() for keys in self._deleted_keys.values()))
+        return {*self._latest, *(one.key for one in self._deleted if one.key and one.is_last)}
 
     def unchanged_by_record_hash(
         self,
@@ -284,25 +353,30 @@ class ChangeDetector:
             record_hashes: The hashes of the records.
             rows: The ledger's members, by contact.
         """
-        mirror, number, of_list = segment.mirror, segment.number, segment.of_list
+        keeps_addresses, number, of_list = (
+            segment.keeps_addresses,
+            segment.number,
+            segment.of_list,
+        )
+        moving = segment.moving
         ages = not self._skips or self._resync_seconds is not None
         found = []
         for contact_hash, raw in zip(contact_hashes, record_hashes, strict=True):
             some = rows.get(contact_hash)
-            if some is None:
+            if some is None or (moving and (segment.moves_many or contact_hash in moving)):
                 found.append(False)
                 continue
             alone = len(some) == 1
             row = (
                 some[0] if alone else next((one for one in some if one.segment == number), some[0])
             )
-            _, of, own_digest, membership, _, _, _, has_address, own_raw = row
+            _, of, own_digest, membership, _, _, _, has_address, own_raw, _ = row
             same = (
                 of == number
                 and own_raw == raw
                 and raw is not None
                 and own_digest is not None
-                and bool(has_address or not mirror)
+                and bool(has_address or not keeps_addresses)
             )
             if same and alone and not ages:
                 # Nearly all records: in one segment of the list only, and the age does not matter.
@@ -335,8 +409,7 @@ class ChangeDetector:
         self.wait_until_recovered()
         window, self._window, self._latest = self._window, [], {}
         refused, self._refused = self._refused, []
-        deleted, self._deleted = self._deleted, []
-        gone, self._deleted_keys = self._deleted_keys, {}
+        deleted, self._deleted, self._last_deleted = self._deleted, [], {}
         for one in window:
             one.segment.has_contacts = True
             digest_suffix = one.segment.digest_suffix
@@ -346,22 +419,25 @@ class ChangeDetector:
         marks = {**(under_way or {}), **self.in_flight({one.entry.key for one in unknown})}
         unpacked, self._unpacked = self._unpacked, set()
         marks |= {**dict.fromkeys(unpacked, _NO_UPDATES), **self.in_flight(unpacked)}
-        rows = {**(rows or {}), **self._rows(unknown)} if unknown else rows or {}
-        decisions = self._decide(window, rows, marks)
+        rows = {**(rows or {}), **self._members(unknown)} if unknown else rows or {}
+        resolved = self._rows.resolve(window, rows, marks)
+        decisions = self._decide(resolved.rest, rows, marks)
         self._present_again.clear()
         resolve_ownership(decisions.sent)
         self._drop_filled_values(decisions.sent)
-        for _, _, segment, key in refused:
-            decisions.notes_of(segment).unchanged.append(self._ledger.contact_hash(key))
+        self._note_present(window, refused, resolved, decisions)
         # Stored first, in case of a kill: STATE must not run ahead of what a mirror has seen.
         self._note(decisions)
-        self._note_deleted({segment.number: segment for _, segment in deleted}, gone)
-        for source, refusal, _, key in refused:
+        self._note_left(window, resolved)
+        codes = self._note_deleted(deleted)
+        for source, refusal, _, key, _ in refused:
             self._accounting.refused([source], refusal.code, refusal.reason, key)
+        for one, refusal in resolved.refused:
+            self._accounting.refused(one.entry.sources, refusal.code, refusal.reason, one.entry.key)
         for sources, kind in decisions.others:
             self._accounting.record_outcome(sources, kind)
-        for sources, _ in deleted:
-            self._accounting.record_outcome(sources, "skipped", "DELETED")
+        for deletion, code in zip(deleted, codes, strict=True):
+            self._accounting.record_outcome(deletion.sources, "skipped", code)
         for one in decisions.sent:
             for batch in self._packer.add(one.entry):
                 self._delivery.submit(batch)
@@ -378,25 +454,94 @@ class ChangeDetector:
                 record_hashes=notes.record_hashes_to_store(),
                 changed=notes.changed,
             )
+            if notes.keyed:
+                self._ledger.members.mark_keyed(notes.segment.number, notes.keyed)
 
-    def _note_deleted(
-        self, segments: Mapping[int, Segment], gone: Mapping[int, Mapping[bytes, str]]
+    def _note_present(
+        self,
+        window: Sequence[PendingContact],
+        refused: Sequence[tuple[Source, Refusal, Segment, str | None, bytes]],
+        resolved: Resolved,
+        decisions: _Decisions,
     ) -> None:
-        """Clear the digests of deleted contacts in the ledger.
+        """Add the contacts that are in the stream although they are not sent, and who stays."""
+        segments = {one.segment.number: one.segment for one in window}
+        rows: dict[int, set[bytes]] = {}
+        for _, _, segment, key, row in refused:
+            segments[segment.number] = segment
+            if row:
+                rows.setdefault(segment.number, set()).add(row)
+            if key:
+                decisions.notes_of(segment).unchanged.append(self._ledger.contact_hash(key))
+        for number, keys in rows.items():
+            known = self._rows.rows_of(segments[number], keys).values()
+            notes = decisions.notes_of(segments[number])
+            notes.unchanged += [one.contact for one in known if not one.is_gone]
+        for number, contacts in resolved.seen.items():
+            decisions.notes_of(segments[number]).unchanged += contacts
+        for number, segment in segments.items():
+            if self._ledger.departures.any(number):
+                there = {one.entry.contact_hash for one in window if one.segment is segment}
+                there.update(decisions.notes_of(segment).unchanged)
+                self._ledger.departures.discard(number, there)
 
-        A later record of such a contact is then sent, even if it is the same. A mirror counts the
-        contact as missing.
+    def _note_left(self, window: Sequence[PendingContact], resolved: Resolved) -> None:
+        """Store which contacts their rows have left, as these have another address now."""
+        for number, contacts in resolved.left.items():
+            segment = next(one.segment for one in window if one.segment.number == number)
+            if segment.leaves_when_deleted:
+                self._ledger.departures.add(number, contacts)
+
+    def _note_deleted(self, deleted: Sequence[_Deletion]) -> list[str]:
+        """Store which contacts and rows were deleted.
+
+        The digests of the contacts are cleared: a later record of one is then sent, even if it is
+        the same. A mirror counts the contact as missing.
+
+        Returns:
+            The code of each deleted record.
         """
-        for number, keys in gone.items():
-            if not keys:
-                continue
-            segment = segments[number]
+        by_segment: dict[int, list[_Deletion]] = {}
+        for one in deleted:
+            by_segment.setdefault(one.segment.number, []).append(one)
+        unknown: set[int] = set()
+        for some in by_segment.values():
+            unknown |= self._note_deleted_of(some[0].segment, some)
+        return ["DELETED_UNKNOWN" if id(one) in unknown else "DELETED" for one in deleted]
+
+    def _note_deleted_of(self, segment: Segment, deleted: Sequence[_Deletion]) -> set[int]:
+        """Store the deletions of a segment, and return those (by id) that name nobody known."""
+        known = self._rows.rows_of(segment, (one.row for one in deleted if one.row))
+        waited = self._rows.delete(
+            segment, known, {one.row for one in deleted if one.row and one.is_last}
+        )
+        gone: dict[bytes, str | None] = {}
+        shared: list[bytes] = []
+        unknown = set()
+        for one in deleted:
+            row = known.get(one.row)
+            contact_hash = one.contact_hash if row is None else row.contact
+            if contact_hash is None:
+                if segment.leaves_when_deleted:
+                    unknown.add(id(one))
+            elif one.is_last and (row is None or row.seen is None):
+                gone[contact_hash] = one.key if contact_hash == one.contact_hash else None
+            elif one.is_last:
+                shared.append(contact_hash)
+            if one.is_last:
+                one.sources[:0] = waited.pop(one.row, [])
+        if gone:
             # Before the ledger, as in `compare`.
-            marks = self.in_flight(set(keys.values()))
+            marks = self.in_flight({key for key in gone.values() if key})
             segment.deleted.update(
-                contact_hash for contact_hash, key in keys.items() if number in marks.get(key, ())
+                contact_hash
+                for contact_hash, key in gone.items()
+                if key and segment.number in marks.get(key, ())
             )
-            self._ledger.members.mark_deleted(number, list(keys), segment.seen)
+            self._ledger.members.mark_deleted(segment.number, list(gone), segment.seen)
+        if segment.leaves_when_deleted:
+            self._ledger.departures.add(segment.number, {*gone, *shared})
+        return unknown
 
     def finish(self, segments: Iterable[Segment]) -> None:
         """Clear the digests of deleted contacts that were in flight, once all have an outcome."""
@@ -408,7 +553,7 @@ class ChangeDetector:
     def discard(self) -> None:
         """Drop everything that waits, without an outcome: the run fails and sends none of it."""
         self._window, self._latest = [], {}
-        self._refused, self._deleted, self._deleted_keys = [], [], {}
+        self._refused, self._deleted, self._last_deleted = [], [], {}
         self._present_again.clear()
         self._unpacked.clear()
         self._packer.flush()
@@ -449,10 +594,30 @@ class ChangeDetector:
                 decisions.sent.append(one)
         return decisions
 
-    def _rows(self, window: list[PendingContact]) -> Mapping[bytes, list[Member]]:
+    def _members(self, window: list[PendingContact]) -> dict[bytes, list[Member]]:
         """Return the contacts' members in all segments of the same lists."""
-        segments = of_lists(one.segment for one in window)
-        return self._ledger.members.find(segments, {one.entry.contact_hash for one in window})
+        return self.members(
+            {one.segment.number: one.segment for one in window}.values(),
+            {one.entry.contact_hash for one in window},
+        )
+
+    def members(
+        self, segments: Collection[Segment], contacts: Collection[bytes]
+    ) -> dict[bytes, list[Member]]:
+        """Return the members of contacts in all segments of the same lists, by contact.
+
+        Those that are about to leave have no digest: what was delivered of them does not count.
+        """
+        found = self._ledger.members.find(of_lists(segments), contacts)
+        for segment in segments:
+            for contact in self._ledger.departures.find(segment.number, found.keys()):
+                found[contact] = [
+                    one._replace(digest=None, record_hash=None)
+                    if one.segment == segment.number
+                    else one
+                    for one in found[contact]
+                ]
+        return found
 
     def _existing(self, window: list[PendingContact]) -> set[bytes]:
         """Return the contacts that exist in the account, where the sync mode needs to know."""
@@ -521,7 +686,11 @@ class ChangeDetector:
 
 def _note_unchanged(notes: _Notes, entry: Entry, own: Member) -> None:
     notes.unchanged.append(entry.contact_hash)
+    if notes.segment.follows and entry.rows and not own.keyed:
+        notes.keyed.append(entry.contact_hash)
+    if entry.raw is None and own.record_hash is not None and entry.rows:
+        notes.record_hashes.append((entry.contact_hash, None))
     if entry.raw is not None and own.record_hash != entry.raw:
         notes.add_record_hash(entry.contact_hash, entry.raw, own.record_hash)
-    if notes.segment.mirror and not own.has_address:
+    if notes.segment.keeps_addresses and not own.has_address:
         notes.addresses.append((entry.contact_hash, entry.contact.email))

@@ -56,3 +56,22 @@ class Outcome:
     held_back: int = 0
     not_ours: int = 0
     problem: str | None = None
+
+
+@dataclass
+class IdentityCounts:
+    """What became of people whose address has changed.
+
+    Attributes:
+        renamed: Rows whose contact was renamed.
+        address_taken: Rows whose new address is another contact's, which they now go to.
+        shared_address: Rows that have come to share the contact of another row.
+        rename_refused: Rows whose contact ActiveCampaign did not rename.
+        held_back: Rows whose contact was not renamed because a guard tripped.
+    """
+
+    renamed: int = 0
+    address_taken: int = 0
+    shared_address: int = 0
+    rename_refused: int = 0
+    held_back: int = 0

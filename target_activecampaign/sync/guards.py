@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
     from target_activecampaign.sync.segment import Segment
 
+_RENAMES_ALWAYS_ALLOWED = 20
+"""Renames that no percentage stops: 5 % of a short list would be nobody."""
+
 
 def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> str | None:
     """Return the text of the first guard that trips; None if none does.
@@ -35,6 +38,32 @@ def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> st
         what = (
             f"{changed:,} of {last:,} profiles have changed "
             f"(guards.max_change_pct: {guards.max_change_pct:g})"
+        )
+    else:
+        return None
+    return f"{describe_segment(segment)}: {what}."
+
+
+def rename_guard_trips(segment: Segment, renames: int) -> str | None:
+    """Return the text of the guard if too many people have another address; None if not.
+
+    The percentage refers to the source rows that were known at the start of the run.
+
+    Args:
+        segment: The segment.
+        renames: The number of people who would be renamed.
+    """
+    guards, known = segment.settings.guards, segment.rows_known
+    if guards.max_renames is not None and renames > guards.max_renames:
+        what = f"{renames:,} people would be renamed (guards.max_renames: {guards.max_renames:,})"
+    elif (
+        guards.max_rename_pct is not None
+        and renames > _RENAMES_ALWAYS_ALLOWED
+        and 100 * renames > guards.max_rename_pct * known
+    ):
+        what = (
+            f"{renames:,} of {known:,} people would be renamed "
+            f"(guards.max_rename_pct: {guards.max_rename_pct:g})"
         )
     else:
         return None

@@ -39,6 +39,10 @@ class PendingContact(msgspec.Struct, eq=False, gc=False):
     needs_lookup: bool = False
     uncertain: Member | None = None
 
+    def is_of(self, segment: Segment, row: bytes) -> bool:
+        """Return whether it is the contact of one source row of a segment, and of no other."""
+        return self.segment is segment and self.entry.rows == (row,)
+
 
 def plan_ledger_update(
     pending: PendingContact,
@@ -66,9 +70,10 @@ def plan_ledger_update(
         ownership = of_list[-1].ownership
     else:
         ownership = _ownership(pending, members)
-    address = entry.contact.email if segment.mirror else None
+    address = entry.contact.email if segment.keeps_addresses else None
+    keyed = segment.follows and bool(entry.rows)
     entry.marks[number] = MemberUpdate(
-        number, pending.digest, ownership, segment.seen or 0, address, entry.raw
+        number, pending.digest, ownership, segment.seen or 0, address, entry.raw, keyed
     )
 
 

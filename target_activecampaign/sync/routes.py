@@ -20,13 +20,14 @@ from singer_sdk.exceptions import MapExpressionError, SingerSDKError
 from target_activecampaign.errors import MappingError
 from target_activecampaign.mapping.placement import IGNORED_PREFIXES
 from target_activecampaign.model.codes import Refusal
-from target_activecampaign.model.names import Respelling
+from target_activecampaign.model.names import Respelling, find_spelling
 from target_activecampaign.singer.deletions import DELETED, DeletionMarkers
 from target_activecampaign.singer.flattening import parse_json_text
 from target_activecampaign.singer.json_schema import allows_more
 from target_activecampaign.singer.sdk_compat import SDC_PROPERTIES, is_expression_error
 from target_activecampaign.singer.validation import RecordValidator
 from target_activecampaign.sync.completeness import StreamProgress
+from target_activecampaign.sync.row_keys import RowKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,6 +193,7 @@ class Route:
         finds_address: Whether a record's address can be read before stream maps.
         hashes: Whether a record's hash can prove it unchanged.
         wants_sample: Whether the first contact is still to come.
+        row_keys: Computes the keys of source rows; None if they need not be known.
     """
 
     def __init__(
@@ -227,6 +229,11 @@ class Route:
         self._source_names = set(source.schema["properties"])
         self._source_respelling = Respelling(self._source_names)
         self._address, self._addresses = self._address_reader(mapped)
+        names = [
+            find_spelling(name, schema.properties) or name
+            for name in segment.row_key(mapped.key_properties)
+        ]
+        self.row_keys = RowKeys(names, ledger.row_hasher(segment.number)) if names else None
         self.finds_address = mapped.transform is None or self._addresses is not None
         self._seed = self._hash_seed(settings, ledger)
         self.hashes = self._seed is not None
@@ -265,6 +272,7 @@ class Route:
             settings.validate_records,
             sorted(self._schema.keys),
             mapping.fingerprint,
+            None if self.row_keys is None else self.row_keys.names,
         )
         if mapped.fingerprint:
             inputs = (*inputs, _map_versions(), mapped.fingerprint)
@@ -359,11 +367,21 @@ class Route:
         except Exception:  # noqa: BLE001 - expressions may raise anything
             return otherwise
 
+    def _identity_of(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return address and key of a record whose stream map fails, if it does not change them."""
+        names = self.row_keys.names if self.row_keys is not None else ()
+        found: dict[str, Any] = {}
+        for name in (self.mapping.email_property, *names):
+            plain = None if name is None else self._mapped.unmapped_name(name)
+            if name is not None and plain is not None and record.get(plain) is not None:
+                found[name] = record[plain]
+        return found
+
     def _map_one(
         self, transform: StreamMap, record: dict[str, Any], problem: Problem
     ) -> tuple[dict[str, Any] | None, Problem]:
         if problem is DELETED:
-            return self._map_anyway(transform, record, {}), problem
+            return self._map_anyway(transform, record, self._identity_of(record)), problem
         if isinstance(problem, Refusal):
             return self._map_anyway(transform, record, record), problem
         if problem is not None:

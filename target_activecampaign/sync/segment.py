@@ -11,6 +11,7 @@ from target_activecampaign.ledger.segments import storable
 from target_activecampaign.model.contact import Contact, contact_key
 from target_activecampaign.model.names import caseless
 from target_activecampaign.model.ownership import Ownership
+from target_activecampaign.sync.completeness import IdentityCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,6 +60,12 @@ class Segment:
         mirror: Whether contacts missing from the stream are removed.
         unsubscribes: Whether to remove a contact is to unsubscribe it.
         selects: Whether contacts are skipped because they do, or do not, exist in the account.
+        follows: Whether contacts are known by the keys of their source rows.
+        keeps_addresses: Whether the ledger stores the contacts' addresses.
+        moving: Contacts whose rows have waiting records.
+        moves_many: Whether there are more of them than `moving` holds.
+        rows_known: The number of its source rows at the start of the run.
+        identity: What became of people whose address has changed.
     """
 
     stream: str
@@ -80,6 +87,10 @@ class Segment:
     outcome: Outcome | None = None
     has_deletions: bool = False
     deleted: set[bytes] = field(default_factory=set)
+    moving: set[bytes] = field(default_factory=set)
+    moves_many: bool = False
+    rows_known: int = 0
+    identity: IdentityCounts = field(default_factory=IdentityCounts)
     _versions: dict[str, str | None] = field(default_factory=dict)
     _mixed: bool = False
 
@@ -89,11 +100,41 @@ class Segment:
         self.mirror = self.settings.sync_mode == "mirror"
         self.unsubscribes = self.mirror and self.settings.on_leave == "unsubscribe"
         self.selects = self.settings.sync_mode in ("update_only", "create_only")
+        self.follows = self.settings.person_key is not None
+        self.keeps_addresses = self.mirror or self.follows
+
+    @property
+    def leaves_when_absent(self) -> bool:
+        """Whether contacts that are missing from a complete stream are removed."""
+        return self.mirror and self.settings.leave_when in ("absent", "both")
+
+    @property
+    def leaves_when_deleted(self) -> bool:
+        """Whether contacts are removed whose records are marked as deleted."""
+        return self.mirror and self.settings.leave_when in ("deleted", "both")
 
     @property
     def seen(self) -> int | None:
-        """The sync to store with each contact; None if the segment is not a mirror."""
-        return self.sync_number if self.mirror else None
+        """The sync to store with each contact; None if a missing contact means nothing."""
+        return self.sync_number if self.leaves_when_absent else None
+
+    def row_key(self, key_properties: Sequence[str]) -> Sequence[str]:
+        """Return the properties that identify a source row; none if rows need not be known.
+
+        Args:
+            key_properties: The key properties of the stream, after stream maps.
+        """
+        person_key = self.settings.person_key
+        if person_key is True or (person_key is None and self.leaves_when_deleted):
+            return key_properties
+        return person_key or ()
+
+    def add_moving(self, contact: bytes, limit: int) -> None:
+        """Remember a contact whose row has a waiting record, up to a limit of contacts."""
+        if len(self.moving) < limit:
+            self.moving.add(contact)
+        else:
+            self.moves_many = True
 
     @property
     def complete(self) -> bool:

@@ -194,6 +194,8 @@ class Streams:
             mark=mark,
             stored=stored,
         )
+        if segment.follows:
+            segment.rows_known = ledger.source_rows.count(segment.number)
         if segment.unsubscribes:
             segment.roster = ListMembers(self._account.client, target.id, _ACTIVE, ledger)
         self.segments[name] = segment

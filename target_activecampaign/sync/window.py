@@ -25,7 +25,6 @@ from target_activecampaign.singer.messages import describe_place
 from target_activecampaign.singer.records import read_record_line
 from target_activecampaign.sync import changes
 from target_activecampaign.sync.routes import NESTED, UNREADABLE
-from target_activecampaign.sync.segment import of_lists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -225,9 +224,9 @@ class RecordWindow:
         keys = {key for batch in batches for key in batch.keys}
         # Before the ledger: a contact confirmed in between is then found in both, not in neither.
         in_flight = self.changes.in_flight(keys)
-        segments = of_lists(batch.route.segment for batch in batches)
+        segments = {batch.route.segment.number: batch.route.segment for batch in batches}
         contact_hashes = {one for batch in batches for one in batch.contact_hashes if one}
-        rows = self.ledger.members.find(segments, contact_hashes)
+        rows = self.changes.members(segments.values(), contact_hashes)
         # For contacts in flight, the ledger may be out of date.
         known = _Known(contact_hashes, rows, in_flight, self.changes.waiting | in_flight.keys())
         for item in items:
@@ -401,7 +400,8 @@ class RecordWindow:
         mapping, segment, maps = route.mapping, route.segment, route.maps
         name, stream, take = route.name, route.source, self.changes.take
         epoch, taken = self.accounting.epoch, 0
-        refused: list[tuple[Source, Refusal, dict[str, Any]]] = []
+        row_keys = route.row_keys
+        refused: list[tuple[Source, Refusal, dict[str, Any], bytes]] = []
         try:
             for place in places:
                 index, record = indexes[place], candidates.records[place]
@@ -412,11 +412,9 @@ class RecordWindow:
                 if maps or (b"\\" in line and _NUL in line):  # the first costs next to nothing
                     record = route.without_nul(record)
                 source = Source(name, stream, line, epoch)
+                row = row_keys.key_of(record) if row_keys else b""
                 if problem is DELETED:
-                    # Without an address, if the stream map failed on it: then the key is None.
-                    key = mapping.contact_key(record) if maps else keys[index]
-                    contact_hash = contact_hashes[index] if key == keys[index] else None
-                    self.changes.delete(source, segment, key, contact_hash)
+                    self._delete(source, batch, index, record, row)
                     taken += 1
                     continue
                 try:
@@ -426,19 +424,30 @@ class RecordWindow:
                     if route.wants_sample:
                         route.take_sample(contact)
                     contact_hash = contact_hashes[index] if contact.key == keys[index] else None
-                    take(contact, source, segment, hashes[index], contact_hash)
+                    take(contact, source, segment, hashes[index], contact_hash, row=row)
                 except (Refusal, RecursionError) as error:
                     refusal = error if isinstance(error, Refusal) else NESTED
                     placed = refusal.at(describe_place(records.places[numbers[index]]))
-                    refused.append((source, placed, record))
+                    refused.append((source, placed, record, row))
                 taken += 1
         finally:
             # Even if a record ends the run. Records are counted as read before their outcome.
             if taken:
                 route.counter.increment(taken)
                 self.accounting.read(name, taken)
-            for source, refusal, record in refused:
-                self.changes.refuse(source, refusal, segment, mapping.contact_key(record))
+            for source, refusal, record, row in refused:
+                self.changes.refuse(source, refusal, segment, mapping.contact_key(record), row)
+
+    def _delete(
+        self, source: Source, batch: _Batch, index: int, record: dict[str, Any], row: bytes
+    ) -> None:
+        """Pass on a record that is marked as deleted."""
+        route, key = batch.route, batch.keys[index]
+        if route.maps:
+            # Without an address, if the stream map failed on it: then the key is None.
+            key = route.mapping.contact_key(record) or ""
+        contact_hash = batch.contact_hashes[index] if key == batch.keys[index] else None
+        self.changes.delete(source, route.segment, key, contact_hash or None, row)
 
 
 def _decode_all(raws: list[msgspec.Raw]) -> list[dict[str, Any]] | None:

@@ -75,6 +75,7 @@ def test_delivered_member_is_found_with_all_its_values(ledger: Ledger, clock: Se
                 asked=None,
                 has_address=True,
                 record_hash=b"record",
+                keyed=False,
             )
         ]
     }

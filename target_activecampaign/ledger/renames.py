@@ -1,0 +1,368 @@
+"""The plan of contacts that get another e-mail address, and their new places in the ledger.
+
+A plan is stored as a whole before the first request. A contact leaves it together with its rows in
+the ledger, so a plan that was interrupted can be carried on.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from target_activecampaign.ledger import schema as tables
+from target_activecampaign.ledger.schema import rename as table
+from target_activecampaign.ledger.schema import source_row, waiting
+from target_activecampaign.ledger.store import retryable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from target_activecampaign.ledger.source_rows import SourceRows
+    from target_activecampaign.ledger.store import Store
+    from target_activecampaign.ledger.write_buffer import WriteBuffer
+
+
+class RenameState(IntEnum):
+    """The state of a planned rename. The ledger stores the numbers."""
+
+    PLANNED = 0
+    """Not done yet."""
+    HELD = 1
+    """Another row has the contact and keeps it."""
+    TAKEN = 2
+    """Another contact has the new address."""
+    REFUSED = 3
+    """ActiveCampaign refused it."""
+    MISSING = 4
+    """ActiveCampaign has no contact with the old address."""
+
+
+class Rename(NamedTuple):
+    """A contact that gets another address.
+
+    Attributes:
+        contact: The hash of its present address.
+        new_contact: The hash of its new address.
+        contact_id: ActiveCampaign's id; None if it is not known yet.
+        address: Its present address; None if it is not known.
+        new_address: Its new address.
+        rows: The source rows that move with it, each as segment and key.
+    """
+
+    contact: bytes
+    new_contact: bytes
+    contact_id: int | None
+    address: str | None
+    new_address: str
+    rows: list[tuple[int, bytes]]
+
+
+class Mover(NamedTuple):
+    """The latest waiting record of a row whose address has changed.
+
+    Attributes:
+        number: Its number among the waiting records.
+        segment: The number of its segment.
+        key: The hash of the row's key.
+        contact: The hash of the address that the row had.
+        new_contact: The hash of the address of the record.
+        entry: The contact with its records, as the caller encodes them.
+        current: The contact of the row in the ledger now: the new one, if it was renamed.
+        contact_id: ActiveCampaign's id of the old contact; None if it is not known.
+        address: The old address; None if it is not known.
+        state: The `RenameState` of the old contact; None if it was not to be renamed to this
+            address, or was renamed.
+    """
+
+    number: int
+    segment: int
+    key: bytes
+    contact: bytes
+    new_contact: bytes
+    entry: bytes
+    current: bytes
+    contact_id: int | None
+    address: str | None
+    state: int | None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[tuple[int, bytes]])
+
+
+class Renames:
+    """The planned renames of an account.
+
+    Args:
+        store: The ledger's database.
+        account: The account's number.
+        run_id: The run.
+        write_buffer: The account's write buffer.
+        source_rows: The account's source rows.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        account: int,
+        run_id: str,
+        *,
+        write_buffer: WriteBuffer,
+        source_rows: SourceRows,
+    ) -> None:
+        self._store = store
+        self._account = account
+        self._run_id = run_id
+        self._write_buffer = write_buffer
+        self._source_rows = source_rows
+
+    @property
+    def _movers(self) -> sa.ColumnElement[bool]:
+        """The condition for the latest waiting record of a row whose address has changed."""
+        return sa.and_(
+            waiting.c.run == self._run_id,
+            waiting.c.last,
+            waiting.c.person_from.is_not(None),
+            waiting.c.person_from != waiting.c.person_to,
+        )
+
+    @property
+    def _planned(self) -> sa.ColumnElement[bool]:
+        """The condition for renames of this run that are still to be done."""
+        return sa.and_(table.c.run == self._run_id, table.c.state == RenameState.PLANNED)
+
+    @retryable
+    def count(self, segment: int) -> int:
+        """Return the number of a segment's rows whose address has changed."""
+        movers = sa.and_(self._movers, waiting.c.segment == segment)
+        with self._store.transaction() as db:
+            return int(db.execute(sa.select(sa.func.count()).where(movers)).scalar_one())
+
+    @retryable
+    def movers(self, after: int, limit: int) -> list[Mover]:
+        """Return the latest waiting records of rows whose address has changed.
+
+        Args:
+            after: Only those with a greater number.
+            limit: The maximum number.
+        """
+        row = sa.and_(source_row.c.segment == waiting.c.segment, source_row.c.key == waiting.c.key)
+        planned = sa.and_(
+            table.c.run == self._run_id,
+            table.c.person_from == waiting.c.person_from,
+            table.c.person_to == waiting.c.person_to,
+        )
+        query = (
+            sa.select(
+                waiting.c.id,
+                waiting.c.segment,
+                waiting.c.key,
+                waiting.c.person_from,
+                waiting.c.person_to,
+                waiting.c.entry,
+                source_row.c.person,
+                source_row.c.contact,
+                _address(waiting.c.segment, waiting.c.person_from),
+                table.c.state,
+            )
+            .join(source_row, row)
+            .outerjoin(table, planned)
+            .where(self._movers, waiting.c.id > after)
+            .order_by(waiting.c.id)
+            .limit(limit)
+        )
+        with self._store.transaction() as db:
+            return [Mover._make(row) for row in db.execute(query)]
+
+    @retryable
+    def plan(self, renames: Iterable[Rename]) -> None:
+        """Add contacts to the plan. The first of several new addresses of a contact is taken."""
+        with self._store.transaction(account=self._account) as db:
+            for one in renames:
+                mine = self._is(one.contact)
+                planned = db.execute(sa.select(table).where(mine)).first()
+                if planned is None:
+                    db.execute(table.insert().values(self._values(one)))
+                elif planned.person_to == one.new_contact:
+                    rows = {*_decoder.decode(planned.rows), *one.rows}
+                    values = {"rows": _encoder.encode(sorted(rows))}
+                    db.execute(table.update().where(mine).values(values))
+
+    def _values(self, one: Rename) -> dict[str, Any]:
+        return {
+            "account": self._account,
+            "run": self._run_id,
+            "person_from": one.contact,
+            "person_to": one.new_contact,
+            "contact": one.contact_id,
+            "address_from": one.address,
+            "address_to": one.new_address,
+            "state": RenameState.PLANNED,
+            "rows": _encoder.encode(one.rows),
+        }
+
+    @retryable
+    def hold_shared(self) -> None:
+        """Take out of the plan the contacts that other rows have, which keep their address."""
+        mover = (
+            sa.exists()
+            .where(
+                self._movers,
+                waiting.c.segment == source_row.c.segment,
+                waiting.c.key == source_row.c.key,
+            )
+            .correlate(source_row)
+        )
+        planned = sa.select(table.c.person_from).where(self._planned)
+        with self._store.transaction(account=self._account) as db:
+            held = self._source_rows.held_by_others(db, planned, mover)
+            for contact in held:
+                db.execute(self._of(contact).values(state=RenameState.HELD))
+
+    @retryable
+    def shared(self) -> set[bytes]:
+        """Return the contacts that waiting records are about to share with another row."""
+        last = sa.and_(waiting.c.run == self._run_id, waiting.c.last)
+        waits = (
+            sa.exists()
+            .where(last, waiting.c.segment == source_row.c.segment)
+            .where(waiting.c.key == source_row.c.key)
+            .correlate(source_row)
+        )
+        together = (
+            sa.select(waiting.c.person_to)
+            .where(last)
+            .group_by(waiting.c.segment, waiting.c.person_to)
+            .having(sa.func.count() > 1)
+        )
+        with self._store.transaction() as db:
+            contacts = sa.select(waiting.c.person_to).where(last)
+            found = set(self._source_rows.held_by_others(db, contacts, waits))
+            return found | set(db.execute(together).scalars())
+
+    @retryable
+    def next(self, limit: int) -> list[Rename]:
+        """Return planned renames whose new address no other planned contact has now."""
+        other = table.alias()
+        blocked = (
+            sa.exists()
+            .where(
+                other.c.run == self._run_id,
+                other.c.person_from == table.c.person_to,
+                other.c.state == RenameState.PLANNED,
+            )
+            .correlate(table)
+        )
+        return self._select(sa.not_(blocked), limit)
+
+    @retryable
+    def any(self) -> Rename | None:
+        """Return a planned rename; None if there is none."""
+        return next(iter(self._select(sa.true(), 1)), None)
+
+    def _select(self, condition: sa.ColumnElement[bool], limit: int) -> list[Rename]:
+        query = (
+            sa.select(
+                table.c.person_from,
+                table.c.person_to,
+                table.c.contact,
+                table.c.address_from,
+                table.c.address_to,
+                table.c.rows,
+            )
+            .where(self._planned, condition)
+            .order_by(table.c.person_from)
+            .limit(limit)
+        )
+        with self._store.transaction() as db:
+            found = db.execute(query).all()
+        return [Rename(*row[:-1], _decoder.decode(row.rows)) for row in found]
+
+    @retryable
+    def set_contact_id(self, contact: bytes, contact_id: int) -> None:
+        """Store ActiveCampaign's id of a planned contact, before its address changes."""
+        with self._store.transaction(account=self._account) as db:
+            db.execute(self._of(contact).values(contact=contact_id))
+
+    @retryable
+    def set_state(self, contact: bytes, state: RenameState) -> None:
+        """Store why a contact keeps its address."""
+        with self._store.transaction(account=self._account) as db:
+            db.execute(self._of(contact).values(state=state))
+
+    @retryable
+    def move_aside(self, one: Rename, placeholder: bytes, address: str) -> None:
+        """Store that a contact of the plan has a temporary address, which makes room for another.
+
+        Args:
+            one: The planned rename.
+            placeholder: The hash of the temporary address.
+            address: The temporary address.
+        """
+        self._write_buffer.flush()
+        with self._store.transaction(account=self._account) as db:
+            self._move(db, one, placeholder, address, one.contact_id)
+            values = {"person_from": placeholder, "address_from": address}
+            db.execute(table.update().where(self._is(one.contact)).values(values))
+
+    @retryable
+    def complete(self, one: Rename, contact_id: int) -> None:
+        """Store that a contact has its new address: it takes its rows in the ledger along."""
+        self._write_buffer.flush()
+        with self._store.transaction(account=self._account) as db:
+            self._move(db, one, one.new_contact, one.new_address, contact_id)
+            db.execute(table.delete().where(self._is(one.contact)))
+
+    @retryable
+    def clear(self) -> None:
+        """Delete what is left of the plan."""
+        with self._store.transaction(account=self._account) as db:
+            db.execute(table.delete().where(table.c.run == self._run_id))
+
+    def _is(self, contact: bytes) -> sa.ColumnElement[bool]:
+        return sa.and_(table.c.account == self._account, table.c.person_from == contact)
+
+    def _of(self, contact: bytes) -> sa.Update:
+        return table.update().where(self._is(contact))
+
+    def _move(
+        self, db: sa.Connection, one: Rename, new: bytes, address: str, contact_id: int | None
+    ) -> None:
+        """Move a contact's members of all segments, and the source rows that move with it."""
+        segment, member, existing = tables.segment, tables.member, tables.existing
+        segments = sa.select(segment.c.id).where(segment.c.account == self._account)
+        _move_rows(db, existing, existing.c.account == self._account, one.contact, new)
+        for moved in (member, tables.departure):
+            _move_rows(db, moved, moved.c.segment.in_(segments), one.contact, new)
+        theirs = sa.and_(member.c.segment.in_(segments), member.c.person == new)
+        # What ActiveCampaign has is to be sent again, under the new address.
+        kept = sa.case((member.c.address.is_not(None), address))
+        db.execute(member.update().where(theirs).values(digest=None, raw=None, address=kept))
+        for number, key in one.rows:
+            row = sa.and_(source_row.c.segment == number, source_row.c.key == key)
+            values = {"person": new, "contact": contact_id, "gone": False, "seen": None}
+            db.execute(source_row.update().where(row).values(values))
+
+
+def _move_rows(
+    db: sa.Connection, moved: sa.Table, where: sa.ColumnElement[bool], old: bytes, new: bytes
+) -> None:
+    """Give the rows of a contact its new hash. Rows of an earlier contact with it make room."""
+    has_old = db.execute(sa.select(moved.c.person).where(where, moved.c.person == old)).first()
+    if has_old is None:
+        return  # also if an earlier attempt was committed, and only its response was lost
+    db.execute(moved.delete().where(where, moved.c.person == new))
+    db.execute(moved.update().where(where, moved.c.person == old).values(person=new))
+
+
+def _address(segment: Any, person: Any) -> Any:
+    """Return a subquery for the stored address of a contact."""
+    member = tables.member
+    return (
+        sa.select(member.c.address)
+        .where(member.c.segment == segment, member.c.person == person)
+        .scalar_subquery()
+    )

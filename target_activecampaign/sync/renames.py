@@ -1,0 +1,377 @@
+"""People whose e-mail address has changed: their contacts are renamed once the input has ended.
+
+A renamed contact keeps its lists, tags, history and opt-outs. The records that waited for it are
+then processed like all others. A person who has opted out is never subscribed at another address.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from target_activecampaign.account.account import QUESTIONS_AT_ONCE
+from target_activecampaign.client import AddressTaken, InvalidRequest, NotFound
+from target_activecampaign.delivery.resubscribe import is_ended_by_us
+from target_activecampaign.errors import StoppedError
+from target_activecampaign.ledger import Rename, RenameState, SourceRow
+from target_activecampaign.model.codes import Refusal
+from target_activecampaign.model.email import contact_key
+from target_activecampaign.model.ownership import Ownership
+from target_activecampaign.sync.guards import rename_guard_trips
+from target_activecampaign.sync.source_rows import OPTED_OUT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from target_activecampaign.accounting.outcomes import RecordAccounting
+    from target_activecampaign.client import Client
+    from target_activecampaign.delivery.batches import Entry, Packer
+    from target_activecampaign.delivery.delivery import Delivery
+    from target_activecampaign.ledger import Ledger, Mover
+    from target_activecampaign.sync.changes import ChangeDetector
+    from target_activecampaign.sync.segment import Segment
+    from target_activecampaign.sync.source_rows import EntryCodec, RowTracker
+    from target_activecampaign.sync.stop import StopRequest
+
+logger = logging.getLogger("target-activecampaign")
+
+_CHUNK = 500
+_TEMPORARY_ADDRESS = "rename-{}@example.com"
+"""Contacts that swap their addresses need a third one for a moment. This domain is reserved for
+examples and receives no mail (RFC 2606)."""
+
+_REFUSED = Refusal(
+    "RENAME_REFUSED",
+    "The person has another e-mail address now, and ActiveCampaign refused to change that of the "
+    "contact.",
+)
+
+
+class PersonRenames:
+    """Renames the contacts of people whose address has changed.
+
+    Args:
+        client: The client of the account.
+        ledger: Has the waiting records and the plan.
+        accounting: Counts records.
+        changes: Compares the waiting records at the end.
+        rows: Gives source rows their contacts.
+        codec: Decodes waiting records.
+        packer: Makes imports of them.
+        delivery: Delivers these imports.
+        stop: Stops the renames early.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        ledger: Ledger,
+        accounting: RecordAccounting,
+        changes: ChangeDetector,
+        *,
+        rows: RowTracker,
+        codec: EntryCodec,
+        packer: Packer,
+        delivery: Delivery,
+        stop: StopRequest,
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._accounting = accounting
+        self._changes = changes
+        self._rows = rows
+        self._codec = codec
+        self._packer = packer
+        self._delivery = delivery
+        self._stop = stop
+
+    def finish_interrupted(self) -> None:
+        """Carry out what an interrupted run has planned.
+
+        Raises:
+            ActiveCampaignError, LedgerError: It can't be carried out now.
+        """
+        if self._ledger.renames.any() is not None:
+            logger.info("Renaming contacts that an interrupted run has left.")
+            self._execute()
+        self._ledger.renames.clear()
+
+    def process(self, segments: Collection[Segment]) -> list[str]:
+        """Rename contacts, and process the records that waited.
+
+        Call it once the input has ended and nothing is in flight.
+
+        Returns:
+            The texts of the guards that tripped. Then nobody is renamed, and the records stay
+            without an outcome.
+
+        Raises:
+            DeliveryError, LedgerError, ActiveCampaignError: Some could not be processed.
+        """
+        if not self._ledger.waiting.count:
+            return []
+        by_number = {one.number: one for one in segments}
+        problems = [text for one in segments if (text := self._guard_trips(one)) is not None]
+        if problems:
+            for one in segments:
+                if one.follows:
+                    one.identity.held_back = self._ledger.renames.count(one.number)
+            return problems
+        try:
+            self._plan(by_number)
+            self._execute()
+            shared = self._ledger.renames.shared()
+            self._settle_movers(by_number)
+            self._process_waiting(by_number, shared)
+        except StoppedError:
+            logger.warning("Stopped before all people were renamed; the next run goes on.")
+            return []
+        for one in segments:
+            _log(one)
+        return []
+
+    # The plan
+
+    def _guard_trips(self, segment: Segment) -> str | None:
+        """Return the text of the guard if too many people have another address."""
+        if not segment.follows or segment.settings.on_address_change != "rename":
+            return None
+        problem = rename_guard_trips(segment, self._ledger.renames.count(segment.number))
+        if problem is None:
+            return None
+        override = segment.settings.guards.override_once
+        if override and segment.state.tripped:
+            logger.warning("%s 'guards.override_once' lets this run through.", problem)
+            return None
+        if not override:
+            self._ledger.segments.trip_guard(segment.number)
+        return f"{problem[:-1]}, so nobody was renamed."
+
+    def _movers(self) -> Iterator[list[Mover]]:
+        after = 0
+        while some := self._ledger.renames.movers(after, _CHUNK):
+            self._stop.check()
+            yield some
+            after = some[-1].number
+
+    def _plan(self, segments: dict[int, Segment]) -> None:
+        for some in self._movers():
+            self._ledger.renames.plan(
+                Rename(
+                    one.contact,
+                    one.new_contact,
+                    one.contact_id,
+                    one.address,
+                    self._entry_of(one).contact.email,
+                    [(one.segment, one.key)],
+                )
+                for one in some
+                if segments[one.segment].settings.on_address_change == "rename"
+            )
+        self._ledger.renames.hold_shared()
+
+    def _entry_of(self, one: Mover) -> Entry:
+        return self._codec.decode(one.entry, one.new_contact)
+
+    # The requests
+
+    def _execute(self) -> None:
+        """Rename the planned contacts, each once its new address is free."""
+        renames = self._ledger.renames
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "renames") as pool:
+            while True:
+                self._stop.check()
+                if some := renames.next(_CHUNK):
+                    list(pool.map(self._rename, some))
+                elif (one := renames.any()) is not None:
+                    # All that are left wait for each other in circles.
+                    self._move_aside(one)
+                else:
+                    return
+
+    def _rename(self, one: Rename) -> None:
+        """Give a contact its new address."""
+        if self._stop.is_set:
+            return
+        contact_id = self._request(one, one.new_address)
+        if contact_id is not None:
+            self._ledger.renames.complete(one, contact_id)
+
+    def _move_aside(self, one: Rename) -> None:
+        """Give a contact a temporary address, as another contact needs the present one."""
+        address = _TEMPORARY_ADDRESS.format(secrets.token_hex(8))
+        contact_id = self._request(one, address)
+        if contact_id is not None:
+            placeholder = self._ledger.contact_hash(contact_key(address))
+            self._ledger.renames.move_aside(
+                one._replace(contact_id=contact_id), placeholder, address
+            )
+
+    def _request(self, one: Rename, address: str) -> int | None:
+        """Change a contact's address. Return its id; None, with the reason stored, if it stays."""
+        try:
+            contact_id = one.contact_id or self._find(one)
+            if contact_id is not None:
+                try:
+                    self._client.rename_contact(contact_id, address)
+                except NotFound:
+                    # The stored id is of a contact that was deleted since.
+                    contact_id = self._find(one)
+                    if contact_id is not None:
+                        self._client.rename_contact(contact_id, address)
+        except AddressTaken:
+            state = RenameState.TAKEN
+        except NotFound:
+            state = RenameState.MISSING
+        except InvalidRequest:
+            state = RenameState.REFUSED
+        else:
+            if contact_id is not None:
+                return contact_id
+            state = RenameState.MISSING
+        self._ledger.renames.set_state(one.contact, state)
+        return None
+
+    def _find(self, one: Rename) -> int | None:
+        """Find a contact by its present address, and store its id."""
+        contact = self._client.find_contact(one.address) if one.address else None
+        if contact is None:
+            return None
+        # Stored first: once its address has changed, only the id finds it.
+        self._ledger.renames.set_contact_id(one.contact, contact.id)
+        return contact.id
+
+    # People whose contact was not renamed
+
+    def _settle_movers(self, segments: dict[int, Segment]) -> None:
+        """Decide about people whose contact keeps its old address."""
+        for some in self._movers():
+            left = [one for one in some if one.current != one.new_contact]
+            with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "renames") as pool:
+                stand = pool.map(lambda one: self._standing(one, segments[one.segment]), left)
+                refusals = dict(zip(left, stand, strict=True))
+            for number, segment in segments.items():
+                mine = [one for one in left if one.segment == number]
+                segment.identity.renamed += sum(
+                    1 for one in some if one.segment == number and one not in refusals
+                )
+                self._let_in(segment, [one for one in mine if refusals[one] is None])
+                for refusal in (OPTED_OUT, _REFUSED):
+                    self._refuse(
+                        segment, [one for one in mine if refusals[one] is refusal], refusal
+                    )
+
+    def _standing(self, one: Mover, segment: Segment) -> Refusal | None:
+        """Return why a person may not be added at the new address; None if it may."""
+        members = self._ledger.members.find(segment.of_list, [one.contact])
+        known = members.get(one.contact, [])
+        if any(member.ownership == Ownership.OPTED_OUT for member in known):
+            return OPTED_OUT
+        contact_id = one.contact_id
+        if contact_id is None and one.address:
+            contact = self._client.find_contact(one.address)
+            contact_id = contact.id if contact else None
+        if contact_id is None:
+            return None if one.state != RenameState.REFUSED else _REFUSED
+        try:
+            memberships = self._client.memberships(contact_id)
+        except NotFound:
+            memberships = []
+        membership = next((m for m in memberships if m.list_id == segment.target.id), None)
+        if membership is not None and membership.is_opted_out:
+            by_us = any(
+                member.ownership == Ownership.UNSUBSCRIBED_BY_US
+                and is_ended_by_us(membership, member)
+                for member in known
+            )
+            if not by_us:
+                return OPTED_OUT
+        is_active = membership is not None and membership.is_subscribed
+        return _REFUSED if one.state == RenameState.REFUSED and not is_active else None
+
+    def _let_in(self, segment: Segment, movers: list[Mover]) -> None:
+        """Give rows the contacts with the new addresses; the old ones leave."""
+        if not movers:
+            return
+        segment.identity.address_taken += sum(1 for one in movers if one.state == RenameState.TAKEN)
+        rows = [SourceRow(one.key, one.new_contact) for one in movers]
+        self._ledger.source_rows.store(segment.number, rows)
+        left = [one.contact for one in movers if one.state != RenameState.HELD]
+        if segment.mirror and left:
+            self._ledger.members.mark_deleted(segment.number, left, segment.seen)
+        if segment.leaves_when_deleted:
+            self._ledger.departures.add(segment.number, left)
+
+    def _refuse(self, segment: Segment, movers: list[Mover], refusal: Refusal) -> None:
+        """Refuse the records of rows, which keep their old contacts."""
+        if not movers:
+            return
+        if refusal is OPTED_OUT:
+            known = self._rows.rows_of(segment, [one.key for one in movers])
+            rows = [row._replace(is_opted_out=True) for row in known.values()]
+            self._ledger.source_rows.store(segment.number, rows)
+        else:
+            segment.identity.rename_refused += len(movers)
+        for one in self._ledger.waiting.take(segment.number, [one.key for one in movers]):
+            entry = self._codec.decode(one.entry, one.person_to)
+            self._accounting.refused(entry.sources, refusal.code, refusal.reason, entry.key)
+
+    # The records that waited
+
+    def _process_waiting(self, segments: dict[int, Segment], shared: set[bytes]) -> None:
+        """Process the waiting records, in their order, each for the latest address of its row."""
+        for segment in segments.values():
+            segment.moving.clear()
+            segment.moves_many = False
+        self._rows.begin_resolving(shared)
+        numbers: set[int] = set()
+        for some in self._ledger.waiting.all():
+            for record, final in some:
+                entry = self._codec.decode(record.entry, record.person_to)
+                if final.contact != record.person_to:
+                    latest = self._codec.decode(final.entry, final.contact)
+                    entry = self._with_address(entry, latest)
+                self._changes.add(entry, segments[record.segment])
+                numbers.add(record.segment)
+            self._changes.compare()
+            self._stop.check()
+        for batch in self._packer.flush():
+            self._delivery.submit(batch)
+        self._delivery.wait()
+        for number in numbers if shared else ():
+            segment = segments[number]
+            self._ledger.source_rows.mark_shared(number, shared, segment.seen or 0)
+        for segment in segments.values():
+            segment.identity.shared_address += self._rows.count_shared(segment)
+        self._rows.end_resolving()
+        self._ledger.waiting.clear()
+        self._ledger.renames.clear()
+
+    def _with_address(self, entry: Entry, final: Entry) -> Entry:
+        """Return a contact with the address of the latest record of its row."""
+        contact = entry.contact
+        contact.key, contact.email = final.contact.key, final.contact.email
+        changed = self._packer.entry(contact, entry.sources)
+        changed.contact_hash, changed.rows = final.contact_hash, entry.rows
+        return changed
+
+
+def _log(segment: Segment) -> None:
+    counts = segment.identity
+    texts = {
+        "renamed": counts.renamed,
+        "kept, as another contact has the new address": counts.address_taken,
+        "not renamed, as ActiveCampaign refused it": counts.rename_refused,
+    }
+    told = ", ".join(f"{count:,} {text}" for text, count in texts.items() if count)
+    if told:
+        logger.info("Stream '%s', people with another address: %s.", segment.stream, told)
+    if counts.shared_address:
+        logger.warning(
+            "Stream '%s': %d rows have the e-mail address of another row, so each of them shares "
+            "a contact (SHARED_ADDRESS). If these are different people, correct the source.",
+            segment.stream,
+            counts.shared_address,
+        )

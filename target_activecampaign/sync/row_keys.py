@@ -1,0 +1,55 @@
+"""The keys of source rows: hashes of the properties that identify a record in its source."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class RowKeys:
+    """Computes the keys of a stream's records.
+
+    Args:
+        names: The properties that identify a record, as the schema spells them.
+        hasher: See `Ledger.row_hasher`.
+    """
+
+    def __init__(self, names: Sequence[str], hasher: Any) -> None:
+        self.names = tuple(names)
+        self._hasher = hasher
+
+    def key_of(self, record: Mapping[str, Any]) -> bytes:
+        """Return the hash of a record's key; an empty one if a part of the key is missing."""
+        parts = []
+        for name in self.names:
+            value = record.get(name)
+            if value is None or value == "":
+                return b""
+            parts.append(value if isinstance(value, str) else _text(value))
+        hashed = self._hasher.copy()
+        hashed.update(json.dumps(parts).encode())
+        return bytes(hashed.digest())
+
+
+def _text(value: Any) -> str:
+    """Return the text of a value: the same for 7, 7.0 and "7", which are one key in a source."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (float, Decimal)):
+        number = Decimal(value) if isinstance(value, Decimal) else Decimal(repr(value))
+        if not number.is_finite():
+            return str(number)
+        if number == number.to_integral_value() and abs(number) < _LARGE:
+            return str(int(number))
+        return str(number.normalize())
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+_LARGE = Decimal(10) ** 40
+"""Larger numbers are not written out, as `1e999999999` would fill the memory."""
