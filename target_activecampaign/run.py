@@ -429,8 +429,10 @@ class Run:
             )
         finally:
             for segment in segments:
+                if segment.follows:
+                    self.report.streams[segment.stream]["identity"] = asdict(segment.identity)
                 if segment.outcome is not None:
-                    self.report.streams[segment.stream]["mirror"] = asdict(segment.outcome)
+                    self.report.streams[segment.stream]["mirror"] = segment.outcome.as_dict()
                     self.report.left += segment.outcome.left
         self._is_removing = False
         self._is_complete = True

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from target_activecampaign.ledger.schema import departure as table
 from target_activecampaign.ledger.schema import member as member_table
+from target_activecampaign.ledger.schema import source_row as row_table
 from target_activecampaign.ledger.statements import insert_into
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.model.ownership import CURRENT
@@ -80,6 +81,26 @@ class Departures:
         theirs = sa.and_(table.c.segment == segment, table.c.person.in_(list(contacts)))
         with self._store.transaction(account=self._account) as db:
             db.execute(table.delete().where(theirs))
+
+    @retryable
+    def discard_held(self, segment: int) -> None:
+        """Delete the departures of contacts that another row of the segment has.
+
+        It reads all rows of the segment, as there is no index by contact.
+        """
+        if not self.any(segment):
+            return
+        departing = sa.select(table.c.person).where(table.c.segment == segment)
+        held = sa.select(row_table.c.person).where(
+            row_table.c.segment == segment,
+            sa.not_(row_table.c.gone),
+            row_table.c.person.in_(departing),
+        )
+        with self._store.transaction(account=self._account) as db:
+            contacts = db.execute(held.distinct()).scalars().all()
+            for contact in contacts:
+                theirs = sa.and_(table.c.segment == segment, table.c.person == contact)
+                db.execute(table.delete().where(theirs))
 
     @retryable
     def discard_done(self, segment: int) -> None:

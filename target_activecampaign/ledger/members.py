@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from target_activecampaign.ledger.member_updates import ADDRESS_IF_KEYED, MemberUpdate, write
+from target_activecampaign.ledger.schema import departure as departure_table
 from target_activecampaign.ledger.schema import member as table
 from target_activecampaign.ledger.schema import segment as segment_table
 from target_activecampaign.ledger.store import retryable
@@ -78,6 +79,7 @@ class MissingMember(NamedTuple):
         since: As in `Member`.
         at: As in `Member`.
         added_by_us: Whether any segment of the same list proves that we added the contact.
+        has_departed: Whether its source row was deleted.
     """
 
     contact: bytes
@@ -86,6 +88,7 @@ class MissingMember(NamedTuple):
     since: int
     at: int
     added_by_us: bool
+    has_departed: bool
 
 
 class Members:
@@ -232,20 +235,27 @@ class Members:
             return int(db.execute(count).scalar_one())
 
     def missing(
-        self, segment: int, sync_number: int, siblings: Sequence[int]
+        self,
+        segment: int,
+        sync_number: int | None,
+        siblings: Sequence[int],
+        *,
+        departed: bool = False,
     ) -> Iterator[list[MissingMember]]:
-        """Yield the members that are missing from a sync and from all siblings, in chunks.
+        """Yield the members that no longer belong to a segment nor to any sibling, in chunks.
 
         A mirror counts with the members of its latest complete sync, other siblings with all their
-        members. Members that we unsubscribed are included until that is certain.
+        members; none with its departures. Members that we unsubscribed are included until that is
+        certain.
 
         Args:
             segment: The segment.
-            sync_number: The sync.
+            sync_number: The sync from which they are missing; None if that means nothing.
             siblings: The other segments with the same list or mark.
+            departed: Whether the segment's departures are included.
         """
         self._write_buffer.flush()
-        query = _missing_query(segment, sync_number, siblings)
+        query = _missing_query(segment, sync_number, siblings, departed=departed)
         last = b""
         while True:
             chunk = query.where(table.c.person > last).order_by(table.c.person).limit(_CHUNK)
@@ -254,6 +264,14 @@ class Members:
                 return
             yield list(map(MissingMember._make, rows))
             last = rows[-1].person
+
+    @retryable
+    def count_current(self, segment: int) -> int:
+        """Return the number of current members of a segment."""
+        self._write_buffer.flush()
+        current = sa.and_(table.c.segment == segment, table.c.membership.in_(CURRENT))
+        with self._store.transaction() as db:
+            return int(db.execute(sa.select(sa.func.count()).where(current)).scalar_one())
 
     def _fetch(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         with self._store.transaction() as db:
@@ -358,8 +376,22 @@ class Members:
             db.execute(table.update().where(member).values(**values))
 
 
-def _missing_query(segment: int, sync_number: int, siblings: Sequence[int]) -> sa.Select[Any]:
-    """Return the query for the `MissingMember`s of a sync."""
+def _departs(member: Any) -> sa.ColumnElement[bool]:
+    """Return the condition for a member whose source row was deleted."""
+    return (
+        sa.exists()
+        .where(
+            departure_table.c.segment == member.c.segment,
+            departure_table.c.person == member.c.person,
+        )
+        .correlate(member)
+    )
+
+
+def _missing_query(
+    segment: int, sync_number: int | None, siblings: Sequence[int], *, departed: bool
+) -> sa.Select[Any]:
+    """Return the query for `Members.missing`."""
     other = table.alias()
     theirs = sa.and_(
         other.c.segment.in_(siblings),
@@ -370,6 +402,7 @@ def _missing_query(segment: int, sync_number: int, siblings: Sequence[int]) -> s
         sa.exists()
         .where(
             theirs,
+            sa.not_(_departs(other)),
             segment_table.c.id == other.c.segment,
             sa.or_(
                 sa.not_(segment_table.c.mirror),
@@ -385,6 +418,8 @@ def _missing_query(segment: int, sync_number: int, siblings: Sequence[int]) -> s
     perhaps_on_list = sa.and_(
         table.c.membership == Ownership.UNSUBSCRIBED_BY_US, table.c.asked.is_not(None)
     )
+    absent = sa.false() if sync_number is None else table.c.seen != sync_number
+    has_departed = _departs(table) if departed else sa.false()
     return sa.select(
         table.c.person,
         table.c.address,
@@ -392,9 +427,10 @@ def _missing_query(segment: int, sync_number: int, siblings: Sequence[int]) -> s
         table.c.since,
         table.c.at,
         sa.or_(added_in_sibling, table.c.membership.in_(ours)).label("added_by_us"),
+        has_departed.label("has_departed"),
     ).where(
         table.c.segment == segment,
-        table.c.seen != sync_number,
+        sa.or_(absent, has_departed),
         table.c.address.is_not(None),
         sa.or_(table.c.membership.in_(CURRENT), perhaps_on_list),
         sa.not_(in_sibling),

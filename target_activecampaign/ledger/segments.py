@@ -147,6 +147,10 @@ class Segments:
             segment, {"complete_pass": number, "size": size, "tripped": False, "changed": 0}
         )
 
+    def end_changes(self, segment: int) -> None:
+        """Store that changes were loaded and no guard has stopped them."""
+        self._update(segment, {"tripped": False, "changed": 0})
+
     def trip_guard(self, segment: int) -> None:
         """Store that a guard has stopped a sync."""
         self._update(segment, {"tripped": True})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass
@@ -47,6 +48,12 @@ class Outcome:
         held_back: Removals that a guard prevented.
         not_ours: Contacts missing from the stream that stay, as the target did not add them.
         problem: The guard's text.
+        is_complete: Whether the stream had everyone.
+        removes: Whether contacts may be removed.
+        counts_absent: Whether those that are missing from the stream are.
+        drift: With `leave_when` `both`, after a complete stream: contacts that were `missing` from
+            it although no record of theirs was marked as deleted, and rows that `returned`
+            although one was.
     """
 
     kind: str
@@ -56,6 +63,19 @@ class Outcome:
     held_back: int = 0
     not_ours: int = 0
     problem: str | None = None
+    is_complete: bool = False
+    removes: bool = False
+    counts_absent: bool = False
+    drift: dict[str, int] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the report shows."""
+        shown = asdict(self)
+        for name in ("is_complete", "removes", "counts_absent"):
+            del shown[name]
+        if self.drift is None:
+            del shown["drift"]
+        return shown
 
 
 @dataclass

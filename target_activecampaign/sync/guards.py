@@ -13,30 +13,32 @@ _RENAMES_ALWAYS_ALLOWED = 20
 """Renames that no percentage stops: 5 % of a short list would be nobody."""
 
 
-def guard_trips(segment: Segment, people: int, leavers: int, changed: int) -> str | None:
+def guard_trips(segment: Segment, people: int | None, leavers: int, changed: int) -> str | None:
     """Return the text of the first guard that trips; None if none does.
 
-    Percentages refer to the contacts of the last complete sync.
+    Percentages refer to the contacts of the last complete sync or, if deleted records make
+    contacts leave, to the members at the start of the run.
 
     Args:
         segment: The mirror.
-        people: The number of contacts in the sync.
+        people: The number of contacts in the sync; None if the stream was not complete.
         leavers: The number of contacts that would be removed.
         changed: The number of profiles that changed since the last complete sync.
     """
-    guards, last = segment.settings.guards, segment.state.size or 0
-    if (text := source_shrank(segment, people)) is not None:
+    guards = segment.settings.guards
+    known = segment.members_known if segment.leaves_when_deleted else segment.state.size or 0
+    if people is not None and (text := source_shrank(segment, people)) is not None:
         what = text
     elif guards.max_leave is not None and leavers > guards.max_leave:
         what = f"{leavers:,} contacts would be removed (guards.max_leave: {guards.max_leave:,})"
-    elif guards.max_leave_pct is not None and 100 * leavers > guards.max_leave_pct * last:
+    elif guards.max_leave_pct is not None and 100 * leavers > guards.max_leave_pct * known:
         what = (
-            f"{leavers:,} of {last:,} contacts would be removed "
+            f"{leavers:,} of {known:,} contacts would be removed "
             f"(guards.max_leave_pct: {guards.max_leave_pct:g})"
         )
-    elif guards.max_change_pct is not None and 100 * changed > guards.max_change_pct * last:
+    elif guards.max_change_pct is not None and 100 * changed > guards.max_change_pct * known:
         what = (
-            f"{changed:,} of {last:,} profiles have changed "
+            f"{changed:,} of {known:,} profiles have changed "
             f"(guards.max_change_pct: {guards.max_change_pct:g})"
         )
     else:

@@ -97,39 +97,74 @@ class MirrorRemovals:
         segment.siblings = self._ledger.segments.siblings(
             segment.number, segment.target.id, segment.mark
         )
+        self._ledger.departures.discard_held(segment.number)
         outcome = self._decide(segment)
-        if outcome.kind == "left":
+        if outcome.removes:
             try:
                 self._remove(segment, outcome)
             finally:
                 outcome.left = self._accounting.removed[segment.number]
                 outcome.not_left = self._accounting.not_removed[segment.number]
                 segment.outcome = outcome
+                self._forget_removed(segment, outcome)
         segment.outcome = outcome
         _log(segment, outcome)
+        self._end_sync(segment, outcome)
+        return outcome
+
+    def _forget_removed(self, segment: Segment, outcome: Outcome) -> None:
+        """Delete the departures that are done, and store which source rows are gone with them."""
+        for number in (segment.number, *segment.siblings):
+            self._ledger.departures.discard_done(number)
+        if segment.follows and (outcome.left or outcome.not_ours or outcome.is_complete):
+            sync_number = segment.sync_number if outcome.is_complete else None
+            self._ledger.source_rows.end_sync(segment.number, sync_number)
+
+    def _end_sync(self, segment: Segment, outcome: Outcome) -> None:
         if outcome.kind in ("left", "first run"):
-            number = segment.sync_number or 0
-            self._ledger.segments.complete_sync(segment.number, number, outcome.people)
+            if outcome.is_complete:
+                number = segment.sync_number or 0
+                self._ledger.segments.complete_sync(segment.number, number, outcome.people)
+            else:
+                self._ledger.segments.end_changes(segment.number)
         elif outcome.kind == "incomplete":
             self._ledger.segments.reset_changed(segment.number)
-        return outcome
 
     def _decide(self, segment: Segment) -> Outcome:
         """Decide whether contacts may be removed."""
-        number = segment.sync_number
+        number = segment.seen
         people = self._ledger.members.count_seen(segment.number, number) if number else 0
+        is_complete = segment.leaves_when_absent and segment.complete
         # Refused records count as contacts in the stream; deleted records don't.
-        if not people and (segment.has_deletions or not segment.has_contacts):
+        is_empty = not people and (segment.has_deletions or not segment.has_contacts)
+        if is_empty and (is_complete or not segment.leaves_when_deleted):
             return Outcome("empty", problem=self._problem_of_empty(segment))
-        if not segment.complete:
+        if not (is_complete or segment.leaves_when_deleted):
             return Outcome("incomplete", people)
-        if not segment.state.last_complete_sync:
-            return Outcome("first run", people)
-        leavers = sum(
-            1 for some in self._missing(segment) for one in some if self._is_removable(segment, one)
-        )
+        is_first = is_complete and not segment.state.last_complete_sync
+        if is_first and not segment.leaves_when_deleted:
+            return Outcome("first run", people, is_complete=True)
+        if not is_complete:
+            people = self._ledger.members.count_current(segment.number)
+        kind = "first run" if is_first else "left"
+        outcome = Outcome(kind, people, is_complete=is_complete, removes=True)
+        outcome.counts_absent = is_complete and not is_first
+        return self._guarded(segment, outcome)
+
+    def _guarded(self, segment: Segment, outcome: Outcome) -> Outcome:
+        """Return the outcome, or that of a guard that trips."""
+        leavers = new = drifted = 0
+        for some in self._missing(segment, outcome):
+            for one in some:
+                leavers += self._is_removable(segment, one)
+                # Added and deleted in the same run: this is no loss for the list.
+                new += segment.leaves_when_deleted and one.since >= int(segment.opened)
+                drifted += not one.has_departed
+        if segment.settings.leave_when == "both" and outcome.is_complete:
+            outcome.drift = {"missing": drifted, "returned": segment.returned}
+        people = outcome.people if outcome.counts_absent else None
         changed = self._ledger.segments.count_changed(segment.number)
-        problem = guard_trips(segment, people, leavers, changed)
+        problem = guard_trips(segment, people, max(0, leavers - new), changed)
         if problem is not None:
             override = segment.settings.guards.override_once
             if not (override and segment.state.tripped):
@@ -138,10 +173,10 @@ class MirrorRemovals:
                     # through, which nobody may have checked.
                     self._ledger.segments.trip_guard(segment.number)
                 text = f"{problem[:-1]}, so no contact was removed."
-                return Outcome("guard", people, held_back=leavers, problem=text)
+                return Outcome("guard", outcome.people, held_back=leavers, problem=text)
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
         self.leavers += leavers
-        return Outcome("left", people)
+        return outcome
 
     def _problem_of_empty(self, segment: Segment) -> str | None:
         """Return the text of the guard that an empty stream trips, if one does.
@@ -160,9 +195,13 @@ class MirrorRemovals:
             self._ledger.segments.trip_guard(segment.number)
         return f"{describe_segment(segment)}: {text}. An empty stream never removes contacts."
 
-    def _missing(self, segment: Segment) -> Iterator[list[MissingMember]]:
-        number = segment.sync_number or 0
-        for some in self._ledger.members.missing(segment.number, number, segment.siblings):
+    def _missing(self, segment: Segment, outcome: Outcome) -> Iterator[list[MissingMember]]:
+        for some in self._ledger.members.missing(
+            segment.number,
+            segment.sync_number if outcome.counts_absent else None,
+            segment.siblings,
+            departed=segment.leaves_when_deleted,
+        ):
             self._stop.check()
             yield some
 
@@ -178,7 +217,7 @@ class MirrorRemovals:
             self._client, segment.target.id, status, self._ledger, self._stop
         )
         try:
-            for some in self._missing(segment):
+            for some in self._missing(segment, outcome):
                 self._classify(segment, list_members, some, outcome)
             for batch in self._packer.flush():
                 self._delivery.submit(batch)

@@ -65,6 +65,10 @@ class Segment:
         moving: Contacts whose rows have waiting records.
         moves_many: Whether there are more of them than `moving` holds.
         rows_known: The number of its source rows at the start of the run.
+        members_known: The number of its current members at the start of the run.
+        opened: The start of the run, by ActiveCampaign's clock.
+        returned: The number of source rows that had been deleted and came again.
+        is_incremental: Whether runs may bring only what changed, as its SCHEMA shows.
         identity: What became of people whose address has changed.
     """
 
@@ -90,6 +94,10 @@ class Segment:
     moving: set[bytes] = field(default_factory=set)
     moves_many: bool = False
     rows_known: int = 0
+    members_known: int = 0
+    opened: float = 0.0
+    returned: int = 0
+    is_incremental: bool = False
     identity: IdentityCounts = field(default_factory=IdentityCounts)
     _versions: dict[str, str | None] = field(default_factory=dict)
     _mixed: bool = False
@@ -142,7 +150,8 @@ class Segment:
         streams = self.progress.values()
         ended = bool(streams) and all(one.ended for one in streams)
         whole = not self._mixed and not any(one.partial for one in streams)
-        return whole and (self.settings.complete_stream or ended)
+        # Of an incremental stream, an ACTIVATE_VERSION may end a part.
+        return whole and (self.settings.complete_stream or (ended and not self.is_incremental))
 
     @cached_property
     def digest_suffix(self) -> bytes:
@@ -221,22 +230,9 @@ def check_mode(
     """
     if settings.sync_mode != "mirror":
         return []
-    if bookmarks and not settings.complete_stream:
-        names = ", ".join(f"'{name}'" for name in bookmarks)
-        raise ModeError(
-            f"Stream '{stream}' can't be mirrored: it is incremental (its SCHEMA has the bookmark "
-            f"{names}), so a run may bring only what changed, and all others would be "
-            "removed. Have the tap replicate the full table; if it does so already, say so with "
-            "'complete_stream': true; or take another 'sync_mode'."
-        )
-    log = next((name for name in properties if name.casefold() == _CHANGE_LOG), None)
-    if log is not None and not settings.complete_stream:
-        raise ModeError(
-            f"Stream '{stream}' can't be mirrored: it is a change log (its SCHEMA has '{log}'), so "
-            "a run brings only what changed, and all others would be removed. Have the tap "
-            "replicate the full table; if it does so already, say so with 'complete_stream': true; "
-            "or take another 'sync_mode'."
-        )
+    log = change_log_property(properties)
+    if settings.leave_when == "absent" and not settings.complete_stream:
+        _check_not_partial(stream, bookmarks, log)
     if settings.on_leave == "field" and not settings.membership_field:
         raise ModeError(
             f"Stream '{stream}' marks removed contacts in a field: name it in 'membership_field'."
@@ -246,13 +242,43 @@ def check_mode(
             f"Stream '{stream}' takes a tag off removed contacts: name it in 'membership_tag'. "
             f"(Its 'tags' hold {len(settings.tags)}; were there just one, that would be it.)"
         )
-    if log is None:
+    if log is None or not settings.complete_stream or settings.leave_when == "deleted":
         return []
     return [
         f"Stream '{stream}' is a change log (its SCHEMA has '{log}'), and 'complete_stream' claims "
         "that each run brings every row all the same. A run that brings only what changed would "
         "remove all others: only the guards stand between it and the list."
     ]
+
+
+def change_log_property(properties: Iterable[str]) -> str | None:
+    """Return the property that shows that a stream is a change log; None if there is none."""
+    return next((name for name in properties if name.casefold() == _CHANGE_LOG), None)
+
+
+def _check_not_partial(stream: str, bookmarks: Sequence[str], log: str | None) -> None:
+    """Check that a stream brings everyone in each run.
+
+    Raises:
+        ModeError: It may bring only what changed.
+    """
+    advice = (
+        "so a run brings only what changed, and all others would be removed. Set 'leave_when' to "
+        "'deleted' to remove those whose record is marked as deleted; or have the tap replicate "
+        "the full table (if it does so already, say so with 'complete_stream': true); or take "
+        "another 'sync_mode'."
+    )
+    if bookmarks:
+        names = ", ".join(f"'{name}'" for name in bookmarks)
+        raise ModeError(
+            f"Stream '{stream}' can't be mirrored: it is incremental (its SCHEMA has the bookmark "
+            f"{names}), {advice}"
+        )
+    if log is not None:
+        raise ModeError(
+            f"Stream '{stream}' can't be mirrored: it is a change log (its SCHEMA has '{log}'), "
+            f"{advice}"
+        )
 
 
 def membership_tag(settings: StreamSettings) -> str | None:

@@ -19,7 +19,14 @@ from target_activecampaign.sync import membership_field
 from target_activecampaign.sync.existing_contacts import bring_up_to_date
 from target_activecampaign.sync.existing_values import StoredValues
 from target_activecampaign.sync.list_members import ListMembers
-from target_activecampaign.sync.segment import IN, Segment, check_mode, mark_of, membership_tag
+from target_activecampaign.sync.segment import (
+    IN,
+    Segment,
+    change_log_property,
+    check_mode,
+    mark_of,
+    membership_tag,
+)
 
 if TYPE_CHECKING:
     from target_activecampaign.account.account import Account
@@ -118,6 +125,9 @@ class Streams:
         self._membership_fields.take(name, mapping, own)
         stored = self._stored_values(name, settings, own)
         segment = known or self._claim(name, target, settings, member, stored)
+        segment.is_incremental = (
+            bool(source.bookmarks) or change_log_property(announced) is not None
+        )
         if settings.sync_mode in ("update_only", "create_only") and not self._index_read:
             bring_up_to_date(self._account.client, self._ledger, self._stop)
             self._index_read = True
@@ -194,6 +204,9 @@ class Streams:
             mark=mark,
             stored=stored,
         )
+        if segment.leaves_when_deleted:
+            segment.members_known = ledger.members.count_current(segment.number)
+            segment.opened = ledger.now()
         if segment.follows:
             segment.rows_known = ledger.source_rows.count(segment.number)
         if segment.unsubscribes:

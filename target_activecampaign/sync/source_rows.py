@@ -295,6 +295,7 @@ class RowTracker:
                 rows.set(SourceRow(key, contact))
                 self._sharing[rows.segment.number] += is_shared
             elif before.is_gone:
+                rows.segment.returned += 1
                 rows.set(before._replace(is_gone=False, seen=before.seen and sync_number))
             if is_shared or rows.known[key].seen is not None:
                 # Each row of a shared contact must be seen, so no record is unchanged by its hash.
