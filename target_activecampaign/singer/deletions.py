@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.model.names import caseless
+from target_activecampaign.text import scalar_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -57,6 +58,43 @@ class DeletionMarkers:
             if value is not None and _is_set(value):
                 return True
         return any(_is_set(value) for path in self._paths for value in _inner(record, path))
+
+
+class MemberRules:
+    """Finds records that are not of members, by the setting `member_when`.
+
+    Args:
+        rules: The values that each property may have, or path into objects, by its name.
+
+    Attributes:
+        names: The properties and paths.
+    """
+
+    def __init__(self, rules: Mapping[str, Collection[Any]]) -> None:
+        self._rules = {
+            name: {None if one is None else scalar_text(one) for one in values}
+            for name, values in rules.items()
+        }
+        self.names = tuple(rules)
+
+    def exclude(self, record: Mapping[str, Any]) -> bool:
+        """Return whether a record has another value than a member. No value counts as null."""
+        for name, allowed in self._rules.items():
+            value = _value_at(record, name)
+            if (None if value is None else scalar_text(value)) not in allowed:
+                return True
+        return False
+
+
+def _value_at(record: Mapping[str, Any], name: str) -> Any:
+    """Return the value of a property in any case, or at a path inside of objects."""
+    if name in record:
+        return record[name]
+    folded = caseless(name)
+    for one, value in record.items():
+        if caseless(one) == folded:
+            return value
+    return next(iter(_inner(record, folded)), None) if "." in name else None
 
 
 def _is_set(value: Any) -> bool:

@@ -156,15 +156,16 @@ class MirrorRemovals:
         leavers = new = drifted = 0
         for some in self._missing(segment, outcome):
             for one in some:
-                leavers += self._is_removable(segment, one)
-                # Added and deleted in the same run: this is no loss for the list.
-                new += segment.leaves_when_deleted and one.since >= int(segment.opened)
                 drifted += not one.has_departed
+                if self._is_removable(segment, one):
+                    leavers += 1
+                    # Added and deleted in the same run: this is no loss for the list.
+                    new += segment.leaves_when_deleted and one.since >= int(segment.opened)
         if segment.settings.leave_when == "both" and outcome.is_complete:
             outcome.drift = {"missing": drifted, "returned": segment.returned}
         people = outcome.people if outcome.counts_absent else None
         changed = self._ledger.segments.count_changed(segment.number)
-        problem = guard_trips(segment, people, max(0, leavers - new), changed)
+        problem = guard_trips(segment, people, leavers - new, changed)
         if problem is not None:
             override = segment.settings.guards.override_once
             if not (override and segment.state.tripped):

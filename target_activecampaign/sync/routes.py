@@ -21,12 +21,13 @@ from target_activecampaign.errors import MappingError
 from target_activecampaign.mapping.placement import IGNORED_PREFIXES
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.names import Respelling, find_spelling
-from target_activecampaign.singer.deletions import DELETED, DeletionMarkers
+from target_activecampaign.singer.deletions import DELETED, DeletionMarkers, MemberRules
 from target_activecampaign.singer.flattening import parse_json_text
 from target_activecampaign.singer.json_schema import allows_more
 from target_activecampaign.singer.sdk_compat import SDC_PROPERTIES, is_expression_error
 from target_activecampaign.singer.validation import RecordValidator
 from target_activecampaign.sync.completeness import StreamProgress
+from target_activecampaign.sync.property_checks import is_declared
 from target_activecampaign.sync.row_keys import RowKeys
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ class Route:
         self.wants_sample = True
         deleted = settings.for_stream(mapped.name).deleted_properties
         self._markers = DeletionMarkers(deleted, {*schema.properties, *source.schema["properties"]})
+        self._members_before, self._members_after = self._member_rules(settings)
         # Property names that were already checked. New ones are added as records bring them.
         self._names = {*schema.properties, *mapping.known_names}
         self._respelling = Respelling(self._names)
@@ -237,6 +239,20 @@ class Route:
         self.finds_address = mapped.transform is None or self._addresses is not None
         self._seed = self._hash_seed(settings, ledger)
         self.hashes = self._seed is not None
+
+    def _member_rules(self, settings: Settings) -> tuple[MemberRules, MemberRules]:
+        """Return the rules for members before and after the stream map.
+
+        A property that a stream map removes is looked up before it.
+        """
+        rules = settings.for_stream(self.name).member_when
+        after = {
+            name: values
+            for name, values in rules.items()
+            if not self.maps or is_declared(name, self._schema.properties)
+        }
+        before = {name: values for name, values in rules.items() if name not in after}
+        return MemberRules(before), MemberRules(after)
 
     def _address_reader(
         self, mapped: MappedStream
@@ -273,6 +289,7 @@ class Route:
             sorted(self._schema.keys),
             mapping.fingerprint,
             None if self.row_keys is None else self.row_keys.names,
+            sorted(settings.for_stream(mapped.name).member_when.items(), key=repr),
         )
         if mapped.fingerprint:
             inputs = (*inputs, _map_versions(), mapped.fingerprint)
@@ -347,7 +364,9 @@ class Route:
         mapped: list[dict[str, Any] | None] = []
         found: list[Problem] = []
         for record, problem in zip(copies, problems, strict=True):
-            is_deleted = may_be_deleted and self._markers.are_in(record)
+            is_deleted = (
+                may_be_deleted and self._markers.are_in(record)
+            ) or self._members_before.exclude(record)
             result, wrong = self._map_one(transform, record, DELETED if is_deleted else problem)
             mapped.append(result)
             found.append(wrong)
@@ -418,7 +437,7 @@ class Route:
         names = self._respell(records)
         new = names - self._names
         found = list(problems)
-        if not self._markers.names.isdisjoint(names):
+        if self._members_after.names or not self._markers.names.isdisjoint(names):
             self._mark_deleted(records, found)
         places: Sequence[int] = range(len(records))
         if any(found):
@@ -454,7 +473,9 @@ class Route:
     def _mark_deleted(self, records: list[dict[str, Any]], problems: list[Problem]) -> None:
         for number, record in enumerate(records):
             problem = problems[number]
-            if (problem is None or isinstance(problem, Refusal)) and self._markers.are_in(record):
+            if (problem is None or isinstance(problem, Refusal)) and (
+                self._markers.are_in(record) or self._members_after.exclude(record)
+            ):
                 problems[number] = DELETED
 
     def _missing_key(self, record: dict[str, Any]) -> Refusal:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from target_activecampaign.text import scalar_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,27 +30,7 @@ class RowKeys:
             value = record.get(name)
             if value is None or value == "":
                 return b""
-            parts.append(value if isinstance(value, str) else _text(value))
+            parts.append(value if isinstance(value, str) else scalar_text(value))
         hashed = self._hasher.copy()
         hashed.update(json.dumps(parts).encode())
         return bytes(hashed.digest())
-
-
-def _text(value: Any) -> str:
-    """Return the text of a value: the same for 7, 7.0 and "7", which are one key in a source."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, (float, Decimal)):
-        number = Decimal(value) if isinstance(value, Decimal) else Decimal(repr(value))
-        if not number.is_finite():
-            return str(number)
-        if number == number.to_integral_value() and abs(number) < _LARGE:
-            return str(int(number))
-        return str(number.normalize())
-    return json.dumps(value, sort_keys=True, default=str)
-
-
-_LARGE = Decimal(10) ** 40
-"""Larger numbers are not written out, as `1e999999999` would fill the memory."""

@@ -19,6 +19,7 @@ from target_activecampaign.sync import membership_field
 from target_activecampaign.sync.existing_contacts import bring_up_to_date
 from target_activecampaign.sync.existing_values import StoredValues
 from target_activecampaign.sync.list_members import ListMembers
+from target_activecampaign.sync.property_checks import check_properties
 from target_activecampaign.sync.segment import (
     IN,
     Segment,
@@ -100,6 +101,13 @@ class Streams:
         target = list_of(name, settings, self._account)
         announced = source.source.schema["properties"]
         warnings = check_mode(name, settings, source.bookmarks, announced)
+        check_properties(
+            name,
+            settings,
+            properties=schema.properties,
+            tap_properties=announced,
+            keys=schema.keys,
+        )
         known = self.segments.get(name)
         known_as = self._known_as(name, target)
         last = history.from_json(self._ledger.segments.mapping(known_as, target.id))
