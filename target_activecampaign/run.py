@@ -516,6 +516,7 @@ class Run:
         """Close all parts except the ledger, and copy their results to the report."""
         report = self.report
         parts.progress.end()
+        parts.window.close()
         parts.notices.warn_of_undeclared()
         for name, dropped in parts.streams.report_dropped_options().items():
             report.streams[name]["dropped"] = dropped

@@ -75,7 +75,7 @@ class _Notes:
 
 @dataclass(slots=True, eq=False)
 class _Deletion:
-    """A record that is marked as deleted.
+    """A record that is marked as deleted, or is skipped for another reason.
 
     Attributes:
         segment: The segment that it would have gone to.
@@ -84,14 +84,16 @@ class _Deletion:
         contact_hash: The hash of that key.
         row: The key of its source row, if it is known.
         is_last: Whether no later record has the contact or the row.
+        code: The reason for which the record is skipped.
     """
 
     segment: Segment
     sources: list[Source]
-    key: str | None
-    contact_hash: bytes | None
-    row: bytes
+    key: str | None = None
+    contact_hash: bytes | None = None
+    row: bytes = b""
     is_last: bool = True
+    code: str = "DELETED"
 
 
 @dataclass(slots=True)
@@ -298,6 +300,11 @@ class ChangeDetector:
             if identity:
                 self._last_deleted[segment.number, identity] = deletion
 
+    def skip(self, source: Source, segment: Segment, code: str) -> None:
+        """Add a record that changes nothing, for the reason of a code."""
+        self._start_clock()
+        self._deleted.append(_Deletion(segment, [source], is_last=False, code=code))
+
     def _remove_from_window(self, key: str, segment: Segment) -> list[Source]:
         """Remove a contact of a segment from the window, and return its records."""
         if key not in self._latest:
@@ -429,15 +436,15 @@ class ChangeDetector:
         # Stored first, in case of a kill: STATE must not run ahead of what a mirror has seen.
         self._note(decisions)
         self._note_left(window, resolved)
-        codes = self._note_deleted(deleted)
+        self._note_deleted(deleted)
         for source, refusal, _, key, _ in refused:
             self._accounting.refused([source], refusal.code, refusal.reason, key)
         for one, refusal in resolved.refused:
             self._accounting.refused(one.entry.sources, refusal.code, refusal.reason, one.entry.key)
         for sources, kind in decisions.others:
             self._accounting.record_outcome(sources, kind)
-        for deletion, code in zip(deleted, codes, strict=True):
-            self._accounting.record_outcome(deletion.sources, "skipped", code)
+        for deletion in deleted:
+            self._accounting.record_outcome(deletion.sources, "skipped", deletion.code)
         for one in decisions.sent:
             for batch in self._packer.add(one.entry):
                 self._delivery.submit(batch)
@@ -492,38 +499,32 @@ class ChangeDetector:
             if segment.leaves_when_deleted:
                 self._ledger.departures.add(number, contacts)
 
-    def _note_deleted(self, deleted: Sequence[_Deletion]) -> list[str]:
+    def _note_deleted(self, deleted: Sequence[_Deletion]) -> None:
         """Store which contacts and rows were deleted.
 
         The digests of the contacts are cleared: a later record of one is then sent, even if it is
         the same. A mirror counts the contact as missing.
-
-        Returns:
-            The code of each deleted record.
         """
         by_segment: dict[int, list[_Deletion]] = {}
         for one in deleted:
-            by_segment.setdefault(one.segment.number, []).append(one)
-        unknown: set[int] = set()
+            if one.code == "DELETED":
+                by_segment.setdefault(one.segment.number, []).append(one)
         for some in by_segment.values():
-            unknown |= self._note_deleted_of(some[0].segment, some)
-        return ["DELETED_UNKNOWN" if id(one) in unknown else "DELETED" for one in deleted]
+            self._note_deleted_of(some[0].segment, some)
 
-    def _note_deleted_of(self, segment: Segment, deleted: Sequence[_Deletion]) -> set[int]:
-        """Store the deletions of a segment, and return those (by id) that name nobody known."""
+    def _note_deleted_of(self, segment: Segment, deleted: Sequence[_Deletion]) -> None:
+        """Store the deletions of a segment, and set the code of those of an unknown row."""
         known = self._rows.rows_of(segment, (one.row for one in deleted if one.row))
-        waited = self._rows.delete(
-            segment, known, {one.row for one in deleted if one.row and one.is_last}
-        )
+        rows = {one.row for one in deleted if one.row and one.is_last}
+        waited = self._rows.delete(segment, known, rows)
         gone: dict[bytes, str | None] = {}
         shared: list[bytes] = []
-        unknown = set()
         for one in deleted:
             row = known.get(one.row)
             contact_hash = one.contact_hash if row is None else row.contact
             if contact_hash is None:
                 if segment.leaves_when_deleted:
-                    unknown.add(id(one))
+                    one.code = "DELETED_UNKNOWN"
             elif one.is_last and (row is None or row.seen is None):
                 gone[contact_hash] = one.key if contact_hash == one.contact_hash else None
             elif one.is_last:
@@ -541,7 +542,6 @@ class ChangeDetector:
             self._ledger.members.mark_deleted(segment.number, list(gone), segment.seen)
         if segment.leaves_when_deleted:
             self._ledger.departures.add(segment.number, {*gone, *shared})
-        return unknown
 
     def finish(self, segments: Iterable[Segment]) -> None:
         """Clear the digests of deleted contacts that were in flight, once all have an outcome."""

@@ -160,7 +160,7 @@ class MirrorRemovals:
                 if self._is_removable(segment, one):
                     leavers += 1
                     # Added and deleted in the same run: this is no loss for the list.
-                    new += segment.leaves_when_deleted and one.since >= int(segment.opened)
+                    new += segment.leaves_when_deleted and one.since > segment.opened
         if segment.settings.leave_when == "both" and outcome.is_complete:
             outcome.drift = {"missing": drifted, "returned": segment.returned}
         people = outcome.people if outcome.counts_absent else None

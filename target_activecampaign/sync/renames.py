@@ -123,7 +123,7 @@ class PersonRenames:
             self._plan(by_number)
             self._execute()
             shared = self._ledger.renames.shared()
-            self._settle_movers(by_number)
+            self._settle_movers(by_number, shared)
             self._process_waiting(by_number, shared)
         except StoppedError:
             logger.warning("Stopped before all people were renamed; the next run goes on.")
@@ -245,7 +245,7 @@ class PersonRenames:
 
     # People whose contact was not renamed
 
-    def _settle_movers(self, segments: dict[int, Segment]) -> None:
+    def _settle_movers(self, segments: dict[int, Segment], shared: set[bytes]) -> None:
         """Decide about people whose contact keeps its old address."""
         for some in self._movers():
             left = [one for one in some if one.current != one.new_contact]
@@ -257,7 +257,7 @@ class PersonRenames:
                 segment.identity.renamed += sum(
                     1 for one in some if one.segment == number and one not in refusals
                 )
-                self._let_in(segment, [one for one in mine if refusals[one] is None])
+                self._let_in(segment, [one for one in mine if refusals[one] is None], shared)
                 for refusal in (OPTED_OUT, _REFUSED):
                     self._refuse(
                         segment, [one for one in mine if refusals[one] is refusal], refusal
@@ -291,11 +291,12 @@ class PersonRenames:
         is_active = membership is not None and membership.is_subscribed
         return _REFUSED if one.state == RenameState.REFUSED and not is_active else None
 
-    def _let_in(self, segment: Segment, movers: list[Mover]) -> None:
+    def _let_in(self, segment: Segment, movers: list[Mover], shared: set[bytes]) -> None:
         """Give rows the contacts with the new addresses; the old ones leave."""
         if not movers:
             return
         segment.identity.address_taken += sum(1 for one in movers if one.state == RenameState.TAKEN)
+        segment.identity.shared_address += sum(one.new_contact in shared for one in movers)
         rows = [SourceRow(one.key, one.new_contact) for one in movers]
         self._ledger.source_rows.store(segment.number, rows)
         left = [one.contact for one in movers if one.state != RenameState.HELD]

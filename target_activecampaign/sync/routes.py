@@ -27,6 +27,7 @@ from target_activecampaign.singer.json_schema import allows_more
 from target_activecampaign.singer.sdk_compat import SDC_PROPERTIES, is_expression_error
 from target_activecampaign.singer.validation import RecordValidator
 from target_activecampaign.sync.completeness import StreamProgress
+from target_activecampaign.sync.order import RecordNumbers
 from target_activecampaign.sync.property_checks import is_declared
 from target_activecampaign.sync.row_keys import RowKeys
 
@@ -195,6 +196,7 @@ class Route:
         hashes: Whether a record's hash can prove it unchanged.
         wants_sample: Whether the first contact is still to come.
         row_keys: Computes the keys of source rows; None if they need not be known.
+        numbers: Reads the numbers of records; None if their order can't or need not be checked.
     """
 
     def __init__(
@@ -237,6 +239,8 @@ class Route:
         ]
         self.row_keys = RowKeys(names, ledger.row_hasher(segment.number)) if names else None
         self.finds_address = mapped.transform is None or self._addresses is not None
+        needs_order = segment.follows or segment.leaves_when_deleted
+        self.numbers = RecordNumbers.of(source.schema["properties"]) if needs_order else None
         self._seed = self._hash_seed(settings, ledger)
         self.hashes = self._seed is not None
 
@@ -275,6 +279,7 @@ class Route:
         mapping, mapped = self.mapping, self._mapped
         if (
             not settings.skip_unchanged
+            or self.numbers is not None  # each record must be held against those before it
             or settings.full_resync
             or not mapping.supports_record_hash
             or mapped.fingerprint is None

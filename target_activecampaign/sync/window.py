@@ -24,6 +24,7 @@ from target_activecampaign.singer.deletions import DELETED
 from target_activecampaign.singer.messages import describe_place
 from target_activecampaign.singer.records import read_record_line
 from target_activecampaign.sync import changes
+from target_activecampaign.sync.order import OUTDATED, ReadOrder
 from target_activecampaign.sync.routes import NESTED, UNREADABLE
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from target_activecampaign.singer.messages import Place
     from target_activecampaign.singer.reader import MessageReader
     from target_activecampaign.singer.records import ReadRecord
+    from target_activecampaign.sync.order import RecordNumbers
     from target_activecampaign.sync.routes import Problem, Route, RoutedStream
 
 _MAX_WAIT_SECONDS = 0.5
@@ -150,6 +152,11 @@ class RecordWindow:
     _count: int = 0
     _bytes: int = 0
     _since: float = 0.0
+    _order: ReadOrder = field(default_factory=ReadOrder)
+
+    def close(self) -> None:
+        """Delete what is remembered of the records."""
+        self._order.close()
 
     def take(
         self,
@@ -363,7 +370,27 @@ class RecordWindow:
             problems = [mapped[numbers[index]][1] for index in indexes]
         else:
             found, problems = self._decode(records, indexes)
-        return _Candidates(batch, indexes, found, route.check(found, problems))
+        candidates = _Candidates(batch, indexes, found, route.check(found, problems))
+        if route.numbers is not None:
+            self._mark_outdated(records, candidates, route.numbers)
+        return candidates
+
+    def _mark_outdated(
+        self, records: _Records, candidates: _Candidates, numbers: RecordNumbers
+    ) -> None:
+        """Set the problem of records that are older than one that was read before."""
+        batch, route = candidates.batch, candidates.batch.route
+        for place, index in enumerate(candidates.indexes):
+            row_keys, record = route.row_keys, candidates.records[place]
+            identity = row_keys.key_of(record) if row_keys is not None else b""
+            identity = identity or batch.contact_hashes[index]
+            at = batch.numbers[index]
+            read = records.read.get(at)
+            number = numbers.number_of(records.raws[at], None if read is None else read[0])
+            if identity and number is not None:
+                segment = route.segment.number
+                if self._order.is_outdated(segment, identity, number):
+                    candidates.problems[place] = OUTDATED
 
     def _begin_sync(self, stream: RoutedStream, route: Route, known: _Known) -> None:
         """Begin a new sync of a mirror if these records belong to one."""
@@ -413,8 +440,8 @@ class RecordWindow:
                     record = route.without_nul(record)
                 source = Source(name, stream, line, epoch)
                 row = row_keys.key_of(record) if row_keys else b""
-                if problem is DELETED:
-                    self._delete(source, batch, index, record, row)
+                if problem is DELETED or problem is OUTDATED:
+                    self._skip(problem, source, batch, index, record, row)
                     taken += 1
                     continue
                 try:
@@ -438,10 +465,19 @@ class RecordWindow:
             for source, refusal, record, row in refused:
                 self.changes.refuse(source, refusal, segment, mapping.contact_key(record), row)
 
-    def _delete(
-        self, source: Source, batch: _Batch, index: int, record: dict[str, Any], row: bytes
+    def _skip(  # noqa: PLR0917 - all that is known about the record
+        self,
+        problem: object,
+        source: Source,
+        batch: _Batch,
+        index: int,
+        record: dict[str, Any],
+        row: bytes,
     ) -> None:
-        """Pass on a record that is marked as deleted."""
+        """Pass on a record that is marked as deleted, or is outdated."""
+        if problem is OUTDATED:
+            self.changes.skip(source, batch.route.segment, "OUTDATED")
+            return
         route, key = batch.route, batch.keys[index]
         if route.maps:
             # Without an address, if the stream map failed on it: then the key is None.

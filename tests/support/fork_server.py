@@ -154,6 +154,10 @@ class RunningTarget:
         self._input.write(data)
         self._input.flush()
 
+    def printed(self) -> str:
+        """What it has written to its output so far."""
+        return os.pread(self._stdout.fileno(), 10**6, 0).decode()
+
     def end_input(self) -> None:
         """Close its input."""
         if self._input is not None:

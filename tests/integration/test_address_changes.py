@@ -1,0 +1,259 @@
+"""People whose e-mail address changes: with `person_key` they stay the same contact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, address
+from tests.support.tables import STREAM, changes, deleted, row, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.sandbox_server import SandboxServer
+    from tests.support.target_runner import Outcome, TargetRunner
+
+pytestmark = pytest.mark.quick
+
+
+@pytest.fixture
+def people(load: TargetRunner) -> TargetRunner:
+    """The target that knows people by the key of their rows; too few of them for guards."""
+    load.config.update(person_key=True, guards={**NO_GUARDS, "max_rename_pct": None})
+    return load
+
+
+def on_list(sandbox: SandboxServer, status: int = ACTIVE) -> str:
+    contacts = sandbox.contacts().items()
+    there = (who for who, contact in contacts if contact["lists"].get("1") == status)
+    return " ".join(sorted(who.partition("@")[0] for who in there))
+
+
+def ids(sandbox: SandboxServer) -> dict[str, str]:
+    """The contacts' ids by the first part of their addresses."""
+    return {one["email"].partition("@")[0]: one["id"] for one in sandbox.export()}
+
+
+def identity(outcome: Outcome) -> dict[str, int]:
+    """What a report says of changed addresses, without zeros."""
+    told = outcome.report["streams"][STREAM]["identity"]
+    return {name: count for name, count in told.items() if count}
+
+
+def test_contact_keeps_its_id_lists_and_tags_under_the_new_address(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people(table({1: "ada", 2: "bob"}), tags=["vip"]).succeeded()
+    before = ids(sandbox)
+
+    outcome = people(table({1: "ava", 2: "bob"}, first_name="Ava")).succeeded()
+
+    assert ids(sandbox) == {"ava": before["ada"], "bob": before["bob"]}
+    ava = sandbox.contacts()[address("ava")]
+    assert (ava["first_name"], ava["tags"], ava["lists"]) == ("Ava", ["vip"], {"1": ACTIVE})
+    assert identity(outcome) == {"renamed": 1}
+    assert outcome.counts == {"read": 2, "changed": 2}
+    again = people(table({1: "ava", 2: "bob"}, first_name="Ava")).succeeded()
+    assert again.counts == {"read": 2, "unchanged": 2}
+    assert "example.com" not in outcome.log
+
+
+@pytest.mark.parametrize("by", ["one rename", "a swap", "a cycle", "a chain"])
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_addresses_move_in_any_order(
+    people: TargetRunner, sandbox: SandboxServer, by: str, is_reversed: bool
+) -> None:
+    start = {1: "ada", 2: "bob", 3: "cyd"}
+    end = {
+        "one rename": {1: "ada", 2: "bea", 3: "cyd"},
+        "a swap": {1: "bob", 2: "ada", 3: "cyd"},
+        "a cycle": {1: "bob", 2: "cyd", 3: "ada"},
+        "a chain": {1: "bob", 2: "cyd", 3: "dee"},
+    }[by]
+    people(table(start)).succeeded()
+    before = ids(sandbox)
+    if is_reversed:
+        end = dict(reversed(end.items()))
+
+    outcome = people(table(end)).succeeded()
+
+    assert ids(sandbox) == {name: before[start[key]] for key, name in end.items()}
+    assert on_list(sandbox).split() == sorted(end.values())
+    moved = sum(start[key] != name for key, name in end.items())
+    assert identity(outcome) == {"renamed": moved}
+    assert people(table(end)).succeeded().counts == {"read": 3, "unchanged": 3}
+
+
+def test_new_person_may_take_the_address_that_another_gives_up(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people(table({1: "ada"})).succeeded()
+    ada = ids(sandbox)["ada"]
+
+    outcome = people(table({3: "ada", 1: "ava"})).succeeded()
+
+    now = ids(sandbox)
+    assert now["ava"] == ada
+    assert now.keys() == {"ada", "ava"}
+    assert identity(outcome) == {"renamed": 1}
+
+
+def test_opt_out_stays_with_the_person(people: TargetRunner, sandbox: SandboxServer) -> None:
+    people(table({1: "ada", 2: "bob"})).succeeded()
+    sandbox.opt_out(address("ada"), 1)
+
+    outcome = people(table({1: "ava", 2: "bob"}))
+
+    assert on_list(sandbox) == "bob"
+    assert on_list(sandbox, UNSUBSCRIBED) == "ava"
+    assert outcome.rejects[0]["_reject_code"] == "OPTED_OUT"
+
+
+@pytest.mark.parametrize("how", ["new", "rename"])
+def test_person_who_opted_out_is_not_subscribed_at_an_address_that_is_new_or_taken(
+    people: TargetRunner, sandbox: SandboxServer, how: str
+) -> None:
+    people(table({1: "ada", 2: "bob"})).succeeded()
+    if how == "rename":
+        sandbox.prepare({"email": address("ava")})
+    sandbox.opt_out(address("ada"), 1)
+
+    for _ in range(2):
+        outcome = people(table({1: "ava", 2: "bob"}), on_address_change=how)
+
+        assert on_list(sandbox) == "bob"
+        assert on_list(sandbox, UNSUBSCRIBED) == "ada"
+        assert list(outcome.codes.values()) == ["OPTED_OUT"]
+        assert outcome.counts == {"read": 2, "unchanged": 1, "rejected": 1}
+
+
+def test_values_go_to_the_contact_that_has_the_address(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people(table({1: "ada", 2: "bob"})).succeeded()
+    sandbox.prepare({"email": address("ava")})
+    before = ids(sandbox)
+
+    outcome = people(table({1: "ava", 2: "bob"}, first_name="Ava")).succeeded()
+
+    assert ids(sandbox) == before
+    assert sandbox.contacts()[address("ava")]["first_name"] == "Ava"
+    assert on_list(sandbox) == "ada ava bob", "no mirror: the old contact stays"
+    assert identity(outcome) == {"address_taken": 1}
+
+
+def test_mirror_removes_the_contact_whose_person_has_moved_to_another(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people.config.update(sync_mode="mirror")
+    people(table({1: "ada", 2: "bob"})).succeeded()
+    sandbox.prepare({"email": address("ava")})
+
+    people(table({1: "ava", 2: "bob"})).succeeded()
+
+    assert on_list(sandbox) == "ava bob"
+    assert on_list(sandbox, UNSUBSCRIBED) == "ada"
+
+
+def test_rows_with_one_address_share_a_contact_and_part_again(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people.config.update(sync_mode="mirror")
+    people(table({1: "ada", 2: "bob"})).succeeded()
+    before = ids(sandbox)
+
+    outcome = people(table({1: "ada", 2: "ada"})).succeeded()
+
+    assert on_list(sandbox) == "ada"
+    assert outcome.report["streams"][STREAM]["identity"]["shared_address"] == 1
+    assert "SHARED_ADDRESS" in outcome.log
+    quiet = people(table({1: "ada", 2: "ada"})).succeeded()
+    assert identity(quiet) == {}, "told once"
+    assert on_list(sandbox) == "ada"
+
+    people(table({1: "ada", 2: "bea"})).succeeded()
+
+    assert on_list(sandbox) == "ada bea"
+    assert ids(sandbox)["ada"] == before["ada"]
+    people(table({2: "bea"})).succeeded()
+    assert on_list(sandbox) == "bea"
+
+
+def test_guard_renames_nobody_and_holds_state_back(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    crowd = {number: f"p{number}" for number in range(60)}
+    moved = {number: f"{'q' if number < 21 else 'p'}{number}" for number in range(60)}
+    people.config.update(sync_mode="mirror", guards={"max_leave_pct": 10})
+    people(table(crowd)).succeeded()
+    before = ids(sandbox)
+
+    outcome = people([*table(moved)[:-1], row(99, "new"), table({})[-1]])
+
+    assert outcome.code == 1
+    assert "21 of 60 people would be renamed (guards.max_rename_pct: 5)" in outcome.log
+    assert ids(sandbox).items() >= before.items()
+    assert on_list(sandbox).split() == sorted([*crowd.values(), "new"]), "the rest is delivered"
+    assert outcome.states == []
+    assert outcome.report["streams"][STREAM]["identity"]["held_back"] == 21
+
+    people.config["guards"] = {"max_leave_pct": 10, "override_once": True}
+    people([*table({**moved, 99: "new"})]).succeeded()
+    assert {name: before[f"p{name[1:]}"] for name in moved.values()}.items() <= ids(sandbox).items()
+
+
+def test_number_of_renames_can_be_limited(people: TargetRunner, sandbox: SandboxServer) -> None:
+    people.config["guards"] = {"max_renames": 1}
+    people(table({1: "ada", 2: "bob"})).succeeded()
+
+    outcome = people(table({1: "ava", 2: "bea"}))
+
+    assert outcome.code == 1
+    assert "2 people would be renamed (guards.max_renames: 1)" in outcome.log
+    assert on_list(sandbox) == "ada bob"
+    people(table({1: "ava", 2: "bob"})).succeeded()
+    assert on_list(sandbox) == "ava bob"
+
+
+def test_changed_address_can_be_rejected(people: TargetRunner, sandbox: SandboxServer) -> None:
+    people.config.update(sync_mode="mirror", on_address_change="reject")
+    people(table({1: "ada", 2: "bob"})).succeeded()
+
+    outcome = people(table({1: "ava", 2: "bob"}))
+
+    assert list(outcome.codes.values()) == ["ADDRESS_CHANGED"]
+    assert on_list(sandbox) == "ada bob", "the person is still in the stream"
+
+
+def test_key_may_consist_of_several_properties(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people.config["person_key"] = ["id", "status"]
+    people(table({1: "ada"}, status="x")).succeeded()
+    ada = ids(sandbox)["ada"]
+
+    people(table({1: "ava"}, status="x")).succeeded()
+    people(table({1: "eve"}, status="y")).succeeded()
+
+    assert ids(sandbox)["ava"] == ada
+    assert ids(sandbox).keys() == {"ava", "eve"}
+
+
+@pytest.mark.parametrize("leaves", ["deleted", "absent"])
+def test_person_who_left_comes_back_as_the_same_contact(
+    people: TargetRunner, sandbox: SandboxServer, leaves: str
+) -> None:
+    people.config.update(sync_mode="mirror", leave_when=leaves)
+    bring: Callable[..., list[dict[str, Any]]] = table
+    people(bring({1: "ada", 2: "bob"})).succeeded()
+    ada = ids(sandbox)["ada"]
+    people(changes(deleted(1)) if leaves == "deleted" else table({2: "bob"})).succeeded()
+    assert on_list(sandbox) == "bob"
+
+    back = changes(row(1, "ava")) if leaves == "deleted" else table({1: "ava", 2: "bob"})
+    people(back).succeeded()
+
+    assert on_list(sandbox) == "ava bob"
+    assert ids(sandbox)["ava"] == ada
