@@ -81,6 +81,11 @@ class ListMembers:
                 contact_hash: one[1].subscribed_at for contact_hash, one in found if one is not None
             }
 
+    def forget(self) -> None:
+        """Forget what was read of the list: addresses have changed since."""
+        self.close()
+        self._read = None
+
     def close(self) -> None:
         """Delete the copy of the list."""
         if self._read is not None:

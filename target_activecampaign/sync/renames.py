@@ -324,8 +324,7 @@ class PersonRenames:
     def _process_waiting(self, segments: dict[int, Segment], shared: set[bytes]) -> None:
         """Process the waiting records, in their order, each for the latest address of its row."""
         for segment in segments.values():
-            segment.moving.clear()
-            segment.moves_many = False
+            segment.end_moves()
         self._rows.begin_resolving(shared)
         numbers: set[int] = set()
         for some in self._ledger.waiting.all():

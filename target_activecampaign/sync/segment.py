@@ -183,6 +183,13 @@ class Segment:
         self.sync_number = 1 + (self.sync_number or state.last_sync)
         self.ledger.segments.begin_sync(self.number, self.sync_number, key)
 
+    def end_moves(self) -> None:
+        """Forget which contacts were moving, and what was read of the list before they did."""
+        self.moving.clear()
+        self.moves_many = False
+        if self.roster is not None:
+            self.roster.forget()
+
     def record(self, stream: str, progress: StreamProgress) -> None:
         """Store the version of a stream's records."""
         self._versions[stream] = progress.version

@@ -15,7 +15,7 @@ import msgspec
 from target_activecampaign.ledger import SourceRow, WaitingRecord
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.contact import Contact  # noqa: TC001 - msgspec reads it
-from target_activecampaign.model.ownership import CURRENT
+from target_activecampaign.model.ownership import CURRENT, Ownership
 from target_activecampaign.model.record import Source, SourceStream
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _MAX_MOVING = 10_000
 """Limit of contacts that are remembered as moving; beyond it, no record of the run is unchanged by
 its hash alone."""
+
+_IN_STREAM = (*CURRENT, Ownership.OPTED_OUT)
+"""Ownership of members whose row may still be there."""
 
 OPTED_OUT = Refusal(
     "OPTED_OUT",
@@ -314,4 +317,6 @@ def _is_held(
     update = in_flight.get(segment)
     if update is not None and update.keyed:
         return True
-    return any(one.keyed and one.segment == segment and one.ownership in CURRENT for one in members)
+    return any(
+        one.keyed and one.segment == segment and one.ownership in _IN_STREAM for one in members
+    )

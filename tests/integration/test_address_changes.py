@@ -257,3 +257,20 @@ def test_person_who_left_comes_back_as_the_same_contact(
 
     assert on_list(sandbox) == "ava bob"
     assert ids(sandbox)["ava"] == ada
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_address_of_a_person_who_opted_out_can_pass_to_a_new_person(
+    people: TargetRunner, sandbox: SandboxServer, is_reversed: bool
+) -> None:
+    people.config.update(sync_mode="mirror", leave_when="deleted")
+    people(changes(row(1, "ada"), row(2, "bob"))).succeeded()
+    ada = ids(sandbox)["ada"]
+    sandbox.opt_out(address("ada"), 1)
+    both = [row(1, "ava"), row(3, "ada")]
+
+    people(changes(*(reversed(both) if is_reversed else both))).succeeded()
+
+    assert ids(sandbox)["ava"] == ada
+    assert on_list(sandbox) == "ada bob"
+    assert on_list(sandbox, UNSUBSCRIBED) == "ava"
