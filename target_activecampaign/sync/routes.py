@@ -107,7 +107,7 @@ class RouteSchema:
     Attributes:
         schema: The schema.
         properties: The schemas of the properties to be mapped.
-        mapped_metadata: The SDK's metadata properties that settings use by name.
+        mapped_metadata: The SDK's metadata properties that settings map by name.
         json_text: Properties that may hold JSON text to be parsed.
         keys: The key properties, which each record must have.
     """
@@ -116,7 +116,6 @@ class RouteSchema:
         own = settings.for_stream(mapped.name)
         announced: dict[str, Any] = mapped.schema.get("properties", {})
         names = {name.partition(".")[0] for name in {**own.field_mapping, **own.own_field_mapping}}
-        names.update(own.person_key if isinstance(own.person_key, tuple) else ())
         self.mapped_metadata = {name for name in names if name.startswith("_sdc_")}
         self._removed = SDC_PROPERTIES - self.mapped_metadata
         properties_left = {

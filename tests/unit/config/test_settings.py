@@ -82,6 +82,10 @@ def test_variables_give_settings_of_every_type(monkeypatch: pytest.MonkeyPatch) 
         "FIELD_MAPPING": '{"a": "email"}',
         "TAGS": '["x", "y"]',
         "MAX_REJECTS": "7",
+        "PERSON_KEY": "id,country",
+        "MEMBER_WHEN": '{"status": ["a", null]}',
+        "LEAVE_WHEN": "Deleted",
+        "GUARDS": '{"max_renames": "3"}',
     }.items():
         monkeypatch.setenv(PREFIX + name, value)
     target = TargetActiveCampaign(parse_env_config=True)
@@ -92,6 +96,11 @@ def test_variables_give_settings_of_every_type(monkeypatch: pytest.MonkeyPatch) 
     assert target.settings.field_mapping == {"a": "email"}
     assert target.settings.tags == ["x", "y"]
     assert target.settings.max_rejects == 7
+    own = target.settings.for_stream("any")
+    assert own.person_key == ("id", "country")
+    assert own.member_when == {"status": ("a", None)}
+    assert own.leave_when == "deleted"
+    assert (own.guards.max_renames, own.guards.max_rename_pct) == (3, 5)
 
 
 @pytest.mark.parametrize(
