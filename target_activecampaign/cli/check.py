@@ -28,12 +28,13 @@ from target_activecampaign.redaction import RedactingFilter
 from target_activecampaign.singer.json_schema import allows_more
 from target_activecampaign.storage import output
 from target_activecampaign.sync.membership_field import MembershipFields
+from target_activecampaign.sync.property_checks import check_properties
 from target_activecampaign.sync.segment import check_mode
 from target_activecampaign.sync.setup import MEMBERSHIP, list_of, member_of, only_if_empty_targets
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from target_activecampaign.cli.streams import DiscoveredStream, StreamSource
     from target_activecampaign.client import ActiveCampaignError, Field, User
@@ -296,7 +297,11 @@ class _Readiness:
         self._seen.add(announced.name)
         results = self._maps.results(announced.name, announced.schema, announced.keys)
         self._seen.update(results)
-        texts = [self._map(name, announced, properties) for name, properties in results.items()]
+        keys = {one.name: one.key_properties for one in self._maps.streams_of(announced.name)}
+        texts = [
+            self._map(name, announced, properties, keys[name])
+            for name, properties in results.items()
+        ]
         return " ".join(texts) or "Removed by stream maps."
 
     def unseen_streams(self) -> list[tuple[str, str]]:
@@ -305,10 +310,20 @@ class _Readiness:
         unseen = (name for name in self._settings.streams if nfc(name) not in seen)
         return [(name, did_you_mean(name, sorted(self._seen))) for name in unseen]
 
-    def _map(self, name: str, announced: DiscoveredStream, properties: Mapping[str, Schema]) -> str:
+    def _map(
+        self,
+        name: str,
+        announced: DiscoveredStream,
+        properties: Mapping[str, Schema],
+        keys: Collection[str],
+    ) -> str:
         settings = self._settings.for_stream(name)
         target = list_of(name, settings, self._account)
-        warnings = check_mode(name, settings, announced.bookmarks, announced.schema["properties"])
+        tap_properties = announced.schema["properties"]
+        warnings = check_mode(name, settings, announced.bookmarks, tap_properties)
+        warnings += check_properties(
+            name, settings, properties=properties, tap_properties=tap_properties, keys=keys
+        )
         catalog = FieldCatalog(self._account.fields)
         last = self._history(name, target.id)
         member = member_of(name, settings, catalog, last.get(MEMBERSHIP))

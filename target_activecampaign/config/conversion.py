@@ -6,6 +6,8 @@ number, a list or an object. If it does not clearly do so, it is a problem, neve
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
 import math
 import re
@@ -84,13 +86,13 @@ class Converter:
         if not types or path in _VERBATIM:
             return value
         if "string" in types:
+            if "array" in types and text.startswith("["):
+                return self._convert_array(text, path)
             choices = {choice.casefold(): choice for choice in schema.get("enum", ())}
             return choices.get(text.casefold(), text)
         if "null" in types and text.casefold() == "null":
             return None
         kind = _kind(types)
-        if {"array", "boolean"} <= set(types):
-            return self._convert_names(text, path)
         if kind == "boolean" and text.casefold() in _BOOLEANS:
             return _BOOLEANS[text.casefold()]
         if kind in {"integer", "number"} and _NUMBER.fullmatch(text):
@@ -102,14 +104,6 @@ class Converter:
             return self._convert_json(text, kind, path)
         return self._reject(path, kind)
 
-    def _convert_names(self, text: str, path: str) -> Any:
-        """Convert a text that stands for a boolean, a list of names, or one name."""
-        if text.casefold() in _BOOLEANS:
-            return _BOOLEANS[text.casefold()]
-        if text[:1] == "[" or (self._variable and "," in text):
-            return self._convert_json(text, "array", path)
-        return [text] if text else None
-
     def _convert_json(self, text: str, kind: str, path: str) -> Any:
         if kind == "array" and self._variable and text and text[0] not in '[{"':
             return [one.strip() for one in text.split(",")]
@@ -120,6 +114,15 @@ class Converter:
         except UnusableJSONError as error:
             self.problems.append(f"{self._subject(path)} {error}")
             return None
+
+    def _convert_array(self, text: str, path: str) -> Any:
+        """Return the array that a text stands for, where a setting can be a text or an array."""
+        with contextlib.suppress(json.JSONDecodeError, UnusableJSONError):
+            return parse_json(text)
+        # Meltano's commands write an array as Python does, if the setting is of kind `string`.
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError):
+            return ast.literal_eval(text)
+        return self._convert_json(text, "array", path)
 
     def _convert_number(self, value: float | Decimal, types: tuple[str, ...], path: str) -> Any:
         if isinstance(value, bool) or not types:
@@ -146,7 +149,7 @@ class Converter:
         other = other if isinstance(other, dict) else {}
         if "properties" in other:
             value = _by_stream(value, other["properties"])
-        if "string" in _types(other):
+        if (kinds := _types(other)) and "object" not in kinds:
             value = dict(_flat(value))
         if path == "stream_maps":
             value = _maps_by_stream(value)
@@ -184,7 +187,7 @@ def _kind(types: tuple[str, ...]) -> str:
 def _flat(mapping: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the entries of a mapping by path: Meltano turns `{a.b: c}` into `{a: {b: c}}`."""
     for name, value in mapping.items():
-        if isinstance(value, dict):
+        if value and isinstance(value, dict):
             yield from _flat(value, f"{before}{name}.")
         else:
             yield f"{before}{name}", value

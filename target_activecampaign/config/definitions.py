@@ -25,8 +25,9 @@ _RATE = {"type": "number", "minimum": 0}
 _SECONDS = {"type": "number", "exclusiveMinimum": 0}
 _COUNT = {"type": "integer", "minimum": 0}
 _OPTIONAL_COUNT = {"type": ["integer", "null"], "minimum": 0}
-_NAMES_OR_BOOLEAN = {"type": ["array", "boolean"], "items": _TEXT}
-_VALUES = {"type": ["string", "number", "boolean", "null", "array"]}
+_NAMES_OR_TRUE = {"type": ["string", "array", "boolean", "null"], "items": _TEXT}
+_VALUE_TYPES = ["string", "number", "boolean", "null"]
+_VALUES = {"type": [*_VALUE_TYPES, "array"], "items": {"type": _VALUE_TYPES}, "minItems": 1}
 
 DEFAULT_GUARDS: dict[str, Any] = {
     "max_leave_pct": 20,
@@ -289,7 +290,9 @@ _MODES = (
         {"type": "object", "additionalProperties": _VALUES},
         "Values that a record must have, as {property: value or [values]}, such as {status: "
         "[active, trial]}. A record with another value is treated as one that is marked as "
-        "deleted.",
+        "deleted. Name a nested property by its path: `meta.status`. Texts must be equal, except "
+        "for outer spaces; `1` also means `1.0` and their texts, `true` its text in any case, and "
+        "`null` a property that the record lacks. An array matches if one of its values does.",
         per_stream=True,
     ),
     Setting(
@@ -303,9 +306,10 @@ _MODES = (
     ),
     Setting(
         "person_key",
-        _NAMES_OR_BOOLEAN,
+        _NAMES_OR_TRUE,
         "The property, or properties, by which a person is known even if the e-mail address "
-        "changes; `true` for the stream's key properties. The ledger then stores the addresses.",
+        "changes: a name, an array of names, or `true` for the stream's key properties, all after "
+        "stream maps. The ledger then stores the addresses.",
         per_stream=True,
     ),
     Setting(

@@ -112,7 +112,7 @@ class Settings:
     deleted_properties: list[str]
     member_when: dict[str, Any]
     leave_when: str
-    person_key: list[str] | bool | None
+    person_key: str | list[str] | bool | None
     on_address_change: str
     skip_unchanged: bool
     full_resync: bool
@@ -172,11 +172,8 @@ class Settings:
             "own_field_mapping": own.get("field_mapping", {}),
             "only_if_empty": tuple(values["only_if_empty"]),
             "deleted_properties": tuple(values["deleted_properties"]),
-            "member_when": {
-                name: tuple(value) if isinstance(value, list) else (value,)
-                for name, value in values["member_when"].items()
-            },
-            "person_key": _names_or_true(values["person_key"]),
+            "member_when": {name: _values(one) for name, one in values["member_when"].items()},
+            "person_key": _person_key(values["person_key"]),
             "tags": tuple(dict.fromkeys(_valid_unicode(tag) for tag in values["tags"])),
             "membership_tag": _valid_unicode(values["membership_tag"] or "") or None,
             "membership_field": _valid_unicode(values["membership_field"] or "") or None,
@@ -185,11 +182,22 @@ class Settings:
         return StreamSettings(auto_map=self.auto_map, **{**values, **converted})
 
 
-def _names_or_true(given: list[str] | bool | None) -> tuple[str, ...] | Literal[True] | None:
-    """Return the names of properties, True for those of the tap, or None if none are given."""
-    if given is True:
-        return True
-    return tuple(dict.fromkeys(given)) if given else None
+def _values(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _person_key(given: str | list[str] | bool | None) -> tuple[str, ...] | Literal[True] | None:
+    """Return the names of properties, True for those of the tap, or None if none are given.
+
+    Variables and Meltano's commands pass a boolean as a text, and may pass names with commas.
+    """
+    if isinstance(given, str):
+        choice = given.strip().casefold()
+        if choice in ("true", "false", "null"):
+            given = choice == "true"
+        else:
+            given = [name.strip() for name in given.split(",") if name.strip()]
+    return True if given is True else tuple(dict.fromkeys(given or ())) or None
 
 
 def _valid_unicode(text: str) -> str:

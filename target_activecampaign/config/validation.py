@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
 
 
+_NOT_RENAMED = ("new", "reject")
+"""The values of `on_address_change` that only have an effect with `person_key`."""
+
 _PROXY_VARIABLES = {"http_proxy", "https_proxy", "all_proxy"}
 
 
@@ -52,6 +55,7 @@ def find_problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str
     ]
     found += _unusable_paths(settings)
     found += _connection_problems(settings) + _country_problems(settings)
+    found += _address_change_problems(settings)
     if settings.on_complete_webhook and (
         problem := webhook_url.find_problem(settings.on_complete_webhook)
     ):
@@ -147,6 +151,24 @@ def _country_problems(settings: Settings) -> list[str]:
     return found
 
 
+def _address_change_problems(settings: Settings) -> list[str]:
+    """Return a problem for each `on_address_change` that has no effect, as no key is given."""
+    streams = {name: settings.for_stream(name) for name in settings.streams}
+    found = {
+        f"streams.{name}.on_address_change"
+        for name, own in settings.streams.items()
+        if (own or {}).get("on_address_change") in _NOT_RENAMED and not streams[name].person_key
+    }
+    keys = [settings.for_stream("").person_key, *(one.person_key for one in streams.values())]
+    if settings.on_address_change in _NOT_RENAMED and not any(keys):
+        found.add("on_address_change")
+    return [
+        f"The setting '{name}' has no effect without 'person_key': name the properties that "
+        "identify a person there, or remove it."
+        for name in sorted(found)
+    ]
+
+
 def phone_region(country: str, setting: str = "default_country") -> str:
     """Return a country as its ISO 3166 code of two letters, in upper case.
 
@@ -195,6 +217,8 @@ def _explain(error: ValidationError) -> str:
         return f"The setting '{name}' is out of range: it must be {words[error.validator]} {rule}."
     if error.validator == "minLength":
         return f"The setting '{name}' is empty: give a text, or remove it."
+    if error.validator == "minItems":
+        return f"The setting '{name}' is an empty array: give at least one value, or remove it."
     if error.validator == "enum":
         return f"The setting '{name}' must be one of {', '.join(rule)}."
     if error.validator == "anyOf":

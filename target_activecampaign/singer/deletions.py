@@ -1,20 +1,23 @@
 """Records that their source marks as deleted, by a property such as `_sdc_deleted_at`.
 
-Such a record means that its row was deleted. It never adds or changes a contact.
+Such a record means that its row was deleted. It never adds or changes a contact. A record that is
+not of a member, by the setting `member_when`, is treated like one.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.names import caseless
-from target_activecampaign.text import scalar_text
+from target_activecampaign.singer.member_rules import MemberRules, inner_values, splits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-DELETED = "It is marked as deleted."
+DELETED = "It is deleted in its source."
 """The problem of a deleted record, compared by identity. It precedes all other problems."""
 
 _NOT_DELETED = frozenset(
@@ -38,7 +41,7 @@ class DeletionMarkers:
         self._folded = {caseless(name) for name in names}
         self._plain = list(names)
         self._paths = [caseless(name) for name in names if "." in name]
-        self._starts = {start for path in self._paths for start, _ in _splits(path)}
+        self._starts = {start for path in self._paths for start, _ in splits(path)}
         self.names = {*names, *self._starts}
         self.learn(properties)
 
@@ -57,44 +60,51 @@ class DeletionMarkers:
             value = record.get(name)
             if value is not None and _is_set(value):
                 return True
-        return any(_is_set(value) for path in self._paths for value in _inner(record, path))
+        return any(_is_set(value) for path in self._paths for value in inner_values(record, path))
 
 
-class MemberRules:
-    """Finds records that are not of members, by the setting `member_when`.
-
-    Args:
-        rules: The values that each property may have, or path into objects, by its name.
+@dataclass(frozen=True)
+class DeletionRules:
+    """Finds deleted records: marked ones, and those that are not of members.
 
     Attributes:
-        names: The properties and paths.
+        markers: Finds the marked ones.
+        members: Finds those that are not of members.
     """
 
-    def __init__(self, rules: Mapping[str, Collection[Any]]) -> None:
-        self._rules = {
-            name: {None if one is None else scalar_text(one) for one in values}
-            for name, values in rules.items()
-        }
-        self.names = tuple(rules)
+    markers: DeletionMarkers
+    members: MemberRules
 
-    def exclude(self, record: Mapping[str, Any]) -> bool:
-        """Return whether a record has another value than a member. No value counts as null."""
-        for name, allowed in self._rules.items():
-            value = _value_at(record, name)
-            if (None if value is None else scalar_text(value)) not in allowed:
-                return True
-        return False
+    def learn(self, properties: Iterable[str]) -> None:
+        """Add names of properties, which may be other spellings of known ones."""
+        self.markers.learn(properties)
+        self.members.learn(properties)
 
+    def mark(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        names: Collection[str],
+        problems: list[Exception | str | None],
+    ) -> None:
+        """Set the problem of deleted records to `DELETED`.
 
-def _value_at(record: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a property in any case, or at a path inside of objects."""
-    if name in record:
-        return record[name]
-    folded = caseless(name)
-    for one, value in record.items():
-        if caseless(one) == folded:
-            return value
-    return next(iter(_inner(record, folded)), None) if "." in name else None
+        Args:
+            records: The records.
+            names: The names of all of their properties.
+            problems: The known problem of each record, if any. They are changed in place.
+        """
+        may_be_marked = not self.markers.names.isdisjoint(names)
+        if not (may_be_marked or self.members):
+            return
+        for number, record in enumerate(records):
+            problem = problems[number]
+            if problem is not None and not isinstance(problem, Refusal):
+                continue
+            # A record with another problem may lack its values, so it is not excluded for them.
+            if (may_be_marked and self.markers.are_in(record)) or (
+                problem is None and self.members.exclude(record)
+            ):
+                problems[number] = DELETED
 
 
 def _is_set(value: Any) -> bool:
@@ -103,20 +113,3 @@ def _is_set(value: Any) -> bool:
     if isinstance(value, (float, Decimal)):
         return value == value and value != 0  # noqa: PLR0124 - NaN is how some taps write null
     return bool(value)
-
-
-def _splits(path: str) -> Iterable[tuple[str, str]]:
-    """Yield each way to split a path into a property and the rest: names may have dots."""
-    place = path.find(".")
-    while place != -1:
-        yield path[:place], path[place + 1 :]
-        place = path.find(".", place + 1)
-
-
-def _inner(record: Mapping[str, Any], path: str) -> Iterable[Any]:
-    """Yield the values at a path inside of objects, ignoring case."""
-    for first, rest in _splits(path):
-        for name, inner in record.items():
-            if isinstance(inner, dict) and caseless(name) == first:
-                yield from (value for last, value in inner.items() if caseless(last) == rest)
-                yield from _inner(inner, rest)

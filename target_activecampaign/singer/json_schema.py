@@ -103,12 +103,16 @@ def spelled_path(schema: Schema, path: Sequence[str]) -> tuple[str, ...] | None:
     """Return a path inside an object in the schema's spelling; None if it can't exist."""
     found: list[str] = []
     for name in path:
-        names = {one for branch in _branches(schema) for one in branch.get("properties") or {}}
-        found.append(find_spelling(name, names) or name)
+        found.append(find_spelling(name, inner_names(schema)) or name)
         schema = schema_at(schema, found[-1:])
         if schema is None:
             return None
     return tuple(found)
+
+
+def inner_names(schema: Schema) -> set[str]:
+    """Return the names of the properties that an object can have, as far as the schema lists."""
+    return {one for branch in _branches(schema) for one in branch.get("properties") or {}}
 
 
 def _member_schema(branch: Mapping[str, Any], name: str) -> Schema | None:

@@ -20,15 +20,20 @@ from singer_sdk.exceptions import MapExpressionError, SingerSDKError
 from target_activecampaign.errors import MappingError
 from target_activecampaign.mapping.placement import IGNORED_PREFIXES
 from target_activecampaign.model.codes import Refusal
-from target_activecampaign.model.names import Respelling, find_spelling
-from target_activecampaign.singer.deletions import DELETED, DeletionMarkers, MemberRules
+from target_activecampaign.model.names import Respelling
+from target_activecampaign.singer.deletions import DELETED, DeletionMarkers, DeletionRules
 from target_activecampaign.singer.flattening import parse_json_text
 from target_activecampaign.singer.json_schema import allows_more
+from target_activecampaign.singer.member_rules import MemberRules
 from target_activecampaign.singer.sdk_compat import SDC_PROPERTIES, is_expression_error
 from target_activecampaign.singer.validation import RecordValidator
 from target_activecampaign.sync.completeness import StreamProgress
 from target_activecampaign.sync.order import RecordNumbers
-from target_activecampaign.sync.property_checks import is_declared
+from target_activecampaign.sync.property_checks import (
+    is_declared,
+    spelling_of,
+    stays_unchanged,
+)
 from target_activecampaign.sync.row_keys import RowKeys
 
 if TYPE_CHECKING:
@@ -224,9 +229,7 @@ class Route:
         self._notices = notices
         self._samples = samples
         self.wants_sample = True
-        deleted = settings.for_stream(mapped.name).deleted_properties
-        self._markers = DeletionMarkers(deleted, {*schema.properties, *source.schema["properties"]})
-        self._members_before, self._members_after = self._member_rules(settings)
+        self._tap_deletions, self._deletions = self._deletion_rules(segment)
         # Property names that were already checked. New ones are added as records bring them.
         self._names = {*schema.properties, *mapping.known_names}
         self._respelling = Respelling(self._names)
@@ -234,7 +237,7 @@ class Route:
         self._source_respelling = Respelling(self._source_names)
         self._address, self._addresses = self._address_reader(mapped)
         names = [
-            find_spelling(name, schema.properties) or name
+            spelling_of(name, schema.properties) or name
             for name in segment.row_key(mapped.key_properties)
         ]
         self.row_keys = RowKeys(names, ledger.row_hasher(segment.number)) if names else None
@@ -244,19 +247,26 @@ class Route:
         self._seed = self._hash_seed(settings, ledger)
         self.hashes = self._seed is not None
 
-    def _member_rules(self, settings: Settings) -> tuple[MemberRules, MemberRules]:
-        """Return the rules for members before and after the stream map.
+    def _deletion_rules(self, segment: Segment) -> tuple[DeletionRules, DeletionRules]:
+        """Return the rules for the tap's records, and for those after the stream map.
 
-        A property that a stream map removes is looked up before it.
+        A property of `member_when` is looked up after the stream map only if that may change it:
+        expressions may fail on records that are not of members, as these lack values.
         """
-        rules = settings.for_stream(self.name).member_when
-        after = {
-            name: values
-            for name, values in rules.items()
-            if not self.maps or is_declared(name, self._schema.properties)
-        }
-        before = {name: values for name, values in rules.items() if name not in after}
-        return MemberRules(before), MemberRules(after)
+        announced, properties = self.source.schema["properties"], self._schema.properties
+        markers = DeletionMarkers(segment.settings.deleted_properties, {*properties, *announced})
+        unchanged = [name for name in announced if self._mapped.unmapped_name(name) == name]
+        before: dict[str, Any] = {}
+        after: dict[str, Any] = {}
+        for name, values in segment.settings.member_when.items():
+            is_kept = stays_unchanged(name, announced, unchanged)
+            is_removed = is_declared(name, announced) and not is_declared(name, properties)
+            rules = before if self.maps and (is_kept or is_removed) else after
+            rules[name] = values
+        return (
+            DeletionRules(markers, MemberRules(before, announced)),
+            DeletionRules(markers, MemberRules(after, properties)),
+        )
 
     def _address_reader(
         self, mapped: MappedStream
@@ -294,7 +304,6 @@ class Route:
             sorted(self._schema.keys),
             mapping.fingerprint,
             None if self.row_keys is None else self.row_keys.names,
-            sorted(settings.for_stream(mapped.name).member_when.items(), key=repr),
         )
         if mapped.fingerprint:
             inputs = (*inputs, _map_versions(), mapped.fingerprint)
@@ -357,7 +366,7 @@ class Route:
         names: set[str] = set().union(*records)
         if new := names - self._source_names:
             self._source_respelling.learn(new)
-            self._markers.learn(new)
+            self._tap_deletions.learn(new)
             self._remember_names(self._source_names, new)
         copies = [dict(record) for record in records]
         for record in copies if self._source_respelling.others else ():
@@ -365,14 +374,12 @@ class Route:
         transform = self._mapped.transform
         if transform is None:
             return list(copies), list(problems)
-        may_be_deleted = not self._markers.names.isdisjoint(set().union(*copies))
+        known = list(problems)
+        self._tap_deletions.mark(copies, set().union(*copies), known)
         mapped: list[dict[str, Any] | None] = []
         found: list[Problem] = []
-        for record, problem in zip(copies, problems, strict=True):
-            is_deleted = (
-                may_be_deleted and self._markers.are_in(record)
-            ) or self._members_before.exclude(record)
-            result, wrong = self._map_one(transform, record, DELETED if is_deleted else problem)
+        for record, problem in zip(copies, known, strict=True):
+            result, wrong = self._map_one(transform, record, problem)
             mapped.append(result)
             found.append(wrong)
         return mapped, found
@@ -442,8 +449,7 @@ class Route:
         names = self._respell(records)
         new = names - self._names
         found = list(problems)
-        if self._members_after.names or not self._markers.names.isdisjoint(names):
-            self._mark_deleted(records, found)
+        self._deletions.mark(records, names, found)
         places: Sequence[int] = range(len(records))
         if any(found):
             places = [place for place in places if found[place] is None]
@@ -467,21 +473,13 @@ class Route:
         """Spell properties as the schema does, and return the names of all properties."""
         names: set[str] = set().union(*records)
         if new := names - self._names:
-            self._markers.learn(new)
+            self._deletions.learn(new)
             self._respelling.learn(new)
         if not self._respelling.others:
             return names
         for record in records:
             self._respelling.rename(record)
         return set().union(*records)
-
-    def _mark_deleted(self, records: list[dict[str, Any]], problems: list[Problem]) -> None:
-        for number, record in enumerate(records):
-            problem = problems[number]
-            if (problem is None or isinstance(problem, Refusal)) and (
-                self._markers.are_in(record) or self._members_after.exclude(record)
-            ):
-                problems[number] = DELETED
 
     def _missing_key(self, record: dict[str, Any]) -> Refusal:
         names = ", ".join(f"'{name}'" for name in sorted(self._schema.keys - record.keys()))
@@ -495,7 +493,7 @@ class Route:
         unmapped = [
             name
             for name in names
-            if not name.startswith(IGNORED_PREFIXES) and name not in self._markers.names
+            if not name.startswith(IGNORED_PREFIXES) and name not in self._deletions.markers.names
         ]
         if unmapped:
             self._notices.add_undeclared(self.name, unmapped)

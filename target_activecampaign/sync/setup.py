@@ -101,7 +101,7 @@ class Streams:
         target = list_of(name, settings, self._account)
         announced = source.source.schema["properties"]
         warnings = check_mode(name, settings, source.bookmarks, announced)
-        check_properties(
+        warnings += check_properties(
             name,
             settings,
             properties=schema.properties,
@@ -133,7 +133,8 @@ class Streams:
         self._membership_fields.take(name, mapping, own)
         stored = self._stored_values(name, settings, own)
         segment = known or self._claim(name, target, settings, member, stored)
-        segment.is_incremental = (
+        # Several streams of the tap may be loaded into it.
+        segment.is_incremental |= (
             bool(source.bookmarks) or change_log_property(announced) is not None
         )
         if settings.sync_mode in ("update_only", "create_only") and not self._index_read:

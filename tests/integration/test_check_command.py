@@ -201,6 +201,19 @@ def test_an_incremental_stream_is_no_mirror(load: ForkedTargetRunner) -> None:
     assert "it is incremental" in done.checks["mapping of profiles"][1]
 
 
+def test_a_property_that_only_a_setting_has_fails_the_mapping(load: ForkedTargetRunner) -> None:
+    for settings, text in (
+        ({"member_when": {"statu": 1}}, "no property 'statu', which 'member_when' names."),
+        ({"person_key": True}, "'person_key' is true, but the stream has no key properties."),
+    ):
+        done = checked(load, messages=[schema(status="string")], **settings)
+        assert done.results() == {"mapping of profiles": "failed"}
+        assert text in done.checks["mapping of profiles"][1]
+    keyed = {**schema(id="string"), "key_properties": ["id"]}
+    done = checked(load, messages=[keyed], person_key=True, member_when={"ID": 1})
+    assert done.results() == {}
+
+
 def test_stream_maps_come_before_the_mapping(load: ForkedTargetRunner) -> None:
     maps = {"profiles": {"tier": "first_name", "first_name": None}}
 
