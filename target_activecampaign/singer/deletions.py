@@ -80,7 +80,7 @@ class DeletionRules:
         self.markers.learn(properties)
         self.members.learn(properties)
 
-    def mark(
+    def mark_deleted(
         self,
         records: Sequence[Mapping[str, Any]],
         names: Collection[str],

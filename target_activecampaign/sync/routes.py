@@ -375,7 +375,7 @@ class Route:
         if transform is None:
             return list(copies), list(problems)
         known = list(problems)
-        self._tap_deletions.mark(copies, set().union(*copies), known)
+        self._tap_deletions.mark_deleted(copies, set().union(*copies), known)
         mapped: list[dict[str, Any] | None] = []
         found: list[Problem] = []
         for record, problem in zip(copies, known, strict=True):
@@ -449,7 +449,7 @@ class Route:
         names = self._respell(records)
         new = names - self._names
         found = list(problems)
-        self._deletions.mark(records, names, found)
+        self._deletions.mark_deleted(records, names, found)
         places: Sequence[int] = range(len(records))
         if any(found):
             places = [place for place in places if found[place] is None]
