@@ -32,6 +32,7 @@ def measure(count: int, people: int, postgres: str | None) -> Iterator[Figure]:
         yield from _loaded(f"beside {people:,} others", base, target)
     many = Profiles(people)
     yield from _pair(f"mirror of {people:,}", many, sync_mode="mirror", complete_stream=True)
+    yield from _pair(f"{people:,} people with a key", many, person_key=["customer_id"])
     if postgres is not None:
         yield from _on_postgres(postgres, many)
 

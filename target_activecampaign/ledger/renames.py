@@ -339,8 +339,8 @@ class Renames:
             _move_rows(db, moved, moved.c.segment.in_(segments), one.contact, new)
         theirs = sa.and_(member.c.segment.in_(segments), member.c.person == new)
         # What ActiveCampaign has is to be sent again, under the new address.
-        kept = sa.case((member.c.address.is_not(None), address))
-        db.execute(member.update().where(theirs).values(digest=None, raw=None, address=kept))
+        address_now = sa.case((member.c.address.is_not(None), address))
+        db.execute(member.update().where(theirs).values(digest=None, raw=None, address=address_now))
         for number, key in one.rows:
             row = sa.and_(source_row.c.segment == number, source_row.c.key == key)
             values = {"person": new, "contact": contact_id, "gone": False, "seen": None}
@@ -358,11 +358,11 @@ def _move_rows(
     db.execute(moved.update().where(where, moved.c.person == old).values(person=new))
 
 
-def _address(segment: Any, person: Any) -> Any:
+def _address(segment: Any, contact: Any) -> Any:
     """Return a subquery for the stored address of a contact."""
     member = tables.member
     return (
         sa.select(member.c.address)
-        .where(member.c.segment == segment, member.c.person == person)
+        .where(member.c.segment == segment, member.c.person == contact)
         .scalar_subquery()
     )

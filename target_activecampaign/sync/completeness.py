@@ -49,7 +49,7 @@ class Outcome:
         not_ours: Contacts missing from the stream that stay, as the target did not add them.
         problem: The guard's text.
         is_complete: Whether the stream had everyone.
-        removes: Whether contacts may be removed.
+        may_remove: Whether contacts may be removed.
         counts_absent: Whether those that are missing from the stream are.
         drift: With `leave_when` `both`, after a complete stream: contacts that were `missing` from
             it although no record of theirs was marked as deleted, and rows that `returned`
@@ -64,14 +64,14 @@ class Outcome:
     not_ours: int = 0
     problem: str | None = None
     is_complete: bool = False
-    removes: bool = False
+    may_remove: bool = False
     counts_absent: bool = False
     drift: dict[str, int] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the report shows."""
         shown = asdict(self)
-        for name in ("is_complete", "removes", "counts_absent"):
+        for name in ("is_complete", "may_remove", "counts_absent"):
             del shown[name]
         if self.drift is None:
             del shown["drift"]
@@ -80,7 +80,7 @@ class Outcome:
 
 @dataclass
 class IdentityCounts:
-    """What became of people whose address has changed.
+    """Counts of source rows whose person has another address.
 
     Attributes:
         renamed: Rows whose contact was renamed.

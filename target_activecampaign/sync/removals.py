@@ -99,7 +99,7 @@ class MirrorRemovals:
         )
         self._ledger.departures.discard_held(segment.number)
         outcome = self._decide(segment)
-        if outcome.removes:
+        if outcome.may_remove:
             try:
                 self._remove(segment, outcome)
             finally:
@@ -147,7 +147,7 @@ class MirrorRemovals:
         if not is_complete:
             people = self._ledger.members.count_current(segment.number)
         kind = "first run" if is_first else "left"
-        outcome = Outcome(kind, people, is_complete=is_complete, removes=True)
+        outcome = Outcome(kind, people, is_complete=is_complete, may_remove=True)
         outcome.counts_absent = is_complete and not is_first
         return self._guarded(segment, outcome)
 

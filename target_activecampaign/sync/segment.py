@@ -69,7 +69,7 @@ class Segment:
         opened: The start of the run, by ActiveCampaign's clock.
         returned: The number of source rows that had been deleted and came again.
         is_incremental: Whether runs may bring only what changed, as its SCHEMA shows.
-        identity: What became of people whose address has changed.
+        identity: Counts of source rows whose person has another address.
     """
 
     stream: str
@@ -113,12 +113,12 @@ class Segment:
 
     @property
     def leaves_when_absent(self) -> bool:
-        """Whether contacts that are missing from a complete stream are removed."""
+        """True if contacts that are missing from a complete stream are removed."""
         return self.mirror and self.settings.leave_when in ("absent", "both")
 
     @property
     def leaves_when_deleted(self) -> bool:
-        """Whether contacts are removed whose records are marked as deleted."""
+        """True if contacts are removed whose records are marked as deleted."""
         return self.mirror and self.settings.leave_when in ("deleted", "both")
 
     @property

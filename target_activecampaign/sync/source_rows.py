@@ -117,7 +117,7 @@ class Resolved:
 
 
 class _Rows:
-    """The rows of one segment in a window: those of the ledger, and what becomes of them."""
+    """The rows of one segment in a window: as in the ledger, and as they change."""
 
     def __init__(
         self, segment: Segment, known: dict[bytes, SourceRow], waiting: set[bytes]

@@ -120,7 +120,13 @@ def test_how_cost_grows(measure: Callable[..., Measured]) -> None:
         measured = measure("growth", f"--postgres={url}")
     shapes = (
         *("500 records", "1,000 records", "2,000 records", "2 properties", "40 properties"),
-        *("10 streams", "beside 2,000 others", "mirror of 2,000", "a ledger on PostgreSQL"),
+        *(
+            "10 streams",
+            "beside 2,000 others",
+            "mirror of 2,000",
+            "2,000 people with a key",
+            "a ledger on PostgreSQL",
+        ),
     )
     for shape in shapes:
         assert min(measured.values(f"{shape}, fresh", f"{shape}, unchanged")) > 0
