@@ -253,6 +253,7 @@ class Run:
             packer=packer,
             delivery=delivery,
             stop=self._stop,
+            samples=self._samples,
         )
         return _Parts(
             account,

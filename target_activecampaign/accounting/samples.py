@@ -24,6 +24,9 @@ _LONGEST = 80
 """Limit of characters that are shown of a value."""
 _ELSEWHERE = "ActiveCampaign's reason is in the reject file."
 
+_RENAMED = 10
+"""Renamed contacts that the report shows."""
+
 _FOREIGN = "REFUSED_BY_IMPORT"
 """The code whose reason is a text from ActiveCampaign."""
 _NO_VALUE = re.compile(r"Field '\w+' (?:incorrect format|not found)")
@@ -40,12 +43,14 @@ class Samples:
         mapping: The value in the contact of the stream's first record, by stream and property.
         rejects: Up to three different refused records, by code: each with its stream, the
             contact's address (None without a valid one) and the reason.
+        renamed: Up to ten contacts that got another address, with both.
     """
 
     def __init__(self, *, personal: bool) -> None:
         self._personal = personal
         self.mapping: dict[str, dict[str, str]] = {}
         self.rejects: dict[str, list[dict[str, str | None]]] = {}
+        self.renamed: list[dict[str, str]] = []
 
     def arrived(self, stream: str, mapping: StreamMapping, contact: Contact) -> None:
         """Add the contact of a stream's first record."""
@@ -77,9 +82,19 @@ class Samples:
         if example not in examples:
             examples.append(example)
 
+    def add_renamed(self, old: str, new: str) -> None:
+        """Add a contact that got another address, unless there are enough of them.
+
+        It may be called from any thread.
+        """
+        if len(self.renamed) < _RENAMED:
+            shown = (old, new) if self._personal else (mask_address(old), mask_address(new))
+            self.renamed.append({"from": shown[0], "to": shown[1]})
+
     def as_dict(self) -> dict[str, Any]:
         """Return the samples as the report's JSON has them."""
-        return {"mapping": self.mapping, "rejects": self.rejects}
+        shown: dict[str, Any] = {"mapping": self.mapping, "rejects": self.rejects}
+        return {**shown, "renamed": self.renamed} if self.renamed else shown
 
 
 def _value(entry: MappedProperty, contact: Contact) -> str:

@@ -63,11 +63,9 @@ class SourceRows:
         """Return the rows of a segment with the given keys, by key."""
         if not keys:
             return {}
-        columns = [table.c[name] for name in _NAMES[1:]]
-        found = sa.select(*columns).where(table.c.segment == segment, table.c.key.in_(list(keys)))
         with self._store.transaction() as db:
-            rows = db.execute(found).all()
-        return {row.key: SourceRow(*row) for row in rows}
+            rows = _select(db, segment, list(keys))
+        return {row.key: row for row in rows}
 
     @retryable
     def store(self, segment: int, rows: Iterable[SourceRow]) -> None:
@@ -156,3 +154,21 @@ class SourceRows:
             sa.not_(moving),
         )
         return db.execute(holders.distinct()).scalars().all()
+
+
+def _select(db: sa.Connection, segment: int, keys: list[bytes]) -> list[SourceRow]:
+    """Return rows, read from the driver itself as in `members`: it is asked for each window."""
+    columns = ", ".join(_NAMES[1:])
+    if db.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(keys))
+        query = f"SELECT {columns} FROM source_row WHERE segment = ? AND key IN ({marks})"  # noqa: S608 - only question marks
+        result = db.exec_driver_sql(query, (segment, *keys))
+    else:
+        result = db.execute(
+            sa.select(sa.text(columns))
+            .select_from(table)
+            .where(table.c.segment == segment, table.c.key.in_(keys))
+        )
+    rows = result.cursor.fetchall() if result.cursor is not None else []
+    result.close()
+    return [SourceRow(*row) for row in rows]

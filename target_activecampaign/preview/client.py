@@ -33,6 +33,7 @@ class PreviewClient(Client):
     Attributes:
         simulated: Number of simulated requests by kind: `import`, `single_import`,
             `import_status`, `subscribe`, `rename`, `remove_tag`, `field` and `option`.
+        renamed: The simulated new addresses of contacts, by id.
         new_fields: Simulated new fields by id.
         new_options: Simulated new options of the account's fields, by field id.
     """
@@ -41,6 +42,7 @@ class PreviewClient(Client):
         super().__init__(*args, **how)
         self._lock = threading.Lock()
         self.simulated: Counter[str] = Counter()
+        self.renamed: dict[int, str] = {}
         self.new_fields: dict[int, Field] = {}
         self.new_options: dict[int, tuple[str, ...]] = {}
 
@@ -74,8 +76,12 @@ class PreviewClient(Client):
     def rename_contact(self, contact_id: int, email: str) -> None:
         """Simulate that a contact gets another address; raise `AddressTaken` if another has it."""
         other = self.find_contact(email)
-        if other is not None and other.id != contact_id:
-            raise AddressTaken("a preview")
+        with self._lock:
+            # A contact that would have been renamed by then does not have its address any more.
+            is_taken = other is not None and other.id not in {contact_id, *self.renamed}
+            if is_taken or email in self.renamed.values():
+                raise AddressTaken("a preview")
+            self.renamed[contact_id] = email
         self._simulate("rename")
 
     def remove_contact_tag(self, contact_tag_id: int) -> None:  # noqa: ARG002 - not sent

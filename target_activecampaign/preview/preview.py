@@ -245,9 +245,12 @@ def _calls(client: PreviewClient) -> Calls:
 def _summary(stream: Mapping[str, Any]) -> str:
     """Return the outcomes of a stream in a sentence."""
     counts, mirror = stream.get("counts", {}), stream.get("mirror") or {}
+    identity = stream.get("identity") or {}
     outcomes = [f"{counts[name]:,} would be {name}" for name in _OUTCOMES if counts.get(name)]
     others = (
         (counts.get("invalid", 0) + counts.get("rejected", 0), "would be rejected"),
+        (identity.get("renamed", 0), "would be renamed"),
+        (identity.get("held_back", 0), "would not be renamed because of a guard"),
         (mirror.get("left", 0), "would be removed"),
         (mirror.get("held_back", 0), "would be kept by a guard"),
     )

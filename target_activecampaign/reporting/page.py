@@ -40,7 +40,7 @@ _MEANINGS = {
     "unsettled": "no outcome: the run ended early, or there was an internal error",
 }
 _REMOVALS = {
-    "left": "The stream was complete: contacts missing from it are removed.",
+    "left": "Contacts that left the stream are removed.",
     "incomplete": "The stream was not complete, so no contact is removed.",
     "empty": "The stream was empty, so no contact is removed.",
     "first run": "First complete run of this mirror: its contacts are the baseline, and none is "

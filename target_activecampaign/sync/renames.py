@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
+    from target_activecampaign.accounting.samples import Samples
     from target_activecampaign.client import Client
     from target_activecampaign.delivery.batches import Entry, Packer
     from target_activecampaign.delivery.delivery import Delivery
@@ -62,6 +63,7 @@ class PersonRenames:
         packer: Makes imports of them.
         delivery: Delivers these imports.
         stop: Stops the renames early.
+        samples: Gets some of the renamed contacts, for the report.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class PersonRenames:
         packer: Packer,
         delivery: Delivery,
         stop: StopRequest,
+        samples: Samples,
     ) -> None:
         self._client = client
         self._ledger = ledger
@@ -86,6 +89,7 @@ class PersonRenames:
         self._packer = packer
         self._delivery = delivery
         self._stop = stop
+        self._samples = samples
 
     def finish_interrupted(self) -> None:
         """Carry out what an interrupted run has planned.
@@ -198,6 +202,8 @@ class PersonRenames:
         contact_id = self._request(one, one.new_address)
         if contact_id is not None:
             self._ledger.renames.complete(one, contact_id)
+            if one.address is not None:
+                self._samples.add_renamed(one.address, one.new_address)
 
     def _move_aside(self, one: Rename) -> None:
         """Give a contact a temporary address, as another contact needs the present one."""

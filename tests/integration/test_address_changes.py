@@ -274,3 +274,23 @@ def test_address_of_a_person_who_opted_out_can_pass_to_a_new_person(
     assert ids(sandbox)["ava"] == ada
     assert on_list(sandbox) == "ada bob"
     assert on_list(sandbox, UNSUBSCRIBED) == "ava"
+
+
+def test_preview_shows_who_would_be_renamed_and_changes_nothing(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people(table({1: "ada", 2: "bob", 3: "cyd"})).succeeded()
+    before = sandbox.contacts()
+    after = {1: "bob", 2: "ada", 3: "dee"}
+
+    outcome = people(table(after), dry_run=True).succeeded()
+
+    assert sandbox.contacts() == before
+    assert identity(outcome) == {"renamed": 3}
+    assert "3 would be renamed" in outcome.log
+    shown = {(one["from"], one["to"]) for one in outcome.report["samples"]["renamed"]}
+    assert ("c•••@e•••.com", "d•••@e•••.com") in shown
+    page = max((outcome.folder / "reports").glob("run-*.html"), key=lambda one: one.stat().st_mtime)
+    assert "c•••@e•••.com to d•••@e•••.com" in page.read_text("utf-8")
+    people(table(after)).succeeded()
+    assert ids(sandbox).keys() == {"ada", "bob", "dee"}
