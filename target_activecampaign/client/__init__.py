@@ -16,6 +16,7 @@ from target_activecampaign.client.address import parse_api_url
 from target_activecampaign.client.client import Client
 from target_activecampaign.client.errors import (
     ActiveCampaignError,
+    AddressTaken,
     AuthenticationError,
     CertificateRejected,
     ClientClosed,
@@ -50,6 +51,7 @@ from target_activecampaign.client.rate_limit.limiter import RateLimiter, RateLim
 __all__ = [
     "AcceptedImport",
     "ActiveCampaignError",
+    "AddressTaken",
     "AuthenticationError",
     "CertificateRejected",
     "Client",

@@ -9,6 +9,7 @@
     │   ├── PaymentRequired         PAYMENT_REQUIRED     402                      raised at once
     │   ├── NotFound                NOT_FOUND            404                      raised at once
     │   ├── InvalidRequest          INVALID_REQUEST      400, 422, other 4xx      raised at once
+    │   ├── AddressTaken            ADDRESS_TAKEN        422 "duplicate"          raised at once
     │   ├── ImportRefused           IMPORT_REFUSED       400 "failureReasons"     raised at once
     │   ├── Redirected              REDIRECTED           3xx                      raised at once
     │   └── LimitReached            a rate limit: wait and try again
@@ -154,6 +155,18 @@ class InvalidRequest(RequestRefused):
     def __init__(self, where: str = "", *, errors: list[Any] | None = None, **more: Any) -> None:
         super().__init__(where, **more)
         self.errors = errors or []
+
+    def has_code(self, code: str) -> bool:
+        """Return whether one of the error objects has this ``code``."""
+        return any(isinstance(one, dict) and one.get("code") == code for one in self.errors)
+
+
+class AddressTaken(RequestRefused):
+    """Another contact already has the address that a contact was to get: 422 "duplicate" [doc]."""
+
+    code = "ADDRESS_TAKEN"
+    meaning = "Another contact of the account already has this e-mail address"
+    advice = "Merge the two contacts in ActiveCampaign, or correct the address in the source."
 
 
 class ImportRefused(RequestRefused):

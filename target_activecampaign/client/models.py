@@ -35,6 +35,7 @@ from target_activecampaign.client.decoding import (
     read_models,
     total_of,
 )
+from target_activecampaign.model.names import exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ _DONE = frozenset({"completed"})
 _BROKEN = frozenset({"failed", "interrupted"})
 _SUBSCRIBED = 1
 _UNSUBSCRIBED = 2
+_FALSE = (False, 0, "0")
 
 
 class User(Model, frozen=True):
@@ -276,6 +278,33 @@ def contacts_after(contact_id: int) -> Callable[[Any], Page[Contact]]:
         return page
 
     return decode
+
+
+def contact_from(contact_id: int, email: str | None = None) -> Callable[[Any], Contact]:
+    """Return the decoder of ``{"contact": {...}}``, the answer of GET and PUT /contacts/:id [rec].
+
+    Args:
+        contact_id: Id of the requested contact; no other is accepted.
+        email: Address that the contact has to have; any if None.
+    """
+
+    def decode(answer: Any) -> Contact:
+        values = lower_keys(as_object(answer))
+        if values.get("success", True) in _FALSE:
+            raise msgspec.ValidationError("it says that the request failed")
+        contact = read_model(values.get("contact"), Contact, "contact")
+        if contact.id != contact_id:
+            raise msgspec.ValidationError("the contact is not the requested one")
+        if email is not None and address_key(contact.email) != address_key(email):
+            raise msgspec.ValidationError("the contact does not have the requested address")
+        return contact
+
+    return decode
+
+
+def address_key(email: str) -> str:
+    """Return an address without outer spaces, in NFC and lower case, to compare it with others."""
+    return exact(email).lower()
 
 
 class Membership(
