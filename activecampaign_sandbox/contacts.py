@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from activecampaign_sandbox.account import Account
 
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+_EMAIL_POINTER = "/data/attributes/email"
 _COLUMNS = {"firstName": "first_name", "lastName": "last_name", "phone": "phone"}
 
 
@@ -89,25 +90,27 @@ def _columns(account: Account, item: dict[str, Any]) -> dict[str, Any]:
 
 def _email(account: Account, item: dict[str, Any]) -> str:
     address = text(item, "email").strip()
-    if not records.is_valid_email(address):
+    is_refused = bool(account.malformed) and records.email_key(address) in account.malformed
+    if is_refused or not records.is_valid_email(address):
         error = {
             "title": "Contact Email Address is not valid.",
             "code": "email_invalid",
             "error": "must_be_valid_email_address",
-            "source": {"pointer": "/data/attributes/email"},
+            "source": {"pointer": _EMAIL_POINTER},
         }
         fail(int(account.options.invalid_email_status), errors=[error])
     return address
 
 
 def _duplicate() -> NoReturn:
-    error = {
-        "title": "Email address already exists in the system",
-        "detail": "",
-        "code": "duplicate",
-        "source": {"pointer": "/data/attributes/email"},
-    }
-    fail(422, errors=[error])
+    title = "Email address already exists in the system"
+    invalid(title, _EMAIL_POINTER, code="duplicate")
+
+
+def _refuse_excluded(account: Account, address: str) -> None:
+    """Refuse an address on the exclusion list that no contact has yet; the answer is unverified."""
+    if account.queue.excluded().covers(address):
+        invalid("Contact Email Address is on the exclusion list.", _EMAIL_POINTER)
 
 
 def _save_values(account: Account, contact: int, item: dict[str, Any]) -> list[Row]:
@@ -136,6 +139,7 @@ def create(account: Account, call: Call) -> Answer:
     columns = _columns(account, {"email": "", **item})
     if records.contact_by_email(account.store, columns["email"]):
         _duplicate()
+    _refuse_excluded(account, columns["email"])
     number = records.create_contact(account.store, columns["email"], columns)
     return Answer(201, _created(account, call, item, number), dict(_ANY_ORIGIN))
 
@@ -157,6 +161,7 @@ def sync(account: Account, call: Call) -> Answer:
     columns = _columns(account, item)
     known = records.contact_by_email(account.store, columns["email"])
     if known is None:
+        _refuse_excluded(account, columns["email"])
         number = records.create_contact(account.store, columns["email"], columns)
         return Answer(201, _created(account, call, item, number), dict(_ANY_ORIGIN))
     del columns["email"]
@@ -191,20 +196,32 @@ def read(account: Account, call: Call) -> Answer:
 
 
 def update(account: Account, call: Call) -> Answer:
-    """PUT /contacts/:id."""
-    find(account, call.id)
+    """PUT /contacts/:id. A new address leaves all else of the contact as it is."""
+    contact = find(account, call.id)
     item = call.item("contact")
     columns = _columns(account, item)
-    if "email" in columns:
-        other = records.contact_by_email(account.store, columns["email"])
-        if other is not None and other["id"] != call.id:
-            _duplicate()
+    address = columns.get("email", contact["email"])
+    if records.email_key(address) != records.email_key(contact["email"]):
+        _check_new_address(account, call.id, address)
     records.update_contact(account.store, call.id, columns)
     values = _save_values(account, call.id, item)
     body: dict[str, Any] = {"contact": shapes.contact(find(account, call.id), call.base)}
     if values:
         body = {"fieldValues": [shapes.field_value(row, call.base) for row in values], **body}
     return Answer(200, body)
+
+
+def _check_new_address(account: Account, contact: int, address: str) -> None:
+    """Refuse an address that a contact can't get. A bounced contact can get one (unverified)."""
+    if records.contact_by_email(account.store, address):
+        _duplicate()
+    _refuse_excluded(account, address)
+    if account.options.rename_opted_out == "refuse" and account.store.number(
+        "SELECT count(*) FROM membership WHERE contact = ? AND status = ?",
+        contact,
+        records.UNSUBSCRIBED,
+    ):
+        invalid("The address of an unsubscribed contact can't be changed.", _EMAIL_POINTER)
 
 
 def delete(account: Account, call: Call) -> Answer:

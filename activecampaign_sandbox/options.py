@@ -76,6 +76,12 @@ class Options:
     opted_out: str = _option(
         "skip", "skip or update a contact that is rejected as opted out", "skip", "update"
     )
+    rename_opted_out: str = _option(
+        "rename",
+        "rename a contact that has opted out of a list, or refuse its new address",
+        "rename",
+        "refuse",
+    )
     unsubscribe_stranger: str = _option(
         "record",
         "record or ignore that a contact unsubscribes from a list it was never on",

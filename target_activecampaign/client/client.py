@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from target_activecampaign.client import responses as answers
 from target_activecampaign.client.calls import PAGE_SIZE, ignore_content, json_body
 from target_activecampaign.client.decoding import page_of
-from target_activecampaign.client.errors import NotFound
+from target_activecampaign.client.errors import AddressTaken, InvalidRequest, NotFound
 from target_activecampaign.client.fields import FieldCalls
 from target_activecampaign.client.models import (
     AcceptedImport,
@@ -20,9 +20,10 @@ from target_activecampaign.client.models import (
     Membership,
     Tag,
     User,
+    address_key,
+    contact_from,
     contacts_after,
     import_status_from,
-    renamed,
     user_from,
 )
 from target_activecampaign.model.names import caseless, exact
@@ -95,27 +96,48 @@ class Client(FieldCalls):
         Case is ignored. The answer is checked, because the API was once seen to ignore the
         filter [rep].
         """
-        wanted = exact(email).lower()
+        wanted = address_key(email)
         page = self._call("GET", "/contacts", page_of("contacts", Contact), query={"email": email})
-        matches = (one for one in page.items if exact(one.email).lower() == wanted)
+        matches = (one for one in page.items if address_key(one.email) == wanted)
         return next(matches, None)
 
-    def rename_contact(self, contact_id: int, email: str) -> None:
-        """Give a contact another e-mail address; its lists, tags and values stay [rec].
+    def contact(self, contact_id: int) -> Contact | None:
+        """Return the contact with this id; None if there is none."""
+        try:
+            return self._call("GET", f"/contacts/{contact_id}", contact_from(contact_id))
+        except NotFound:
+            return None
 
-        It may be repeated. Whether it works for someone who has opted out is not known [unv].
+    def rename_contact(self, contact_id: int, email: str) -> None:
+        """Give a contact another e-mail address; nothing else of it changes.
+
+        It may be repeated: a contact that already has the address is left as it is.
 
         Args:
-            contact_id: The contact.
+            contact_id: Id of the contact.
             email: The new address.
 
         Raises:
             AddressTaken: Another contact has the address.
-            NotFound: There is no such contact.
-            InvalidRequest: ActiveCampaign refuses to change the address.
+            NotFound: There is no contact with this id.
+            InvalidRequest: The address, or the contact's renaming, was refused.
+            MalformedAnswer: The answer shows another contact or address. `contact` shows the
+                effect, as for every error whose `effect_unknown` is true.
         """
+        path = f"/contacts/{contact_id}"
         body = json_body("contact", {"email": email})
-        self._call("PUT", f"/contacts/{contact_id}", renamed(contact_id, email), body=body)
+        try:
+            self._call("PUT", path, contact_from(contact_id, email), body=body)
+        except InvalidRequest as refusal:
+            if not refusal.has_code("duplicate"):
+                raise
+            taken = AddressTaken(refusal.where, status=refusal.status)
+        else:
+            return
+        # A contact's own address may count as a duplicate [unv], after a lost answer for example.
+        contact = self.contact(contact_id)
+        if contact is None or address_key(contact.email) != address_key(email):
+            raise taken
 
     def contacts(
         self, *, after: int = 0, list_id: int | None = None, status: int | None = None

@@ -9,6 +9,7 @@
     │   ├── PaymentRequired         PAYMENT_REQUIRED     402                      raised at once
     │   ├── NotFound                NOT_FOUND            404                      raised at once
     │   ├── InvalidRequest          INVALID_REQUEST      400, 422, other 4xx      raised at once
+    │   ├── AddressTaken            ADDRESS_TAKEN        422 "duplicate"          raised at once
     │   ├── ImportRefused           IMPORT_REFUSED       400 "failureReasons"     raised at once
     │   ├── Redirected              REDIRECTED           3xx                      raised at once
     │   └── LimitReached            a rate limit: wait and try again
@@ -155,13 +156,17 @@ class InvalidRequest(RequestRefused):
         super().__init__(where, **more)
         self.errors = errors or []
 
+    def has_code(self, code: str) -> bool:
+        """Return whether one of the error objects has this ``code``."""
+        return any(isinstance(one, dict) and one.get("code") == code for one in self.errors)
 
-class AddressTaken(InvalidRequest):
-    """Another contact has the e-mail address: 422 with the code ``duplicate`` [doc]."""
+
+class AddressTaken(RequestRefused):
+    """Another contact already has the address that a contact was to get: 422 "duplicate" [doc]."""
 
     code = "ADDRESS_TAKEN"
-    meaning = "Another contact in ActiveCampaign has this e-mail address"
-    advice = "Use the other contact, or change its address first."
+    meaning = "Another contact of the account already has this e-mail address"
+    advice = "Merge the two contacts in ActiveCampaign, or correct the address in the source."
 
 
 class ImportRefused(RequestRefused):

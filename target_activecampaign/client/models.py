@@ -45,6 +45,7 @@ _DONE = frozenset({"completed"})
 _BROKEN = frozenset({"failed", "interrupted"})
 _SUBSCRIBED = 1
 _UNSUBSCRIBED = 2
+_FALSE = (False, 0, "0")
 
 
 class User(Model, frozen=True):
@@ -279,26 +280,31 @@ def contacts_after(contact_id: int) -> Callable[[Any], Page[Contact]]:
     return decode
 
 
-def renamed(contact_id: int, email: str) -> Callable[[Any], None]:
-    """Return a function that reads the answer of PUT /contacts/:id [rec].
+def contact_from(contact_id: int, email: str | None = None) -> Callable[[Any], Contact]:
+    """Return the decoder of ``{"contact": {...}}``, the answer of GET and PUT /contacts/:id [rec].
 
     Args:
-        contact_id: The contact that was asked for.
-        email: The address that it was to get.
-
-    Returns:
-        A function that raises `msgspec.ValidationError` if the answer is about another contact,
-        or if the contact has another address.
+        contact_id: Id of the requested contact; no other is accepted.
+        email: Address that the contact has to have; any if None.
     """
 
-    def decode(answer: Any) -> None:
-        contact = read_model(as_object(answer).get("contact"), Contact, "contact")
+    def decode(answer: Any) -> Contact:
+        values = lower_keys(as_object(answer))
+        if values.get("success", True) in _FALSE:
+            raise msgspec.ValidationError("it says that the request failed")
+        contact = read_model(values.get("contact"), Contact, "contact")
         if contact.id != contact_id:
-            raise msgspec.ValidationError("it is about another contact")
-        if exact(contact.email).lower() != exact(email).lower():
-            raise msgspec.ValidationError("the contact has another address")
+            raise msgspec.ValidationError("the contact is not the requested one")
+        if email is not None and address_key(contact.email) != address_key(email):
+            raise msgspec.ValidationError("the contact does not have the requested address")
+        return contact
 
     return decode
+
+
+def address_key(email: str) -> str:
+    """Return an address without outer spaces, in NFC and lower case, to compare it with others."""
+    return exact(email).lower()
 
 
 class Membership(

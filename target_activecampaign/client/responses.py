@@ -251,9 +251,7 @@ def _invalid(where: str, status: int, answer: dict[str, Any]) -> errors.InvalidR
     found = answer.get("errors")
     items = found if isinstance(found, list) else [found] if found else []
     codes = sorted({code for item in items if (code := _code_word(item))})
-    is_taken = "duplicate" in codes and where.startswith("PUT /contacts/")
-    kind = errors.AddressTaken if is_taken else errors.InvalidRequest
-    return kind(where, status=status, detail=", ".join(codes), errors=items)
+    return errors.InvalidRequest(where, status=status, detail=", ".join(codes), errors=items)
 
 
 def _code_word(item: Any) -> str:

@@ -1,7 +1,8 @@
 """The client of a preview: reads go to the account, writes are simulated.
 
-A simulated write succeeds at once, without a request and without waiting for the rate limits. So
-the run continues as usual. A write that is not simulated raises, so nothing is sent by mistake.
+A simulated write succeeds at once, without a request and without waiting for the rate limits; only
+a rename reads first whether its address is taken. So the run continues as usual. A write that is
+not simulated raises, so nothing is sent by mistake.
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from target_activecampaign.client import AcceptedImport, AddressTaken, Client, Field, ImportStatus
+import msgspec
+
+from target_activecampaign.client import (
+    AcceptedImport,
+    AddressTaken,
+    Client,
+    Contact,
+    Field,
+    ImportStatus,
+)
+from target_activecampaign.client.models import address_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +44,6 @@ class PreviewClient(Client):
     Attributes:
         simulated: Number of simulated requests by kind: `import`, `single_import`,
             `import_status`, `subscribe`, `rename`, `remove_tag`, `field` and `option`.
-        renamed: The simulated new addresses of contacts, by id.
         new_fields: Simulated new fields by id.
         new_options: Simulated new options of the account's fields, by field id.
     """
@@ -42,9 +52,10 @@ class PreviewClient(Client):
         super().__init__(*args, **how)
         self._lock = threading.Lock()
         self.simulated: Counter[str] = Counter()
-        self.renamed: dict[int, str] = {}
         self.new_fields: dict[int, Field] = {}
         self.new_options: dict[int, tuple[str, ...]] = {}
+        self._new_addresses: dict[int, str] = {}
+        self._renamed: dict[str, int] = {}
 
     def _call(self, method: str, path: str, decode: Callable[[Any], T], **how: Any) -> T:
         if method != "GET":
@@ -74,15 +85,45 @@ class PreviewClient(Client):
         self._simulate("subscribe")
 
     def rename_contact(self, contact_id: int, email: str) -> None:
-        """Simulate that a contact gets another address; raise `AddressTaken` if another has it."""
-        other = self.find_contact(email)
+        """Simulate that a contact gets another address. One read shows whether that is taken.
+
+        Raises:
+            AddressTaken: Another contact has the address, after the simulated renames so far.
+        """
+        holder = self.find_contact(email)
+        if holder is not None and holder.id != contact_id:
+            raise AddressTaken(f"PUT /contacts/{contact_id}", status=422)
         with self._lock:
-            # A contact that would have been renamed by then does not have its address any more.
-            is_taken = other is not None and other.id not in {contact_id, *self.renamed}
-            if is_taken or email in self.renamed.values():
-                raise AddressTaken("a preview")
-            self.renamed[contact_id] = email
+            earlier = self._new_addresses.get(contact_id)
+            if earlier is not None:
+                del self._renamed[address_key(earlier)]
+            self._new_addresses[contact_id] = email
+            self._renamed[address_key(email)] = contact_id
         self._simulate("rename")
+
+    def contact(self, contact_id: int) -> Contact | None:
+        """Return the contact with this id, under its simulated address."""
+        found = super().contact(contact_id)
+        return found and self._with_new_address(found)
+
+    def find_contact(self, email: str) -> Contact | None:
+        """Return the contact with this address, after the simulated renames."""
+        renamed = self._renamed.get(address_key(email))
+        if renamed is not None:
+            return self.contact(renamed)
+        found = super().find_contact(email)
+        return None if found is not None and found.id in self._new_addresses else found
+
+    def contacts(
+        self, *, after: int = 0, list_id: int | None = None, status: int | None = None
+    ) -> Iterator[Contact]:
+        """Yield contacts in the order of their ids, under their simulated addresses."""
+        found = super().contacts(after=after, list_id=list_id, status=status)
+        return map(self._with_new_address, found)
+
+    def _with_new_address(self, contact: Contact) -> Contact:
+        email = self._new_addresses.get(contact.id)
+        return contact if email is None else msgspec.structs.replace(contact, email=email)
 
     def remove_contact_tag(self, contact_tag_id: int) -> None:  # noqa: ARG002 - not sent
         """Simulate that a tag is removed."""

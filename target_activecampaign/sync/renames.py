@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
-from target_activecampaign.client import AddressTaken, InvalidRequest, NotFound
+from target_activecampaign.client import AddressTaken, InvalidRequest, MalformedAnswer, NotFound
 from target_activecampaign.delivery.resubscribe import is_ended_by_us
 from target_activecampaign.errors import StoppedError
 from target_activecampaign.ledger import Rename, RenameState, SourceRow
@@ -210,7 +210,7 @@ class PersonRenames:
         address = _TEMPORARY_ADDRESS.format(secrets.token_hex(8))
         contact_id = self._request(one, address)
         if contact_id is not None:
-            placeholder = self._ledger.contact_hash(contact_key(address))
+            placeholder = self._hash_of(address)
             self._ledger.renames.move_aside(
                 one._replace(contact_id=contact_id), placeholder, address
             )
@@ -220,25 +220,44 @@ class PersonRenames:
         try:
             contact_id = one.contact_id or self._find(one)
             if contact_id is not None:
-                try:
-                    self._client.rename_contact(contact_id, address)
-                except NotFound:
-                    # The stored id is of a contact that was deleted since.
-                    contact_id = self._find(one)
-                    if contact_id is not None:
-                        self._client.rename_contact(contact_id, address)
+                contact_id = self._send(one, contact_id, address)
+            if contact_id is not None:
+                return contact_id
+            state = RenameState.MISSING
         except AddressTaken:
             state = RenameState.TAKEN
         except NotFound:
             state = RenameState.MISSING
         except InvalidRequest:
             state = RenameState.REFUSED
-        else:
-            if contact_id is not None:
-                return contact_id
-            state = RenameState.MISSING
         self._ledger.renames.set_state(one.contact, state)
         return None
+
+    def _send(self, one: Rename, contact_id: int, address: str) -> int | None:
+        """Send the request. Return the contact's id; None if there is no such contact.
+
+        Raises:
+            AddressTaken, NotFound, InvalidRequest: The contact keeps its address.
+            ActiveCampaignError: It is not known what has happened.
+        """
+        try:
+            self._client.rename_contact(contact_id, address)
+        except NotFound:
+            # The stored id is of a contact that was deleted since.
+            found = self._find(one)
+            if found is not None:
+                self._client.rename_contact(found, address)
+            return found
+        except MalformedAnswer:
+            # It may have answered as if all were well, and have ignored the new address.
+            contact = self._client.contact(contact_id)
+            if contact is None or self._hash_of(contact.email) != one.contact:
+                raise
+            raise InvalidRequest("PUT /contacts", detail="it kept the old address") from None
+        return contact_id
+
+    def _hash_of(self, address: str) -> bytes:
+        return self._ledger.contact_hash(contact_key(address))
 
     def _find(self, one: Rename) -> int | None:
         """Find a contact by its present address, and store its id."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.guide import example
 from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, address
 from tests.support.tables import STREAM, changes, deleted, row, table
 
@@ -21,7 +22,8 @@ pytestmark = pytest.mark.quick
 @pytest.fixture
 def people(load: TargetRunner) -> TargetRunner:
     """The target that knows people by the key of their rows; too few of them for guards."""
-    load.config.update(person_key=True, guards={**NO_GUARDS, "max_rename_pct": None})
+    recipe = example("modes.md", "follow the person")["streams"]["public-people"]
+    load.config.update(recipe, guards={**NO_GUARDS, "max_rename_pct": None})
     return load
 
 
@@ -294,3 +296,23 @@ def test_preview_shows_who_would_be_renamed_and_changes_nothing(
     assert "c•••@e•••.com to d•••@e•••.com" in page.read_text("utf-8")
     people(table(after)).succeeded()
     assert ids(sandbox).keys() == {"ada", "bob", "dee"}
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+def test_refused_rename_makes_a_new_contact_only_of_people_who_are_active(
+    people: TargetRunner, start_sandbox: Callable[..., SandboxServer], is_active: bool
+) -> None:
+    sandbox = start_sandbox("--rename-opted-out", "refuse", latency=0.02, false_status=0)
+    people.config.update(api_url=sandbox.url)
+    people(table({1: "ada", 2: "bob"})).succeeded()
+    if is_active:
+        # Out of another list: here the contact is still active.
+        sandbox.prepare({"email": address("ada"), "opt_outs": {"2": {}}})
+    else:
+        sandbox.opt_out(address("ada"), 1)
+
+    outcome = people(table({1: "ava", 2: "bob"}))
+
+    assert on_list(sandbox) == ("ada ava bob" if is_active else "bob")
+    codes = [] if is_active else ["OPTED_OUT"]
+    assert list(outcome.codes.values()) == codes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.guide import example
 from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, address, mirrored, wait_for
 from tests.support.tables import STREAM, announce, changes, deleted, row, table
 from tests.support.target_runner import state
@@ -24,7 +25,8 @@ ADA, BOB, CYD = row(1, "ada"), row(2, "bob"), row(3, "cyd")
 @pytest.fixture
 def people(load: ForkedTargetRunner) -> ForkedTargetRunner:
     """The target that mirrors changes; too few people for guards."""
-    load.config.update(sync_mode="mirror", leave_when="deleted", guards=NO_GUARDS)
+    recipe = example("modes.md", "mirror of changes")["streams"]["public-people"]
+    load.config.update(recipe, guards=NO_GUARDS)
     return load
 
 

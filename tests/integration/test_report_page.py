@@ -213,7 +213,7 @@ def test_a_mirror_tells_who_left_in_numbers(load: TargetRunner) -> None:
     load(whole("ada bob cyd"), **mirror).succeeded()
     run_id = load(whole("ada cyd"), **mirror).succeeded().report["run_id"]
     row = Page(html_of(load, run_id)).rows("Removed contacts")["profiles"]
-    assert row["Result"].startswith("The stream was complete")
+    assert row["Result"].startswith("Contacts that left the stream are removed")
     told = (row["Contacts in the stream"], row["Removed"], row["Could not be removed"])
     assert told == ("2", "1", "0")
 

@@ -160,7 +160,7 @@ class ApiStub:
                 else:
                     self.wfile.write(reply.content)
 
-            do_POST = do_DELETE = do_GET  # noqa: N815 - http.server's names
+            do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -14,6 +14,7 @@ import pytest
 
 from target_activecampaign.client import (
     ActiveCampaignError,
+    AddressTaken,
     AuthenticationError,
     CertificateRejected,
     Client,
@@ -139,7 +140,7 @@ def test_answer_raises_its_kind_of_error(
 
 
 def test_every_kind_of_error_is_tested() -> None:
-    tested = {kind for _, _, kind in ANSWERS} | {CertificateRejected, ClientClosed}
+    tested = {kind for _, _, kind in ANSWERS} | {AddressTaken, CertificateRejected, ClientClosed}
     assert tested == set(coded_kinds())
 
 
