@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.delivery.batches import Batch, Entry
     from target_activecampaign.delivery.in_flight import InFlightContacts
+    from target_activecampaign.ledger import SourceRows
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -50,6 +51,7 @@ class HeldRefusals:
 
     Args:
         accounting: Records the outcome of rejected contacts.
+        source_rows: Stores which persons have opted out.
         contacts: The contacts in flight.
 
     Attributes:
@@ -58,8 +60,11 @@ class HeldRefusals:
             that listed all its contacts as failed. Then there is no outage.
     """
 
-    def __init__(self, accounting: RecordAccounting, contacts: InFlightContacts) -> None:
+    def __init__(
+        self, accounting: RecordAccounting, source_rows: SourceRows, contacts: InFlightContacts
+    ) -> None:
         self._accounting = accounting
+        self._source_rows = source_rows
         self._contacts = contacts
         self._held: list[HeldRefusal] = []
         self._last_that_worked = 0
@@ -123,6 +128,9 @@ class HeldRefusals:
     def reject(self, entry: Entry, code: str, reason: str) -> None:
         """Reject a contact's records, or its removal."""
         if entry.sources:
+            if code == "OPTED_OUT" and entry.rows:
+                # Stored first: the person must not be subscribed at another address either.
+                self._source_rows.mark_opted_out(list(entry.marks), entry.rows)
             self._accounting.refused(entry.sources, code, reason, entry.contact.email)
         else:
             self._accounting.removal_rejected(entry)

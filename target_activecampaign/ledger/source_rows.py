@@ -96,6 +96,26 @@ class SourceRows:
             return int(db.execute(sa.select(sa.func.count()).where(there)).scalar_one())
 
     @retryable
+    def mark_opted_out(self, segments: Collection[int], keys: Collection[bytes]) -> None:
+        """Store that the persons of rows have opted out, unless their contacts can be renamed.
+
+        If the ledger has the address of a row's contact, the contact can be renamed, and keeps the
+        opt-out by itself.
+        """
+        found = (
+            sa.exists()
+            .where(
+                member_table.c.segment == table.c.segment,
+                member_table.c.person == table.c.person,
+                member_table.c.address.is_not(None),
+            )
+            .correlate(table)
+        )
+        theirs = sa.and_(table.c.segment.in_(list(segments)), table.c.key.in_(list(keys)))
+        with self._store.transaction(account=self._account) as db:
+            db.execute(table.update().where(theirs, sa.not_(found)).values(opted_out=True))
+
+    @retryable
     def end_sync(self, segment: int, sync_number: int | None) -> None:
         """Store which rows are gone, once contacts were removed.
 

@@ -302,7 +302,7 @@ def test_preview_shows_who_would_be_renamed_and_changes_nothing(
 def test_refused_rename_makes_a_new_contact_only_of_people_who_are_active(
     people: TargetRunner, start_sandbox: Callable[..., SandboxServer], is_active: bool
 ) -> None:
-    sandbox = start_sandbox("--rename-opted-out", "refuse", latency=0.02, false_status=0)
+    sandbox = start_sandbox(rename_opted_out="refuse", latency=0.02, false_status=0)
     people.config.update(api_url=sandbox.url)
     people(table({1: "ada", 2: "bob"})).succeeded()
     if is_active:
@@ -316,3 +316,31 @@ def test_refused_rename_makes_a_new_contact_only_of_people_who_are_active(
     assert on_list(sandbox) == ("ada ava bob" if is_active else "bob")
     codes = [] if is_active else ["OPTED_OUT"]
     assert list(outcome.codes.values()) == codes
+
+
+@pytest.mark.parametrize("window", ["one window", "two windows"])
+def test_changed_address_that_comes_twice_is_delivered(
+    people: TargetRunner, sandbox: SandboxServer, window: str
+) -> None:
+    people(changes(row(1, "ada"), row(2, "bob"))).succeeded()
+    crowd = [
+        row(number, f"p{number}") for number in range(10, 1010 if window != "one window" else 11)
+    ]
+
+    outcome = people(changes(row(1, "ava", first_name="A"), *crowd, row(1, "ava", first_name="B")))
+
+    assert sandbox.contacts()[address("ava")]["first_name"] == "B"
+    assert outcome.counts["merged"] == 1
+    assert identity(outcome) == {"renamed": 1}
+
+
+def test_person_whose_contact_was_never_ours_keeps_the_opt_out(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    sandbox.opt_out(address("ada"), 1)
+    outcome = people(changes(row(1, "ada"), row(2, "bob")))
+    assert list(outcome.codes.values()) == ["OPTED_OUT"]
+
+    people(changes(row(1, "ava")))
+
+    assert on_list(sandbox) == "bob"

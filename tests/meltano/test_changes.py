@@ -61,7 +61,7 @@ def test_changes_arrive_and_deleted_rows_remove_nobody(
     _run_sql(server, TOUCH, old[40]["CustomerId"])
     for one in by_key:
         _run_sql(server, DELETE, one["CustomerId"])
-    _run_sql(server, block("sources.md", "identity").replace("people", "unified_profiles"))
+    _run_sql(server, "ALTER TABLE unified_profiles REPLICA IDENTITY FULL")
     for one in with_all_columns:
         _run_sql(server, DELETE, one["CustomerId"])
     # A run that fails leaves the bookmark where it is, and the changes in the slot.
