@@ -85,7 +85,7 @@ def test_preview_of_a_swap_changes_nothing(people: TargetRunner, sandbox: Sandbo
     outcome = people(table({1: "bob", 2: "ada"}), dry_run=True).succeeded()
 
     assert sandbox.export() == before
-    assert not [one for one in sandbox.requests(method="PUT")]
+    assert not sandbox.requests(method="PUT")
     assert outcome.report["streams"][STREAM]["identity"]["renamed"] == 2
     assert "rename-" not in outcome.log
     people(table({1: "ada", 2: "bob"})).succeeded()
@@ -122,7 +122,7 @@ def test_renames_and_departures_under_other_settings(
     assert there[address("ada")]["lists"] == {"1": ACTIVE}
 
 
-def test_update_only_and_two_streams_of_one_list(
+def test_update_only_renames_and_create_only_adds_nobody_twice(
     people: TargetRunner, sandbox: SandboxServer
 ) -> None:
     people.config.update(sync_mode="mirror")
