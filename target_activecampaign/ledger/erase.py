@@ -172,7 +172,9 @@ def _erase_rows(
     for table in (tables.source_row, tables.departure):
         theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(hashes))
         db.execute(table.delete().where(theirs))
-    either = sa.or_(rename.c.person_from.in_(hashes), rename.c.person_to.in_(hashes))
+    either = sa.or_(
+        *(one.in_(hashes) for one in (rename.c.person_from, rename.c.person_to, rename.c.home))
+    )
     db.execute(rename.delete().where(rename.c.account == account.id, either))
 
 

@@ -50,6 +50,8 @@ class Rename(NamedTuple):
         address: Its present address; None if it is not known.
         new_address: Its new address.
         rows: The source rows that move with it, each as segment and key.
+        home: For a contact at a temporary address: the hash of the one it had before.
+        home_address: The address that it had before.
     """
 
     contact: bytes
@@ -58,6 +60,8 @@ class Rename(NamedTuple):
     address: str | None
     new_address: str
     rows: list[tuple[int, bytes]]
+    home: bytes | None = None
+    home_address: str | None = None
 
 
 class Mover(NamedTuple):
@@ -72,7 +76,7 @@ class Mover(NamedTuple):
         entry: The contact with its records, as the caller encodes them.
         current: The contact of the row in the ledger now: the new one, if it was renamed.
         contact_id: ActiveCampaign's id of the old contact; None if it is not known.
-        address: The old address; None if it is not known.
+        address: The contact's present address; None if it is not known.
         state: The `RenameState` of the old contact; None if it was not to be renamed to this
             address, or was renamed.
     """
@@ -87,6 +91,11 @@ class Mover(NamedTuple):
     contact_id: int | None
     address: str | None
     state: int | None
+
+    @property
+    def is_aside(self) -> bool:
+        """True if the contact was left at a temporary address."""
+        return self.current not in (self.contact, self.new_contact)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -152,7 +161,7 @@ class Renames:
         row = sa.and_(source_row.c.segment == waiting.c.segment, source_row.c.key == waiting.c.key)
         planned = sa.and_(
             table.c.run == self._run_id,
-            table.c.person_from == waiting.c.person_from,
+            table.c.person_from == source_row.c.person,
             table.c.person_to == waiting.c.person_to,
         )
         query = (
@@ -165,7 +174,7 @@ class Renames:
                 waiting.c.entry,
                 source_row.c.person,
                 source_row.c.contact,
-                _address(waiting.c.segment, waiting.c.person_from),
+                _address(waiting.c.segment, source_row.c.person),
                 table.c.state,
             )
             .join(source_row, row)
@@ -179,13 +188,18 @@ class Renames:
 
     @retryable
     def plan(self, renames: Iterable[Rename]) -> None:
-        """Add contacts to the plan. The first of several new addresses of a contact is taken."""
+        """Add contacts to the plan. The first of several new addresses of a contact is taken.
+
+        A contact that an earlier plan has left at a temporary address gets the new one instead.
+        """
         with self._store.transaction(account=self._account) as db:
             for one in renames:
                 mine = self._is(one.contact)
                 planned = db.execute(sa.select(table).where(mine)).first()
                 if planned is None:
                     db.execute(table.insert().values(self._values(one)))
+                elif planned.state != RenameState.PLANNED:
+                    db.execute(table.update().where(mine).values(self._values(one)))
                 elif planned.person_to == one.new_contact:
                     rows = {*_decoder.decode(planned.rows), *one.rows}
                     values = {"rows": _encoder.encode(sorted(rows))}
@@ -271,6 +285,8 @@ class Renames:
                 table.c.contact,
                 table.c.address_from,
                 table.c.address_to,
+                table.c.home,
+                table.c.home_address,
                 table.c.rows,
             )
             .where(self._planned, condition)
@@ -279,7 +295,7 @@ class Renames:
         )
         with self._store.transaction() as db:
             found = db.execute(query).all()
-        return [Rename(*row[:-1], _decoder.decode(row.rows)) for row in found]
+        return [Rename(*row[:5], _decoder.decode(row.rows), *row[5:7]) for row in found]
 
     @retryable
     def set_contact_id(self, contact: bytes, contact_id: int) -> None:
@@ -305,8 +321,38 @@ class Renames:
         self._write_buffer.flush()
         with self._store.transaction(account=self._account) as db:
             self._move(db, one, placeholder, address, one.contact_id)
-            values = {"person_from": placeholder, "address_from": address}
+            # A contact may be moved aside again, if a run ended in between.
+            values = {
+                "person_from": placeholder,
+                "address_from": address,
+                "contact": one.contact_id,
+                "home": one.home or one.contact,
+                "home_address": one.home_address or one.address,
+            }
             db.execute(table.update().where(self._is(one.contact)).values(values))
+
+    @retryable
+    def move_back(self, one: Rename, contact_id: int) -> None:
+        """Store that a contact has the address back that it had before the temporary one."""
+        if one.home is None or one.home_address is None:
+            return
+        self._write_buffer.flush()
+        with self._store.transaction(account=self._account) as db:
+            self._move(db, one, one.home, one.home_address, contact_id)
+            values = {
+                "person_from": one.home,
+                "address_from": one.home_address,
+                "home": None,
+                "home_address": None,
+            }
+            db.execute(table.update().where(self._is(one.contact)).values(values))
+
+    @retryable
+    def revive(self) -> None:
+        """Plan the contacts again that an earlier run has left at a temporary address."""
+        aside = sa.and_(table.c.run == self._run_id, table.c.home.is_not(None))
+        with self._store.transaction(account=self._account) as db:
+            db.execute(table.update().where(aside).values(state=RenameState.PLANNED))
 
     @retryable
     def complete(self, one: Rename, contact_id: int) -> None:
@@ -318,9 +364,16 @@ class Renames:
 
     @retryable
     def clear(self) -> None:
-        """Delete what is left of the plan."""
+        """Delete what is left of the plan, but for contacts at a temporary address.
+
+        The next run tries them again.
+        """
+        left = sa.and_(
+            table.c.run == self._run_id,
+            sa.or_(table.c.home.is_(None), table.c.state == RenameState.MISSING),
+        )
         with self._store.transaction(account=self._account) as db:
-            db.execute(table.delete().where(table.c.run == self._run_id))
+            db.execute(table.delete().where(left))
 
     def _is(self, contact: bytes) -> sa.ColumnElement[bool]:
         return sa.and_(table.c.account == self._account, table.c.person_from == contact)

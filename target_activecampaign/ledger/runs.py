@@ -85,11 +85,15 @@ class Runs:
         )
         dead = [run for run in unfinished if not is_running(db, run)]
         ids = [run.id for run in dead]
+        # Ended runs, too, leave contacts at temporary addresses if they could not move them on.
+        running = [run.id for run in unfinished if run.id not in ids]
         db.execute(
             import_table.update().where(import_table.c.run.in_(ids)).values(run=self._run_id)
         )
         db.execute(
-            rename_table.update().where(rename_table.c.run.in_(ids)).values(run=self._run_id)
+            rename_table.update()
+            .where(rename_table.c.account == self._account, rename_table.c.run.not_in(running))
+            .values(run=self._run_id)
         )
         # Their records come again.
         db.execute(waiting_table.delete().where(waiting_table.c.run.in_(ids)))

@@ -180,6 +180,9 @@ rename = sa.Table(
     sa.Column("state", sa.SmallInteger, nullable=False),
     # The source rows that move with the contact, encoded.
     sa.Column("rows", sa.LargeBinary, nullable=False),
+    # For a contact at a temporary address: the one it had before, and its hash.
+    sa.Column("home", sa.LargeBinary),
+    sa.Column("home_address", sa.String),
     sa.Index("rename_to", "account", "person_to"),
 )
 

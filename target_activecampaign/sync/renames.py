@@ -97,6 +97,7 @@ class PersonRenames:
         Raises:
             ActiveCampaignError, LedgerError: It can't be carried out now.
         """
+        self._ledger.renames.revive()
         if self._ledger.renames.any() is not None:
             logger.info("Renaming contacts that an interrupted run has left.")
             self._execute()
@@ -204,6 +205,26 @@ class PersonRenames:
             self._ledger.renames.complete(one, contact_id)
             if one.address is not None:
                 self._samples.add_renamed(one.address, one.new_address)
+        elif one.home_address is not None:
+            self._move_back(one)
+
+    def _move_back(self, one: Rename) -> None:
+        """Give a contact its former address back, as it can't have the new one."""
+        if one.contact_id is None or one.home_address is None:
+            return
+        try:
+            self._client.rename_contact(one.contact_id, one.home_address)
+        except NotFound:
+            self._ledger.renames.set_state(one.contact, RenameState.MISSING)
+        except (AddressTaken, InvalidRequest):
+            # Another contact has it by now.
+            logger.warning(
+                "Contact %d could get neither its new e-mail address nor its former one back, and "
+                "stays at a temporary address. The next run tries again.",
+                one.contact_id,
+            )
+        else:
+            self._ledger.renames.move_back(one, one.contact_id)
 
     def _move_aside(self, one: Rename) -> None:
         """Give a contact a temporary address, as another contact needs the present one."""
@@ -290,8 +311,9 @@ class PersonRenames:
 
     def _standing(self, one: Mover, segment: Segment) -> Refusal | None:
         """Return why a person may not be added at the new address; None if it may."""
-        members = self._ledger.members.find(segment.of_list, [one.contact])
-        known = members.get(one.contact, [])
+        # The old address may be another contact's by now, if this one was moved aside.
+        members = self._ledger.members.find(segment.of_list, [one.current])
+        known = members.get(one.current, [])
         if any(member.ownership == Ownership.OPTED_OUT for member in known):
             return OPTED_OUT
         contact_id = one.contact_id
@@ -299,7 +321,7 @@ class PersonRenames:
             contact = self._client.find_contact(one.address)
             contact_id = contact.id if contact else None
         if contact_id is None:
-            return None if one.state != RenameState.REFUSED else _REFUSED
+            return _REFUSED if one.state == RenameState.REFUSED else None
         try:
             memberships = self._client.memberships(contact_id)
         except NotFound:
@@ -313,6 +335,8 @@ class PersonRenames:
             )
             if not by_us:
                 return OPTED_OUT
+        if one.is_aside and one.state != RenameState.MISSING:
+            return _REFUSED  # its row stays with it, so that the next run can go on
         is_active = membership is not None and membership.is_subscribed
         return _REFUSED if one.state == RenameState.REFUSED and not is_active else None
 
@@ -324,7 +348,7 @@ class PersonRenames:
         segment.identity.shared_address += sum(one.new_contact in shared for one in movers)
         rows = [SourceRow(one.key, one.new_contact) for one in movers]
         self._ledger.source_rows.store(segment.number, rows)
-        left = [one.contact for one in movers if one.state != RenameState.HELD]
+        left = [one.current for one in movers if one.state != RenameState.HELD]
         if segment.mirror and left:
             self._ledger.members.mark_deleted(segment.number, left, segment.seen)
         if segment.leaves_when_deleted:
