@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import psycopg
 import pytest
 import yaml
 
 from tests.support.guide import block, example
-from tests.support.meltano_project import MISSING, ROOT, MeltanoProject, counts_of, installed
+from tests.support.meltano_project import MISSING, ROOT, MeltanoProject, installed
 from tests.support.postgres_server import PostgresServer, require
 from tests.support.sample_profiles import arrived, expected, profiles, usable_address
 from tests.support.sandbox_server import SandboxServer
 from tests.support.source_recordings import comparable, messages, record
-from tests.support.warehouse import fill_table, insert
+from tests.support.warehouse import WarehouseTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,45 +41,98 @@ def project(tmp_path: Path, server: PostgresServer) -> MeltanoProject:
     return project
 
 
-def test_changes_arrive_and_deleted_rows_remove_nobody(
+MIRROR = {"sync_mode": "mirror", "leave_when": "deleted", "person_key": True}
+ACTIVE, UNSUBSCRIBED = 1, 2
+
+
+class Group(NamedTuple):
+    """Keys of people of whom each sees another change."""
+
+    edited: str
+    deleted: str
+    replaced: str
+    back: str
+    moved: str
+    silent: str
+    swap: str
+    swapped: str
+    not_ours: str
+
+
+def test_mirror_follows_the_log_with_both_replica_identities(  # noqa: PLR0915 - runs are slow
     project: MeltanoProject, server: PostgresServer
 ) -> None:
     people = list({usable_address(one): one for one in profiles() if usable_address(one)}.values())
-    old, new = people[:100], people[100:102]
-    changed = [{**one, "City": "Elsewhere"} for one in old[10:13]]
-    by_key, with_all_columns = old[20:22], old[30:32]
-    fill_table(server, old)
-    _run_sql(server, block("sources.md", "slot"))
+    table, heirs, newcomers = WarehouseTable(server, people[:100]), people[100:102], people[102:104]
+    keys = iter(table.rows)
+    by_key, by_row = (Group(*itertools.islice(keys, len(Group._fields))) for _ in "12")
+    groups = by_key, by_row
+    table.sql(block("sources.md", "slot"))
+    project.configure(**MIRROR)
+    with SandboxServer(project.sandbox_path) as sandbox:
+        for group in groups:
+            sandbox.prepare({"email": _address(table.rows, group.not_ours), "lists": {"1": ACTIVE}})
+
     first = project.run("run", "tap-warehouse-postgres", "target-activecampaign")
-    assert counts_of(first) == {"read": 100, "added": 100}
 
-    with psycopg.connect(server.url) as connection:
-        insert(connection, new)
-    for one in changed:
-        _run_sql(server, UPDATE, one["City"], one["CustomerId"])
-    _run_sql(server, TOUCH, old[40]["CustomerId"])
-    for one in by_key:
-        _run_sql(server, DELETE, one["CustomerId"])
-    _run_sql(server, "ALTER TABLE unified_profiles REPLICA IDENTITY FULL")
-    for one in with_all_columns:
-        _run_sql(server, DELETE, one["CustomerId"])
-    # A run that fails leaves the bookmark where it is, and the changes in the slot.
-    project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"] = "No such list"
-    assert project(*CHANGES).code != 0
-    del project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"]
+    assert first["counts"]["read"] == 100
+    with SandboxServer(project.sandbox_path) as sandbox:
+        for group in groups:
+            sandbox.opt_out(_address(table.rows, group.silent), 1)
+            sandbox.prepare({"email": _address(table.rows, group.moved), "lists": {"2": ACTIVE}})
+        contacts = sandbox.contacts()
+    before = {key: contacts[_address(table.rows, key)]["id"] for key in table.rows}
+    old = dict(table.rows)
 
+    gone = _change(table, by_key, heirs[0], newcomers[0])
+    table.sql("ALTER TABLE unified_profiles REPLICA IDENTITY FULL")
+    gone += _change(table, by_row, heirs[1], newcomers[1])
+
+    # A run that a guard stops renames nobody. It leaves the changes in the slot.
+    project.configure(**MIRROR, guards={"max_renames": 7})
+    stopped = project.run(*CHANGES, fails=True)
+
+    assert _told(stopped)["identity"]["held_back"] == 8
+    assert _told(stopped)["mirror"]["left"] == 2
+    contacts = _contacts(project)
+    for group in groups:
+        for key in (group.moved, group.silent, group.swap, group.swapped):
+            assert contacts[_address(old, key)]["id"] == before[key]
+
+    project.configure(**MIRROR)
     second = project.run(*CHANGES)
 
-    settled = {"added": 2, "changed": 3, "unchanged": 1, "skipped": 4}
-    assert counts_of(second) == {"read": 10, **settled}
-    assert second["skipped"]["DELETED"]["records"] == 4
-    with SandboxServer(project.sandbox_path) as sandbox:
-        contacts = sandbox.export()
-    assert arrived(contacts) == expected([*old, *changed, *new])
-    assert {contact["lists"].get("1") for contact in contacts} == {1}
-    assert _bookmark(project) > 0
+    assert _told(second)["identity"]["renamed"] == 8
+    assert second["counts"]["read"] == stopped["counts"]["read"] == 24
+    contacts = _contacts(project)
+    stay = {_address(old, group.not_ours) for group in groups}
+    silent = {_address(table.rows, group.silent) for group in groups}
+    left = {_address(old, group.deleted) for group in groups}
+    there = {_address(table.rows, key) for key in table.rows}
+    assert _with_status(contacts, ACTIVE) == (there - silent) | stay
+    assert _with_status(contacts, UNSUBSCRIBED) == silent | left
+    assert arrived(contacts.values()) == expected([*gone, *table.rows.values()])
+    for key in before.keys() & table.rows.keys():
+        assert contacts[_address(table.rows, key)]["id"] == before[key]
+    for group in groups:
+        assert contacts[_address(table.rows, group.moved)]["lists"]["2"] == ACTIVE
 
-    assert counts_of(project.run(*CHANGES)) == {}
+    for group in groups:
+        table.insert(old[group.deleted])
+        table.update(group.silent, EMailAddress1=f"b.{_address(table.rows, group.silent)}")
+        gone += [table.delete(group.moved), table.delete(group.swap)]
+    third = project.run(*CHANGES)
+
+    assert third["counts"]["read"] == 8
+    assert _told(third)["mirror"]["left"] == 4
+    contacts = _contacts(project)
+    silent = {_address(table.rows, group.silent) for group in groups}
+    left = {_address({"": one}, "") for one in gone[-4:]}
+    there = {_address(table.rows, key) for key in table.rows}
+    assert _with_status(contacts, ACTIVE) == (there - silent) | stay
+    assert _with_status(contacts, UNSUBSCRIBED) == silent | left
+    for group in groups:
+        assert contacts[_address(table.rows, group.silent)]["id"] == before[group.silent]
 
 
 def test_the_guide_and_the_project_set_the_same() -> None:
@@ -102,20 +154,38 @@ def test_recordings_are_what_the_tap_sends(folder: str) -> None:
             assert comparable(recorded) == comparable(messages(name)), name
 
 
-UPDATE = 'UPDATE unified_profiles SET "City" = %s WHERE "CustomerId" = %s'
-TOUCH = 'UPDATE unified_profiles SET "ModifiedOn" = now() WHERE "CustomerId" = %s'
-DELETE = 'DELETE FROM unified_profiles WHERE "CustomerId" = %s'
+def _change(
+    table: WarehouseTable, group: Group, heir: dict[str, Any], newcomer: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Let each of a group see a change, in 12 records of the log; returns what was deleted."""
+    table.insert(newcomer)
+    table.update(group.edited, City="Elsewhere")
+    gone = [table.delete(key) for key in (group.deleted, group.not_ours, group.replaced)]
+    table.insert({**heir, "EMailAddress1": gone[-1]["EMailAddress1"]})
+    table.insert(table.delete(group.back))
+    for key in (group.moved, group.silent):
+        table.update(key, EMailAddress1=f"a.{_address(table.rows, key)}")
+    swap, swapped = _address(table.rows, group.swap), _address(table.rows, group.swapped)
+    table.update(group.swap, EMailAddress1=swapped)
+    table.update(group.swapped, EMailAddress1=swap)
+    return gone
 
 
-def _run_sql(server: PostgresServer, statement: str, *values: Any) -> None:
-    with psycopg.connect(server.url) as connection:
-        connection.execute(statement.encode(), values)
+def _address(rows: dict[str, dict[str, Any]], key: str) -> str:
+    address = usable_address(rows[key])
+    assert address
+    return address
 
 
-def _bookmark(project: MeltanoProject) -> int:
-    name = "sandbox:tap-warehouse-changes-to-target-activecampaign"
-    state = json.loads(project("state", "get", name).out)["singer_state"]
-    bookmark = state["bookmarks"]["public-unified_profiles"]
-    assert bookmark["replication_key"] == "_sdc_lsn"
-    position: int = bookmark["replication_key_value"]
-    return position
+def _told(report: dict[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = report["streams"]["public-unified_profiles"]
+    return told
+
+
+def _contacts(project: MeltanoProject) -> dict[str, dict[str, Any]]:
+    with SandboxServer(project.sandbox_path) as sandbox:
+        return sandbox.contacts()
+
+
+def _with_status(contacts: dict[str, dict[str, Any]], status: int) -> set[str]:
+    return {who for who, contact in contacts.items() if contact["lists"].get("1") == status}

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 MELTANO = ROOT / ".venv-meltano" / "bin" / "meltano"
 MISSING = "Meltano or its plugins are not installed: `python3 scripts/test.py` installs them."
@@ -75,11 +77,23 @@ class MeltanoProject:
         assert not _ADDRESS.search(done.stdout + done.stderr)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
-    def run(self, *arguments: str) -> dict[str, Any]:
-        """`meltano run` with arguments, which must succeed; returns the run's report."""
+    def configure(self, **settings: Any) -> None:
+        """Write settings of the target into meltano.yml, in place of those from the last call."""
+        project = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))
+        (loader,) = project["environments"][0]["config"]["plugins"]["loaders"]
+        loader["config"].update(settings)
+        (self.folder / "meltano.yml").write_text(yaml.safe_dump(project), "utf-8")
+
+    def run(self, *arguments: str, fails: bool = False) -> dict[str, Any]:
+        """`meltano run` with arguments; returns the report of the target's run.
+
+        Args:
+            arguments: The arguments.
+            fails: The run must fail; otherwise it must succeed.
+        """
         before = self._reports()
         done = self(*arguments)
-        assert done.code == 0, done.log
+        assert (done.code != 0) == fails, done.log
         (report,) = self._reports() - before
         loaded: dict[str, Any] = json.loads(report.read_text("utf-8"))
         return loaded

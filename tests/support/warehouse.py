@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import psycopg
 
@@ -47,3 +47,44 @@ def insert(connection: psycopg.Connection[Any], people: Iterable[dict[str, Any]]
     with connection.cursor() as cursor, cursor.copy("COPY unified_profiles FROM STDIN") as copy:
         for profile in people:
             copy.write_row([profile.get(name) for name in COLUMNS])
+
+
+@final
+class WarehouseTable:
+    """The table as it changes, and what it should hold.
+
+    Args:
+        server: The server, without the table.
+        people: The first profiles.
+
+    Attributes:
+        rows: What is in the table, by `CustomerId`.
+    """
+
+    def __init__(self, server: PostgresServer, people: Iterable[dict[str, Any]]) -> None:
+        self.rows = {one["CustomerId"]: one for one in people}
+        self._url = server.url
+        fill_table(server, self.rows.values())
+
+    def sql(self, statement: str, *values: Any) -> None:
+        """Run statements in a transaction of their own."""
+        with psycopg.connect(self._url) as connection:
+            connection.execute(statement.encode(), values)
+
+    def insert(self, *people: dict[str, Any]) -> None:
+        """Put profiles into the table."""
+        with psycopg.connect(self._url) as connection:
+            insert(connection, people)
+        self.rows.update({one["CustomerId"]: one for one in people})
+
+    def update(self, key: str, **columns: Any) -> None:
+        """Set columns of a row."""
+        changes = ", ".join(f'"{name}" = %s' for name in columns)
+        statement = f'UPDATE unified_profiles SET {changes} WHERE "CustomerId" = %s'  # noqa: S608
+        self.sql(statement, *columns.values(), key)
+        self.rows[key] = {**self.rows[key], **columns}
+
+    def delete(self, key: str) -> dict[str, Any]:
+        """Delete a row; returns what it held."""
+        self.sql('DELETE FROM unified_profiles WHERE "CustomerId" = %s', key)
+        return self.rows.pop(key)
