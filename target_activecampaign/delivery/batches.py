@@ -70,6 +70,10 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         """Set the key, which is read most often."""
         self.key = self.contact.key
 
+    def is_only_of(self, row: bytes) -> bool:
+        """Return whether it has no other source row than this; always if none is given."""
+        return not row or all(one == row for one in self.rows)
+
     def leave_out(self, destinations: Collection[str | int]) -> None:
         """Remove values from the contact: see `Contact.drop_values`."""
         for one in (*self.parts, self):
@@ -240,8 +244,8 @@ class Packer:
             full += self._cut()
         return full
 
-    def drop(self, key: str, segment: int) -> list[Source]:
-        """Remove a contact of a segment from the open batch.
+    def drop(self, key: str, segment: int, row: bytes = b"") -> list[Source]:
+        """Remove a contact of a segment, and of a source row if given, from the open batch.
 
         Contacts of other segments with the same key stay. One of the same list is merged with this
         contact for good, so then both stay.
@@ -253,9 +257,9 @@ class Packer:
         if entry is None or segment not in entry.marks:
             return []
         parts = entry.parts or (entry,)
-        gone = [part for part in parts if segment in part.marks]
-        stays = [part for part in parts if segment not in part.marks]
-        if any(len(part.marks) > 1 for part in gone):
+        gone = [part for part in parts if segment in part.marks and part.is_only_of(row)]
+        stays = [part for part in parts if part not in gone]
+        if not gone or any(len(part.marks) > 1 for part in gone):
             return []
         rest: Entry | None = None
         for part in stays:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from target_activecampaign.ledger.schema import departure as table
 from target_activecampaign.ledger.schema import member as member_table
 from target_activecampaign.ledger.schema import source_row as row_table
+from target_activecampaign.ledger.schema import waiting as waiting_table
 from target_activecampaign.ledger.statements import insert_into
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.model.ownership import CURRENT
@@ -86,6 +87,8 @@ class Departures:
     def discard_held(self, segment: int) -> None:
         """Delete the departures of contacts that another row of the segment has.
 
+        So have rows whose records still wait, as a guard has tripped.
+
         It reads all rows of the segment, as there is no index by contact.
         """
         if not self.any(segment):
@@ -96,8 +99,13 @@ class Departures:
             sa.not_(row_table.c.gone),
             row_table.c.person.in_(departing),
         )
+        claimed = sa.select(waiting_table.c.person_to).where(
+            waiting_table.c.segment == segment,
+            waiting_table.c.last,
+            waiting_table.c.person_to.in_(departing),
+        )
         with self._store.transaction(account=self._account) as db:
-            contacts = db.execute(held.distinct()).scalars().all()
+            contacts = db.execute(held.union(claimed)).scalars().all()
             for contact in contacts:
                 theirs = sa.and_(table.c.segment == segment, table.c.person == contact)
                 db.execute(table.delete().where(theirs))

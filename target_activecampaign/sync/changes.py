@@ -83,7 +83,8 @@ class _Deletion:
         key: The key of its contact, if it has one.
         contact_hash: The hash of that key.
         row: The key of its source row, if it is known.
-        is_last: Whether no later record has the contact or the row.
+        is_last: Whether no later record has the contact or the row, and no other row the contact.
+        is_last_of_row: Whether no later record has the row.
         code: The reason for which the record is skipped.
     """
 
@@ -93,6 +94,7 @@ class _Deletion:
     contact_hash: bytes | None = None
     row: bytes = b""
     is_last: bool = True
+    is_last_of_row: bool = True
     code: str = "DELETED"
 
 
@@ -272,7 +274,8 @@ class ChangeDetector:
     ) -> None:
         """Add a record that is marked as deleted. A contact of it that still waits is not sent.
 
-        Batches that were submitted are not changed.
+        A contact of another row with the same address is sent. Batches that were submitted are not
+        changed.
 
         Args:
             source: The record.
@@ -287,16 +290,18 @@ class ChangeDetector:
             key = next((one.entry.key for one in self._window if one.is_of(segment, row)), None)
         if key:
             contact_hash = contact_hash or self._ledger.contact_hash(key)
-            earlier = self._packer.drop(key, segment.number)
+            earlier = self._packer.drop(key, segment.number, row)
             if earlier:
                 self._unpacked.add(key)
                 for stored in self._stored:
                     stored.forget(contact_hash)
-            earlier += self._remove_from_window(key, segment)
+            earlier += self._remove_from_window(key, segment, row)
         segment.has_deletions = True
         deletion = _Deletion(segment, [*earlier, source], key, contact_hash, row)
+        latest = self._latest.get(key or "")
+        deletion.is_last = latest is None or latest.segment is not segment
         self._deleted.append(deletion)
-        for identity in (contact_hash, row):
+        for identity in (contact_hash if deletion.is_last else None, row):
             if identity:
                 self._last_deleted[segment.number, identity] = deletion
 
@@ -305,15 +310,15 @@ class ChangeDetector:
         self._start_clock()
         self._deleted.append(_Deletion(segment, [source], is_last=False, code=code))
 
-    def _remove_from_window(self, key: str, segment: Segment) -> list[Source]:
-        """Remove a contact of a segment from the window, and return its records."""
+    def _remove_from_window(self, key: str, segment: Segment, row: bytes) -> list[Source]:
+        """Remove a contact of a segment and row from the window, and return its records."""
         if key not in self._latest:
             return []
         theirs = [one for one in self._window if one.entry.key == key]
-        gone = [one for one in theirs if one.segment is segment]
+        gone = [one for one in theirs if one.segment is segment and one.entry.is_only_of(row)]
         for one in gone:
             self._window.remove(one)
-        rest = [one for one in theirs if one.segment is not segment]
+        rest = [one for one in theirs if one not in gone]
         if rest:
             self._latest[key] = rest[-1]
         else:
@@ -326,6 +331,7 @@ class ChangeDetector:
             deletion = self._last_deleted.pop((segment.number, one), None)
             if deletion is not None:
                 deletion.is_last = False
+                deletion.is_last_of_row &= one != deletion.row
                 if deletion.contact_hash:
                     self._present_again.add((segment.number, deletion.contact_hash))
             segment.deleted.discard(one)
@@ -515,7 +521,7 @@ class ChangeDetector:
     def _note_deleted_of(self, segment: Segment, deleted: Sequence[_Deletion]) -> None:
         """Store the deletions of a segment, and set the code of those of an unknown row."""
         known = self._rows.rows_of(segment, (one.row for one in deleted if one.row))
-        rows = {one.row for one in deleted if one.row and one.is_last}
+        rows = {one.row for one in deleted if one.row and one.is_last_of_row}
         waited = self._rows.delete(segment, known, rows)
         gone: dict[bytes, str | None] = {}
         shared: list[bytes] = []
@@ -529,7 +535,7 @@ class ChangeDetector:
                 gone[contact_hash] = one.key if contact_hash == one.contact_hash else None
             elif one.is_last:
                 shared.append(contact_hash)
-            if one.is_last:
+            if one.is_last_of_row:
                 one.sources[:0] = waited.pop(one.row, [])
         if gone:
             # Before the ledger, as in `compare`.

@@ -219,6 +219,25 @@ def test_number_of_renames_can_be_limited(people: TargetRunner, sandbox: Sandbox
     assert on_list(sandbox) == "ava bob"
 
 
+@pytest.mark.parametrize("name", ["ada", None], ids=["whole row", "key only"])
+def test_guard_keeps_a_contact_whose_new_row_waits(
+    people: TargetRunner, sandbox: SandboxServer, name: str | None
+) -> None:
+    people.config.update(sync_mode="mirror", leave_when="deleted")
+    people(changes(row(1, "ada"), row(2, "bob"), row(3, "cyd"))).succeeded()
+    ada = ids(sandbox)["ada"]
+    news = [deleted(1, name), row(4, "ada"), row(2, "bea"), deleted(3)]
+
+    people.config["guards"] = {**NO_GUARDS, "max_renames": 0}
+    assert people(changes(*news)).code == 1
+
+    assert on_list(sandbox) == "ada bob"
+    people.config["guards"] = NO_GUARDS
+    people(changes(*news)).succeeded()
+    assert on_list(sandbox) == "ada bea"
+    assert ids(sandbox)["ada"] == ada
+
+
 def test_changed_address_can_be_rejected(people: TargetRunner, sandbox: SandboxServer) -> None:
     people.config.update(sync_mode="mirror", on_address_change="reject")
     people(table({1: "ada", 2: "bob"})).succeeded()

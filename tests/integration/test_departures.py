@@ -69,6 +69,38 @@ def test_row_that_is_inserted_again_comes_back(
     assert on_list(sandbox) == "ada bob"
 
 
+@pytest.mark.parametrize("name", ["ada", None], ids=["whole row", "key only"])
+@pytest.mark.parametrize("person_key", [True, None])
+def test_person_leaves_with_the_row_that_took_the_place_of_another(
+    people: TargetRunner, sandbox: SandboxServer, name: str | None, *, person_key: bool | None
+) -> None:
+    people.config["person_key"] = person_key
+    people(changes(ADA, BOB)).succeeded()
+    people(changes(deleted(1, name), row(3, "ada"))).succeeded()
+    assert on_list(sandbox) == "ada bob"
+
+    people(changes(deleted(3, name))).succeeded()
+
+    assert on_list(sandbox) == "bob"
+
+
+@pytest.mark.parametrize("name", ["ada", None], ids=["whole row", "key only"])
+@pytest.mark.parametrize("person_key", [True, None])
+def test_person_stays_with_a_row_that_comes_before_the_other_is_deleted(
+    people: TargetRunner, sandbox: SandboxServer, name: str | None, *, person_key: bool | None
+) -> None:
+    people.config["person_key"] = person_key
+    people(changes(ADA, BOB)).succeeded()
+
+    outcome = people(changes(row(3, "ada", first_name="Ava"), deleted(1, name))).succeeded()
+
+    assert on_list(sandbox) == "ada bob"
+    assert outcome.counts == {"read": 2, "changed": 1, "skipped": 1}
+    assert sandbox.contacts()[address("ada")]["first_name"] == "Ava"
+    people(changes(deleted(3, name))).succeeded()
+    assert on_list(sandbox) == "bob"
+
+
 def test_last_word_of_a_run_counts(people: TargetRunner, sandbox: SandboxServer) -> None:
     people(changes(ADA, BOB)).succeeded()
 
