@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -28,6 +29,7 @@ logger = logging.getLogger("target_activecampaign.client")
 PERSONAL = "personal"
 """Marks a type whose values stay out of ``repr``, so that models can be logged."""
 
+_type_lock = Lock()
 _MAX = 2**63 - 1  # no database holds more, so it is no id or count either
 
 
@@ -143,6 +145,7 @@ def convert(value: Any, kind: type[T], place: str) -> T:
         msgspec.ValidationError: The value does not fit, such as "expected `int`, got `bool` -
             at `lists[0].id`".
     """
+    _read_types(kind)
     try:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -150,6 +153,17 @@ def convert(value: Any, kind: type[T], place: str) -> T:
     text = text[0].lower() + text[1:]
     text = text.replace("`$", f"`{place}") if "`$" in text else f"{text} - at `{place}`"
     raise msgspec.ValidationError(text)
+
+
+@cache
+def _read_types(kind: object) -> None:
+    """Let msgspec read the types of a model's fields, in one thread at a time.
+
+    It reads them when a model is first used and keeps what it has read so far. A second thread
+    that used the model meanwhile would crash the process (msgspec 0.22).
+    """
+    with _type_lock:
+        msgspec.json.Decoder(kind)
 
 
 def as_object(answer: Any) -> dict[str, Any]:
