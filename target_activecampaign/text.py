@@ -1,11 +1,9 @@
-"""Texts: counts, values, quoted lists, and texts that UTF-8 or a database can't hold."""
+"""Texts: counts, quoted lists, and texts that UTF-8 or a database can't hold."""
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,29 +55,3 @@ def chunks(items: Iterable[T], size: int = 1000) -> Iterator[list[T]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
-
-
-def scalar_text(value: Any) -> str:
-    """Return the text of a value of a record: the same for 7, 7.0 and "7", and for true and "True".
-
-    Objects and arrays become JSON.
-    """
-    if isinstance(value, str):
-        text = value.strip()
-        return text.casefold() if text.casefold() in {"true", "false"} else text
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, (float, Decimal)):
-        number = value if isinstance(value, Decimal) else Decimal(repr(value))
-        if not number.is_finite() or abs(number) >= _LARGE:
-            return str(number.normalize() if number.is_finite() else number)
-        if number == number.to_integral_value():
-            return str(int(number))
-        return str(number.normalize())
-    return json.dumps(value, sort_keys=True, default=str)
-
-
-_LARGE = Decimal(10) ** 40
-"""Numbers from here on are not written out, as `1e999999999` would fill the memory."""

@@ -104,11 +104,9 @@ class Departures:
             waiting_table.c.last,
             waiting_table.c.person_to.in_(departing),
         )
+        theirs = sa.and_(table.c.segment == segment, table.c.person.in_(held.union(claimed)))
         with self._store.transaction(account=self._account) as db:
-            contacts = db.execute(held.union(claimed)).scalars().all()
-            for contact in contacts:
-                theirs = sa.and_(table.c.segment == segment, table.c.person == contact)
-                db.execute(table.delete().where(theirs))
+            db.execute(table.delete().where(theirs))
 
     @retryable
     def discard_done(self, segment: int) -> None:

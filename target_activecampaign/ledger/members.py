@@ -14,6 +14,7 @@ from target_activecampaign.ledger.member_updates import ADDRESS_IF_KEYED, Member
 from target_activecampaign.ledger.schema import departure as departure_table
 from target_activecampaign.ledger.schema import member as table
 from target_activecampaign.ledger.schema import segment as segment_table
+from target_activecampaign.ledger.statements import fetch_rows
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.model.ownership import CURRENT, Ownership
 
@@ -108,8 +109,8 @@ class Members:
         if segments and contacts:
             self._write_buffer.flush_if_contains(contacts)
             with self._store.transaction() as db:
-                members = _select(db, list(segments), list(contacts))
-            for member in members:
+                rows = fetch_rows(db, _COLUMNS, list(segments), table.c.person, list(contacts))
+            for member in map(_to_member, rows):
                 found.setdefault(member.contact, []).append(member)
         return found
 
@@ -435,24 +436,3 @@ def _missing_query(
         sa.or_(table.c.membership.in_(CURRENT), perhaps_on_list),
         sa.not_(in_sibling),
     )
-
-
-def _select(db: sa.Connection, segments: list[int], contacts: list[bytes]) -> list[Member]:
-    """Return members, read from the driver itself.
-
-    This query runs for every window of records. SQLAlchemy's processing of hashes and rows would
-    take longer than the query itself.
-    """
-    if db.dialect.name == "sqlite":
-        some, all_ = (", ".join("?" * len(values)) for values in (segments, contacts))
-        query = f"SELECT {_COLUMNS} FROM member WHERE segment IN ({some}) AND person IN ({all_})"  # noqa: S608 - only question marks
-        result = db.exec_driver_sql(query, (*segments, *contacts))
-    else:
-        result = db.execute(
-            sa.select(sa.text(_COLUMNS))
-            .select_from(table)
-            .where(table.c.segment.in_(segments), table.c.person.in_(contacts))
-        )
-    rows = result.cursor.fetchall() if result.cursor is not None else []
-    result.close()
-    return list(map(_to_member, rows))

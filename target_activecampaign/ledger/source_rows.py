@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from target_activecampaign.ledger.schema import member as member_table
 from target_activecampaign.ledger.schema import segment as segment_table
 from target_activecampaign.ledger.schema import source_row as table
-from target_activecampaign.ledger.statements import Statement, insert_into
+from target_activecampaign.ledger.statements import Statement, fetch_rows, insert_into
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.model.ownership import Ownership
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store
 
 _NAMES = ("segment", "key", "person", "contact", "gone", "opted_out", "seen")
+_COLUMNS = ", ".join(_NAMES[1:])
+"""The columns of a `SourceRow`."""
 
 
 class SourceRow(NamedTuple):
@@ -64,8 +66,8 @@ class SourceRows:
         if not keys:
             return {}
         with self._store.transaction() as db:
-            rows = _select(db, segment, list(keys))
-        return {row.key: row for row in rows}
+            rows = fetch_rows(db, _COLUMNS, [segment], table.c.key, list(keys))
+        return {row.key: row for row in map(SourceRow._make, rows)}
 
     @retryable
     def store(self, segment: int, rows: Iterable[SourceRow]) -> None:
@@ -174,21 +176,3 @@ class SourceRows:
             sa.not_(moving),
         )
         return db.execute(holders.distinct()).scalars().all()
-
-
-def _select(db: sa.Connection, segment: int, keys: list[bytes]) -> list[SourceRow]:
-    """Return rows, read from the driver itself as in `members`: it is asked for each window."""
-    columns = ", ".join(_NAMES[1:])
-    if db.dialect.name == "sqlite":
-        marks = ", ".join("?" * len(keys))
-        query = f"SELECT {columns} FROM source_row WHERE segment = ? AND key IN ({marks})"  # noqa: S608 - only question marks
-        result = db.exec_driver_sql(query, (segment, *keys))
-    else:
-        result = db.execute(
-            sa.select(sa.text(columns))
-            .select_from(table)
-            .where(table.c.segment == segment, table.c.key.in_(keys))
-        )
-    rows = result.cursor.fetchall() if result.cursor is not None else []
-    result.close()
-    return [SourceRow(*row) for row in rows]

@@ -10,12 +10,11 @@ from importlib import import_module
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import sqlalchemy as sa
 
 _Values = tuple[Any, ...]
 _Compiled = tuple[str, "Callable[[_Values], _Values] | None"]
@@ -64,6 +63,41 @@ class Statement:
 
         self._compiled = str(compiled), ordered
         return self._compiled
+
+
+def fetch_rows(
+    db: sa.Connection,
+    columns: str,
+    segments: Sequence[int],
+    named: sa.Column[bytes],
+    values: Sequence[bytes],
+) -> Sequence[_Values]:
+    """Return the rows of segments with these values in a column, read from the driver itself.
+
+    Such a query runs for every window of records. SQLAlchemy's processing of hashes and rows would
+    take longer than the query itself.
+
+    Args:
+        db: The transaction.
+        columns: The columns in SQL.
+        segments: The segments.
+        named: The column of the hashes. Its table also has a column `segment`.
+        values: The hashes.
+    """
+    table = named.table
+    if db.dialect.name == "sqlite":
+        some, all_ = (", ".join("?" * len(one)) for one in (segments, values))
+        query = (
+            f"SELECT {columns} FROM {table.name} "  # noqa: S608 - names of ours, and question marks
+            f"WHERE segment IN ({some}) AND {named.name} IN ({all_})"
+        )
+        result = db.exec_driver_sql(query, (*segments, *values))
+    else:
+        found = sa.select(sa.text(columns)).select_from(table)
+        result = db.execute(found.where(table.c.segment.in_(segments), named.in_(values)))
+    rows: Sequence[_Values] = result.cursor.fetchall() if result.cursor is not None else []
+    result.close()
+    return rows
 
 
 def insert_into(table: sa.Table, dialect: str) -> Any:

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store
 
 _CHUNK = 1000
+_COLUMNS = (
+    table.c.segment,
+    table.c.key,
+    table.c.person_from,
+    table.c.person_to,
+    table.c.entry,
+)
 
 
 class WaitingRecord(NamedTuple):
@@ -119,7 +126,7 @@ class WaitingRecords:
         def remove() -> None:
             theirs = self._of(segment, keys)
             with self._store.transaction() as db:
-                rows = db.execute(self._select().where(theirs).order_by(table.c.id)).all()
+                rows = db.execute(sa.select(*_COLUMNS).where(theirs).order_by(table.c.id)).all()
                 if rows:
                     taken[:] = [WaitingRecord(*row) for row in rows]
                     db.execute(table.delete().where(theirs))
@@ -167,16 +174,3 @@ class WaitingRecords:
         return sa.and_(
             table.c.run == self._run_id, table.c.segment == segment, table.c.key.in_(list(keys))
         )
-
-    @staticmethod
-    def _select() -> sa.Select[Any]:
-        return sa.select(*_COLUMNS)
-
-
-_COLUMNS = (
-    table.c.segment,
-    table.c.key,
-    table.c.person_from,
-    table.c.person_to,
-    table.c.entry,
-)

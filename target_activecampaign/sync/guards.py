@@ -72,6 +72,18 @@ def rename_guard_trips(segment: Segment, renames: int) -> str | None:
     return f"{describe_segment(segment)}: {what}."
 
 
+def stops(segment: Segment) -> bool:
+    """Return whether a guard that trips stops the segment, and store that it did.
+
+    `override_once` lets a run through that follows one that was stopped without it. Left in the
+    configuration, it lets no run through, as nobody may have checked the source.
+    """
+    if not segment.settings.guards.override_once:
+        segment.ledger.segments.trip_guard(segment.number)
+        return True
+    return not segment.state.tripped
+
+
 def source_shrank(segment: Segment, people: int) -> str | None:
     """Return the text of the guard `min_source_pct`; None if it does not trip.
 

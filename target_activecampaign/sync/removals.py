@@ -17,7 +17,7 @@ from target_activecampaign.ledger import MemberUpdate
 from target_activecampaign.model.email import contact_key
 from target_activecampaign.model.ownership import Ownership
 from target_activecampaign.sync.completeness import Outcome
-from target_activecampaign.sync.guards import describe_segment, guard_trips, source_shrank
+from target_activecampaign.sync.guards import describe_segment, guard_trips, source_shrank, stops
 from target_activecampaign.sync.list_members import ListMembers
 from target_activecampaign.text import chunks
 
@@ -167,12 +167,7 @@ class MirrorRemovals:
         changed = self._ledger.segments.count_changed(segment.number)
         problem = guard_trips(segment, people, leavers - new, changed)
         if problem is not None:
-            override = segment.settings.guards.override_once
-            if not (override and segment.state.tripped):
-                if not override:
-                    # Not with an override: left in the configuration, it would let the next run
-                    # through, which nobody may have checked.
-                    self._ledger.segments.trip_guard(segment.number)
+            if stops(segment):
                 text = f"{problem[:-1]}, so no contact was removed."
                 return Outcome("guard", outcome.people, held_back=leavers, problem=text)
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
@@ -187,13 +182,8 @@ class MirrorRemovals:
         if any(one.partial for one in segment.progress.values()):
             return None
         text = source_shrank(segment, 0)
-        if text is None:
+        if text is None or not stops(segment):
             return None
-        if segment.settings.guards.override_once:
-            if segment.state.tripped:
-                return None
-        else:
-            self._ledger.segments.trip_guard(segment.number)
         return f"{describe_segment(segment)}: {text}. An empty stream never removes contacts."
 
     def _missing(self, segment: Segment, outcome: Outcome) -> Iterator[list[MissingMember]]:

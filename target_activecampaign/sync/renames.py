@@ -19,7 +19,7 @@ from target_activecampaign.ledger import Rename, RenameState, SourceRow
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.email import contact_key
 from target_activecampaign.model.ownership import Ownership
-from target_activecampaign.sync.guards import rename_guard_trips
+from target_activecampaign.sync.guards import rename_guard_trips, stops
 from target_activecampaign.sync.source_rows import OPTED_OUT
 
 if TYPE_CHECKING:
@@ -146,13 +146,10 @@ class PersonRenames:
         problem = rename_guard_trips(segment, self._ledger.renames.count(segment.number))
         if problem is None:
             return None
-        override = segment.settings.guards.override_once
-        if override and segment.state.tripped:
-            logger.warning("%s 'guards.override_once' lets this run through.", problem)
-            return None
-        if not override:
-            self._ledger.segments.trip_guard(segment.number)
-        return f"{problem[:-1]}, so nobody was renamed."
+        if stops(segment):
+            return f"{problem[:-1]}, so nobody was renamed."
+        logger.warning("%s 'guards.override_once' lets this run through.", problem)
+        return None
 
     def _movers(self) -> Iterator[list[Mover]]:
         after = 0
@@ -392,8 +389,6 @@ class PersonRenames:
         for number in numbers if shared else ():
             segment = segments[number]
             self._ledger.source_rows.mark_shared(number, shared, segment.seen or 0)
-        for segment in segments.values():
-            segment.identity.shared_address += self._rows.count_shared(segment)
         self._rows.end_resolving()
         self._ledger.waiting.clear()
         self._ledger.renames.clear()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-
-from target_activecampaign.text import scalar_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+_LARGE = Decimal(10) ** 40
+"""Numbers from here on are not written out, as `1e999999999` would fill the memory."""
 
 
 class RowKeys:
@@ -30,7 +32,23 @@ class RowKeys:
             value = record.get(name)
             if value is None or value == "":
                 return b""
-            parts.append(value if isinstance(value, str) else scalar_text(value))
+            parts.append(value if isinstance(value, str) else _text(value))
         hashed = self._hasher.copy()
         hashed.update(json.dumps(parts).encode())
         return bytes(hashed.digest())
+
+
+def _text(value: Any) -> str:
+    """Return the text of a value that is not text: the same for 7 and 7.0."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (float, Decimal)):
+        number = value if isinstance(value, Decimal) else Decimal(repr(value))
+        if not number.is_finite() or abs(number) >= _LARGE:
+            return str(number.normalize() if number.is_finite() else number)
+        if number == number.to_integral_value():
+            return str(int(number))
+        return str(number.normalize())
+    return json.dumps(value, sort_keys=True, default=str)

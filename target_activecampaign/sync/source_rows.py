@@ -6,7 +6,6 @@ of a new row that claims the address of another row (see `renames`). All others 
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -138,7 +137,6 @@ class RowTracker:
     Args:
         ledger: Has the rows.
         codec: Encodes records that wait.
-
     """
 
     def __init__(self, ledger: Ledger, codec: EntryCodec) -> None:
@@ -146,7 +144,6 @@ class RowTracker:
         self._codec = codec
         self._is_resolving = False
         self._shared: frozenset[bytes] = frozenset()
-        self._sharing: Counter[int] = Counter()
 
     def begin_resolving(self, shared: Iterable[bytes]) -> None:
         """From now on, no record waits: the input has ended, and contacts have new addresses.
@@ -161,10 +158,6 @@ class RowTracker:
         """End what `begin_resolving` began."""
         self._is_resolving = False
         self._shared = frozenset()
-
-    def count_shared(self, segment: Segment) -> int:
-        """Return the number of a segment's rows that have come to share a contact."""
-        return self._sharing[segment.number]
 
     def resolve(
         self,
@@ -296,7 +289,7 @@ class RowTracker:
                 if before is not None and not before.is_gone:
                     resolved.left.setdefault(rows.segment.number, []).append(before.contact)
                 rows.set(SourceRow(key, contact))
-                self._sharing[rows.segment.number] += is_shared
+                rows.segment.identity.shared_address += is_shared
             elif before.is_gone:
                 rows.segment.returned += 1
                 rows.set(before._replace(is_gone=False, seen=before.seen and sync_number))
