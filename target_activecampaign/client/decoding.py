@@ -145,7 +145,7 @@ def convert(value: Any, kind: type[T], place: str) -> T:
         msgspec.ValidationError: The value does not fit, such as "expected `int`, got `bool` -
             at `lists[0].id`".
     """
-    _read_types(kind)
+    _read_types(kind)  # type: ignore[arg-type]  # mypy: a type is hashable
     try:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -156,7 +156,7 @@ def convert(value: Any, kind: type[T], place: str) -> T:
 
 
 @cache
-def _read_types(kind: object) -> None:
+def _read_types(kind: type[Any]) -> None:
     """Let msgspec read the types of a model's fields, in one thread at a time.
 
     It reads them when a model is first used and keeps what it has read so far. A second thread
