@@ -32,7 +32,9 @@ def main() -> int:
         return 1
     processes = f"--numprocesses={(os.cpu_count() or 1) + 2}"
     command = [str(tests.bin / "python"), "-m", "pytest", processes, *sys.argv[1:]]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    # Thousands of interpreters start: without compiled files each would compile all modules.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

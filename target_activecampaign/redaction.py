@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _SHORT = 8
 """Length in characters below which a secret is only masked as a whole word."""
 _PERCENT_ESCAPE = re.compile("%[0-9A-F]{2}")
-_ADDRESS = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+\.[^\s@<>\"'(),;:]+")
+_PART = r"[^\s@<>\"'(),;:]"
+# From where a word begins, or a long one without an `@` would be read again from each character.
+_ADDRESS = re.compile(rf"(?<!{_PART}){_PART}+@{_PART}+\.{_PART}+")
 
 
 class RedactingFilter(logging.Filter):

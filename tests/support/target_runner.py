@@ -120,7 +120,8 @@ class TargetRunner:
         self.printed.append(printed)
         assert self.config["api_key"] not in printed
         text = data.decode("utf-8", "replace").lower()
-        for address in set(_ADDRESS.findall(printed.lower())):
+        words = " ".join(word for word in printed.lower().split() if "@" in word)
+        for address in set(_ADDRESS.findall(words)):
             assert address not in text, f"an address of the records was printed: {address}"
         assert "Traceback" not in printed, printed
 
