@@ -30,7 +30,7 @@ def main() -> int:
     except SetUpError as error:
         print(error, file=sys.stderr)
         return 1
-    processes = f"--numprocesses={(os.cpu_count() or 1) + 2}"
+    processes = f"--numprocesses={(os.cpu_count() or 1) * 3}"
     command = [str(tests.bin / "python"), "-m", "pytest", processes, *sys.argv[1:]]
     # Thousands of interpreters start: without compiled files each would compile all modules.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
