@@ -151,6 +151,75 @@ class Renames:
             return int(db.execute(sa.select(sa.func.count()).where(movers)).scalar_one())
 
     @retryable
+    def count_done(self, segment: int) -> int:
+        """Return the number of contacts of a segment that have their new address."""
+        row = sa.and_(source_row.c.segment == waiting.c.segment, source_row.c.key == waiting.c.key)
+        query = (
+            sa.select(sa.func.count(sa.distinct(waiting.c.person_to)))
+            .join(source_row, row)
+            .where(
+                self._movers,
+                waiting.c.segment == segment,
+                source_row.c.person == waiting.c.person_to,
+            )
+        )
+        with self._store.transaction() as db:
+            return int(db.execute(query).scalar_one())
+
+    @retryable
+    def end_missing_rows(self, segment: int, sync_number: int) -> None:
+        """Store which rows are gone among those with the contacts of waiting records.
+
+        A row that is missing from a complete sync no longer holds its contact.
+
+        It reads all rows of the segment, as there is no index by contact.
+
+        Args:
+            segment: The segment.
+            sync_number: The complete sync.
+        """
+        self._write_buffer.flush()
+        last = sa.and_(waiting.c.run == self._run_id, waiting.c.segment == segment, waiting.c.last)
+        claimed = sa.select(waiting.c.person_to).where(last)
+        contacts = claimed.union(sa.select(waiting.c.person_from).where(last))
+        waits = sa.exists().where(last, waiting.c.key == source_row.c.key).correlate(source_row)
+        member = tables.member
+        # Rows that share a contact have a sync of their own. Else it is that of the contact.
+        is_seen = (
+            sa.exists()
+            .where(
+                member.c.segment == segment,
+                member.c.person == source_row.c.person,
+                member.c.seen >= sync_number,
+            )
+            .correlate(source_row)
+        )
+        missing = sa.or_(
+            source_row.c.seen < sync_number, sa.and_(source_row.c.seen.is_(None), sa.not_(is_seen))
+        )
+        theirs = sa.and_(
+            source_row.c.segment == segment,
+            sa.not_(source_row.c.gone),
+            source_row.c.person.in_(contacts),
+            sa.not_(waits),
+            missing,
+        )
+        with self._store.transaction(account=self._account) as db:
+            db.execute(source_row.update().where(theirs).values(gone=True))
+
+    @retryable
+    def claimed(self, segment: int) -> list[bytes]:
+        """Return the contacts of waiting records of new rows."""
+        new = sa.and_(
+            waiting.c.run == self._run_id,
+            waiting.c.segment == segment,
+            waiting.c.last,
+            waiting.c.person_from.is_(None),
+        )
+        with self._store.transaction() as db:
+            return list(db.execute(sa.select(waiting.c.person_to).where(new)).scalars())
+
+    @retryable
     def movers(self, after: int, limit: int) -> list[Mover]:
         """Return the latest waiting records of rows whose address has changed.
 
@@ -308,6 +377,15 @@ class Renames:
         """Store why a contact keeps its address."""
         with self._store.transaction(account=self._account) as db:
             db.execute(self._of(contact).values(state=state))
+
+    @retryable
+    def is_member(self, contact: bytes) -> bool:
+        """Return whether a segment of the account has a contact."""
+        member, segment = tables.member, tables.segment
+        segments = sa.select(segment.c.id).where(segment.c.account == self._account)
+        theirs = sa.and_(member.c.segment.in_(segments), member.c.person == contact)
+        with self._store.transaction() as db:
+            return db.execute(sa.select(member.c.person).where(theirs).limit(1)).first() is not None
 
     @retryable
     def move_aside(self, one: Rename, placeholder: bytes, address: str) -> None:

@@ -157,6 +157,7 @@ class ChangeDetector:
         self._stored: list[StoredValues] = []
         self._window: list[PendingContact] = []
         self._latest: dict[str, PendingContact] = {}
+        self._latest_of_row: dict[tuple[int, tuple[bytes, ...]], PendingContact] = {}
         self._refused: list[tuple[Source, Refusal, Segment, str | None, bytes]] = []
         self._deleted: list[_Deletion] = []
         # Those that are the last word so far, by segment and contact or row.
@@ -215,12 +216,14 @@ class ChangeDetector:
         if latest is None or not self._merged(latest, entry, segment):
             candidate = self._latest[contact.key] = PendingContact(entry, segment)
             self._window.append(candidate)
+            if segment.follows and entry.rows:
+                self._latest_of_row[segment.number, entry.rows] = candidate
 
     def _merged(self, latest: PendingContact, entry: Entry, segment: Segment) -> bool:
         """Merge a contact into the waiting one of the same key. Return False if it can't be."""
         if latest.segment is not segment:
             return False
-        if segment.follows and latest.entry.rows != entry.rows:
+        if segment.follows and not self._follows_directly(latest, entry):
             return False
         if segment.stored is not None:
             # Only the first value fills an empty destination.
@@ -232,6 +235,12 @@ class ChangeDetector:
             return False
         latest.entry = merged
         return True
+
+    def _follows_directly(self, latest: PendingContact, entry: Entry) -> bool:
+        """Return whether two records are of one row, with no other address of it in between."""
+        if not entry.rows:
+            return not latest.entry.rows
+        return self._latest_of_row.get((latest.segment.number, entry.rows)) is latest
 
     def refuse(
         self,
@@ -400,6 +409,10 @@ class ChangeDetector:
             found.append(same)
         return found
 
+    def contacts_of_rows(self, segment: Segment, rows: Collection[bytes]) -> set[bytes]:
+        """Return the contacts that source rows have, by the ledger."""
+        return {one.contact for one in self._rows.rows_of(segment, rows).values()}
+
     def age(self) -> float:
         """Return the seconds since the first contact was added; 0 if none waits."""
         return time.monotonic() - self._since if self._has_waiting else 0.0
@@ -421,6 +434,7 @@ class ChangeDetector:
             return
         self.wait_until_recovered()
         window, self._window, self._latest = self._window, [], {}
+        self._latest_of_row = {}
         refused, self._refused = self._refused, []
         deleted, self._deleted, self._last_deleted = self._deleted, [], {}
         for one in window:
@@ -487,14 +501,14 @@ class ChangeDetector:
             if key:
                 decisions.notes_of(segment).unchanged.append(self._ledger.contact_hash(key))
         for number, keys in rows.items():
-            known = self._rows.rows_of(segments[number], keys).values()
             notes = decisions.notes_of(segments[number])
-            notes.unchanged += [one.contact for one in known if not one.is_gone]
+            notes.unchanged += self._rows.mark_seen(segments[number], keys)
         for number, contacts in resolved.seen.items():
             decisions.notes_of(segments[number]).unchanged += contacts
         for number, segment in segments.items():
             if self._ledger.departures.any(number):
-                there = {one.entry.contact_hash for one in window if one.segment is segment}
+                rest = resolved.rest
+                there = {one.entry.contact_hash for one in rest if one.segment is segment}
                 there.update(decisions.notes_of(segment).unchanged)
                 self._ledger.departures.discard(number, there)
 
@@ -509,7 +523,8 @@ class ChangeDetector:
         """Store which contacts and rows were deleted.
 
         The digests of the contacts are cleared: a later record of one is then sent, even if it is
-        the same. A mirror counts the contact as missing.
+        the same. A mirror counts the contact as missing, unless it stores who departs: then another
+        row may still have the contact.
         """
         by_segment: dict[int, list[_Deletion]] = {}
         for one in deleted:
@@ -529,7 +544,7 @@ class ChangeDetector:
             row = known.get(one.row)
             contact_hash = one.contact_hash if row is None else row.contact
             if contact_hash is None:
-                if segment.leaves_when_deleted:
+                if segment.leaves_when_deleted and one.row not in waited:
                     one.code = "DELETED_UNKNOWN"
             elif one.is_last and (row is None or row.seen is None):
                 gone[contact_hash] = one.key if contact_hash == one.contact_hash else None
@@ -545,7 +560,7 @@ class ChangeDetector:
                 for contact_hash, key in gone.items()
                 if key and segment.number in marks.get(key, ())
             )
-            self._ledger.members.mark_deleted(segment.number, list(gone), segment.seen)
+            self._mark_deleted(segment, list(gone))
         if segment.leaves_when_deleted:
             self._ledger.departures.add(segment.number, {*gone, *shared})
 
@@ -553,12 +568,16 @@ class ChangeDetector:
         """Clear the digests of deleted contacts that were in flight, once all have an outcome."""
         for segment in segments:
             for some in chunks(segment.deleted, self.window_records):
-                self._ledger.members.mark_deleted(segment.number, some, segment.seen)
+                self._mark_deleted(segment, some)
             segment.deleted.clear()
+
+    def _mark_deleted(self, segment: Segment, contacts: Sequence[bytes]) -> None:
+        sync_number = None if segment.leaves_when_deleted else segment.seen
+        self._ledger.members.mark_deleted(segment.number, contacts, sync_number)
 
     def discard(self) -> None:
         """Drop everything that waits, without an outcome: the run fails and sends none of it."""
-        self._window, self._latest = [], {}
+        self._window, self._latest, self._latest_of_row = [], {}, {}
         self._refused, self._deleted, self._last_deleted = [], [], {}
         self._present_again.clear()
         self._unpacked.clear()

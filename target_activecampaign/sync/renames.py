@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.accounting.samples import Samples
-    from target_activecampaign.client import Client
+    from target_activecampaign.client import Client, Contact
     from target_activecampaign.delivery.batches import Entry, Packer
     from target_activecampaign.delivery.delivery import Delivery
     from target_activecampaign.ledger import Ledger, Mover
@@ -120,11 +120,10 @@ class PersonRenames:
         by_number = {one.number: one for one in segments}
         problems = [text for one in segments if (text := self._guard_trips(one)) is not None]
         if problems:
-            for one in segments:
-                if one.follows:
-                    one.identity.held_back = self._ledger.renames.count(one.number)
+            self._hold_back(segments)
             return problems
         try:
+            self._end_missing_rows(segments)
             self._plan(by_number)
             self._execute()
             shared = self._ledger.renames.shared()
@@ -136,6 +135,24 @@ class PersonRenames:
         for one in segments:
             _log(one)
         return []
+
+    def _hold_back(self, segments: Collection[Segment]) -> None:
+        """Count the people who are not renamed. The contacts that new rows claim stay."""
+        for one in segments:
+            if one.follows:
+                one.identity.held_back = self._ledger.renames.count(one.number)
+                self._ledger.members.record_seen(
+                    one.number,
+                    one.seen,
+                    unchanged=self._ledger.renames.claimed(one.number),
+                    outdated=(),
+                )
+
+    def _end_missing_rows(self, segments: Collection[Segment]) -> None:
+        """Store which rows are missing from complete syncs, so that others get their contacts."""
+        for one in segments:
+            if one.follows and one.leaves_when_absent and one.complete and one.sync_number:
+                self._ledger.renames.end_missing_rows(one.number, one.sync_number)
 
     # The plan
 
@@ -236,10 +253,9 @@ class PersonRenames:
     def _request(self, one: Rename, address: str) -> int | None:
         """Change a contact's address. Return its id; None, with the reason stored, if it stays."""
         try:
-            contact_id = one.contact_id or self._find(one)
+            contact_id = self._find(one)
             if contact_id is not None:
-                contact_id = self._send(one, contact_id, address)
-            if contact_id is not None:
+                self._send(one, contact_id, address)
                 return contact_id
             state = RenameState.MISSING
         except AddressTaken:
@@ -251,8 +267,8 @@ class PersonRenames:
         self._ledger.renames.set_state(one.contact, state)
         return None
 
-    def _send(self, one: Rename, contact_id: int, address: str) -> int | None:
-        """Send the request. Return the contact's id; None if there is no such contact.
+    def _send(self, one: Rename, contact_id: int, address: str) -> None:
+        """Send the request.
 
         Raises:
             AddressTaken, NotFound, InvalidRequest: The contact keeps its address.
@@ -260,25 +276,25 @@ class PersonRenames:
         """
         try:
             self._client.rename_contact(contact_id, address)
-        except NotFound:
-            # The stored id is of a contact that was deleted since.
-            found = self._find(one)
-            if found is not None:
-                self._client.rename_contact(found, address)
-            return found
         except MalformedAnswer:
             # It may have answered as if all were well, and have ignored the new address.
             contact = self._client.contact(contact_id)
             if contact is None or self._hash_of(contact.email) != one.contact:
                 raise
             raise InvalidRequest("PUT /contacts", detail="it kept the old address") from None
-        return contact_id
 
     def _hash_of(self, address: str) -> bytes:
         return self._ledger.contact_hash(contact_key(address))
 
     def _find(self, one: Rename) -> int | None:
-        """Find a contact by its present address, and store its id."""
+        """Return the id of a contact, by the id or the address in the ledger; None if it is gone.
+
+        The id in the ledger may be outdated: the contact may have been deleted, or belong to the
+        row that moved away from this one.
+        """
+        contact = None if one.contact_id is None else self._client.contact(one.contact_id)
+        if contact is not None and self._belongs_to(contact, one):
+            return contact.id
         contact = self._client.find_contact(one.address) if one.address else None
         if contact is None:
             return None
@@ -286,10 +302,20 @@ class PersonRenames:
         self._ledger.renames.set_contact_id(one.contact, contact.id)
         return contact.id
 
+    def _belongs_to(self, contact: Contact, one: Rename) -> bool:
+        """Return whether a contact that was found by its id is still the one to rename.
+
+        It is, even if someone has changed its address in ActiveCampaign.
+        """
+        now = self._hash_of(contact.email)
+        return now in (one.contact, one.new_contact) or not self._ledger.renames.is_member(now)
+
     # People whose contact was not renamed
 
     def _settle_movers(self, segments: dict[int, Segment], shared: set[bytes]) -> None:
-        """Decide about people whose contact keeps its old address."""
+        """Count the renamed contacts, and decide about people whose contact keeps its address."""
+        for number, segment in segments.items():
+            segment.identity.renamed += self._ledger.renames.count_done(number)
         for some in self._movers():
             left = [one for one in some if one.current != one.new_contact]
             with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "renames") as pool:
@@ -297,9 +323,6 @@ class PersonRenames:
                 refusals = dict(zip(left, stand, strict=True))
             for number, segment in segments.items():
                 mine = [one for one in left if one.segment == number]
-                segment.identity.renamed += sum(
-                    1 for one in some if one.segment == number and one not in refusals
-                )
                 self._let_in(segment, [one for one in mine if refusals[one] is None], shared)
                 for refusal in (OPTED_OUT, _REFUSED):
                     self._refuse(

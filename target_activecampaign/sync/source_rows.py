@@ -130,6 +130,11 @@ class _Rows:
         """Change a row."""
         self.known[row.key] = self.changed[row.key] = row
 
+    def mark_seen(self, row: SourceRow) -> None:
+        """Note that the current sync has a row, if it shares its contact."""
+        if row.seen is not None:
+            self.set(row._replace(seen=self.segment.seen or 0))
+
 
 class RowTracker:
     """Holds contacts against the rows of their source.
@@ -192,20 +197,35 @@ class RowTracker:
                 members.get(entry.contact_hash, ()), in_flight.get(entry.key, {}), number
             )
             refusal = self._refusal_of(one, before)
-            if refusal is not None and before is not None:
+            if refusal is not None:
                 resolved.refused.append((one, refusal))
-                resolved.seen.setdefault(number, []).append(before.contact)
             elif self._waits(one, before, rows, is_claimed=is_claimed):
                 waiting.append(self._wait(one, before, rows))
-                held = entry.contact_hash if before is None else before.contact
-                resolved.seen.setdefault(number, []).append(held)
             else:
                 self._assign(entry, rows, resolved)
                 new[number, entry.contact_hash] = key
                 resolved.rest.append(one)
+                continue
+            if before is not None:
+                resolved.seen.setdefault(number, []).append(before.contact)
+                rows.mark_seen(before)
         self._store(tracked.values())
         self._ledger.waiting.add(waiting)
         return resolved
+
+    def mark_seen(self, segment: Segment, keys: Iterable[bytes]) -> list[bytes]:
+        """Store that a sync has rows, although their records are refused.
+
+        Returns:
+            Their contacts.
+        """
+        known = self.rows_of(segment, keys)
+        rows = _Rows(segment, known, set())
+        there = [one for one in known.values() if not one.is_gone]
+        for one in there:
+            rows.mark_seen(one)
+        self._store([rows])
+        return [one.contact for one in there]
 
     def rows_of(self, segment: Segment, keys: Iterable[bytes]) -> dict[bytes, SourceRow]:
         """Return the rows with these keys, by key."""

@@ -101,12 +101,14 @@ class _Candidates:
         indexes: Their indexes in `batch`.
         records: The records, mapped and checked.
         problems: The problem of each record, if any.
+        rows: The keys of their source rows; an empty list if rows need not be known.
     """
 
     batch: _Batch
     indexes: list[int]
     records: list[dict[str, Any]]
     problems: list[Problem]
+    rows: list[bytes]
 
 
 class _State(NamedTuple):
@@ -123,12 +125,15 @@ class _Known:
         in_flight: The ledger updates of those in flight, by contact key and segment.
         changing: Keys of contacts with an earlier record that may have changed. Their later
             records are compared too, so that they stay behind it.
+        row_contacts: Contacts whose source rows have such a record. It may have another address,
+            or none if the row was deleted.
     """
 
     contact_hashes: set[bytes]
     rows: dict[bytes, list[Member]]
     in_flight: dict[str, dict[int, MemberUpdate]]
     changing: set[str]
+    row_contacts: set[bytes] = field(default_factory=set)
 
 
 @dataclass
@@ -313,6 +318,9 @@ class RecordWindow:
             route = batch.route
             unchanged, rest = self._split(batch, known)
             found = self._prepare(records, batch, rest) if rest else None
+            if found is not None and self._add_row_contacts(found, known) and unchanged:
+                unchanged, rest = self._split(batch, known)
+                found = self._prepare(records, batch, rest)
             if found is not None and not found.records:
                 found = None
             if unchanged or found:
@@ -335,7 +343,7 @@ class RecordWindow:
 
     def _split(self, batch: _Batch, known: _Known) -> tuple[list[bytes], list[int]]:
         """Return the contact hashes of unchanged records, and the indexes of the other records."""
-        changing = known.changing
+        changing, row_contacts = known.changing, known.row_contacts
         if not batch.route.hashes:
             changing.update(batch.keys)
             return [], list(range(len(batch.keys)))
@@ -347,8 +355,10 @@ class RecordWindow:
         # The report shows what arrives of a record, even if all of them are unchanged.
         wants_sample = batch.route.wants_sample
         for index, (same, key) in enumerate(zip(is_unchanged, batch.keys, strict=True)):
-            if same and key not in changing and not wants_sample:
-                unchanged.append(batch.contact_hashes[index])
+            contact_hash = batch.contact_hashes[index]
+            is_known = same and key not in changing and contact_hash not in row_contacts
+            if is_known and not wants_sample:
+                unchanged.append(contact_hash)
                 self.accounting.arrived = key
             else:
                 changing.add(key)
@@ -370,10 +380,19 @@ class RecordWindow:
             problems = [mapped[numbers[index]][1] for index in indexes]
         else:
             found, problems = self._decode(records, indexes)
-        candidates = _Candidates(batch, indexes, found, route.check(found, problems))
+        rows = [] if route.row_keys is None else [route.row_keys.key_of(one) for one in found]
+        candidates = _Candidates(batch, indexes, found, route.check(found, problems), rows)
         if route.numbers is not None:
             self._mark_outdated(records, candidates, route.numbers)
         return candidates
+
+    def _add_row_contacts(self, candidates: _Candidates, known: _Known) -> bool:
+        """Add the contacts of these records' source rows. Return whether any are new."""
+        if not candidates.rows or not candidates.batch.route.hashes:
+            return False
+        segment, before = candidates.batch.route.segment, len(known.row_contacts)
+        known.row_contacts |= self.changes.contacts_of_rows(segment, candidates.rows)
+        return len(known.row_contacts) > before
 
     def _mark_outdated(
         self, records: _Records, candidates: _Candidates, numbers: RecordNumbers
@@ -381,8 +400,7 @@ class RecordWindow:
         """Set the problem of records that are older than one that was read before."""
         batch, route = candidates.batch, candidates.batch.route
         for place, index in enumerate(candidates.indexes):
-            row_keys, record = route.row_keys, candidates.records[place]
-            identity = row_keys.key_of(record) if row_keys is not None else b""
+            identity = candidates.rows[place] if candidates.rows else b""
             identity = identity or batch.contact_hashes[index]
             at = batch.numbers[index]
             read = records.read.get(at)
@@ -427,7 +445,7 @@ class RecordWindow:
         mapping, segment, maps = route.mapping, route.segment, route.maps
         name, stream, take = route.name, route.source, self.changes.take
         epoch, taken = self.accounting.epoch, 0
-        row_keys = route.row_keys
+        row_keys = candidates.rows
         refused: list[tuple[Source, Refusal, dict[str, Any], bytes]] = []
         try:
             for place in places:
@@ -439,7 +457,7 @@ class RecordWindow:
                 if maps or (b"\\" in line and _NUL in line):  # the first costs next to nothing
                     record = route.without_nul(record)
                 source = Source(name, stream, line, epoch)
-                row = row_keys.key_of(record) if row_keys else b""
+                row = row_keys[place] if row_keys else b""
                 if problem is DELETED or problem is OUTDATED:
                     self._skip(problem, source, batch, index, record, row)
                     taken += 1

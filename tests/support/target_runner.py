@@ -66,8 +66,9 @@ class Outcome:
         return [line.rpartition(" | ")[2] for line in lines if "WARNING  | target-" in line]
 
     def succeeded(self) -> Outcome:
-        """Itself, if it ended well."""
+        """Itself, if it ended well, with its report as a page."""
         assert self.code == 0, self.log
+        assert "UndefinedError" not in self.log, "a template names what the report lacks"
         return self
 
 
