@@ -227,6 +227,7 @@ class Renames:
             after: Only those with a greater number.
             limit: The maximum number.
         """
+        self._write_buffer.flush()  # it may have the addresses
         row = sa.and_(source_row.c.segment == waiting.c.segment, source_row.c.key == waiting.c.key)
         planned = sa.and_(
             table.c.run == self._run_id,

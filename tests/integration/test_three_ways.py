@@ -96,6 +96,7 @@ class History:
     def day(self, number: int) -> Day:
         """Draw the next day."""
         self._day, self._touched = Day([], {}, [], []), set()
+        self._is_dense = self._chance.random() < 0.5
         kinds = (
             ["insert"] * 4
             if number == 0
@@ -105,6 +106,7 @@ class History:
         )
         for kind in kinds:
             getattr(self, f"_{kind.replace(' ', '_')}")()
+        self._is_dense = False
         day = self._day
         day.rows = dict(self._rows)
         day.renamed = self._model.end_day({key: name for key, (name, _) in day.rows.items()})
@@ -124,9 +126,8 @@ class History:
         found = [
             key
             for key, (name, _) in self._rows.items()
-            if key not in self._touched
+            if (self._is_dense or (key not in self._touched and name not in busy))
             and key not in self._model.barred
-            and name not in busy
             and (sharers.count(name) > 1) == shared
         ]
         return self._chance.sample(found, count) if len(found) >= count else []
@@ -170,7 +171,7 @@ class History:
         keys = [
             key
             for key, one in self._gone.items()
-            if key not in self._touched
+            if (self._is_dense or key not in self._touched)
             and one not in used
             and key not in self._model.barred
             and not self._has_others(key)
