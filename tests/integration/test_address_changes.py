@@ -22,7 +22,7 @@ pytestmark = pytest.mark.quick
 @pytest.fixture
 def people(load: TargetRunner) -> TargetRunner:
     """The target that knows people by the key of their rows; too few of them for guards."""
-    recipe = example("modes.md", "follow the person")["streams"]["public-people"]
+    recipe = example("identity.md", "follow the person")["streams"]["public-people"]
     load.config.update(recipe, guards={**NO_GUARDS, "max_rename_pct": None})
     return load
 
@@ -351,6 +351,19 @@ def test_changed_address_that_comes_twice_is_delivered(
     assert sandbox.contacts()[address("ava")]["first_name"] == "B"
     assert outcome.counts["merged"] == 1
     assert identity(outcome) == {"renamed": 1}
+
+
+def test_report_counts_the_rows_whose_address_has_changed(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people(table({1: "ada", 2: "bob", 3: "cyd", 4: "dee"})).succeeded()
+    sandbox.prepare({"email": address("eve")})
+
+    outcome = people(table({1: "ava", 2: "bea", 3: "eve", 4: "dee", 5: "dee"})).succeeded()
+
+    assert outcome.report["streams"][STREAM]["identity"] == example("identity.md", "report")
+    shown = {(one["from"], one["to"]) for one in outcome.report["samples"]["renamed"]}
+    assert shown == {("a•••@e•••.com", "a•••@e•••.com"), ("b•••@e•••.com", "b•••@e•••.com")}
 
 
 def test_person_whose_contact_was_never_ours_keeps_the_opt_out(

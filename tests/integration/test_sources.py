@@ -159,8 +159,10 @@ def test_status_column(load: TargetRunner, sandbox: SandboxServer) -> None:
 
 
 def test_changes_and_the_whole_table_together(people: TargetRunner, sandbox: SandboxServer) -> None:
-    config = settings(example("sources.md", "together"))
-    whole = {**config, "complete_stream": True}
+    often, seldom = example("sources.md", "together")["plugins"]["loaders"]
+    config, whole = often["config"], {**often["config"], **seldom["config"]}
+    for one in (config, whole):
+        del one["deleted_properties"]  # as the guide says of a change log
     begin, *rows, end = messages("full_table/1_initial")
     people([begin, *rows, end], **whole).succeeded()
     people(messages("log_based_default/2_changes"), **config).succeeded()
@@ -174,9 +176,9 @@ def test_changes_and_the_whole_table_together(people: TargetRunner, sandbox: San
 
 
 def test_files(load: TargetRunner, sandbox: SandboxServer) -> None:
-    config = settings(example("sources.md", "files"))
+    config = settings(example("sources.md", "full table"))
     load.config["guards"] = NO_GUARDS
-    of = "unified_profiles"
+    (of,) = config["streams"]
     load([schema(of), *records("ana ben cleo", of)], **config).succeeded()
     load([schema(of), *records("ana ben", of)], **config).succeeded()
     assert members(sandbox) == "ana ben"
@@ -192,9 +194,9 @@ def test_files(load: TargetRunner, sandbox: SandboxServer) -> None:
 def test_replicated_table(
     load: TargetRunner, sandbox: SandboxServer, marker: str, alive: Any, gone: Any
 ) -> None:
-    config = settings(example("sources.md", "replicated table"))
+    config = settings(example("sources.md", "full table"))
     load.config["guards"] = NO_GUARDS
-    of = "warehouse-people"
+    (of,) = config["streams"]
     begin = schema(of, **{marker: "boolean" if gone is True else "string"})
     ana, ben, cleo = records("ana ben cleo", of, **{marker: alive})
     load([begin, ana, ben, cleo], **config).succeeded()
