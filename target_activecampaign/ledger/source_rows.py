@@ -158,6 +158,33 @@ class SourceRows:
                 table.update().where(theirs, table.c.seen.is_(None)).values(seen=sync_number)
             )
 
+    @retryable
+    def held(self, segment: int, contacts: Collection[bytes]) -> set[bytes]:
+        """Return those contacts that rows of a segment have which are not gone.
+
+        It reads all rows of the segment, as there is no index by contact.
+        """
+        theirs = sa.and_(
+            table.c.segment == segment, sa.not_(table.c.gone), table.c.person.in_(list(contacts))
+        )
+        with self._store.transaction() as db:
+            return set(db.execute(sa.select(table.c.person).where(theirs)).scalars())
+
+    @retryable
+    def end_rows_of(self, segment: int, contacts: Collection[bytes]) -> None:
+        """Store that the rows of contacts are gone, but for rows that share theirs.
+
+        It reads all rows of the segment, as there is no index by contact.
+        """
+        theirs = sa.and_(
+            table.c.segment == segment,
+            sa.not_(table.c.gone),
+            table.c.seen.is_(None),
+            table.c.person.in_(list(contacts)),
+        )
+        with self._store.transaction(account=self._account) as db:
+            db.execute(table.update().where(theirs).values(gone=True))
+
     def held_by_others(self, db: sa.Connection, contacts: sa.Select[Any], moving: Any) -> Any:
         """Return those contacts of a query that rows hold which are neither gone nor moving.
 

@@ -538,6 +538,9 @@ class ChangeDetector:
         known = self._rows.rows_of(segment, (one.row for one in deleted if one.row))
         rows = {one.row for one in deleted if one.row and one.is_last_of_row}
         waited = self._rows.delete(segment, known, rows)
+        if segment.leaves_when_deleted:
+            unkeyed = {one.contact_hash for one in deleted if one.is_last and not one.row}
+            self._rows.delete_rows_of(segment, {one for one in unkeyed if one})
         gone: dict[bytes, str | None] = {}
         shared: list[bytes] = []
         for one in deleted:

@@ -368,7 +368,8 @@ class PersonRenames:
         segment.identity.shared_address += sum(one.new_contact in shared for one in movers)
         rows = [SourceRow(one.key, one.new_contact) for one in movers]
         self._ledger.source_rows.store(segment.number, rows)
-        left = [one.current for one in movers if one.state != RenameState.HELD]
+        left = {one.current for one in movers}
+        left -= self._ledger.source_rows.held(segment.number, left)
         if segment.mirror and left:
             self._ledger.members.mark_deleted(segment.number, left, segment.seen)
         if segment.leaves_when_deleted:

@@ -17,13 +17,15 @@ class RowKeys:
     """Computes the keys of a stream's records.
 
     Args:
-        names: The properties that identify a record, as the schema spells them.
+        names: The properties that identify a record, as the schema spells them, in any order.
         hasher: See `Ledger.row_hasher`.
     """
 
     def __init__(self, names: Sequence[str], hasher: Any) -> None:
-        self.names = tuple(names)
-        self._hasher = hasher
+        self.names = tuple(sorted(names, key=str.casefold))
+        # Values of other properties are other keys, even if they are the same.
+        self._hasher = hasher.copy()
+        self._hasher.update(json.dumps([name.casefold() for name in self.names]).encode())
 
     def key_of(self, record: Mapping[str, Any]) -> bytes:
         """Return the hash of a record's key; an empty one if a part of the key is missing."""

@@ -257,6 +257,14 @@ class RowTracker:
             )
         return found
 
+    def delete_rows_of(self, segment: Segment, contacts: Collection[bytes]) -> None:
+        """Store that the rows of contacts are gone: their deletions carry no key.
+
+        If rows share a contact, it is unknown which of them was deleted.
+        """
+        if contacts:
+            self._ledger.source_rows.end_rows_of(segment.number, contacts)
+
     def _look_up(self, window: Iterable[PendingContact]) -> dict[int, _Rows]:
         keys: dict[int, set[bytes]] = {}
         segments: dict[int, Segment] = {}

@@ -376,3 +376,50 @@ def test_person_whose_contact_was_never_ours_keeps_the_opt_out(
     people(changes(row(1, "ava")))
 
     assert on_list(sandbox) == "bob"
+
+
+@pytest.mark.parametrize("leave_when", ["absent", "both"])
+@pytest.mark.parametrize("how", ["rename", "new"])
+def test_contact_that_another_row_has_stays_on_the_list(
+    people: TargetRunner, sandbox: SandboxServer, leave_when: str, how: str
+) -> None:
+    people.config.update(sync_mode="mirror", leave_when=leave_when, on_address_change=how)
+    people(table({1: "ada", 2: "ada", 3: "bob"})).succeeded()
+
+    outcome = people(table({1: "ada", 2: "bea", 3: "bob"})).succeeded()
+
+    assert on_list(sandbox) == "ada bea bob"
+    assert outcome.report["left"] == 0
+    people(table({1: "ada", 3: "bob"})).succeeded()
+    assert on_list(sandbox) == "ada bob"
+
+
+def test_another_key_with_the_same_values_renames_nobody(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people(table({1: "ada", 2: "bob"}), person_key=["id"]).succeeded()
+    before = ids(sandbox)
+    messages = table({1: "ada", 2: "bob"})
+    for message in messages:
+        if message["type"] == "RECORD":
+            message["record"]["status"] = str(3 - message["record"]["id"])
+
+    outcome = people(messages, person_key=["status"]).succeeded()
+
+    assert identity(outcome).get("renamed", 0) == 0
+    assert ids(sandbox) == before
+
+
+def test_contact_whose_address_was_changed_in_activecampaign_is_renamed(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people(table({1: "ada", 2: "bob"})).succeeded()
+    people(table({1: "ava", 2: "bob"})).succeeded()
+    before = ids(sandbox)
+    contact = {"email": address("by-hand")}
+    sandbox.call("PUT", f"/api/3/contacts/{before['ava']}", json={"contact": contact})
+    assert ids(sandbox).keys() == {"by-hand", "bob"}
+
+    people(table({1: "amy", 2: "bob"})).succeeded()
+
+    assert ids(sandbox) == {"amy": before["ava"], "bob": before["bob"]}

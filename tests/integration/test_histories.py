@@ -196,6 +196,30 @@ HISTORIES: dict[str, tuple[list[Messages], str, dict[str, str]]] = {
         "ada bob cyd dee",
         {"bob": "ada", "cyd": "bob", "dee": "cyd"},
     ),
+    "two rows leave an address that they were renamed to": (
+        [
+            log(ADA, row(2, "ada"), CYD),
+            log(row(1, "ava"), row(2, "ava")),
+            log(row(1, "amy"), row(2, "ann")),
+        ],
+        "amy ann cyd",
+        {},
+    ),
+    "deleted without its key": (
+        [log(ADA, BOB), log(deleted(None, "ada"))],
+        "bob",
+        {},
+    ),
+    "deleted without its key and inserted elsewhere": (
+        [log(ADA, BOB), log(deleted(None, "ada")), log(row(1, "ava"))],
+        "ava bob",
+        {"ava": "ada"},
+    ),
+    "one of two rows is deleted without its key": (
+        [log(ADA, row(2, "ada"), CYD), log(deleted(None, "ada"))],
+        "ada cyd",
+        {"ada": "ada"},
+    ),
     "table: moves to the address of a missing row": (
         [table({1: "ada", 2: "bob", 3: "cyd"}), table({1: "bob", 3: "cyd"})],
         "bob cyd",

@@ -89,13 +89,15 @@ class History:
         self._rows: dict[int, tuple[str, str]] = {}
         self._gone: dict[int, str] = {}
         self._touched: set[int] = set()
+        self._stays: set[int] = set()
+        self._is_dense = False
         self._names = iter(f"n{number}" for number in range(1000))
         self._keys = iter(range(1, 1000))
         self._day = Day([], {}, [], [])
 
     def day(self, number: int) -> Day:
         """Draw the next day."""
-        self._day, self._touched = Day([], {}, [], []), set()
+        self._day, self._touched, self._stays = Day([], {}, [], []), set(), set()
         self._is_dense = self._chance.random() < 0.5
         kinds = (
             ["insert"] * 4
@@ -117,10 +119,10 @@ class History:
         day.is_whole = number == 0 or self._chance.random() < 0.25
         return day
 
-    # Events: at most one for each row and contact in a day
+    # Events: on half of the days at most one for each row and contact, else as many as come
 
     def _free(self, count: int = 1, *, shared: bool = False) -> list[int]:
-        """Rows that nothing has happened to today."""
+        """Rows that something may happen to."""
         sharers = [name for name, _ in self._rows.values()]
         busy = {self._rows[key][0] for key in self._touched if key in self._rows}
         found = [
@@ -128,6 +130,7 @@ class History:
             for key, (name, _) in self._rows.items()
             if (self._is_dense or (key not in self._touched and name not in busy))
             and key not in self._model.barred
+            and key not in self._stays
             and (sharers.count(name) > 1) == shared
         ]
         return self._chance.sample(found, count) if len(found) >= count else []
@@ -151,6 +154,9 @@ class History:
         key = next(self._keys)
         self._tell(f"insert {key} {name}")
         self._set(key, name)
+        if is_theirs:
+            # The log shows that this contact was hers for a moment; the table never does.
+            self._stays.add(key)
 
     def _update(self) -> None:
         for key in self._free():
@@ -184,7 +190,8 @@ class History:
     def _has_others(self, key: int) -> bool:
         """Whether another row has had the contact of a row too."""
         of_row = self._model.of_row
-        return any(one is of_row[key] for other, one in of_row.items() if other != key)
+        contact = of_row.get(key)
+        return any(one is contact for other, one in of_row.items() if other != key)
 
     def _return_elsewhere(self) -> None:
         self._return(next(self._names))
@@ -212,9 +219,11 @@ class History:
     def _merge(self) -> None:
         """One row gets the address of another."""
         keys = self._free(2)
-        if keys:
+        if keys and not (self._is_dense and self._touched & {*keys}):
             one, other = keys
             self._touched.add(other)
+            # If another row came here too, chance would decide whose contact it is.
+            self._stays |= {one, other}
             self._tell(f"merge {one} {self._rows[one][0]} into {self._rows[other][0]}")
             self._set(one, self._rows[other][0])
 

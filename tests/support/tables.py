@@ -37,13 +37,13 @@ def announce(*, log: bool = False, bookmark: bool = False) -> dict[str, Any]:
     }
 
 
-def row(key: int, name: str | None, **values: Any) -> dict[str, Any]:
+def row(key: int | None, name: str | None, **values: Any) -> dict[str, Any]:
     """A RECORD of someone, by the first part of the address."""
     person = {} if name is None else {"email": address(name), "first_name": "Someone"}
     return {"type": "RECORD", "stream": STREAM, "record": {"id": key, **person, **values}}
 
 
-def deleted(key: int, name: str | None = None, **values: Any) -> dict[str, Any]:
+def deleted(key: int | None, name: str | None = None, **values: Any) -> dict[str, Any]:
     """The RECORD of a deleted row: with its key only, if no name is given."""
     return row(key, name, _sdc_deleted_at="2026-01-01T00:00:00Z", **values)
 
