@@ -159,13 +159,23 @@ class SourceRows:
             )
 
     @retryable
-    def held(self, segment: int, contacts: Collection[bytes]) -> set[bytes]:
+    def held(
+        self, segment: int, contacts: Collection[bytes], without: Collection[bytes]
+    ) -> set[bytes]:
         """Return those contacts that rows of a segment have which are not gone.
 
         It reads all rows of the segment, as there is no index by contact.
+
+        Args:
+            segment: The segment.
+            contacts: The contacts.
+            without: The keys of rows that don't count.
         """
         theirs = sa.and_(
-            table.c.segment == segment, sa.not_(table.c.gone), table.c.person.in_(list(contacts))
+            table.c.segment == segment,
+            sa.not_(table.c.gone),
+            table.c.person.in_(list(contacts)),
+            table.c.key.not_in(list(without)),
         )
         with self._store.transaction() as db:
             return set(db.execute(sa.select(table.c.person).where(theirs)).scalars())

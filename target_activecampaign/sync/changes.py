@@ -85,6 +85,7 @@ class _Deletion:
         row: The key of its source row, if it is known.
         is_last: Whether no later record has the contact or the row, and no other row the contact.
         is_last_of_row: Whether no later record has the row.
+        has_earlier: Whether earlier records are not sent because of it.
         code: The reason for which the record is skipped.
     """
 
@@ -95,6 +96,7 @@ class _Deletion:
     row: bytes = b""
     is_last: bool = True
     is_last_of_row: bool = True
+    has_earlier: bool = False
     code: str = "DELETED"
 
 
@@ -216,7 +218,7 @@ class ChangeDetector:
         if latest is None or not self._merged(latest, entry, segment):
             candidate = self._latest[contact.key] = PendingContact(entry, segment)
             self._window.append(candidate)
-            if segment.follows and entry.rows:
+            if entry.rows:
                 self._latest_of_row[segment.number, entry.rows] = candidate
 
     def _merged(self, latest: PendingContact, entry: Entry, segment: Segment) -> bool:
@@ -294,19 +296,18 @@ class ChangeDetector:
             row: The key of its source row, as for `take`.
         """
         self._start_clock()
-        earlier: list[Source] = []
-        if row and not key:
-            key = next((one.entry.key for one in self._window if one.is_of(segment, row)), None)
+        earlier = self._remove_from_window(key, segment, row)
         if key:
             contact_hash = contact_hash or self._ledger.contact_hash(key)
-            earlier = self._packer.drop(key, segment.number, row)
-            if earlier:
+            packed = self._packer.drop(key, segment.number, row)
+            if packed:
                 self._unpacked.add(key)
                 for stored in self._stored:
                     stored.forget(contact_hash)
-            earlier += self._remove_from_window(key, segment, row)
+            earlier = [*packed, *earlier]
         segment.has_deletions = True
         deletion = _Deletion(segment, [*earlier, source], key, contact_hash, row)
+        deletion.has_earlier = bool(earlier)
         latest = self._latest.get(key or "")
         deletion.is_last = latest is None or latest.segment is not segment
         self._deleted.append(deletion)
@@ -319,19 +320,27 @@ class ChangeDetector:
         self._start_clock()
         self._deleted.append(_Deletion(segment, [source], is_last=False, code=code))
 
-    def _remove_from_window(self, key: str, segment: Segment, row: bytes) -> list[Source]:
-        """Remove a contact of a segment and row from the window, and return its records."""
-        if key not in self._latest:
+    def _remove_from_window(self, key: str | None, segment: Segment, row: bytes) -> list[Source]:
+        """Remove the contacts of a row, and its contact of this key, from the window.
+
+        Returns:
+            Their records.
+        """
+        if key not in self._latest and (segment.number, (row,)) not in self._latest_of_row:
             return []
-        theirs = [one for one in self._window if one.entry.key == key]
-        gone = [one for one in theirs if one.segment is segment and one.entry.is_only_of(row)]
+        gone = [
+            one
+            for one in self._window
+            if one.is_of(segment, row)
+            or (one.entry.key == key and one.segment is segment and one.entry.is_only_of(row))
+        ]
         for one in gone:
             self._window.remove(one)
-        rest = [one for one in theirs if one not in gone]
-        if rest:
-            self._latest[key] = rest[-1]
-        else:
-            del self._latest[key]
+            rest = [other for other in self._window if other.entry.key == one.entry.key]
+            if rest:
+                self._latest[one.entry.key] = rest[-1]
+            else:
+                self._latest.pop(one.entry.key, None)
         return [source for one in gone for source in one.entry.sources]
 
     def _mark_present(self, segment: Segment, *identities: bytes) -> None:
@@ -455,7 +464,6 @@ class ChangeDetector:
         self._note_present(window, refused, resolved, decisions)
         # Stored first, in case of a kill: STATE must not run ahead of what a mirror has seen.
         self._note(decisions)
-        self._note_left(window, resolved)
         self._note_deleted(deleted)
         for source, refusal, _, key, _ in refused:
             self._accounting.refused([source], refusal.code, refusal.reason, key)
@@ -512,13 +520,6 @@ class ChangeDetector:
                 there.update(decisions.notes_of(segment).unchanged)
                 self._ledger.departures.discard(number, there)
 
-    def _note_left(self, window: Sequence[PendingContact], resolved: Resolved) -> None:
-        """Store which contacts their rows have left, as these have another address now."""
-        for number, contacts in resolved.left.items():
-            segment = next(one.segment for one in window if one.segment.number == number)
-            if segment.leaves_when_deleted:
-                self._ledger.departures.add(number, contacts)
-
     def _note_deleted(self, deleted: Sequence[_Deletion]) -> None:
         """Store which contacts and rows were deleted.
 
@@ -546,12 +547,14 @@ class ChangeDetector:
         for one in deleted:
             row = known.get(one.row)
             contact_hash = one.contact_hash if row is None else row.contact
+            # A later record may have the contact that the record named, but not that of its row.
+            is_last = one.is_last if contact_hash == one.contact_hash else one.is_last_of_row
             if contact_hash is None:
-                if segment.leaves_when_deleted and one.row not in waited:
+                if segment.leaves_when_deleted and not waited.get(one.row) and not one.has_earlier:
                     one.code = "DELETED_UNKNOWN"
-            elif one.is_last and (row is None or row.seen is None):
+            elif is_last and (row is None or row.seen is None):
                 gone[contact_hash] = one.key if contact_hash == one.contact_hash else None
-            elif one.is_last:
+            elif is_last:
                 shared.append(contact_hash)
             if one.is_last_of_row:
                 one.sources[:0] = waited.pop(one.row, [])

@@ -366,14 +366,15 @@ class PersonRenames:
             return
         segment.identity.address_taken += sum(1 for one in movers if one.state == RenameState.TAKEN)
         segment.identity.shared_address += sum(one.new_contact in shared for one in movers)
-        rows = [SourceRow(one.key, one.new_contact) for one in movers]
-        self._ledger.source_rows.store(segment.number, rows)
         left = {one.current for one in movers}
-        left -= self._ledger.source_rows.held(segment.number, left)
+        left -= self._ledger.source_rows.held(segment.number, left, {one.key for one in movers})
+        # First, in case of a kill: a row that has moved already would not leave it again.
         if segment.mirror and left:
             self._ledger.members.mark_deleted(segment.number, left, segment.seen)
         if segment.leaves_when_deleted:
             self._ledger.departures.add(segment.number, left)
+        rows = [SourceRow(one.key, one.new_contact) for one in movers]
+        self._ledger.source_rows.store(segment.number, rows)
 
     def _refuse(self, segment: Segment, movers: list[Mover], refusal: Refusal) -> None:
         """Refuse the records of rows, which keep their old contacts."""

@@ -209,6 +209,10 @@ class RowTracker:
             if before is not None:
                 resolved.seen.setdefault(number, []).append(before.contact)
                 rows.mark_seen(before)
+        # First, in case of a kill: a row that has moved already would not leave it again.
+        for number, left in resolved.left.items():
+            if tracked[number].segment.leaves_when_deleted:
+                self._ledger.departures.add(number, left)
         self._store(tracked.values())
         self._ledger.waiting.add(waiting)
         return resolved
