@@ -66,16 +66,16 @@ def start_sandbox() -> Iterator[Callable[..., SandboxServer]]:
 
 
 @pytest.fixture(scope="session")
-def usual_fork_server() -> Iterator[ForkServer]:
+def usual_fork_server(quick_sandbox_server: SandboxServer) -> Iterator[ForkServer]:
     """What has imported the target once, and forks a child for each run."""
-    with ForkServer() as server:
+    with ForkServer(rehearsed_on=quick_sandbox_server) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def quick_fork_server() -> Iterator[ForkServer]:
+def quick_fork_server(quick_sandbox_server: SandboxServer) -> Iterator[ForkServer]:
     """Likewise, with times that fit a quick sandbox."""
-    with ForkServer(QUICK) as server:
+    with ForkServer(QUICK, rehearsed_on=quick_sandbox_server) as server:
         yield server
 
 

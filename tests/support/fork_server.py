@@ -4,6 +4,10 @@ Nearly all of what a short run costs is importing. The server process imports th
 each child then does what the console script does, with arguments, files, folder and
 environment of its own, and ends as a process of its own: it can be signalled and killed.
 
+Also what a process works out once and needs again in each run is done before it forks: statements
+of the ledger, templates of pages, and what a run against a sandbox, before all others, leaves in
+memory.
+
 with ForkServer() as server:
     load = ForkedTargetRunner(folder, url, api_key, server)
     load([schema(), *people(3)]).succeeded()
@@ -19,6 +23,7 @@ import contextlib
 import gc
 import importlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -27,25 +32,32 @@ import sys
 import tempfile
 import threading
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from jinja2 import BytecodeCache
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from target_activecampaign.__main__ import main
-from target_activecampaign.ledger import schema
+from target_activecampaign.ledger import engine, schema
 from target_activecampaign.model.timings import Timings
 from target_activecampaign.reporting import page
+from tests.support.mirrors import NO_GUARDS, QUICK, whole
 from tests.support.target_runner import Outcome, TargetRunner, lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from types import TracebackType
+    from types import CodeType, TracebackType
 
     from jinja2 import Environment
     from jinja2.bccache import Bucket
+    from sqlalchemy import Engine
     from typing_extensions import Self
+
+    from target_activecampaign.target import TargetActiveCampaign
+    from tests.support.sandbox_server import SandboxServer
 
 _COMMAND = "target_activecampaign.cli.options"
 _TARGET = "target_activecampaign.target"
@@ -58,9 +70,14 @@ class ForkServer:
 
     Args:
         timings: The target's times and sizes in all runs; those for a real account by default.
+        rehearsed_on: A sandbox against which it runs the target before all else, for what later
+            runs then find in memory. It is reset.
     """
 
-    def __init__(self, timings: Timings = Timings()) -> None:
+    def __init__(
+        self, timings: Timings = Timings(), rehearsed_on: SandboxServer | None = None
+    ) -> None:
+        account = None if rehearsed_on is None else (rehearsed_on.url, rehearsed_on.api_key)
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -70,6 +87,7 @@ class ForkServer:
                     "tests.support.fork_server",
                     str(theirs.fileno()),
                     json.dumps(asdict(timings)),
+                    json.dumps(account),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -77,6 +95,9 @@ class ForkServer:
                 cwd=_ROOT,
             )
         self._answers = self._socket.makefile("r")
+        if rehearsed_on is not None:
+            assert self._ask({"rehearsed": True}, []) == 0, "the rehearsal failed"
+            rehearsed_on.reset()
 
     def __enter__(self) -> Self:
         return self
@@ -243,13 +264,15 @@ def _content(file: IO[bytes]) -> bytes:
 # The server process
 
 
-def _serve(door: socket.socket, timings: Timings) -> None:
+def _serve(door: socket.socket, timings: Timings, account: tuple[str, str] | None) -> None:
     """Answer requests until the other side goes; returns in a child that shall run the target."""
     target = importlib.import_module(_TARGET).TargetActiveCampaign
     importlib.import_module(_COMMAND)
-    _ = target.plugin_version  # imports what each run would import for it
+    _keep_versions()
+    target.print_version(lambda _: None)  # also imports what each run would import for it
     _keep_pages()
-    _warm_up_database()
+    _keep_statements()
+    rehearsed = 0 if account is None else _rehearse(target, *account)
     target.timings = timings
     threads = len(list(Path("/proc/self/task").iterdir())) if Path("/proc").is_dir() else 1
     assert max(threads, threading.active_count()) == 1, "a process with threads can't be forked"
@@ -262,7 +285,9 @@ def _serve(door: socket.socket, timings: Timings) -> None:
         if not data:
             os._exit(0)
         request = json.loads(data)
-        if "wait" in request:
+        if "rehearsed" in request:
+            answer = rehearsed
+        elif "wait" in request:
             answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
         else:
             answer = os.fork()
@@ -275,18 +300,22 @@ def _serve(door: socket.socket, timings: Timings) -> None:
         door.sendall(f"{answer}\n".encode())
 
 
+def _keep_versions() -> None:
+    """Remember the versions of packages, which each run looks up in files."""
+    metadata.version = cache(metadata.version)
+
+
 class _Compiled(BytecodeCache):
     """Compiled templates, kept in memory."""
 
     def __init__(self) -> None:
-        self._code: dict[str, bytes] = {}
+        self._code: dict[str, CodeType | None] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._code:
-            bucket.bytecode_from_string(self._code[bucket.key])
+        bucket.code = self._code.get(bucket.key)
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        self._code[bucket.key] = bucket.bytecode_to_string()
+        self._code[bucket.key] = bucket.code
 
 
 def _keep_pages() -> None:
@@ -303,11 +332,61 @@ def _keep_pages() -> None:
     page._environment = made
 
 
-def _warm_up_database() -> None:
-    """Make the ledger's tables once, in memory: SQLAlchemy then knows their types in each run."""
-    engine = create_engine("sqlite://")
-    schema.metadata.create_all(engine)
-    engine.dispose()
+def _keep_statements() -> None:
+    """Let all ledgers in files share their compiled statements, and those that make the tables."""
+    make = engine.create_engine
+    first = create_engine("sqlite://", hide_parameters=True)
+    statements: list[str] = []
+    event.listen(first, "before_cursor_execute", lambda *of: statements.append(of[2]))
+    schema.metadata.create_all(first)
+    first.dispose()
+    statements = [one for one in statements if one.lstrip().startswith("CREATE")]
+    create_all = schema.metadata.create_all
+
+    def made(url: str, **options: Any) -> Engine:
+        own = make(url, **options)
+        if own.dialect.name == "sqlite":
+            own.dialect, own._compiled_cache = first.dialect, first._compiled_cache
+        return own
+
+    def created(db: Any, **options: Any) -> None:
+        if db.dialect is not first.dialect:
+            create_all(db, **options)
+            return
+        for statement in statements:
+            db.exec_driver_sql(statement)
+
+    engine.create_engine = made
+    schema.metadata.create_all = created  # type: ignore[assignment, method-assign]
+
+
+def _rehearse(target: type[TargetActiveCampaign], url: str, api_key: str) -> int:
+    """Run the target in this process, and undo what its children would not find otherwise.
+
+    Returns:
+        0 if all runs succeeded.
+    """
+    handlers = {one: signal.getsignal(one) for one in signal.valid_signals()}
+    place, level = Path.cwd(), logging.getLogger("urllib3").level
+    logging.disable()
+    target.timings = QUICK
+    codes = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        config = TargetRunner(Path(folder), url, api_key).config
+        for names in ("ada bob eve", "ada bob eve", "ada bob"):
+            messages = [*whole(names), *whole(names, first_name=names)]
+            Path("input").write_bytes(lines(messages))
+            with Path("input").open(encoding="utf-8") as given:
+                run = target(config={**config, "sync_mode": "mirror", "guards": NO_GUARDS})
+                codes.append(run.load(given))
+        os.chdir(place)
+    logging.disable(logging.NOTSET)
+    logging.getLogger("urllib3").setLevel(level)
+    for number, handler in handlers.items():
+        if signal.getsignal(number) != handler:
+            signal.signal(number, handler)
+    return max(codes)
 
 
 def _become_script(request: Mapping[str, Any], files: list[int]) -> None:
@@ -343,5 +422,9 @@ def _run_script() -> None:
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])), Timings(**json.loads(sys.argv[2])))
+    _serve(
+        socket.socket(fileno=int(sys.argv[1])),
+        Timings(**json.loads(sys.argv[2])),
+        json.loads(sys.argv[3]),
+    )
     _run_script()
