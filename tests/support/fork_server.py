@@ -8,21 +8,18 @@ Also what a process works out once and needs again in each run is done before it
 of the ledger, templates of pages, and what a run against a sandbox, before all others, leaves in
 memory.
 
-with ForkServer() as server:
-    load = ForkedTargetRunner(folder, url, api_key, server)
-    load([schema(), *people(3)]).succeeded()
-    running = load.start([schema(), *people(3)])
-    running.kill()
-    outcome = running.wait()
+load = ForkedTargetRunner(folder, url, api_key, ForkServer())
+load([schema(), *people(3)]).succeeded()
+running = load.start([schema(), *people(3)])
+running.kill()
+outcome = running.wait()
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import gc
 import importlib
-import json
 import logging
 import os
 import signal
@@ -44,77 +41,33 @@ from target_activecampaign.__main__ import main
 from target_activecampaign.ledger import engine, schema
 from target_activecampaign.model.timings import Timings
 from target_activecampaign.reporting import page
-from tests.support.mirrors import NO_GUARDS, QUICK, whole
+from tests.support.forks import Forks, serve
+from tests.support.mirrors import NO_GUARDS, QUICK, quick_sandbox, whole
 from tests.support.target_runner import Outcome, TargetRunner, lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from types import CodeType, TracebackType
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import CodeType
 
     from jinja2 import Environment
     from jinja2.bccache import Bucket
     from sqlalchemy import Engine
-    from typing_extensions import Self
 
     from target_activecampaign.target import TargetActiveCampaign
-    from tests.support.sandbox_server import SandboxServer
 
 _COMMAND = "target_activecampaign.cli.options"
 _TARGET = "target_activecampaign.target"
-_CHUNK = 1 << 16
-_ROOT = Path(__file__).parents[2]
 
 
 class ForkServer:
-    """A process that has imported the target, and forks a child for each run.
+    """Forks a child for each run, all from the one process that has imported the target.
 
     Args:
         timings: The target's times and sizes in all runs; those for a real account by default.
-        rehearsed_on: A sandbox against which it runs the target before all else, for what later
-            runs then find in memory. It is reset.
     """
 
-    def __init__(
-        self, timings: Timings = Timings(), rehearsed_on: SandboxServer | None = None
-    ) -> None:
-        account = None if rehearsed_on is None else (rehearsed_on.url, rehearsed_on.api_key)
-        self._socket, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "tests.support.fork_server",
-                    str(theirs.fileno()),
-                    json.dumps(asdict(timings)),
-                    json.dumps(account),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                cwd=_ROOT,
-            )
-        self._answers = self._socket.makefile("r")
-        if rehearsed_on is not None:
-            assert self._ask({"rehearsed": True}, []) == 0, "the rehearsal failed"
-            rehearsed_on.reset()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the server; children that still run go on without it."""
-        self._answers.close()
-        self._socket.close()
-        self._process.wait(timeout=10)
+    def __init__(self, timings: Timings = Timings()) -> None:
+        self._timings = asdict(timings)
 
     def fork(
         self,
@@ -126,34 +79,69 @@ class ForkServer:
         folder: Path,
         environment: Mapping[str, str] | None = None,
     ) -> int:
-        """Start a run; returns its process id, which stays its own until `wait`.
-
-        Args:
-            arguments: The command, its name first.
-            stdin: What it reads: a file, or the end of a pipe.
-            stdout: Where it writes.
-            stderr: Likewise.
-            folder: Its working directory.
-            environment: Its environment; the caller's own by default.
-        """
-        request = {
-            "arguments": arguments,
-            "folder": str(folder),
-            "environment": dict(os.environ if environment is None else environment),
-        }
-        files = [stream.fileno() for stream in (stdin, stdout, stderr)]
-        return self._ask({"start": request}, files)
+        """Start a run as `Forks.fork` does; returns its process id."""
+        return _forks().fork(
+            arguments,
+            stdin,
+            stdout,
+            stderr,
+            folder=folder,
+            environment=environment,
+            more=self._timings,
+        )
 
     def wait(self, process: int) -> int:
         """Wait for the end of a run; returns its exit code, negative if a signal ended it."""
-        return self._ask({"wait": process}, [])
+        return _forks().wait(process)
 
-    def _ask(self, request: dict[str, Any], files: list[int]) -> int:
-        socket.send_fds(self._socket, [json.dumps(request).encode() + b"\n"], files)
-        answer = self._answers.readline()
-        if not answer:
-            raise RuntimeError(f"the fork server ended with exit code {self._process.wait()}")
-        return int(json.loads(answer))
+    def ended(self, process: int) -> bool:
+        """Whether a run has ended."""
+        return _forks().ended(process)
+
+
+@cache
+def _forks() -> Forks:
+    """What all runs of this process are forked from, after a rehearsal against a sandbox."""
+    with quick_sandbox() as sandbox:
+        forks = Forks("tests.support.fork_server", sandbox.url, sandbox.api_key)
+        atexit.register(forks.stop)
+        forks.ask({"ready": True}, [])
+    return forks
+
+
+def run_script(
+    command: Sequence[str | Path],
+    given: bytes = b"",
+    *,
+    folder: Path,
+    timeout: float = 60,
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a console script of the target, as `subprocess.run` would.
+
+    Args:
+        command: The script and its arguments.
+        given: What it reads.
+        folder: Its working directory.
+        timeout: The seconds after which it is killed.
+        variables: What it has in its environment besides the usual.
+    """
+    arguments, server = [str(one) for one in command], ForkServer()
+    with _file(given) as stdin, _file() as stdout, _file() as stderr:
+        pid = server.fork(
+            arguments,
+            stdin,
+            stdout,
+            stderr,
+            folder=folder,
+            environment={**os.environ, **(variables or {})},
+        )
+        late = threading.Timer(timeout, os.kill, (pid, signal.SIGKILL))
+        late.start()
+        code = server.wait(pid)
+        late.cancel()
+        printed = [_content(file).decode() for file in (stdout, stderr)]
+    return subprocess.CompletedProcess(arguments, code, *printed)
 
 
 @dataclass
@@ -183,6 +171,11 @@ class RunningTarget:
     def printed(self) -> str:
         """What it has written to its output so far."""
         return os.pread(self._stdout.fileno(), 10**6, 0).decode()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._ended is not None or self._runner.server.ended(self.pid)
 
     def end_input(self) -> None:
         """Close its input."""
@@ -264,40 +257,16 @@ def _content(file: IO[bytes]) -> bytes:
 # The server process
 
 
-def _serve(door: socket.socket, timings: Timings, account: tuple[str, str] | None) -> None:
-    """Answer requests until the other side goes; returns in a child that shall run the target."""
-    target = importlib.import_module(_TARGET).TargetActiveCampaign
+def _prepare(url: str, api_key: str) -> type[TargetActiveCampaign]:
+    """Import the target, and do before all runs what each would do; returns its class."""
+    target: type[TargetActiveCampaign] = importlib.import_module(_TARGET).TargetActiveCampaign
     importlib.import_module(_COMMAND)
     _keep_versions()
     target.print_version(lambda _: None)  # also imports what each run would import for it
     _keep_pages()
     _keep_statements()
-    rehearsed = 0 if account is None else _rehearse(target, *account)
-    target.timings = timings
-    threads = len(list(Path("/proc/self/task").iterdir())) if Path("/proc").is_dir() else 1
-    assert max(threads, threading.active_count()) == 1, "a process with threads can't be forked"
-    gc.collect()
-    gc.freeze()  # what all children share is not looked at again in each
-    while True:
-        data, files, _, _ = socket.recv_fds(door, _CHUNK, 3)
-        while data and not data.endswith(b"\n"):
-            data += door.recv(_CHUNK)
-        if not data:
-            os._exit(0)
-        request = json.loads(data)
-        if "rehearsed" in request:
-            answer = rehearsed
-        elif "wait" in request:
-            answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
-        else:
-            answer = os.fork()
-            if answer == 0:
-                door.close()
-                _become_script(request["start"], files)
-                return
-        for number in files:
-            os.close(number)
-        door.sendall(f"{answer}\n".encode())
+    _rehearse(target, url, api_key)
+    return target
 
 
 def _keep_versions() -> None:
@@ -360,12 +329,8 @@ def _keep_statements() -> None:
     schema.metadata.create_all = created  # type: ignore[assignment, method-assign]
 
 
-def _rehearse(target: type[TargetActiveCampaign], url: str, api_key: str) -> int:
-    """Run the target in this process, and undo what its children would not find otherwise.
-
-    Returns:
-        0 if all runs succeeded.
-    """
+def _rehearse(target: type[TargetActiveCampaign], url: str, api_key: str) -> None:
+    """Run the target in this process, and undo what its children would not find otherwise."""
     handlers = {one: signal.getsignal(one) for one in signal.valid_signals()}
     place, level = Path.cwd(), logging.getLogger("urllib3").level
     logging.disable()
@@ -386,29 +351,21 @@ def _rehearse(target: type[TargetActiveCampaign], url: str, api_key: str) -> int
     for number, handler in handlers.items():
         if signal.getsignal(number) != handler:
             signal.signal(number, handler)
-    return max(codes)
-
-
-def _become_script(request: Mapping[str, Any], files: list[int]) -> None:
-    """Take on what makes one process of the script differ from another."""
-    for place, number in enumerate(files):
-        os.dup2(number, place)
-        os.close(number)
-    os.chdir(request["folder"])
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    sys.argv = list(request["arguments"])
+    assert not any(codes), "the rehearsal failed"
 
 
 def _run_script() -> None:
-    """Run the target and end the process, without what the interpreter does at its very end.
+    """Run the command and end the process, without what the interpreter does at its very end.
 
     It would visit all objects that the children share, and so copy each of them: that costs a
     quarter of a short run. All before that is done as ever: threads end, exit functions are called.
     """
     code: Any = None
     try:
-        main()
+        if Path(sys.argv[0]).name == "target-activecampaign-ledger":
+            code = importlib.import_module("target_activecampaign.cli.ledger").main()
+        else:
+            main()
     except SystemExit as end:
         code = end.code
     threading._shutdown()  # type: ignore[attr-defined]
@@ -422,9 +379,6 @@ def _run_script() -> None:
 
 
 if __name__ == "__main__":
-    _serve(
-        socket.socket(fileno=int(sys.argv[1])),
-        Timings(**json.loads(sys.argv[2])),
-        json.loads(sys.argv[3]),
-    )
+    prepared = _prepare(*sys.argv[2:])
+    prepared.timings = Timings(**serve(socket.socket(fileno=int(sys.argv[1]))))
     _run_script()
