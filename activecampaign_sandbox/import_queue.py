@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from activecampaign_sandbox import records
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _NEVER = 10**12  # a time some thirty thousand years ahead
-_TICK_SECONDS = 0.02  # the longest delay of an import that is due
+_LONGEST_PAUSE_SECONDS = 1.0  # the longest delay of an import if the machine's clock is changed
 
 
 class ImportQueue:
@@ -36,6 +37,7 @@ class ImportQueue:
         self._options = options
         self._excluded: Excluded | None = None
         self._tags: dict[str, int] = {}
+        self._changed = asyncio.Event()
 
     def excluded(self) -> Excluded:
         """Return the exclusion list."""
@@ -49,10 +51,27 @@ class ImportQueue:
         self._excluded = None
         self._tags.clear()
 
+    def notify(self) -> None:
+        """Wake `run`: an import was queued, or is due at another time."""
+        self._changed.set()
+
     async def run(self) -> None:
         """Apply imports as they become due, until cancelled; requests are answered in between."""
-        while True:  # noqa: ASYNC110 - it waits for the clock
-            await asyncio.sleep(0 if self.apply_next(time.time()) else _TICK_SECONDS)
+        while True:
+            self._changed.clear()
+            if self.apply_next(time.time()):
+                await asyncio.sleep(0)
+                continue
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._pause())
+
+    def _pause(self) -> float:
+        """Return the seconds until the next import is due."""
+        (row,) = self._store.all("SELECT min(due) AS due FROM import WHERE status IS NULL")
+        if row["due"] is None:
+            return _LONGEST_PAUSE_SECONDS
+        seconds: float = row["due"] - time.time()
+        return min(max(seconds, 0.0), _LONGEST_PAUSE_SECONDS)
 
     def apply_next(self, moment: float) -> bool:
         """Apply the first import that is due at a time; return False if there is none."""
@@ -133,3 +152,4 @@ class ImportQueue:
             "UPDATE import SET fault = ?, due = coalesce(accepted + ?, ?) WHERE batch = ?",
             (json.dumps(fault), latency, _NEVER, batch),
         )
+        self.notify()

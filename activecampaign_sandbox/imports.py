@@ -174,6 +174,7 @@ def _queue(
         batch, len(contacts), accepted, accepted + account.options.latency, bool(exclude),
     )  # fmt: skip
     account.store.db.execute("INSERT INTO import_body VALUES (?, ?)", (number, call.body))
+    account.queue.notify()
     return batch
 
 

@@ -59,13 +59,13 @@ def routes(account: Account) -> list[Route]:
         lstrip_blocks=True,
     )
     environment.filters.update(local=clock.local, iso=clock.iso)
-    template = environment.get_template("webpage.html")
 
     async def show(request: Request) -> Response:
         if not is_local(request):
             return PlainTextResponse("loopback only", 403)
         search = request.query_params.get("search", "").strip()
         page = _page_number(request.query_params.get("page", ""))
+        template = environment.get_template("webpage.html")  # compiled once, when it is asked for
         return HTMLResponse(
             template.render(_template_values(account, search, page)), headers=_HEADERS
         )

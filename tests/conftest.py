@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from tests.support.target_runner import TargetRunner
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, or one process would work on them when all others are done."""
+    items.sort(key=lambda item: "meltano" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def usual_sandbox_server() -> Iterator[SandboxServer]:
     """A sandbox whose import queue takes its time."""
@@ -66,17 +71,15 @@ def start_sandbox() -> Iterator[Callable[..., SandboxServer]]:
 
 
 @pytest.fixture(scope="session")
-def usual_fork_server() -> Iterator[ForkServer]:
-    """What has imported the target once, and forks a child for each run."""
-    with ForkServer() as server:
-        yield server
+def usual_fork_server() -> ForkServer:
+    """What forks a child for each run of the target."""
+    return ForkServer()
 
 
 @pytest.fixture(scope="session")
-def quick_fork_server() -> Iterator[ForkServer]:
+def quick_fork_server() -> ForkServer:
     """Likewise, with times that fit a quick sandbox."""
-    with ForkServer(QUICK) as server:
-        yield server
+    return ForkServer(QUICK)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +15,7 @@ from singer_sdk.helpers.capabilities import FLATTENING_CONFIG, STREAM_MAPS_CONFI
 
 from target_activecampaign.config.definitions import SETTINGS
 from tests.integration import test_batch_files, test_refusals, test_stream_maps
+from tests.support.fork_server import run_script
 from tests.support.target_runner import SCRIPT, people, record, schema, state
 
 if TYPE_CHECKING:
@@ -50,15 +49,7 @@ STRUCTURED = {
 def told(*arguments: str, **variables: str) -> str:
     """What the command prints where there is neither a configuration nor an input."""
     with TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [SCRIPT, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env={**os.environ, **variables},
-            check=False,
-        )
+        done = run_script([SCRIPT, *arguments], folder=Path(folder), variables=variables)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         assert list(Path(folder).iterdir()) == [], "it leaves nothing behind"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.fork_server import run_script
 from tests.support.target_runner import SCRIPT, batch, lines, people, record, schema, state
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import Outcome, TargetRunner
 
@@ -167,8 +169,9 @@ def test_reject_file_of_unreadable_records_can_be_shown_and_replayed(
 ) -> None:
     first = load([open_schema(), *(raw("a@example.com", note) for note in NOTES.values())])
     (path,) = first.reject_files
-    shown = subprocess.run([SCRIPT, "--rejects", path], capture_output=True, check=True)
-    assert f"{len(NOTES)} rejected records in 1 file" in shown.stdout.decode()
+    shown = run_script([SCRIPT, "--rejects", path], folder=load.folder)
+    assert shown.returncode == 0
+    assert f"{len(NOTES)} rejected records in 1 file" in shown.stdout
     again = load(path.read_bytes(), max_reject_pct=None)
     second = max(again.reject_files, key=lambda one: one.stat().st_mtime_ns)
     assert len(second.read_bytes().splitlines()) == 1 + len(NOTES)
@@ -201,9 +204,10 @@ def test_state_is_passed_on_unchanged(load: TargetRunner, value: str) -> None:
         record("a@example.com"),
         f'{{"type": "STATE", "value": {value}}}',
     ]
-    command, data = load.command(), lines(messages)
-    done = subprocess.run(command, input=data, capture_output=True, cwd=load.folder, check=True)
-    last = done.stdout.decode("ascii").splitlines()[-1]
+    done = run_script(load.command(), lines(messages), folder=load.folder)
+    assert done.returncode == 0
+    assert done.stdout.isascii()
+    last = done.stdout.splitlines()[-1]
     assert last.replace(r"\u00e9", "é").replace(" ", "") == value.replace(" ", "")
 
 
@@ -253,16 +257,15 @@ def test_test_option_finds_invalid_key_properties(load: TargetRunner, keys: Any)
     one = {**schema(id="integer"), "key_properties": keys}
     done = looked_first(load, [one])
     assert done.returncode == 1
-    assert "'key_properties' of stream 'profiles'" in done.stdout.decode()
+    assert "'key_properties' of stream 'profiles'" in done.stdout
 
 
 def test_test_option_stops_at_unreadable_record(load: TargetRunner) -> None:
     assert looked_first(load, [schema(), raw("a@example.com", DEEP["levels"])]).returncode == 0
 
 
-def looked_first(load: TargetRunner, messages: list[Any]) -> subprocess.CompletedProcess[bytes]:
-    command, data = [*load.command(), "--test"], lines(messages)
-    return subprocess.run(command, input=data, capture_output=True, cwd=load.folder, check=False)
+def looked_first(load: TargetRunner, messages: list[Any]) -> subprocess.CompletedProcess[str]:
+    return run_script([*load.command(), "--test"], lines(messages), folder=load.folder)
 
 
 @pytest.mark.parametrize("bookmarks", ["updated", [None], [1], {"a": 1}, 5, [["updated"]]])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.fork_server import run_script
 from tests.support.target_runner import people, schema, state
 
 if TYPE_CHECKING:
@@ -259,14 +260,7 @@ def test_file_that_never_was_a_ledger_is_refused_and_stays(
         command = [COMMAND, "show", "--ledger-url", url]
         if way == "test":
             command = [*load.command(ledger_url=url), "--test"]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            cwd=load.folder,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        done = run_script(command, folder=load.folder)
         code, said = done.returncode, done.stdout + done.stderr
         assert "Traceback" not in said
     assert code == 1
@@ -361,14 +355,7 @@ def test_command_and_check_report_a_damaged_ledger_and_do_not_change_it(
         [COMMAND, "show", "--ledger-url", url],
         [*load.command(ledger_url=url), "--test"],
     ):
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            cwd=load.folder,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        done = run_script(command, folder=load.folder)
         said = done.stdout + done.stderr
         if damage is all_but_first_page and "--test" in command and done.returncode == 0:
             continue  # what is damaged is not read

@@ -282,10 +282,9 @@ def test_marker_in_another_unicode_form_is_not_unmapped(
 
 
 @pytest.fixture(scope="module")
-def small() -> Iterator[ForkServer]:
+def small() -> ForkServer:
     """Windows of three records."""
-    with ForkServer(replace(QUICK, window_records=3)) as server:
-        yield server
+    return ForkServer(replace(QUICK, window_records=3))
 
 
 @pytest.fixture(scope="module")

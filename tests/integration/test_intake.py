@@ -63,9 +63,7 @@ class Case(NamedTuple):
 def cases() -> Iterator[list[Case]]:
     """Small windows; the same with all else that must make no difference; and large ones."""
     with ExitStack() as stack:
-        small, single, large = (
-            stack.enter_context(ForkServer(timings)) for timings in (SMALL, SINGLE, QUICK)
-        )
+        small, single, large = map(ForkServer, (SMALL, SINGLE, QUICK))
         sandboxes = [stack.enter_context(quick_sandbox()) for _ in range(6)]
         yield [
             Case(small, sandboxes[0], {}),

@@ -15,8 +15,6 @@ from tests.support.mirrors import IMPORT, QUICK, wait_for
 from tests.support.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.fork_server import ForkedTargetRunner, RunningTarget
     from tests.support.sandbox_server import SandboxServer
 
@@ -31,9 +29,8 @@ FILLER = people(5)
 
 
 @pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(SMALL_WINDOWS) as server:
-        yield server
+def fork_server() -> ForkServer:
+    return ForkServer(SMALL_WINDOWS)
 
 
 def prepared(sandbox: SandboxServer, count: int) -> list[int]:

@@ -13,8 +13,6 @@ from tests.support.mirrors import IMPORT, wait_for
 from tests.support.target_runner import record, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.fork_server import ForkedTargetRunner
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import TargetRunner
@@ -29,9 +27,8 @@ MOMENT = replace(QUICK_RETRIES, options_delay_seconds=0.6)
 
 
 @pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(MOMENT) as server:
-        yield server
+def fork_server() -> ForkServer:
+    return ForkServer(MOMENT)
 
 
 @pytest.fixture

@@ -250,9 +250,8 @@ FILLER = target_runner.people(5)
 
 
 @pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(replace(QUICK, window_records=4)) as server:
-        yield server
+def fork_server() -> ForkServer:
+    return ForkServer(replace(QUICK, window_records=4))
 
 
 def profile(

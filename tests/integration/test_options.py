@@ -23,9 +23,8 @@ MOST_ADDED = 100
 
 
 @pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK_RETRIES) as server:
-        yield server
+def fork_server() -> ForkServer:
+    return ForkServer(QUICK_RETRIES)
 
 
 @pytest.fixture(scope="module")

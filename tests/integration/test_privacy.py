@@ -22,8 +22,6 @@ from tests.support.fork_server import ForkServer
 from tests.support.target_runner import SCRIPT, people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import TargetRunner
 
@@ -31,10 +29,9 @@ SECRET_VALUE = "Rumpelstiltskin"
 
 
 @pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
+def fork_server() -> ForkServer:
     """One that soon gives up a ledger that can't be reached."""
-    with ForkServer(Timings(ledger_patience_seconds=0.5)) as server:
-        yield server
+    return ForkServer(Timings(ledger_patience_seconds=0.5))
 
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])

@@ -28,7 +28,7 @@ IMPORT = "/api/3/import/bulk_import"
 
 
 @pytest.fixture(scope="module")
-def often_server() -> Iterator[ForkServer]:
+def often_server() -> ForkServer:
     """The target in a hurry: the log's half minute is shorter, and rates come sooner."""
     timings = Timings(
         progress_log_seconds=0.15,
@@ -36,8 +36,7 @@ def often_server() -> Iterator[ForkServer]:
         progress_first_rate_seconds=0.2,
         progress_idle_seconds=0.6,
     )
-    with ForkServer(timings) as server:
-        yield server
+    return ForkServer(timings)
 
 
 @pytest.fixture

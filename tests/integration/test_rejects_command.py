@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_activecampaign.model.codes import CODES
+from tests.support.fork_server import run_script
 from tests.support.target_runner import SCRIPT, people, record, schema, state
 
 if TYPE_CHECKING:
@@ -24,14 +25,7 @@ VALUE = "Rumpelstiltskin"
 
 def rejects(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """What the command shows, in a folder without a configuration in it."""
-    return subprocess.run(
-        [SCRIPT, "--rejects", *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        check=False,
-    )
+    return run_script([SCRIPT, "--rejects", *arguments], folder=folder)
 
 
 def test_causes_are_counted_by_stream_and_code_with_what_to_do(load: TargetRunner) -> None:

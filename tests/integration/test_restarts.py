@@ -114,28 +114,28 @@ IMPATIENT = Timings(ledger_patience_seconds=4.0, ledger_busy_milliseconds=200)
 def test_ledger_that_stays_locked_is_waited_for_once(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
-    with ForkServer(IMPATIENT) as impatient:
-        load = ForkedTargetRunner(tmp_path, sandbox.url, API_KEY, impatient)
-        load([schema(), *people(2)]).succeeded()
-        running = load.start(checkpoint_seconds=0.1)
-        running.feed(lines([schema(), *people(4)]))
-        _wait_for(lambda: len(sandbox.export()) == 4)
-        ledger = tmp_path / ".activecampaign-ledger.db"
-        with sqlite3.connect(ledger, isolation_level=None) as other:
-            other.execute("BEGIN IMMEDIATE")
-            running.feed(lines([*people(12), state("end")]))
-            time.sleep(0.5)
-            running.kill(signal.SIGTERM)
-            stopped = time.monotonic()
-            outcome = running.wait(timeout=60)
-            other.execute("ROLLBACK")
-        assert time.monotonic() - stopped < 7, "not once more for each word"
-        assert outcome.code == 1
-        assert outcome.states == []
-        assert "another program has it locked" in outcome.log.splitlines()[-1]
-        again = load([schema(), *people(12), state("end")]).succeeded()
-        assert again.states == ["end"]
-        assert len(sandbox.export()) == 12
+    impatient = ForkServer(IMPATIENT)
+    load = ForkedTargetRunner(tmp_path, sandbox.url, API_KEY, impatient)
+    load([schema(), *people(2)]).succeeded()
+    running = load.start(checkpoint_seconds=0.1)
+    running.feed(lines([schema(), *people(4)]))
+    _wait_for(lambda: len(sandbox.export()) == 4)
+    ledger = tmp_path / ".activecampaign-ledger.db"
+    with sqlite3.connect(ledger, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        running.feed(lines([*people(12), state("end")]))
+        time.sleep(0.5)
+        running.kill(signal.SIGTERM)
+        stopped = time.monotonic()
+        outcome = running.wait(timeout=60)
+        other.execute("ROLLBACK")
+    assert time.monotonic() - stopped < 7, "not once more for each word"
+    assert outcome.code == 1
+    assert outcome.states == []
+    assert "another program has it locked" in outcome.log.splitlines()[-1]
+    again = load([schema(), *people(12), state("end")]).succeeded()
+    assert again.states == ["end"]
+    assert len(sandbox.export()) == 12
 
 
 class _Cut:

@@ -154,9 +154,8 @@ NO_ANSWERS: dict[str, Callable[[Any], None]] = {
 
 
 @pytest.fixture(scope="module")
-def impatient() -> Iterator[ForkServer]:
-    with ForkServer(IMPATIENT) as server:
-        yield server
+def impatient() -> ForkServer:
+    return ForkServer(IMPATIENT)
 
 
 def test_requested_wait_is_in_progress_line(

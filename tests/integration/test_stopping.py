@@ -26,17 +26,14 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_while_reading_settles_records_read(
-    sandbox: SandboxServer, load: TargetRunner, signum: signal.Signals
+    sandbox: SandboxServer, load: ForkedTargetRunner, signum: signal.Signals
 ) -> None:
     data = lines([schema(), *people(1200), state({"n": 1200})])
-    with _started(load) as target:
-        assert target.stdin is not None
-        target.stdin.write(data)
-        target.stdin.flush()
-        _wait_for(lambda: len(sandbox.export()) >= 1000)
-        target.send_signal(signum)
-        out, err = target.communicate(timeout=30)
-    outcome = load.outcome(target.returncode, out, err, data)
+    running = load.start()
+    running.feed(data)
+    _wait_for(lambda: len(sandbox.export()) >= 1000)
+    running.kill(signum)
+    outcome = running.wait(timeout=30)
     assert outcome.code == 128 + signum
     assert outcome.states == [{"n": 1200}]
     assert len(sandbox.export()) == 1200
@@ -68,22 +65,18 @@ def test_signal_in_any_phase_settles_records_read(
         sandbox.fault(**plan["fault"])
     data = lines([schema(), *people(40), state({"n": 40})])
     settings = {"checkpoint_seconds": 0.1, "batch_size_rows": 10, **plan.get("settings", {})}
-    with _started(load, **settings) as target:
-        assert target.stdin is not None
-        target.stdin.write(data)
-        target.stdin.flush()
-        if plan.get("close"):
-            target.stdin.close()
-            target.stdin = None
-        # The log names an import when it is answered; a slow one is under way before.
-        _wait_for(lambda: bool(sandbox.requests(path="/api/3/fields")))
-        if "fault" not in plan:
-            _wait_for(lambda: bool(sandbox.requests(path=IMPORT)))
-        time.sleep(0.4)
-        assert target.poll() is None
-        target.send_signal(signal.SIGTERM)
-        out, err = target.communicate(timeout=60)
-    outcome = load.outcome(target.returncode, out, err, data)
+    running = load.start(**settings)
+    running.feed(data)
+    if plan.get("close"):
+        running.end_input()
+    # The log names an import when it is answered; a slow one is under way before.
+    _wait_for(lambda: bool(sandbox.requests(path="/api/3/fields")))
+    if "fault" not in plan:
+        _wait_for(lambda: bool(sandbox.requests(path=IMPORT)))
+    time.sleep(0.4)
+    assert not running.ended
+    running.kill(signal.SIGTERM)
+    outcome = running.wait(timeout=60)
     assert outcome.code == 128 + signal.SIGTERM, outcome.log
     assert outcome.states[-1] == {"n": 40}
     assert len(sandbox.export()) == 40
@@ -93,21 +86,16 @@ def test_signal_in_any_phase_settles_records_read(
     ("contacts", "loaded"), [(3000, 25), (1500, 300)], ids=["asked about each", "all are read"]
 )
 def test_signal_while_stored_values_are_read_sends_no_contact(
-    sandbox: SandboxServer, load: TargetRunner, contacts: int, loaded: int
+    sandbox: SandboxServer, load: ForkedTargetRunner, contacts: int, loaded: int
 ) -> None:
     sandbox.prepare(*({"email": f"person{n}@example.com"} for n in range(contacts)))
     sandbox.fault("slow", match={"method": "GET", "path": "/api/3/contacts"}, seconds=0.3)
     data = lines([schema(phone="string"), *people(loaded, phone="1"), state("end")])
     only_if_empty = {"only_if_empty": ["phone"]}
-    with _started(load, **only_if_empty) as target:
-        assert target.stdin is not None
-        target.stdin.write(data)
-        target.stdin.close()
-        target.stdin = None
-        _wait_for(lambda: sandbox.faults()[0]["seen"] >= 3)
-        target.send_signal(signal.SIGTERM)
-        out, err = target.communicate(timeout=30)
-    outcome = load.outcome(target.returncode, out, err, data)
+    running = load.start(data, **only_if_empty)
+    _wait_for(lambda: sandbox.faults()[0]["seen"] >= 3)
+    running.kill(signal.SIGTERM)
+    outcome = running.wait(timeout=30)
     assert outcome.code == 128 + signal.SIGTERM
     assert outcome.states == []
     assert outcome.report["outcome"] == "stopped"
@@ -129,19 +117,17 @@ def test_a_second_signal_ends_at_once_with_no_state_ahead(
     sandbox = start_sandbox(latency=60)
     load = target_for(sandbox)
     data = lines([schema(), *people(3), state(1)])
-    with _started(load, checkpoint_seconds=0.1) as target:
-        assert target.stdin is not None
-        target.stdin.write(data)
-        target.stdin.flush()
-        _wait_for(lambda: bool(sandbox.requests(path="/api/3/import/bulk_import")))
-        target.send_signal(signal.SIGTERM)
-        time.sleep(2.2)
-        assert target.poll() is None, "it waits for what is in flight"
-        target.send_signal(signal.SIGTERM)
-        out, err = target.communicate(timeout=10)
-    assert target.returncode == 128 + signal.SIGTERM
-    assert out == b""
-    assert b"ending at once" in err
+    running = load.start(checkpoint_seconds=0.1)
+    running.feed(data)
+    _wait_for(lambda: bool(sandbox.requests(path="/api/3/import/bulk_import")))
+    running.kill(signal.SIGTERM)
+    time.sleep(2.2)
+    assert not running.ended, "it waits for what is in flight"
+    running.kill(signal.SIGTERM)
+    outcome = running.wait(timeout=10)
+    assert outcome.code == 128 + signal.SIGTERM
+    assert outcome.states == []
+    assert "ending at once" in outcome.log
 
 
 @pytest.mark.parametrize(
@@ -159,16 +145,13 @@ def test_two_signals_within_two_seconds_are_one(
     sandbox = start_sandbox(latency=2)
     load = target_for(sandbox)
     data = lines([schema(), *people(3), state(1)])
-    with _started(load, checkpoint_seconds=0.1) as target:
-        assert target.stdin is not None
-        target.stdin.write(data)
-        target.stdin.flush()
-        _wait_for(lambda: bool(sandbox.requests(path=IMPORT)))
-        target.send_signal(first)
-        time.sleep(0.2)
-        target.send_signal(second)
-        out, err = target.communicate(timeout=30)
-    outcome = load.outcome(target.returncode, out, err, data)
+    running = load.start(checkpoint_seconds=0.1)
+    running.feed(data)
+    _wait_for(lambda: bool(sandbox.requests(path=IMPORT)))
+    running.kill(first)
+    time.sleep(0.2)
+    running.kill(second)
+    outcome = running.wait(timeout=30)
     assert outcome.code == 128 + first
     assert outcome.states == [1]
     assert outcome.counts == {"read": 3, "added": 3}
@@ -199,22 +182,17 @@ BLANKS = {
 
 @pytest.mark.parametrize("kind", BLANKS)
 def test_signal_stops_a_batch_file_of_blank_lines(
-    sandbox: SandboxServer, load: TargetRunner, kind: str
+    sandbox: SandboxServer, load: ForkedTargetRunner, kind: str
 ) -> None:
     path = load.folder / "blank"
     BLANKS[kind](path)
     encoding = {"format": "jsonl", "compression": "gzip" if kind == "gzip" else "none"}
     # Its file comes often enough to take longer than the test waits.
     messages = [schema(), *people(3), state(1), batch(encoding, *[path] * 20), state(2)]
-    with _started(load, checkpoint_seconds=0.1) as target:
-        assert target.stdin is not None
-        target.stdin.write(lines(messages))
-        target.stdin.close()
-        target.stdin = None
-        _wait_for(lambda: bool(sandbox.imports()))
-        target.send_signal(signal.SIGTERM)
-        out, err = target.communicate(timeout=20)
-    outcome = load.outcome(target.returncode, out, err, lines(messages))
+    running = load.start(messages, checkpoint_seconds=0.1)
+    _wait_for(lambda: bool(sandbox.imports()))
+    running.kill(signal.SIGTERM)
+    outcome = running.wait(timeout=20)
     assert outcome.code == 128 + signal.SIGTERM
     assert outcome.states[-1] == 1, "the STATE after the file does not leave"
     assert len(sandbox.export()) == 3
@@ -238,24 +216,24 @@ def test_signal_stops_a_stream_of_blank_lines(sandbox: SandboxServer, load: Targ
 def test_unresponsive_account_ends_a_stopped_run(sandbox: SandboxServer, tmp_path: Path) -> None:
     sandbox.fault("reset", match={"path": "/api/3/import/info"})
     data = lines([schema(), *people(40), state("end")])
-    with ForkServer(IMPATIENT) as server:
-        load = ForkedTargetRunner(tmp_path, sandbox.url, sandbox.api_key, server)
-        load.config.update(checkpoint_seconds=0.1, batch_size_rows=10)
-        running = load.start()
-        running.feed(data)
-        _wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
-        running.kill(signal.SIGTERM)
-        outcome = running.wait(timeout=30)
+    server = ForkServer(IMPATIENT)
+    load = ForkedTargetRunner(tmp_path, sandbox.url, sandbox.api_key, server)
+    load.config.update(checkpoint_seconds=0.1, batch_size_rows=10)
+    running = load.start()
+    running.feed(data)
+    _wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
+    running.kill(signal.SIGTERM)
+    outcome = running.wait(timeout=30)
 
-        assert outcome.code == 1
-        assert outcome.states == []
-        assert outcome.report["outcome"] == "failed"
-        assert "since the run was stopped; ending the run now" in outcome.log
-        assert "Nothing is lost" in outcome.log.splitlines()[-1]
-        accepted = len(sandbox.imports())
-        sandbox.clear_faults()
+    assert outcome.code == 1
+    assert outcome.states == []
+    assert outcome.report["outcome"] == "failed"
+    assert "since the run was stopped; ending the run now" in outcome.log
+    assert "Nothing is lost" in outcome.log.splitlines()[-1]
+    accepted = len(sandbox.imports())
+    sandbox.clear_faults()
 
-        again = load(data).succeeded()
+    again = load(data).succeeded()
 
     assert f"interrupted with {accepted} imports in flight" in again.log
     assert again.states == ["end"]
@@ -285,17 +263,16 @@ def test_a_bad_line_ends_the_run_after_settling_what_came_before(
     assert outcome.report["outcome"] == "failed"
 
 
-def test_state_leaves_while_the_input_goes_on(sandbox: SandboxServer, load: TargetRunner) -> None:
-    with _started(load, checkpoint_seconds=0.1) as target:
-        assert target.stdin is not None
-        assert target.stdout is not None
-        for number in range(3):
-            target.stdin.write(lines([schema(), record(f"p{number}@example.com"), state(number)]))
-            target.stdin.flush()
-            assert json.loads(target.stdout.readline()) == number
-            assert len(sandbox.export()) == number + 1, "confirmed before its state left"
-        target.stdin.close()
-        assert target.wait(timeout=30) == 0
+def test_state_leaves_while_the_input_goes_on(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    running = load.start(checkpoint_seconds=0.1)
+    for number in range(3):
+        running.feed(lines([schema(), record(f"p{number}@example.com"), state(number)]))
+        _wait_for(lambda count=number + 1: running.printed().count("\n") == count)
+        assert json.loads(running.printed().splitlines()[-1]) == number
+        assert len(sandbox.export()) == number + 1, "confirmed before its state left"
+    assert running.wait(timeout=30).code == 0
 
 
 def _started(load: TargetRunner, *before: str, **settings: Any) -> subprocess.Popen[bytes]:
@@ -335,15 +312,13 @@ def test_a_signal_while_the_target_is_loaded_shows_no_traceback(
 
 
 def test_a_signal_while_it_connects_says_that_nothing_was_sent(
-    sandbox: SandboxServer, load: TargetRunner
+    sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
     sandbox.fault("slow", seconds=30)
-    with _started(load) as target:
-        assert target.stdin is not None
-        target.stdin.write(lines([schema(), *people(3)]))
-        target.stdin.flush()
-        _wait_for(lambda: bool(sandbox.faults()[0]["seen"]))
-        target.send_signal(signal.SIGTERM)
-        _, err = target.communicate(timeout=10)
-    assert target.returncode == 128 + signal.SIGTERM
-    assert err.decode().splitlines()[-1].endswith("SIGTERM: ending before anything was sent.")
+    running = load.start()
+    running.feed(lines([schema(), *people(3)]))
+    _wait_for(lambda: bool(sandbox.faults()[0]["seen"]))
+    running.kill(signal.SIGTERM)
+    outcome = running.wait(timeout=10)
+    assert outcome.code == 128 + signal.SIGTERM
+    assert outcome.log.splitlines()[-1].endswith("SIGTERM: ending before anything was sent.")

@@ -13,8 +13,6 @@ from tests.support.mirrors import IMPORT, QUICK
 from tests.support.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import TargetRunner
 
@@ -34,9 +32,8 @@ SEGMENTS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(SMALL_WINDOWS) as server:
-        yield server
+def fork_server() -> ForkServer:
+    return ForkServer(SMALL_WINDOWS)
 
 
 def contact(sandbox: SandboxServer, email: str = ADA) -> tuple[dict[str, int], list[str], Any]:

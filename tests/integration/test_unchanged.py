@@ -17,8 +17,6 @@ from tests.support.mirrors import DAY_SECONDS, IMPORT, QUICK, wait_for
 from tests.support.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.fork_server import RunningTarget
     from tests.support.sandbox_server import SandboxServer
 
@@ -435,9 +433,8 @@ def test_latest_change_of_two_streams_stays(
 
 
 @pytest.fixture(scope="module")
-def small_windows() -> Iterator[ForkServer]:
-    with ForkServer(SMALL_WINDOWS) as server:
-        yield server
+def small_windows() -> ForkServer:
+    return ForkServer(SMALL_WINDOWS)
 
 
 profiles = st.fixed_dictionaries(

@@ -21,7 +21,6 @@ from tests.support.shell import Shell
 from tests.support.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.sandbox_server import SandboxServer
@@ -35,9 +34,8 @@ QUICK = Timings(
 
 
 @pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    with ForkServer(QUICK) as server:
-        yield server
+def fork_server() -> ForkServer:
+    return ForkServer(QUICK)
 
 
 @pytest.fixture

@@ -4,21 +4,23 @@ Nearly all of what a short run costs is importing. The server process imports th
 each child then does what the console script does, with arguments, files, folder and
 environment of its own, and ends as a process of its own: it can be signalled and killed.
 
-with ForkServer() as server:
-    load = ForkedTargetRunner(folder, url, api_key, server)
-    load([schema(), *people(3)]).succeeded()
-    running = load.start([schema(), *people(3)])
-    running.kill()
-    outcome = running.wait()
+Also what a process works out once and needs again in each run is done before it forks: statements
+of the ledger, templates of pages, and what a run against a sandbox, before all others, leaves in
+memory.
+
+load = ForkedTargetRunner(folder, url, api_key, ForkServer())
+load([schema(), *people(3)]).succeeded()
+running = load.start([schema(), *people(3)])
+running.kill()
+outcome = running.wait()
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import gc
 import importlib
-import json
+import logging
 import os
 import signal
 import socket
@@ -27,73 +29,45 @@ import sys
 import tempfile
 import threading
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from jinja2 import BytecodeCache
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from target_activecampaign.__main__ import main
-from target_activecampaign.ledger import schema
+from target_activecampaign.ledger import engine, schema
 from target_activecampaign.model.timings import Timings
 from target_activecampaign.reporting import page
+from tests.support.forks import Forks, serve
+from tests.support.mirrors import NO_GUARDS, QUICK, quick_sandbox, whole
 from tests.support.target_runner import Outcome, TargetRunner, lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from types import TracebackType
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import CodeType
 
     from jinja2 import Environment
     from jinja2.bccache import Bucket
-    from typing_extensions import Self
+    from sqlalchemy import Engine
+
+    from target_activecampaign.target import TargetActiveCampaign
 
 _COMMAND = "target_activecampaign.cli.options"
 _TARGET = "target_activecampaign.target"
-_CHUNK = 1 << 16
-_ROOT = Path(__file__).parents[2]
 
 
 class ForkServer:
-    """A process that has imported the target, and forks a child for each run.
+    """Forks a child for each run, all from the one process that has imported the target.
 
     Args:
         timings: The target's times and sizes in all runs; those for a real account by default.
     """
 
     def __init__(self, timings: Timings = Timings()) -> None:
-        self._socket, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "tests.support.fork_server",
-                    str(theirs.fileno()),
-                    json.dumps(asdict(timings)),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                cwd=_ROOT,
-            )
-        self._answers = self._socket.makefile("r")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the server; children that still run go on without it."""
-        self._answers.close()
-        self._socket.close()
-        self._process.wait(timeout=10)
+        self._timings = asdict(timings)
 
     def fork(
         self,
@@ -105,34 +79,69 @@ class ForkServer:
         folder: Path,
         environment: Mapping[str, str] | None = None,
     ) -> int:
-        """Start a run; returns its process id, which stays its own until `wait`.
-
-        Args:
-            arguments: The command, its name first.
-            stdin: What it reads: a file, or the end of a pipe.
-            stdout: Where it writes.
-            stderr: Likewise.
-            folder: Its working directory.
-            environment: Its environment; the caller's own by default.
-        """
-        request = {
-            "arguments": arguments,
-            "folder": str(folder),
-            "environment": dict(os.environ if environment is None else environment),
-        }
-        files = [stream.fileno() for stream in (stdin, stdout, stderr)]
-        return self._ask({"start": request}, files)
+        """Start a run as `Forks.fork` does; returns its process id."""
+        return _forks().fork(
+            arguments,
+            stdin,
+            stdout,
+            stderr,
+            folder=folder,
+            environment=environment,
+            more=self._timings,
+        )
 
     def wait(self, process: int) -> int:
         """Wait for the end of a run; returns its exit code, negative if a signal ended it."""
-        return self._ask({"wait": process}, [])
+        return _forks().wait(process)
 
-    def _ask(self, request: dict[str, Any], files: list[int]) -> int:
-        socket.send_fds(self._socket, [json.dumps(request).encode() + b"\n"], files)
-        answer = self._answers.readline()
-        if not answer:
-            raise RuntimeError(f"the fork server ended with exit code {self._process.wait()}")
-        return int(json.loads(answer))
+    def ended(self, process: int) -> bool:
+        """Whether a run has ended."""
+        return _forks().ended(process)
+
+
+@cache
+def _forks() -> Forks:
+    """What all runs of this process are forked from, after a rehearsal against a sandbox."""
+    with quick_sandbox() as sandbox:
+        forks = Forks("tests.support.fork_server", sandbox.url, sandbox.api_key)
+        atexit.register(forks.stop)
+        forks.ask({"ready": True}, [])
+    return forks
+
+
+def run_script(
+    command: Sequence[str | Path],
+    given: bytes = b"",
+    *,
+    folder: Path,
+    timeout: float = 60,
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a console script of the target, as `subprocess.run` would.
+
+    Args:
+        command: The script and its arguments.
+        given: What it reads.
+        folder: Its working directory.
+        timeout: The seconds after which it is killed.
+        variables: What it has in its environment besides the usual.
+    """
+    arguments, server = [str(one) for one in command], ForkServer()
+    with _file(given) as stdin, _file() as stdout, _file() as stderr:
+        pid = server.fork(
+            arguments,
+            stdin,
+            stdout,
+            stderr,
+            folder=folder,
+            environment={**os.environ, **(variables or {})},
+        )
+        late = threading.Timer(timeout, os.kill, (pid, signal.SIGKILL))
+        late.start()
+        code = server.wait(pid)
+        late.cancel()
+        printed = [_content(file).decode() for file in (stdout, stderr)]
+    return subprocess.CompletedProcess(arguments, code, *printed)
 
 
 @dataclass
@@ -162,6 +171,11 @@ class RunningTarget:
     def printed(self) -> str:
         """What it has written to its output so far."""
         return os.pread(self._stdout.fileno(), 10**6, 0).decode()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._ended is not None or self._runner.server.ended(self.pid)
 
     def end_input(self) -> None:
         """Close its input."""
@@ -243,50 +257,34 @@ def _content(file: IO[bytes]) -> bytes:
 # The server process
 
 
-def _serve(door: socket.socket, timings: Timings) -> None:
-    """Answer requests until the other side goes; returns in a child that shall run the target."""
-    target = importlib.import_module(_TARGET).TargetActiveCampaign
+def _prepare(url: str, api_key: str) -> type[TargetActiveCampaign]:
+    """Import the target, and do before all runs what each would do; returns its class."""
+    target: type[TargetActiveCampaign] = importlib.import_module(_TARGET).TargetActiveCampaign
     importlib.import_module(_COMMAND)
-    _ = target.plugin_version  # imports what each run would import for it
+    _keep_versions()
+    target.print_version(lambda _: None)  # also imports what each run would import for it
     _keep_pages()
-    _warm_up_database()
-    target.timings = timings
-    threads = len(list(Path("/proc/self/task").iterdir())) if Path("/proc").is_dir() else 1
-    assert max(threads, threading.active_count()) == 1, "a process with threads can't be forked"
-    gc.collect()
-    gc.freeze()  # what all children share is not looked at again in each
-    while True:
-        data, files, _, _ = socket.recv_fds(door, _CHUNK, 3)
-        while data and not data.endswith(b"\n"):
-            data += door.recv(_CHUNK)
-        if not data:
-            os._exit(0)
-        request = json.loads(data)
-        if "wait" in request:
-            answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
-        else:
-            answer = os.fork()
-            if answer == 0:
-                door.close()
-                _become_script(request["start"], files)
-                return
-        for number in files:
-            os.close(number)
-        door.sendall(f"{answer}\n".encode())
+    _keep_statements()
+    _rehearse(target, url, api_key)
+    return target
+
+
+def _keep_versions() -> None:
+    """Remember the versions of packages, which each run looks up in files."""
+    metadata.version = cache(metadata.version)
 
 
 class _Compiled(BytecodeCache):
     """Compiled templates, kept in memory."""
 
     def __init__(self) -> None:
-        self._code: dict[str, bytes] = {}
+        self._code: dict[str, CodeType | None] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._code:
-            bucket.bytecode_from_string(self._code[bucket.key])
+        bucket.code = self._code.get(bucket.key)
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        self._code[bucket.key] = bucket.bytecode_to_string()
+        self._code[bucket.key] = bucket.code
 
 
 def _keep_pages() -> None:
@@ -303,33 +301,71 @@ def _keep_pages() -> None:
     page._environment = made
 
 
-def _warm_up_database() -> None:
-    """Make the ledger's tables once, in memory: SQLAlchemy then knows their types in each run."""
-    engine = create_engine("sqlite://")
-    schema.metadata.create_all(engine)
-    engine.dispose()
+def _keep_statements() -> None:
+    """Let all ledgers in files share their compiled statements, and those that make the tables."""
+    make = engine.create_engine
+    first = create_engine("sqlite://", hide_parameters=True)
+    statements: list[str] = []
+    event.listen(first, "before_cursor_execute", lambda *of: statements.append(of[2]))
+    schema.metadata.create_all(first)
+    first.dispose()
+    statements = [one for one in statements if one.lstrip().startswith("CREATE")]
+    create_all = schema.metadata.create_all
+
+    def made(url: str, **options: Any) -> Engine:
+        own = make(url, **options)
+        if own.dialect.name == "sqlite":
+            own.dialect, own._compiled_cache = first.dialect, first._compiled_cache
+        return own
+
+    def created(db: Any, **options: Any) -> None:
+        if db.dialect is not first.dialect:
+            create_all(db, **options)
+            return
+        for statement in statements:
+            db.exec_driver_sql(statement)
+
+    engine.create_engine = made
+    schema.metadata.create_all = created  # type: ignore[assignment, method-assign]
 
 
-def _become_script(request: Mapping[str, Any], files: list[int]) -> None:
-    """Take on what makes one process of the script differ from another."""
-    for place, number in enumerate(files):
-        os.dup2(number, place)
-        os.close(number)
-    os.chdir(request["folder"])
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    sys.argv = list(request["arguments"])
+def _rehearse(target: type[TargetActiveCampaign], url: str, api_key: str) -> None:
+    """Run the target in this process, and undo what its children would not find otherwise."""
+    handlers = {one: signal.getsignal(one) for one in signal.valid_signals()}
+    place, level = Path.cwd(), logging.getLogger("urllib3").level
+    logging.disable()
+    target.timings = QUICK
+    codes = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        config = TargetRunner(Path(folder), url, api_key).config
+        for names in ("ada bob eve", "ada bob eve", "ada bob"):
+            messages = [*whole(names), *whole(names, first_name=names)]
+            Path("input").write_bytes(lines(messages))
+            with Path("input").open(encoding="utf-8") as given:
+                run = target(config={**config, "sync_mode": "mirror", "guards": NO_GUARDS})
+                codes.append(run.load(given))
+        os.chdir(place)
+    logging.disable(logging.NOTSET)
+    logging.getLogger("urllib3").setLevel(level)
+    for number, handler in handlers.items():
+        if signal.getsignal(number) != handler:
+            signal.signal(number, handler)
+    assert not any(codes), "the rehearsal failed"
 
 
 def _run_script() -> None:
-    """Run the target and end the process, without what the interpreter does at its very end.
+    """Run the command and end the process, without what the interpreter does at its very end.
 
     It would visit all objects that the children share, and so copy each of them: that costs a
     quarter of a short run. All before that is done as ever: threads end, exit functions are called.
     """
     code: Any = None
     try:
-        main()
+        if Path(sys.argv[0]).name == "target-activecampaign-ledger":
+            code = importlib.import_module("target_activecampaign.cli.ledger").main()
+        else:
+            main()
     except SystemExit as end:
         code = end.code
     threading._shutdown()  # type: ignore[attr-defined]
@@ -343,5 +379,6 @@ def _run_script() -> None:
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])), Timings(**json.loads(sys.argv[2])))
+    prepared = _prepare(*sys.argv[2:])
+    prepared.timings = Timings(**serve(socket.socket(fileno=int(sys.argv[1]))))
     _run_script()

@@ -7,13 +7,21 @@ with SandboxServer(latency=0.2) as sandbox:
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import json
+import os
 import secrets
-import subprocess
+import signal
+import socket
 import sys
+import threading
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import requests
+
+from tests.support.forks import Forks, serve
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -50,9 +58,7 @@ class SandboxServer:
         self.api_key = str(options.setdefault("api_key", "sandbox-key"))
         options.update(latency=latency, false_status=false_status, path=path)
         self._command = [
-            sys.executable,
-            "-m",
-            "activecampaign_sandbox",
+            "activecampaign-sandbox",
             "--exit-with-stdin",
             *([] if limits else ["--no-limits"]),
             *(f"--{name.replace('_', '-')}={value}" for name, value in options.items()),
@@ -62,11 +68,16 @@ class SandboxServer:
 
     def start(self) -> None:
         """Start it (again, after a `stop`: on another port)."""
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        self._code: int | None = None
+        stdin, self._stdin = os.pipe()
+        stdout, theirs = os.pipe()
+        try:
+            self._pid = _forks().fork(self._command, stdin, theirs, stderr=2)
+        finally:
+            os.close(stdin)
+            os.close(theirs)
+        self._stdout = os.fdopen(stdout)
+        line = self._stdout.readline()
         told = json.loads(line) if line else {}
         if "url" not in told:
             raise RuntimeError(f"the sandbox ended with exit code {self._end()}")
@@ -76,17 +87,24 @@ class SandboxServer:
         self._http.headers["Api-Token"] = self.api_key
 
     def stop(self, *, kill: bool = False) -> int:
-        """End it, by SIGKILL where asked; returns its exit code."""
+        """End it, by SIGKILL where asked; returns its exit code, again if it has ended."""
         self._http.close()
-        (self._process.kill if kill else self._process.terminate)()
+        if self._code is None:
+            os.kill(self._pid, signal.SIGKILL if kill else signal.SIGTERM)
         return self._end()
 
     def _end(self) -> int:
-        code = self._process.wait(timeout=10)
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
-        return code
+        if self._code is not None:
+            return self._code
+        late = threading.Timer(10, os.kill, (self._pid, signal.SIGKILL))
+        late.start()
+        self._code = _forks().wait(self._pid)
+        timed_out = not late.is_alive()
+        late.cancel()
+        os.close(self._stdin)
+        self._stdout.close()
+        assert not timed_out, "the sandbox did not end in time"
+        return self._code
 
     def __enter__(self) -> Self:
         return self
@@ -210,3 +228,19 @@ class SandboxServer:
     def reset(self, *, empty: bool = False) -> None:
         """Start anew and at the true time, with the sample account unless `empty`."""
         self._control("POST", "reset", json={"empty": empty})
+
+
+@cache
+def _forks() -> Forks:
+    """What all sandboxes of this process are forked from."""
+    forks = Forks("tests.support.sandbox_server")
+    atexit.register(forks.stop)
+    return forks
+
+
+if __name__ == "__main__":
+    main = importlib.import_module("activecampaign_sandbox.cli").main
+    for name in ("server", "sample", "account", "store"):
+        importlib.import_module(f"activecampaign_sandbox.{name}")
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    main()
