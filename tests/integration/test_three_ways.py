@@ -4,7 +4,7 @@ A history has inserts, updates, deletions, rows that come again, changed address
 rows that share an address and part again, opt-outs, killed and cut runs. It is brought as the
 changes of a log, as the whole table each day, and as changes with a whole table now and then.
 
-WAYS_DAYS sets how many days there are in all, WAYS_SEED which (0: others each time).
+WAYS_DAYS sets how many days there are in all (200 in CI, else 72), WAYS_SEED which (0: others each time).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.quick
 
-DAYS = int(os.environ.get("WAYS_DAYS", "72"))
+DAYS = int(os.environ.get("WAYS_DAYS") or (200 if os.environ.get("CI") else 72))
 SEED = int(os.environ.get("WAYS_SEED", "7")) or random.SystemRandom().randrange(1, 10**9)
 DAYS_A_HISTORY = 8
 WAYS = {

@@ -82,7 +82,9 @@ class People:
             self._go_elsewhere(key, rows[key])
         for key, address in rows.items():
             if key not in self.of_row:
-                self.of_row[key] = self._at(address)
+                contact = self.of_row[key] = self._at(address)
+                if contact.opted_out and not contact.ours:
+                    self.barred.add(key)  # a contact that was never ours can't be renamed later
         self.rows = dict(rows)
         self._subscribe()
         return renamed
