@@ -156,7 +156,9 @@ def _contents(path: Path) -> tuple[int, set[str]] | None:
     for _ in range(_LOOKS):
         try:
             uri = f"{path.absolute().as_uri()}?{how}"
-            with closing(sqlite3.connect(uri, uri=True, timeout=_PAUSE_SECONDS)) as db:
+            with closing(_connect(uri)) as db:
+                # Both at one moment: in between, another process may create the tables.
+                db.execute("BEGIN")
                 (number,) = db.execute("PRAGMA application_id").fetchone()
                 names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
                 return number, {str(name) for (name,) in names} - {"sqlite_sequence"}
@@ -165,6 +167,10 @@ def _contents(path: Path) -> tuple[int, set[str]] | None:
                 raise
             time.sleep(_PAUSE_SECONDS)  # another process may be creating it now
     return None
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, timeout=_PAUSE_SECONDS, isolation_level=None)
 
 
 def _was_ours(path: Path, kind: Kind) -> bool:

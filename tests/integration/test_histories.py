@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
-from tests.support.mirrors import ACTIVE, NO_GUARDS, QUICK
+from tests.support.mirrors import ACTIVE, NO_GUARDS, QUICK, wait_for
 from tests.support.tables import STREAM, changes, deleted, row, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.sandbox_server import SandboxServer
@@ -30,9 +29,8 @@ Messages = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module", params=[1, 1000], ids=["single records", "one window"])
-def server(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
-    with ForkServer(replace(QUICK, window_records=request.param)) as running:
-        yield running
+def server(request: pytest.FixtureRequest) -> ForkServer:
+    return ForkServer(replace(QUICK, window_records=request.param))
 
 
 @pytest.fixture
@@ -321,13 +319,15 @@ def assert_all_have_an_outcome(outcome: Outcome) -> None:
 
 def cut_off(people: ForkedTargetRunner, sandbox: SandboxServer, messages: Messages) -> None:
     """Start a run, and kill it as its first rename took effect, or where it is after a while."""
-    sandbox.fault("slow", seconds=1, takes_effect=True, match=PUT)
+    sandbox.fault("slow", seconds=0.3, takes_effect=True, match=PUT)
     running = people.start(messages)
     end = time.monotonic() + 0.4
     while not sandbox.faults()[0]["fired"] and time.monotonic() < end:
         time.sleep(0.02)
     running.kill()
     running.wait()
+    if sandbox.faults()[0]["fired"]:
+        wait_for(lambda: sandbox.requests(method="PUT") != [])  # none may come in a later test
     sandbox.clear_faults()
 
 

@@ -4,7 +4,8 @@ A history has inserts, updates, deletions, rows that come again, changed address
 rows that share an address and part again, opt-outs, killed and cut runs. It is brought as the
 changes of a log, as the whole table each day, and as changes with a whole table now and then.
 
-WAYS_DAYS sets how many days there are in all (200 in CI, else 72), WAYS_SEED which (0: others each time).
+WAYS_DAYS sets how many days there are in all (200 in CI, else 72), WAYS_SEED which they are (0:
+others each time).
 """
 
 from __future__ import annotations

@@ -346,6 +346,7 @@ def _rehearse(target: type[TargetActiveCampaign], url: str, api_key: str) -> Non
                 run = target(config={**config, "sync_mode": "mirror", "guards": NO_GUARDS})
                 codes.append(run.load(given))
         os.chdir(place)
+    tempfile.tempdir = None  # a child may have another TMPDIR
     logging.disable(logging.NOTSET)
     logging.getLogger("urllib3").setLevel(level)
     for number, handler in handlers.items():
