@@ -70,6 +70,7 @@ def cut_off(
     wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
     running.kill(by)
     outcome = running.wait()
+    wait_for(lambda: len(sandbox.requests(method="PUT")) >= at)  # none may come in a later test
     sandbox.clear_faults()
     return outcome
 
