@@ -39,6 +39,11 @@ records a baseline, without removals. Contacts that are on the list by then coun
 the target: they stay on it when they go missing from the stream, unless 'adopt_members' is set.
 Contacts that the mirror has unsubscribed can no longer be re-subscribed. Other mirrors of the same
 list no longer keep a contact because a forgotten stream has it."""
+_CONSEQUENCES_OF_RENAMES = (
+    "A run was interrupted while it renamed contacts. Some may have a temporary address in "
+    "ActiveCampaign, such as rename-0123456789abcdef@example.com, and would keep it. Run the "
+    "target once before you forget the connection, if you still can."
+)
 _CONSEQUENCES_FOR_PERSON = (
     "If the source still has the person, the next run stores and delivers them again: remove them "
     "from the source first. Nothing changes in ActiveCampaign."
@@ -221,7 +226,10 @@ def _iso(value: object) -> str:
 
 
 def _forget_choice(store: Store, choice: Choice, *, yes: bool) -> None:
-    _print(f"This forgets {_describe(choice, select(store, choice))}.\n{_CONSEQUENCES}")
+    selection = select(store, choice)
+    _print(f"This forgets {_describe(choice, selection)}.\n{_CONSEQUENCES}")
+    if selection.renames:
+        _print(_CONSEQUENCES_OF_RENAMES)
     if not yes and not _is_confirmed():
         raise _CommandError("Nothing was forgotten.")
     _print(f"Forgotten: {_describe(choice, erase(store, choice))}.")

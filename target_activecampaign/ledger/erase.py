@@ -47,6 +47,7 @@ class Selection(NamedTuple):
         account: The account's number.
         connection: The account.
         runs: Its runs.
+        renames: The number of contacts that an interrupted run was about to rename.
         segments: The streams and lists of the selected segments, by number.
         members: The number of members in these.
     """
@@ -54,6 +55,7 @@ class Selection(NamedTuple):
     account: int
     connection: str
     runs: list[str]
+    renames: int
     segments: dict[int, tuple[str, int]]
     members: int
 
@@ -107,6 +109,7 @@ def _erase(store: Store, choice: Choice, selections: list[Selection]) -> Selecti
         for table in (member, tables.source_row, tables.departure):
             db.execute(table.delete().where(table.c.segment.in_(numbers)))
         db.execute(segment.delete().where(segment.c.id.in_(numbers)))
+        _erase_waiting(db, selection.runs)
         if choice.is_whole:
             _erase_account(db, selection)
         else:
@@ -147,6 +150,7 @@ def _erase_person(store: Store, keys: Collection[str], connection: str | None) -
         write_all(store, db)
         for account in _accounts(db, connection):
             runs = _ended_runs(db, account)
+            _check_renames(db, account)
             hashes = {contact_hash(store.key, account.identity, key) for key in keys}
             # By segment too: the key begins with it, and without it the whole table is read.
             segments = sa.select(segment.c.id).where(segment.c.account == account.id)
@@ -157,6 +161,7 @@ def _erase_person(store: Store, keys: Collection[str], connection: str | None) -
                 existing.c.account == account.id, existing.c.person.in_(hashes)
             )
             _erase_rows(db, account, hashes)
+            _erase_waiting(db, runs)
             members += db.execute(in_members).rowcount
             indexed += db.execute(in_index).rowcount
             in_flight += erase_contacts(store, db, runs, contacts=hashes)
@@ -166,16 +171,36 @@ def _erase_person(store: Store, keys: Collection[str], connection: str | None) -
 def _erase_rows(
     db: sa.Connection, account: sa.Row[tuple[object, ...]], hashes: Collection[bytes]
 ) -> None:
-    """Erase a person's source rows, departures, and planned renames."""
-    segment, rename = tables.segment, tables.rename
+    """Erase a person's source rows and departures."""
+    segment = tables.segment
     segments = sa.select(segment.c.id).where(segment.c.account == account.id)
     for table in (tables.source_row, tables.departure):
         theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(hashes))
         db.execute(table.delete().where(theirs))
-    either = sa.or_(
-        *(one.in_(hashes) for one in (rename.c.person_from, rename.c.person_to, rename.c.home))
-    )
-    db.execute(rename.delete().where(rename.c.account == account.id, either))
+
+
+def _erase_waiting(db: sa.Connection, runs: Collection[str]) -> None:
+    """Erase the records that wait. They are of interrupted runs, and will be read again."""
+    db.execute(tables.waiting.delete().where(tables.waiting.c.run.in_(runs)))
+
+
+def _check_renames(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> None:
+    """Check that no contact is about to get another address.
+
+    Raises:
+        EraseError: A run was interrupted meanwhile. Without its plan, contacts would keep a
+            temporary address, and opt-outs would be lost.
+    """
+    if _count_renames(db, account):
+        raise EraseError(
+            f"A run of {account.identity} was interrupted while it renamed contacts, and some may "
+            "have a temporary address. Run the target once, with any input, then forget."
+        )
+
+
+def _count_renames(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> int:
+    theirs = tables.rename.c.account == account.id
+    return int(db.execute(sa.select(sa.func.count()).where(theirs)).scalar_one())
 
 
 def _select(db: sa.Connection, choice: Choice) -> Selection:
@@ -201,10 +226,13 @@ def _select(db: sa.Connection, choice: Choice) -> Selection:
             f"There is more than one connection that has it: name one with --connection: {names}."
         )
     ((account, segments),) = found
+    if not choice.is_whole:
+        _check_renames(db, account)
     members = db.execute(
         sa.select(sa.func.count()).where(member.c.segment.in_(list(segments)))
     ).scalar_one()
-    return Selection(account.id, account.identity, _ended_runs(db, account), segments, members)
+    runs, renames = _ended_runs(db, account), _count_renames(db, account)
+    return Selection(account.id, account.identity, runs, renames, segments, members)
 
 
 def _accounts(db: sa.Connection, connection: str | None) -> list[sa.Row[tuple[object, ...]]]:

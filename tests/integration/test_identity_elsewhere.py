@@ -17,7 +17,7 @@ from tests.integration.test_interrupted_renames import cut_off
 from tests.integration.test_ledger_command import hash_of, traces
 from tests.support.fork_server import ForkedTargetRunner, run_script
 from tests.support.ledgers import LEDGER, empty_database, ledger
-from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, activate, address
+from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, activate, address, wait_for
 from tests.support.postgres_server import PostgresServer, require
 from tests.support.tables import STREAM, announce, changes, deleted, row, table
 from tests.support.target_runner import batch, state
@@ -396,3 +396,55 @@ def test_stream_is_forgotten_after_renames(
     assert [count(people, name) for name in tables] == [0] * 5
     for name in START.values():
         assert traces(people.folder, *texts_of(people, sandbox, name)) == 0
+
+
+@pytest.mark.parametrize("what", [["--person", "-"], ["--stream", STREAM, "--yes"]])
+def test_nobody_is_forgotten_before_interrupted_renames_are_done(
+    people: ForkedTargetRunner, sandbox: SandboxServer, what: list[str]
+) -> None:
+    people(table(START)).succeeded()
+    before = ids(sandbox)
+    cut_off(people, sandbox, table(SWAP), at=2)
+    command = [SCRIPT, "forget", *what]
+
+    done = run_script(command, address("bob").encode(), folder=people.folder)
+
+    assert done.returncode == 1
+    assert "was interrupted while it renamed contacts" in done.stderr
+    people([announce()]).succeeded()
+    assert ids(sandbox) == {"bob": before["ada"], "ada": before["bob"], "cyd": before["cyd"]}
+    forget(people, *what, given=address("bob"))
+    assert [count(people, name) for name in ("waiting", "rename")] == [0, 0]
+    assert traces(people.folder, *texts_of(people, sandbox, "bob")) == 0
+
+
+def test_records_that_wait_are_forgotten(
+    people: ForkedTargetRunner, sandbox: SandboxServer
+) -> None:
+    people(table(START)).succeeded()
+    running = people.start()
+    running.feed([announce(), row(1, "ava")])
+    wait_for(lambda: count(people, "waiting") == 1)
+    running.kill()
+    running.wait()
+    assert traces(people.folder, *texts_of(people, sandbox, "ava")) > 0
+
+    forget(people, "--person", "-", given=address("ava"))
+
+    assert count(people, "waiting") == 0
+    assert traces(people.folder, *texts_of(people, sandbox, "ava")) == 0
+
+
+def test_connection_is_forgotten_with_its_interrupted_renames(
+    people: ForkedTargetRunner, sandbox: SandboxServer
+) -> None:
+    people(table(START)).succeeded()
+    cut_off(people, sandbox, table(SWAP), at=2)
+    connection = run_script([SCRIPT, "show"], folder=people.folder).stdout
+    url = next(word for word in connection.split() if word.startswith(sandbox.url))
+
+    done = run_script([SCRIPT, "forget", "--connection", url, "--yes"], folder=people.folder)
+
+    assert done.returncode == 0, done.stderr
+    assert "temporary address" in done.stdout + done.stderr
+    assert [count(people, name) for name in ("waiting", "rename", "member")] == [0, 0, 0]
