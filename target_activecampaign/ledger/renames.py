@@ -98,6 +98,9 @@ class Mover(NamedTuple):
         return self.current not in (self.contact, self.new_contact)
 
 
+_SAME_ROW = sa.and_(source_row.c.segment == waiting.c.segment, source_row.c.key == waiting.c.key)
+"""Joins the waiting records of a row with the row."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[tuple[int, bytes]])
 
@@ -139,6 +142,12 @@ class Renames:
         )
 
     @property
+    def _segments(self) -> sa.Select[tuple[int]]:
+        """A query of the numbers of the account's segments."""
+        segment = tables.segment
+        return sa.select(segment.c.id).where(segment.c.account == self._account)
+
+    @property
     def _planned(self) -> sa.ColumnElement[bool]:
         """The condition for renames of this run that are still to be done."""
         return sa.and_(table.c.run == self._run_id, table.c.state == RenameState.PLANNED)
@@ -153,10 +162,9 @@ class Renames:
     @retryable
     def count_done(self, segment: int) -> int:
         """Return the number of contacts of a segment that have their new address."""
-        row = sa.and_(source_row.c.segment == waiting.c.segment, source_row.c.key == waiting.c.key)
         query = (
             sa.select(sa.func.count(sa.distinct(waiting.c.person_to)))
-            .join(source_row, row)
+            .join(source_row, _SAME_ROW)
             .where(
                 self._movers,
                 waiting.c.segment == segment,
@@ -182,7 +190,7 @@ class Renames:
         last = sa.and_(waiting.c.run == self._run_id, waiting.c.segment == segment, waiting.c.last)
         claimed = sa.select(waiting.c.person_to).where(last)
         contacts = claimed.union(sa.select(waiting.c.person_from).where(last))
-        waits = sa.exists().where(last, waiting.c.key == source_row.c.key).correlate(source_row)
+        waits = sa.exists().where(last, _SAME_ROW).correlate(source_row)
         member = tables.member
         # Rows that share a contact have a sync of their own. Else it is that of the contact.
         is_seen = (
@@ -228,7 +236,6 @@ class Renames:
             limit: The maximum number.
         """
         self._write_buffer.flush()  # it may have the addresses
-        row = sa.and_(source_row.c.segment == waiting.c.segment, source_row.c.key == waiting.c.key)
         planned = sa.and_(
             table.c.run == self._run_id,
             table.c.person_from == source_row.c.person,
@@ -247,7 +254,7 @@ class Renames:
                 _address(waiting.c.segment, source_row.c.person),
                 table.c.state,
             )
-            .join(source_row, row)
+            .join(source_row, _SAME_ROW)
             .outerjoin(table, planned)
             .where(self._movers, waiting.c.id > after)
             .order_by(waiting.c.id)
@@ -291,15 +298,7 @@ class Renames:
     @retryable
     def hold_shared(self) -> None:
         """Take out of the plan the contacts that other rows have, which keep their address."""
-        mover = (
-            sa.exists()
-            .where(
-                self._movers,
-                waiting.c.segment == source_row.c.segment,
-                waiting.c.key == source_row.c.key,
-            )
-            .correlate(source_row)
-        )
+        mover = sa.exists().where(self._movers, _SAME_ROW).correlate(source_row)
         planned = sa.select(table.c.person_from).where(self._planned)
         with self._store.transaction(account=self._account) as db:
             held = self._source_rows.held_by_others(db, planned, mover)
@@ -310,12 +309,7 @@ class Renames:
     def shared(self) -> set[bytes]:
         """Return the contacts that waiting records are about to share with another row."""
         last = sa.and_(waiting.c.run == self._run_id, waiting.c.last)
-        waits = (
-            sa.exists()
-            .where(last, waiting.c.segment == source_row.c.segment)
-            .where(waiting.c.key == source_row.c.key)
-            .correlate(source_row)
-        )
+        waits = sa.exists().where(last, _SAME_ROW).correlate(source_row)
         together = (
             sa.select(waiting.c.person_to)
             .where(last)
@@ -382,9 +376,8 @@ class Renames:
     @retryable
     def is_member(self, contact: bytes) -> bool:
         """Return whether a segment of the account has a contact."""
-        member, segment = tables.member, tables.segment
-        segments = sa.select(segment.c.id).where(segment.c.account == self._account)
-        theirs = sa.and_(member.c.segment.in_(segments), member.c.person == contact)
+        member = tables.member
+        theirs = sa.and_(member.c.segment.in_(self._segments), member.c.person == contact)
         with self._store.transaction() as db:
             return db.execute(sa.select(member.c.person).where(theirs).limit(1)).first() is not None
 
@@ -464,8 +457,7 @@ class Renames:
         self, db: sa.Connection, one: Rename, new: bytes, address: str, contact_id: int | None
     ) -> None:
         """Move a contact's members of all segments, and the source rows that move with it."""
-        segment, member, existing = tables.segment, tables.member, tables.existing
-        segments = sa.select(segment.c.id).where(segment.c.account == self._account)
+        member, existing, segments = tables.member, tables.existing, self._segments
         _move_rows(db, existing, existing.c.account == self._account, one.contact, new)
         for moved in (member, tables.departure):
             _move_rows(db, moved, moved.c.segment.in_(segments), one.contact, new)

@@ -150,13 +150,9 @@ class SourceRows:
 
         It reads all rows of the segment, as there is no index by contact.
         """
-        theirs = sa.and_(
-            table.c.segment == segment, sa.not_(table.c.gone), table.c.person.in_(list(contacts))
-        )
+        theirs = sa.and_(_with_contacts(segment, contacts), table.c.seen.is_(None))
         with self._store.transaction(account=self._account) as db:
-            db.execute(
-                table.update().where(theirs, table.c.seen.is_(None)).values(seen=sync_number)
-            )
+            db.execute(table.update().where(theirs).values(seen=sync_number))
 
     @retryable
     def held(
@@ -171,12 +167,7 @@ class SourceRows:
             contacts: The contacts.
             without: The keys of rows that don't count.
         """
-        theirs = sa.and_(
-            table.c.segment == segment,
-            sa.not_(table.c.gone),
-            table.c.person.in_(list(contacts)),
-            table.c.key.not_in(list(without)),
-        )
+        theirs = sa.and_(_with_contacts(segment, contacts), table.c.key.not_in(list(without)))
         with self._store.transaction() as db:
             return set(db.execute(sa.select(table.c.person).where(theirs)).scalars())
 
@@ -186,12 +177,7 @@ class SourceRows:
 
         It reads all rows of the segment, as there is no index by contact.
         """
-        theirs = sa.and_(
-            table.c.segment == segment,
-            sa.not_(table.c.gone),
-            table.c.seen.is_(None),
-            table.c.person.in_(list(contacts)),
-        )
+        theirs = sa.and_(_with_contacts(segment, contacts), table.c.seen.is_(None))
         with self._store.transaction(account=self._account) as db:
             db.execute(table.update().where(theirs).values(gone=True))
 
@@ -213,3 +199,10 @@ class SourceRows:
             sa.not_(moving),
         )
         return db.execute(holders.distinct()).scalars().all()
+
+
+def _with_contacts(segment: int, contacts: Collection[bytes]) -> sa.ColumnElement[bool]:
+    """Return the condition for the rows of contacts that are not gone."""
+    return sa.and_(
+        table.c.segment == segment, sa.not_(table.c.gone), table.c.person.in_(list(contacts))
+    )

@@ -85,7 +85,6 @@ class _Deletion:
         row: The key of its source row, if it is known.
         is_last: Whether no later record has the contact or the row, and no other row the contact.
         is_last_of_row: Whether no later record has the row.
-        has_earlier: Whether earlier records are not sent because of it.
         code: The reason for which the record is skipped.
     """
 
@@ -96,7 +95,6 @@ class _Deletion:
     row: bytes = b""
     is_last: bool = True
     is_last_of_row: bool = True
-    has_earlier: bool = False
     code: str = "DELETED"
 
 
@@ -307,7 +305,6 @@ class ChangeDetector:
             earlier = [*packed, *earlier]
         segment.has_deletions = True
         deletion = _Deletion(segment, [*earlier, source], key, contact_hash, row)
-        deletion.has_earlier = bool(earlier)
         latest = self._latest.get(key or "")
         deletion.is_last = latest is None or latest.segment is not segment
         self._deleted.append(deletion)
@@ -540,8 +537,8 @@ class ChangeDetector:
         rows = {one.row for one in deleted if one.row and one.is_last_of_row}
         waited = self._rows.delete(segment, known, rows)
         if segment.leaves_when_deleted:
-            unkeyed = {one.contact_hash for one in deleted if one.is_last and not one.row}
-            self._rows.delete_rows_of(segment, {one for one in unkeyed if one})
+            unkeyed = (one.contact_hash for one in deleted if one.is_last and not one.row)
+            self._rows.delete_rows_of(segment, set(filter(None, unkeyed)))
         gone: dict[bytes, str | None] = {}
         shared: list[bytes] = []
         for one in deleted:
@@ -550,7 +547,8 @@ class ChangeDetector:
             # A later record may have the contact that the record named, but not that of its row.
             is_last = one.is_last if contact_hash == one.contact_hash else one.is_last_of_row
             if contact_hash is None:
-                if segment.leaves_when_deleted and not waited.get(one.row) and not one.has_earlier:
+                is_alone = len(one.sources) == 1 and not waited.get(one.row)
+                if segment.leaves_when_deleted and is_alone:
                     one.code = "DELETED_UNKNOWN"
             elif is_last and (row is None or row.seen is None):
                 gone[contact_hash] = one.key if contact_hash == one.contact_hash else None

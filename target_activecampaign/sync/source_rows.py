@@ -106,17 +106,23 @@ class Resolved:
         refused: The contacts that are refused.
         seen: By segment: contacts that are in the stream, although their records wait or are
             refused.
-        left: By segment: contacts that their rows have left.
     """
 
     rest: list[PendingContact] = field(default_factory=list)
     refused: list[tuple[PendingContact, Refusal]] = field(default_factory=list)
     seen: dict[int, list[bytes]] = field(default_factory=dict)
-    left: dict[int, list[bytes]] = field(default_factory=dict)
 
 
 class _Rows:
-    """The rows of one segment in a window: as in the ledger, and as they change."""
+    """The rows of one segment in a window: as in the ledger, and as they change.
+
+    Attributes:
+        segment: The segment.
+        known: The rows by key, as they are now.
+        waiting: The keys of rows that have waiting records.
+        changed: The rows to store, by key.
+        left: Contacts that their rows have left.
+    """
 
     def __init__(
         self, segment: Segment, known: dict[bytes, SourceRow], waiting: set[bytes]
@@ -125,6 +131,7 @@ class _Rows:
         self.known = known
         self.waiting = waiting
         self.changed: dict[bytes, SourceRow] = {}
+        self.left: list[bytes] = []
 
     def set(self, row: SourceRow) -> None:
         """Change a row."""
@@ -188,7 +195,7 @@ class RowTracker:
                 resolved.rest.append(one)
                 continue
             if not one.segment.follows:
-                self._assign(one.entry, rows, resolved)
+                self._assign(one.entry, rows)
                 resolved.rest.append(one)
                 continue
             entry, number, (key,) = one.entry, one.segment.number, one.entry.rows
@@ -202,7 +209,7 @@ class RowTracker:
             elif self._waits(one, before, rows, is_claimed=is_claimed):
                 waiting.append(self._wait(one, before, rows))
             else:
-                self._assign(entry, rows, resolved)
+                self._assign(entry, rows)
                 new[number, entry.contact_hash] = key
                 resolved.rest.append(one)
                 continue
@@ -210,9 +217,9 @@ class RowTracker:
                 resolved.seen.setdefault(number, []).append(before.contact)
                 rows.mark_seen(before)
         # First, in case of a kill: a row that has moved already would not leave it again.
-        for number, left in resolved.left.items():
-            if tracked[number].segment.leaves_when_deleted:
-                self._ledger.departures.add(number, left)
+        for number, rows in tracked.items():
+            if rows.segment.leaves_when_deleted:
+                self._ledger.departures.add(number, rows.left)
         self._store(tracked.values())
         self._ledger.waiting.add(waiting)
         return resolved
@@ -311,7 +318,7 @@ class RowTracker:
         stored = self._codec.encode(entry)
         return WaitingRecord(rows.segment.number, key, contact, entry.contact_hash, stored)
 
-    def _assign(self, entry: Entry, rows: _Rows, resolved: Resolved) -> None:
+    def _assign(self, entry: Entry, rows: _Rows) -> None:
         """Give the rows of a contact this contact."""
         contact, sync_number = entry.contact_hash, rows.segment.seen
         is_shared = contact in self._shared
@@ -319,7 +326,7 @@ class RowTracker:
             before = rows.known.get(key)
             if before is None or before.contact != contact:
                 if before is not None and not before.is_gone:
-                    resolved.left.setdefault(rows.segment.number, []).append(before.contact)
+                    rows.left.append(before.contact)
                 rows.set(SourceRow(key, contact))
                 rows.segment.identity.shared_address += is_shared
             elif before.is_gone:

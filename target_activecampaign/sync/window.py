@@ -125,6 +125,7 @@ class _Known:
         in_flight: The ledger updates of those in flight, by contact key and segment.
         changing: Keys of contacts with an earlier record that may have changed. Their later
             records are compared too, so that they stay behind it.
+        is_single: Whether the records of the window are all of one batch.
         row_contacts: Contacts whose source rows have such a record. It may have another address,
             or none if the row was deleted.
     """
@@ -133,6 +134,7 @@ class _Known:
     rows: dict[bytes, list[Member]]
     in_flight: dict[str, dict[int, MemberUpdate]]
     changing: set[str]
+    is_single: bool
     row_contacts: set[bytes] = field(default_factory=set)
 
 
@@ -240,7 +242,8 @@ class RecordWindow:
         contact_hashes = {one for batch in batches for one in batch.contact_hashes if one}
         rows = self.changes.members(segments.values(), contact_hashes)
         # For contacts in flight, the ledger may be out of date.
-        known = _Known(contact_hashes, rows, in_flight, self.changes.waiting | in_flight.keys())
+        changing = self.changes.waiting | in_flight.keys()
+        known = _Known(contact_hashes, rows, in_flight, changing, len(batches) == 1)
         for item in items:
             if isinstance(item, _State):
                 self.checkpoints.state(item.value)
@@ -318,7 +321,13 @@ class RecordWindow:
             route = batch.route
             unchanged, rest = self._split(batch, known)
             found = self._prepare(records, batch, rest) if rest else None
-            if found is not None and self._add_row_contacts(found, known) and unchanged:
+            # If all records of the window may have changed, none can be taken for unchanged.
+            if (
+                found is not None
+                and (unchanged or not known.is_single)
+                and self._add_row_contacts(found, known)
+                and unchanged
+            ):
                 unchanged, rest = self._split(batch, known)
                 found = self._prepare(records, batch, rest)
             if found is not None and not found.records:
