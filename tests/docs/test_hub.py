@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from jsonschema import Draft7Validator
 from tests.docs.test_repository import ROOT
 from tests.support.guide import example
 from tests.support.hub_schema import LOADER
-from tests.support.meltano_project import MISSING, MeltanoProject, installed
+from tests.support.meltano_project import MeltanoProject, require_meltano
 from tests.support.target_runner import SCRIPT, TargetRunner, lines, people, schema
 
 if TYPE_CHECKING:
@@ -91,8 +90,7 @@ def test_each_group_of_settings_is_enough_and_nothing_of_it_can_be_left_out(
 
 
 def test_meltano_loads_with_nothing_but_the_definition(tmp_path: Path) -> None:
-    if not installed():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    require_meltano()
     project = MeltanoProject(tmp_path / "project")
     plugins = project.folder / "plugins" / "loaders"
     plugins.mkdir(parents=True)

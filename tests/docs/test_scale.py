@@ -18,7 +18,7 @@ import yaml
 from tests.support import postgres_server
 from tests.support.guide import DOCS, block
 from tests.support.ledgers import ledger
-from tests.support.meltano_project import MELTANO, MISSING, ROOT, installed
+from tests.support.meltano_project import MELTANO, ROOT, require_meltano
 from tests.support.mirrors import Mirror, whole
 from tests.support.postgres_server import PostgresServer
 from tests.support.sandbox_server import API_KEY
@@ -46,8 +46,7 @@ CONNECTIONS_A_JOB = 2
 def postgres() -> Iterator[PostgresServer]:
     """The warehouse, with a view for each job, and a database for the ledger and the budget."""
     postgres_server.require()
-    if not (installed() and all(path.exists() for path in PROGRAMS.values())):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    require_meltano(*PROGRAMS.values())
     with PostgresServer() as server:
         with psycopg.connect(server.url, autocommit=True) as db:
             db.execute("CREATE DATABASE ledger")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import yaml
 
 from tests.support.guide import block, example
-from tests.support.meltano_project import MISSING, ROOT, MeltanoProject, installed
+from tests.support.meltano_project import ROOT, MeltanoProject, require_meltano
 from tests.support.postgres_server import PostgresServer, require
 from tests.support.sample_profiles import arrived, expected, profiles, usable_address
 from tests.support.sandbox_server import SandboxServer
@@ -19,7 +18,6 @@ from tests.support.warehouse import WarehouseTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CHANGES = ("run", "tap-warehouse-changes", "target-activecampaign")
 
@@ -32,13 +30,9 @@ def server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, server: PostgresServer) -> MeltanoProject:
-    if not installed():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
-    project = MeltanoProject(tmp_path / "project")
-    project.variables["WAREHOUSE_URL"] = server.url
-    project.variables["TAP_WAREHOUSE_CHANGES_REPLICATION_IDLE_EXIT_SECONDS"] = "1"
-    return project
+def project(warehouse_project: MeltanoProject) -> MeltanoProject:
+    warehouse_project.variables["TAP_WAREHOUSE_CHANGES_REPLICATION_IDLE_EXIT_SECONDS"] = "1"
+    return warehouse_project
 
 
 MIRROR = {"sync_mode": "mirror", "leave_when": "deleted", "person_key": True}
@@ -146,8 +140,7 @@ def test_the_guide_and_the_project_set_the_same() -> None:
 @pytest.mark.parametrize("folder", ["log_based_default", "incremental"])
 def test_recordings_are_what_the_tap_sends(folder: str) -> None:
     require(wal2json=True)
-    if not installed():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    require_meltano()
     for name, recorded in record(folder):
         # How many STATE messages a run without changes sends depends on its timing.
         if not name.endswith("quiet"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
@@ -12,14 +11,12 @@ import pytest
 import yaml
 
 from tests.support.guide import block, example
-from tests.support.meltano_project import MISSING, MeltanoProject, counts_of, installed
+from tests.support.meltano_project import MeltanoProject, counts_of
 from tests.support.mirrors import ACTIVE, UNSUBSCRIBED, address
-from tests.support.postgres_server import PostgresServer, require
 from tests.support.sandbox_server import SandboxServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from tests.support.postgres_server import PostgresServer
 
 STREAM = "public-people"
 ROWS = 30
@@ -28,29 +25,18 @@ CHANGES, WHOLE = (line.split()[1:] for line in block("sources.md", "together: ru
 
 
 @pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    require()
-    with PostgresServer() as running:
-        yield running
-
-
-@pytest.fixture
-def project(tmp_path: Path, server: PostgresServer) -> MeltanoProject:
+def project(warehouse_project: MeltanoProject) -> MeltanoProject:
     """The project with the plugins of the guide, on top of those that are installed."""
-    if not installed():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
-    project = MeltanoProject(tmp_path / "project")
-    project.variables["WAREHOUSE_URL"] = server.url
     recipe = example("sources.md", "together")["plugins"]
     (tap, changes), (target, whole) = recipe["extractors"], recipe["loaders"]
     tap.update(inherit_from="tap-warehouse-postgres", select=[f"{STREAM}.*"])
-    project.configure(**target["config"], field_mapping={})
-    path = project.folder / "meltano.yml"
+    warehouse_project.configure(**target["config"], field_mapping={})
+    path = warehouse_project.folder / "meltano.yml"
     written = yaml.safe_load(path.read_text("utf-8"))
     written["plugins"]["extractors"] += [tap, changes]
     written["plugins"]["loaders"].append(whole)
     path.write_text(yaml.safe_dump(written), "utf-8")
-    return project
+    return warehouse_project
 
 
 @final

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.meltano_project import MISSING, MeltanoProject, installed
 from tests.support.sample_profiles import arrived, expected, json_lines, profiles, usable_address
 from tests.support.sandbox_server import SandboxServer
 from tests.support.target_runner import lines, record, schema
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.support.meltano_project import MeltanoProject
+
 
 RUN = ("run", "tap-warehouse", "target-activecampaign")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> MeltanoProject:
-    if not installed():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
-    return MeltanoProject(tmp_path / "project")
 
 
 def test_the_sample_is_loaded_and_a_second_run_ends_in_the_same_account(

@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import psycopg
-import pytest
 
-from tests.support.meltano_project import MISSING, MeltanoProject, counts_of, installed
-from tests.support.postgres_server import PostgresServer, require
+from tests.support.meltano_project import MeltanoProject, counts_of
 from tests.support.sample_profiles import arrived, expected, profiles, usable_address
 from tests.support.sandbox_server import SandboxServer
 from tests.support.warehouse import fill_table, insert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from tests.support.postgres_server import PostgresServer
 
 
-@pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    require()
-    with PostgresServer() as running:
-        yield running
-
-
-@pytest.fixture
-def project(tmp_path: Path, server: PostgresServer) -> MeltanoProject:
-    if not installed():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
-    project = MeltanoProject(tmp_path / "project")
-    project.variables["WAREHOUSE_URL"] = server.url
-    return project
-
-
-def test_a_table_becomes_a_list(project: MeltanoProject, server: PostgresServer) -> None:
+def test_a_table_becomes_a_list(warehouse_project: MeltanoProject, server: PostgresServer) -> None:
     people = profiles()
     fill_table(server, people)
 
-    report = project.run("run", "tap-warehouse-postgres", "target-activecampaign")
+    report = warehouse_project.run("run", "tap-warehouse-postgres", "target-activecampaign")
 
     assert report["counts"]["read"] == len(people)
-    with SandboxServer(project.sandbox_path) as sandbox:
+    with SandboxServer(warehouse_project.sandbox_path) as sandbox:
         contacts = sandbox.export()
     assert arrived(contacts) == expected(people)
     assert {contact["lists"].get("1") for contact in contacts} == {1}
@@ -55,7 +35,7 @@ BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 def test_a_later_run_reads_only_what_was_modified(
-    project: MeltanoProject, server: PostgresServer
+    warehouse_project: MeltanoProject, server: PostgresServer
 ) -> None:
     people = list({usable_address(one): one for one in profiles() if usable_address(one)}.values())
     people = [
@@ -65,10 +45,10 @@ def test_a_later_run_reads_only_what_was_modified(
     old, new = people[:300], people[300:]
     fill_table(server, old)
 
-    first = project.run(*UPDATES)
+    first = warehouse_project.run(*UPDATES)
 
     assert counts_of(first) == {"read": 300, "added": 300}
-    assert _bookmark(project) == BEGIN + timedelta(minutes=299)
+    assert _bookmark(warehouse_project) == BEGIN + timedelta(minutes=299)
 
     changed = [
         {**one, "City": "Elsewhere", "ModifiedOn": (BEGIN + timedelta(days=1)).isoformat()}
@@ -83,25 +63,25 @@ def test_a_later_run_reads_only_what_was_modified(
             )
         insert(connection, new)
     # A run that fails leaves the bookmark where it is.
-    project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"] = "No such list"
-    assert project(*UPDATES).code != 0
-    del project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"]
+    warehouse_project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"] = "No such list"
+    assert warehouse_project(*UPDATES).code != 0
+    del warehouse_project.variables["TARGET_ACTIVECAMPAIGN_LIST_ID"]
 
-    second = project.run(*UPDATES)
+    second = warehouse_project.run(*UPDATES)
 
     # The tap asks for rows from the bookmark on, so that the last one comes again.
     assert counts_of(second) == {"read": 6, "added": 2, "changed": 3, "unchanged": 1}
-    assert _bookmark(project) == BEGIN + timedelta(days=1)
-    with SandboxServer(project.sandbox_path) as sandbox:
+    assert _bookmark(warehouse_project) == BEGIN + timedelta(days=1)
+    with SandboxServer(warehouse_project.sandbox_path) as sandbox:
         contacts = sandbox.contacts()
     assert arrived(contacts.values()) == expected([*old, *changed, *new])
     twice = {who for who, contact in contacts.items() if contact["times_imported"] == 2}
     assert twice == {usable_address(one) for one in changed}
 
 
-def _bookmark(project: MeltanoProject) -> datetime:
+def _bookmark(warehouse_project: MeltanoProject) -> datetime:
     name = "sandbox:tap-warehouse-updates-to-target-activecampaign"
-    state = json.loads(project("state", "get", name).out)["singer_state"]
+    state = json.loads(warehouse_project("state", "get", name).out)["singer_state"]
     bookmark = state["bookmarks"]["public-unified_profiles"]
     assert bookmark["replication_key"] == "ModifiedOn"
     return datetime.fromisoformat(bookmark["replication_key_value"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.meltano_project import MISSING, ROOT, MeltanoProject, installed
+from tests.support.meltano_project import ROOT, MeltanoProject, require_meltano
 from tests.support.sandbox_server import SandboxServer
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def contact(n: int) -> dict[str, Any]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> MeltanoProject:
-    if not (installed() and TAP.is_dir()):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    require_meltano(TAP)
     project = MeltanoProject(tmp_path / "project")
     project.variables["SPREADSHEETS_PATH"] = str(tmp_path / "*.xlsx")
     return project
