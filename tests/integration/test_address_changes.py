@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.guide import example
-from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, address
+from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, address, ids, on_list
 from tests.support.tables import STREAM, changes, deleted, row, table
 
 if TYPE_CHECKING:
@@ -25,17 +25,6 @@ def people(load: TargetRunner) -> TargetRunner:
     recipe = example("identity.md", "follow the person")["streams"]["public-people"]
     load.config.update(recipe, guards={**NO_GUARDS, "max_rename_pct": None})
     return load
-
-
-def on_list(sandbox: SandboxServer, status: int = ACTIVE) -> str:
-    contacts = sandbox.contacts().items()
-    there = (who for who, contact in contacts if contact["lists"].get("1") == status)
-    return " ".join(sorted(who.partition("@")[0] for who in there))
-
-
-def ids(sandbox: SandboxServer) -> dict[str, str]:
-    """The contacts' ids by the first part of their addresses."""
-    return {one["email"].partition("@")[0]: one["id"] for one in sandbox.export()}
 
 
 def identity(outcome: Outcome) -> dict[str, int]:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.guide import example
-from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, address, mirrored, wait_for
+from tests.support.mirrors import (
+    ACTIVE,
+    NO_GUARDS,
+    UNSUBSCRIBED,
+    address,
+    mirrored,
+    on_list,
+    wait_for,
+)
 from tests.support.tables import STREAM, announce, changes, deleted, row, table
 from tests.support.target_runner import state
 
@@ -28,12 +36,6 @@ def people(load: ForkedTargetRunner) -> ForkedTargetRunner:
     recipe = example("modes.md", "mirror of changes")["streams"]["public-people"]
     load.config.update(recipe, guards=NO_GUARDS)
     return load
-
-
-def on_list(sandbox: SandboxServer, status: int = ACTIVE, list_id: int = 1) -> str:
-    contacts = sandbox.contacts().items()
-    there = (who for who, contact in contacts if contact["lists"].get(str(list_id)) == status)
-    return " ".join(sorted(who.partition("@")[0] for who in there))
 
 
 def skipped(outcome: Outcome) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
-from tests.support.mirrors import ACTIVE, NO_GUARDS, QUICK, wait_for
+from tests.support.mirrors import NO_GUARDS, QUICK, ids, on_list, wait_for
 from tests.support.tables import STREAM, changes, deleted, row, table
 
 if TYPE_CHECKING:
@@ -50,16 +50,6 @@ def people(server: ForkServer, sandbox: SandboxServer, tmp_path: Path) -> Forked
 def log(*rows: dict[str, Any]) -> Messages:
     """Changes without numbers, so that records are known as unchanged by their hash."""
     return changes(*rows, log=False)
-
-
-def on_list(sandbox: SandboxServer) -> str:
-    contacts = sandbox.contacts().items()
-    there = (who for who, contact in contacts if contact["lists"].get("1") == ACTIVE)
-    return " ".join(sorted(who.partition("@")[0] for who in there))
-
-
-def ids(sandbox: SandboxServer) -> dict[str, str]:
-    return {one["email"].partition("@")[0]: one["id"] for one in sandbox.export()}
 
 
 ADA, BOB, CYD = row(1, "ada"), row(2, "bob"), row(3, "cyd")

@@ -12,12 +12,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.test_address_changes import identity, ids, on_list
+from tests.integration.test_address_changes import identity
 from tests.integration.test_interrupted_renames import cut_off
 from tests.integration.test_ledger_command import hash_of, traces
 from tests.support.fork_server import ForkedTargetRunner, run_script
 from tests.support.ledgers import LEDGER, empty_database, ledger
-from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, activate, address, wait_for
+from tests.support.mirrors import (
+    ACTIVE,
+    NO_GUARDS,
+    UNSUBSCRIBED,
+    activate,
+    address,
+    ids,
+    on_list,
+    wait_for,
+)
 from tests.support.postgres_server import PostgresServer, require
 from tests.support.tables import STREAM, announce, changes, deleted, row, table
 from tests.support.target_runner import batch, state

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.fork_server import ForkedTargetRunner
-from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, address, wait_for
+from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, address, ids, wait_for
 from tests.support.tables import announce, row, table
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ def before(people: ForkedTargetRunner, sandbox: SandboxServer) -> dict[int, str]
     sandbox.opt_out(address("out"), 1)
     found = ids(sandbox)
     return {key: found[name] for key, name in START.items()}
-
-
-def ids(sandbox: SandboxServer) -> dict[str, str]:
-    """The contacts' ids by the first part of their addresses."""
-    return {one["email"].partition("@")[0]: one["id"] for one in sandbox.export()}
 
 
 def assert_people(sandbox: SandboxServer, before: dict[int, str], names: dict[int, str]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, address
+from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, address, ids
 from tests.support.tables import STREAM, changes, deleted, row, table
 
 if TYPE_CHECKING:
@@ -23,11 +23,6 @@ def people(load: TargetRunner) -> TargetRunner:
     """The target that knows people by the key of their rows; too few of them for guards."""
     load.config.update(person_key=True, guards={**NO_GUARDS, "max_rename_pct": None})
     return load
-
-
-def ids(sandbox: SandboxServer) -> dict[str, str]:
-    """The contacts' ids by the first part of their addresses."""
-    return {one["email"].partition("@")[0]: one["id"] for one in sandbox.export()}
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,9 @@ class ForkServer:
             more=self._timings,
         )
 
-    def wait(self, process: int) -> int:
-        """Wait for the end of a run; returns its exit code, negative if a signal ended it."""
-        return _forks().wait(process)
+    def wait(self, process: int, timeout: float = 120) -> int:
+        """Wait for the end of a run as `Forks.wait` does; returns its exit code."""
+        return _forks().wait(process, timeout)
 
     def ended(self, process: int) -> bool:
         """Whether a run has ended."""
@@ -125,6 +125,9 @@ def run_script(
         folder: Its working directory.
         timeout: The seconds after which it is killed.
         variables: What it has in its environment besides the usual.
+
+    Raises:
+        TimeoutError: It was killed.
     """
     arguments, server = [str(one) for one in command], ForkServer()
     with _file(given) as stdin, _file() as stdout, _file() as stderr:
@@ -136,10 +139,7 @@ def run_script(
             folder=folder,
             environment={**os.environ, **(variables or {})},
         )
-        late = threading.Timer(timeout, os.kill, (pid, signal.SIGKILL))
-        late.start()
-        code = server.wait(pid)
-        late.cancel()
+        code = server.wait(pid, timeout)
         printed = [_content(file).decode() for file in (stdout, stderr)]
     return subprocess.CompletedProcess(arguments, code, *printed)
 
@@ -196,13 +196,7 @@ class RunningTarget:
         """
         if self._ended is None:
             self.end_input()
-            late = threading.Timer(timeout, self.kill)
-            late.start()
-            code = self._runner.server.wait(self.pid)
-            timed_out = not late.is_alive()
-            late.cancel()
-            if timed_out:
-                raise TimeoutError(f"the target did not end within {timeout} s")
+            code = self._runner.server.wait(self.pid, timeout)
             with self._stdout, self._stderr:
                 printed = [_content(file) for file in (self._stdout, self._stderr)]
             self._ended = self._runner.outcome(code, printed[0], printed[1], bytes(self._read))

@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -20,10 +21,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
-
-    from typing_extensions import Self
-
 _CHUNK = 1 << 16
 _ROOT = Path(__file__).parents[2]
 
@@ -48,17 +45,6 @@ class Forks:
                 cwd=_ROOT,
             )
         self._answers = self._socket.makefile("r")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """End the process; children that still run go on without it."""
@@ -97,15 +83,25 @@ class Forks:
         files = [one if isinstance(one, int) else one.fileno() for one in (stdin, stdout, stderr)]
         return self.ask({"start": request}, files)
 
-    def wait(self, process: int) -> int:
-        """Wait for the end of a child; returns its exit code, negative if a signal ended it."""
+    def wait(self, process: int, timeout: float) -> int:
+        """Wait for the end of a child; returns its exit code, negative if a signal ended it.
+
+        Raises:
+            TimeoutError: It did not end within so many seconds, and was killed.
+        """
+        late = threading.Timer(timeout, os.kill, (process, signal.SIGKILL))
+        late.start()
         if hasattr(os, "pidfd_open"):  # where it is not, a wait lets other requests wait
             ended = os.pidfd_open(process)
             try:
                 select.select([ended], [], [])
             finally:
                 os.close(ended)
-        return self.ask({"wait": process}, [])
+        code = self.ask({"wait": process}, [])
+        if not late.is_alive():
+            raise TimeoutError(f"a process did not end within {timeout} s")
+        late.cancel()
+        return code
 
     def ended(self, process: int) -> bool:
         """Whether a child has ended; it is still to be waited for."""

@@ -73,6 +73,18 @@ def whole(names: str, stream: str = "profiles", **values: Any) -> list[dict[str,
     ]
 
 
+def on_list(sandbox: SandboxServer, status: int = ACTIVE, list_id: int = 1) -> str:
+    """Who is on a list, in the order of the alphabet."""
+    contacts = sandbox.contacts().items()
+    people = (who for who, contact in contacts if contact["lists"].get(str(list_id)) == status)
+    return " ".join(sorted(who.partition("@")[0] for who in people))
+
+
+def ids(sandbox: SandboxServer) -> dict[str, str]:
+    """The contacts' ids by the first part of their addresses."""
+    return {one["email"].partition("@")[0]: one["id"] for one in sandbox.export()}
+
+
 def mirrored(outcome: Outcome, stream: str = "profiles") -> dict[str, Any]:
     """What a run's report says of a mirror."""
     told: dict[str, Any] = outcome.report["streams"][stream]["mirror"]
@@ -98,9 +110,7 @@ class Mirror:
 
     def members(self, list_id: int = 1, status: int = ACTIVE) -> str:
         """Who is on a list, in the order of the alphabet."""
-        contacts = self.sandbox.contacts().items()
-        people = (who for who, contact in contacts if contact["lists"].get(str(list_id)) == status)
-        return " ".join(sorted(who.partition("@")[0] for who in people))
+        return on_list(self.sandbox, status, list_id)
 
     def person(self, name: str) -> dict[str, Any]:
         """Someone's contact, without how often it was imported."""

@@ -15,7 +15,6 @@ import secrets
 import signal
 import socket
 import sys
-import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -96,14 +95,11 @@ class SandboxServer:
     def _end(self) -> int:
         if self._code is not None:
             return self._code
-        late = threading.Timer(10, os.kill, (self._pid, signal.SIGKILL))
-        late.start()
-        self._code = _forks().wait(self._pid)
-        timed_out = not late.is_alive()
-        late.cancel()
-        os.close(self._stdin)
-        self._stdout.close()
-        assert not timed_out, "the sandbox did not end in time"
+        try:
+            self._code = _forks().wait(self._pid, timeout=10)
+        finally:
+            os.close(self._stdin)
+            self._stdout.close()
         return self._code
 
     def __enter__(self) -> Self:

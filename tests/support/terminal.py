@@ -119,10 +119,7 @@ class Terminal:
     def wait(self) -> int:
         """Wait for the end; returns the exit code, after a search of all that was printed."""
         self.end_input()
-        late = threading.Timer(60, self.kill, [signal.SIGKILL])
-        late.start()
-        code = self._load.server.wait(self.pid)
-        late.cancel()
+        code = self._load.server.wait(self.pid, timeout=60)
         self._reading.join(timeout=10)
         os.close(self._master)
         self._load.searched(self.raw.decode(), bytes(self._fed))
