@@ -322,6 +322,13 @@ class Renames:
             return found | set(db.execute(together).scalars())
 
     @retryable
+    def in_doubt(self) -> set[bytes]:
+        """Return the contacts of waiting records that belong to a row which may have moved."""
+        last = sa.and_(waiting.c.run == self._run_id, waiting.c.last)
+        with self._store.transaction() as db:
+            return set(self._source_rows.in_doubt(db, sa.select(waiting.c.person_to).where(last)))
+
+    @retryable
     def next(self, limit: int) -> list[Rename]:
         """Return planned renames whose new address no other planned contact has now."""
         other = table.alias()
@@ -468,6 +475,8 @@ class Renames:
         for number, key in one.rows:
             row = sa.and_(source_row.c.segment == number, source_row.c.key == key)
             values = {"person": new, "contact": contact_id, "gone": False, "seen": None}
+            if new == one.new_contact:
+                values["may_have_moved"] = False
             db.execute(source_row.update().where(row).values(values))
 
 

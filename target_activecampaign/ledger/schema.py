@@ -131,6 +131,9 @@ source_row = sa.Table(
     sa.Column("gone", sa.Boolean, nullable=False),
     # Whether the person has opted out, so that it is not subscribed at another address.
     sa.Column("opted_out", sa.Boolean, nullable=False),
+    # Whether its latest record was rejected and had another address, or none. The contact may then
+    # be another person's by now.
+    sa.Column("may_have_moved", sa.Boolean, nullable=False),
     # Only for rows that share a contact: the latest sync in which the stream had the row.
     sa.Column("seen", sa.Integer),
     sqlite_with_rowid=False,

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     from target_activecampaign.ledger.store import Store
 
-_NAMES = ("segment", "key", "person", "contact", "gone", "opted_out", "seen")
+_NAMES = (
+    "segment",
+    "key",
+    "person",
+    "contact",
+    "gone",
+    "opted_out",
+    "seen",
+    "may_have_moved",
+)
 _COLUMNS = ", ".join(_NAMES[1:])
 """The columns of a `SourceRow`."""
 
@@ -37,6 +46,7 @@ class SourceRow(NamedTuple):
         is_gone: Whether the row was deleted.
         is_opted_out: Whether its person has opted out and must not be subscribed elsewhere.
         seen: For a row that shares its contact with another: the latest sync that had it.
+        may_have_moved: Whether its latest record was rejected, and had another address or none.
     """
 
     key: bytes
@@ -45,6 +55,7 @@ class SourceRow(NamedTuple):
     is_gone: bool = False
     is_opted_out: bool = False
     seen: int | None = None
+    may_have_moved: bool = False
 
 
 class SourceRows:
@@ -60,6 +71,11 @@ class SourceRows:
         self._account = account
         self._upserts: dict[str, Statement] = {}
 
+    @property
+    def _segments(self) -> sa.Select[tuple[int]]:
+        """A query of the numbers of the account's segments."""
+        return sa.select(segment_table.c.id).where(segment_table.c.account == self._account)
+
     @retryable
     def find(self, segment: int, keys: Collection[bytes]) -> dict[bytes, SourceRow]:
         """Return the rows of a segment with the given keys, by key."""
@@ -72,10 +88,7 @@ class SourceRows:
     @retryable
     def store(self, segment: int, rows: Iterable[SourceRow]) -> None:
         """Store rows as they are now."""
-        values = sorted(
-            (segment, one.key, one.contact, one.contact_id, one.is_gone, one.is_opted_out, one.seen)
-            for one in rows
-        )
+        values = sorted((segment, *one) for one in rows)
         if values:
             with self._store.transaction(account=self._account) as db:
                 self._upsert(db.dialect.name).execute(db, values)
@@ -191,12 +204,24 @@ class SourceRows:
             contacts: Selects the hashes of the contacts.
             moving: A condition on `source_row` for rows that are about to leave their contact.
         """
-        of_account = sa.select(segment_table.c.id).where(segment_table.c.account == self._account)
         holders = sa.select(table.c.person).where(
-            table.c.segment.in_(of_account),
+            table.c.segment.in_(self._segments),
             sa.not_(table.c.gone),
             table.c.person.in_(contacts),
             sa.not_(moving),
+        )
+        return db.execute(holders.distinct()).scalars().all()
+
+    def in_doubt(self, db: sa.Connection, contacts: sa.Select[Any]) -> Any:
+        """Return those contacts of a query that rows hold which may have moved.
+
+        It reads the whole table, as there is no index by contact.
+        """
+        holders = sa.select(table.c.person).where(
+            table.c.segment.in_(self._segments),
+            sa.not_(table.c.gone),
+            table.c.may_have_moved,
+            table.c.person.in_(contacts),
         )
         return db.execute(holders.distinct()).scalars().all()
 

@@ -128,10 +128,15 @@ class StreamMapping:
 
     def contact_key(self, record: Mapping[str, Any]) -> str | None:
         """Return the key of a record's contact; None if it has no valid address."""
+        return self.address_of(record).key or None
+
+    def address_of(self, record: Mapping[str, Any]) -> Contact:
+        """Return a contact with a record's address alone; empty if it has no valid one."""
         try:
-            return contact_key(self._address_of(record))
+            address = self._address_of(record)
         except Refusal:
-            return None
+            address = ""
+        return Contact(contact_key(address), address)
 
     def remove_nul(self, record: dict[str, Any]) -> dict[str, Any]:
         """Return a record without U+0000 in its values.

@@ -86,6 +86,13 @@ CODES: dict[str, Code] = {
         "'rename'.",
         before_sending=True,
     ),
+    "ADDRESS_IN_DOUBT": Code(
+        "The record has the e-mail address of another row's contact, and the latest record of that "
+        "row was rejected, with another address or none. So the contact may belong to either "
+        "person.",
+        "Correct the rejected record of the other row, or delete that row. Then send both again.",
+        before_sending=True,
+    ),
     "OPTED_OUT": Code(
         "The contact has unsubscribed from the list, and an import does not undo that. With "
         "'person_key', this holds for the person's later addresses too.",

@@ -158,7 +158,6 @@ class ChangeDetector:
         self._window: list[PendingContact] = []
         self._latest: dict[str, PendingContact] = {}
         self._latest_of_row: dict[tuple[int, tuple[bytes, ...]], PendingContact] = {}
-        self._refused: list[tuple[Source, Refusal, Segment, str | None, bytes]] = []
         self._deleted: list[_Deletion] = []
         # Those that are the last word so far, by segment and contact or row.
         self._last_deleted: dict[tuple[int, bytes], _Deletion] = {}
@@ -247,31 +246,31 @@ class ChangeDetector:
         source: Source,
         refusal: Refusal,
         segment: Segment,
-        key: str | None,
+        address: Contact,
         row: bytes = b"",
     ) -> None:
-        """Add a record that is refused, and so makes no contact.
+        """Add a record that is refused, so that its values are not sent.
 
-        In a mirror, its contact counts as in the stream all the same. That is stored before the
-        record gets its outcome.
+        In a mirror, its contact counts as in the stream all the same. If its row is followed, the
+        contact gets the record's address. Both are stored before the record gets its outcome.
 
         Args:
             source: The record.
             refusal: The reason.
             segment: The segment that it would have gone to.
-            key: The key of its contact, if it has one.
+            address: A contact with its address alone; empty if it has no valid one.
             row: The key of its source row, as for `take`.
         """
-        if not segment.mirror or not (key or row):
-            self._accounting.refused([source], refusal.code, refusal.reason, key)
-            return
-        segment.has_contacts = True
         self._start_clock()
-        if key:
-            self._mark_present(segment, self._ledger.contact_hash(key), row)
-        else:
-            self._mark_present(segment, row)
-        self._refused.append((source, refusal, segment, key, row))
+        segment.has_contacts = segment.has_contacts or bool(address.key or row)
+        entry = self._packer.entry(address, [source])
+        entry.contact_hash = self._ledger.contact_hash(entry.key) if entry.key else b""
+        entry.rows = (row,) if row else ()
+        self._mark_present(segment, *filter(None, (entry.contact_hash, row)))
+        rejected = PendingContact(entry, segment, refusal=refusal)
+        self._window.append(rejected)
+        if row:
+            self._latest_of_row[segment.number, entry.rows] = rejected
 
     def delete(
         self,
@@ -328,12 +327,19 @@ class ChangeDetector:
         gone = [
             one
             for one in self._window
-            if one.is_of(segment, row)
-            or (one.entry.key == key and one.segment is segment and one.entry.is_only_of(row))
+            if one.refusal is None
+            and (
+                one.is_of(segment, row)
+                or (one.entry.key == key and one.segment is segment and one.entry.is_only_of(row))
+            )
         ]
         for one in gone:
             self._window.remove(one)
-            rest = [other for other in self._window if other.entry.key == one.entry.key]
+            rest = [
+                other
+                for other in self._window
+                if other.entry.key == one.entry.key and other.refusal is None
+            ]
             if rest:
                 self._latest[one.entry.key] = rest[-1]
             else:
@@ -357,7 +363,7 @@ class ChangeDetector:
 
     @property
     def _has_waiting(self) -> bool:
-        return bool(self._window or self._refused or self._deleted)
+        return bool(self._window or self._deleted)
 
     @property
     def waiting(self) -> set[str]:
@@ -441,13 +447,13 @@ class ChangeDetector:
         self.wait_until_recovered()
         window, self._window, self._latest = self._window, [], {}
         self._latest_of_row = {}
-        refused, self._refused = self._refused, []
         deleted, self._deleted, self._last_deleted = self._deleted, [], {}
-        for one in window:
+        valid = [one for one in window if one.refusal is None]
+        for one in valid:
             one.segment.has_contacts = True
             digest_suffix = one.segment.digest_suffix
             one.digest = digest(one.entry.body + digest_suffix if digest_suffix else one.entry.body)
-        unknown = [one for one in window if one.entry.contact_hash not in contact_hashes]
+        unknown = [one for one in valid if one.entry.contact_hash not in contact_hashes]
         # Before the ledger: a contact confirmed in between is then found in both, not in neither.
         marks = {**(under_way or {}), **self.in_flight({one.entry.key for one in unknown})}
         unpacked, self._unpacked = self._unpacked, set()
@@ -458,14 +464,13 @@ class ChangeDetector:
         self._present_again.clear()
         resolve_ownership(decisions.sent)
         self._drop_filled_values(decisions.sent)
-        self._note_present(window, refused, resolved, decisions)
+        self._note_present(window, resolved, decisions)
         # Stored first, in case of a kill: STATE must not run ahead of what a mirror has seen.
         self._note(decisions)
         self._note_deleted(deleted)
-        for source, refusal, _, key, _ in refused:
-            self._accounting.refused([source], refusal.code, refusal.reason, key)
         for one, refusal in resolved.refused:
-            self._accounting.refused(one.entry.sources, refusal.code, refusal.reason, one.entry.key)
+            key = one.entry.key or None
+            self._accounting.refused(one.entry.sources, refusal.code, refusal.reason, key)
         for sources, kind in decisions.others:
             self._accounting.record_outcome(sources, kind)
         for deletion in deleted:
@@ -492,24 +497,20 @@ class ChangeDetector:
     def _note_present(
         self,
         window: Sequence[PendingContact],
-        refused: Sequence[tuple[Source, Refusal, Segment, str | None, bytes]],
         resolved: Resolved,
         decisions: _Decisions,
     ) -> None:
         """Add the contacts that are in the stream although they are not sent, and who stays."""
         segments = {one.segment.number: one.segment for one in window}
-        rows: dict[int, set[bytes]] = {}
-        for _, _, segment, key, row in refused:
-            segments[segment.number] = segment
-            if row:
-                rows.setdefault(segment.number, set()).add(row)
-            if key:
-                decisions.notes_of(segment).unchanged.append(self._ledger.contact_hash(key))
-        for number, keys in rows.items():
-            notes = decisions.notes_of(segments[number])
-            notes.unchanged += self._rows.mark_seen(segments[number], keys)
+        for one in window:
+            if one.refusal is not None and one.entry.contact_hash:
+                decisions.notes_of(one.segment).unchanged.append(one.entry.contact_hash)
         for number, contacts in resolved.seen.items():
             decisions.notes_of(segments[number]).unchanged += contacts
+        for number, contacts in resolved.in_doubt.items():
+            # Without its record's hash, the next record of the row is looked at whatever it says.
+            hashes = [(contact, None) for contact in contacts]
+            decisions.notes_of(segments[number]).record_hashes += hashes
         for number, segment in segments.items():
             if self._ledger.departures.any(number):
                 rest = resolved.rest
@@ -582,7 +583,7 @@ class ChangeDetector:
     def discard(self) -> None:
         """Drop everything that waits, without an outcome: the run fails and sends none of it."""
         self._window, self._latest, self._latest_of_row = [], {}, {}
-        self._refused, self._deleted, self._last_deleted = [], [], {}
+        self._deleted, self._last_deleted = [], {}
         self._present_again.clear()
         self._unpacked.clear()
         self._packer.flush()

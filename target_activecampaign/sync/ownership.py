@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_activecampaign.delivery.batches import Entry
+    from target_activecampaign.model.codes import Refusal
     from target_activecampaign.sync.segment import Segment
 
 
@@ -31,6 +32,8 @@ class PendingContact(msgspec.Struct, eq=False, gc=False):
         digest: The contact's digest.
         needs_lookup: Whether ActiveCampaign has to be asked if the contact is on the list already.
         uncertain: The member with `UNCERTAIN` ownership, if there is one.
+        refusal: Why its record is rejected, if it is. Then only its address counts; without a
+            valid one, its key is empty.
     """
 
     entry: Entry
@@ -38,6 +41,7 @@ class PendingContact(msgspec.Struct, eq=False, gc=False):
     digest: bytes = b""
     needs_lookup: bool = False
     uncertain: Member | None = None
+    refusal: Refusal | None = None
 
     def is_of(self, segment: Segment, row: bytes) -> bool:
         """Return whether it is the contact of one source row of a segment, and of no other."""

@@ -20,7 +20,7 @@ from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.email import contact_key
 from target_activecampaign.model.ownership import Ownership
 from target_activecampaign.sync.guards import rename_guard_trips, stops
-from target_activecampaign.sync.source_rows import OPTED_OUT
+from target_activecampaign.sync.source_rows import IN_DOUBT, OPTED_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -316,18 +316,48 @@ class PersonRenames:
         """Count the renamed contacts, and decide about people whose contact keeps its address."""
         for number, segment in segments.items():
             segment.identity.renamed += self._ledger.renames.count_done(number)
+        # First those whose contact keeps its address, as it may be another row's by now.
+        for left in self._movers_left():
+            rejected = [one for one in left if not self._entry_of(one).sources]
+            self._refuse_each(rejected, segments, IN_DOUBT)
+            refused = [one for one in left if one.state == RenameState.REFUSED]
+            self._settle([one for one in refused if one not in rejected], segments, shared)
+        while self._refuse_doubtful(segments):
+            pass
+        for left in self._movers_left():
+            self._settle(left, segments, shared)
+
+    def _movers_left(self) -> Iterator[list[Mover]]:
+        """Yield the movers whose contact was not renamed."""
         for some in self._movers():
-            left = [one for one in some if one.current != one.new_contact]
-            with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "renames") as pool:
-                stand = pool.map(lambda one: self._standing(one, segments[one.segment]), left)
-                refusals = dict(zip(left, stand, strict=True))
-            for number, segment in segments.items():
-                mine = [one for one in left if one.segment == number]
-                self._let_in(segment, [one for one in mine if refusals[one] is None], shared)
-                for refusal in (OPTED_OUT, _REFUSED):
-                    self._refuse(
-                        segment, [one for one in mine if refusals[one] is refusal], refusal
-                    )
+            yield [one for one in some if one.current != one.new_contact]
+
+    def _refuse_doubtful(self, segments: dict[int, Segment]) -> bool:
+        """Refuse movers to contacts of rows that may have moved. Return whether there were any.
+
+        These rows may have moved too, then.
+        """
+        in_doubt, found = self._ledger.renames.in_doubt(), False
+        for left in self._movers_left() if in_doubt else ():
+            some = [one for one in left if one.new_contact in in_doubt]
+            self._refuse_each(some, segments, IN_DOUBT)
+            found = found or bool(some)
+        return found
+
+    def _settle(
+        self, movers: list[Mover], segments: dict[int, Segment], shared: set[bytes]
+    ) -> None:
+        """Give movers the contact with their new address, or refuse their records."""
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "renames") as pool:
+            stand = pool.map(lambda one: self._standing(one, segments[one.segment]), movers)
+            refusals = dict(zip(movers, stand, strict=True))
+        for number, segment in segments.items():
+            mine = [one for one in movers if one.segment == number and refusals[one] is None]
+            self._let_in(segment, mine, shared)
+        for refusal in (OPTED_OUT, _REFUSED):
+            self._refuse_each(
+                [one for one in movers if refusals[one] is refusal], segments, refusal
+            )
 
     def _standing(self, one: Mover, segment: Segment) -> Refusal | None:
         """Return why a person may not be added at the new address; None if it may."""
@@ -376,18 +406,33 @@ class PersonRenames:
         rows = [SourceRow(one.key, one.new_contact) for one in movers]
         self._ledger.source_rows.store(segment.number, rows)
 
+    def _refuse_each(
+        self, movers: list[Mover], segments: dict[int, Segment], refusal: Refusal
+    ) -> None:
+        for number, segment in segments.items():
+            if mine := [one for one in movers if one.segment == number]:
+                self._refuse(segment, mine, refusal)
+
     def _refuse(self, segment: Segment, movers: list[Mover], refusal: Refusal) -> None:
         """Refuse the records of rows, which keep their old contacts."""
-        if not movers:
-            return
+        known = self._rows.rows_of(segment, [one.key for one in movers])
         if refusal is OPTED_OUT:
-            known = self._rows.rows_of(segment, [one.key for one in movers])
             rows = [row._replace(is_opted_out=True) for row in known.values()]
-            self._ledger.source_rows.store(segment.number, rows)
         else:
-            segment.identity.rename_refused += len(movers)
+            rows = [row._replace(may_have_moved=True) for row in known.values()]
+            hashes = [(row.contact, None) for row in rows]
+            self._ledger.members.record_seen(
+                segment.number, None, unchanged=(), outdated=(), record_hashes=hashes
+            )
+        self._ledger.source_rows.store(segment.number, rows)
+        segment.identity.rename_refused += len(movers) if refusal is _REFUSED else 0
         for one in self._ledger.waiting.take(segment.number, [one.key for one in movers]):
             entry = self._codec.decode(one.entry, one.person_to)
+            self._refuse_entry(entry, refusal)
+
+    def _refuse_entry(self, entry: Entry, refusal: Refusal) -> None:
+        """Refuse the records of a contact; none if only its address waited."""
+        if entry.sources:
             self._accounting.refused(entry.sources, refusal.code, refusal.reason, entry.key)
 
     # The records that waited
@@ -397,10 +442,16 @@ class PersonRenames:
         for segment in segments.values():
             segment.end_moves()
         self._rows.begin_resolving(shared)
+        in_doubt = self._ledger.renames.in_doubt()
         numbers: set[int] = set()
         for some in self._ledger.waiting.all():
             for record, final in some:
                 entry = self._codec.decode(record.entry, record.person_to)
+                if record.person_from is None and final.contact in in_doubt:
+                    self._refuse_entry(entry, IN_DOUBT)
+                    continue
+                if not entry.sources:
+                    continue
                 if final.contact != record.person_to:
                     latest = self._codec.decode(final.entry, final.contact)
                     entry = self._with_address(entry, latest)

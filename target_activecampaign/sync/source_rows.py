@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from target_activecampaign.ledger import SourceRow, WaitingRecord
 from target_activecampaign.model.codes import Refusal
@@ -35,6 +36,10 @@ _IN_STREAM = (*CURRENT, Ownership.OPTED_OUT)
 OPTED_OUT = Refusal(
     "OPTED_OUT",
     "The person has opted out under an earlier address, so this address is not subscribed.",
+)
+IN_DOUBT = Refusal(
+    "ADDRESS_IN_DOUBT",
+    "The address is that of another row's contact, and the latest record of that row was rejected.",
 )
 _ADDRESS_CHANGED = Refusal(
     "ADDRESS_CHANGED",
@@ -103,14 +108,16 @@ class Resolved:
 
     Attributes:
         rest: The contacts to compare, in their order.
-        refused: The contacts that are refused.
+        refused: The contacts that are refused, those of rejected records first of all.
         seen: By segment: contacts that are in the stream, although their records wait or are
             refused.
+        in_doubt: By segment: contacts whose row may have moved.
     """
 
     rest: list[PendingContact] = field(default_factory=list)
     refused: list[tuple[PendingContact, Refusal]] = field(default_factory=list)
     seen: dict[int, list[bytes]] = field(default_factory=dict)
+    in_doubt: dict[int, list[bytes]] = field(default_factory=dict)
 
 
 class _Rows:
@@ -136,6 +143,13 @@ class _Rows:
     def set(self, row: SourceRow) -> None:
         """Change a row."""
         self.known[row.key] = self.changed[row.key] = row
+
+    def located(self, key: bytes) -> SourceRow | None:
+        """Return a row of which there is a valid record, so that its address is known again."""
+        row = self.known.get(key)
+        if row is not None and row.may_have_moved:
+            self.set(row._replace(may_have_moved=False))
+        return self.known.get(key)
 
     def mark_seen(self, row: SourceRow) -> None:
         """Note that the current sync has a row, if it shares its contact."""
@@ -191,6 +205,9 @@ class RowTracker:
         new: dict[tuple[int, bytes], bytes] = {}
         for one in window:
             rows = tracked.get(one.segment.number)
+            if one.refusal is not None:
+                waiting += self._reject(one, one.refusal, rows, resolved)
+                continue
             if rows is None or not one.entry.rows:
                 resolved.rest.append(one)
                 continue
@@ -199,7 +216,7 @@ class RowTracker:
                 resolved.rest.append(one)
                 continue
             entry, number, (key,) = one.entry, one.segment.number, one.entry.rows
-            before = rows.known.get(key)
+            before = rows.located(key)
             is_claimed = new.get((number, entry.contact_hash), key) != key or _is_held(
                 members.get(entry.contact_hash, ()), in_flight.get(entry.key, {}), number
             )
@@ -207,7 +224,7 @@ class RowTracker:
             if refusal is not None:
                 resolved.refused.append((one, refusal))
             elif self._waits(one, before, rows, is_claimed=is_claimed):
-                waiting.append(self._wait(one, before, rows))
+                waiting.append(self._wait(one, before, rows, self._codec.encode(entry)))
             else:
                 self._assign(entry, rows)
                 new[number, entry.contact_hash] = key
@@ -223,20 +240,6 @@ class RowTracker:
         self._store(tracked.values())
         self._ledger.waiting.add(waiting)
         return resolved
-
-    def mark_seen(self, segment: Segment, keys: Iterable[bytes]) -> list[bytes]:
-        """Store that a sync has rows, although their records are refused.
-
-        Returns:
-            Their contacts.
-        """
-        known = self.rows_of(segment, keys)
-        rows = _Rows(segment, known, set())
-        there = [one for one in known.values() if not one.is_gone]
-        for one in there:
-            rows.mark_seen(one)
-        self._store([rows])
-        return [one.contact for one in there]
 
     def rows_of(self, segment: Segment, keys: Iterable[bytes]) -> dict[bytes, SourceRow]:
         """Return the rows with these keys, by key."""
@@ -292,6 +295,34 @@ class RowTracker:
             for number, some in keys.items()
         }
 
+    def _reject(
+        self, one: PendingContact, refusal: Refusal, rows: _Rows | None, resolved: Resolved
+    ) -> list[WaitingRecord]:
+        """Refuse a rejected record, and note what it says of its row: its address.
+
+        Returns:
+            What waits: nothing, or only the address, which the contact of the row is to get.
+        """
+        resolved.refused.append((one, refusal))
+        entry, number = one.entry, one.segment.number
+        before = rows.known.get(entry.rows[0]) if rows is not None and entry.rows else None
+        if rows is None or before is None or before.is_gone:
+            return []
+        resolved.seen.setdefault(number, []).append(before.contact)
+        rows.mark_seen(before)
+        if not one.segment.follows or self._refusal_of(one, before) is not None:
+            return []
+        may_have_moved = entry.contact_hash != before.contact
+        if may_have_moved != before.may_have_moved:
+            rows.set(rows.known[before.key]._replace(may_have_moved=may_have_moved))
+        if may_have_moved:
+            resolved.in_doubt.setdefault(number, []).append(before.contact)
+            one.segment.add_moving(before.contact, _MAX_MOVING)
+        if not entry.key or not self._waits(one, before, rows, is_claimed=False):
+            return []
+        address_only = self._codec.encode(replace(entry, sources=[]))
+        return [self._wait(one, before, rows, address_only)]
+
     def _refusal_of(self, one: PendingContact, before: SourceRow | None) -> Refusal | None:
         if before is None or before.contact == one.entry.contact_hash:
             return None
@@ -310,12 +341,13 @@ class RowTracker:
             return is_claimed
         return before.contact != one.entry.contact_hash
 
-    def _wait(self, one: PendingContact, before: SourceRow | None, rows: _Rows) -> WaitingRecord:
+    def _wait(
+        self, one: PendingContact, before: SourceRow | None, rows: _Rows, stored: bytes
+    ) -> WaitingRecord:
         entry, (key,) = one.entry, one.entry.rows
         rows.waiting.add(key)
         contact = None if before is None else before.contact
         one.segment.add_moving(contact or entry.contact_hash, _MAX_MOVING)
-        stored = self._codec.encode(entry)
         return WaitingRecord(rows.segment.number, key, contact, entry.contact_hash, stored)
 
     def _assign(self, entry: Entry, rows: _Rows) -> None:

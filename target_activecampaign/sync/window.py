@@ -455,7 +455,6 @@ class RecordWindow:
         name, stream, take = route.name, route.source, self.changes.take
         epoch, taken = self.accounting.epoch, 0
         row_keys = candidates.rows
-        refused: list[tuple[Source, Refusal, dict[str, Any], bytes]] = []
         try:
             for place in places:
                 index, record = indexes[place], candidates.records[place]
@@ -482,15 +481,13 @@ class RecordWindow:
                 except (Refusal, RecursionError) as error:
                     refusal = error if isinstance(error, Refusal) else NESTED
                     placed = refusal.at(describe_place(records.places[numbers[index]]))
-                    refused.append((source, placed, record, row))
+                    self.changes.refuse(source, placed, segment, mapping.address_of(record), row)
                 taken += 1
         finally:
-            # Even if a record ends the run. Records are counted as read before their outcome.
+            # Even if a record ends the run.
             if taken:
                 route.counter.increment(taken)
                 self.accounting.read(name, taken)
-            for source, refusal, record, row in refused:
-                self.changes.refuse(source, refusal, segment, mapping.contact_key(record), row)
 
     def _skip(  # noqa: PLR0917 - all that is known about the record
         self,

@@ -28,7 +28,7 @@ NO_GUARDS: dict[str, Any] = {
 }
 IMPORT = "/api/3/import/bulk_import"
 CONTACT_LISTS = "/api/3/contactLists"
-ACTIVE, UNSUBSCRIBED = 1, 2
+UNCONFIRMED, ACTIVE, UNSUBSCRIBED = 0, 1, 2
 DAY_SECONDS = 86_400
 _DOMAIN = "@example.com"
 _SECONDS = 20
