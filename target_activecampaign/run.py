@@ -40,7 +40,9 @@ from target_activecampaign.sync.routes import Route, RoutedStream, RouteSchema
 from target_activecampaign.sync.setup import Streams, check_lists
 from target_activecampaign.sync.source_rows import EntryCodec, RowTracker
 from target_activecampaign.sync.stop import StopRequest
+from target_activecampaign.sync.unsubscribes import Unsubscriber
 from target_activecampaign.sync.window import RecordWindow
+from target_activecampaign.sync.withholding import Withholding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +73,7 @@ class _Parts:
     streams: Streams
     removals: MirrorRemovals
     renames: PersonRenames
+    unsubscriber: Unsubscriber
     window: RecordWindow
     notices: RecordNotices
     progress: Progress
@@ -238,6 +241,7 @@ class Run:
             packer,
             delivery,
             rows=rows,
+            withholding=Withholding(ledger),
             window_records=timings.window_records,
         )
         removals = MirrorRemovals(
@@ -263,6 +267,7 @@ class Run:
             Streams(settings, account, ledger, self._stop, timings.options_delay_seconds),
             removals,
             renames,
+            Unsubscriber(client, ledger, self._accounting, self._stop),
             RecordWindow(self._reader, ledger, self._accounting, changes, self._checkpoints),
             RecordNotices(settings, changes),
             Progress(
@@ -407,9 +412,11 @@ class Run:
         self._thresholds.check_share()
 
     def remove_missing(self) -> None:
-        """Remove the contacts that are missing from complete streams of mirrors.
+        """Remove the contacts that may not stay on their lists.
 
-        Call it once the input has ended without an error and every record has an outcome.
+        These are contacts of people who have not consented or are suppressed, and those that are
+        missing from complete streams of mirrors. Call it once the input has ended without an error
+        and every record has an outcome.
 
         Raises:
             GuardError: A guard has tripped.
@@ -419,17 +426,20 @@ class Run:
         self._is_removing = True
         segments = self._parts.streams.segments.values() if self._parts else ()
         try:
+            if self._parts:
+                problems += self._parts.unsubscriber.process(segments)
             for segment in segments:
                 if self._parts and segment.mirror:
                     outcome = self._parts.removals.remove_missing(segment)
                     problems += [outcome.problem] if outcome.problem else []
         except StoppedError:
             logger.warning(
-                "Stopped before all missing contacts were removed; the next complete run removes "
-                "the others."
+                "Stopped before all contacts were removed; the next complete run removes the "
+                "others."
             )
         finally:
             for segment in segments:
+                self.report.left += segment.consent.unsubscribed
                 if segment.follows:
                     self.report.streams[segment.stream]["identity"] = asdict(segment.identity)
                 if segment.outcome is not None:

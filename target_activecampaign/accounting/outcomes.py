@@ -23,7 +23,7 @@ from target_activecampaign.accounting.throughput import Throughput
 from target_activecampaign.model.codes import CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from target_activecampaign.accounting.rejects import RejectFiles
     from target_activecampaign.accounting.samples import Samples
@@ -109,6 +109,21 @@ class RecordAccounting:
             counts = self.counts.setdefault(stream, Counter())
             counts["read"] += count
             counts["unchanged"] += count
+        self._checkpoints.reading()
+
+    def skipped_again(self, stream: str, codes: Mapping[str, int]) -> None:
+        """Count records as read and skipped, for the same reasons as in an earlier run.
+
+        Args:
+            stream: The stream.
+            codes: The number of records by code.
+        """
+        count = sum(codes.values())
+        with self._lock:
+            counts = self.counts.setdefault(stream, Counter())
+            counts["read"] += count
+            counts["skipped"] += count
+            self.skipped.update(codes)
         self._checkpoints.reading()
 
     def confirmed(self, entries: Iterable[DeliveredContact]) -> None:

@@ -204,6 +204,19 @@ class Client(FieldCalls):
         body = json_body("contactList", membership)
         self._call("POST", "/contactLists", ignore_content, body=body, once=True)
 
+    def unsubscribe(self, contact_id: int, list_id: int) -> None:
+        """End a contact's membership of a list. An import can do so too, but needs the address.
+
+        The endpoint sets a membership's status, and 2 is unsubscribed [doc].
+
+        Raises:
+            NotFound: There is no such contact or list.
+        """
+        membership = {"list": list_id, "contact": contact_id, "status": 2}
+        self._call(
+            "POST", "/contactLists", ignore_content, body=json_body("contactList", membership)
+        )
+
     def find_tag(self, name: str) -> Tag | None:
         """Return the tag with this name; None if there is none.
 

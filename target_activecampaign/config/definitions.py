@@ -36,6 +36,7 @@ DEFAULT_GUARDS: dict[str, Any] = {
     "min_source_pct": 50,
     "max_rename_pct": 5,
     "max_renames": None,
+    "max_consent_loss_pct": 20,
     "override_once": False,
 }
 DEFAULT_DELETED_PROPERTIES = (
@@ -145,9 +146,9 @@ _MAPPING = (
         "field_mapping",
         {"type": "object", "additionalProperties": _STRING},
         "Maps properties to destinations: {property: destination}. A destination is `email`, "
-        "`first_name`, `last_name`, `phone`, `customer_account`, `tags`, `ignore`, or a custom "
-        "field by personalisation tag (`%TIER%` or `TIER`), title or id (`id:7`). Name a nested "
-        "property by its path: `address.city`.",
+        "`first_name`, `last_name`, `phone`, `customer_account`, `tags`, `subscription`, `ignore`, "
+        "or a custom field by personalisation tag (`%TIER%` or `TIER`), title or id (`id:7`). Name "
+        "a nested property by its path: `address.city`.",
         per_stream=True,
     ),
     Setting(
@@ -263,6 +264,7 @@ _MODES = (
                 "min_source_pct": _PERCENT,
                 "max_rename_pct": _PERCENT,
                 "max_renames": _OPTIONAL_COUNT,
+                "max_consent_loss_pct": _PERCENT,
                 "override_once": _BOOLEAN,
             },
             "additionalProperties": False,
@@ -271,7 +273,9 @@ _MODES = (
         "percent of the segment or than `max_leave`, more changed profiles than `max_change_pct` "
         "percent, or fewer contacts than `min_source_pct` percent of the last run. With "
         "`person_key`, nobody is renamed if it were more people than `max_rename_pct` percent (20 "
-        "are always allowed) or than `max_renames`. `override_once` lets the next run through "
+        "are always allowed) or than `max_renames`. Nobody is unsubscribed for lack of consent if "
+        "it were more people than `max_consent_loss_pct` percent of the contacts that are active "
+        "on the list. `override_once` lets the next run through "
         "after a guard stopped one.",
         default=DEFAULT_GUARDS,
         per_stream=True,
@@ -322,8 +326,31 @@ _MODES = (
     ),
 )
 
+_CONSENT = (
+    Setting(
+        "consent_unknown",
+        _one_of("hold", "subscribe"),
+        "What to do with a record that does not say whether its person has consented, although "
+        "its stream has a property with consent: `hold` it, so that it subscribes nobody, or "
+        "`subscribe` its person.",
+        default="hold",
+        per_stream=True,
+    ),
+    Setting(
+        "without_consent",
+        _one_of("skip", "update"),
+        "What to do with a record whose person has not consented: `skip` it, so that nothing of "
+        "the person is sent, or `update` the values of a contact that exists. Neither subscribes "
+        "anyone.",
+        default="skip",
+        per_stream=True,
+    ),
+)
+
 _PER_STREAM = {
-    one.name: one.schema for one in (*_LISTS_AND_TAGS, *_MAPPING, *_MODES) if one.per_stream
+    one.name: one.schema
+    for one in (*_LISTS_AND_TAGS, *_MAPPING, *_MODES, *_CONSENT)
+    if one.per_stream
 }
 
 STREAM_SETTINGS = tuple(_PER_STREAM)
@@ -524,6 +551,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     "Lists, streams and tags": (*_LISTS_AND_TAGS, _STREAMS),
     "Mapping": _MAPPING,
     "Modes": _MODES,
+    "Consent": _CONSENT,
     "Delivery": _DELIVERY,
     "Rejected records": _REJECTS,
     "State, ledger and report": _RECORDS_OF_RUNS,

@@ -30,7 +30,10 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Guards:
-    """The limits that stop a run from removing or renaming anyone; None means no limit."""
+    """The limits that stop a run from removing, renaming or unsubscribing anyone.
+
+    None means no limit.
+    """
 
     max_leave_pct: float | None
     max_leave: int | None
@@ -38,6 +41,7 @@ class Guards:
     min_source_pct: float | None
     max_rename_pct: float | None
     max_renames: int | None
+    max_consent_loss_pct: float | None
     override_once: bool
 
 
@@ -78,6 +82,8 @@ class StreamSettings:
     leave_when: str = "absent"
     person_key: tuple[str, ...] | Literal[True] | None = None
     on_address_change: str = "rename"
+    consent_unknown: str = "hold"
+    without_consent: str = "skip"
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,8 @@ class Settings:
     leave_when: str
     person_key: str | list[str] | bool | None
     on_address_change: str
+    consent_unknown: str
+    without_consent: str
     skip_unchanged: bool
     full_resync: bool
     resync_after_days: float | None

@@ -244,22 +244,27 @@ class Packer:
             full += self._cut()
         return full
 
-    def drop(self, key: str, segment: int, row: bytes = b"") -> list[Source]:
-        """Remove a contact of a segment, and of a source row if given, from the open batch.
+    def drop(self, key: str, segments: Collection[int], row: bytes = b"") -> list[Source]:
+        """Remove a contact of segments, and of a source row if given, from the open batch.
 
         Contacts of other segments with the same key stay. One of the same list is merged with this
         contact for good, so then both stay.
+
+        Args:
+            key: The contact's key.
+            segments: The segments, by their numbers.
+            row: The key of the source row; empty for any.
 
         Returns:
             The records that the contact was made of; none if nothing was removed.
         """
         entry = self._open.get(key)
-        if entry is None or segment not in entry.marks:
+        if entry is None:
             return []
-        parts = entry.parts or (entry,)
-        gone = [part for part in parts if segment in part.marks and part.is_only_of(row)]
+        parts, numbers = entry.parts or (entry,), set(segments)
+        gone = [part for part in parts if numbers & part.marks.keys() and part.is_only_of(row)]
         stays = [part for part in parts if part not in gone]
-        if not gone or any(len(part.marks) > 1 for part in gone):
+        if not gone or any(part.marks.keys() - numbers for part in gone):
             return []
         rest: Entry | None = None
         for part in stays:

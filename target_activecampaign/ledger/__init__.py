@@ -8,6 +8,7 @@ is stored only if a mirror needs it.
 from __future__ import annotations
 
 import hashlib
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -24,7 +25,9 @@ from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
 from target_activecampaign.ledger.source_rows import SourceRow, SourceRows
 from target_activecampaign.ledger.store import Store
+from target_activecampaign.ledger.suppressions import Suppressions
 from target_activecampaign.ledger.waiting import WaitingRecord, WaitingRecords
+from target_activecampaign.ledger.withheld import Withheld, WithheldContacts
 from target_activecampaign.ledger.write_buffer import WriteBuffer
 from target_activecampaign.model.timings import Timings
 
@@ -53,8 +56,11 @@ __all__ = [
     "SourceRow",
     "SourceRows",
     "Store",
+    "Suppressions",
     "WaitingRecord",
     "WaitingRecords",
+    "Withheld",
+    "WithheldContacts",
     "by_segment",
     "contact_hash",
     "digest",
@@ -83,6 +89,8 @@ class Ledger:
         contact_index: The contacts that the account has.
         source_rows: The rows of the source, by their keys.
         departures: The contacts whose rows were deleted.
+        withheld: The contacts whose latest record may not be sent.
+        suppressions: The people who are never sent.
         waiting: The records that wait for the end of the input.
         renames: The contacts that get another address.
         interrupted_since: See `Runs`.
@@ -132,6 +140,8 @@ class Ledger:
         self.contact_index = ContactIndex(store, account)
         self.source_rows = SourceRows(store, account)
         self.departures = Departures(store, account)
+        self.withheld = WithheldContacts(store, account)
+        self.suppressions = Suppressions(store, account, self._write_buffer, self.withheld)
         self.waiting = WaitingRecords(store, run_id)
         self.renames = Renames(
             store,
@@ -155,9 +165,13 @@ class Ledger:
         hashes = []
         for key in keys:
             one = hasher.copy()
-            one.update(key.encode("utf-8", "surrogatepass"))
+            one.update(sha256(key.encode("utf-8", "surrogatepass")).digest())
             hashes.append(one.digest() if key else b"")
         return hashes
+
+    def contact_hash_of_sha256(self, sha256_digest: bytes) -> bytes:
+        """Return the keyed hash of a contact of whose key only the SHA-256 is known."""
+        return _hash_of_sha256(self._store.key, self._identity, sha256_digest)
 
     def record_hasher(self, fingerprint: bytes) -> Any:
         """Return a keyed `hashlib` hash, to be copied and updated for each record.
@@ -232,8 +246,14 @@ def contact_hash(key: bytes, identity: str, contact_key: str) -> bytes:
         identity: The account, as for `Ledger`.
         contact_key: The contact's address in its normal form.
     """
+    plain = contact_key.encode("utf-8", "surrogatepass")
+    return _hash_of_sha256(key, identity, sha256(plain).digest())
+
+
+def _hash_of_sha256(key: bytes, identity: str, sha256_digest: bytes) -> bytes:
+    # A hash of the SHA-256, as suppression lists often have only that of an address.
     hasher = _contact_hasher(key, identity)
-    hasher.update(contact_key.encode("utf-8", "surrogatepass"))
+    hasher.update(sha256_digest)
     return hasher.digest()
 
 

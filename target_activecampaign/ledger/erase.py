@@ -106,7 +106,7 @@ def _erase(store: Store, choice: Choice, selections: list[Selection]) -> Selecti
             raise
         selections[:] = [selection]
         numbers = list(selection.segments)
-        for table in (member, tables.source_row, tables.departure):
+        for table in (member, tables.source_row, tables.departure, tables.withheld):
             db.execute(table.delete().where(table.c.segment.in_(numbers)))
         db.execute(segment.delete().where(segment.c.id.in_(numbers)))
         _erase_waiting(db, selection.runs)
@@ -171,10 +171,10 @@ def _erase_person(store: Store, keys: Collection[str], connection: str | None) -
 def _erase_rows(
     db: sa.Connection, account: sa.Row[tuple[object, ...]], hashes: Collection[bytes]
 ) -> None:
-    """Erase a person's source rows and departures."""
+    """Erase a person's source rows, departures and withheld records, but no suppression."""
     segment = tables.segment
     segments = sa.select(segment.c.id).where(segment.c.account == account.id)
-    for table in (tables.source_row, tables.departure):
+    for table in (tables.source_row, tables.departure, tables.withheld):
         theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(hashes))
         db.execute(table.delete().where(theirs))
 
@@ -264,7 +264,8 @@ def _ended_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> list[
 def _erase_account(db: sa.Connection, selection: Selection) -> None:
     existing, run, import_, account = tables.existing, tables.run, tables.import_, tables.account
     db.execute(existing.delete().where(existing.c.account == selection.account))
-    db.execute(tables.rename.delete().where(tables.rename.c.account == selection.account))
+    for table in (tables.rename, tables.suppression):
+        db.execute(table.delete().where(table.c.account == selection.account))
     db.execute(import_.delete().where(import_.c.run.in_(selection.runs)))
     db.execute(run.delete().where(run.c.id.in_(selection.runs)))
     db.execute(account.delete().where(account.c.id == selection.account))

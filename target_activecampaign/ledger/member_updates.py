@@ -50,6 +50,7 @@ BUFFERABLE = frozenset(
         Ownership.PRE_EXISTING,
         Ownership.OPTED_OUT,
         Ownership.UNCERTAIN,
+        Ownership.WITHHELD,
     }
 )
 """Ownership in updates of contacts that stay. Such an update does not depend on the member's row,

@@ -14,7 +14,7 @@ from target_activecampaign.ledger.member_updates import ADDRESS_IF_KEYED, Member
 from target_activecampaign.ledger.schema import departure as departure_table
 from target_activecampaign.ledger.schema import member as table
 from target_activecampaign.ledger.schema import segment as segment_table
-from target_activecampaign.ledger.statements import fetch_rows
+from target_activecampaign.ledger.statements import fetch_rows, insert_into
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.model.ownership import CURRENT, Ownership
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.write_buffer import WriteBuffer
 
 _CHUNK = 1000
+_REQUEST_SECONDS = 120
+"""Longest time from the start of a request to its effect."""
 
 
 class Member(NamedTuple):
@@ -341,6 +343,57 @@ class Members:
                 table.c.membership == Ownership.UNSUBSCRIBED_BY_US,
             )
             db.execute(update.values(asked=None, address=ADDRESS_IF_KEYED))
+
+    @retryable
+    def begin_unsubscribing(
+        self, segment: int, of_list: Collection[int], contacts: Collection[bytes], now: float
+    ) -> None:
+        """Store that contacts are about to be unsubscribed, whoever added them to the list.
+
+        Args:
+            segment: The segment that stores it of contacts that are no members.
+            of_list: All segments of the list.
+            contacts: The contacts.
+            now: The time, by ActiveCampaign's clock.
+        """
+        if not contacts:
+            return
+        self._write_buffer.flush()
+        ended = {
+            "membership": Ownership.UNSUBSCRIBED_BY_US,
+            "digest": None,
+            "raw": None,
+            "since": int(now),
+            "at": int(now) + _REQUEST_SECONDS,
+            "asked": int(now),
+        }
+        of_segment = {"segment": segment, "seen": 0, "keyed": False}
+        rows = [{"person": one, **of_segment, **ended} for one in sorted(contacts)]
+        current = sa.and_(
+            table.c.segment.in_(of_list),
+            table.c.person.in_(list(contacts)),
+            table.c.membership.in_(CURRENT),
+        )
+        with self._store.transaction(account=self._account) as db:
+            db.execute(table.update().where(current).values(ended))
+            insert = insert_into(table, db.dialect.name)
+            keys = [table.c.segment, table.c.person]
+            db.execute(insert.on_conflict_do_update(index_elements=keys, set_=ended), rows)
+
+    @retryable
+    def end_unsubscribing(
+        self, of_list: Collection[int], contacts: Collection[bytes], now: float
+    ) -> None:
+        """Store that contacts are unsubscribed for certain, since some time before now."""
+        theirs = sa.and_(
+            table.c.segment.in_(of_list),
+            table.c.person.in_(list(contacts)),
+            table.c.membership == Ownership.UNSUBSCRIBED_BY_US,
+            table.c.asked.is_not(None),
+        )
+        ended = {"at": int(now) + 1, "asked": None, "address": ADDRESS_IF_KEYED}
+        with self._store.transaction(account=self._account) as db:
+            db.execute(table.update().where(theirs).values(ended))
 
     @retryable
     def mark_not_managed(self, segment: int, contacts: Collection[bytes]) -> None:

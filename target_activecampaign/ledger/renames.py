@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.schema import rename as table
-from target_activecampaign.ledger.schema import source_row, waiting
+from target_activecampaign.ledger.schema import source_row, waiting, withheld
 from target_activecampaign.ledger.store import retryable
 
 if TYPE_CHECKING:
@@ -468,6 +468,7 @@ class Renames:
         _move_rows(db, existing, existing.c.account == self._account, one.contact, new)
         for moved in (member, tables.departure):
             _move_rows(db, moved, moved.c.segment.in_(segments), one.contact, new)
+        _move_rows(db, withheld, withheld.c.segment.in_(segments), one.contact, new)
         theirs = sa.and_(member.c.segment.in_(segments), member.c.person == new)
         # What ActiveCampaign has is to be sent again, under the new address.
         address_now = sa.case((member.c.address.is_not(None), address))
@@ -478,6 +479,9 @@ class Renames:
             if new == one.new_contact:
                 values["may_have_moved"] = False
             db.execute(source_row.update().where(row).values(values))
+            # The record that renames the contact is not withheld.
+            own = sa.and_(withheld.c.segment == number, withheld.c.person == new)
+            db.execute(withheld.delete().where(own))
 
 
 def _move_rows(

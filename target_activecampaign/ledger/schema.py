@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 1
+VERSION = 2
 """The version of these tables. A ledger of another version is refused."""
 
 SCHEMA = "activecampaign_ledger"
@@ -146,6 +146,34 @@ departure = sa.Table(
     metadata,
     # A contact that the stream's source has deleted, and that has not been removed yet.
     sa.Column("segment", sa.Integer, primary_key=True),
+    sa.Column("person", sa.LargeBinary, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+withheld = sa.Table(
+    "withheld",
+    metadata,
+    # A contact whose latest record may not be sent, as the person has not consented or is
+    # suppressed.
+    sa.Column("segment", sa.Integer, primary_key=True),
+    sa.Column("person", sa.LargeBinary, primary_key=True),
+    # A `WithheldReason`.
+    sa.Column("reason", sa.SmallInteger, nullable=False),
+    # The hash of that record, by which it is known again.
+    sa.Column("raw", sa.LargeBinary),
+    # Whether the contact may be active on the list, and is to be unsubscribed. Until that is done:
+    # the address, and the contact's id once it is known.
+    sa.Column("pending", sa.Boolean, nullable=False),
+    sa.Column("address", sa.String),
+    sa.Column("contact", sa.Integer),
+    sqlite_with_rowid=False,
+)
+
+suppression = sa.Table(
+    "suppression",
+    metadata,
+    # A person who is never sent, to any list of the account.
+    sa.Column("account", sa.Integer, primary_key=True),
     sa.Column("person", sa.LargeBinary, primary_key=True),
     sqlite_with_rowid=False,
 )

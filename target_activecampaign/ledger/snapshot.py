@@ -149,17 +149,26 @@ def _copy_rows(db: sa.Connection, place: str, identity: str, copied: str) -> Non
         store.close()
 
 
+_OF_SEGMENTS = (
+    tables.member,
+    tables.sighting,
+    tables.source_row,
+    tables.departure,
+    tables.withheld,
+)
+
+
 def _account_rows(identity: str) -> Iterator[tuple[sa.Table, sa.ColumnElement[bool]]]:
     """Return each table with the condition for an account's rows."""
     account, run, segment = tables.account, tables.run, tables.segment
     number = sa.select(account.c.id).where(account.c.identity == identity).scalar_subquery()
     yield account, account.c.identity == identity
-    for table in (run, segment, tables.existing):
+    for table in (run, segment, tables.existing, tables.suppression):
         yield table, table.c.account == number
     runs = sa.select(run.c.id).where(run.c.account == number)
     yield tables.import_, tables.import_.c.run.in_(runs)
     segments = sa.select(segment.c.id).where(segment.c.account == number)
-    for table in (tables.member, tables.sighting, tables.source_row, tables.departure):
+    for table in _OF_SEGMENTS:
         yield table, table.c.segment.in_(segments)
 
 

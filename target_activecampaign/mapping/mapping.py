@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.errors import MappingError
 from target_activecampaign.mapping.choices import ChoiceConverter, MultipleChoiceConverter
+from target_activecampaign.mapping.consent import ConsentReader
 from target_activecampaign.mapping.formats import (
     STANDARD,
     TEXT,
@@ -51,6 +52,7 @@ class StreamMapping:
         properties: The properties that are mapped, the e-mail address first.
         known_names: The names of all properties that the mapping reads, including those that the
             schema lacks.
+        consent: Reads whether a record's person may be subscribed.
         ignored: The properties that are not mapped.
         warnings: Warnings for the operator, one sentence each.
 
@@ -79,13 +81,15 @@ class StreamMapping:
         self._email = (emails[0].path[0], emails[0].path[1:])
         self.properties = emails + [one for one in placement.mapped if one not in emails]
         self.ignored = [*placement.ignored, *placement.unmapped]
+        self.consent = ConsentReader(placement.consent, settings.consent_unknown)
         self._constants = self._marker_values(marker)
         undeclared = [
             one
             for one in placement.undeclared
             if one.field is None or one.field.id not in self._constants
         ]
-        self.known_names = {one.path[0] for one in (*self.properties, *undeclared)}
+        readable = (*self.properties, *undeclared, *placement.consent.mapped)
+        self.known_names = {one.path[0] for one in readable}
         # Properties that the schema lacks are converted too, but not reported: they are rare.
         self._entries = [
             *self.properties,
@@ -124,7 +128,8 @@ class StreamMapping:
         Two runs whose fingerprints have the same `repr` convert a record to the same contact.
         """
         entries = [(one.name, one.path, one.destination, one.field) for one in self._entries]
-        return (entries, self._settings, self._list_ids, self._constants, self._tags)
+        consent = self.consent.names
+        return (entries, self._settings, self._list_ids, self._constants, self._tags, consent)
 
     def contact_key(self, record: Mapping[str, Any]) -> str | None:
         """Return the key of a record's contact; None if it has no valid address."""
@@ -149,6 +154,22 @@ class StreamMapping:
         if isinstance(address, str) and "\0" in address:
             return record
         return {name: remove_nul(value) for name, value in record.items()}
+
+    def to_withheld_contact(self, record: Mapping[str, Any]) -> Contact:
+        """Return the contact for a record that may not subscribe its person.
+
+        Returns:
+            With `without_consent: update` its values, but no list; else its address alone.
+
+        Raises:
+            Refusal: It has no valid address, or a value can't be sent.
+        """
+        if self._settings.without_consent == "update":
+            contact = self.to_contact(record)
+            contact.lists = ()
+            return contact
+        email = self._address_of(record)
+        return Contact(contact_key(email), email)
 
     def to_contact(self, record: Mapping[str, Any]) -> Contact:
         """Return the contact for a record.

@@ -15,7 +15,19 @@ if TYPE_CHECKING:
 
 
 IGNORE = "ignore"
-DESTINATIONS = ("email", "first_name", "last_name", "phone", "customer_account", "tags", IGNORE)
+SUBSCRIPTION = "subscription"
+"""The destination of properties that say whether a person may be subscribed."""
+
+DESTINATIONS = (
+    "email",
+    "first_name",
+    "last_name",
+    "phone",
+    "customer_account",
+    "tags",
+    SUBSCRIPTION,
+    IGNORE,
+)
 """The standard destinations: all destinations except custom fields."""
 
 ONE_LINE = ("first_name", "last_name", "phone", "customer_account")
@@ -90,7 +102,7 @@ class MappedProperty:
     @property
     def is_shared(self) -> bool:
         """True if several properties may have this destination."""
-        return self.destination in ("tags", IGNORE)
+        return self.destination in ("tags", SUBSCRIPTION, IGNORE)
 
     def as_dict(self) -> dict[str, str]:
         """Return the destination as the report shows it."""
@@ -113,6 +125,21 @@ class MappedProperty:
         return f"property '{self.name}' is of type {types}, which {target} can't hold"
 
 
+@dataclass(frozen=True)
+class ConsentProperties:
+    """The properties of a stream that say whether a person may be subscribed.
+
+    Attributes:
+        mapped: Those that are known. A property may have a custom field besides.
+        by_name: Whether others of records count too, if they have such a name.
+        ignored: The names that don't count.
+    """
+
+    mapped: list[MappedProperty]
+    by_name: bool = False
+    ignored: frozenset[str] = frozenset()
+
+
 @dataclass
 class Placement:
     """The destinations of a stream's properties.
@@ -123,6 +150,7 @@ class Placement:
         ignored: The properties that the settings ignore.
         warnings: Warnings for the operator, one sentence each.
         undeclared: Properties that the settings map and the schema lacks. Records may have them.
+        consent: The properties that say whether a person may be subscribed.
     """
 
     mapped: list[MappedProperty]
@@ -130,3 +158,4 @@ class Placement:
     ignored: list[str]
     warnings: list[str]
     undeclared: list[MappedProperty] = field(default_factory=list)
+    consent: ConsentProperties = field(default_factory=lambda: ConsentProperties([]))

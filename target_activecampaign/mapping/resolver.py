@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.errors import MappingError
 from target_activecampaign.mapping.automatic import AutomaticResolver
+from target_activecampaign.mapping.consent import has_consent_name
 from target_activecampaign.mapping.explicit import ExplicitResolver
 from target_activecampaign.mapping.placement import (
     IGNORE,
     IGNORED_PREFIXES,
+    SUBSCRIPTION,
+    ConsentProperties,
     MappedProperty,
     Placement,
 )
@@ -49,8 +52,9 @@ class FieldResolver:
         """
         names = self._mappable_names()
         explicit = self._explicit.resolve()
-        said = {entry.path[0] for entry in explicit}
-        mapped = [entry for entry in explicit if entry.destination != IGNORE]
+        # A property with consent may have a custom field of its name besides.
+        said = {entry.path[0] for entry in explicit if entry.destination != SUBSCRIPTION}
+        mapped = [one for one in explicit if one.destination not in (SUBSCRIPTION, IGNORE)]
         if self._stream.settings.auto_map:
             free = [name for name in names if name not in said]
             mapped += self._automatic.resolve(free, mapped)
@@ -58,14 +62,34 @@ class FieldResolver:
         mapped += self._undeclared_email(mapped, undeclared)
         self._check_email(mapped)
         self._sort(mapped)
-        placed = {entry.path[0] for entry in mapped}
+        consent = self._consent(names, explicit)
+        placed = {entry.path[0] for entry in (*mapped, *consent.mapped)}
         return Placement(
             mapped=mapped,
             unmapped=[name for name in names if name not in said | placed],
             ignored=[name for name in names if name in said - placed],
             warnings=[*self._explicit.warnings, *self._automatic.warnings],
-            undeclared=undeclared,
+            undeclared=[one for one in undeclared if one.destination != SUBSCRIPTION],
+            consent=consent,
         )
+
+    def _consent(
+        self, names: Sequence[str], explicit: Sequence[MappedProperty]
+    ) -> ConsentProperties:
+        """Return the properties with consent: those that the settings name, or else by name."""
+        named = [*explicit, *self._explicit.undeclared]
+        if said := [one for one in named if one.destination == SUBSCRIPTION]:
+            return ConsentProperties(said)
+        if not self._stream.settings.auto_map:
+            return ConsentProperties([])
+        ignored = frozenset(one.path[0] for one in named if one.destination == IGNORE)
+        properties = self._stream.properties
+        found = [
+            MappedProperty(name, SUBSCRIPTION, None, (name,), properties[name])
+            for name in names
+            if has_consent_name(name) and name not in ignored
+        ]
+        return ConsentProperties(found, by_name=True, ignored=ignored)
 
     def _mappable_names(self) -> list[str]:
         """Return the properties that are neither metadata nor markers of deletion."""

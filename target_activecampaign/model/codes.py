@@ -154,6 +154,27 @@ CODES: dict[str, Code] = {
         before_sending=True,
         is_skip=True,
     ),
+    "NO_CONSENT": Code(
+        "The record says that its person has not consented, so the person is not subscribed. If "
+        "the contact was active on the list, it is unsubscribed.",
+        "Nothing, if the source is right. The log names the property that was read.",
+        before_sending=True,
+        is_skip=True,
+    ),
+    "CONSENT_UNKNOWN": Code(
+        "The stream has a property with consent, and the record has no value there that means yes "
+        "or no. So the person is not subscribed.",
+        "Correct the values in the source, or set 'consent_unknown' to 'subscribe'.",
+        before_sending=True,
+        is_skip=True,
+    ),
+    "SUPPRESSED": Code(
+        "The person is suppressed, so nothing of the person is sent.",
+        "Nothing. A stream with 'role' set to 'suppression' has the person, or someone has used "
+        "'target-activecampaign-ledger suppress'.",
+        before_sending=True,
+        is_skip=True,
+    ),
     "OUTDATED": Code(
         "The record is older than one of the same row that was read before it in this run.",
         "Nothing. '_sdc_lsn' or '_sdc_sequence' shows the order.",

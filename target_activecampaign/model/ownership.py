@@ -22,6 +22,8 @@ class Ownership(IntEnum):
     """Missing from the stream; its list membership was not changed."""
     UNCERTAIN = 6
     """Perhaps added by us: the response to that import was lost."""
+    WITHHELD = 7
+    """Delivered without the list, as the person may not be subscribed."""
 
 
 CURRENT = (

@@ -43,7 +43,8 @@ class PreviewClient(Client):
 
     Attributes:
         simulated: Number of simulated requests by kind: `import`, `single_import`,
-            `import_status`, `subscribe`, `rename`, `remove_tag`, `field` and `option`.
+            `import_status`, `subscribe`, `unsubscribe`, `rename`, `remove_tag`, `field` and
+            `option`.
         new_fields: Simulated new fields by id.
         new_options: Simulated new options of the account's fields, by field id.
     """
@@ -83,6 +84,10 @@ class PreviewClient(Client):
     def subscribe(self, contact_id: int, list_id: int) -> None:  # noqa: ARG002 - not sent
         """Simulate that a contact is re-subscribed."""
         self._simulate("subscribe")
+
+    def unsubscribe(self, contact_id: int, list_id: int) -> None:  # noqa: ARG002 - not sent
+        """Simulate that a contact is unsubscribed."""
+        self._simulate("unsubscribe")
 
     def rename_contact(self, contact_id: int, email: str) -> None:
         """Simulate that a contact gets another address. One read shows whether that is taken.

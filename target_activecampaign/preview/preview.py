@@ -229,6 +229,9 @@ class Preview:
             logger.info("Preview, stream '%s': changed values in the sample: %s.", name, changes)
 
 
+_OTHER_WRITES = ("subscribe", "unsubscribe", "remove_tag", "field", "option")
+
+
 def _calls(client: PreviewClient) -> Calls:
     simulated = client.simulated
     return Calls(
@@ -236,7 +239,7 @@ def _calls(client: PreviewClient) -> Calls:
         single_imports=simulated["single_import"],
         import_questions=simulated["import_status"],
         # Renames are not among these: each is one of the reads, which looks up its address.
-        others=sum(simulated[kind] for kind in ("subscribe", "remove_tag", "field", "option")),
+        others=sum(simulated[kind] for kind in _OTHER_WRITES),
         reads=client.request_count,
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from target_activecampaign.ledger import Member, by_segment, digest
+from target_activecampaign.model.codes import CODES
 from target_activecampaign.model.ownership import CURRENT, Ownership
 from target_activecampaign.sync.ownership import (
     PendingContact,
@@ -19,6 +20,7 @@ from target_activecampaign.sync.ownership import (
     resolve_ownership,
 )
 from target_activecampaign.sync.segment import of_lists
+from target_activecampaign.sync.withholding import REFUSALS
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
@@ -33,15 +35,17 @@ if TYPE_CHECKING:
     from target_activecampaign.model.codes import Refusal
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.record import Source
+    from target_activecampaign.model.withheld import WithheldReason
     from target_activecampaign.sync.existing_values import StoredValues
     from target_activecampaign.sync.segment import Segment
     from target_activecampaign.sync.source_rows import Resolved, RowTracker
+    from target_activecampaign.sync.withholding import Withholding
 
 WINDOW_BYTES = 8 * 1024 * 1024
 _DAY = 86_400
 _NO_MEMBERS: dict[int, Member] = {}
 _NO_UPDATES: dict[int, MemberUpdate] = {}
-_NEEDS_NO_SENDING = (*CURRENT, Ownership.OPTED_OUT)
+_NEEDS_NO_SENDING = (*CURRENT, Ownership.OPTED_OUT, Ownership.WITHHELD)
 """Kinds of ownership with which an unchanged profile need not be sent."""
 
 
@@ -104,12 +108,12 @@ class _Decisions:
 
     Attributes:
         sent: Contacts to be sent, in their order.
-        others: The records of the other contacts, with their outcome.
+        others: The records of the other contacts, with their outcome and perhaps a code.
         notes: Facts to store in the ledger first, by segment.
     """
 
     sent: list[PendingContact] = field(default_factory=list)
-    others: list[tuple[list[Source], str]] = field(default_factory=list)
+    others: list[tuple[list[Source], str, str | None]] = field(default_factory=list)
     notes: dict[int, _Notes] = field(default_factory=dict)
 
     def notes_of(self, segment: Segment) -> _Notes:
@@ -127,6 +131,7 @@ class ChangeDetector:
         packer: Packs the contacts to be sent.
         delivery: Sends full batches, and knows the contacts in flight.
         rows: Holds contacts against the rows of their source.
+        withholding: Finds and stores withheld contacts.
         window_records: Records that are compared at once.
 
     Attributes:
@@ -142,6 +147,7 @@ class ChangeDetector:
         delivery: Delivery,
         *,
         rows: RowTracker,
+        withholding: Withholding,
         window_records: int,
     ) -> None:
         self.window_records = window_records
@@ -154,6 +160,7 @@ class ChangeDetector:
         self._packer = packer
         self._delivery = delivery
         self._rows = rows
+        self._withholding = withholding
         self._stored: list[StoredValues] = []
         self._window: list[PendingContact] = []
         self._latest: dict[str, PendingContact] = {}
@@ -220,7 +227,7 @@ class ChangeDetector:
 
     def _merged(self, latest: PendingContact, entry: Entry, segment: Segment) -> bool:
         """Merge a contact into the waiting one of the same key. Return False if it can't be."""
-        if latest.segment is not segment:
+        if latest.segment is not segment or latest.withheld is not None:
             return False
         if segment.follows and not self._follows_directly(latest, entry):
             return False
@@ -248,6 +255,8 @@ class ChangeDetector:
         segment: Segment,
         address: Contact,
         row: bytes = b"",
+        *,
+        reason: WithheldReason | None = None,
     ) -> None:
         """Add a record that is refused, so that its values are not sent.
 
@@ -260,17 +269,61 @@ class ChangeDetector:
             segment: The segment that it would have gone to.
             address: A contact with its address alone; empty if it has no valid one.
             row: The key of its source row, as for `take`.
+            reason: Why the person may not be subscribed, by this record.
         """
         self._start_clock()
         segment.has_contacts = segment.has_contacts or bool(address.key or row)
         entry = self._packer.entry(address, [source])
         entry.contact_hash = self._ledger.contact_hash(entry.key) if entry.key else b""
         entry.rows = (row,) if row else ()
-        self._mark_present(segment, *filter(None, (entry.contact_hash, row)))
-        rejected = PendingContact(entry, segment, refusal=refusal)
-        self._window.append(rejected)
-        if row:
-            self._latest_of_row[segment.number, entry.rows] = rejected
+        self._add_alone(PendingContact(entry, segment, refusal=refusal, withheld=reason))
+
+    def withhold(
+        self,
+        contact: Contact,
+        source: Source,
+        segment: Segment,
+        reason: WithheldReason,
+        raw: bytes | None,
+        *,
+        row: bytes = b"",
+    ) -> None:
+        """Add a record that may not subscribe its person.
+
+        A contact of the person that still waits for the same list is not sent.
+
+        Args:
+            contact: The contact, without a list.
+            source: The record.
+            segment: The segment that it goes to.
+            reason: Why the person may not be subscribed.
+            raw: The hash of the record.
+            row: The key of its source row, as for `take`.
+
+        Raises:
+            Refusal: It can't be sent.
+        """
+        self._start_clock()
+        segment.has_contacts = True
+        entry = self._packer.entry(contact, [source])
+        entry.contact_hash = self._ledger.contact_hash(contact.key)
+        entry.rows = (row,) if row else ()
+        earlier = self._take_back(contact.key, entry.contact_hash, segment, b"", segment.of_list)
+        entry.sources, entry.raw = [*earlier, source], None if earlier else raw
+        is_skipped = segment.settings.without_consent == "skip"
+        withheld = PendingContact(
+            entry, segment, refusal=REFUSALS[reason] if is_skipped else None, withheld=reason
+        )
+        self._add_alone(withheld)
+        if not is_skipped:
+            self._latest[entry.key] = withheld
+
+    def _add_alone(self, one: PendingContact) -> None:
+        """Add a contact to the window that is not merged with others."""
+        self._mark_present(one.segment, *filter(None, (one.entry.contact_hash, *one.entry.rows)))
+        self._window.append(one)
+        if one.entry.rows:
+            self._latest_of_row[one.segment.number, one.entry.rows] = one
 
     def delete(
         self,
@@ -293,15 +346,8 @@ class ChangeDetector:
             row: The key of its source row, as for `take`.
         """
         self._start_clock()
-        earlier = self._remove_from_window(key, segment, row)
-        if key:
-            contact_hash = contact_hash or self._ledger.contact_hash(key)
-            packed = self._packer.drop(key, segment.number, row)
-            if packed:
-                self._unpacked.add(key)
-                for stored in self._stored:
-                    stored.forget(contact_hash)
-            earlier = [*packed, *earlier]
+        contact_hash = contact_hash or (self._ledger.contact_hash(key) if key else None)
+        earlier = self._take_back(key, contact_hash, segment, row, [segment.number])
         segment.has_deletions = True
         deletion = _Deletion(segment, [*earlier, source], key, contact_hash, row)
         latest = self._latest.get(key or "")
@@ -315,6 +361,36 @@ class ChangeDetector:
         """Add a record that changes nothing, for the reason of a code."""
         self._start_clock()
         self._deleted.append(_Deletion(segment, [source], is_last=False, code=code))
+
+    def _take_back(
+        self,
+        key: str | None,
+        contact_hash: bytes | None,
+        segment: Segment,
+        row: bytes,
+        segments: Sequence[int],
+    ) -> list[Source]:
+        """Remove the contacts of a row, and its contact of this key, if they are not sent yet.
+
+        Args:
+            key: The key.
+            contact_hash: The hash of the key.
+            segment: The segment of the record.
+            row: The key of the row; empty for any.
+            segments: The segments of which the open batch may have the contact.
+
+        Returns:
+            Their records.
+        """
+        earlier = self._remove_from_window(key, segment, row)
+        if not key or contact_hash is None:
+            return earlier
+        packed = self._packer.drop(key, segments, row)
+        if packed:
+            self._unpacked.add(key)
+            for stored in self._stored:
+                stored.forget(contact_hash)
+        return [*packed, *earlier]
 
     def _remove_from_window(self, key: str | None, segment: Segment, row: bytes) -> list[Source]:
         """Remove the contacts of a row, and its contact of this key, from the window.
@@ -421,6 +497,26 @@ class ChangeDetector:
             found.append(same)
         return found
 
+    def withheld_by_record_hash(
+        self,
+        segment: Segment,
+        contact_hashes: Sequence[bytes],
+        record_hashes: Sequence[bytes | None],
+    ) -> list[WithheldReason | None]:
+        """Return for each record why it is withheld, if the same record was withheld before.
+
+        Args:
+            segment: The segment of the records.
+            contact_hashes: The hashes of the contacts' keys.
+            record_hashes: The hashes of the records.
+
+        Returns:
+            Nothing at all if nobody is withheld from the segment.
+        """
+        if not self._skips or not self._ledger.withheld.any([segment.number]):
+            return []
+        return self._withholding.reasons_by_record_hash(segment, contact_hashes, record_hashes)
+
     def contacts_of_rows(self, segment: Segment, rows: Collection[bytes]) -> set[bytes]:
         """Return the contacts that source rows have, by the ledger."""
         return {one.contact for one in self._rows.rows_of(segment, rows).values()}
@@ -448,12 +544,18 @@ class ChangeDetector:
         window, self._window, self._latest = self._window, [], {}
         self._latest_of_row = {}
         deleted, self._deleted, self._last_deleted = self._deleted, [], {}
+        self._withholding.refuse(window)
         valid = [one for one in window if one.refusal is None]
         for one in valid:
             one.segment.has_contacts = True
             digest_suffix = one.segment.digest_suffix
             one.digest = digest(one.entry.body + digest_suffix if digest_suffix else one.entry.body)
-        unknown = [one for one in valid if one.entry.contact_hash not in contact_hashes]
+        unknown = [
+            one
+            for one in window
+            if (one.refusal is None or one.withheld is not None)
+            and one.entry.contact_hash not in contact_hashes
+        ]
         # Before the ledger: a contact confirmed in between is then found in both, not in neither.
         marks = {**(under_way or {}), **self.in_flight({one.entry.key for one in unknown})}
         unpacked, self._unpacked = self._unpacked, set()
@@ -468,11 +570,16 @@ class ChangeDetector:
         # Stored first, in case of a kill: STATE must not run ahead of what a mirror has seen.
         self._note(decisions)
         self._note_deleted(deleted)
+        self._withholding.store(window, resolved.former, rows, marks)
         for one, refusal in resolved.refused:
-            key = one.entry.key or None
-            self._accounting.refused(one.entry.sources, refusal.code, refusal.reason, key)
-        for sources, kind in decisions.others:
-            self._accounting.record_outcome(sources, kind)
+            sources = one.entry.sources
+            if CODES[refusal.code].is_skip:
+                self._accounting.record_outcome(sources, "skipped", refusal.code)
+            else:
+                key = one.entry.key or None
+                self._accounting.refused(sources, refusal.code, refusal.reason, key)
+        for sources, kind, code in decisions.others:
+            self._accounting.record_outcome(sources, kind, code)
         for deletion in deleted:
             self._accounting.record_outcome(deletion.sources, "skipped", deletion.code)
         for one in decisions.sent:
@@ -505,12 +612,15 @@ class ChangeDetector:
         for one in window:
             if one.refusal is not None and one.entry.contact_hash:
                 decisions.notes_of(one.segment).unchanged.append(one.entry.contact_hash)
+                if one.withheld is not None:
+                    # The record with consent may come again as it was.
+                    hashes = decisions.notes_of(one.segment).record_hashes
+                    hashes.append((one.entry.contact_hash, None))
         for number, contacts in resolved.seen.items():
             decisions.notes_of(segments[number]).unchanged += contacts
-        for number, contacts in resolved.in_doubt.items():
+        for one, contact in resolved.former:
             # Without its record's hash, the next record of the row is looked at whatever it says.
-            hashes = [(contact, None) for contact in contacts]
-            decisions.notes_of(segments[number]).record_hashes += hashes
+            decisions.notes_of(one.segment).record_hashes.append((contact, None))
         for number, segment in segments.items():
             if self._ledger.departures.any(number):
                 rest = resolved.rest
@@ -605,12 +715,13 @@ class ChangeDetector:
                 else _NO_MEMBERS
             )
             marks = under_way.get(entry.key, _NO_UPDATES)
-            if segment.selects and self._is_skipped(
-                segment, there=entry.contact_hash in existing or bool(marks)
-            ):
-                decisions.others.append((entry.sources, "skipped"))
+            is_there = entry.contact_hash in existing or bool(marks)
+            if one.withheld is not None and not is_there:
+                decisions.others.append((entry.sources, "skipped", one.withheld.name))
+            elif segment.selects and self._is_skipped(segment, there=is_there):
+                decisions.others.append((entry.sources, "skipped", None))
             elif rows and segment.number not in marks and self._unchanged(one, rows):
-                decisions.others.append((entry.sources, "unchanged"))
+                decisions.others.append((entry.sources, "unchanged", None))
                 self._accounting.arrived = entry.key
                 _note_unchanged(decisions.notes_of(segment), entry, rows[segment.number])
             else:
@@ -651,7 +762,11 @@ class ChangeDetector:
 
     def _existing(self, window: list[PendingContact]) -> set[bytes]:
         """Return the contacts that exist in the account, where the sync mode needs to know."""
-        asked = {one.entry.contact_hash for one in window if one.segment.selects}
+        asked = {
+            one.entry.contact_hash
+            for one in window
+            if one.segment.selects or one.withheld is not None
+        }
         return self._ledger.contact_index.find(asked) if asked else set()
 
     @staticmethod
@@ -665,9 +780,11 @@ class ChangeDetector:
         own = rows.get(number)
         if self._present_again and (number, candidate.entry.contact_hash) in self._present_again:
             return False
-        return (
-            own is not None and own.digest == candidate.digest and self._needs_no_resend(own, rows)
-        )
+        if own is None or own.digest != candidate.digest:
+            return False
+        if candidate.withheld is not None:
+            return self._skips
+        return self._needs_no_resend(own, rows)
 
     def _needs_no_resend(self, own: Member, rows: Mapping[int, Member]) -> bool:
         """Return whether an unchanged profile need not be sent again for another reason."""

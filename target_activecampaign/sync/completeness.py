@@ -79,6 +79,19 @@ class Outcome:
 
 
 @dataclass
+class ConsentCounts:
+    """The number of contacts that lost their subscription as their person has not consented.
+
+    Attributes:
+        unsubscribed: Contacts that were unsubscribed.
+        held_back: Contacts that were not, because a guard tripped.
+    """
+
+    unsubscribed: int = 0
+    held_back: int = 0
+
+
+@dataclass
 class IdentityCounts:
     """Counts of source rows whose person has another address.
 

@@ -72,6 +72,24 @@ def rename_guard_trips(segment: Segment, renames: int) -> str | None:
     return f"{describe_segment(segment)}: {what}."
 
 
+def consent_guard_trips(segment: Segment, count: int, active: int | None) -> str | None:
+    """Return the text of the guard if too many people would be unsubscribed; None if not.
+
+    Args:
+        segment: A segment of their list.
+        count: The number of people who have not consented or are suppressed, and are active.
+        active: The number of all active contacts of the list; None if it is not known.
+    """
+    most = segment.settings.guards.max_consent_loss_pct
+    if most is None or 100 * count <= most * (active or 0):
+        return None
+    return (
+        f"{describe_segment(segment)}: {count:,} of {active or 0:,} active contacts would be "
+        "unsubscribed, as they have not consented or are suppressed "
+        f"(guards.max_consent_loss_pct: {most:g})."
+    )
+
+
 def stops(segment: Segment) -> bool:
     """Return whether a guard that trips stops the segment, and store that it did.
 

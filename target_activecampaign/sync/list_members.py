@@ -56,20 +56,23 @@ class ListMembers:
         self._spent = 0
         self._read: sqlite3.Connection | None = None
 
-    def find(self, addresses: Mapping[bytes, str]) -> dict[bytes, int]:
+    def find(self, addresses: Mapping[bytes, str | None]) -> dict[bytes, int]:
         """Return the ids of those contacts that are on the list, by contact hash.
 
         Args:
-            addresses: The addresses of the contacts, by contact hash.
+            addresses: The addresses of the contacts, by contact hash. If one is not known, the
+                whole list is read.
         """
         if self._read is None and addresses:
             cost = _REQUESTS_PER_CONTACT * len(addresses)
             total = self._client.count_contacts(list_id=self._list_id, status=self._status)
             if total == 0:
                 return {}
-            if total is not None and self._spent + cost <= total / PAGE_SIZE:
+            known = {one: address for one, address in addresses.items() if address is not None}
+            is_cheap = total is not None and self._spent + cost <= total / PAGE_SIZE
+            if is_cheap and len(known) == len(addresses):
                 self._spent += cost
-                return self._ask(addresses)
+                return self._ask(known)
             self._read = self._read_list(total)
         return self._look_up(addresses)
 
@@ -120,7 +123,7 @@ class ListMembers:
             self._stop.check()
         return db
 
-    def _look_up(self, addresses: Mapping[bytes, str]) -> dict[bytes, int]:
+    def _look_up(self, addresses: Mapping[bytes, str | None]) -> dict[bytes, int]:
         if self._read is None:
             return {}
         found = {}

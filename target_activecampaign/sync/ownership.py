@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from target_activecampaign.delivery.batches import Entry
     from target_activecampaign.model.codes import Refusal
+    from target_activecampaign.model.withheld import WithheldReason
     from target_activecampaign.sync.segment import Segment
 
 
@@ -32,8 +33,9 @@ class PendingContact(msgspec.Struct, eq=False, gc=False):
         digest: The contact's digest.
         needs_lookup: Whether ActiveCampaign has to be asked if the contact is on the list already.
         uncertain: The member with `UNCERTAIN` ownership, if there is one.
-        refusal: Why its record is rejected, if it is. Then only its address counts; without a
-            valid one, its key is empty.
+        refusal: Why its record is rejected or skipped, if it is. Then only its address counts;
+            without a valid one, its key is empty.
+        withheld: Why it may not be subscribed, by its own record.
     """
 
     entry: Entry
@@ -42,6 +44,7 @@ class PendingContact(msgspec.Struct, eq=False, gc=False):
     needs_lookup: bool = False
     uncertain: Member | None = None
     refusal: Refusal | None = None
+    withheld: WithheldReason | None = None
 
     def is_of(self, segment: Segment, row: bytes) -> bool:
         """Return whether it is the contact of one source row of a segment, and of no other."""
@@ -64,7 +67,10 @@ def plan_ledger_update(
     number = segment.number
     entry.known = number in members
     ownership: Ownership | None
-    if not in_flight:
+    if pending.withheld is not None:
+        is_new = number not in members or members[number].ownership == Ownership.LEFT_STREAM
+        ownership = Ownership.WITHHELD if is_new else None
+    elif not in_flight:
         ownership = _ownership(pending, members)
     elif number in in_flight:
         # The earlier contact's update sets the ownership.

@@ -490,6 +490,7 @@ class Route:
         self._remember_names(self._names, names)
         if self._schema.forbids_others:
             return  # such a record is rejected
+        self.mapping.consent.learn(names)
         unmapped = [
             name
             for name in names

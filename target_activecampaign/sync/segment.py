@@ -11,7 +11,7 @@ from target_activecampaign.ledger.segments import storable
 from target_activecampaign.model.contact import Contact, contact_key
 from target_activecampaign.model.names import caseless
 from target_activecampaign.model.ownership import Ownership
-from target_activecampaign.sync.completeness import IdentityCounts
+from target_activecampaign.sync.completeness import ConsentCounts, IdentityCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,6 +67,8 @@ class Segment:
         rows_known: The number of its source rows at the start of the run.
         members_known: The number of its current members at the start of the run.
         opened: The start of the run, by ActiveCampaign's clock.
+        was_empty: Whether its list had no active contact at the start of the run, as far as that
+            was asked.
         returned: The number of source rows that had been deleted and came again.
         is_incremental: Whether runs may bring only what changed, as its SCHEMA shows.
         identity: Counts of source rows whose person has another address.
@@ -96,9 +98,11 @@ class Segment:
     rows_known: int = 0
     members_known: int = 0
     opened: float = 0.0
+    was_empty: bool = False
     returned: int = 0
     is_incremental: bool = False
     identity: IdentityCounts = field(default_factory=IdentityCounts)
+    consent: ConsentCounts = field(default_factory=ConsentCounts)
     _versions: dict[str, str | None] = field(default_factory=dict)
     _mixed: bool = False
 

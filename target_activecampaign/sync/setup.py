@@ -28,6 +28,7 @@ from target_activecampaign.sync.segment import (
     mark_of,
     membership_tag,
 )
+from target_activecampaign.text import quoted_list
 
 if TYPE_CHECKING:
     from target_activecampaign.account.account import Account
@@ -137,9 +138,13 @@ class Streams:
         segment.is_incremental |= (
             bool(source.bookmarks) or change_log_property(announced) is not None
         )
-        if settings.sync_mode in ("update_only", "create_only") and not self._index_read:
+        updates_without_consent = bool(mapping.consent) and settings.without_consent == "update"
+        if (segment.selects or updates_without_consent) and not self._index_read:
             bring_up_to_date(self._account.client, self._ledger, self._stop)
             self._index_read = True
+        if mapping.consent and known is None:
+            active = self._account.client.count_contacts(list_id=target.id, status=_ACTIVE)
+            segment.was_empty = active == 0
         for warning in (*warnings, *mapping.warnings):
             if warning not in self._warned:
                 logger.warning(warning)
@@ -153,6 +158,9 @@ class Streams:
     def _log_mapping(self, name: str, mapping: StreamMapping, target: ContactList) -> None:
         mapped = ", ".join(str(entry) for entry in mapping.properties)
         texts = [f"Stream '{name}' goes to list {target.id} '{target.name}': {mapped}."]
+        if mapping.consent:
+            names = quoted_list(mapping.consent.names)
+            texts.append(f"Stream '{name}': consent is read from {names}.")
         if mapping.ignored:
             texts.append(f"Stream '{name}' ignores: {', '.join(mapping.ignored)}.")
         if (*texts,) not in self._logged:

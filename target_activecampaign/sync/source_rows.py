@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from target_activecampaign.ledger import SourceRow, WaitingRecord
-from target_activecampaign.model.codes import Refusal
+from target_activecampaign.model.codes import CODES, Refusal
 from target_activecampaign.model.contact import Contact  # noqa: TC001 - msgspec reads it
 from target_activecampaign.model.ownership import CURRENT, Ownership
 from target_activecampaign.model.record import Source, SourceStream
@@ -111,13 +111,14 @@ class Resolved:
         refused: The contacts that are refused, those of rejected records first of all.
         seen: By segment: contacts that are in the stream, although their records wait or are
             refused.
-        in_doubt: By segment: contacts whose row may have moved.
+        former: Contacts of rejected or skipped records with the contact that their row has, if
+            that is another: the row may have moved.
     """
 
     rest: list[PendingContact] = field(default_factory=list)
     refused: list[tuple[PendingContact, Refusal]] = field(default_factory=list)
     seen: dict[int, list[bytes]] = field(default_factory=dict)
-    in_doubt: dict[int, list[bytes]] = field(default_factory=dict)
+    former: list[tuple[PendingContact, bytes]] = field(default_factory=list)
 
 
 class _Rows:
@@ -310,15 +311,18 @@ class RowTracker:
             return []
         resolved.seen.setdefault(number, []).append(before.contact)
         rows.mark_seen(before)
+        if before.seen is not None:
+            entry.raw = None  # each row of a shared contact must be seen
         if not one.segment.follows or self._refusal_of(one, before) is not None:
             return []
         may_have_moved = entry.contact_hash != before.contact
         if may_have_moved != before.may_have_moved:
             rows.set(rows.known[before.key]._replace(may_have_moved=may_have_moved))
         if may_have_moved:
-            resolved.in_doubt.setdefault(number, []).append(before.contact)
+            resolved.former.append((one, before.contact))
             one.segment.add_moving(before.contact, _MAX_MOVING)
-        if not entry.key or not self._waits(one, before, rows, is_claimed=False):
+        is_skipped = CODES[refusal.code].is_skip
+        if not entry.key or is_skipped or not self._waits(one, before, rows, is_claimed=False):
             return []
         address_only = self._codec.encode(replace(entry, sources=[]))
         return [self._wait(one, before, rows, address_only)]

@@ -10,6 +10,7 @@ covers the record's bytes and everything else that its contact depends on (see `
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.accounting.state import Checkpoints
     from target_activecampaign.ledger import Ledger, Member, MemberUpdate
+    from target_activecampaign.model.withheld import WithheldReason
     from target_activecampaign.singer.messages import Place
     from target_activecampaign.singer.reader import MessageReader
     from target_activecampaign.singer.records import ReadRecord
@@ -90,6 +92,26 @@ class _Batch:
     contact_hashes: list[bytes]
     hashes: list[bytes | None]
     mapped: dict[int, tuple[dict[str, Any], Problem]]
+
+
+@dataclass(slots=True)
+class _Split:
+    """Records on a route, split by what their hash shows.
+
+    Attributes:
+        unchanged: The contacts of unchanged records.
+        withheld: The contacts of records that were withheld before, with the reason.
+        rest: The indexes of the other records.
+    """
+
+    unchanged: list[bytes]
+    withheld: list[tuple[bytes, WithheldReason]]
+    rest: list[int]
+
+    @property
+    def has_known(self) -> bool:
+        """True if any record is known by its hash."""
+        return bool(self.unchanged or self.withheld)
 
 
 @dataclass(slots=True)
@@ -319,23 +341,25 @@ class RecordWindow:
         prepared: list[_Candidates] = []
         for batch in records.batches:
             route = batch.route
-            unchanged, rest = self._split(batch, known)
-            found = self._prepare(records, batch, rest) if rest else None
+            split = self._split(batch, known)
+            found = self._prepare(records, batch, split.rest) if split.rest else None
             # If all records of the window may have changed, none can be taken for unchanged.
             if (
                 found is not None
-                and (unchanged or not known.is_single)
+                and (split.has_known or not known.is_single)
                 and self._add_row_contacts(found, known)
-                and unchanged
+                and split.has_known
             ):
-                unchanged, rest = self._split(batch, known)
-                found = self._prepare(records, batch, rest)
+                split = self._split(batch, known)
+                found = self._prepare(records, batch, split.rest)
             if found is not None and not found.records:
                 found = None
-            if unchanged or found:
+            if split.has_known or found:
                 self._begin_sync(stream, route, known)
-            if unchanged:
-                self._count_unchanged(route, unchanged)
+            if split.unchanged:
+                self._count_unchanged(route, split.unchanged)
+            if split.withheld:
+                self._count_withheld(route, split.withheld)
             if found is not None:
                 prepared.append(found)
         if len(prepared) == 1:
@@ -350,30 +374,34 @@ class RecordWindow:
         for _, which, place in order:
             self._take_contacts(records, prepared[which], range(place, place + 1))
 
-    def _split(self, batch: _Batch, known: _Known) -> tuple[list[bytes], list[int]]:
-        """Return the contact hashes of unchanged records, and the indexes of the other records."""
+    def _split(self, batch: _Batch, known: _Known) -> _Split:
+        """Split records into those that are known by their hash, and the others."""
         changing, row_contacts = known.changing, known.row_contacts
         if not batch.route.hashes:
             changing.update(batch.keys)
-            return [], list(range(len(batch.keys)))
+            return _Split([], [], list(range(len(batch.keys))))
         is_unchanged = self.changes.unchanged_by_record_hash(
             batch.route.segment, batch.contact_hashes, batch.hashes, known.rows
         )
-        unchanged: list[bytes] = []
-        rest: list[int] = []
+        reasons = self.changes.withheld_by_record_hash(
+            batch.route.segment, batch.contact_hashes, batch.hashes
+        )
+        found = _Split([], [], [])
         # The report shows what arrives of a record, even if all of them are unchanged.
         wants_sample = batch.route.wants_sample
         for index, (same, key) in enumerate(zip(is_unchanged, batch.keys, strict=True)):
             contact_hash = batch.contact_hashes[index]
-            is_known = same and key not in changing and contact_hash not in row_contacts
-            if is_known and not wants_sample:
-                unchanged.append(contact_hash)
+            is_known = key not in changing and contact_hash not in row_contacts
+            if same and is_known and not wants_sample:
+                found.unchanged.append(contact_hash)
                 self.accounting.arrived = key
+            elif reasons and is_known and (reason := reasons[index]) is not None:
+                found.withheld.append((contact_hash, reason))
             else:
                 changing.add(key)
-                rest.append(index)
+                found.rest.append(index)
                 wants_sample = False
-        return unchanged, rest
+        return found
 
     def _prepare(self, records: _Records, batch: _Batch, indexes: list[int]) -> _Candidates:
         """Decode, map and check records, without those that a stream map filters out."""
@@ -443,6 +471,20 @@ class RecordWindow:
         route.counter.increment(count)
         self.accounting.unchanged(route.name, count)
 
+    def _count_withheld(self, route: Route, withheld: list[tuple[bytes, WithheldReason]]) -> None:
+        """Count records as skipped that were withheld before, and are the same."""
+        segment = route.segment
+        segment.has_contacts = True
+        contacts = [contact for contact, _ in withheld]
+        segment.deleted.difference_update(contacts)
+        # Stored before they are counted, as above. A contact may still be on the list.
+        self.ledger.members.record_seen(
+            segment.number, segment.seen, unchanged=contacts, outdated=()
+        )
+        route.counter.increment(len(withheld))
+        codes = Counter(reason.name for _, reason in withheld)
+        self.accounting.skipped_again(route.name, codes)
+
     def _take_contacts(self, records: _Records, candidates: _Candidates, places: range) -> None:
         """Make contacts of the candidates at these places, in order, and pass them on.
 
@@ -453,6 +495,7 @@ class RecordWindow:
         keys, contact_hashes, hashes = batch.keys, batch.contact_hashes, batch.hashes
         mapping, segment, maps = route.mapping, route.segment, route.maps
         name, stream, take = route.name, route.source, self.changes.take
+        withhold, consent = self.changes.withhold, mapping.consent
         epoch, taken = self.accounting.epoch, 0
         row_keys = candidates.rows
         try:
@@ -470,9 +513,15 @@ class RecordWindow:
                     self._skip(problem, source, batch, index, record, row)
                     taken += 1
                     continue
+                reason = consent.withheld_reason(record) if consent else None
                 try:
                     if isinstance(problem, Refusal):
                         raise problem
+                    if reason is not None:
+                        contact = mapping.to_withheld_contact(record)
+                        withhold(contact, source, segment, reason, hashes[index], row=row)
+                        taken += 1
+                        continue
                     contact = mapping.to_contact(record)
                     if route.wants_sample:
                         route.take_sample(contact)
@@ -481,7 +530,8 @@ class RecordWindow:
                 except (Refusal, RecursionError) as error:
                     refusal = error if isinstance(error, Refusal) else NESTED
                     placed = refusal.at(describe_place(records.places[numbers[index]]))
-                    self.changes.refuse(source, placed, segment, mapping.address_of(record), row)
+                    address = mapping.address_of(record)
+                    self.changes.refuse(source, placed, segment, address, row, reason=reason)
                 taken += 1
         finally:
             # Even if a record ends the run.

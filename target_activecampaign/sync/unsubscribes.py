@@ -1,0 +1,135 @@
+"""Unsubscribes: at the end of a run, people who may not be subscribed are taken off their lists.
+
+These are people whose record says that they have not consented, and suppressed people, whoever
+added them to the list. Their address must not be sent, so each takes a request with the contact's
+id, and not an import.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from target_activecampaign.account.account import QUESTIONS_AT_ONCE
+from target_activecampaign.client import NotFound
+from target_activecampaign.sync.guards import consent_guard_trips, stops
+from target_activecampaign.sync.list_members import ListMembers
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from target_activecampaign.accounting.outcomes import RecordAccounting
+    from target_activecampaign.client import Client
+    from target_activecampaign.ledger import Ledger, Withheld
+    from target_activecampaign.sync.segment import Segment
+    from target_activecampaign.sync.stop import StopRequest
+
+logger = logging.getLogger("target-activecampaign")
+
+_ACTIVE = 1
+"""A contact's status on a list."""
+
+
+class Unsubscriber:
+    """Unsubscribes the contacts of people who may not be subscribed.
+
+    Args:
+        client: The client of the account.
+        ledger: Has the withheld contacts.
+        accounting: Counts the removals.
+        stop: Stops early.
+    """
+
+    def __init__(
+        self, client: Client, ledger: Ledger, accounting: RecordAccounting, stop: StopRequest
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._accounting = accounting
+        self._stop = stop
+
+    def process(self, segments: Collection[Segment]) -> list[str]:
+        """Unsubscribe contacts. Call it once every record has an outcome.
+
+        Returns:
+            The texts of the guards that tripped. Then nobody is unsubscribed from that list.
+
+        Raises:
+            StoppedError: It was stopped early; the next run goes on.
+            LedgerError, ActiveCampaignError: Some could not be unsubscribed.
+        """
+        lists: dict[int, Segment] = {}
+        for one in segments:
+            lists.setdefault(one.target.id, one)
+        problems = (self._process_list(one) for one in lists.values())
+        return [problem for problem in problems if problem is not None]
+
+    def _process_list(self, segment: Segment) -> str | None:
+        self._find_active(segment)
+        count = self._ledger.withheld.count_pending(segment.of_list)
+        if not count:
+            return None
+        active = self._client.count_contacts(list_id=segment.target.id, status=_ACTIVE)
+        problem = consent_guard_trips(segment, count, active)
+        if problem is not None:
+            if stops(segment):
+                segment.consent.held_back = count
+                return f"{problem[:-1]}, so nobody was unsubscribed for that."
+            logger.warning("%s 'guards.override_once' lets this run through.", problem)
+        try:
+            for some in self._ledger.withheld.pending(segment.of_list):
+                self._unsubscribe(segment, some)
+                self._stop.check()
+        finally:
+            if segment.consent.unsubscribed:
+                logger.info(
+                    "List %d: %d contacts were unsubscribed, as they have not consented or are "
+                    "suppressed.",
+                    segment.target.id,
+                    segment.consent.unsubscribed,
+                )
+        return None
+
+    def _find_active(self, segment: Segment) -> None:
+        """Find out which of the contacts are active on the list; the others are done."""
+        members = ListMembers(self._client, segment.target.id, _ACTIVE, self._ledger, self._stop)
+        try:
+            for some in self._ledger.withheld.pending(segment.of_list):
+                there = members.find({one.contact: one.address for one in some})
+                self._ledger.withheld.set_active(
+                    {
+                        (one.segment, one.contact): there[one.contact]
+                        for one in some
+                        if one.contact in there
+                    }
+                )
+                self._end(segment, [one for one in some if one.contact not in there])
+        finally:
+            members.close()
+
+    def _end(self, segment: Segment, absent: Sequence[Withheld]) -> None:
+        """Store that contacts are off the list already, perhaps by an interrupted run."""
+        contacts = {one.contact for one in absent}
+        if contacts:
+            self._ledger.members.confirm_removed(segment.of_list, contacts)
+            self._ledger.members.record_opt_outs(segment.of_list, contacts)
+            self._ledger.withheld.end_pending([(one.segment, one.contact) for one in absent])
+
+    def _unsubscribe(self, segment: Segment, some: Sequence[Withheld]) -> None:
+        ids = {one.contact: one.contact_id for one in some if one.contact_id is not None}
+        # First, in case of a kill: only so can they be subscribed again, once they consent.
+        self._ledger.members.begin_unsubscribing(
+            segment.number, segment.of_list, ids.keys(), self._ledger.now()
+        )
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "unsubscribes") as pool:
+            list(pool.map(lambda number: self._send(number, segment.target.id), ids.values()))
+        self._ledger.members.end_unsubscribing(segment.of_list, ids.keys(), self._ledger.now())
+        self._ledger.withheld.end_pending([(one.segment, one.contact) for one in some])
+        self._accounting.removed[segment.number] += len(ids)
+        segment.consent.unsubscribed += len(ids)
+
+    def _send(self, contact_id: int, list_id: int) -> None:
+        with suppress(NotFound):  # the contact was deleted in the meantime
+            self._client.unsubscribe(contact_id, list_id)

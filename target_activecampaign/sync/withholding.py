@@ -1,0 +1,179 @@
+"""Withheld records: those of people who have not consented, or are suppressed.
+
+They are stored in the ledger before they get their outcome. So an unchanged one is known by its
+hash, and people who may be active on the list are unsubscribed at the end of the run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_activecampaign.ledger import Withheld
+from target_activecampaign.model.codes import Refusal
+from target_activecampaign.model.ownership import CURRENT
+from target_activecampaign.model.withheld import WithheldReason
+from target_activecampaign.sync.segment import of_lists
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from target_activecampaign.ledger import Ledger, Member, MemberUpdate
+    from target_activecampaign.sync.ownership import PendingContact
+    from target_activecampaign.sync.segment import Segment
+
+REFUSALS = {
+    WithheldReason.NO_CONSENT: Refusal("NO_CONSENT", "The person has not consented."),
+    WithheldReason.CONSENT_UNKNOWN: Refusal(
+        "CONSENT_UNKNOWN", "It is not known whether the person has consented."
+    ),
+    WithheldReason.SUPPRESSED: Refusal("SUPPRESSED", "The person is suppressed."),
+}
+"""The refusal of a record for each reason."""
+
+
+class Withholding:
+    """Decides which contacts of a window are withheld, and stores them.
+
+    Args:
+        ledger: Has the suppressions and the withheld contacts.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def reasons_by_record_hash(
+        self,
+        segment: Segment,
+        contacts: Sequence[bytes],
+        record_hashes: Sequence[bytes | None],
+    ) -> list[WithheldReason | None]:
+        """Return for each record why it is withheld, if the same record was withheld before.
+
+        Args:
+            segment: The segment of the records.
+            contacts: The hashes of their contacts.
+            record_hashes: The hashes of the records.
+        """
+        found = {
+            one.contact: one for one in self._ledger.withheld.find([segment.number], set(contacts))
+        }
+        reasons: list[WithheldReason | None] = []
+        for contact, record_hash in zip(contacts, record_hashes, strict=True):
+            one = found.get(contact)
+            is_same = one is not None and record_hash is not None and one.record_hash == record_hash
+            reasons.append(WithheldReason(one.reason) if one is not None and is_same else None)
+        return reasons
+
+    def refuse(self, window: Sequence[PendingContact]) -> None:
+        """Refuse contacts of suppressed people, and of those who say no in another stream."""
+        suppressed = self._ledger.suppressions.find(
+            {one.entry.contact_hash for one in window if one.entry.contact_hash}
+        )
+        for one in window if suppressed else ():
+            if one.entry.contact_hash in suppressed:
+                one.withheld = WithheldReason.SUPPRESSED
+                if one.refusal is None:
+                    one.refusal = REFUSALS[one.withheld]
+        valid = [one for one in window if one.refusal is None and one.withheld is None]
+        segments = {one.segment.number: one.segment for one in valid}
+        siblings = of_lists(segments.values())
+        if len(siblings) == 1 or not self._ledger.withheld.any(siblings):
+            return
+        found = self._ledger.withheld.find(siblings, {one.entry.contact_hash for one in valid})
+        refused = {
+            (one.segment, one.contact) for one in found if one.reason == WithheldReason.NO_CONSENT
+        }
+        for one in valid:
+            others = set(one.segment.of_list) - {one.segment.number}
+            if any((number, one.entry.contact_hash) in refused for number in others):
+                one.refusal = REFUSALS[WithheldReason.NO_CONSENT]
+
+    def store(
+        self,
+        window: Iterable[PendingContact],
+        former: Iterable[tuple[PendingContact, bytes]],
+        members: Mapping[bytes, Sequence[Member]],
+        in_flight: Mapping[str, Mapping[int, MemberUpdate]],
+    ) -> None:
+        """Store which contacts are withheld now, and which are not any more.
+
+        Args:
+            window: The contacts, in their order.
+            former: Contacts that rows of them have besides, as their address has changed.
+            members: Their members in the ledger, by contact.
+            in_flight: The planned ledger updates of those in flight, by contact key and segment.
+        """
+        last: dict[tuple[int, bytes], PendingContact] = {}
+        for one in window:
+            if one.entry.contact_hash and (one.withheld is not None or one.refusal is None):
+                last[one.segment.number, one.entry.contact_hash] = one
+        withheld = {key: one for key, one in last.items() if one.withheld is not None}
+        self._discard(last.keys() - withheld.keys())
+        if not withheld:
+            return
+        segments = {one.segment.number: one.segment for one in withheld.values()}
+        contacts = {contact for _, contact in withheld}
+        found = self._ledger.withheld.find(of_lists(segments.values()), contacts)
+        known = {(one.segment, one.contact): one for one in found}
+        rows = {
+            key: self._row(one, known.get(key), members, in_flight)
+            for key, one in withheld.items()
+            if one.withheld != WithheldReason.SUPPRESSED
+        }
+        # The address of a suppressed person may come only now.
+        addresses = {contact: one.entry.contact.email for (_, contact), one in withheld.items()}
+        for row in found:
+            key = row.segment, row.contact
+            if row.is_pending and row.address is None and key not in rows:
+                rows[key] = row._replace(address=addresses[row.contact])
+        for one, contact in former:
+            if one.withheld == WithheldReason.NO_CONSENT:
+                key = one.segment.number, contact
+                rows[key] = Withheld(*key, one.withheld, is_pending=True)
+        self._ledger.withheld.store(rows.values())
+
+    def _discard(self, contacts: Iterable[tuple[int, bytes]]) -> None:
+        """Store that contacts, given by segment, are not withheld any more."""
+        by_segment: dict[int, list[bytes]] = {}
+        for number, contact in contacts:
+            by_segment.setdefault(number, []).append(contact)
+        for number, some in by_segment.items():
+            self._ledger.withheld.discard(number, some)
+
+    def _row(
+        self,
+        one: PendingContact,
+        known: Withheld | None,
+        members: Mapping[bytes, Sequence[Member]],
+        in_flight: Mapping[str, Mapping[int, MemberUpdate]],
+    ) -> Withheld:
+        """Return what to store of a contact without consent, given what is stored of it."""
+        entry, segment, reason = one.entry, one.segment, one.withheld
+        assert reason is not None  # noqa: S101 - only withheld contacts are passed
+        # A record with another problem has no hash, so that it is told again.
+        is_skipped = one.refusal is not None and one.refusal.code == reason.name
+        record_hash = entry.raw if is_skipped else None
+        row = Withheld(segment.number, entry.contact_hash, reason, record_hash)
+        if known is not None and known.reason in (reason, WithheldReason.SUPPRESSED):
+            is_pending = known.is_pending
+        else:
+            is_pending = reason == WithheldReason.NO_CONSENT and (
+                not segment.was_empty or _may_be_ours(one, members, in_flight)
+            )
+        if not is_pending:
+            return row
+        contact_id = known.contact_id if known is not None else None
+        return row._replace(is_pending=True, address=entry.contact.email, contact_id=contact_id)
+
+
+def _may_be_ours(
+    one: PendingContact,
+    members: Mapping[bytes, Sequence[Member]],
+    in_flight: Mapping[str, Mapping[int, MemberUpdate]],
+) -> bool:
+    """Return whether we may have added a contact to its list."""
+    of_list = set(one.segment.of_list)
+    return not of_list.isdisjoint(in_flight.get(one.entry.key, ())) or any(
+        member.segment in of_list and member.ownership in CURRENT
+        for member in members.get(one.entry.contact_hash, ())
+    )
