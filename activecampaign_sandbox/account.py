@@ -25,6 +25,7 @@ class Account:
     Attributes:
         malformed: The keys of addresses that imports refuse, even if they look valid. Beyond its
             documented rules, it is unknown which addresses the real API refuses.
+        bodies: The bodies of all requests, if the option `keep_bodies` is on.
     """
 
     def __init__(self, store: Store, options: Options) -> None:
@@ -35,6 +36,7 @@ class Account:
         self.limits = Limits(options)
         self.faults = Faults()
         self.malformed: set[str] = set()
+        self.bodies: list[bytes] = []
 
     def reset(self) -> None:
         """Delete contacts, imports, faults and log; reset the limits and the clock."""
@@ -44,3 +46,4 @@ class Account:
         self.limits = Limits(self.options)
         self.faults = Faults()
         self.malformed = set()
+        self.bodies = []

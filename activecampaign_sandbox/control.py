@@ -223,6 +223,11 @@ async def _list_faults(account: Account, request: Request) -> Response:  # noqa:
     return JSONResponse({"faults": account.faults.list()})
 
 
+async def _bodies(account: Account, request: Request) -> Response:  # noqa: ARG001
+    """GET bodies: the bodies of all requests, one after the other."""
+    return Response(b"\n".join(account.bodies))
+
+
 async def _add_fault(account: Account, request: Request) -> Response:
     """POST faults: switch on a fault."""
     fault = account.faults.add(parse(await request.body()))
@@ -237,6 +242,7 @@ async def _clear_faults(account: Account, request: Request) -> Response:  # noqa
 
 _ENDPOINTS: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", "requests", _requests),
+    ("GET", "bodies", _bodies),
     ("GET", "imports", _imports),
     ("GET", "stats", _stats),
     ("GET", "export", _export),

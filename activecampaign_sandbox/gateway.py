@@ -91,6 +91,8 @@ class Gateway:
             body=body,
             base=f"{request.base_url}api/3",
         )
+        if body and self._account.options.keep_bodies == "yes":
+            self._account.bodies.append(body)
         fault = self._account.faults.pick(call)
         answer = await self._respond(request, call, handler, fault)
         response = self._response(answer, fault)

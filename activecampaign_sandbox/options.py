@@ -97,6 +97,9 @@ class Options:
     invalid_email_status: str = _option(
         "422", "status for a malformed address outside of imports", "422", "400"
     )
+    keep_bodies: str = _option(
+        "no", "whether the bodies of requests are kept, for `GET /_sandbox/bodies`", "no", "yes"
+    )
     page_cap: int = _option(100, "largest page; a higher limit is lowered to it")
 
     def without_limits(self) -> Options:

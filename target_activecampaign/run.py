@@ -531,6 +531,8 @@ class Run:
         parts.notices.warn_of_undeclared()
         for name, dropped in parts.streams.report_dropped_options().items():
             report.streams[name]["dropped"] = dropped
+        for name, consent in parts.streams.report_consent().items():
+            report.streams[name]["consent"] = consent
         if self._preview is not None:
             segments = parts.streams.segments.values()
             self._preview.collect(

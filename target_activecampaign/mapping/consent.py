@@ -112,7 +112,7 @@ class ConsentReader:
         unknown: The setting `consent_unknown`.
 
     Attributes:
-        odd: The number of values that are none of the known words, by property.
+        unknown_words: The number of values that are none of the known words, by property.
     """
 
     def __init__(self, properties: ConsentProperties, unknown: str) -> None:
@@ -122,7 +122,7 @@ class ConsentReader:
         ]
         self._by_name, self._ignored = properties.by_name, properties.ignored
         self._unknown = WithheldReason.CONSENT_UNKNOWN if unknown == "hold" else None
-        self.odd: Counter[str] = Counter()
+        self.unknown_words: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
         """Return whether records have any property with consent."""
@@ -163,7 +163,7 @@ class ConsentReader:
         if word in STATES:
             return STATES[word]
         if word not in UNKNOWN_WORDS:
-            self.odd[one.name] += 1
+            self.unknown_words[one.name] += 1
         return None
 
 

@@ -99,11 +99,12 @@ class MirrorRemovals:
         )
         self._ledger.departures.discard_held(segment.number)
         outcome = self._decide(segment)
+        before = self._accounting.removed[segment.number]  # for lack of consent
         if outcome.may_remove:
             try:
                 self._remove(segment, outcome)
             finally:
-                outcome.left = self._accounting.removed[segment.number]
+                outcome.left = self._accounting.removed[segment.number] - before
                 outcome.not_left = self._accounting.not_removed[segment.number]
                 segment.outcome = outcome
                 self._forget_removed(segment, outcome)

@@ -6,8 +6,9 @@ A stream that can't be loaded is refused here, before its first record.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.errors import MappingError, MissingListError
 from target_activecampaign.mapping import history
@@ -28,13 +29,14 @@ from target_activecampaign.sync.segment import (
     mark_of,
     membership_tag,
 )
-from target_activecampaign.text import quoted_list
+from target_activecampaign.text import pluralize, quoted_list
 
 if TYPE_CHECKING:
     from target_activecampaign.account.account import Account
     from target_activecampaign.client import ContactList, Field
     from target_activecampaign.config.settings import Settings, StreamSettings
     from target_activecampaign.ledger import Ledger
+    from target_activecampaign.mapping.consent import ConsentReader
     from target_activecampaign.mapping.mapping import StreamMapping
     from target_activecampaign.sync.routes import RoutedStream, RouteSchema
     from target_activecampaign.sync.stop import StopRequest
@@ -78,6 +80,7 @@ class Streams:
         self._names: dict[str, str] = {}
         self._warned: set[str] = set()
         self._logged: set[tuple[str, ...]] = set()
+        self._consent: dict[str, list[ConsentReader]] = {}
         self.segments: dict[str, Segment] = {}
 
     def open(
@@ -142,6 +145,7 @@ class Streams:
         if (segment.selects or updates_without_consent) and not self._index_read:
             bring_up_to_date(self._account.client, self._ledger, self._stop)
             self._index_read = True
+        self._consent.setdefault(name, []).append(mapping.consent)
         if mapping.consent and known is None:
             active = self._account.client.count_contacts(list_id=target.id, status=_ACTIVE)
             segment.was_empty = active == 0
@@ -247,6 +251,30 @@ class Streams:
                 name,
                 dropped_text,
             )
+        return found
+
+    def report_consent(self) -> dict[str, dict[str, Any]]:
+        """Warn of values with consent that are not known words. Return what the report says.
+
+        Returns:
+            By stream, of those with consent: the properties that were read, the unknown words in
+            each, and the numbers of contacts that were unsubscribed or not.
+        """
+        found = {}
+        for name, readers in self._consent.items():
+            words = sum((one.unknown_words for one in readers), Counter[str]())
+            properties = list(dict.fromkeys(one for reader in readers for one in reader.names))
+            for property_, count in words.items():
+                logger.warning(
+                    "Stream '%s': %s of '%s' mean neither yes nor no, so they count as unknown. "
+                    "See the words in docs/consent.md.",
+                    name,
+                    pluralize(count, "value"),
+                    property_,
+                )
+            if properties:
+                counts = asdict(self.segments[name].consent)
+                found[name] = {"properties": properties, "unknown_words": dict(words), **counts}
         return found
 
     def close(self) -> None:

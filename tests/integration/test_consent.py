@@ -6,17 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import API_KEY
 from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, activate, address, on_list
+from tests.support.sandbox_server import SandboxServer
 from tests.support.target_runner import state
 
 if TYPE_CHECKING:
-    from tests.support.sandbox_server import SandboxServer
+    from collections.abc import Iterator
+
     from tests.support.target_runner import Outcome, TargetRunner
 
 pytestmark = pytest.mark.quick
 
 STREAM = "people"
 YES, NO, NULL = True, False, None
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(latency=0.01, false_status=0, keep_bodies="yes", api_key=API_KEY) as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(server: SandboxServer) -> SandboxServer:
+    """A sandbox that keeps the bodies of requests."""
+    server.reset()
+    return server
 
 
 @pytest.fixture
@@ -51,11 +67,6 @@ def consents(by: str = "marketing_consent", **people: Any) -> list[dict[str, Any
     return [announce(by), *rows, state({STREAM: 1})]
 
 
-def bodies(sandbox: SandboxServer) -> str:
-    """Everything that was sent in bodies of requests so far."""
-    return "\n".join(str(one.get("body")) for one in sandbox.requests() if one["method"] != "GET")
-
-
 def skipped(outcome: Outcome) -> dict[str, int]:
     return {code: told["records"] for code, told in outcome.report["skipped"].items()}
 
@@ -70,7 +81,8 @@ def test_only_people_who_have_consented_are_subscribed(
     assert outcome.counts == {"read": 3, "added": 1, "skipped": 2}
     assert skipped(outcome) == {"NO_CONSENT": 1, "CONSENT_UNKNOWN": 1}
     assert "consent is read from 'marketing_consent'" in outcome.log
-    assert address("bob") not in bodies(sandbox)
+    assert address("ada") in sandbox.bodies()
+    assert address("bob") not in sandbox.bodies()
     again = people(consents(ada=YES, bob=NO, cyd=NULL)).succeeded()
     assert again.counts == {"read": 3, "unchanged": 1, "skipped": 2}
     assert skipped(again) == {"NO_CONSENT": 1, "CONSENT_UNKNOWN": 1}
@@ -112,7 +124,7 @@ def test_person_whom_somebody_else_added_is_unsubscribed(
 
     assert on_list(sandbox) == "ada"
     assert on_list(sandbox, UNSUBSCRIBED) == "bob"
-    assert address("bob") not in bodies(sandbox)
+    assert address("bob") not in sandbox.bodies()
     people(consents(bob=YES, ada=YES)).succeeded()
     assert on_list(sandbox) == "ada bob"
 
@@ -136,3 +148,249 @@ def test_guard_unsubscribes_nobody_and_the_next_run_goes_on(
     assert people(consents(**lost)).code == 1
     people(consents(**lost), guards={"override_once": True}).succeeded()
     assert len(on_list(sandbox).split()) == 6
+
+
+@pytest.mark.parametrize(
+    ("value", "consents_"),
+    [
+        *((value, True) for value in (True, 1, 1.0, "true", "Yes", " y ", "1", "on", "1.0")),
+        *((value, True) for value in ("subscribed", "OPTED_IN", "Opted in", "opt-in")),
+        *((value, False) for value in (False, 0, "false", "No", "0", "off", "unsubscribed")),
+        *((value, False) for value in ("opted_out", "Opted-Out", "revoked")),
+        *((value, None) for value in (None, "", "null", "NaN", "maybe", 2, "-1", [], {}, "10")),
+    ],
+)
+def test_words_of_consent(
+    people: TargetRunner, sandbox: SandboxServer, value: Any, consents_: bool | None
+) -> None:
+    outcome = people(consents(ada=value)).succeeded()
+
+    assert on_list(sandbox) == ("ada" if consents_ else "")
+    codes = {True: {}, False: {"NO_CONSENT": 1}, None: {"CONSENT_UNKNOWN": 1}}
+    assert skipped(outcome) == codes[consents_]
+
+
+def test_unknown_words_are_told_once_with_their_number(people: TargetRunner) -> None:
+    outcome = people(consents(ada="maybe", bob="ja", cyd=None, dee="")).succeeded()
+
+    (line,) = [one for one in outcome.log.splitlines() if "mean neither yes nor no" in one]
+    assert "2 values of 'marketing_consent'" in line
+    assert "maybe" not in outcome.log
+    assert outcome.report["streams"][STREAM]["consent"]["unknown_words"] == {"marketing_consent": 2}
+
+
+@pytest.mark.parametrize("unknown", ["hold", "subscribe"])
+def test_people_of_whom_it_is_unknown(
+    people: TargetRunner, sandbox: SandboxServer, unknown: str
+) -> None:
+    messages = consents(ada=YES, bob=NULL, cyd="maybe")
+    del messages[2]["record"]["marketing_consent"]
+
+    people(messages, consent_unknown=unknown).succeeded()
+
+    assert on_list(sandbox) == ("ada" if unknown == "hold" else "ada bob cyd")
+
+
+def test_hold_leaves_members_as_they_are(people: TargetRunner, sandbox: SandboxServer) -> None:
+    people(consents(ada=YES)).succeeded()
+
+    outcome = people(consents(ada=NULL)).succeeded()
+
+    assert on_list(sandbox) == "ada"
+    assert skipped(outcome) == {"CONSENT_UNKNOWN": 1}
+    assert people(consents(ada=YES)).counts == {"read": 1, "unchanged": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_refusal"),
+    [
+        ("MarketingConsent", False),
+        ("EMAIL_OPT_IN", False),
+        ("Subscribed?", False),
+        ("accepts-marketing", False),
+        ("unsubscribed", True),
+        ("HasOptedOutOfEmail", True),
+        ("do_not_email", True),
+    ],
+)
+def test_names_of_properties_with_consent(
+    people: TargetRunner, sandbox: SandboxServer, name: str, is_refusal: bool
+) -> None:
+    people(consents(name, ada=True, bob=False, cyd="opted out", dee="subscribed")).succeeded()
+
+    assert on_list(sandbox) == ("bob dee" if is_refusal else "ada dee")
+
+
+def test_property_that_the_schema_lacks_counts_too(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    messages = [announce(), *consents(ada=YES, bob=NO)[1:]]
+
+    people(messages).succeeded()
+
+    assert on_list(sandbox) == "ada"
+
+
+@pytest.mark.parametrize("how", ["ignore", "auto_map", "explicit", "nested", "two", "explicit two"])
+def test_what_is_read(people: TargetRunner, sandbox: SandboxServer, how: str) -> None:
+    schema = announce("marketing_consent", "subscribed", "ok", "about")
+    rows = [
+        person("ada", marketing_consent=True, subscribed=True, ok=False, about={"ok": False}),
+        person("bob", marketing_consent=True, subscribed=False, ok=True, about={"ok": True}),
+        person("cyd", marketing_consent=False, subscribed=True, ok=True, about={"ok": True}),
+    ]
+    mapping = {
+        "ignore": {"marketing_consent": "ignore", "subscribed": "ignore"},
+        "explicit": {"ok": "subscription"},
+        "nested": {"about.ok": "subscription"},
+        "explicit two": {"ok": "subscription", "marketing_consent": "subscription"},
+    }
+    expected = {
+        "ignore": "ada bob cyd",
+        "auto_map": "ada bob cyd",
+        "explicit": "bob cyd",
+        "nested": "bob cyd",
+        "two": "ada",
+        "explicit two": "bob",
+    }
+    people.config["field_mapping"] = {"email": "email", **mapping.get(how, {})}
+
+    people([schema, *rows], auto_map=how != "auto_map").succeeded()
+
+    assert on_list(sandbox) == expected[how]
+
+
+def test_custom_field_of_the_same_name_gets_the_value_as_well(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    field = {"title": "Marketing Consent", "type": "text", "perstag": "MARKETING_CONSENT"}
+    sandbox.post("/api/3/fields", {"field": field})
+
+    people(consents(ada="yes", bob="no")).succeeded()
+
+    assert on_list(sandbox) == "ada"
+    assert sandbox.contacts()[address("ada")]["fields"]["MARKETING_CONSENT"] == "yes"
+
+
+@pytest.mark.parametrize("was", ["member", "other list", "nobody"])
+def test_update_changes_values_and_no_list(
+    people: TargetRunner, sandbox: SandboxServer, was: str
+) -> None:
+    people.config["without_consent"] = "update"
+    if was == "member":
+        people(consents(ada=YES)).succeeded()
+    elif was == "other list":
+        sandbox.prepare({"email": address("ada"), "lists": {"2": ACTIVE}})
+    messages = consents(ada=NO)
+    messages[1]["record"]["first_name"] = "Ava"
+
+    outcome = people(messages).succeeded()
+
+    contact = sandbox.contacts().get(address("ada"))
+    if was == "nobody":
+        assert contact is None
+        assert skipped(outcome) == {"NO_CONSENT": 1}
+        return
+    lists = {"member": {"1": UNSUBSCRIBED}, "other list": {"2": ACTIVE}}[was]
+    assert contact is not None
+    assert (contact["first_name"], contact["lists"]) == ("Ava", lists)
+    people(messages).succeeded()
+    again = people(messages).succeeded()
+    assert again.counts == {"read": 1, "unchanged": 1}
+    messages[1]["record"]["marketing_consent"] = True
+    people(messages).succeeded()
+    assert on_list(sandbox) == "ada"
+
+
+def test_bad_value_does_not_hide_a_refusal(people: TargetRunner, sandbox: SandboxServer) -> None:
+    people(consents(ada=YES, bob=YES, cyd=YES)).succeeded()
+    messages = consents(ada=NO, bob=NO, cyd=YES)
+    messages[1]["record"]["first_name"] = 5
+
+    outcome = people(messages).succeeded()
+
+    assert outcome.counts == {"read": 3, "invalid": 1, "skipped": 1, "unchanged": 1}
+    assert on_list(sandbox) == "cyd"
+
+
+@pytest.mark.parametrize("order", [["crm", "shop"], ["shop", "crm"]])
+def test_one_refusal_among_the_streams_of_a_list_counts(
+    people: TargetRunner, sandbox: SandboxServer, order: list[str]
+) -> None:
+    def messages(**consent: bool) -> list[dict[str, Any]]:
+        of = {name: consents(ada=consent[name], bob=YES)[:-1] for name in order}
+        return [{**one, "stream": name} for name in order for one in of[name]]
+
+    people(messages(crm=True, shop=True)).succeeded()
+    assert on_list(sandbox) == "ada bob"
+
+    people(messages(crm=True, shop=False)).succeeded()
+
+    assert on_list(sandbox) == "bob"
+    outcome = people(messages(crm=True, shop=False)).succeeded()
+    assert skipped(outcome) == {"NO_CONSENT": 2}
+    assert on_list(sandbox) == "bob"
+    people(messages(crm=True, shop=True)).succeeded()
+    assert on_list(sandbox) == "ada bob"
+
+
+@pytest.mark.parametrize("order", ["yes no", "no yes"])
+@pytest.mark.parametrize("between", [0, 600])
+def test_last_record_of_a_run_counts(
+    people: TargetRunner, sandbox: SandboxServer, order: str, between: int
+) -> None:
+    crowd = {f"p{number}": YES for number in range(between)}
+    values = [one == "yes" for one in order.split()]
+    schema, first, *_ = consents(ada=values[0])
+    last = person("ada", marketing_consent=values[1])
+
+    outcome = people([schema, first, *consents(**crowd)[1:-1], last], batch_size_rows=100)
+
+    assert outcome.succeeded().counts["read"] == between + 2
+    assert ("ada" in on_list(sandbox).split()) is (order == "no yes")
+
+
+def test_opt_out_stays_one_although_the_source_says_yes_again(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people(consents(ada=YES, bob=YES)).succeeded()
+    people(consents(ada=NO, bob=YES)).succeeded()
+    sandbox.prepare({"email": address("ada"), "lists": {"1": ACTIVE}})
+    sandbox.opt_out(address("ada"), 1, reason="enough")
+
+    outcome = people(consents(ada=YES, bob=YES))
+
+    assert on_list(sandbox) == "bob"
+    assert list(outcome.codes.values()) == ["OPTED_OUT"]
+
+
+def test_consent_follows_the_row(people: TargetRunner, sandbox: SandboxServer) -> None:
+    people.config["person_key"] = ["id"]
+
+    def row(name: str, value: bool) -> list[dict[str, Any]]:
+        schema, one, *_ = consents(ada=value)
+        schema["schema"]["properties"]["id"] = {"type": "integer"}
+        one["record"].update(id=1, email=address(name))
+        return [schema, one]
+
+    people(row("ada", value=True)).succeeded()
+
+    people(row("ava", value=False)).succeeded()
+
+    assert on_list(sandbox, UNSUBSCRIBED) == "ada"
+    assert address("ava") not in sandbox.bodies()
+    people(row("ava", value=True)).succeeded()
+    assert on_list(sandbox) == "ava"
+    assert sandbox.contacts().keys() == {address("ava")}
+
+
+def test_preview_unsubscribes_nobody_and_says_who_would_be(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    people(consents(ada=YES, bob=YES)).succeeded()
+
+    outcome = people(consents(ada=NO, bob=YES), dry_run=True).succeeded()
+
+    assert on_list(sandbox) == "ada bob"
+    assert outcome.report["left"] == 1
+    assert "1 would be removed" in outcome.log

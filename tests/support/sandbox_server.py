@@ -146,6 +146,10 @@ class SandboxServer:
         )["requests"]
         return found
 
+    def bodies(self) -> str:
+        """The bodies of all requests to a sandbox that keeps them."""
+        return self.call("GET", "/_sandbox/bodies").text
+
     def imports(self) -> list[dict[str, Any]]:
         """Every import that was accepted, with its status, success and failure."""
         found: list[dict[str, Any]] = self._control("GET", "imports")["imports"]
