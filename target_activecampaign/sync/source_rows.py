@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from target_activecampaign.ledger import SourceRow, WaitingRecord
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.contact import Contact  # noqa: TC001 - msgspec reads it
-from target_activecampaign.model.ownership import CURRENT, Ownership
 from target_activecampaign.model.record import Source, SourceStream
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 _MAX_MOVING = 10_000
 """Limit of contacts that are remembered as moving; beyond it, no record of the run is unchanged by
 its hash alone."""
-
-_IN_STREAM = (*CURRENT, Ownership.OPTED_OUT)
-"""Ownership of members whose row may still be there."""
 
 OPTED_OUT = Refusal(
     "OPTED_OUT",
@@ -206,7 +202,8 @@ class RowTracker:
         for one in window:
             rows = tracked.get(one.segment.number)
             if one.refusal is not None:
-                waiting += self._reject(one, one.refusal, rows, resolved)
+                resolved.refused.append((one, one.refusal))
+                self._reject(one, rows, resolved, waiting)
                 continue
             if rows is None or not one.entry.rows:
                 resolved.rest.append(one)
@@ -296,32 +293,54 @@ class RowTracker:
         }
 
     def _reject(
-        self, one: PendingContact, refusal: Refusal, rows: _Rows | None, resolved: Resolved
-    ) -> list[WaitingRecord]:
-        """Refuse a rejected record, and note what it says of its row: its address.
+        self,
+        one: PendingContact,
+        rows: _Rows | None,
+        resolved: Resolved,
+        waiting: list[WaitingRecord],
+    ) -> None:
+        """Note what a rejected record says of its row: its address.
 
-        Returns:
-            What waits: nothing, or only the address, which the contact of the row is to get.
+        The contact of the row is to get this address, which waits. If it can't, the records of the
+        row that wait are refused too: its latest address is another, or none.
         """
-        resolved.refused.append((one, refusal))
-        entry, number = one.entry, one.segment.number
-        before = rows.known.get(entry.rows[0]) if rows is not None and entry.rows else None
-        if rows is None or before is None or before.is_gone:
-            return []
+        if rows is None or not one.entry.rows:
+            return
+        entry, number, (key,) = one.entry, one.segment.number, one.entry.rows
+        before = rows.known.get(key)
+        if key in rows.waiting and (before is None or not entry.key):
+            entry.sources[:0] = self._take_waiting(rows, key, waiting)
+        if before is None or (before.is_gone and not entry.key):
+            return
         resolved.seen.setdefault(number, []).append(before.contact)
         rows.mark_seen(before)
         if not one.segment.follows or self._refusal_of(one, before) is not None:
-            return []
+            return
         may_have_moved = entry.contact_hash != before.contact
-        if may_have_moved != before.may_have_moved:
-            rows.set(rows.known[before.key]._replace(may_have_moved=may_have_moved))
+        now = rows.known[key]._replace(
+            may_have_moved=may_have_moved, is_gone=before.is_gone and may_have_moved
+        )
+        if now != rows.known[key]:
+            rows.set(now)
         if may_have_moved:
             resolved.in_doubt.setdefault(number, []).append(before.contact)
             one.segment.add_moving(before.contact, _MAX_MOVING)
-        if not entry.key or not self._waits(one, before, rows, is_claimed=False):
-            return []
-        address_only = self._codec.encode(replace(entry, sources=[]))
-        return [self._wait(one, before, rows, address_only)]
+        if entry.key and self._waits(one, before, rows, is_claimed=False):
+            address_only = self._codec.encode(replace(entry, sources=[]))
+            waiting.append(self._wait(one, before, rows, address_only))
+
+    def _take_waiting(self, rows: _Rows, key: bytes, waiting: list[WaitingRecord]) -> list[Source]:
+        """Remove what waits of a row, also in its window. Return the records."""
+        number = rows.segment.number
+        taken = self._ledger.waiting.take(number, [key])
+        taken += [one for one in waiting if (one.segment, one.key) == (number, key)]
+        waiting[:] = [one for one in waiting if (one.segment, one.key) != (number, key)]
+        rows.waiting.remove(key)
+        return [
+            source
+            for one in taken
+            for source in self._codec.decode(one.entry, one.person_to).sources
+        ]
 
     def _refusal_of(self, one: PendingContact, before: SourceRow | None) -> Refusal | None:
         if before is None or before.contact == one.entry.contact_hash:
@@ -377,10 +396,8 @@ class RowTracker:
 def _is_held(
     members: Iterable[Member], in_flight: Mapping[int, MemberUpdate], segment: int
 ) -> bool:
-    """Return whether a source row stands behind a contact in a segment."""
+    """Return whether a source row stands behind a contact in a segment, or did: it may return."""
     update = in_flight.get(segment)
     if update is not None and update.keyed:
         return True
-    return any(
-        one.keyed and one.segment == segment and one.ownership in _IN_STREAM for one in members
-    )
+    return any(one.keyed and one.segment == segment for one in members)
