@@ -75,7 +75,9 @@ def changes(*rows: dict[str, Any], log: bool = True) -> list[dict[str, Any]]:
     return [announce(log=log), *numbered, state({STREAM: next(_numbers)})]
 
 
-def cut_off(people: ForkedTargetRunner, sandbox: SandboxServer, messages: list[dict[str, Any]]) -> None:
+def cut_off(
+    people: ForkedTargetRunner, sandbox: SandboxServer, messages: list[dict[str, Any]]
+) -> None:
     """Start a run, and kill it as its first rename took effect, or where it is after a while."""
     sandbox.fault("slow", seconds=0.3, takes_effect=True, match=_PUT)
     running = people.start(messages)
