@@ -127,7 +127,7 @@ class Withholding:
             if row.is_pending and row.address is None and key not in rows:
                 rows[key] = row._replace(address=addresses[row.contact])
         for one, contact in former:
-            if one.withheld == WithheldReason.NO_CONSENT:
+            if one.withheld in (WithheldReason.NO_CONSENT, WithheldReason.SUPPRESSED):
                 key = one.segment.number, contact
                 rows[key] = Withheld(*key, one.withheld, is_pending=True)
         self._ledger.withheld.store(rows.values())
