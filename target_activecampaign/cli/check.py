@@ -31,6 +31,7 @@ from target_activecampaign.sync.membership_field import MembershipFields
 from target_activecampaign.sync.property_checks import check_properties
 from target_activecampaign.sync.segment import check_mode
 from target_activecampaign.sync.setup import MEMBERSHIP, list_of, member_of, only_if_empty_targets
+from target_activecampaign.text import quoted_list
 
 if TYPE_CHECKING:
     import logging
@@ -345,6 +346,8 @@ class _Readiness:
         only_if_empty_targets(name, settings, catalog, own)
         places = ", ".join(map(_describe, mapping.properties))
         parts = [f"To list {target.id} '{target.name}': {places}."]
+        if mapping.consent:
+            parts.append(f"Consent: {quoted_list(mapping.consent.names)}.")
         if mapping.ignored:
             parts.append(f"Unmapped: {', '.join(mapping.ignored)}.")
         if settings.on_leave == "field" and member is not None and own is None:
