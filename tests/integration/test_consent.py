@@ -128,10 +128,11 @@ def test_person_whom_somebody_else_added_is_unsubscribed(
     assert on_list(sandbox) == "ada bob"
 
 
+@pytest.mark.parametrize("mode", ["upsert", "mirror"])
 def test_guard_unsubscribes_nobody_and_the_next_run_goes_on(
-    people: TargetRunner, sandbox: SandboxServer
+    people: TargetRunner, sandbox: SandboxServer, mode: str
 ) -> None:
-    people.config["guards"] = {}
+    people.config.update(guards={}, sync_mode=mode, complete_stream=True)
     names = [f"p{number}" for number in range(10)]
     people(consents(**dict.fromkeys(names, YES))).succeeded()
     lost = {**dict.fromkeys(names, YES), **dict.fromkeys(names[:3], NULL), "p9": NO}
@@ -146,6 +147,10 @@ def test_guard_unsubscribes_nobody_and_the_next_run_goes_on(
     assert len(on_list(sandbox).split()) == 9
     assert people(consents(**lost)).code == 1
     people(consents(**lost), guards={"override_once": True}).succeeded()
+    assert len(on_list(sandbox).split()) == 6
+    lost.update(dict.fromkeys(names[3:6], NO))
+    left_on = people(consents(**lost), guards={"override_once": True})
+    assert left_on.code == 1, "it lets only one run through"
     assert len(on_list(sandbox).split()) == 6
 
 
