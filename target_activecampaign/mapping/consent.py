@@ -155,7 +155,9 @@ class ConsentReader:
 
     def _read(self, value: Any, one: _Property) -> bool | None:
         """Return whether a value means consent; None if that is not known."""
-        if value is None or value is MISSING:
+        if isinstance(value, list) and len(value) == 1:
+            (value,) = value  # of a field with several choices
+        if value is None or value is MISSING or value == []:
             return None
         word = _word_of(value)
         if word in SWITCHES:

@@ -138,9 +138,17 @@ class StreamMapping:
     def address_of(self, record: Mapping[str, Any]) -> Contact:
         """Return a contact with a record's address alone; empty if it has no valid one."""
         try:
-            address = self._address_of(record)
+            return self.valid_address_of(record)
         except Refusal:
-            address = ""
+            return Contact("", "")
+
+    def valid_address_of(self, record: Mapping[str, Any]) -> Contact:
+        """Return a contact with a record's address alone.
+
+        Raises:
+            Refusal: It has no valid one.
+        """
+        address = self._address_of(record)
         return Contact(contact_key(address), address)
 
     def remove_nul(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -154,22 +162,6 @@ class StreamMapping:
         if isinstance(address, str) and "\0" in address:
             return record
         return {name: remove_nul(value) for name, value in record.items()}
-
-    def to_withheld_contact(self, record: Mapping[str, Any]) -> Contact:
-        """Return the contact for a record that may not subscribe its person.
-
-        Returns:
-            With `without_consent: update` its values, but no list; else its address alone.
-
-        Raises:
-            Refusal: It has no valid address, or a value can't be sent.
-        """
-        if self._settings.without_consent == "update":
-            contact = self.to_contact(record)
-            contact.lists = ()
-            return contact
-        email = self._address_of(record)
-        return Contact(contact_key(email), email)
 
     def to_contact(self, record: Mapping[str, Any]) -> Contact:
         """Return the contact for a record.

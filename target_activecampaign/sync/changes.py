@@ -293,7 +293,7 @@ class ChangeDetector:
         A contact of the person that still waits for the same list is not sent.
 
         Args:
-            contact: The contact, without a list.
+            contact: The contact. It is sent to no list, or not at all.
             source: The record.
             segment: The segment that it goes to.
             reason: Why the person may not be subscribed.
@@ -303,9 +303,10 @@ class ChangeDetector:
         Raises:
             Refusal: It can't be sent.
         """
+        contact.lists = ()
+        entry = self._packer.entry(contact, [source])
         self._start_clock()
         segment.has_contacts = True
-        entry = self._packer.entry(contact, [source])
         entry.contact_hash = self._ledger.contact_hash(contact.key)
         entry.rows = (row,) if row else ()
         earlier = self._take_back(contact.key, entry.contact_hash, segment, b"", segment.of_list)

@@ -496,6 +496,7 @@ class RecordWindow:
         mapping, segment, maps = route.mapping, route.segment, route.maps
         name, stream, take = route.name, route.source, self.changes.take
         withhold, consent = self.changes.withhold, mapping.consent
+        skips = segment.settings.without_consent == "skip"
         epoch, taken = self.accounting.epoch, 0
         row_keys = candidates.rows
         try:
@@ -517,12 +518,14 @@ class RecordWindow:
                 try:
                     if isinstance(problem, Refusal):
                         raise problem
+                    if reason is not None and skips:
+                        contact = mapping.valid_address_of(record)
+                    else:
+                        contact = mapping.to_contact(record)
                     if reason is not None:
-                        contact = mapping.to_withheld_contact(record)
                         withhold(contact, source, segment, reason, hashes[index], row=row)
                         taken += 1
                         continue
-                    contact = mapping.to_contact(record)
                     if route.wants_sample:
                         route.take_sample(contact)
                     contact_hash = contact_hashes[index] if contact.key == keys[index] else None

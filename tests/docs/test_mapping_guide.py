@@ -66,6 +66,9 @@ def test_nothing_of_the_profile_arrives_when_it_is_not_there(
     if name == "EMailAddress1":
         assert outcome.counts == {"read": 1, "invalid": 1}
         return
+    if name == "MarketingConsent":
+        assert outcome.succeeded().counts == {"read": 1, "skipped": 1}
+        outcome = load(messages(lesser), **SETTINGS, consent_unknown="subscribe")
     outcome.succeeded()
     (contact,) = sandbox.export()
     expected = example("mapping.md", "contact")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.guide import example
 from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, activate, address, on_list
 from tests.support.sandbox_server import API_KEY, SandboxServer
 from tests.support.target_runner import state
@@ -155,9 +156,23 @@ def test_guard_unsubscribes_nobody_and_the_next_run_goes_on(
 
 
 GIVEN: list[Any] = [True, 1, 1.0, "true", "Yes", " y ", "1", "on", "1.0", "subscribed"]
-GIVEN += ["OPTED_IN", "Opted in", "opt-in"]
+GIVEN += ["OPTED_IN", "Opted in", "opt-in", ["Yes"]]
 REFUSED: list[Any] = [False, 0, "false", "No", "0", "off", "unsubscribed", "opted_out", "Opted-Out"]
-UNKNOWN: list[Any] = [None, "", "null", "NaN", "maybe", 2, "-1", [], {}, "10", "y e s", "not no"]
+UNKNOWN: list[Any] = [
+    None,
+    "",
+    "null",
+    "NaN",
+    "maybe",
+    2,
+    "-1",
+    [],
+    {},
+    [True, False],
+    "10",
+    "y e s",
+    "not no",
+]
 
 
 def test_words_of_consent(people: TargetRunner, sandbox: SandboxServer) -> None:
@@ -169,6 +184,16 @@ def test_words_of_consent(people: TargetRunner, sandbox: SandboxServer) -> None:
     assert set(on_list(sandbox).split()) == {one for one in values if one[0] == "g"}
     codes = {"NO_CONSENT": len(REFUSED), "CONSENT_UNKNOWN": len(UNKNOWN)}
     assert skipped(outcome) == codes
+
+
+def test_report_says_what_was_read_and_who_was_unsubscribed(people: TargetRunner) -> None:
+    names = ["ada", "bob", "cyd", "dee"]
+    people(consents("MarketingConsent", **dict.fromkeys(names, YES))).succeeded()
+
+    outcome = people(consents("MarketingConsent", **dict.fromkeys(names[1:], NO), ada=YES))
+
+    consent = outcome.succeeded().report["streams"][STREAM]["consent"]
+    assert consent == example("consent.md", "report")
 
 
 def test_unknown_words_are_told_once_with_their_number(people: TargetRunner) -> None:

@@ -45,7 +45,7 @@ def contact(sandbox: SandboxServer) -> dict[str, Any]:
 @pytest.fixture
 def whole(sandbox: SandboxServer, load: TargetRunner) -> dict[str, Any]:
     """Ada's contact, in which every value is there."""
-    load.config["field_mapping"] = MAPPING
+    load.config.update(field_mapping=MAPPING, consent_unknown="subscribe")
     load(profiles(WHOLE)).succeeded()
     there = contact(sandbox)
     assert there["organization"] == "Engines"

@@ -652,9 +652,9 @@ def test_ledger_of_another_version_on_postgresql_is_refused_and_stays(
     url = empty_database(postgres)
     preview.load([schema(), *people(3)], ledger_url=url).succeeded()
     with database(url) as db:
-        db.exec_driver_sql(f"UPDATE {SCHEMA}.ledger SET version = 2")  # noqa: S608 - constant
+        db.exec_driver_sql(f"UPDATE {SCHEMA}.ledger SET version = 1")  # noqa: S608 - constant
     outcome = preview([schema(), *people(3)], code=1, ledger_url=url)
-    assert "(its tables have version 2, this one needs 1)" in outcome.log.splitlines()[-1]
+    assert "(its tables have version 1, this one needs 2)" in outcome.log.splitlines()[-1]
     with database(url) as db:
         version = f"SELECT version FROM {SCHEMA}.ledger"  # noqa: S608 - constant
-        assert db.exec_driver_sql(version).scalar() == 2
+        assert db.exec_driver_sql(version).scalar() == 1
