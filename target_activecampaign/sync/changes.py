@@ -182,34 +182,40 @@ class ChangeDetector:
         """Return the planned ledger updates of contacts that are in a batch without an outcome."""
         return self._delivery.contacts.marks(keys, self._packer.marks(keys))
 
-    def take(
+    def take(  # noqa: PLR0917 - for each record, and names cost more
         self,
         contact: Contact,
         source: Source,
         segment: Segment,
         raw: bytes | None,
         contact_hash: bytes | None = None,
-        *,
         row: bytes = b"",
+        reason: WithheldReason | None = None,
     ) -> None:
         """Add a record's contact to those that `compare` compares.
 
         Args:
-            contact: The contact.
+            contact: The contact; of a record that is skipped for a reason, only its address.
             source: The record.
             segment: The segment that it goes to.
             raw: The hash of the record.
             contact_hash: The hash of the contact's key, if it is known.
             row: The key of its source row; empty if it has none, or rows need not be known.
+            reason: Why the person may not be subscribed, if there is a reason.
 
         Raises:
             Refusal: It can't be sent.
         """
+        if reason is not None:
+            contact.lists = ()
         entry = self._packer.entry(contact, [source])
         entry.raw = raw
         entry.contact_hash = contact_hash or self._ledger.contact_hash(contact.key)
         entry.rows = (row,) if row else ()
-        self.add(entry, segment)
+        if reason is None:
+            self.add(entry, segment)
+        else:
+            self._withhold(entry, segment, reason)
 
     def add(self, entry: Entry, segment: Segment) -> None:
         """Add a contact to those that `compare` compares."""
@@ -278,39 +284,16 @@ class ChangeDetector:
         entry.rows = (row,) if row else ()
         self._add_alone(PendingContact(entry, segment, refusal=refusal, withheld=reason))
 
-    def withhold(
-        self,
-        contact: Contact,
-        source: Source,
-        segment: Segment,
-        reason: WithheldReason,
-        raw: bytes | None,
-        *,
-        row: bytes = b"",
-    ) -> None:
-        """Add a record that may not subscribe its person.
+    def _withhold(self, entry: Entry, segment: Segment, reason: WithheldReason) -> None:
+        """Add the contact of a record that may not subscribe its person.
 
         A contact of the person that still waits for the same list is not sent.
-
-        Args:
-            contact: The contact. It is sent to no list, or not at all.
-            source: The record.
-            segment: The segment that it goes to.
-            reason: Why the person may not be subscribed.
-            raw: The hash of the record.
-            row: The key of its source row, as for `take`.
-
-        Raises:
-            Refusal: It can't be sent.
         """
-        contact.lists = ()
-        entry = self._packer.entry(contact, [source])
         self._start_clock()
         segment.has_contacts = True
-        entry.contact_hash = self._ledger.contact_hash(contact.key)
-        entry.rows = (row,) if row else ()
-        earlier = self._take_back(contact.key, entry.contact_hash, segment, b"", segment.of_list)
-        entry.sources, entry.raw = [*earlier, source], None if earlier else raw
+        earlier = self._take_back(entry.key, entry.contact_hash, segment, b"", segment.of_list)
+        if earlier:
+            entry.sources, entry.raw = [*earlier, *entry.sources], None
         is_skipped = segment.settings.without_consent == "skip"
         withheld = PendingContact(
             entry, segment, refusal=REFUSALS[reason] if is_skipped else None, withheld=reason

@@ -495,8 +495,7 @@ class RecordWindow:
         keys, contact_hashes, hashes = batch.keys, batch.contact_hashes, batch.hashes
         mapping, segment, maps = route.mapping, route.segment, route.maps
         name, stream, take = route.name, route.source, self.changes.take
-        withhold, consent = self.changes.withhold, mapping.consent
-        skips = segment.settings.without_consent == "skip"
+        consent, skips = mapping.consent, segment.settings.without_consent == "skip"
         epoch, taken = self.accounting.epoch, 0
         row_keys = candidates.rows
         try:
@@ -522,14 +521,10 @@ class RecordWindow:
                         contact = mapping.valid_address_of(record)
                     else:
                         contact = mapping.to_contact(record)
-                    if reason is not None:
-                        withhold(contact, source, segment, reason, hashes[index], row=row)
-                        taken += 1
-                        continue
-                    if route.wants_sample:
-                        route.take_sample(contact)
+                        if route.wants_sample:
+                            route.take_sample(contact)
                     contact_hash = contact_hashes[index] if contact.key == keys[index] else None
-                    take(contact, source, segment, hashes[index], contact_hash, row=row)
+                    take(contact, source, segment, hashes[index], contact_hash, row, reason)
                 except (Refusal, RecursionError) as error:
                     refusal = error if isinstance(error, Refusal) else NESTED
                     placed = refusal.at(describe_place(records.places[numbers[index]]))
