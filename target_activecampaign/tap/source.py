@@ -28,6 +28,7 @@ class ConsentSource:
         self._settings = settings
         self._lists = lists
         self._account: Account | None = None
+        self._list_ids: list[int] = []
 
     @property
     def client(self) -> Client:
@@ -40,33 +41,35 @@ class ConsentSource:
 
     @property
     def list_ids(self) -> list[int]:
-        """The ids of the lists, each once.
+        """The ids of the lists whose opt-outs are read, each once.
 
         Raises:
-            ListError: The account has no such list.
             TargetError: As for `client`.
         """
-        account = self._open()
-        chosen = [account.find_list(one, "lists") for one in self._lists] or account.lists
-        return list(dict.fromkeys(one.id for one in chosen))
+        self._open()
+        return self._list_ids
 
     def _open(self) -> Account:
-        if self._account is None:
-            # Before it is open, as `close` then also ends what was started.
-            self._account = account = Account(self._settings, read_only=True)
-            try:
-                account.start()
-                account.connect()
-                with account.opening():
-                    account.client.whoami()
-                    account.lists = account.client.lists()
-            except BaseException:
-                self.close()
-                raise
-            name = self._settings.connection_name
-            place = f"'{name}' at {account.address}" if name else account.address
-            logger.info("Connected to %s: %d lists.", place, len(account.lists))
-        return self._account
+        """Connect, check the key, and find the lists, unless that is done."""
+        if self._account is not None:
+            return self._account
+        account = Account(self._settings, read_only=True)
+        try:
+            account.start()
+            account.connect()
+            with account.opening():
+                account.client.whoami()
+                account.lists = account.client.lists()
+            chosen = [account.find_list(one, "lists") for one in self._lists] or account.lists
+        except BaseException:
+            account.close()
+            raise
+        self._list_ids = list(dict.fromkeys(one.id for one in chosen))
+        name = self._settings.connection_name
+        place = f"'{name}' at {account.address}" if name else account.address
+        logger.info("Connected to %s: reading %d lists.", place, len(self._list_ids))
+        self._account = account
+        return account
 
     def close(self) -> None:
         """Close the connection, if there is one."""
