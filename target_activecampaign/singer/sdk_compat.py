@@ -70,7 +70,7 @@ def _is_raised_in(function: str, error: BaseException) -> bool:
 
 
 class SdkPlugin(PluginBase):
-    """What the SDK's taps and targets have in common, by public names.
+    """Base of `SdkTap` and `SdkTarget`: the private hooks that both have, by public names.
 
     A subclass has the methods `read_environment`, `check_config` and `handle_signal`.
     """

@@ -12,6 +12,7 @@ from target_activecampaign.client import (
     Exclusion,
     MalformedAnswer,
     OptOut,
+    PermissionDenied,
     RateLimiter,
 )
 from tests.support.api_stub import ApiStub, Reply, client_of
@@ -191,6 +192,17 @@ def test_exclusions_of_all_pages(sandbox: SandboxServer, client: Client) -> None
 
 
 EXCLUSION = {"id": "1", "matchPhrase": "x@example.com", "matchType": "exact", "channel": "all"}
+
+
+def test_exclusions_may_be_forbidden() -> None:
+    told = {"message": "You don't have permission to access this resource"}
+    with (
+        ApiStub(Reply(told, 403)) as stub,
+        client_of(stub) as client,
+        pytest.raises(PermissionDenied),
+    ):
+        client.exclusions()
+    assert len(stub.asked) == 1
 
 
 @pytest.mark.parametrize("lists", [None, [], {}, False])

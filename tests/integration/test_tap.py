@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.guide import block, example
+from tests.support.shell import Shell
 from tests.support.tap_runner import SCRIPT, TapRunner
 
 if TYPE_CHECKING:
@@ -261,6 +263,24 @@ def test_short_fault_is_retried(account: SandboxServer, tap: TapRunner) -> None:
 
 
 # The command
+
+
+def test_settings_of_guide_are_right(account: SandboxServer, tap: TapRunner) -> None:
+    outcome = tap(**{**example("consent.md", "consent settings"), **tap.config})
+    assert outcome.code == 0, outcome.log
+    assert "unknown" not in outcome.log
+    (row,) = outcome.records("list_opt_outs")
+    assert row["email_sha256"] == digest("left@example.com")
+
+
+def test_guide_pipes_it_into_a_target(
+    account: SandboxServer, tap: TapRunner, tmp_path: Path
+) -> None:
+    (tmp_path / "consent.json").write_text(json.dumps(tap.config))
+    shell = Shell(tmp_path)
+    shell.stand_in("some-target", "grep -c RECORD")
+    shell(block("consent.md", "consent by hand"))
+    assert (tmp_path / "state.json").read_text() == "6\n"
 
 
 def test_settings_come_from_variables(account: SandboxServer, tap: TapRunner) -> None:
