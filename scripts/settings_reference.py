@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from target_activecampaign.config.definitions import GROUPS, STREAM_SETTINGS
+from target_activecampaign.tap.definitions import SETTINGS as TAP_SETTINGS
+from target_activecampaign.tap.tap import TapActiveCampaignConsent
 from target_activecampaign.target import TargetActiveCampaign
 
 PREFIX = "TARGET_ACTIVECAMPAIGN_"
@@ -34,10 +36,12 @@ _RANGES = {
 }
 
 
-def schemas() -> dict[str, dict[str, Any]]:
-    """Return the schemas of all settings, with those of the SDK, as `--about` shows them."""
-    schema = TargetActiveCampaign.config_jsonschema
-    TargetActiveCampaign.append_builtin_config(schema)
+def schemas(
+    plugin: type[TargetActiveCampaign | TapActiveCampaignConsent] = TargetActiveCampaign,
+) -> dict[str, dict[str, Any]]:
+    """Return the schemas of a plugin's settings, with those of the SDK, as `--about` shows them."""
+    schema = plugin.config_jsonschema
+    plugin.append_builtin_config(schema)
     return dict(schema["properties"])
 
 
@@ -47,6 +51,17 @@ def first_settings() -> str:
     rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
     rows += [
         f"| `{name}` | {_default(known[name])} | {known[name]['description']} |" for name in FIRST
+    ]
+    return "\n".join(rows)
+
+
+def tap_settings() -> str:
+    """Return a table of the tap's settings, without those of the SDK."""
+    known = schemas(TapActiveCampaignConsent)
+    rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
+    rows += [
+        f"| `{one.name}` | {_default(known[one.name])} | {one.description} |"
+        for one in TAP_SETTINGS
     ]
     return "\n".join(rows)
 

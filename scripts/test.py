@@ -12,7 +12,14 @@ import sys
 
 from environments import ROOT, Environment, SetUpError, install_plugins
 
-PLUGINS = ("tap-warehouse", "tap-warehouse-postgres", "tap-spreadsheets", "target-activecampaign")
+PLUGINS = (
+    "tap-warehouse",
+    "tap-warehouse-postgres",
+    "tap-spreadsheets",
+    "target-activecampaign",
+    "tap-activecampaign-consent",
+    "target-warehouse-postgres",
+)
 
 
 def main() -> int:

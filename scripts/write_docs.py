@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import plugin_definition
 from scale import arithmetic_table, quantities_table
-from settings_reference import first_settings, reference
+from settings_reference import first_settings, reference, tap_settings
 
 from target_activecampaign.client import ActiveCampaignError, Field
 from target_activecampaign.config.settings import StreamSettings
@@ -208,6 +208,7 @@ def _leaves(kind: type[ActiveCampaignError]) -> list[type[ActiveCampaignError]]:
 PARTS = {
     "README.md": {"settings": first_settings},
     "docs/settings.md": {"settings": reference},
+    "docs/consent.md": {"tap-settings": tap_settings},
     "docs/mapping.md": {"names": names_table, "types": types_table, "new-fields": new_fields_table},
     "docs/consent.md": {"consent-names": consent_names, "consent-words": consent_words},
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
@@ -231,8 +232,8 @@ FILES: dict[Path, Callable[[], str]] = {
     **{ROOT / path: partial(document, path) for path in PARTS},
     plugin_definition.PROJECT: plugin_definition.project,
     # After meltano.yml, from which they take the commands.
-    plugin_definition.ENTRY: plugin_definition.entry_file,
-    plugin_definition.LOCK: plugin_definition.lock_file,
+    **{one.entry: partial(plugin_definition.entry_file, one) for one in plugin_definition.PLUGINS},
+    **{one.lock: partial(plugin_definition.lock_file, one) for one in plugin_definition.PLUGINS},
 }
 
 

@@ -21,7 +21,6 @@ from singer_sdk.sinks import Sink
 from singer_sdk.target_base import Target
 
 from target_activecampaign import redaction
-from target_activecampaign.client import parse_api_url
 from target_activecampaign.config import environment, settings, validation
 from target_activecampaign.errors import (
     MappingError,
@@ -183,11 +182,6 @@ class TargetActiveCampaign(SdkTarget):
         config, errors = validation.convert(self.config, self.config_jsonschema)
         self.set_config(config)
         errors = errors or validation.find_problems(self.config, self.config_jsonschema)
-        if not errors and not self.config.get("sandbox"):
-            try:
-                parse_api_url(self.config["api_url"])
-            except ValueError as error:
-                errors.append(f"The setting 'api_url' can't be used: {error}")
         if errors:
             # In front: the last line of the log must be a cause.
             errors[:0] = environment.unread_variables(

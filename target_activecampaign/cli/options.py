@@ -27,7 +27,7 @@ def build_command() -> click.Command:
         if option.name == "about_format" and isinstance(option, click.Option):
             option.help = "Output format of --about; json also works with --rejects and --test."
         if option.name == "config":
-            option.callback = _read_config
+            option.callback = read_config_option
     command.params += [
         click.Option(
             ["--dry-run"],
@@ -61,7 +61,9 @@ def _invoke(**options: Any) -> NoReturn:
     sys.exit(run(TargetActiveCampaign, **options))
 
 
-def _read_config(_context: click.Context, _option: click.Parameter, paths: Any) -> ConfigInput:
+def read_config_option(
+    _context: click.Context, _option: click.Parameter, paths: Any
+) -> ConfigInput:
     """Read configuration files; later ones override earlier ones. The SDK would open each twice."""
     config: dict[str, Any] = {}
     try:

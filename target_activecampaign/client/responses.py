@@ -42,6 +42,7 @@ _PLAIN_KINDS: dict[int, type[errors.ActiveCampaignError]] = {
     HTTPStatus.NOT_FOUND: errors.NotFound,
     HTTPStatus.REQUEST_TIMEOUT: errors.RequestTimeout,
 }
+_FORBIDDEN = ("Forbidden", "You don't have permission to access this resource")
 _MAX_BATCH_ID_LENGTH = 200
 _LARGEST_FIGURE = 10**9
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
@@ -260,8 +261,8 @@ def _code_word(item: Any) -> str:
 
 
 def _says_forbidden(answer: dict[str, Any]) -> bool:
-    """Return whether a 403 is about a permission: "Forbidden", or a list of errors [doc]."""
-    return answer.get("message") == "Forbidden" or bool(answer.get("errors"))
+    """Return whether a 403 is about a permission: one of two texts, or a list of errors [doc]."""
+    return answer.get("message") in _FORBIDDEN or bool(answer.get("errors"))
 
 
 def _is_web_page(body: bytes) -> bool:

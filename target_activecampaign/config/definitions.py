@@ -113,8 +113,7 @@ _SANDBOX = (
     Setting(
         "sandbox",
         _BOOLEAN,
-        "Load into an embedded sandbox instead of a real account. Needs no account, key or "
-        "consent.",
+        "Use an embedded sandbox instead of a real account. Needs no account, key or consent.",
         default=False,
     ),
     Setting(

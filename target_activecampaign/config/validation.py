@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from jsonschema import Draft202012Validator
 
+from target_activecampaign.client import parse_api_url
 from target_activecampaign.config import webhook_url
 from target_activecampaign.config.conversion import Converter
 from target_activecampaign.config.definitions import STREAM_SETTINGS
@@ -42,8 +43,7 @@ def convert(
 
 def find_problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
     """Return a sentence for each problem of a configuration, without any of its values."""
-    given = {name: value for name, value in config.items() if value is not None}
-    found = [_explain(error) for error in Draft202012Validator(schema).iter_errors(given)]
+    given, found = _check_schema(config, schema)
     if found:
         return found
     settings = Settings.from_config(given)
@@ -54,8 +54,8 @@ def find_problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str
         if count > 1
     ]
     found += _unusable_paths(settings)
-    found += _connection_problems(settings) + _country_problems(settings)
-    found += _address_change_problems(settings)
+    found += _missing_account(settings) + _missing_consent(settings)
+    found += _country_problems(settings) + _address_change_problems(settings)
     if settings.on_complete_webhook and (
         problem := webhook_url.find_problem(settings.on_complete_webhook)
     ):
@@ -67,7 +67,25 @@ def find_problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str
             "The setting 'list_id' is missing: give the id, name or string id of the list that "
             "contacts are added to, for all streams or for each under 'streams'."
         )
-    return found
+    return found or _unusable_address(settings)
+
+
+def find_account_problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str]:
+    """Return a sentence for each problem of a configuration that only has to reach an account."""
+    given, found = _check_schema(config, schema)
+    if found:
+        return found
+    settings = Settings.from_config(given)
+    found = _unusable_paths(settings) + _missing_account(settings)
+    return found or _unusable_address(settings)
+
+
+def _check_schema(
+    config: Mapping[str, Any], schema: dict[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings that are given, and a sentence for each that does not fit its schema."""
+    given = {name: value for name, value in config.items() if value is not None}
+    return given, [_explain(error) for error in Draft202012Validator(schema).iter_errors(given)]
 
 
 def _unusable_paths(settings: Settings) -> list[str]:
@@ -126,21 +144,33 @@ def repair_schema(schema: Any) -> Any:
     return whole
 
 
-def _connection_problems(settings: Settings) -> list[str]:
+def _missing_account(settings: Settings) -> list[str]:
     if settings.sandbox:
         return []
-    found = [
+    return [
         f"The setting '{name}' is missing: see Settings > Developer in ActiveCampaign, "
         "or set 'sandbox' to true to try without an account."
         for name in ("api_url", "api_key")
         if not getattr(settings, name)
     ]
-    if not settings.data_privacy_consent:
-        found.append(
-            "The setting 'data_privacy_consent' is not true: no profile data is sent to "
-            "ActiveCampaign until someone authorised to agree sets it to true."
-        )
-    return found
+
+
+def _missing_consent(settings: Settings) -> list[str]:
+    if settings.sandbox or settings.data_privacy_consent:
+        return []
+    return [
+        "The setting 'data_privacy_consent' is not true: no profile data is sent to "
+        "ActiveCampaign until someone authorised to agree sets it to true."
+    ]
+
+
+def _unusable_address(settings: Settings) -> list[str]:
+    if not settings.sandbox:
+        try:
+            parse_api_url(settings.api_url or "")
+        except ValueError as error:
+            return [f"The setting 'api_url' can't be used: {error}"]
+    return []
 
 
 def _country_problems(settings: Settings) -> list[str]:

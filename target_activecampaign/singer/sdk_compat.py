@@ -1,4 +1,4 @@
-"""Every private part of the Singer SDK that the target relies on.
+"""Every private part of the Singer SDK that the target and the tap rely on.
 
 The SDK documents most of what a target needs. What stands here is not documented, and may change
 with any release: `tests/unit/singer/test_sdk_compat.py` has a test for each that tells.
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers._flattening import FlatteningOptions, flatten_key
+from singer_sdk.plugin_base import PluginBase
 from singer_sdk.plugin_base import _ConfigInput as ConfigInput
+from singer_sdk.tap_base import Tap
 from singer_sdk.target_base import Target
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.mapper import StreamMap
 
-__all__ = ["ConfigInput", "FlatteningOptions", "SdkTarget", "classproperty"]
+__all__ = ["ConfigInput", "FlatteningOptions", "SdkTap", "SdkTarget", "classproperty"]
 
 SDC_PROPERTIES = frozenset(
     {
@@ -67,12 +69,10 @@ def _is_raised_in(function: str, error: BaseException) -> bool:
     return any(frame.f_code.co_name == function for frame, _ in frames)
 
 
-class SdkTarget(Target):
-    """The SDK's target, its private hooks handed on to methods with public names.
+class SdkPlugin(PluginBase):
+    """Base of `SdkTap` and `SdkTarget`: the private hooks that both have, by public names.
 
-    A subclass has the methods `read_environment`, `check_config`, `process_schema`,
-    `process_record`, `process_batch`, `process_state`, `process_activate_version` and
-    `handle_signal`.
+    A subclass has the methods `read_environment`, `check_config` and `handle_signal`.
     """
 
     @classmethod
@@ -83,6 +83,43 @@ class SdkTarget(Target):
     @abstractmethod
     def check_config(self, *, raise_errors: bool) -> list[str]:
         """Return what is wrong with the configuration, or raise it."""
+
+    @abstractmethod
+    def handle_signal(self, signum: int) -> None:
+        """Act on a signal that asks the process to end."""
+
+    @property
+    def variable_prefix(self) -> str:
+        """Return the prefix of the environment variables."""
+        return str(self._env_var_prefix)
+
+    def set_config(self, config: dict[str, Any]) -> None:
+        """Replace the configuration."""
+        self._config = config
+
+    # The SDK's hooks
+
+    @classproperty
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
+        return cls.read_environment(str(cls._env_var_prefix))
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        return self.check_config(raise_errors=raise_errors)
+
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.handle_signal(signum)
+
+
+class SdkTap(SdkPlugin, Tap):
+    """The SDK's tap, its private hooks handed on to methods with public names."""
+
+
+class SdkTarget(SdkPlugin, Target):
+    """The SDK's target, its private hooks handed on to methods with public names.
+
+    A subclass has the methods `process_schema`, `process_record`, `process_batch`,
+    `process_state` and `process_activate_version` besides those of `SdkPlugin`.
+    """
 
     @abstractmethod
     def process_schema(self, message: dict[str, Any]) -> None:
@@ -104,20 +141,7 @@ class SdkTarget(Target):
     def process_activate_version(self, message: dict[str, Any]) -> None:
         """Process an ACTIVATE_VERSION message."""
 
-    @abstractmethod
-    def handle_signal(self, signum: int) -> None:
-        """Act on a signal that asks the process to end."""
-
     # What subclasses use of the SDK
-
-    @property
-    def variable_prefix(self) -> str:
-        """Return the prefix of the target's environment variables."""
-        return str(self._env_var_prefix)
-
-    def set_config(self, config: dict[str, Any]) -> None:
-        """Replace the configuration."""
-        self._config = config
 
     def require(self, message: dict[str, Any], *names: str) -> None:
         """Check that a message has what it must have.
@@ -148,13 +172,6 @@ class SdkTarget(Target):
 
     # The SDK's hooks
 
-    @classproperty
-    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
-        return cls.read_environment(str(cls._env_var_prefix))
-
-    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        return self.check_config(raise_errors=raise_errors)
-
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         self.process_schema(message_dict)
 
@@ -176,6 +193,3 @@ class SdkTarget(Target):
 
     def setup_signals(self) -> None:
         """Listen to other signals too; does nothing unless a subclass does."""
-
-    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self.handle_signal(signum)

@@ -148,7 +148,7 @@ def test_readme_meltano_knows_what_it_is_asked_for(shell: Shell) -> None:
     shell(block("../README.md", "own account"))
 
     plugins = MELTANO_YML["plugins"]
-    (loader,) = plugins["loaders"]
+    loader, *_ = plugins["loaders"]
     names = {one["name"] for one in plugins["extractors"]} | {loader["name"]}
     invoked, ran = shell.told("meltano")
     for environment, *_ in (invoked, ran):

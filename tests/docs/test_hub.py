@@ -61,7 +61,7 @@ def test_a_wrong_entry_would_be_found() -> None:
 
 @BOTH
 def test_it_agrees_with_meltano_yml(told: dict[str, Any]) -> None:
-    (loader,) = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))["plugins"]["loaders"]
+    loader, *_ = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))["plugins"]["loaders"]
     for part in ("name", "namespace", "label", "executable", "commands"):
         assert told[part] == loader[part], part
 

@@ -139,7 +139,7 @@ def readme() -> Told:
 
 def meltano_yml() -> Told:
     """It states no default, so that the target's own hold."""
-    (loader,) = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))["plugins"]["loaders"]
+    loader, *_ = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))["plugins"]["loaders"]
     assert not any("value" in setting for setting in loader["settings"])
     return once(
         (

@@ -57,6 +57,11 @@ if TYPE_CHECKING:
 
 _COMMAND = "target_activecampaign.cli.options"
 _TARGET = "target_activecampaign.target"
+_OTHERS = {
+    "tap-activecampaign-consent": "target_activecampaign.cli.tap",
+    "target-activecampaign-ledger": "target_activecampaign.cli.ledger",
+}
+"""The modules of the other scripts."""
 
 
 class ForkServer:
@@ -255,6 +260,7 @@ def _prepare(url: str, api_key: str) -> type[TargetActiveCampaign]:
     """Import the target, and do before all runs what each would do; returns its class."""
     target: type[TargetActiveCampaign] = importlib.import_module(_TARGET).TargetActiveCampaign
     importlib.import_module(_COMMAND)
+    importlib.import_module(_OTHERS["tap-activecampaign-consent"])
     _keep_versions()
     target.print_version(lambda _: None)  # also imports what each run would import for it
     _keep_pages()
@@ -357,10 +363,11 @@ def _run_script() -> None:
     """
     code: Any = None
     try:
-        if Path(sys.argv[0]).name == "target-activecampaign-ledger":
-            code = importlib.import_module("target_activecampaign.cli.ledger").main()
-        else:
+        module = _OTHERS.get(Path(sys.argv[0]).name)
+        if module is None:
             main()
+        else:
+            code = importlib.import_module(module).main()
     except SystemExit as end:
         code = end.code
     threading._shutdown()  # type: ignore[attr-defined]

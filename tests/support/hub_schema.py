@@ -1,4 +1,4 @@
-"""What Meltano Hub asks of a loader's entry, as far as it could be seen, as a JSON schema.
+"""What Meltano Hub asks of entries, as far as it could be seen, as JSON schemas.
 
 Put down from reading the Hub's schemas (`schemas/plugin_definitions/loaders.schema.json` in its
 repository and those that it refers to) and entries that it has accepted.
@@ -21,6 +21,11 @@ _CAPABILITIES = [
     *("schema-flattening", "soft-delete", "stream-maps", "target-schema", "validate-records"),
     # In none of the schemas that could be seen, but in entries that the Hub has.
     "structured-logging",
+]
+
+_TAP_CAPABILITIES = [
+    *("about", "activate-version", "batch", "catalog", "discover", "log-based", "properties"),
+    *("schema-flattening", "state", "stream-maps", "structured-logging", "test"),
 ]
 
 SETTING: dict[str, Any] = {
@@ -73,3 +78,14 @@ LOADER: dict[str, Any] = {
         "settings_group_validation": {"type": "array", "items": _TEXTS},
     },
 }
+
+EXTRACTOR: dict[str, Any] = {
+    **LOADER,
+    "properties": {
+        **LOADER["properties"],
+        "capabilities": {"type": "array", "items": {"enum": _TAP_CAPABILITIES}},
+        "select": _TEXTS,
+        "metadata": {"type": "object"},
+    },
+}
+"""The keys of a loader, and those of extractors only."""

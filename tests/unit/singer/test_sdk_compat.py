@@ -16,10 +16,11 @@ from singer_sdk.mapper import PluginMapper
 from singer_sdk.plugin_base import PluginBase, _ConfigInput
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from singer_sdk.sinks import Sink
+from singer_sdk.tap_base import Tap
 from singer_sdk.target_base import Target
 
 from target_activecampaign.singer import sdk_compat
-from target_activecampaign.singer.sdk_compat import SdkTarget
+from target_activecampaign.singer.sdk_compat import SdkTap, SdkTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,44 @@ class Plain(SdkTarget):
 def test_sdk_has_the_hook(name: str) -> None:
     theirs, ours = getattr(Target, name), getattr(SdkTarget, name)
     assert list(inspect.signature(theirs).parameters) == list(inspect.signature(ours).parameters)
+
+
+class PlainTap(SdkTap):
+    """A tap that notes what its hooks are called with."""
+
+    name = "tap-plain"
+    config_jsonschema: ClassVar[dict[str, Any]] = {"type": "object", "properties": {}}
+
+    def __init__(self, **how: Any) -> None:
+        self.noted: list[Any] = []
+        super().__init__(**how)
+
+    read_environment = Plain.read_environment
+
+    def check_config(self, *, raise_errors: bool) -> list[str]:
+        self.noted.append(("config", raise_errors))
+        return []
+
+    def handle_signal(self, signum: int) -> None:
+        self.noted.append(signum)
+
+    def discover_streams(self) -> list[Any]:
+        return []
+
+
+@pytest.mark.parametrize(
+    "name", ["_validate_config", "_setup_signal_handlers", "_handle_termination"]
+)
+def test_sdk_has_the_hook_of_taps(name: str) -> None:
+    theirs, ours = getattr(Tap, name), getattr(SdkTap, name)
+    assert list(inspect.signature(theirs).parameters) == list(inspect.signature(ours).parameters)
+
+
+def test_sdk_calls_the_hooks_of_taps() -> None:
+    tap = PlainTap(parse_env_config=True)
+    assert tap.config["prefix"] == tap.variable_prefix == "TAP_PLAIN_"
+    tap._handle_termination(15, None)
+    assert tap.noted == [("config", True), 15]
 
 
 @pytest.mark.parametrize("kind", ["SCHEMA", "RECORD", "BATCH", "STATE", "ACTIVATE_VERSION"])
