@@ -40,6 +40,7 @@ from target_activecampaign.singer.reader import MessageReader
 from target_activecampaign.singer.records import read_batch_record, record_of
 from target_activecampaign.singer.sdk_compat import SdkTarget, is_flattening_error, is_parse_error
 from target_activecampaign.singer.stream_maps import StreamMaps
+from target_activecampaign.singer.stream_order import StreamOrder
 from target_activecampaign.singer.validation import check_schema
 from target_activecampaign.sync.changes import WINDOW_BYTES
 
@@ -146,6 +147,9 @@ class TargetActiveCampaign(SdkTarget):
         self.message_reader.max_line_bytes = self.settings.max_line_bytes
         self.message_reader.on_tick = self.run.tick
         self.message_reader.on_records = self.run.take_records
+        suppressing = self.settings.suppression_streams
+        if suppressing and setup_mapper:
+            self.message_reader.order = StreamOrder(suppressing, self.maps)
         self.max_parallelism = 1
         self.is_meltano_test = False
         # Schema, keys and bookmarks of each stream's last SCHEMA message.

@@ -30,6 +30,9 @@ REFUSALS = {
 }
 """The refusal of a record for each reason."""
 
+_FOLLOW_THE_ROW = (WithheldReason.NO_CONSENT, WithheldReason.SUPPRESSED)
+"""The reasons that hold for the contact that the record's row had before, too."""
+
 
 class Withholding:
     """Decides which contacts of a window are withheld, and stores them.
@@ -66,14 +69,8 @@ class Withholding:
 
     def refuse(self, window: Sequence[PendingContact]) -> None:
         """Refuse contacts of suppressed people, and of those who say no in another stream."""
-        suppressed = self._ledger.suppressions.find(
-            {one.entry.contact_hash for one in window if one.entry.contact_hash}
-        )
-        for one in window if suppressed else ():
-            if one.entry.contact_hash in suppressed:
-                one.withheld = WithheldReason.SUPPRESSED
-                if one.refusal is None:
-                    one.refusal = REFUSALS[one.withheld]
+        if self._ledger.suppressions.any():
+            self._refuse_suppressed(window)
         valid = [one for one in window if one.refusal is None and one.withheld is None]
         segments = {one.segment.number: one.segment for one in valid}
         siblings = of_lists(segments.values())
@@ -87,6 +84,30 @@ class Withholding:
             others = set(one.segment.of_list) - {one.segment.number}
             if any((number, one.entry.contact_hash) in refused for number in others):
                 one.refusal = REFUSALS[WithheldReason.NO_CONSENT]
+
+    def _refuse_suppressed(self, window: Sequence[PendingContact]) -> None:
+        """Refuse contacts of suppressed people, who may have another address by now."""
+        former = self._contacts_of_rows(window)
+        contacts = {one.entry.contact_hash for one in window if one.entry.contact_hash}
+        suppressed = self._ledger.suppressions.find(contacts.union(former.values()))
+        for one in window if suppressed else ():
+            theirs = {former.get((one.segment.number, key)) for key in one.entry.rows}
+            if one.entry.contact_hash in suppressed or not suppressed.isdisjoint(theirs):
+                one.withheld = WithheldReason.SUPPRESSED
+                if one.refusal is None:
+                    one.refusal = REFUSALS[one.withheld]
+
+    def _contacts_of_rows(self, window: Sequence[PendingContact]) -> dict[tuple[int, bytes], bytes]:
+        """Return the contacts that source rows have in the ledger, where rows are followed."""
+        keys: dict[int, set[bytes]] = {}
+        for one in window:
+            if one.segment.follows:
+                keys.setdefault(one.segment.number, set()).update(one.entry.rows)
+        return {
+            (number, key): row.contact
+            for number, some in keys.items()
+            for key, row in self._ledger.source_rows.find(number, some).items()
+        }
 
     def store(
         self,
@@ -127,7 +148,7 @@ class Withholding:
             if row.is_pending and row.address is None and key not in rows:
                 rows[key] = row._replace(address=addresses[row.contact])
         for one, contact in former:
-            if one.withheld == WithheldReason.NO_CONSENT:
+            if one.withheld in _FOLLOW_THE_ROW:
                 key = one.segment.number, contact
                 rows[key] = Withheld(*key, one.withheld, is_pending=True)
         self._ledger.withheld.store(rows.values())
