@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import msgspec
 from singer_sdk.exceptions import ConfigValidationError, RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
+from singer_sdk.mapper import PluginMapper
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from singer_sdk.sinks import Sink
 from singer_sdk.target_base import Target
@@ -149,7 +150,10 @@ class TargetActiveCampaign(SdkTarget):
         self.message_reader.on_records = self.run.take_records
         suppressing = self.settings.suppression_streams
         if suppressing and setup_mapper:
-            self.message_reader.order = StreamOrder(suppressing, self.maps)
+            # A mapper of its own, as a stream that waits must not be known yet.
+            mapper = PluginMapper(plugin_config=dict(self.config), logger=self.logger)
+            maps = StreamMaps(self.config.get("stream_maps"), mapper)
+            self.message_reader.order = StreamOrder(suppressing, maps)
         self.max_parallelism = 1
         self.is_meltano_test = False
         # Schema, keys and bookmarks of each stream's last SCHEMA message.

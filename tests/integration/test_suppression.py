@@ -175,6 +175,31 @@ def test_stream_that_is_not_in_the_input_delays_the_others_only(
     assert "'blocked'" in next(line for line in outcome.log.splitlines() if HOLDS in line)
 
 
+@pytest.mark.parametrize("first", [PEOPLE, BLOCKED])
+def test_streams_with_keys_flattening_and_an_alias(
+    run: TargetRunner, sandbox: SandboxServer, first: str
+) -> None:
+    maps = {"raw_blocked": {"__alias__": BLOCKED, "email": "record['who']['mail']"}}
+    blocked = [announce("raw_blocked", "who", "id"), row("raw_blocked", who={}, id=1)]
+    blocked[0]["key_properties"] = ["id"]
+    inner = {"type": "object", "properties": {"mail": {"type": "string"}}}
+    blocked[0]["schema"]["properties"]["who"] = inner
+    blocked[1]["record"]["who"] = {"mail": f" {address('bob')} "}
+    people = profiles("ada bob")
+    people[0]["key_properties"] = ["email"]
+    parts = [people, blocked] if first == PEOPLE else [blocked, people]
+
+    run(
+        [*parts[0], state(1), *parts[1], state(2)],
+        stream_maps=maps,
+        flattening_enabled=True,
+        flattening_max_depth=2,
+    ).succeeded()
+
+    assert on_list(sandbox) == "ada"
+    assert address("bob") not in sandbox.bodies()
+
+
 def test_empty_stream_that_has_its_state_delays_nothing(
     run: TargetRunner, sandbox: SandboxServer
 ) -> None:
