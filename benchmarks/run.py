@@ -118,7 +118,7 @@ PARTS: dict[str, tuple[str, Callable[[Sizes, argparse.Namespace, Results], Itera
 LONG = {
     "limits": "some minutes at the limits",
     "growth": "how cost grows",
-    "suppression": "suppression",
+    "suppression": "what suppression costs",
 }
 """Parts that are left out unless asked for."""
 
