@@ -21,6 +21,13 @@ from target_activecampaign.client import ActiveCampaignError, Field
 from target_activecampaign.config.settings import StreamSettings
 from target_activecampaign.mapping.automatic import STANDARD_NAMES
 from target_activecampaign.mapping.choices import OptionCatalog
+from target_activecampaign.mapping.consent import (
+    CONSENT_NAMES,
+    REFUSAL_NAMES,
+    STATES,
+    SWITCHES,
+    UNKNOWN_WORDS,
+)
 from target_activecampaign.mapping.formats import FORMS
 from target_activecampaign.mapping.mapping import StreamMapping
 from target_activecampaign.mapping.new_fields import field_type_for
@@ -28,7 +35,7 @@ from target_activecampaign.mapping.placement import MappedProperty, Placement
 from target_activecampaign.model.codes import CODES, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -163,6 +170,37 @@ def errors_table() -> str:
     return "\n".join(rows)
 
 
+def consent_names() -> str:
+    """Return the table of property names that are read as consent."""
+    rows = (
+        ("the person has consented", CONSENT_NAMES),
+        ("the person has not consented", REFUSAL_NAMES),
+    )
+    table = [f"| {meaning} | {_listed(sorted(names))} |" for meaning, names in rows]
+    return "\n".join(["| `true` means | names |", "| --- | --- |", *table])
+
+
+def consent_words() -> str:
+    """Return the table of words that mean yes or no."""
+    rows = (
+        ("yes", [word for word, means in SWITCHES.items() if means]),
+        ("no", [word for word, means in SWITCHES.items() if not means]),
+        ("has consented, whatever the property's name", [w for w, m in STATES.items() if m]),
+        (
+            "has not consented, whatever the property's name",
+            [w for w, m in STATES.items() if not m],
+        ),
+    )
+    table = [f"| {meaning} | {_listed(words)} |" for meaning, words in rows]
+    unknown = _listed(sorted(UNKNOWN_WORDS - {""}))
+    table.append(f"| unknown | null, an empty text, a property that the record lacks, {unknown} |")
+    return "\n".join(["| means | words |", "| --- | --- |", *table])
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
 def _leaves(kind: type[ActiveCampaignError]) -> list[type[ActiveCampaignError]]:
     return [kind, *(leaf for child in kind.__subclasses__() for leaf in _leaves(child))]
 
@@ -171,6 +209,7 @@ PARTS = {
     "README.md": {"settings": first_settings},
     "docs/settings.md": {"settings": reference},
     "docs/mapping.md": {"names": names_table, "types": types_table, "new-fields": new_fields_table},
+    "docs/consent.md": {"consent-names": consent_names, "consent-words": consent_words},
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
     "docs/scale.md": {"quantities": quantities_table, "arithmetic": arithmetic_table},
 }

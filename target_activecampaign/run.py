@@ -486,6 +486,8 @@ class Run:
                 if segment.outcome is not None:
                     self.report.streams[segment.stream]["mirror"] = segment.outcome.as_dict()
                     self.report.left += segment.outcome.left
+        for segment in segments if not self._stop.is_set else ():
+            segment.reset_guard()
         self._is_removing = False
         self._is_complete = True
         if problems:

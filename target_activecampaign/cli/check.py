@@ -355,6 +355,8 @@ class _Readiness:
         only_if_empty_targets(name, settings, catalog, own)
         places = ", ".join(map(_describe, mapping.properties))
         parts = [f"To list {target.id} '{target.name}': {places}."]
+        if mapping.consent:
+            parts.append(f"Consent: {quoted_list(mapping.consent.names)}.")
         if mapping.ignored:
             parts.append(f"Unmapped: {', '.join(mapping.ignored)}.")
         if settings.on_leave == "field" and member is not None and own is None:

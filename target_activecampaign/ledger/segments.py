@@ -169,13 +169,15 @@ class Segments:
 
     def complete_sync(self, segment: int, number: int, size: int) -> None:
         """Store that a sync is complete, with its number of contacts."""
-        self._update(
-            segment, {"complete_pass": number, "size": size, "tripped": False, "changed": 0}
-        )
+        self._update(segment, {"complete_pass": number, "size": size, "changed": 0})
 
     def end_changes(self, segment: int) -> None:
-        """Store that changes were loaded and no guard has stopped them."""
-        self._update(segment, {"tripped": False, "changed": 0})
+        """Store that changes were loaded, and that their contacts were removed."""
+        self._update(segment, {"changed": 0})
+
+    def reset_guard(self, segment: int) -> None:
+        """Store that no guard has stopped the latest run."""
+        self._update(segment, {"tripped": False})
 
     def trip_guard(self, segment: int) -> None:
         """Store that a guard has stopped a sync."""

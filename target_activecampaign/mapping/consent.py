@@ -82,7 +82,7 @@ STATES = {
 """Words that say whether the person has consented, whatever the property's name."""
 
 _SWITCH = re.compile(r"([01])\.0+")
-_SPACES = re.compile(r"(?<=[a-z])[ _-]+(?=[a-z])")
+_SPACES = re.compile(r"(?<=[a-z]{2})[ _-]+(?=[a-z]{2})")
 
 UNKNOWN_WORDS = frozenset({"", "n/a", "na", "nan", "nat", "none", "null", "unknown"})
 """Words that say that it is not known. Any other word is reported."""

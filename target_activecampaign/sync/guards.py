@@ -98,6 +98,7 @@ def stops(segment: Segment) -> bool:
     """
     if not segment.settings.guards.override_once:
         segment.ledger.segments.trip_guard(segment.number)
+        segment.has_tripped = True
         return True
     return not segment.state.tripped
 

@@ -69,6 +69,7 @@ class Segment:
         opened: The start of the run, by ActiveCampaign's clock.
         was_empty: Whether its list had no active contact at the start of the run, as far as that
             was asked.
+        has_tripped: Whether a guard has stopped this run, so that the next may go through once.
         returned: The number of source rows that had been deleted and came again.
         is_incremental: Whether runs may bring only what changed, as its SCHEMA shows.
         identity: Counts of source rows whose person has another address.
@@ -99,6 +100,7 @@ class Segment:
     members_known: int = 0
     opened: float = 0.0
     was_empty: bool = False
+    has_tripped: bool = False
     returned: int = 0
     is_incremental: bool = False
     identity: IdentityCounts = field(default_factory=IdentityCounts)
@@ -197,6 +199,17 @@ class Segment:
     def record(self, stream: str, progress: StreamProgress) -> None:
         """Store the version of a stream's records."""
         self._versions[stream] = progress.version
+
+    def reset_guard(self) -> None:
+        """Store that no guard has stopped this run, so `override_once` has no effect on the next.
+
+        A mirror's run that was not complete shows nothing.
+        """
+        is_whole = not self.mirror or (
+            self.outcome is not None and self.outcome.kind in ("left", "first run")
+        )
+        if is_whole and self.state.tripped and not self.has_tripped:
+            self.ledger.segments.reset_guard(self.number)
 
     def removal_of(self, address: str) -> Contact:
         """Return the contact to import in order to remove an address."""

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from target_activecampaign.ledger import SourceRow, WaitingRecord
 from target_activecampaign.model.codes import CODES, Refusal
 from target_activecampaign.model.contact import Contact  # noqa: TC001 - msgspec reads it
-from target_activecampaign.model.ownership import CURRENT, Ownership
 from target_activecampaign.model.record import Source, SourceStream
+from target_activecampaign.model.withheld import WithheldReason
+from target_activecampaign.sync.withholding import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 _MAX_MOVING = 10_000
 """Limit of contacts that are remembered as moving; beyond it, no record of the run is unchanged by
 its hash alone."""
-
-_IN_STREAM = (*CURRENT, Ownership.OPTED_OUT)
-"""Ownership of members whose row may still be there."""
 
 OPTED_OUT = Refusal(
     "OPTED_OUT",
@@ -206,8 +204,10 @@ class RowTracker:
         new: dict[tuple[int, bytes], bytes] = {}
         for one in window:
             rows = tracked.get(one.segment.number)
-            if one.refusal is not None:
-                waiting += self._reject(one, one.refusal, rows, resolved)
+            if one.refusal is not None or self._is_withheld_mover(one, rows):
+                one.refusal = one.refusal or REFUSALS[one.withheld or WithheldReason.NO_CONSENT]
+                resolved.refused.append((one, one.refusal))
+                self._reject(one, rows, resolved, waiting)
                 continue
             if rows is None or not one.entry.rows:
                 resolved.rest.append(one)
@@ -297,35 +297,69 @@ class RowTracker:
         }
 
     def _reject(
-        self, one: PendingContact, refusal: Refusal, rows: _Rows | None, resolved: Resolved
-    ) -> list[WaitingRecord]:
-        """Refuse a rejected record, and note what it says of its row: its address.
+        self,
+        one: PendingContact,
+        rows: _Rows | None,
+        resolved: Resolved,
+        waiting: list[WaitingRecord],
+    ) -> None:
+        """Note what a rejected record says of its row: its address.
 
-        Returns:
-            What waits: nothing, or only the address, which the contact of the row is to get.
+        The contact of the row is to get this address, which waits. If it can't, the records of the
+        row that wait are refused too: its latest address is another, or none.
         """
-        resolved.refused.append((one, refusal))
-        entry, number = one.entry, one.segment.number
-        before = rows.known.get(entry.rows[0]) if rows is not None and entry.rows else None
-        if rows is None or before is None or before.is_gone:
-            return []
+        if rows is None or not one.entry.rows:
+            return
+        entry, number, (key,) = one.entry, one.segment.number, one.entry.rows
+        before = rows.known.get(key)
+        is_withheld = one.withheld is not None or (
+            one.refusal is not None and CODES[one.refusal.code].is_skip
+        )
+        if key in rows.waiting and (before is None or not entry.key or is_withheld):
+            entry.sources[:0] = self._take_waiting(rows, key, waiting)
+        if before is None or (before.is_gone and not entry.key):
+            return
         resolved.seen.setdefault(number, []).append(before.contact)
         rows.mark_seen(before)
         if before.seen is not None:
             entry.raw = None  # each row of a shared contact must be seen
         if not one.segment.follows or self._refusal_of(one, before) is not None:
-            return []
+            return
         may_have_moved = entry.contact_hash != before.contact
-        if may_have_moved != before.may_have_moved:
-            rows.set(rows.known[before.key]._replace(may_have_moved=may_have_moved))
+        now = rows.known[key]._replace(
+            may_have_moved=may_have_moved, is_gone=before.is_gone and may_have_moved
+        )
+        if now != rows.known[key]:
+            rows.set(now)
         if may_have_moved:
             resolved.former.append((one, before.contact))
             one.segment.add_moving(before.contact, _MAX_MOVING)
-        is_skipped = CODES[refusal.code].is_skip
-        if not entry.key or is_skipped or not self._waits(one, before, rows, is_claimed=False):
-            return []
-        address_only = self._codec.encode(replace(entry, sources=[]))
-        return [self._wait(one, before, rows, address_only)]
+        if entry.key and not is_withheld and self._waits(one, before, rows, is_claimed=False):
+            address_only = self._codec.encode(replace(entry, sources=[]))
+            waiting.append(self._wait(one, before, rows, address_only))
+
+    def _take_waiting(self, rows: _Rows, key: bytes, waiting: list[WaitingRecord]) -> list[Source]:
+        """Remove what waits of a row, also in its window. Return the records."""
+        number = rows.segment.number
+        taken = self._ledger.waiting.take(number, [key])
+        taken += [one for one in waiting if (one.segment, one.key) == (number, key)]
+        waiting[:] = [one for one in waiting if (one.segment, one.key) != (number, key)]
+        rows.waiting.remove(key)
+        return [
+            source
+            for one in taken
+            for source in self._codec.decode(one.entry, one.person_to).sources
+        ]
+
+    @staticmethod
+    def _is_withheld_mover(one: PendingContact, rows: _Rows | None) -> bool:
+        """Return whether a row without consent has another address: its contact gets none."""
+        if one.withheld is None or rows is None or not one.segment.follows or not one.entry.rows:
+            return False
+        (key,) = one.entry.rows
+        before = rows.known.get(key)
+        moves = before is not None and before.contact != one.entry.contact_hash
+        return moves or key in rows.waiting
 
     def _refusal_of(self, one: PendingContact, before: SourceRow | None) -> Refusal | None:
         if before is None or before.contact == one.entry.contact_hash:
@@ -337,7 +371,9 @@ class RowTracker:
     def _waits(
         self, one: PendingContact, before: SourceRow | None, rows: _Rows, *, is_claimed: bool
     ) -> bool:
-        if self._is_resolving or one.segment.settings.on_address_change == "reject":
+        if one.withheld is not None or self._is_resolving:
+            return False
+        if one.segment.settings.on_address_change == "reject":
             return False
         if one.entry.rows[0] in rows.waiting:
             return True
@@ -381,10 +417,8 @@ class RowTracker:
 def _is_held(
     members: Iterable[Member], in_flight: Mapping[int, MemberUpdate], segment: int
 ) -> bool:
-    """Return whether a source row stands behind a contact in a segment."""
+    """Return whether a source row stands behind a contact in a segment, or did: it may return."""
     update = in_flight.get(segment)
     if update is not None and update.keyed:
         return True
-    return any(
-        one.keyed and one.segment == segment and one.ownership in _IN_STREAM for one in members
-    )
+    return any(one.keyed and one.segment == segment for one in members)

@@ -30,9 +30,6 @@ REFUSALS = {
 }
 """The refusal of a record for each reason."""
 
-_FOLLOW_THE_ROW = (WithheldReason.NO_CONSENT, WithheldReason.SUPPRESSED)
-"""The reasons that hold for the contact that the record's row had before, too."""
-
 
 class Withholding:
     """Decides which contacts of a window are withheld, and stores them.
@@ -148,7 +145,7 @@ class Withholding:
             if row.is_pending and row.address is None and key not in rows:
                 rows[key] = row._replace(address=addresses[row.contact])
         for one, contact in former:
-            if one.withheld in _FOLLOW_THE_ROW:
+            if one.withheld in (WithheldReason.NO_CONSENT, WithheldReason.SUPPRESSED):
                 key = one.segment.number, contact
                 rows[key] = Withheld(*key, one.withheld, is_pending=True)
         self._ledger.withheld.store(rows.values())

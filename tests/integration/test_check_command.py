@@ -133,6 +133,14 @@ def test_a_destination_that_is_not_there_fails_the_mapping_of_its_stream(
     assert "Did you mean 'TIER'?" in found
 
 
+def test_properties_with_consent_are_listed(load: ForkedTargetRunner) -> None:
+    done = checked(load, messages=[schema(MarketingConsent="boolean", unsubscribed="boolean")])
+
+    found = done.checks["mapping of profiles"][1]
+    assert "Consent: 'MarketingConsent', 'unsubscribed'." in found
+    assert "Unmapped" not in found
+
+
 def test_without_a_stream_the_mapping_is_not_checked_and_nothing_fails(
     load: ForkedTargetRunner,
 ) -> None:

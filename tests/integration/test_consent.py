@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import API_KEY
 from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, activate, address, on_list
-from tests.support.sandbox_server import SandboxServer
+from tests.support.sandbox_server import API_KEY, SandboxServer
 from tests.support.target_runner import state
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def person(name: str, **values: Any) -> dict[str, Any]:
     return {"type": "RECORD", "stream": STREAM, "record": record}
 
 
-def consents(by: str = "marketing_consent", **people: Any) -> list[dict[str, Any]]:
+def consents(by: str = "marketing_consent", /, **people: Any) -> list[dict[str, Any]]:
     """All messages of a run: the value of a property with consent, by name."""
     rows = [person(name, **{by: value}) for name, value in people.items()]
     return [announce(by), *rows, state({STREAM: 1})]
@@ -96,7 +95,7 @@ def test_person_who_withdraws_consent_is_unsubscribed_and_comes_back(
 
     def run(**who: Any) -> Outcome:
         messages = consents(**who)
-        return people([*messages[:-1], activate(None, STREAM), messages[-1]]).succeeded()
+        return people([*messages[:-1], activate(1, STREAM), messages[-1]]).succeeded()
 
     people.config["complete_stream"] = True
     run(ada=YES, bob=YES)
@@ -129,10 +128,11 @@ def test_person_whom_somebody_else_added_is_unsubscribed(
     assert on_list(sandbox) == "ada bob"
 
 
+@pytest.mark.parametrize("mode", ["upsert", "mirror"])
 def test_guard_unsubscribes_nobody_and_the_next_run_goes_on(
-    people: TargetRunner, sandbox: SandboxServer
+    people: TargetRunner, sandbox: SandboxServer, mode: str
 ) -> None:
-    people.config["guards"] = {}
+    people.config.update(guards={}, sync_mode=mode, complete_stream=True)
     names = [f"p{number}" for number in range(10)]
     people(consents(**dict.fromkeys(names, YES))).succeeded()
     lost = {**dict.fromkeys(names, YES), **dict.fromkeys(names[:3], NULL), "p9": NO}
@@ -148,26 +148,27 @@ def test_guard_unsubscribes_nobody_and_the_next_run_goes_on(
     assert people(consents(**lost)).code == 1
     people(consents(**lost), guards={"override_once": True}).succeeded()
     assert len(on_list(sandbox).split()) == 6
+    lost.update(dict.fromkeys(names[3:6], NO))
+    left_on = people(consents(**lost), guards={"override_once": True})
+    assert left_on.code == 1, "it lets only one run through"
+    assert len(on_list(sandbox).split()) == 6
 
 
-@pytest.mark.parametrize(
-    ("value", "consents_"),
-    [
-        *((value, True) for value in (True, 1, 1.0, "true", "Yes", " y ", "1", "on", "1.0")),
-        *((value, True) for value in ("subscribed", "OPTED_IN", "Opted in", "opt-in")),
-        *((value, False) for value in (False, 0, "false", "No", "0", "off", "unsubscribed")),
-        *((value, False) for value in ("opted_out", "Opted-Out", "revoked")),
-        *((value, None) for value in (None, "", "null", "NaN", "maybe", 2, "-1", [], {}, "10")),
-    ],
-)
-def test_words_of_consent(
-    people: TargetRunner, sandbox: SandboxServer, value: Any, consents_: bool | None
-) -> None:
-    outcome = people(consents(ada=value)).succeeded()
+GIVEN: list[Any] = [True, 1, 1.0, "true", "Yes", " y ", "1", "on", "1.0", "subscribed"]
+GIVEN += ["OPTED_IN", "Opted in", "opt-in"]
+REFUSED: list[Any] = [False, 0, "false", "No", "0", "off", "unsubscribed", "opted_out", "Opted-Out"]
+UNKNOWN: list[Any] = [None, "", "null", "NaN", "maybe", 2, "-1", [], {}, "10", "y e s", "not no"]
 
-    assert on_list(sandbox) == ("ada" if consents_ else "")
-    codes = {True: {}, False: {"NO_CONSENT": 1}, None: {"CONSENT_UNKNOWN": 1}}
-    assert skipped(outcome) == codes[consents_]
+
+def test_words_of_consent(people: TargetRunner, sandbox: SandboxServer) -> None:
+    words = {"g": GIVEN, "r": REFUSED, "u": UNKNOWN}
+    values = {f"{one}{n}": value for one, some in words.items() for n, value in enumerate(some)}
+
+    outcome = people(consents(**values)).succeeded()
+
+    assert set(on_list(sandbox).split()) == {one for one in values if one[0] == "g"}
+    codes = {"NO_CONSENT": len(REFUSED), "CONSENT_UNKNOWN": len(UNKNOWN)}
+    assert skipped(outcome) == codes
 
 
 def test_unknown_words_are_told_once_with_their_number(people: TargetRunner) -> None:

@@ -6,15 +6,14 @@ row, and rows that go while another takes their address.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
-from tests.support.mirrors import NO_GUARDS, QUICK, ids, on_list, wait_for
-from tests.support.tables import STREAM, changes, deleted, row, table
+from tests.support.mirrors import NO_GUARDS, QUICK, ids, on_list
+from tests.support.tables import STREAM, changes, cut_off, deleted, row, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.quick
 
-PUT = {"method": "PUT", "path": "/api/3/contacts/*"}
 Messages = list[dict[str, Any]]
 
 
@@ -305,20 +303,6 @@ def test_history_ends_in_the_right_list_with_the_right_contacts(
 def assert_all_have_an_outcome(outcome: Outcome) -> None:
     counts = outcome.succeeded().counts
     assert sum(counts.values()) == 2 * counts["read"]
-
-
-def cut_off(people: ForkedTargetRunner, sandbox: SandboxServer, messages: Messages) -> None:
-    """Start a run, and kill it as its first rename took effect, or where it is after a while."""
-    sandbox.fault("slow", seconds=0.3, takes_effect=True, match=PUT)
-    running = people.start(messages)
-    end = time.monotonic() + 0.4
-    while not sandbox.faults()[0]["fired"] and time.monotonic() < end:
-        time.sleep(0.02)
-    running.kill()
-    running.wait()
-    if sandbox.faults()[0]["fired"]:
-        wait_for(lambda: sandbox.requests(method="PUT") != [])  # none may come in a later test
-    sandbox.clear_faults()
 
 
 def told(outcome: Outcome) -> str:

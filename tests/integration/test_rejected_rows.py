@@ -207,3 +207,68 @@ def test_contact_that_could_not_be_renamed_goes_to_nobody(
 
     assert codes(outcome) == {"RENAME_REFUSED": 1, "ADDRESS_IN_DOUBT": 2}
     assert names(sandbox) == {"ada": "Ada", "bob": "Bob"}
+
+
+def test_contact_stays_if_the_last_of_several_records_has_no_address(
+    people: ForkedTargetRunner, sandbox: SandboxServer
+) -> None:
+    run(people, ADA, BOB, CYD)
+
+    outcome = run(people, person(1, "ada", "ava"), lost(1), person(2, "bob", "ada"))
+
+    assert codes(outcome).pop("ADDRESS_IN_DOUBT") == 1
+    assert sum(codes(outcome).values()) == 3
+    assert names(sandbox) == {"ada": "Ada", "bob": "Bob", "cyd": "Cyd"}
+    run(people, person(3, "cyd", "ada"), person(2, "bob", "ava"))
+    assert names(sandbox) == {"ada": "Ada", "ava": "Bob", "cyd": "Cyd"}
+
+
+@pytest.mark.parametrize("last", [lost(3), bad(3, "cat"), bad(3, "ada")])
+def test_new_row_that_waits_is_rejected_with_its_last_record(
+    people: ForkedTargetRunner, sandbox: SandboxServer, last: dict[str, Any]
+) -> None:
+    run(people, ADA, BOB)
+    before = ids(sandbox)
+
+    outcome = run(people, person(1, "ada", "ava"), person(3, "cyd", "ada"), last)
+
+    assert sum(codes(outcome).values()) == 2
+    assert names(sandbox) == {"ava": "Ada", "bob": "Bob"}
+    run(people, person(2, "bob", "ada"), person(3, "cyd", "cat"))
+    assert names(sandbox) == {"ava": "Ada", "ada": "Bob", "cat": "Cyd"}
+    assert ids(sandbox)["ada"] == before["bob"]
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["same run", "later run"])
+def test_deleted_row_that_comes_back_rejected_keeps_its_contact(
+    people: ForkedTargetRunner, sandbox: SandboxServer, later: bool
+) -> None:
+    run(people, ADA, BOB)
+    before = ids(sandbox)
+    records = [deleted(1), bad(1, "ava"), person(2, "bob", "ada"), person(3, "cyd", "bob")]
+    if later:
+        run(people, records.pop(0))
+
+    run(people, *records)
+
+    assert names(sandbox) == {"ava": "Ada", "ada": "Bob", "bob": "Cyd"}
+    run(people, person(1, "ada", "ava"))
+    assert {one: ids(sandbox)[one] for one in ("ava", "ada")} == {
+        "ava": before["ada"],
+        "ada": before["bob"],
+    }
+    assert on_list(sandbox) == "ada ava bob"
+
+
+@pytest.mark.parametrize("record", [bad(1, "ava"), person(1, "ada", "ava")])
+def test_new_row_does_not_get_the_contact_of_a_deleted_row_that_comes_back(
+    people: ForkedTargetRunner, sandbox: SandboxServer, record: dict[str, Any]
+) -> None:
+    run(people, ADA, BOB)
+    before = ids(sandbox)
+    run(people, deleted(1))
+
+    run(people, person(3, "cyd", "ada"), record)
+
+    assert names(sandbox) == {"ava": "Ada", "ada": "Cyd", "bob": "Bob"}
+    assert ids(sandbox)["ava"] == before["ada"]

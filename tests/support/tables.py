@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
-from tests.support.mirrors import activate, address
+from tests.support.mirrors import activate, address, wait_for
 from tests.support.target_runner import state
 
+if TYPE_CHECKING:
+    from tests.support.fork_server import ForkedTargetRunner
+    from tests.support.sandbox_server import SandboxServer
+
 STREAM = "people"
+_PUT = {"method": "PUT", "path": "/api/3/contacts/*"}
 _NULLABLE = ["string", "null"]
 _numbers = itertools.count(1)
 
@@ -50,9 +56,14 @@ def deleted(key: int | None, name: str | None = None, **values: Any) -> dict[str
 
 def table(people: dict[int, str], **values: Any) -> list[dict[str, Any]]:
     """All messages of a complete table: names by key."""
+    return whole_table(*(row(key, name, **values) for key, name in people.items()))
+
+
+def whole_table(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    """All messages of a complete table: its records."""
     version = next(_numbers)
-    rows = [{**row(key, name, **values), "version": version} for key, name in people.items()]
-    return [announce(), *rows, activate(version, STREAM), state({STREAM: version})]
+    numbered = [{**one, "version": version} for one in rows]
+    return [announce(), *numbered, activate(version, STREAM), state({STREAM: version})]
 
 
 def changes(*rows: dict[str, Any], log: bool = True) -> list[dict[str, Any]]:
@@ -62,3 +73,19 @@ def changes(*rows: dict[str, Any], log: bool = True) -> list[dict[str, Any]]:
         for one in rows
     ]
     return [announce(log=log), *numbered, state({STREAM: next(_numbers)})]
+
+
+def cut_off(
+    people: ForkedTargetRunner, sandbox: SandboxServer, messages: list[dict[str, Any]]
+) -> None:
+    """Start a run, and kill it as its first rename took effect, or where it is after a while."""
+    sandbox.fault("slow", seconds=0.3, takes_effect=True, match=_PUT)
+    running = people.start(messages)
+    end = time.monotonic() + 0.4
+    while not sandbox.faults()[0]["fired"] and time.monotonic() < end:
+        time.sleep(0.02)
+    running.kill()
+    running.wait()
+    if sandbox.faults()[0]["fired"]:
+        wait_for(lambda: sandbox.requests(method="PUT") != [])  # none may come in a later test
+    sandbox.clear_faults()
