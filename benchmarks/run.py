@@ -24,6 +24,7 @@ import limits
 import memory
 import stages
 import start
+import suppression
 from figures import Figure, Results
 from processes import HERE
 
@@ -108,9 +109,17 @@ PARTS: dict[str, tuple[str, Callable[[Sizes, argparse.Namespace, Results], Itera
         f"How cost grows, {_EACH}, {_ACCEPTING}",
         lambda sizes, options, _: growth.measure(sizes.growth, sizes.people, options.postgres),
     ),
+    "suppression": (
+        f"Suppression, {_EACH}, {_ACCEPTING}",
+        lambda sizes, *_: suppression.measure(sizes.growth, sizes.people),
+    ),
 }
 """What can be measured: its title, and what measures it."""
-LONG = {"limits": "some minutes at the limits", "growth": "how cost grows"}
+LONG = {
+    "limits": "some minutes at the limits",
+    "growth": "how cost grows",
+    "suppression": "what suppression costs",
+}
 """Parts that are left out unless asked for."""
 
 

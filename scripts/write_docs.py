@@ -32,6 +32,7 @@ from target_activecampaign.mapping.formats import FORMS
 from target_activecampaign.mapping.mapping import StreamMapping
 from target_activecampaign.mapping.new_fields import field_type_for
 from target_activecampaign.mapping.placement import MappedProperty, Placement
+from target_activecampaign.mapping.suppression import EMAIL, EMAIL_SHA256, HASH_NAMES
 from target_activecampaign.model.codes import CODES, Refusal
 
 if TYPE_CHECKING:
@@ -197,6 +198,14 @@ def consent_words() -> str:
     return "\n".join(["| means | words |", "| --- | --- |", *table])
 
 
+def suppression_names() -> str:
+    """Return the table of property names by which people are suppressed."""
+    rows = ((EMAIL, STANDARD_NAMES[EMAIL]), (EMAIL_SHA256, HASH_NAMES))
+    table = [f"| `{destination}` | {_listed(names)} |" for destination, names in rows]
+    head = "| destination | names that map to it, the most common first |"
+    return "\n".join([head, "| --- | --- |", *table])
+
+
 def _listed(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
@@ -208,9 +217,13 @@ def _leaves(kind: type[ActiveCampaignError]) -> list[type[ActiveCampaignError]]:
 PARTS = {
     "README.md": {"settings": first_settings},
     "docs/settings.md": {"settings": reference},
-    "docs/consent.md": {"tap-settings": tap_settings},
     "docs/mapping.md": {"names": names_table, "types": types_table, "new-fields": new_fields_table},
-    "docs/consent.md": {"consent-names": consent_names, "consent-words": consent_words},
+    "docs/consent.md": {
+        "consent-names": consent_names,
+        "consent-words": consent_words,
+        "tap-settings": tap_settings,
+        "suppression-names": suppression_names,
+    },
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
     "docs/scale.md": {"quantities": quantities_table, "arithmetic": arithmetic_table},
 }

@@ -9,6 +9,7 @@
     ├── MappingError            a property can't be mapped to its destination
     ├── ModeError               a stream can't be loaded in its sync mode
     ├── BatchFileError          a batch file can't be read
+    ├── HeldInputError          messages that wait can't be stored
     ├── EmptyInputError         the input was empty, and the settings forbid that
     ├── SandboxError            the embedded sandbox does not work
     ├── LedgerError             the ledger can't be used
@@ -67,6 +68,10 @@ class ModeError(TargetError):
 
 class BatchFileError(TargetError):
     """A batch file can't be read; the text names it and says what to do."""
+
+
+class HeldInputError(TargetError):
+    """Messages that wait for others can't be stored; the text says why."""
 
 
 class EmptyInputError(TargetError):

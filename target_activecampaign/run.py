@@ -20,15 +20,17 @@ from target_activecampaign.accounting.rejects import RejectFiles
 from target_activecampaign.accounting.samples import Samples
 from target_activecampaign.accounting.state import Checkpoints, StateWriter
 from target_activecampaign.client import Client
+from target_activecampaign.config.definitions import SUPPRESSION
 from target_activecampaign.config.validation import ensure_writable_folder
 from target_activecampaign.delivery.batches import Packer
 from target_activecampaign.delivery.delivery import Delivery
 from target_activecampaign.errors import GuardError, StoppedError
-from target_activecampaign.ledger import Ledger, LedgerError
+from target_activecampaign.ledger import Ledger, LedgerError, source_of
 from target_activecampaign.model.record import REJECT_CODE, SourceStream
 from target_activecampaign.reporting import publish as publishing
 from target_activecampaign.reporting.progress import Progress
 from target_activecampaign.reporting.report import Report
+from target_activecampaign.singer.stream_order import Turn
 from target_activecampaign.storage import private_files
 from target_activecampaign.sync import input_checks
 from target_activecampaign.sync.changes import ChangeDetector
@@ -36,10 +38,11 @@ from target_activecampaign.sync.guards import how_to_go_on
 from target_activecampaign.sync.notices import RecordNotices
 from target_activecampaign.sync.removals import MirrorRemovals
 from target_activecampaign.sync.renames import PersonRenames
-from target_activecampaign.sync.routes import Route, RoutedStream, RouteSchema
+from target_activecampaign.sync.routes import Route, RoutedStream, RouteSchema, SuppressionRoute
 from target_activecampaign.sync.setup import Streams, check_lists
 from target_activecampaign.sync.source_rows import EntryCodec, RowTracker
 from target_activecampaign.sync.stop import StopRequest
+from target_activecampaign.sync.suppression import Suppressor
 from target_activecampaign.sync.unsubscribes import Unsubscriber
 from target_activecampaign.sync.window import RecordWindow
 from target_activecampaign.sync.withholding import Withholding
@@ -161,7 +164,35 @@ class Run:
             LedgerError: The ledger can't be used, or another run is loading the stream.
         """
         stream = self._streams[name]
-        stream.routes = [self._route(stream, one, counter) for one, counter in mapped]
+        routes: list[Route] = []
+        suppressions: list[SuppressionRoute] = []
+        for one, counter in mapped:
+            if self._settings.for_stream(one.name).suppresses:
+                suppressions.append(self._suppression_route(stream, one, counter))
+            else:
+                routes.append(self._route(stream, one, counter))
+        stream.routes, stream.suppressions = routes, suppressions
+
+    def _suppression_route(
+        self, stream: RoutedStream, mapped: MappedStream, counter: Counter
+    ) -> SuppressionRoute:
+        schema = RouteSchema(mapped, self._settings)
+        mapping = self._connect().streams.open_suppression(mapped.name, stream, schema)
+        self.report.streams[mapped.name] = {
+            "role": SUPPRESSION,
+            "destinations": mapping.destinations,
+            "ignored": mapping.ignored,
+        }
+        settings = self._settings.for_stream(mapped.name)
+        return SuppressionRoute(
+            stream.source,
+            mapped,
+            schema,
+            settings=settings,
+            counter=counter,
+            mapping=mapping,
+            number=source_of(mapped.name),
+        )
 
     def _route(self, stream: RoutedStream, mapped: MappedStream, counter: Counter) -> Route:
         parts = self._connect()
@@ -169,6 +200,7 @@ class Run:
         mapping, segment, is_new = parts.streams.open(mapped.name, stream, schema)
         self.report.streams[mapped.name] = {
             "list": {"id": segment.target.id, "name": segment.target.name},
+            "role": segment.settings.role,
             "sync_mode": segment.settings.sync_mode,
             "mapping": {entry.name: entry.as_dict() for entry in mapping.properties},
             "ignored": mapping.ignored,
@@ -268,7 +300,14 @@ class Run:
             removals,
             renames,
             Unsubscriber(client, ledger, self._accounting, self._stop),
-            RecordWindow(self._reader, ledger, self._accounting, changes, self._checkpoints),
+            RecordWindow(
+                self._reader,
+                ledger,
+                self._accounting,
+                changes,
+                self._checkpoints,
+                Suppressor(ledger, self._accounting, changes),
+            ),
             RecordNotices(settings, changes),
             Progress(
                 self._reader,
@@ -313,7 +352,9 @@ class Run:
         stream = self._streams.get(name)
         if stream is None or isinstance(version, (dict, list)):
             return False
-        if stream.routes and self._parts is not None:
+        if self._reader.turn is not Turn.NOW:
+            stream = stream.part(suppresses=self._reader.turn is Turn.TWICE)
+        if stream.width and self._parts is not None:
             self._parts.window.take(stream, version, raws, lines, places, read=read)
         elif read is None and any(bytes(raw)[:1] != b"{" for raw in raws):
             return False
@@ -511,7 +552,7 @@ class Run:
             )
         if self._parts is not None:
             done = self._is_complete or (self._checkpoints.complete and not self._is_removing)
-            clean = done and not report.unsettled
+            clean = done and not (report.unsettled or self._reader.has_dropped)
             ended = "failed" if problem else outcome
             try:
                 self._parts.ledger.close(clean=clean, outcome=ended, counts=report.counts)

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import msgspec
 from singer_sdk.exceptions import ConfigValidationError, RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
+from singer_sdk.mapper import PluginMapper
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 from singer_sdk.sinks import Sink
 from singer_sdk.target_base import Target
@@ -39,6 +40,7 @@ from target_activecampaign.singer.reader import MessageReader
 from target_activecampaign.singer.records import read_batch_record, record_of
 from target_activecampaign.singer.sdk_compat import SdkTarget, is_flattening_error, is_parse_error
 from target_activecampaign.singer.stream_maps import StreamMaps
+from target_activecampaign.singer.stream_order import StreamOrder
 from target_activecampaign.singer.validation import check_schema
 from target_activecampaign.sync.changes import WINDOW_BYTES
 
@@ -145,6 +147,12 @@ class TargetActiveCampaign(SdkTarget):
         self.message_reader.max_line_bytes = self.settings.max_line_bytes
         self.message_reader.on_tick = self.run.tick
         self.message_reader.on_records = self.run.take_records
+        suppressing = self.settings.suppression_streams
+        if suppressing and setup_mapper:
+            # A mapper of its own, as a stream that waits must not be known yet.
+            mapper = PluginMapper(plugin_config=dict(self.config), logger=self.logger)
+            maps = StreamMaps(self.config.get("stream_maps"), mapper)
+            self.message_reader.order = StreamOrder(suppressing, maps)
         self.max_parallelism = 1
         self.is_meltano_test = False
         # Schema, keys and bookmarks of each stream's last SCHEMA message.

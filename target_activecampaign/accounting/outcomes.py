@@ -126,6 +126,23 @@ class RecordAccounting:
             self.skipped.update(codes)
         self._checkpoints.reading()
 
+    def finished(
+        self, stream: str, outcomes: Mapping[str, int], skipped: Mapping[str, int]
+    ) -> None:
+        """Count records as read that need no delivery and have their outcome at once.
+
+        Args:
+            stream: The stream.
+            outcomes: The number of records by outcome.
+            skipped: The number of skipped ones by code.
+        """
+        with self._lock:
+            counts = self.counts.setdefault(stream, Counter())
+            counts["read"] += sum(outcomes.values())
+            counts.update(outcomes)
+            self.skipped.update(skipped)
+        self._checkpoints.reading()
+
     def confirmed(self, entries: Iterable[DeliveredContact]) -> None:
         """Record the outcome of contacts that ActiveCampaign has imported."""
         epochs: Counter[int] = Counter()

@@ -23,6 +23,7 @@ from target_activecampaign.mapping import history
 from target_activecampaign.mapping.catalog import FieldCatalog
 from target_activecampaign.mapping.compiler import MappingCompiler
 from target_activecampaign.mapping.stream import StreamToMap
+from target_activecampaign.mapping.suppression import SuppressionMapping
 from target_activecampaign.model.names import did_you_mean, nfc
 from target_activecampaign.redaction import RedactingFilter
 from target_activecampaign.singer.json_schema import allows_more
@@ -319,8 +320,16 @@ class _Readiness:
         keys: Collection[str],
     ) -> str:
         settings = self._settings.for_stream(name)
-        target = list_of(name, settings, self._account)
         tap_properties = announced.schema["properties"]
+        if settings.suppresses:
+            warnings = check_properties(
+                name, settings, properties=properties, tap_properties=tap_properties, keys=keys
+            )
+            lenient = name != announced.name
+            people = SuppressionMapping(name, properties, settings, lenient=lenient)
+            text = f"Suppresses people by {quoted_list(people.destinations)}."
+            return " ".join([text, *warnings])
+        target = list_of(name, settings, self._account)
         warnings = check_mode(name, settings, announced.bookmarks, tap_properties)
         warnings += check_properties(
             name, settings, properties=properties, tap_properties=tap_properties, keys=keys

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from target_activecampaign.cli import suppressions
 from target_activecampaign.cli.ledger_output import as_text, format_bytes
 from target_activecampaign.config.environment import read_environment
 from target_activecampaign.config.files import ConfigFileError, read_config
@@ -21,6 +22,7 @@ from target_activecampaign.errors import EraseError, LedgerError, SettingError
 from target_activecampaign.ledger.erase import Choice, erase, erase_person, select
 from target_activecampaign.ledger.overview import files_set_aside, read_overview, size
 from target_activecampaign.ledger.store import Store
+from target_activecampaign.ledger.suppression_editor import SuppressionEditor
 from target_activecampaign.model.contact import Refusal, contact_key, valid_address
 from target_activecampaign.model.timings import Timings
 from target_activecampaign.storage import output, private_files
@@ -44,9 +46,18 @@ _CONSEQUENCES_OF_RENAMES = (
     "ActiveCampaign, such as rename-0123456789abcdef@example.com, and would keep it. Run the "
     "target once before you forget the connection, if you still can."
 )
+_CONSEQUENCES_OF_SUPPRESSIONS = (
+    "The people whom `suppress` or a stream has suppressed are no longer so: the next run sends "
+    "those who are in its streams, unless a stream with the role 'suppression' has them."
+)
 _CONSEQUENCES_FOR_PERSON = (
     "If the source still has the person, the next run stores and delivers them again: remove them "
     "from the source first. Nothing changes in ActiveCampaign."
+)
+_SUPPRESSED = (
+    "The person is suppressed, and stays so: the ledger keeps a keyed hash of the address, so that "
+    "the person is not sent again. `unsuppress` deletes that too. Nothing changes in "
+    "ActiveCampaign."
 )
 
 _SCHEMA = {"properties": {"ledger_url": {"type": "string"}}}
@@ -176,6 +187,58 @@ def _forget(
         _forget_person(store, connection)
 
 
+def _with_people(command: F) -> F:
+    """Add the argument and the options of a command for people on standard input."""
+    people = click.argument("people", metavar="-")
+    account = click.option(
+        "--connection", metavar="ACCOUNT", help="The account, if the ledger has several."
+    )
+    return people(account(_with_ledger(command)))
+
+
+@_command.command("suppress")
+@_with_people
+def _suppress(
+    *, people: str, connection: str | None, config: str | None, ledger_url: str | None
+) -> int:
+    """Suppress people, who are then never sent.
+
+    Pass - and give e-mail addresses, or their SHA-256 in hex, on standard input, one a line.
+    """
+    return _change_suppressions(suppressions.suppress, people, connection, config, ledger_url)
+
+
+@_command.command("unsuppress")
+@_with_people
+def _unsuppress(
+    *, people: str, connection: str | None, config: str | None, ledger_url: str | None
+) -> int:
+    """Lift the suppression of people.
+
+    Pass - and give e-mail addresses, or their SHA-256 in hex, on standard input, one a line.
+    """
+    return _change_suppressions(suppressions.lift, people, connection, config, ledger_url)
+
+
+def _change_suppressions(
+    change: Callable[[SuppressionEditor, suppressions.PeopleInput], str],
+    people: str,
+    connection: str | None,
+    config: str | None,
+    ledger_url: str | None,
+) -> int:
+    """Change the suppressed people, and return the exit code: 1 if a line is invalid."""
+    if people != "-":
+        # Not quoted: most likely it is an address.
+        raise click.UsageError("the only argument is '-': people are read from standard input.")
+    given = suppressions.PeopleInput()
+    with _opened(config, ledger_url) as store:
+        _print(change(SuppressionEditor(store, connection), given))
+    if given.invalid:
+        click.echo(f"{_NAME}: {given.describe_invalid()}", err=True)
+    return 1 if given.invalid else 0
+
+
 @_command.command("vacuum")
 @_with_ledger
 def _vacuum(config: str | None, ledger_url: str | None) -> None:
@@ -228,6 +291,8 @@ def _iso(value: object) -> str:
 def _forget_choice(store: Store, choice: Choice, *, yes: bool) -> None:
     selection = select(store, choice)
     _print(f"This forgets {_describe(choice, selection)}.\n{_CONSEQUENCES}")
+    if choice.is_whole and selection.suppressed:
+        _print(_CONSEQUENCES_OF_SUPPRESSIONS)
     if selection.renames:
         _print(_CONSEQUENCES_OF_RENAMES)
     if not yes and not _is_confirmed():
@@ -242,7 +307,8 @@ def _describe(choice: Choice, selection: Selection) -> str:
     if choice.is_whole:
         return (
             f"all of {selection.connection}: its {pluralize(len(segments), 'segment')} with "
-            f"{contacts}, its runs, its imports in flight, and the index of its contacts"
+            f"{contacts}, its runs, its imports in flight, the index of its contacts, and "
+            f"{selection.suppressed:,} suppressed people"
         )
     return f"{', '.join(segments)}, with {contacts} (of {selection.connection})"
 
@@ -263,10 +329,11 @@ def _is_confirmed() -> bool:
 
 def _forget_person(store: Store, connection: str | None) -> None:
     erased = erase_person(store, _read_contact_keys(), connection)
+    places = erased.members + erased.existing + erased.in_flight
     _print(
-        f"Forgotten in {pluralize(sum(erased), 'place')} (segments: {erased.members:,}, contact "
+        f"Forgotten in {pluralize(places, 'place')} (segments: {erased.members:,}, contact "
         f"indexes: {erased.existing:,}, imports in flight: {erased.in_flight:,}).\n"
-        f"{_CONSEQUENCES_FOR_PERSON}"
+        f"{_SUPPRESSED if erased.suppressions else _CONSEQUENCES_FOR_PERSON}"
     )
     _vacuum_after_erasure(store)
     files = files_set_aside(store)

@@ -70,6 +70,7 @@ def _describe(connection: Connection, width: int | None) -> Iterator[str]:
     yield ""
     yield f"In flight: {_describe_in_flight(connection.in_flight)}."
     yield f"Index of existing contacts: {_describe_index(connection.existing)}."
+    yield f"Suppressed: {_count_people(connection.suppressed)}."
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], width: int | None) -> list[str]:
@@ -147,3 +148,7 @@ def _describe_index(index: Index) -> str:
 
 def _format_time(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _count_people(count: int) -> str:
+    return "1 person" if count == 1 else f"{count:,} people"

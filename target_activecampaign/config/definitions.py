@@ -346,9 +346,29 @@ _CONSENT = (
     ),
 )
 
+PROFILES, SUPPRESSION = "profiles", "suppression"
+
+_ROLE = Setting(
+    "role",
+    _one_of(PROFILES, SUPPRESSION),
+    "What a stream has: `profiles`, or `suppression` for people who must never be sent.",
+    default=PROFILES,
+    per_stream=True,
+)
+"""The only setting that streams alone have."""
+
+OF_SUPPRESSION = (
+    "role",
+    "field_mapping",
+    "deleted_properties",
+    "member_when",
+    "leave_when",
+)
+"""The settings that have an effect for a stream with `role: suppression`."""
+
 _PER_STREAM = {
     one.name: one.schema
-    for one in (*_LISTS_AND_TAGS, *_MAPPING, *_MODES, *_CONSENT)
+    for one in (_ROLE, *_LISTS_AND_TAGS, *_MAPPING, *_MODES, *_CONSENT)
     if one.per_stream
 }
 
@@ -359,7 +379,10 @@ _STREAMS = Setting(
     "streams",
     {"type": "object", "additionalProperties": {"type": "object", "properties": _PER_STREAM}},
     "Settings for single streams: {stream: {setting: value}}. They override the target's own. A "
-    "stream can have " + ", ".join(f"`{name}`" for name in STREAM_SETTINGS) + ".",
+    "stream can have " + ", ".join(f"`{name}`" for name in STREAM_SETTINGS) + ". Only a stream "
+    "can have `role`: `profiles`, or `suppression` if it has people who must never be sent. Such a "
+    "stream needs no list, and of the other settings only `field_mapping`, `deleted_properties`, "
+    "`member_when` and `leave_when: deleted` have an effect for it.",
 )
 
 _DELIVERY = (

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from target_activecampaign.config.definitions import (
     DEFAULT_DELETED_PROPERTIES,
     DEFAULT_GUARDS,
+    OF_SUPPRESSION,
+    PROFILES,
     SETTINGS,
     STREAM_SETTINGS,
+    SUPPRESSION,
 )
 from target_activecampaign.model.names import find_spelling, nfc
 from target_activecampaign.text import replace_surrogates
@@ -26,6 +29,11 @@ _DEFAULTS: dict[str, Any] = {
     "streams": {},
     "tags": [],
 }
+
+_SUPPRESSION_DEFAULTS: dict[str, Any] = {
+    name: _DEFAULTS[name] for name in ("person_key", "sync_mode", "on_address_change")
+} | {"leave_when": "deleted", "list_id": None}
+"""Settings of the whole target that a stream of suppressed people does not take over."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,12 @@ class StreamSettings:
     on_address_change: str = "rename"
     consent_unknown: str = "hold"
     without_consent: str = "skip"
+    role: str = PROFILES
+
+    @property
+    def suppresses(self) -> bool:
+        """True if the stream has people who must never be sent."""
+        return self.role == SUPPRESSION
 
 
 @dataclass(frozen=True)
@@ -167,14 +181,26 @@ class Settings:
         """The lists by the setting that names each, such as `streams.vip.list_id`."""
         named = {"list_id": self.list_id}
         for stream, own in self.streams.items():
-            named[f"streams.{stream}.list_id"] = (own or {}).get("list_id")
+            if not self.for_stream(stream).suppresses:
+                named[f"streams.{stream}.list_id"] = (own or {}).get("list_id")
         return {setting: wanted for setting, wanted in named.items() if wanted is not None}
+
+    @property
+    def suppression_streams(self) -> list[str]:
+        """The streams with people who must never be sent, by their names after stream maps."""
+        return [name for name in self.streams if self.for_stream(name).suppresses]
 
     def for_stream(self, stream: str) -> StreamSettings:
         """Return the settings for one stream, by its name after stream maps."""
         given = self.streams.get(find_spelling(stream, self.streams) or stream) or {}
         own = {name: value for name, value in given.items() if value is not None}
-        values = {name: own.get(name, getattr(self, name)) for name in STREAM_SETTINGS}
+        suppresses = own.get("role") == SUPPRESSION
+        shared = {"role": PROFILES, **vars(self)}
+        if suppresses:
+            # Its deleted records lift a suppression. The target's modes are not for it.
+            shared.update(_SUPPRESSION_DEFAULTS)
+            own = {name: value for name, value in own.items() if name in OF_SUPPRESSION}
+        values = {name: own.get(name, shared[name]) for name in STREAM_SETTINGS}
         converted = {
             "field_mapping": self.field_mapping,
             "own_field_mapping": own.get("field_mapping", {}),

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from target_activecampaign.client import parse_api_url
 from target_activecampaign.config import webhook_url
 from target_activecampaign.config.conversion import Converter
-from target_activecampaign.config.definitions import STREAM_SETTINGS
+from target_activecampaign.config.definitions import OF_SUPPRESSION, STREAM_SETTINGS, SUPPRESSION
 from target_activecampaign.config.settings import Settings
 from target_activecampaign.errors import SettingError
 from target_activecampaign.model.names import did_you_mean, named_with_hints, nfc
@@ -60,8 +60,11 @@ def find_problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str
         problem := webhook_url.find_problem(settings.on_complete_webhook)
     ):
         found.append(problem)
-    if settings.list_id in {None, ""} and not any(
-        (own or {}).get("list_id") is not None for own in settings.streams.values()
+    found += _role_problems(settings, given)
+    if (
+        settings.list_id in {None, ""}
+        and not settings.suppression_streams
+        and not any((own or {}).get("list_id") is not None for own in settings.streams.values())
     ):
         found.append(
             "The setting 'list_id' is missing: give the id, name or string id of the list that "
@@ -199,6 +202,22 @@ def _address_change_problems(settings: Settings) -> list[str]:
     ]
 
 
+def _role_problems(settings: Settings, given: Mapping[str, Any]) -> list[str]:
+    """Return a problem for each `role` or `leave_when` that can't be."""
+    found = []
+    if "role" in given:
+        found.append(
+            "The setting 'role' can only be given for a stream, under 'streams': move it there."
+        )
+    found += [
+        f"The setting 'streams.{name}.leave_when' can only be 'deleted' for a stream of suppressed "
+        "people: nobody is sent again only because the stream lacks the person. Remove it."
+        for name in settings.suppression_streams
+        if settings.for_stream(name).leave_when != "deleted"
+    ]
+    return found
+
+
 def phone_region(country: str, setting: str = "default_country") -> str:
     """Return a country as its ISO 3166 code of two letters, in upper case.
 
@@ -268,7 +287,17 @@ def unknown_settings(config: Mapping[str, Any], known: Iterable[str]) -> list[st
     names = [(name, name, tuple(known)) for name in config]
     for stream, own in (config.get("streams") or {}).items():
         names += [(f"streams.{stream}.{name}", name, STREAM_SETTINGS) for name in own or {}]
-    return [
+    unused = [
+        f"The setting 'streams.{stream}.{name}' has no effect, as the stream's role is "
+        f"'{SUPPRESSION}'."
+        for stream, own in (config.get("streams") or {}).items()
+        for name, value in (own or {}).items()
+        if own.get("role") == SUPPRESSION
+        and value is not None
+        and name in STREAM_SETTINGS
+        and name not in OF_SUPPRESSION
+    ]
+    return unused + [
         f"The setting '{path}' is unknown and has no effect.{did_you_mean(name, candidates)}"
         for path, name, candidates in names
         if name not in candidates

@@ -280,6 +280,14 @@ class Packer:
             return []
         return [source for part in gone for source in part.sources]
 
+    def drop_contacts(self, contacts: Collection[bytes]) -> list[Entry]:
+        """Remove contacts, given by their hashes, from the open batch, and return them."""
+        gone = [one for one in self._open.values() if one.contact_hash in contacts]
+        for one in gone:
+            del self._open[one.key]
+            self._size = self._size - self._size_of(one) - 1 if self._open else 0
+        return gone
+
     def flush(self) -> list[Batch]:
         """Close the open batch and return it; return an empty list if there is none."""
         return self._cut()

@@ -57,6 +57,12 @@ class InFlightContacts:
             self.count + count <= self._max_contacts and self._bytes + size <= _MAX_BYTES
         )
 
+    def find(self, contacts: Collection[bytes]) -> set[bytes]:
+        """Return those contacts, given by their hashes, that are in flight."""
+        with self._changed:
+            hashes = {one.contact_hash for some in self._entries.values() for one in some}
+        return hashes.intersection(contacts)
+
     def has(self, key: str) -> bool:
         """Return whether a contact with this key is in flight."""
         with self._changed:

@@ -25,7 +25,7 @@ from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
 from target_activecampaign.ledger.source_rows import SourceRow, SourceRows
 from target_activecampaign.ledger.store import Store
-from target_activecampaign.ledger.suppressions import Suppressions
+from target_activecampaign.ledger.suppressions import Suppressions, source_of
 from target_activecampaign.ledger.waiting import WaitingRecord, WaitingRecords
 from target_activecampaign.ledger.withheld import Withheld, WithheldContacts
 from target_activecampaign.ledger.write_buffer import WriteBuffer
@@ -64,7 +64,9 @@ __all__ = [
     "by_segment",
     "contact_hash",
     "digest",
+    "hash_of_sha256",
     "last_mapping",
+    "source_of",
 ]
 
 _DIGEST_BYTES = 12
@@ -171,7 +173,7 @@ class Ledger:
 
     def contact_hash_of_sha256(self, sha256_digest: bytes) -> bytes:
         """Return the keyed hash of a contact of whose key only the SHA-256 is known."""
-        return _hash_of_sha256(self._store.key, self._identity, sha256_digest)
+        return hash_of_sha256(self._store.key, self._identity, sha256_digest)
 
     def record_hasher(self, fingerprint: bytes) -> Any:
         """Return a keyed `hashlib` hash, to be copied and updated for each record.
@@ -247,10 +249,11 @@ def contact_hash(key: bytes, identity: str, contact_key: str) -> bytes:
         contact_key: The contact's address in its normal form.
     """
     plain = contact_key.encode("utf-8", "surrogatepass")
-    return _hash_of_sha256(key, identity, sha256(plain).digest())
+    return hash_of_sha256(key, identity, sha256(plain).digest())
 
 
-def _hash_of_sha256(key: bytes, identity: str, sha256_digest: bytes) -> bytes:
+def hash_of_sha256(key: bytes, identity: str, sha256_digest: bytes) -> bytes:
+    """Return the keyed hash of a contact of whose key only the SHA-256 is known."""
     # A hash of the SHA-256, as suppression lists often have only that of an address.
     hasher = _contact_hasher(key, identity)
     hasher.update(sha256_digest)

@@ -10,9 +10,11 @@ from target_activecampaign.errors import EraseError
 from target_activecampaign.ledger import contact_hash
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.imports import erase_contacts
+from target_activecampaign.ledger.overview import count_suppressed
 from target_activecampaign.ledger.runs import is_running, process_number
 from target_activecampaign.ledger.write_buffer import write_all
 from target_activecampaign.model.names import nfc
+from target_activecampaign.model.withheld import WithheldReason
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,6 +52,7 @@ class Selection(NamedTuple):
         renames: The number of contacts that an interrupted run was about to rename.
         segments: The streams and lists of the selected segments, by number.
         members: The number of members in these.
+        suppressed: The number of suppressed people of the account.
     """
 
     account: int
@@ -58,14 +61,23 @@ class Selection(NamedTuple):
     renames: int
     segments: dict[int, tuple[str, int]]
     members: int
+    suppressed: int
 
 
 class ErasedRows(NamedTuple):
-    """The numbers of places in which a person was erased."""
+    """The numbers of places in which a person was erased.
+
+    Attributes:
+        members: Segments.
+        existing: Indexes of contacts.
+        in_flight: Imports in flight.
+        suppressions: Suppressions of the person, which stay.
+    """
 
     members: int
     existing: int
     in_flight: int
+    suppressions: int
 
 
 def select(store: Store, choice: Choice) -> Selection:
@@ -116,7 +128,17 @@ def _erase(store: Store, choice: Choice, selections: list[Selection]) -> Selecti
             # Else the imports in flight would restore them, perhaps under a number that is then
             # another segment's.
             erase_contacts(store, db, selection.runs, segments=numbers)
+            _read_lists_again(db, selection)
         return selection
+
+
+def _read_lists_again(db: sa.Connection, selection: Selection) -> None:
+    """Store that lists must be read, as those who were to be unsubscribed may be forgotten."""
+    segment = tables.segment
+    if selection.suppressed:
+        lists = {list_id for _, list_id in selection.segments.values()}
+        theirs = sa.and_(segment.c.account == selection.account, segment.c.list.in_(lists))
+        db.execute(segment.update().where(theirs).values(sweep=True))
 
 
 def erase_person(store: Store, keys: Collection[str], connection: str | None = None) -> ErasedRows:
@@ -131,7 +153,7 @@ def erase_person(store: Store, keys: Collection[str], connection: str | None = N
         EraseError: There is no such account, or a run is in progress that may have the person.
         LedgerError: The ledger can't be used.
     """
-    most = ErasedRows(0, 0, 0)
+    most = ErasedRows(0, 0, 0, 0)
 
     def erase_now() -> ErasedRows:
         nonlocal most
@@ -145,11 +167,11 @@ def erase_person(store: Store, keys: Collection[str], connection: str | None = N
 
 def _erase_person(store: Store, keys: Collection[str], connection: str | None) -> ErasedRows:
     member, segment, existing = tables.member, tables.segment, tables.existing
-    members = indexed = in_flight = 0
+    members = indexed = in_flight = suppressed = 0
     with store.transaction(alone=True) as db:
         write_all(store, db)
-        for account in _accounts(db, connection):
-            runs = _ended_runs(db, account)
+        for account in accounts_of(db, connection):
+            runs = ended_runs(db, account)
             _check_renames(db, account)
             hashes = {contact_hash(store.key, account.identity, key) for key in keys}
             # By segment too: the key begins with it, and without it the whole table is read.
@@ -165,18 +187,34 @@ def _erase_person(store: Store, keys: Collection[str], connection: str | None) -
             members += db.execute(in_members).rowcount
             indexed += db.execute(in_index).rowcount
             in_flight += erase_contacts(store, db, runs, contacts=hashes)
-    return ErasedRows(members, indexed, in_flight)
+            suppressed += _count_suppressions(db, account, hashes)
+    return ErasedRows(members, indexed, in_flight, suppressed)
 
 
 def _erase_rows(
     db: sa.Connection, account: sa.Row[tuple[object, ...]], hashes: Collection[bytes]
 ) -> None:
-    """Erase a person's source rows, departures and withheld records, but no suppression."""
+    """Erase a person's source rows, departures and withheld records, but no suppression.
+
+    A suppressed person who may be active on a list is still to be unsubscribed from it.
+    """
     segment = tables.segment
     segments = sa.select(segment.c.id).where(segment.c.account == account.id)
     for table in (tables.source_row, tables.departure, tables.withheld):
         theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(hashes))
+        if table is tables.withheld:
+            stays = sa.and_(theirs, table.c.reason == WithheldReason.SUPPRESSED, table.c.pending)
+            db.execute(table.update().where(stays).values(address=None, contact=None))
+            theirs = sa.and_(theirs, sa.not_(stays))
         db.execute(table.delete().where(theirs))
+
+
+def _count_suppressions(
+    db: sa.Connection, account: sa.Row[tuple[object, ...]], hashes: Collection[bytes]
+) -> int:
+    table = tables.suppression
+    theirs = sa.and_(table.c.account == account.id, table.c.person.in_(hashes))
+    return int(db.execute(sa.select(sa.func.count()).where(theirs)).scalar_one())
 
 
 def _erase_waiting(db: sa.Connection, runs: Collection[str]) -> None:
@@ -209,7 +247,7 @@ def _select(db: sa.Connection, choice: Choice) -> Selection:
     if choice.list_id is not None:
         chosen = chosen.where(segment.c.list == choice.list_id)
     found = []
-    for account in _accounts(db, choice.connection):
+    for account in accounts_of(db, choice.connection):
         rows = db.execute(chosen.where(segment.c.account == account.id)).all()
         segments = {
             row.id: (row.stream, row.list)
@@ -231,11 +269,17 @@ def _select(db: sa.Connection, choice: Choice) -> Selection:
     members = db.execute(
         sa.select(sa.func.count()).where(member.c.segment.in_(list(segments)))
     ).scalar_one()
-    runs, renames = _ended_runs(db, account), _count_renames(db, account)
-    return Selection(account.id, account.identity, runs, renames, segments, members)
+    runs, renames = ended_runs(db, account), _count_renames(db, account)
+    suppressed = count_suppressed(db, account.id)
+    return Selection(account.id, account.identity, runs, renames, segments, members, suppressed)
 
 
-def _accounts(db: sa.Connection, connection: str | None) -> list[sa.Row[tuple[object, ...]]]:
+def accounts_of(db: sa.Connection, connection: str | None) -> list[sa.Row[tuple[object, ...]]]:
+    """Return the accounts of a ledger, or the one of this name.
+
+    Raises:
+        EraseError: There is none of this name.
+    """
     rows = db.execute(sa.select(tables.account).order_by(tables.account.c.id)).all()
     found = [row for row in rows if connection in (None, row.identity)]
     if connection is not None and not found:
@@ -244,7 +288,7 @@ def _accounts(db: sa.Connection, connection: str | None) -> list[sa.Row[tuple[ob
     return found
 
 
-def _ended_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> list[str]:
+def ended_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> list[str]:
     """Return the account's runs.
 
     Raises:

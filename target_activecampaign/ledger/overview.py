@@ -116,13 +116,23 @@ class Index:
 
 @dataclass(frozen=True)
 class Connection:
-    """An account that was loaded; its latest run comes first."""
+    """An account that was loaded; its latest run comes first.
+
+    Attributes:
+        identity: Its name.
+        runs: Its runs.
+        segments: Its streams and lists.
+        in_flight: Its imports that are not confirmed.
+        existing: The index of its contacts.
+        suppressed: The number of people who must never be sent.
+    """
 
     identity: str
     runs: list[RunView]
     segments: list[SegmentView]
     in_flight: list[InFlight]
     existing: Index
+    suppressed: int
 
 
 @dataclass(frozen=True)
@@ -163,6 +173,13 @@ def _read_overview(store: Store) -> Overview:
             set_aside=files_set_aside(store),
             connections=[_read_connection(store, db, account) for account in accounts],
         )
+
+
+def count_suppressed(db: sa.Connection, account: int) -> int:
+    """Return the number of an account's suppressed people, each once."""
+    table = tables.suppression
+    people = sa.select(sa.func.count(sa.distinct(table.c.person)))
+    return int(db.execute(people.where(table.c.account == account)).scalar_one())
 
 
 def size(store: Store) -> int:
@@ -207,6 +224,7 @@ def _read_connection(
         segments=_read_segments(db, account.id, in_progress),
         in_flight=_read_in_flight(store, db, [view.id for view in views]),
         existing=Index(contacts, account.index_total),
+        suppressed=count_suppressed(db, account.id),
     )
 
 

@@ -85,6 +85,8 @@ segment = sa.Table(
     sa.Column("tripped", sa.Boolean, nullable=False),
     # Profiles that have changed since the latest complete sync.
     sa.Column("changed", sa.Integer, nullable=False),
+    # Whether the whole list must be read, as suppressed people may be active on it.
+    sa.Column("sweep", sa.Boolean, nullable=False, default=False),
     # The custom field of each property in the latest run, as JSON.
     sa.Column("mapping", sa.String),
     sa.UniqueConstraint("account", "stream", "list"),
@@ -175,6 +177,9 @@ suppression = sa.Table(
     # A person who is never sent, to any list of the account.
     sa.Column("account", sa.Integer, primary_key=True),
     sa.Column("person", sa.LargeBinary, primary_key=True),
+    # Who says so: 0 for the command, else the number of a stream. A person is suppressed for as
+    # long as any of them does.
+    sa.Column("source", sa.Integer, primary_key=True),
     sqlite_with_rowid=False,
 )
 

@@ -13,11 +13,14 @@ from target_activecampaign.errors import LedgerError
 from target_activecampaign.ledger.runs import is_running, process_number
 from target_activecampaign.ledger.schema import run as run_table
 from target_activecampaign.ledger.schema import segment as table
+from target_activecampaign.ledger.schema import suppression as suppression_table
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.model.names import nfc
 from target_activecampaign.text import encodable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from target_activecampaign.ledger.store import Store
 
 
@@ -88,7 +91,8 @@ class Segments:
             if row is None:
                 key = {"account": self._account, "stream": stream, "list": list_id}
                 empty = {"pass": 0, "complete_pass": 0, "tripped": False, "changed": 0}
-                db.execute(table.insert().values(**key, **empty, **values))
+                sweep = self._has_suppressed(db) and not self._has_list(db, list_id)
+                db.execute(table.insert().values(**key, **empty, **values, sweep=sweep))
                 row = db.execute(found).one()
             elif row.run not in (None, self._run_id):
                 other = db.execute(sa.select(run_table).where(run_table.c.id == row.run)).first()
@@ -101,6 +105,28 @@ class Segments:
             db.execute(table.update().where(table.c.id == row.id).values(values))
         *columns, _ = row
         return SegmentState(*columns)
+
+    def _has_suppressed(self, db: sa.Connection) -> bool:
+        mine = suppression_table.c.account == self._account
+        return db.execute(sa.select(sa.literal(1)).where(mine).limit(1)).first() is not None
+
+    def _has_list(self, db: sa.Connection, list_id: int) -> bool:
+        of_list = sa.and_(table.c.account == self._account, table.c.list == list_id)
+        return db.execute(sa.select(table.c.id).where(of_list).limit(1)).first() is not None
+
+    @retryable
+    def must_sweep(self, segments: Collection[int]) -> bool:
+        """Return whether the list of these segments must be read to find suppressed people."""
+        theirs = sa.and_(table.c.id.in_(list(segments)), table.c.sweep)
+        with self._store.transaction() as db:
+            return db.execute(sa.select(table.c.id).where(theirs).limit(1)).first() is not None
+
+    @retryable
+    def end_sweep(self, segments: Collection[int]) -> None:
+        """Store that the list of these segments has been read."""
+        with self._store.transaction(account=self._account) as db:
+            theirs = table.c.id.in_(list(segments))
+            db.execute(table.update().where(theirs).values(sweep=False))
 
     @retryable
     def stored_name(self, stream: str, list_id: int) -> str:

@@ -71,6 +71,8 @@ def fetch_rows(
     segments: Sequence[int],
     named: sa.Column[bytes],
     values: Sequence[bytes],
+    *,
+    of: str = "segment",
 ) -> Sequence[_Values]:
     """Return the rows of segments with these values in a column, read from the driver itself.
 
@@ -81,20 +83,21 @@ def fetch_rows(
         db: The transaction.
         columns: The columns in SQL.
         segments: The segments.
-        named: The column of the hashes. Its table also has a column `segment`.
+        named: The column of the hashes.
         values: The hashes.
+        of: The column of the same table with the segment, or with another number.
     """
     table = named.table
     if db.dialect.name == "sqlite":
         some, all_ = (", ".join("?" * len(one)) for one in (segments, values))
         query = (
             f"SELECT {columns} FROM {table.name} "  # noqa: S608 - names of ours, and question marks
-            f"WHERE segment IN ({some}) AND {named.name} IN ({all_})"
+            f"WHERE {of} IN ({some}) AND {named.name} IN ({all_})"
         )
         result = db.exec_driver_sql(query, (*segments, *values))
     else:
         found = sa.select(sa.text(columns)).select_from(table)
-        result = db.execute(found.where(table.c.segment.in_(segments), named.in_(values)))
+        result = db.execute(found.where(table.c[of].in_(segments), named.in_(values)))
     rows: Sequence[_Values] = result.cursor.fetchall() if result.cursor is not None else []
     result.close()
     return rows

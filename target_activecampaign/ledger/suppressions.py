@@ -1,7 +1,12 @@
-"""Suppressed people, who are never sent: keyed hashes of their addresses, kept across runs."""
+"""Suppressed people, who are never sent: keyed hashes of their addresses, kept across runs.
+
+A stream or the command suppresses a person. The person stays suppressed until all that did so have
+lifted it.
+"""
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -10,9 +15,10 @@ from target_activecampaign.ledger.schema import member as member_table
 from target_activecampaign.ledger.schema import segment as segment_table
 from target_activecampaign.ledger.schema import suppression as table
 from target_activecampaign.ledger.schema import withheld as withheld_table
-from target_activecampaign.ledger.statements import insert_into
+from target_activecampaign.ledger.statements import Statement, fetch_rows, insert_into
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.ledger.withheld import Withheld
+from target_activecampaign.model.names import nfc
 from target_activecampaign.model.withheld import WithheldReason
 
 if TYPE_CHECKING:
@@ -21,6 +27,20 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store
     from target_activecampaign.ledger.withheld import WithheldContacts
     from target_activecampaign.ledger.write_buffer import WriteBuffer
+
+COMMAND = 0
+"""The source of people whom the command suppresses."""
+
+_MAX_NOTED = 5000
+"""People whom each list is asked for singly. For more, the lists are read: that costs as much as
+two requests for each person if a list has a million contacts, and less if it has fewer."""
+
+_NAMES = ("account", "person", "source")
+
+
+def source_of(stream: str) -> int:
+    """Return the number of a stream that suppresses people: a hash of its name."""
+    return (zlib.crc32(nfc(stream).encode("utf-8", "surrogatepass")) & 0x7FFFFFFF) or 1
 
 
 class Suppressions:
@@ -41,6 +61,8 @@ class Suppressions:
         self._write_buffer = write_buffer
         self._withheld = withheld
         self._has_any: bool | None = None
+        self._noted = 0
+        self._inserts: dict[str, Statement] = {}
 
     def any(self) -> bool:
         """Return whether anybody may be suppressed; without a query, but for the first call."""
@@ -54,50 +76,66 @@ class Suppressions:
         with self._store.transaction() as db:
             return db.execute(mine).first() is not None
 
-    @retryable
     def find(self, contacts: Collection[bytes]) -> set[bytes]:
         """Return those contacts that are suppressed."""
-        if not contacts or not self.any():
-            return set()
-        with self._store.transaction() as db:
-            theirs = sa.select(table.c.person).where(self._are(contacts))
-            return set(db.execute(theirs).scalars())
+        return set(self.sources(contacts))
+
+    @retryable
+    def sources(self, contacts: Collection[bytes]) -> dict[bytes, set[int]]:
+        """Return what suppresses each of those contacts that are suppressed."""
+        found: dict[bytes, set[int]] = {}
+        if contacts and self.any():
+            with self._store.transaction() as db:
+                rows = fetch_rows(
+                    db,
+                    "person, source",
+                    [self._account],
+                    table.c.person,
+                    list(contacts),
+                    of="account",
+                )
+            for person, source in rows:
+                found.setdefault(person, set()).add(source)
+        return found
 
     @retryable
     def count(self) -> int:
         """Return the number of suppressed people."""
         mine = table.c.account == self._account
+        people = sa.select(sa.func.count(sa.distinct(table.c.person))).where(mine)
         with self._store.transaction() as db:
-            return int(db.execute(sa.select(sa.func.count()).where(mine)).scalar_one())
+            return int(db.execute(people).scalar_one())
 
-    def add(self, contacts: Mapping[bytes, str | None]) -> set[bytes]:
+    def add(self, source: int, contacts: Mapping[bytes, str | None]) -> set[bytes]:
         """Suppress people. Those who may be active on a list are to be unsubscribed.
 
         What was delivered of them is forgotten, so their next record is looked at.
 
         Args:
+            source: What suppresses them: `COMMAND`, or `source_of` a stream.
             contacts: The addresses by contact; None for a contact of which only a hash is known.
 
         Returns:
             The contacts that were not suppressed before.
         """
-        new = contacts.keys() - self.find(contacts.keys())
-        if not new:
-            return new
-        self._write_buffer.flush()
-        self._withheld.store(
-            Withheld(
-                segment,
-                contact,
-                WithheldReason.SUPPRESSED,
-                is_pending=True,
-                address=contacts[contact],
+        new = contacts.keys() - self.find(contacts)
+        if new:
+            self._write_buffer.flush()
+            self._noted += len(new)
+            lists = self._segment_of_each_list() if self._noted <= _MAX_NOTED else []
+            self._withheld.store(
+                Withheld(
+                    segment,
+                    contact,
+                    WithheldReason.SUPPRESSED,
+                    is_pending=True,
+                    address=contacts[contact],
+                )
+                for segment in lists
+                for contact in new
             )
-            for segment in self._segment_of_each_list()
-            for contact in new
-        )
         # Last: after a kill before this, they are added again.
-        self._store.retry(lambda: self._insert(new))
+        self._insert(source, contacts, new)
         self._has_any = True
         return new
 
@@ -111,33 +149,72 @@ class Suppressions:
         with self._store.transaction() as db:
             return list(db.execute(first).scalars())
 
-    def _insert(self, contacts: Collection[bytes]) -> None:
-        rows = [{"account": self._account, "person": one} for one in sorted(contacts)]
-        segments = sa.select(segment_table.c.id).where(segment_table.c.account == self._account)
-        members, withheld = (
-            one.update().where(one.c.segment.in_(segments), one.c.person.in_(list(contacts)))
-            for one in (member_table, withheld_table)
-        )
-        with self._store.transaction(account=self._account) as db:
-            db.execute(members.values(digest=None, raw=None))
-            db.execute(withheld.values(raw=None))
-            insert = insert_into(table, db.dialect.name)
-            db.execute(insert.on_conflict_do_nothing(), rows)
+    @retryable
+    def _insert(self, source: int, contacts: Collection[bytes], new: Collection[bytes]) -> None:
+        if not contacts:
+            return
+        rows = [(self._account, one, source) for one in sorted(contacts)]
+        # `alone`, as a run may be claiming a new list.
+        with self._store.transaction(alone=True, account=self._account) as db:
+            if new:
+                self._forget_delivered(db, new)
+            if new and self._noted > _MAX_NOTED:
+                mine = segment_table.c.account == self._account
+                db.execute(segment_table.update().where(mine).values(sweep=True))
+            self._statement(db.dialect.name).execute(db, rows)
+
+    def _statement(self, dialect: str) -> Statement:
+        if dialect not in self._inserts:
+            insert = insert_into(table, dialect).on_conflict_do_nothing()
+            self._inserts[dialect] = Statement(insert, _NAMES)
+        return self._inserts[dialect]
 
     @retryable
-    def remove(self, contacts: Collection[bytes]) -> int:
-        """Lift the suppression of people, and return the number of those who were suppressed."""
-        if not contacts or not self.any():
-            return 0
-        segments = sa.select(segment_table.c.id).where(segment_table.c.account == self._account)
+    def forget_delivered(self, contacts: Collection[bytes]) -> None:
+        """Forget what was delivered of contacts, so that their next record is looked at."""
+        if contacts:
+            self._write_buffer.flush()
+            with self._store.transaction(account=self._account) as db:
+                self._forget_delivered(db, contacts)
+
+    def _forget_delivered(self, db: sa.Connection, contacts: Collection[bytes]) -> None:
+        mine = segment_table.c.account == self._account
+        # As numbers: with a subquery, PostgreSQL may read the whole table.
+        segments = list(db.execute(sa.select(segment_table.c.id).where(mine)).scalars())
+        people = list(contacts)
+        for one, values in (
+            (member_table, {"digest": None, "raw": None}),
+            (withheld_table, {"raw": None}),
+        ):
+            theirs = sa.and_(one.c.segment.in_(segments), one.c.person.in_(people))
+            db.execute(one.update().where(theirs).values(values))
+
+    @retryable
+    def remove(self, source: int | None, contacts: Collection[bytes]) -> int:
+        """Lift the suppression of people.
+
+        Those who are off a list by then stay so, until their next record subscribes them again.
+
+        Args:
+            source: What has suppressed them; None for all that have.
+            contacts: The people.
+
+        Returns:
+            The number of those who are not suppressed any more.
+        """
+        before = self.sources(contacts)
+        lifted = [one for one, found in before.items() if source is None or found == {source}]
+        gone = [table.c.account == self._account, table.c.person.in_(list(before))]
+        if source is not None:
+            gone.append(table.c.source == source)
+        mine = sa.select(segment_table.c.id).where(segment_table.c.account == self._account)
         withheld = sa.and_(
-            withheld_table.c.segment.in_(segments),
-            withheld_table.c.person.in_(list(contacts)),
+            withheld_table.c.segment.in_(mine),
+            withheld_table.c.person.in_(lifted),
             withheld_table.c.reason == WithheldReason.SUPPRESSED,
         )
-        with self._store.transaction(account=self._account) as db:
-            db.execute(withheld_table.delete().where(withheld))
-            return int(db.execute(table.delete().where(self._are(contacts))).rowcount)
-
-    def _are(self, contacts: Collection[bytes]) -> sa.ColumnElement[bool]:
-        return sa.and_(table.c.account == self._account, table.c.person.in_(list(contacts)))
+        if before:
+            with self._store.transaction(account=self._account) as db:
+                db.execute(table.delete().where(*gone))
+                db.execute(withheld_table.delete().where(withheld))
+        return len(lifted)

@@ -13,6 +13,7 @@ from target_activecampaign.ledger.schema import member as member_table
 from target_activecampaign.ledger.schema import withheld as table
 from target_activecampaign.ledger.statements import Statement, fetch_rows, insert_into
 from target_activecampaign.ledger.store import retryable
+from target_activecampaign.model.withheld import WithheldReason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _CHUNK = 1000
 _NAMES = ("segment", "person", "reason", "raw", "pending", "address", "contact")
 _COLUMNS = ", ".join(_NAMES)
+_ONE = sa.and_(table.c.segment == sa.bindparam("of"), table.c.person == sa.bindparam("who"))
 
 
 class Withheld(NamedTuple):
@@ -163,12 +165,18 @@ class WithheldContacts:
         """Store that contacts, given by segment, are off the list."""
         rows = [{"of": segment, "who": contact} for segment, contact in contacts]
         self._update(rows, pending=False, address=None, contact=None)
+        self._delete_suppressed(rows)
+
+    @retryable
+    def _delete_suppressed(self, rows: list[dict[str, Any]]) -> None:
+        """Delete suppressed contacts: once they are off the list, `suppression` is enough."""
+        if rows:
+            done = sa.and_(_ONE, table.c.reason == WithheldReason.SUPPRESSED)
+            with self._store.transaction(account=self._account) as db:
+                db.execute(table.delete().where(done), rows)
 
     @retryable
     def _update(self, rows: list[dict[str, Any]], /, **values: Any) -> None:
         if rows:
-            one = sa.and_(
-                table.c.segment == sa.bindparam("of"), table.c.person == sa.bindparam("who")
-            )
             with self._store.transaction(account=self._account) as db:
-                db.execute(table.update().where(one).values(values), rows)
+                db.execute(table.update().where(_ONE).values(values), rows)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from target_activecampaign.client import Field
     from target_activecampaign.mapping.catalog import FieldCatalog
     from target_activecampaign.mapping.stream import StreamToMap
+    from target_activecampaign.singer.json_schema import Schema
 
 
 class ExplicitResolver:
@@ -61,7 +62,7 @@ class ExplicitResolver:
         destinations = {**self._settings.field_mapping, **self._settings.own_field_mapping}
         names: dict[tuple[str, ...], str] = {}
         for name, destination in destinations.items():
-            path = self._find_path(name)
+            path = find_path(name, self._properties)
             if path is None:
                 self._resolve_undeclared(name, destination)
             else:
@@ -74,28 +75,6 @@ class ExplicitResolver:
         entries = [*self._without_overridden(entries), *self._created_entries()]
         self._check_twice(entries)
         return entries
-
-    def _find_path(self, name: str) -> tuple[str, ...] | None:
-        """Return the path of the property that a setting names: its own name, or a dotted path."""
-        whole = find_spelling(name, self._properties)
-        if whole is not None:
-            return (whole,)
-        for first, inner in self._split_path(name):
-            found = spelled_path(self._properties[first], inner)
-            if found is not None:
-                return (first, *found)
-        return None
-
-    def _split_path(self, name: str) -> Iterable[tuple[str, list[str]]]:
-        """Yield each way to split a path into a known property and the names inside of it.
-
-        There may be several, the longest property first: a property's own name may have dots.
-        """
-        parts = name.split(".")
-        for number in range(len(parts) - 1, 0, -1):
-            first = find_spelling(".".join(parts[:number]), self._properties)
-            if first is not None:
-                yield first, parts[number:]
 
     def _choose_spelling(self, first: str | None, second: str) -> str:
         """Return the one of two names in `field_mapping` that counts, if both name one property.
@@ -163,7 +142,7 @@ class ExplicitResolver:
         places: list[tuple[str, ...]] = [(name,)]
         if "." in name:
             parts = name.split(".")
-            first, inner = next(iter(self._split_path(name)), (parts[0], parts[1:]))
+            first, inner = next(iter(_split_path(name, self._properties)), (parts[0], parts[1:]))
             # If a record has both, the later counts: a property's own name may have dots.
             places = [(first, *inner), (name,)]
         return [MappedProperty(name, standard, field, path, True) for path in places]
@@ -289,3 +268,32 @@ def resolve_only_if_empty(
             )
         found.append(field.id)
     return tuple(dict.fromkeys(found))
+
+
+def find_path(name: str, properties: Mapping[str, Schema]) -> tuple[str, ...] | None:
+    """Return the path of the property that a setting names: its own name, or a dotted path.
+
+    Args:
+        name: The name in the setting.
+        properties: The schemas of the properties, by name.
+    """
+    whole = find_spelling(name, properties)
+    if whole is not None:
+        return (whole,)
+    for first, inner in _split_path(name, properties):
+        found = spelled_path(properties[first], inner)
+        if found is not None:
+            return (first, *found)
+    return None
+
+
+def _split_path(name: str, properties: Mapping[str, Schema]) -> Iterable[tuple[str, list[str]]]:
+    """Yield each way to split a path into a known property and the names inside of it.
+
+    There may be several, the longest property first: a property's own name may have dots.
+    """
+    parts = name.split(".")
+    for number in range(len(parts) - 1, 0, -1):
+        first = find_spelling(".".join(parts[:number]), properties)
+        if first is not None:
+            yield first, parts[number:]

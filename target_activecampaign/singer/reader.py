@@ -21,6 +21,7 @@ import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
+from target_activecampaign.singer.held_lines import HeldLines
 from target_activecampaign.singer.messages import (
     Place,
     check_members,
@@ -28,9 +29,12 @@ from target_activecampaign.singer.messages import (
     describe_place,
 )
 from target_activecampaign.singer.parsing import read_message
+from target_activecampaign.singer.stream_order import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from target_activecampaign.singer.stream_order import StreamOrder
 
 
 class Envelope(msgspec.Struct, gc=False):
@@ -44,6 +48,7 @@ class Envelope(msgspec.Struct, gc=False):
 
 _envelope_decoder = msgspec.json.Decoder(Envelope)
 
+Callbacks = dict[str, Callable[[dict[str, Any]], None]]
 OnRecords = Callable[[str, object, Sequence[msgspec.Raw], Sequence[bytes], Sequence[Place]], bool]
 
 MAX_LINE_BYTES = 1 << 26
@@ -67,6 +72,11 @@ class MessageReader(GenericSingerReader[str]):
         bytes_read: The number of bytes read so far.
         waiting: Whether the reader is waiting for input.
         max_line_bytes: The limit for the length of a line, in bytes.
+        order: Decides which messages wait for others; None if none do.
+        has_dropped: Whether messages that waited were dropped, after an error or a signal.
+        turn: The part of a message that is processed now: `Turn.NOW` for all of it. A message that
+            is processed twice has `Turn.TWICE` at first; it and all others that have waited have
+            `Turn.LATER`.
     """
 
     def __init__(self) -> None:
@@ -79,6 +89,10 @@ class MessageReader(GenericSingerReader[str]):
         self.bytes_read = 0
         self.waiting = False
         self.max_line_bytes = MAX_LINE_BYTES
+        self.order: StreamOrder | None = None
+        self.turn = Turn.NOW
+        self.has_dropped = False
+        self._held = HeldLines()
         self._stopped = False
         self._waker: tuple[socket.socket, socket.socket] | None = None
 
@@ -101,7 +115,7 @@ class MessageReader(GenericSingerReader[str]):
     def process_lines(
         self,
         file_input: IO[str] | None,
-        callbacks: dict[str, Callable[[dict[str, Any]], None]],
+        callbacks: Callbacks,
     ) -> Counter[str]:
         """Pass each message to its callback.
 
@@ -116,19 +130,93 @@ class MessageReader(GenericSingerReader[str]):
             InvalidInputLine: A line is not a Singer message; the text does not quote it.
         """
         counts: Counter[str] = Counter()
-        for lines in self._read_lines(file_input or self.default_input):
-            if not any(map(bytes.strip, lines)):
-                self.line_number += len(lines)  # there may be millions of blank lines
-                continue
-            for run, envelopes in _split_runs(lines):
-                if envelopes and self._offer_records(run, envelopes):
-                    counts["RECORD"] += len(run)
-                    self.line_number += len(run)
-                else:
-                    self._process_each(run, callbacks, counts)
-                if self._stopped:
-                    return counts
+        try:
+            for lines in self._read_lines(file_input or self.default_input):
+                if not any(map(bytes.strip, lines)):
+                    self.line_number += len(lines)  # there may be millions of blank lines
+                    continue
+                for run, envelopes in _split_runs(lines):
+                    if self.order is None:
+                        self._process_run(run, envelopes, callbacks, counts)
+                    else:
+                        self._process_in_turn(self.order, run, envelopes, callbacks, counts)
+                    if self._stopped:
+                        return counts
+            self._process_held(callbacks, counts)
+        finally:
+            # After an error or a signal, what waits is not sent: not all people came who must not.
+            self.has_dropped = bool(self._held)
+            self._held.close()
         return counts
+
+    def _process_run(
+        self,
+        run: list[bytes],
+        envelopes: list[Envelope],
+        callbacks: Callbacks,
+        counts: Counter[str],
+    ) -> None:
+        """Process consecutive records of a stream, or another message."""
+        if envelopes[0].type == "RECORD" and self._offer_records(run, envelopes):
+            counts["RECORD"] += len(run)
+            self.line_number += len(run)
+        else:
+            self._process_each(run, callbacks, counts)
+
+    def _process_in_turn(
+        self,
+        order: StreamOrder,
+        run: list[bytes],
+        envelopes: list[Envelope],
+        callbacks: Callbacks,
+        counts: Counter[str],
+    ) -> None:
+        """Process messages now, or let them wait."""
+        if not run[0].strip():
+            self._process_each(run, callbacks, counts)
+            return
+        turn = self._turn_of(order, run[0], envelopes[0])
+        if turn is Turn.AFTER_OTHERS:
+            self.order = None
+            self._process_held(callbacks, counts)
+            if self._stopped:
+                return
+        if turn in (Turn.LATER, Turn.TWICE):
+            self._held.add(self.line_number + 1, run)
+        if turn is Turn.LATER:
+            self.line_number += len(run)
+        else:
+            self.turn = turn if turn is Turn.TWICE else Turn.NOW
+            self._process_run(
+                run, envelopes, callbacks, Counter() if turn is Turn.TWICE else counts
+            )
+            self.turn = Turn.NOW
+
+    def _turn_of(self, order: StreamOrder, line: bytes, head: Envelope) -> Turn:
+        kind, stream, message = head.type, head.stream, None
+        if kind == "SCHEMA" or not kind:
+            self.line_number += 1
+            message = self.deserialize_json(line)
+            self.line_number -= 1
+            if not isinstance(message, dict):
+                return Turn.NOW
+            kind, stream = str(message.get("type")), str(message.get("stream", ""))
+        return order.turn(kind, stream, message)
+
+    def _process_held(self, callbacks: Callbacks, counts: Counter[str]) -> None:
+        """Process the messages that have waited, in their order, under their own line numbers."""
+        self.order = None
+        if not self._held:
+            return
+        now, self.turn = self.line_number, Turn.LATER
+        for number, lines in self._held.take():
+            self.line_number = number - 1
+            for run, envelopes in _split_runs(lines):
+                self._process_run(run, envelopes, callbacks, counts)
+                if self._stopped:
+                    return
+            self.on_tick()
+        self.line_number, self.turn = now, Turn.NOW
 
     def _offer_records(self, lines: list[bytes], envelopes: list[Envelope]) -> bool:
         """Offer consecutive records to `on_records`; return whether it took them."""
@@ -140,7 +228,7 @@ class MessageReader(GenericSingerReader[str]):
     def _process_each(
         self,
         lines: list[bytes],
-        callbacks: dict[str, Callable[[dict[str, Any]], None]],
+        callbacks: Callbacks,
         counts: Counter[str],
     ) -> None:
         """Pass the message of each line to its callback, until the reader is stopped."""
@@ -151,7 +239,7 @@ class MessageReader(GenericSingerReader[str]):
             if self._stopped:
                 break
 
-    def _process(self, line: bytes, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> str:
+    def _process(self, line: bytes, callbacks: Callbacks) -> str:
         """Pass a message to its callback, and return its type."""
         self.line = line
         message = self.deserialize_json(line)
@@ -247,14 +335,14 @@ def _split_runs(lines: list[bytes]) -> Iterator[tuple[list[bytes], list[Envelope
     """Split lines into runs of records of one stream and version, and single other lines.
 
     Yields:
-        The lines, and the envelopes of the records; no envelope for another line.
+        The lines and their envelopes.
     """
     envelopes = _decode_envelopes(lines)
     start, count = 0, len(lines)
     while start < count:
         head, end = envelopes[start], start + 1
         if head.type != "RECORD":
-            yield lines[start:end], []
+            yield lines[start:end], [head]
         else:
             stream, version = head.stream, head.version
             while (

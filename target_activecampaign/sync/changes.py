@@ -172,6 +172,8 @@ class ChangeDetector:
         self._unpacked: set[str] = set()
         # Contacts with a record after a deleted one in the same window.
         self._present_again: set[tuple[int, bytes]] = set()
+        # People who were suppressed while contacts were in flight.
+        self._suppressed: set[bytes] = set()
         self._since = 0.0
 
     def wait_until_recovered(self) -> None:
@@ -375,6 +377,21 @@ class ChangeDetector:
             for stored in self._stored:
                 stored.forget(contact_hash)
         return [*packed, *earlier]
+
+    def drop(self, suppressed: Collection[bytes]) -> None:
+        """Drop what waits in the open batch for people who are suppressed now.
+
+        Those that wait to be compared are refused by then. Of those in flight, what is delivered
+        is forgotten once that is known.
+        """
+        if not suppressed:
+            return
+        for entry in self._packer.drop_contacts(suppressed):
+            for stored in self._stored:
+                stored.forget(entry.contact_hash)
+            if entry.sources:
+                self._accounting.record_outcome(entry.sources, "skipped", "SUPPRESSED")
+        self._suppressed |= self._delivery.contacts.find(suppressed)
 
     def _remove_from_window(self, key: str | None, segment: Segment, row: bytes) -> list[Source]:
         """Remove the contacts of a row, and its contact of this key, from the window.
@@ -664,11 +681,14 @@ class ChangeDetector:
             self._ledger.departures.add(segment.number, {*gone, *shared})
 
     def finish(self, segments: Iterable[Segment]) -> None:
-        """Clear the digests of deleted contacts that were in flight, once all have an outcome."""
+        """Forget what was in flight for deleted and suppressed people. All have an outcome now."""
         for segment in segments:
             for some in chunks(segment.deleted, self.window_records):
                 self._mark_deleted(segment, some)
             segment.deleted.clear()
+        for some in chunks(self._suppressed, self.window_records):
+            self._ledger.suppressions.forget_delivered(some)
+        self._suppressed.clear()
 
     def _mark_deleted(self, segment: Segment, contacts: Sequence[bytes]) -> None:
         sync_number = None if segment.leaves_when_deleted else segment.seen

@@ -19,7 +19,7 @@ from target_activecampaign.sync.stop import StopRequest
 from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from target_activecampaign.client import Client, Membership
     from target_activecampaign.ledger import Ledger
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 _REQUESTS_PER_CONTACT = 2
+_CHUNK = 1000
 
 
 class ListMembers:
@@ -75,6 +76,16 @@ class ListMembers:
                 return self._ask(known)
             self._read = self._read_list(total)
         return self._look_up(addresses)
+
+    def all(self) -> Iterator[dict[bytes, int]]:
+        """Yield all of them, some at a time: the ids by contact hash."""
+        if self._read is None:
+            self._read = self._read_list(
+                self._client.count_contacts(list_id=self._list_id, status=self._status)
+            )
+        rows = self._read.execute("SELECT hash, contact FROM person")
+        while some := rows.fetchmany(_CHUNK):
+            yield dict(some)
 
     def subscribed_at(self, addresses: Mapping[bytes, str]) -> dict[bytes, float | None]:
         """Return the time of subscription of those contacts that are on the list."""

@@ -241,7 +241,8 @@ class MirrorRemovals:
         if segment.settings.on_leave == "tag":
             self._remove_tags(segment, there)
             return
-        for one in there:
+        # Not even to be removed is the address of a suppressed person sent.
+        for one in there.keys() - self._ledger.suppressions.find(there.keys()):
             self._send(segment, one, leavers[one])
 
     def _added_by_others(

@@ -16,11 +16,13 @@ from target_activecampaign.client import AddressTaken, InvalidRequest, Malformed
 from target_activecampaign.delivery.resubscribe import is_ended_by_us
 from target_activecampaign.errors import StoppedError
 from target_activecampaign.ledger import Rename, RenameState, SourceRow
-from target_activecampaign.model.codes import Refusal
+from target_activecampaign.model.codes import CODES, Refusal
 from target_activecampaign.model.email import contact_key
 from target_activecampaign.model.ownership import Ownership
+from target_activecampaign.model.withheld import WithheldReason
 from target_activecampaign.sync.guards import rename_guard_trips, stops
 from target_activecampaign.sync.source_rows import IN_DOUBT, OPTED_OUT
+from target_activecampaign.sync.withholding import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -118,6 +120,7 @@ class PersonRenames:
         if not self._ledger.waiting.count:
             return []
         by_number = {one.number: one for one in segments}
+        self._refuse_suppressed(by_number)
         problems = [text for one in segments if (text := self._guard_trips(one)) is not None]
         if problems:
             self._hold_back(segments)
@@ -135,6 +138,17 @@ class PersonRenames:
         for one in segments:
             _log(one)
         return []
+
+    def _refuse_suppressed(self, segments: dict[int, Segment]) -> None:
+        """Refuse the records of people who were suppressed while these waited."""
+        for some in self._movers() if self._ledger.suppressions.any() else ():
+            contacts = {contact for one in some for contact in (one.current, one.new_contact)}
+            found = self._ledger.suppressions.find(contacts)
+            self._refuse_each(
+                [one for one in some if one.current in found or one.new_contact in found],
+                segments,
+                REFUSALS[WithheldReason.SUPPRESSED],
+            )
 
     def _hold_back(self, segments: Collection[Segment]) -> None:
         """Count the people who are not renamed. The contacts that new rows claim stay."""
@@ -432,7 +446,9 @@ class PersonRenames:
 
     def _refuse_entry(self, entry: Entry, refusal: Refusal) -> None:
         """Refuse the records of a contact; none if only its address waited."""
-        if entry.sources:
+        if entry.sources and CODES[refusal.code].is_skip:
+            self._accounting.record_outcome(entry.sources, "skipped", refusal.code)
+        elif entry.sources:
             self._accounting.refused(entry.sources, refusal.code, refusal.reason, entry.key)
 
     # The records that waited

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -37,15 +37,16 @@ from target_activecampaign.sync.property_checks import (
 from target_activecampaign.sync.row_keys import RowKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from singer_sdk.mapper import StreamMap
     from singer_sdk.metrics import Counter
 
     from target_activecampaign.accounting.samples import Samples
-    from target_activecampaign.config.settings import Settings
+    from target_activecampaign.config.settings import Settings, StreamSettings
     from target_activecampaign.ledger import Ledger
     from target_activecampaign.mapping.mapping import StreamMapping
+    from target_activecampaign.mapping.suppression import SuppressionMapping
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.record import SourceStream
     from target_activecampaign.singer.stream_maps import MappedStream
@@ -88,13 +89,26 @@ class RoutedStream:
         source: The stream as the tap announced it.
         bookmarks: Its bookmark properties.
         progress: The records so far, and whether the stream is complete.
-        routes: A route for each mapped stream; none if stream maps remove the stream.
+        routes: A route for each mapped stream of profiles; none if stream maps remove the stream.
+        suppressions: A route for each mapped stream of people who must never be sent.
     """
 
     source: SourceStream
     bookmarks: Sequence[str] = ()
     progress: StreamProgress = field(default_factory=StreamProgress)
     routes: list[Route] = field(default_factory=list)
+    suppressions: list[SuppressionRoute] = field(default_factory=list)
+
+    @property
+    def width(self) -> int:
+        """The number of all routes."""
+        return len(self.routes) + len(self.suppressions)
+
+    def part(self, *, suppresses: bool) -> RoutedStream:
+        """Return the stream with only the routes that suppress people, or only the others."""
+        if suppresses:
+            return replace(self, routes=[])
+        return replace(self, suppressions=[])
 
 
 class RouteSchema:
@@ -178,8 +192,223 @@ class RouteSchema:
                 del record[name]
 
 
-class Route:
-    """The route from a tap's stream to one stream after stream maps.
+class RecordRoute:
+    """The route of records from a tap's stream to one stream after stream maps.
+
+    Args:
+        source: The stream as the tap announced it.
+        mapped: The stream after stream maps.
+        schema: Its schema.
+        settings: The settings of the stream.
+        known_names: The names of the properties that its mapping reads.
+        counter: The SDK's counter of records.
+
+    Attributes:
+        name: The stream's name after stream maps.
+        source, counter: As given.
+        maps: Whether records are mapped by a stream map or flattening.
+    """
+
+    def __init__(
+        self,
+        source: SourceStream,
+        mapped: MappedStream,
+        schema: RouteSchema,
+        *,
+        settings: StreamSettings,
+        known_names: Collection[str],
+        counter: Counter,
+    ) -> None:
+        self.name = mapped.name
+        self.source = source
+        self.counter = counter
+        self.maps = mapped.transform is not None
+        self._mapped = mapped
+        self._schema = schema
+        self._tap_deletions, self._deletions = self._deletion_rules(settings)
+        # Property names that were already checked. New ones are added as records bring them.
+        self._names = {*schema.properties, *known_names}
+        self._respelling = Respelling(self._names)
+        self._source_names = set(source.schema["properties"])
+        self._source_respelling = Respelling(self._source_names)
+
+    def _deletion_rules(self, settings: StreamSettings) -> tuple[DeletionRules, DeletionRules]:
+        """Return the rules for the tap's records, and for those after the stream map.
+
+        A property of `member_when` is looked up after the stream map only if that may change it:
+        expressions may fail on records that are not of members, as these lack values.
+        """
+        announced, properties = self.source.schema["properties"], self._schema.properties
+        markers = DeletionMarkers(settings.deleted_properties, {*properties, *announced})
+        unchanged = [name for name in announced if self._mapped.unmapped_name(name) == name]
+        before: dict[str, Any] = {}
+        after: dict[str, Any] = {}
+        for name, values in settings.member_when.items():
+            is_kept = stays_unchanged(name, announced, unchanged)
+            is_removed = is_declared(name, announced) and not is_declared(name, properties)
+            rules = before if self.maps and (is_kept or is_removed) else after
+            rules[name] = values
+        return (
+            DeletionRules(markers, MemberRules(before, announced)),
+            DeletionRules(markers, MemberRules(after, properties)),
+        )
+
+    # Records, many at a time
+
+    def map(
+        self, records: Sequence[dict[str, Any]], problems: Sequence[Problem]
+    ) -> tuple[list[dict[str, Any] | None], list[Problem]]:
+        """Apply the stream map to copies of records.
+
+        Args:
+            records: The records of the tap; their properties may be spelled in another case.
+            problems: The known problem of each record, if any.
+
+        Returns:
+            The mapped records, with None for each that the stream map filters out; and their
+            problems.
+        """
+        names: set[str] = set().union(*records)
+        if new := names - self._source_names:
+            self._source_respelling.learn(new)
+            self._tap_deletions.learn(new)
+            self._remember_names(self._source_names, new)
+        copies = [dict(record) for record in records]
+        for record in copies if self._source_respelling.others else ():
+            self._source_respelling.rename(record)
+        transform = self._mapped.transform
+        if transform is None:
+            return list(copies), list(problems)
+        known = list(problems)
+        self._tap_deletions.mark_deleted(copies, set().union(*copies), known)
+        mapped: list[dict[str, Any] | None] = []
+        found: list[Problem] = []
+        for record, problem in zip(copies, known, strict=True):
+            result, wrong = self._map_one(transform, record, problem)
+            mapped.append(result)
+            found.append(wrong)
+        return mapped, found
+
+    @staticmethod
+    def _map_anyway(
+        transform: StreamMap, record: dict[str, Any], otherwise: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Apply the stream map to a record that won't be sent, only to find its contact.
+
+        Deleted or unreadable records lack values, so expressions may fail on them. Then
+        `otherwise` is returned.
+        """
+        try:
+            return transform.transform(dict(record))
+        except Exception:  # noqa: BLE001 - expressions may raise anything
+            return otherwise
+
+    def _identity_of(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of a record that identify it, if the stream map does not change them.
+
+        They take the place of a record whose stream map fails.
+        """
+        found: dict[str, Any] = {}
+        for name in self._identity:
+            plain = self._mapped.unmapped_name(name)
+            if plain is not None and record.get(plain) is not None:
+                found[name] = record[plain]
+        return found
+
+    @property
+    def _identity(self) -> Iterable[str]:
+        """The properties after the stream map that identify a record."""
+        return ()
+
+    def _map_one(
+        self, transform: StreamMap, record: dict[str, Any], problem: Problem
+    ) -> tuple[dict[str, Any] | None, Problem]:
+        if problem is DELETED:
+            return self._map_anyway(transform, record, self._identity_of(record)), problem
+        if isinstance(problem, Refusal):
+            return self._map_anyway(transform, record, record), problem
+        if problem is not None:
+            return record, problem
+        try:
+            return transform.transform(record), None
+        except RecursionError:
+            return record, NESTED
+        except MapExpressionError as error:
+            return record, self._map_failure(str(error).rstrip("."))
+        except SingerSDKError as error:
+            return record, error
+        except Exception as error:
+            if not is_expression_error(error):
+                raise
+            return record, self._map_failure(type(error).__name__)
+
+    def _map_failure(self, why: str) -> MappingError:
+        return MappingError(
+            f"A stream map of stream '{self.source.name}' fails on a record ({why}): correct "
+            "its expression under 'stream_maps'."
+        )
+
+    def check(self, records: list[dict[str, Any]], problems: list[Problem]) -> list[Problem]:
+        """Return the problem of each record, if any, and prepare the others for the mapping.
+
+        Args:
+            records: Records after the stream map. They are changed in place.
+            problems: The known problem of each record, if any.
+
+        Raises:
+            MappingError: A property is unmapped, and `unmapped_properties` is `fail`.
+        """
+        names = self._respell(records)
+        new = names - self._names
+        found = list(problems)
+        self._deletions.mark_deleted(records, names, found)
+        places: Sequence[int] = range(len(records))
+        if any(found):
+            places = [place for place in places if found[place] is None]
+            records = [records[place] for place in places]
+            new = new.intersection(set().union(*records)) if new else new
+        if new:
+            self._add_undeclared(new)
+        keys, texts = self._schema.keys, self._schema.problems(records)
+        for place, record, text in zip(places, records, texts, strict=True):
+            if not keys <= record.keys():
+                found[place] = self._missing_key(record)
+            elif text is not None:
+                found[place] = Refusal("RECORD_INVALID", text)
+        if self._schema.json_text:
+            for record in records:
+                for name in self._schema.json_text & record.keys():
+                    record[name] = parse_json_text(record[name])
+        return found
+
+    def _respell(self, records: list[dict[str, Any]]) -> set[str]:
+        """Spell properties as the schema does, and return the names of all properties."""
+        names: set[str] = set().union(*records)
+        if new := names - self._names:
+            self._deletions.learn(new)
+            self._respelling.learn(new)
+        if not self._respelling.others:
+            return names
+        for record in records:
+            self._respelling.rename(record)
+        return set().union(*records)
+
+    def _missing_key(self, record: dict[str, Any]) -> Refusal:
+        names = ", ".join(f"'{name}'" for name in sorted(self._schema.keys - record.keys()))
+        return Refusal("RECORD_INVALID", f"lacks the key property {names}.", needs_place=True)
+
+    def _add_undeclared(self, names: set[str]) -> None:
+        """Note properties that are new and not in the schema."""
+        self._remember_names(self._names, names)
+
+    @staticmethod
+    def _remember_names(known: set[str], names: set[str]) -> None:
+        if len(known) < _MAX_NAMES:
+            known |= names
+
+
+class Route(RecordRoute):
+    """The route of profiles, of which the window makes contacts.
 
     Args:
         source: The stream as the tap announced it.
@@ -194,9 +423,7 @@ class Route:
         counter: The SDK's counter of records.
 
     Attributes:
-        name: The stream's name after stream maps.
-        source, mapping, segment, counter: As given.
-        maps: Whether records are mapped by a stream map or flattening.
+        mapping, segment: As given.
         finds_address: Whether a record's address can be read before stream maps.
         hashes: Whether a record's hash can prove it unchanged.
         wants_sample: Whether the first contact is still to come.
@@ -218,23 +445,19 @@ class Route:
         samples: Samples,
         counter: Counter,
     ) -> None:
-        self.name = mapped.name
-        self.source = source
+        super().__init__(
+            source,
+            mapped,
+            schema,
+            settings=segment.settings,
+            known_names=mapping.known_names,
+            counter=counter,
+        )
         self.mapping = mapping
         self.segment = segment
-        self.counter = counter
-        self.maps = mapped.transform is not None
-        self._mapped = mapped
-        self._schema = schema
         self._notices = notices
         self._samples = samples
         self.wants_sample = True
-        self._tap_deletions, self._deletions = self._deletion_rules(segment)
-        # Property names that were already checked. New ones are added as records bring them.
-        self._names = {*schema.properties, *mapping.known_names}
-        self._respelling = Respelling(self._names)
-        self._source_names = set(source.schema["properties"])
-        self._source_respelling = Respelling(self._source_names)
         self._address, self._addresses = self._address_reader(mapped)
         names = [
             spelling_of(name, schema.properties) or name
@@ -246,27 +469,6 @@ class Route:
         self.numbers = RecordNumbers.of(source.schema["properties"]) if needs_order else None
         self._seed = self._hash_seed(settings, ledger)
         self.hashes = self._seed is not None
-
-    def _deletion_rules(self, segment: Segment) -> tuple[DeletionRules, DeletionRules]:
-        """Return the rules for the tap's records, and for those after the stream map.
-
-        A property of `member_when` is looked up after the stream map only if that may change it:
-        expressions may fail on records that are not of members, as these lack values.
-        """
-        announced, properties = self.source.schema["properties"], self._schema.properties
-        markers = DeletionMarkers(segment.settings.deleted_properties, {*properties, *announced})
-        unchanged = [name for name in announced if self._mapped.unmapped_name(name) == name]
-        before: dict[str, Any] = {}
-        after: dict[str, Any] = {}
-        for name, values in segment.settings.member_when.items():
-            is_kept = stays_unchanged(name, announced, unchanged)
-            is_removed = is_declared(name, announced) and not is_declared(name, properties)
-            rules = before if self.maps and (is_kept or is_removed) else after
-            rules[name] = values
-        return (
-            DeletionRules(markers, MemberRules(before, announced)),
-            DeletionRules(markers, MemberRules(after, properties)),
-        )
 
     def _address_reader(
         self, mapped: MappedStream
@@ -348,146 +550,16 @@ class Route:
                 return self.mapping.contact_key(record) or ""
         return ""
 
-    # Records, many at a time
-
-    def map(
-        self, records: Sequence[dict[str, Any]], problems: Sequence[Problem]
-    ) -> tuple[list[dict[str, Any] | None], list[Problem]]:
-        """Apply the stream map to copies of records.
-
-        Args:
-            records: The records of the tap; their properties may be spelled in another case.
-            problems: The known problem of each record, if any.
-
-        Returns:
-            The mapped records, with None for each that the stream map filters out; and their
-            problems.
-        """
-        names: set[str] = set().union(*records)
-        if new := names - self._source_names:
-            self._source_respelling.learn(new)
-            self._tap_deletions.learn(new)
-            self._remember_names(self._source_names, new)
-        copies = [dict(record) for record in records]
-        for record in copies if self._source_respelling.others else ():
-            self._source_respelling.rename(record)
-        transform = self._mapped.transform
-        if transform is None:
-            return list(copies), list(problems)
-        known = list(problems)
-        self._tap_deletions.mark_deleted(copies, set().union(*copies), known)
-        mapped: list[dict[str, Any] | None] = []
-        found: list[Problem] = []
-        for record, problem in zip(copies, known, strict=True):
-            result, wrong = self._map_one(transform, record, problem)
-            mapped.append(result)
-            found.append(wrong)
-        return mapped, found
-
-    @staticmethod
-    def _map_anyway(
-        transform: StreamMap, record: dict[str, Any], otherwise: dict[str, Any]
-    ) -> dict[str, Any] | None:
-        """Apply the stream map to a record that won't be sent, only to find its contact.
-
-        Deleted or unreadable records lack values, so expressions may fail on them. Then
-        `otherwise` is returned.
-        """
-        try:
-            return transform.transform(dict(record))
-        except Exception:  # noqa: BLE001 - expressions may raise anything
-            return otherwise
-
-    def _identity_of(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Return address and key of a record whose stream map fails, if it does not change them."""
+    @property
+    def _identity(self) -> Iterable[str]:
+        """The properties of address and key."""
         names = self.row_keys.names if self.row_keys is not None else ()
-        found: dict[str, Any] = {}
-        for name in (self.mapping.email_property, *names):
-            plain = None if name is None else self._mapped.unmapped_name(name)
-            if name is not None and plain is not None and record.get(plain) is not None:
-                found[name] = record[plain]
-        return found
-
-    def _map_one(
-        self, transform: StreamMap, record: dict[str, Any], problem: Problem
-    ) -> tuple[dict[str, Any] | None, Problem]:
-        if problem is DELETED:
-            return self._map_anyway(transform, record, self._identity_of(record)), problem
-        if isinstance(problem, Refusal):
-            return self._map_anyway(transform, record, record), problem
-        if problem is not None:
-            return record, problem
-        try:
-            return transform.transform(record), None
-        except RecursionError:
-            return record, NESTED
-        except MapExpressionError as error:
-            return record, self._map_failure(str(error).rstrip("."))
-        except SingerSDKError as error:
-            return record, error
-        except Exception as error:
-            if not is_expression_error(error):
-                raise
-            return record, self._map_failure(type(error).__name__)
-
-    def _map_failure(self, why: str) -> MappingError:
-        return MappingError(
-            f"A stream map of stream '{self.source.name}' fails on a record ({why}): correct "
-            "its expression under 'stream_maps'."
-        )
-
-    def check(self, records: list[dict[str, Any]], problems: list[Problem]) -> list[Problem]:
-        """Return the problem of each record, if any, and prepare the others for the mapping.
-
-        Args:
-            records: Records after the stream map. They are changed in place.
-            problems: The known problem of each record, if any.
-
-        Raises:
-            MappingError: A property is unmapped, and `unmapped_properties` is `fail`.
-        """
-        names = self._respell(records)
-        new = names - self._names
-        found = list(problems)
-        self._deletions.mark_deleted(records, names, found)
-        places: Sequence[int] = range(len(records))
-        if any(found):
-            places = [place for place in places if found[place] is None]
-            records = [records[place] for place in places]
-            new = new.intersection(set().union(*records)) if new else new
-        if new:
-            self._add_undeclared(new)
-        keys, texts = self._schema.keys, self._schema.problems(records)
-        for place, record, text in zip(places, records, texts, strict=True):
-            if not keys <= record.keys():
-                found[place] = self._missing_key(record)
-            elif text is not None:
-                found[place] = Refusal("RECORD_INVALID", text)
-        if self._schema.json_text:
-            for record in records:
-                for name in self._schema.json_text & record.keys():
-                    record[name] = parse_json_text(record[name])
-        return found
-
-    def _respell(self, records: list[dict[str, Any]]) -> set[str]:
-        """Spell properties as the schema does, and return the names of all properties."""
-        names: set[str] = set().union(*records)
-        if new := names - self._names:
-            self._deletions.learn(new)
-            self._respelling.learn(new)
-        if not self._respelling.others:
-            return names
-        for record in records:
-            self._respelling.rename(record)
-        return set().union(*records)
-
-    def _missing_key(self, record: dict[str, Any]) -> Refusal:
-        names = ", ".join(f"'{name}'" for name in sorted(self._schema.keys - record.keys()))
-        return Refusal("RECORD_INVALID", f"lacks the key property {names}.", needs_place=True)
+        address = self.mapping.email_property
+        return (*names, *([] if address is None else [address]))
 
     def _add_undeclared(self, names: set[str]) -> None:
         """Report properties that are new and not in the schema."""
-        self._remember_names(self._names, names)
+        super()._add_undeclared(names)
         if self._schema.forbids_others:
             return  # such a record is rejected
         self.mapping.consent.learn(names)
@@ -498,11 +570,6 @@ class Route:
         ]
         if unmapped:
             self._notices.add_undeclared(self.name, unmapped)
-
-    @staticmethod
-    def _remember_names(known: set[str], names: set[str]) -> None:
-        if len(known) < _MAX_NAMES:
-            known |= names
 
     def without_nul(self, record: dict[str, Any]) -> dict[str, Any]:
         """Return a record without U+0000 in its values. Warn of the first one in a stream."""
@@ -518,6 +585,45 @@ class Route:
         """Add the stream's first contact to the report."""
         self._samples.arrived(self.name, self.mapping, contact)
         self.wants_sample = False
+
+
+class SuppressionRoute(RecordRoute):
+    """The route of people who must never be sent.
+
+    Args:
+        source, mapped, schema, settings, counter: As for `RecordRoute`.
+        mapping: Reads the people.
+        number: The number of the stream in the ledger.
+
+    Attributes:
+        mapping, number: As given.
+    """
+
+    def __init__(
+        self,
+        source: SourceStream,
+        mapped: MappedStream,
+        schema: RouteSchema,
+        *,
+        settings: StreamSettings,
+        counter: Counter,
+        mapping: SuppressionMapping,
+        number: int,
+    ) -> None:
+        super().__init__(
+            source,
+            mapped,
+            schema,
+            settings=settings,
+            known_names=mapping.known_names,
+            counter=counter,
+        )
+        self.mapping = mapping
+        self.number = number
+
+    @property
+    def _identity(self) -> Iterable[str]:
+        return self.mapping.known_names
 
 
 @cache

@@ -16,6 +16,7 @@ from target_activecampaign.mapping.catalog import FieldCatalog
 from target_activecampaign.mapping.compiler import MappingCompiler
 from target_activecampaign.mapping.explicit import resolve_only_if_empty
 from target_activecampaign.mapping.stream import MembershipMarker, StreamToMap
+from target_activecampaign.mapping.suppression import SuppressionMapping
 from target_activecampaign.sync import membership_field
 from target_activecampaign.sync.existing_contacts import bring_up_to_date
 from target_activecampaign.sync.existing_values import StoredValues
@@ -81,6 +82,7 @@ class Streams:
         self._warned: set[str] = set()
         self._logged: set[tuple[str, ...]] = set()
         self._consent: dict[str, list[ConsentReader]] = {}
+        self._suppressing: set[str] = set()
         self.segments: dict[str, Segment] = {}
 
     def open(
@@ -146,9 +148,12 @@ class Streams:
             bring_up_to_date(self._account.client, self._ledger, self._stop)
             self._index_read = True
         self._consent.setdefault(name, []).append(mapping.consent)
-        if mapping.consent and known is None:
+        must_sweep = known is None and self._ledger.segments.must_sweep(segment.of_list)
+        if known is None and (mapping.consent or must_sweep):
             active = self._account.client.count_contacts(list_id=target.id, status=_ACTIVE)
             segment.was_empty = active == 0
+        if must_sweep and segment.was_empty and self._ledger.interrupted_since is None:
+            self._ledger.segments.end_sweep(segment.of_list)
         for warning in (*warnings, *mapping.warnings):
             if warning not in self._warned:
                 logger.warning(warning)
@@ -158,6 +163,41 @@ class Streams:
         self._ledger.segments.save_mapping(segment.number, history.to_json(next_history))
         self._log_mapping(name, mapping, target)
         return mapping, segment, known is None
+
+    def open_suppression(
+        self, name: str, source: RoutedStream, schema: RouteSchema
+    ) -> SuppressionMapping:
+        """Open a stream of people who must never be sent: return its mapping.
+
+        Args:
+            name: The stream's name after stream maps.
+            source: The stream as the tap announced it.
+            schema: The schema after stream maps.
+
+        Raises:
+            MappingError: No property has the people.
+        """
+        settings = self._settings.for_stream(name)
+        announced = source.source.schema["properties"]
+        warnings = check_properties(
+            name,
+            settings,
+            properties=schema.properties,
+            tap_properties=announced,
+            keys=schema.keys,
+        )
+        lenient = name in self._suppressing or name != source.source.name
+        mapping = SuppressionMapping(name, schema.properties, settings, lenient=lenient)
+        for warning in warnings:
+            if warning not in self._warned:
+                logger.warning(warning)
+        self._warned.update(warnings)
+        text = f"Stream '{name}' suppresses people by {quoted_list(mapping.destinations)}."
+        if (text,) not in self._logged:
+            self._logged.add((text,))
+            logger.info("%s", text)
+        self._suppressing.add(name)
+        return mapping
 
     def _log_mapping(self, name: str, mapping: StreamMapping, target: ContactList) -> None:
         mapped = ", ".join(str(entry) for entry in mapping.properties)

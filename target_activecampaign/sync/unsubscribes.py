@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.client import NotFound
+from target_activecampaign.ledger import Withheld
+from target_activecampaign.model.withheld import WithheldReason
 from target_activecampaign.sync.guards import consent_guard_trips, stops
 from target_activecampaign.sync.list_members import ListMembers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.client import Client
-    from target_activecampaign.ledger import Ledger, Withheld
+    from target_activecampaign.ledger import Ledger
     from target_activecampaign.sync.segment import Segment
     from target_activecampaign.sync.stop import StopRequest
 
@@ -96,6 +98,10 @@ class Unsubscriber:
         """Find out which of the contacts are active on the list; the others are done."""
         members = ListMembers(self._client, segment.target.id, _ACTIVE, self._ledger, self._stop)
         try:
+            if self._ledger.segments.must_sweep(segment.of_list):
+                for active in members.all():
+                    self._add_suppressed(segment, active)
+                self._ledger.segments.end_sweep(segment.of_list)
             for some in self._ledger.withheld.pending(segment.of_list):
                 there = members.find({one.contact: one.address for one in some})
                 self._ledger.withheld.set_active(
@@ -108,6 +114,17 @@ class Unsubscriber:
                 self._end(segment, [one for one in some if one.contact not in there])
         finally:
             members.close()
+
+    def _add_suppressed(self, segment: Segment, active: Mapping[bytes, int]) -> None:
+        """Store which of the contacts that are active on the list are suppressed."""
+        contacts = self._ledger.suppressions.find(active.keys())
+        known = {one.contact: one for one in self._ledger.withheld.find([segment.number], contacts)}
+        self._ledger.withheld.store(
+            (known.get(one) or Withheld(segment.number, one, WithheldReason.SUPPRESSED))._replace(
+                is_pending=True, contact_id=active[one]
+            )
+            for one in contacts
+        )
 
     def _end(self, segment: Segment, absent: Sequence[Withheld]) -> None:
         """Store that contacts are off the list already, perhaps by an interrupted run."""

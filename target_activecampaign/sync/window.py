@@ -27,6 +27,7 @@ from target_activecampaign.singer.records import read_record_line
 from target_activecampaign.sync import changes
 from target_activecampaign.sync.order import OUTDATED, ReadOrder
 from target_activecampaign.sync.routes import NESTED, UNREADABLE
+from target_activecampaign.sync.suppression import CheckedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,14 @@ if TYPE_CHECKING:
     from target_activecampaign.singer.reader import MessageReader
     from target_activecampaign.singer.records import ReadRecord
     from target_activecampaign.sync.order import RecordNumbers
-    from target_activecampaign.sync.routes import Problem, Route, RoutedStream
+    from target_activecampaign.sync.routes import (
+        Problem,
+        RecordRoute,
+        Route,
+        RoutedStream,
+        SuppressionRoute,
+    )
+    from target_activecampaign.sync.suppression import Suppressor
 
 _MAX_WAIT_SECONDS = 0.5
 
@@ -170,6 +178,7 @@ class RecordWindow:
         accounting: Counts records.
         changes: Compares the contacts.
         checkpoints: Gets each STATE after the records before it.
+        suppressor: Gets the records of people who must never be sent.
     """
 
     reader: MessageReader
@@ -177,6 +186,7 @@ class RecordWindow:
     accounting: RecordAccounting
     changes: changes.ChangeDetector
     checkpoints: Checkpoints
+    suppressor: Suppressor
     _items: list[_Records | _State] = field(default_factory=list)
     _count: int = 0
     _bytes: int = 0
@@ -200,7 +210,7 @@ class RecordWindow:
         """Add consecutive records of one stream and version.
 
         Args:
-            stream: The tap's stream. It has at least one route.
+            stream: The tap's stream. It has at least one route of either kind.
             version: The version of their messages.
             raws: The records as JSON.
             lines: The whole messages.
@@ -210,7 +220,7 @@ class RecordWindow:
         Raises:
             Errors of `flush`.
         """
-        routes = len(stream.routes)
+        routes = stream.width
         while lines:
             room = max(1, (self.changes.window_records - self._count) // routes)
             known = {} if read is None else {0: read}
@@ -222,7 +232,7 @@ class RecordWindow:
             self._since = time.monotonic()
             self.accounting.reading()
         self._items.append(records)
-        self._count += len(records.lines) * len(records.stream.routes)
+        self._count += len(records.lines) * records.stream.width
         self._bytes += sum(map(len, records.lines))
         is_full = self._count >= self.changes.window_records
         if is_full or self._bytes >= changes.WINDOW_BYTES:
@@ -257,6 +267,11 @@ class RecordWindow:
                 item.batches = [self._identify(item, route) for route in item.stream.routes]
                 batches += item.batches
         self.changes.wait_until_recovered()
+        # First of all: nothing of these people may be sent, whatever comes before their record.
+        for item in items:
+            if isinstance(item, _Records):
+                for suppression in item.stream.suppressions:
+                    self._suppress(item, suppression)
         keys = {key for batch in batches for key in batch.keys}
         # Before the ledger: a contact confirmed in between is then found in both, not in neither.
         in_flight = self.changes.in_flight(keys)
@@ -293,8 +308,20 @@ class RecordWindow:
             hashes = route.hash_all(records.raws)
         return _Batch(route, numbers, keys, self.ledger.contact_hashes(keys), hashes, mapped)
 
+    def _suppress(self, records: _Records, route: SuppressionRoute) -> None:
+        """Suppress the people of records, or lift their suppression."""
+        mapped = self._map(records, route, range(len(records.lines)))
+        found = [record for record, _ in mapped.values()]
+        problems = route.check(found, [problem for _, problem in mapped.values()])
+        checked = [
+            CheckedRecord(record, problem, records.lines[number], records.places[number])
+            for number, record, problem in zip(mapped, found, problems, strict=True)
+        ]
+        if checked:
+            self.suppressor.take(route, checked)
+
     def _map(
-        self, records: _Records, route: Route, numbers: Sequence[int]
+        self, records: _Records, route: RecordRoute, numbers: Sequence[int]
     ) -> dict[int, tuple[dict[str, Any], Problem]]:
         """Decode and map records, without those that a stream map filters out.
 

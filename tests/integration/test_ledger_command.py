@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -706,3 +707,155 @@ def test_vacuum_leaves_other_tables_of_a_shared_database_alone(
         after = db.exec_driver_sql(place).one()
     assert after[0] == theirs
     assert after[1] != ours
+
+
+# suppress and unsuppress
+
+
+def loaded(mirror: Mirror) -> None:
+    """Load ada, bob and cyd into a list that is no mirror."""
+    mirror.load.config.update(sync_mode="upsert")
+    mirror.load.config["guards"] = {"max_consent_loss_pct": None}
+    mirror("ada bob cyd")
+
+
+def sha256_of(name: str) -> str:
+    return hashlib.sha256(address(name).encode()).hexdigest()
+
+
+def test_suppressed_people_are_not_sent_until_that_is_lifted(
+    mirror: Mirror, command: Command
+) -> None:
+    loaded(mirror)
+    given = f"\ufeff {address('BOB')}\r\n\n{sha256_of('dee').upper()}\n{sha256_of('bob')}"
+
+    done = command("suppress", "-", stdin=given)
+
+    assert (done.code, done.err) == (0, "")
+    assert "2 new, 1 known already, 0 invalid" in done.out
+    assert command.connection()["suppressed"] == 2
+    assert "Suppressed: 2 people." in command("show").out
+    mirror("ada bob cyd dee")
+    assert mirror.members() == "ada cyd"
+    again = command("suppress", "-", stdin=f"{address('bob')}\n{address('cyd')}\n")
+    assert "1 new, 1 known already, 0 invalid" in again.out
+    mirror("ada bob cyd dee")
+    assert mirror.members() == "ada"
+
+    lifted = command(
+        "unsuppress", "-", stdin=f"{sha256_of('bob')}\n{address('dee')}\n{address('eve')}"
+    )
+
+    assert lifted.code == 0
+    assert "No longer suppressed" in lifted.out
+    assert ": 2. Not suppressed before: 1. Invalid: 0." in lifted.out
+    mirror("ada bob cyd dee")
+    assert mirror.members() == "ada bob dee"
+
+
+def test_invalid_lines_are_named_by_their_number_and_the_others_count(
+    mirror: Mirror, command: Command
+) -> None:
+    loaded(mirror)
+    bad = ["nobody", address("bob"), "", "x" * 10_000, "abc123", address("cyd"), "two words"]
+
+    done = command("suppress", "-", stdin="\n".join(bad))
+
+    assert done.code == 1
+    assert "2 new, 0 known already, 4 invalid" in done.out
+    assert done.err.strip().endswith("line 1, 4, 5, 7.")
+    assert "nobody" not in done.out + done.err
+    many = command("unsuppress", "-", stdin="bad\n" * 30)
+    assert many.code == 1
+    assert "and 10 more." in many.err
+    mirror("ada bob cyd")
+    assert mirror.members() == "ada"
+
+
+def test_person_given_as_an_argument_is_not_quoted(command: Command) -> None:
+    done = command("suppress", address("bob"))
+
+    assert done.code == 2
+    assert "people are read from standard input" in done.err
+
+
+def test_suppress_needs_one_connection_and_no_run_in_progress(
+    mirror: Mirror,
+    command: Command,
+    load: ForkedTargetRunner,
+    sandbox: SandboxServer,
+    ledger_url: str,
+) -> None:
+    assert command("suppress", "-", stdin=address("bob")).code == 1
+    loaded(mirror)
+    (identity,) = [one["identity"] for one in command.json()["connections"]]
+    with ledger(ledger_url) as db:
+        db.exec_driver_sql("INSERT INTO account (identity, index_reading) VALUES ('another', 0)")
+
+    done = command("suppress", "-", stdin=address("bob"))
+
+    assert done.code == 1
+    assert "name one with --connection" in done.err
+    named = command("suppress", "-", "--connection", identity, stdin=address("bob"))
+    assert named.code == 0
+    assert "no such connection" in command("suppress", "-", "--connection", "x", stdin="").err
+    with run_in_progress(load, sandbox):
+        busy = command("suppress", "-", "--connection", identity, stdin=address("ada"))
+    assert busy.code == 1
+    assert "in progress" in busy.err
+
+
+def test_forgotten_person_stays_suppressed_and_leaves_all_the_same(
+    mirror: Mirror, command: Command
+) -> None:
+    loaded(mirror)
+    command("suppress", "-", stdin=address("bob"))
+
+    done = command("forget", "--person", "-", stdin=address("bob"))
+
+    assert done.code == 0
+    assert "stays so" in done.out
+    mirror("ada bob cyd")
+    assert mirror.members() == "ada cyd"
+    other = command("forget", "--person", "-", stdin=address("ada"))
+    assert "stays so" not in other.out
+
+
+def test_forgotten_connection_loses_its_suppressions(mirror: Mirror, command: Command) -> None:
+    loaded(mirror)
+    command("suppress", "-", stdin=address("dee"))
+
+    done = command("forget", "--connection", command.connection()["identity"], "--yes")
+
+    assert "1 suppressed people" in done.out
+    assert "no longer so" in done.out
+    mirror("ada dee")
+    assert "dee" in mirror.members()
+
+
+def test_forgotten_stream_does_not_keep_suppressed_people_on_the_list(
+    mirror: Mirror, command: Command
+) -> None:
+    loaded(mirror)
+    mirror("cyd", stream="others")
+    command("suppress", "-", stdin=address("bob"))
+    command("forget", "--stream", "profiles", "--yes")
+
+    mirror("cyd", stream="others")
+
+    assert mirror.members() == "ada cyd"
+
+
+def test_many_people_are_suppressed_in_little_memory(
+    mirror: Mirror, command: Command, ledger_url: str
+) -> None:
+    if not ledger_url.startswith("sqlite"):
+        pytest.skip("one database is enough")
+    loaded(mirror)
+    given = "\n".join(f"q{number}@example.com" for number in range(20_000))
+
+    done = command("suppress", "-", stdin=f"{given}\n{address('bob')}")
+
+    assert "20,001 new" in done.out
+    mirror("ada bob cyd")
+    assert mirror.members() == "ada cyd"

@@ -1,0 +1,142 @@
+"""Suppression: the records of streams with people who must never be sent.
+
+They are stored in the ledger before they get their outcome. What waits to be sent to such a person
+is dropped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from target_activecampaign.model.codes import Refusal
+from target_activecampaign.model.record import Source
+from target_activecampaign.singer.deletions import DELETED
+from target_activecampaign.singer.messages import describe_place
+from target_activecampaign.sync.routes import NESTED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from target_activecampaign.accounting.outcomes import RecordAccounting
+    from target_activecampaign.ledger import Ledger
+    from target_activecampaign.singer.messages import Place
+    from target_activecampaign.sync.changes import ChangeDetector
+    from target_activecampaign.sync.routes import Problem, SuppressionRoute
+
+
+class CheckedRecord(NamedTuple):
+    """A record of a suppression stream after its stream map and checks.
+
+    Attributes:
+        record: The record.
+        problem: The reason why it can't be used, if any; `DELETED` if it lifts a suppression.
+        line: The tap's message.
+        place: Its place in the input.
+    """
+
+    record: Mapping[str, Any]
+    problem: Problem
+    line: bytes
+    place: Place
+
+
+class _Read(NamedTuple):
+    """What a record says.
+
+    Attributes:
+        people: The addresses of its people, by contact; None where only the hash is known.
+        lifts: Whether it lifts their suppression.
+        refusal: The reason for which the record is refused, if it is. Its people are suppressed
+            all the same, if they can be read.
+    """
+
+    people: dict[bytes, str | None]
+    lifts: bool = False
+    refusal: Refusal | None = None
+
+
+class Suppressor:
+    """Suppresses people, and lifts suppressions.
+
+    Args:
+        ledger: Stores who is suppressed.
+        accounting: Counts the records.
+        changes: Has the contacts that wait to be sent.
+    """
+
+    def __init__(
+        self, ledger: Ledger, accounting: RecordAccounting, changes: ChangeDetector
+    ) -> None:
+        self._ledger = ledger
+        self._accounting = accounting
+        self._changes = changes
+
+    def take(self, route: SuppressionRoute, records: Sequence[CheckedRecord]) -> None:
+        """Suppress the people of records, or lift their suppression, in the order of the records.
+
+        Raises:
+            Exception: A record ends the run, as its stream map fails. Nothing is stored.
+            LedgerError: The ledger can't be used.
+        """
+        for one in records:
+            if one.problem is not None and not isinstance(one.problem, (str, Refusal)):
+                raise one.problem
+        read = [self._read(route, one) for one in records]
+        outcomes, skipped = self._store(route.number, read)
+        route.counter.increment(len(records))
+        self._accounting.finished(route.name, outcomes, skipped)
+        for one, what in zip(records, read, strict=True):
+            if what.refusal is not None:
+                self._refuse(route, one, what.refusal)
+
+    def _read(self, route: SuppressionRoute, one: CheckedRecord) -> _Read:
+        problem = one.problem if isinstance(one.problem, Refusal) else None
+        lifts = one.problem is DELETED
+        try:
+            people = {
+                self._ledger.contact_hash_of_sha256(person.sha256): person.key
+                for person in route.mapping.people(one.record)
+            }
+        except (Refusal, RecursionError) as error:
+            wrong = error if isinstance(error, Refusal) else NESTED
+            return _Read({}, lifts, None if lifts else problem or wrong)
+        return _Read(people, lifts, problem)
+
+    def _store(self, number: int, read: Sequence[_Read]) -> tuple[Counter[str], Counter[str]]:
+        """Store what records say, and return their outcomes, and the codes of skipped ones."""
+        addresses = {contact: key for one in read for contact, key in one.people.items()}
+        sources = self._ledger.suppressions.sources(addresses.keys())
+        before = {contact for contact, found in sources.items() if number in found}
+        now = set(before)
+        outcomes: Counter[str] = Counter()
+        skipped: Counter[str] = Counter()
+        for one in read:
+            contacts = one.people.keys()
+            if one.refusal is not None:
+                now |= contacts
+            elif not one.lifts:
+                outcomes["unchanged" if contacts <= now else "added"] += 1
+                now |= contacts
+            elif contacts & now:
+                outcomes["changed"] += 1
+                now -= contacts
+            else:
+                outcomes["skipped"] += 1
+                skipped["DELETED" if contacts else "DELETED_UNKNOWN"] += 1
+        # First, as a kill in between must not leave out anybody.
+        self._suppress(number, {contact: addresses[contact] for contact in now - before})
+        self._ledger.suppressions.remove(number, before - now)
+        return outcomes, skipped
+
+    def _suppress(self, number: int, contacts: Mapping[bytes, str | None]) -> None:
+        if contacts:
+            new = self._ledger.suppressions.add(number, contacts)
+            self._changes.drop(new)
+
+    def _refuse(self, route: SuppressionRoute, one: CheckedRecord, refusal: Refusal) -> None:
+        placed = refusal.at(describe_place(one.place))
+        epoch = self._accounting.read(route.name)
+        source = Source(route.name, route.source, one.line, epoch)
+        self._accounting.refused([source], placed.code, placed.reason, None)
