@@ -33,7 +33,9 @@ from target_activecampaign.storage import private_files
 from target_activecampaign.sync import input_checks
 from target_activecampaign.sync.changes import ChangeDetector
 from target_activecampaign.sync.guards import how_to_go_on
+from target_activecampaign.sync.known_refusals import KnownRefusals
 from target_activecampaign.sync.notices import RecordNotices
+from target_activecampaign.sync.opt_outs import OptOutReader
 from target_activecampaign.sync.removals import MirrorRemovals
 from target_activecampaign.sync.renames import PersonRenames
 from target_activecampaign.sync.routes import Route, RoutedStream, RouteSchema
@@ -69,6 +71,7 @@ class _Parts:
     delivery: Delivery
     changes: ChangeDetector
     streams: Streams
+    opt_outs: OptOutReader
     removals: MirrorRemovals
     renames: PersonRenames
     window: RecordWindow
@@ -171,7 +174,7 @@ class Run:
             "ignored": mapping.ignored,
         }
         if is_new:
-            parts.removals.read_opt_outs(segment)
+            parts.opt_outs.read_for_mirror(segment)
         segment.progress[stream.source.name] = stream.progress
         return Route(
             stream.source,
@@ -231,6 +234,7 @@ class Run:
         packer = self._packer
         codec = EntryCodec(packer)
         rows = RowTracker(ledger, codec)
+        opt_outs = OptOutReader(client, ledger, settings, self._stop)
         changes = ChangeDetector(
             settings,
             ledger,
@@ -238,6 +242,7 @@ class Run:
             packer,
             delivery,
             rows=rows,
+            refusals=KnownRefusals(ledger, opt_outs),
             window_records=timings.window_records,
         )
         removals = MirrorRemovals(
@@ -261,6 +266,7 @@ class Run:
             delivery,
             changes,
             Streams(settings, account, ledger, self._stop, timings.options_delay_seconds),
+            opt_outs,
             removals,
             renames,
             RecordWindow(self._reader, ledger, self._accounting, changes, self._checkpoints),

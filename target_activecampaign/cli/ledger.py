@@ -265,7 +265,8 @@ def _forget_person(store: Store, connection: str | None) -> None:
     erased = erase_person(store, _read_contact_keys(), connection)
     _print(
         f"Forgotten in {pluralize(sum(erased), 'place')} (segments: {erased.members:,}, contact "
-        f"indexes: {erased.existing:,}, imports in flight: {erased.in_flight:,}).\n"
+        f"indexes: {erased.existing:,}, opt-outs: {erased.opt_outs:,}, "
+        f"imports in flight: {erased.in_flight:,}).\n"
         f"{_CONSEQUENCES_FOR_PERSON}"
     )
     _vacuum_after_erasure(store)

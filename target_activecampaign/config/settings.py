@@ -78,6 +78,7 @@ class StreamSettings:
     leave_when: str = "absent"
     person_key: tuple[str, ...] | Literal[True] | None = None
     on_address_change: str = "rename"
+    on_opted_out: str = "reject"
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,9 @@ class Settings:
     leave_when: str
     person_key: str | list[str] | bool | None
     on_address_change: str
+    on_opted_out: str
+    opt_out_refresh_days: float
+    opt_outs_update_contacts: bool
     skip_unchanged: bool
     full_resync: bool
     resync_after_days: float | None

@@ -80,7 +80,7 @@ class ContactResults:
         self._contacts = contacts
         self._queue = queue
         self._states = states
-        self._held = HeldRefusals(accounting, ledger.source_rows, contacts)
+        self._held = HeldRefusals(accounting, ledger, contacts)
         self._control = ControlContact(client)
         self.lookup = RejectionLookup(client, dispatcher, diagnose_limit)
         self.failures = FailureCount(max_in_flight)

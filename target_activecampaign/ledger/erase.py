@@ -65,6 +65,7 @@ class ErasedRows(NamedTuple):
 
     members: int
     existing: int
+    opt_outs: int
     in_flight: int
 
 
@@ -116,6 +117,7 @@ def _erase(store: Store, choice: Choice, selections: list[Selection]) -> Selecti
             # Else the imports in flight would restore them, perhaps under a number that is then
             # another segment's.
             erase_contacts(store, db, selection.runs, segments=numbers)
+            _erase_opt_outs(db, selection)
         return selection
 
 
@@ -131,7 +133,7 @@ def erase_person(store: Store, keys: Collection[str], connection: str | None = N
         EraseError: There is no such account, or a run is in progress that may have the person.
         LedgerError: The ledger can't be used.
     """
-    most = ErasedRows(0, 0, 0)
+    most = ErasedRows(0, 0, 0, 0)
 
     def erase_now() -> ErasedRows:
         nonlocal most
@@ -145,7 +147,8 @@ def erase_person(store: Store, keys: Collection[str], connection: str | None = N
 
 def _erase_person(store: Store, keys: Collection[str], connection: str | None) -> ErasedRows:
     member, segment, existing = tables.member, tables.segment, tables.existing
-    members = indexed = in_flight = 0
+    opt_out = tables.opt_out
+    members = indexed = opt_outs = in_flight = 0
     with store.transaction(alone=True) as db:
         write_all(store, db)
         for account in _accounts(db, connection):
@@ -160,12 +163,16 @@ def _erase_person(store: Store, keys: Collection[str], connection: str | None) -
             in_index = existing.delete().where(
                 existing.c.account == account.id, existing.c.person.in_(hashes)
             )
+            in_opt_outs = opt_out.delete().where(
+                opt_out.c.account == account.id, opt_out.c.person.in_(hashes)
+            )
             _erase_rows(db, account, hashes)
             _erase_waiting(db, runs)
             members += db.execute(in_members).rowcount
             indexed += db.execute(in_index).rowcount
+            opt_outs += db.execute(in_opt_outs).rowcount
             in_flight += erase_contacts(store, db, runs, contacts=hashes)
-    return ErasedRows(members, indexed, in_flight)
+    return ErasedRows(members, indexed, opt_outs, in_flight)
 
 
 def _erase_rows(
@@ -261,9 +268,19 @@ def _ended_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> list[
     return [one.id for one in runs]
 
 
+def _erase_opt_outs(db: sa.Connection, selection: Selection) -> None:
+    """Erase the opt-outs of lists that no segment of the account loads any more."""
+    segment = tables.segment
+    loaded = sa.select(segment.c.list).where(segment.c.account == selection.account)
+    for table in (tables.opt_out, tables.opt_out_reading):
+        theirs = sa.and_(table.c.account == selection.account, table.c.list.not_in(loaded))
+        db.execute(table.delete().where(theirs))
+
+
 def _erase_account(db: sa.Connection, selection: Selection) -> None:
     existing, run, import_, account = tables.existing, tables.run, tables.import_, tables.account
-    db.execute(existing.delete().where(existing.c.account == selection.account))
+    for table in (existing, tables.opt_out, tables.opt_out_reading):
+        db.execute(table.delete().where(table.c.account == selection.account))
     db.execute(tables.rename.delete().where(tables.rename.c.account == selection.account))
     db.execute(import_.delete().where(import_.c.run.in_(selection.runs)))
     db.execute(run.delete().where(run.c.id.in_(selection.runs)))

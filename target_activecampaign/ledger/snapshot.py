@@ -154,7 +154,7 @@ def _account_rows(identity: str) -> Iterator[tuple[sa.Table, sa.ColumnElement[bo
     account, run, segment = tables.account, tables.run, tables.segment
     number = sa.select(account.c.id).where(account.c.identity == identity).scalar_subquery()
     yield account, account.c.identity == identity
-    for table in (run, segment, tables.existing):
+    for table in (run, segment, tables.existing, tables.opt_out, tables.opt_out_reading):
         yield table, table.c.account == number
     runs = sa.select(run.c.id).where(run.c.account == number)
     yield tables.import_, tables.import_.c.run.in_(runs)

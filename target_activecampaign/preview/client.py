@@ -115,10 +115,17 @@ class PreviewClient(Client):
         return None if found is not None and found.id in self._new_addresses else found
 
     def contacts(
-        self, *, after: int = 0, list_id: int | None = None, status: int | None = None
+        self,
+        *,
+        after: int = 0,
+        list_id: int | None = None,
+        status: int | None = None,
+        updated_after: float | None = None,
     ) -> Iterator[Contact]:
         """Yield contacts in the order of their ids, under their simulated addresses."""
-        found = super().contacts(after=after, list_id=list_id, status=status)
+        found = super().contacts(
+            after=after, list_id=list_id, status=status, updated_after=updated_after
+        )
         return map(self._with_new_address, found)
 
     def _with_new_address(self, contact: Contact) -> Contact:
