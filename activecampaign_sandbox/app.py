@@ -11,7 +11,17 @@ from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 
-from activecampaign_sandbox import contacts, control, fields, imports, lists, tags, values, webpage
+from activecampaign_sandbox import (
+    contacts,
+    control,
+    exclusions,
+    fields,
+    imports,
+    lists,
+    tags,
+    values,
+    webpage,
+)
 from activecampaign_sandbox.clock import CLOCK
 from activecampaign_sandbox.gateway import Gateway
 from activecampaign_sandbox.wire import Answer, Call, whole_number
@@ -30,6 +40,8 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "users/me", lists.me),
     ("GET", "lists", lists.index),
     ("POST", "lists", lists.create),
+    ("GET", "lists/exclusions", exclusions.index),
+    ("GET", "lists/exclusions/{id:number}", exclusions.read),
     ("GET", "lists/{id:number}", lists.read),
     ("PUT", "lists/{id:number}", lists.update),
     ("DELETE", "lists/{id:number}", lists.delete),
@@ -56,6 +68,7 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("PUT", "contacts/{id:number}", contacts.update),
     ("DELETE", "contacts/{id:number}", contacts.delete),
     ("GET", "contacts/{id:number}/contactLists", contacts.memberships),
+    ("GET", "contacts/{id:number}/bounceLogs", contacts.bounce_logs),
     ("GET", "contacts/{id:number}/contactTags", contacts.tags),
     ("GET", "contacts/{id:number}/fieldValues", contacts.values),
     ("POST", "contact/sync", contacts.sync),

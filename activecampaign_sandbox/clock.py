@@ -74,6 +74,18 @@ def day(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, ZONE):%Y-%m-%d}"
 
 
+def moment_of(value: str) -> float:
+    """Return a time that a client wrote, in seconds since the epoch; a date is its first second.
+
+    A time without an offset counts as the account's own (unverified).
+
+    Raises:
+        ValueError: It is no time.
+    """
+    moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=ZONE)).timestamp()
+
+
 def to_account_zone(value: str) -> str:
     """Return a datetime field's value as it is saved: converted to the account's zone [doc].
 

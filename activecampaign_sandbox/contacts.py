@@ -109,7 +109,7 @@ def _duplicate() -> NoReturn:
 
 def _refuse_excluded(account: Account, address: str) -> None:
     """Refuse an address on the exclusion list that no contact has yet; the answer is unverified."""
-    if account.queue.excluded().covers(address):
+    if account.queue.exclusions().covers(address):
         invalid("Contact Email Address is on the exclusion list.", _EMAIL_POINTER)
 
 
@@ -228,7 +228,7 @@ def delete(account: Account, call: Call) -> Answer:
     """DELETE /contacts/:id."""
     find(account, call.id)
     account.store.db.execute("DELETE FROM contact WHERE id = ?", (call.id,))
-    for table in ("membership", "contact_tag", "field_value"):
+    for table in ("membership", "contact_tag", "field_value", "bounce"):
         account.store.db.execute(
             f"DELETE FROM {table} WHERE contact = ?",  # noqa: S608 - constant names
             (call.id,),
@@ -256,6 +256,17 @@ def values(account: Account, call: Call) -> Answer:
     """GET /contacts/:id/fieldValues."""
     find(account, call.id)
     return Answer(200, {"fieldValues": _values(account, call)})
+
+
+def bounce_logs(account: Account, call: Call) -> Answer:
+    """GET /contacts/:id/bounceLogs [doc]: all of them, as nothing is documented on pages."""
+    find(account, call.id)
+    rows = account.store.all(
+        "SELECT bounce.*, email FROM bounce JOIN contact ON contact.id = bounce.contact"
+        " WHERE bounce.contact = ? ORDER BY bounce.id",
+        call.id,
+    )
+    return Answer(200, {"bounceLogs": [shapes.bounce_log(row, call.base) for row in rows]})
 
 
 def tags(account: Account, call: Call) -> Answer:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from activecampaign_sandbox import records, sample
+from activecampaign_sandbox import exclusion_rules, records, sample
 from activecampaign_sandbox.clock import CLOCK
 from activecampaign_sandbox.faults import FaultError
 from activecampaign_sandbox.wire import parse
@@ -159,8 +159,8 @@ async def _prepare(account: Account, request: Request) -> Response:
     with account.store.transaction():
         for contact in body.get("contacts", []):
             _prepare_contact(account, contact)
-        for pattern in body.get("excluded", []):
-            account.store.db.execute("INSERT OR IGNORE INTO excluded VALUES (?)", (pattern,))
+        for wanted in body.get("excluded", []):
+            exclusion_rules.add(account.store, wanted)
     account.malformed |= {records.email_key(email) for email in body.get("malformed", [])}
     account.queue.clear_cache()
     return JSONResponse({"contacts": account.store.number("SELECT count(*) FROM contact")})
@@ -171,19 +171,20 @@ def _prepare_contact(account: Account, wanted: dict[str, Any]) -> None:
     columns: dict[str, Any] = {
         name: wanted[name] for name in ("first_name", "last_name", "phone") if name in wanted
     }
-    if "bounced" in wanted:
-        columns["bounced"] = int(wanted["bounced"])
+    if not wanted.get("bounced", True):
+        columns["bounced"] = 0
     if wanted.get("organization"):
         columns["organization"] = records.organization_id(store, wanted["organization"])
     known = records.contact_by_email(store, wanted["email"])
     number = known["id"] if known else records.create_contact(store, wanted["email"], {})
-    records.update_contact(store, number, columns)
-    for list_id, status in wanted.get("lists", {}).items():
-        records.set_membership(store, number, int(list_id), int(status))
-    for list_id, how in wanted.get("opt_outs", {}).items():
-        records.set_membership(
-            store, number, int(list_id), records.UNSUBSCRIBED, opt_out=records.OptOut(**how)
-        )
+    if columns:
+        records.update_contact(store, number, columns)
+    contact = records.contact_by_id(store, number)
+    if wanted.get("bounced") and contact is not None and not contact["bounced"]:
+        records.add_bounce(store, number)
+    for bounce in wanted.get("bounces", []):
+        records.add_bounce(store, number, **bounce)
+    _prepare_memberships(account, number, wanted)
     for name in wanted.get("tags", []):
         records.add_tag(store, number, records.tag_id(store, name))
     for perstag, value in wanted.get("fields", {}).items():
@@ -191,6 +192,19 @@ def _prepare_contact(account: Account, wanted: dict[str, Any]) -> None:
         if field is None:
             raise ValueError("unknown field")
         records.set_value(store, number, field, value)
+
+
+def _prepare_memberships(account: Account, number: int, wanted: dict[str, Any]) -> None:
+    store = account.store
+    for list_id, status in wanted.get("lists", {}).items():
+        records.set_membership(store, number, int(list_id), int(status))
+    for list_id, how in wanted.get("opt_outs", {}).items():
+        records.set_membership(
+            store, number, int(list_id), records.UNSUBSCRIBED, opt_out=records.OptOut(**how)
+        )
+    changed = wanted.get("lists") or wanted.get("opt_outs")
+    if changed and account.options.membership_updates_contact == "yes":
+        records.update_contact(store, number, {})
 
 
 async def _read_clock(account: Account, request: Request) -> Response:  # noqa: ARG001

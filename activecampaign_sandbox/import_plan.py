@@ -13,6 +13,7 @@ from activecampaign_sandbox.wire import reference
 if TYPE_CHECKING:
     import sqlite3
 
+    from activecampaign_sandbox.exclusion_rules import ExclusionRules
     from activecampaign_sandbox.options import Options
     from activecampaign_sandbox.store import Store
 
@@ -65,18 +66,6 @@ _MEMBERSHIPS = _Insert(
 _TAGS = _Insert("INSERT OR IGNORE INTO contact_tag", "(?, ?, ?)")
 
 
-@dataclass(frozen=True)
-class Excluded:
-    """The account's exclusion list: whole addresses, and domains written ``@domain``."""
-
-    patterns: frozenset[str]
-
-    def covers(self, email: str) -> bool:
-        """Return whether an address, or its domain, is on the list."""
-        key = records.email_key(email)
-        return key in self.patterns or f"@{key.rpartition('@')[2]}" in self.patterns
-
-
 @dataclass
 class _KnownContact:
     """A contact of the account: its id, whether it bounced, and its status by list."""
@@ -92,7 +81,7 @@ class ImportPlan:
     Args:
         store: The account's data, inside a transaction.
         options: The sandbox's options.
-        excluded: The exclusion list.
+        exclusions: The account's exclusions.
         tags: Ids of tags by name; new ones are added.
         contacts: The import's contacts as they were sent; they have been validated.
         dropped: Keys of addresses that a fault drops.
@@ -109,7 +98,7 @@ class ImportPlan:
         store: Store,
         options: Options,
         *,
-        excluded: Excluded,
+        exclusions: ExclusionRules,
         tags: dict[str, int],
         contacts: list[dict[str, Any]],
         dropped: set[str],
@@ -120,7 +109,7 @@ class ImportPlan:
         self.beyond_limit = False
         self._store = store
         self._options = options
-        self._excluded = excluded
+        self._exclusions = exclusions
         self._tag_ids = tags
         self._dropped = dropped
         self._inserts: list[tuple[Any, ...]] = []
@@ -198,7 +187,9 @@ class ImportPlan:
     ) -> bool:
         """Return whether the queue drops a contact, for one of the documented reasons [doc]."""
         options = self._options
-        if key in self._dropped or (self._excluded.patterns and self._excluded.covers(key)):
+        if key in self._dropped:
+            return True
+        if self._exclusions and self._exclusions.covers(key, list_ids(contact, "subscribe")):
             return True
         if options.bad_email == "drop" and not records.is_valid_email(key):
             return True
@@ -207,7 +198,7 @@ class ImportPlan:
         if known_contact is not None:
             return known_contact.bounced or any(
                 known_contact.lists.get(number) in (UNSUBSCRIBED, BOUNCED)
-                for number in _list_ids(contact, "subscribe")
+                for number in list_ids(contact, "subscribe")
             )
         if self._room is None:
             return False
@@ -239,11 +230,11 @@ class ImportPlan:
     def _add_memberships(self, known_contact: _KnownContact, contact: dict[str, Any]) -> None:
         """Plan memberships; an unknown list is ignored, and an opt-out is never undone [doc]."""
         out = (UNSUBSCRIBED, BOUNCED)
-        for number in _list_ids(contact, "subscribe"):
+        for number in list_ids(contact, "subscribe"):
             if number in self._lists and known_contact.lists.get(number) not in (ACTIVE, *out):
                 known_contact.lists[number] = ACTIVE
                 self._members.append((known_contact.id, number, ACTIVE, self._moment, None))
-        for number in _list_ids(contact, "unsubscribe"):
+        for number in list_ids(contact, "unsubscribe"):
             is_stranger = number not in known_contact.lists
             if is_stranger and self._options.unsubscribe_stranger == "ignore":
                 continue
@@ -268,7 +259,8 @@ class ImportPlan:
         return number
 
 
-def _list_ids(contact: dict[str, Any], key: str) -> list[int]:
+def list_ids(contact: dict[str, Any], key: str) -> list[int]:
+    """Return the ids of the lists under a contact's ``subscribe`` or ``unsubscribe``."""
     return [number for entry in contact.get(key) or () if (number := reference(entry["listid"]))]
 
 

@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from activecampaign_sandbox import records
-from activecampaign_sandbox.import_plan import Excluded, ImportPlan
+from activecampaign_sandbox.exclusion_rules import ExclusionRules
+from activecampaign_sandbox.import_plan import ImportPlan
 
 if TYPE_CHECKING:
     from sqlite3 import Row
@@ -35,20 +36,19 @@ class ImportQueue:
     def __init__(self, store: Store, options: Options) -> None:
         self._store = store
         self._options = options
-        self._excluded: Excluded | None = None
+        self._exclusions: ExclusionRules | None = None
         self._tags: dict[str, int] = {}
         self._changed = asyncio.Event()
 
-    def excluded(self) -> Excluded:
-        """Return the exclusion list."""
-        if self._excluded is None:
-            rows = self._store.all("SELECT pattern FROM excluded")
-            self._excluded = Excluded(frozenset(records.email_key(row["pattern"]) for row in rows))
-        return self._excluded
+    def exclusions(self) -> ExclusionRules:
+        """Return the account's exclusions."""
+        if self._exclusions is None:
+            self._exclusions = ExclusionRules(self._store)
+        return self._exclusions
 
     def clear_cache(self) -> None:
-        """Forget the cached exclusion list and tags, after another part has changed them."""
-        self._excluded = None
+        """Forget the cached exclusions and tags, after another part has changed them."""
+        self._exclusions = None
         self._tags.clear()
 
     def notify(self) -> None:
@@ -108,7 +108,7 @@ class ImportQueue:
             plan = ImportPlan(
                 self._store,
                 self._options,
-                excluded=self.excluded(),
+                exclusions=self.exclusions(),
                 tags=self._tags,
                 contacts=contacts,
                 dropped=dropped,

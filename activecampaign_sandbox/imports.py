@@ -11,6 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from activecampaign_sandbox import clock, records
+from activecampaign_sandbox.import_plan import list_ids
 from activecampaign_sandbox.wire import HTML, Answer, ApiError, Call, parse, reference
 
 if TYPE_CHECKING:
@@ -153,10 +154,12 @@ _FORMS: dict[str, Callable[[Any], bool]] = {
 
 
 def _excluded_count(account: Account, contacts: list[dict[str, Any]]) -> int:
-    excluded = account.queue.excluded()
-    if not excluded.patterns:
+    rules = account.queue.exclusions()
+    if not rules:
         return 0
-    return sum(excluded.covers(contact["email"]) for contact in contacts)
+    return sum(
+        rules.covers(contact["email"], list_ids(contact, "subscribe")) for contact in contacts
+    )
 
 
 def _queue(

@@ -99,6 +99,8 @@ def delete(account: Account, call: Call) -> Answer:
     account.store.db.execute("DELETE FROM list WHERE id = ?", (call.id,))
     account.store.db.execute("DELETE FROM membership WHERE list = ?", (call.id,))
     account.store.db.execute("DELETE FROM field_rel WHERE relid = ?", (call.id,))
+    account.store.db.execute("DELETE FROM exclusion_list WHERE list = ?", (call.id,))
+    account.queue.clear_cache()
     return Answer(200, {})
 
 
@@ -131,6 +133,8 @@ def subscribe(account: Account, call: Call) -> Answer:
         account.store, contact["id"], row["id"], int(text(item, "status")),
         source=3 if source is None else source,
     )  # fmt: skip
+    if account.options.membership_updates_contact == "yes":
+        records.update_contact(account.store, contact["id"], {})
     saved = account.store.one(
         f"{MEMBERSHIP} WHERE membership.contact = ? AND list = ?", contact["id"], row["id"]
     )

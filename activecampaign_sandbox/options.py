@@ -88,6 +88,13 @@ class Options:
         "record",
         "ignore",
     )
+    membership_updates_contact: str = _option(
+        "no",
+        "whether a changed membership also counts as a change of the contact, for its udate and"
+        " filters[updated_after]",
+        "no",
+        "yes",
+    )
     account_limit_as: str = _option(
         "failure", "result for contacts beyond the account limit", "failure", "failed"
     )

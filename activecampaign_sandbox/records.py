@@ -158,6 +158,33 @@ def set_membership(
     )
 
 
+def add_bounce(
+    store: Store,
+    contact: int,
+    *,
+    hard: bool = True,
+    campaign: int | None = None,
+    message: int | None = None,
+    code: int | None = None,
+    error: str = "",
+    source: str = "",
+) -> None:
+    """Record that a mail to a contact bounced: permanently, or softly if not ``hard``.
+
+    The others are the ids and texts that the bounce log shows.
+    """
+    column = "bounced" if hard else "bounced_soft"
+    store.db.execute(
+        f"UPDATE contact SET {column} = {column} + 1 WHERE id = ?",  # noqa: S608 - a column
+        (contact,),
+    )
+    store.db.execute(
+        "INSERT INTO bounce (contact, at, campaign, message, code, error, source)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (contact, now(), campaign, message, code, error, source),
+    )
+
+
 def add_tag(store: Store, contact: int, tag: int) -> bool:
     """Add a tag to a contact; return False if the contact already had it."""
     cursor = store.db.execute(

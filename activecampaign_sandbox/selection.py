@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from activecampaign_sandbox.wire import whole_number
+from activecampaign_sandbox.clock import moment_of
+from activecampaign_sandbox.wire import invalid, whole_number
 
 if TYPE_CHECKING:
     from activecampaign_sandbox.wire import Call
@@ -52,7 +53,9 @@ def select(call: Call) -> Selection:
         counted = source if texts else "membership"
     else:
         number, source, counted = "contact.id", "contact", "contact"
-    terms = [*_member_terms(list_id, status), *_id_terms(call, number), *texts]
+    times = _time_terms(call)
+    counted = source if times else counted
+    terms = [*_member_terms(list_id, status), *_id_terms(call, number), *texts, *times]
     where = " AND ".join(term for term, _ in terms)
     return Selection(
         source=source,
@@ -110,6 +113,24 @@ def _text_terms(call: Call) -> Terms:
         columns = ("email", "first_name", "last_name")
         parts = " OR ".join(f"instr(lower(contact.{name}), lower(?)) > 0" for name in columns)
         terms.append((f"({parts})", [call.arg("search")] * len(columns)))
+    return terms
+
+
+def _time_terms(call: Call) -> Terms:
+    """Return the conditions on when a contact was created or last changed [doc].
+
+    The forms of a time that are accepted, and whether one equal to it counts, are unverified.
+    """
+    terms: Terms = []
+    for column in ("created", "updated"):
+        for side, sign in (("after", ">"), ("before", "<")):
+            name = f"filters[{column}_{side}]"
+            if value := call.arg(name):
+                try:
+                    moment = moment_of(value)
+                except (ValueError, OverflowError):
+                    invalid("The time is not valid.", f"/data/attributes/{name}")
+                terms.append((f"contact.{column[0]}date {sign} ?", [moment]))
     return terms
 
 

@@ -79,7 +79,7 @@ def contact(row: Row, base: str) -> dict[str, Any]:
         "orgname": row["organization_name"] or "",
         "segmentio_id": "",
         "bounced_hard": str(row["bounced"]),
-        "bounced_soft": "0",
+        "bounced_soft": str(row["bounced_soft"]),
         "bounced_date": f"{iso(row['udate']):.10}" if row["bounced"] else None,
         "ip": "0",
         "ua": None,
@@ -381,6 +381,49 @@ def contact_list(row: Row, base: str) -> dict[str, Any]:
         "links": _links(base, "contactLists", number, names),
         "id": str(number),
         "automation": None,
+    }
+
+
+def exclusion(row: Row) -> dict[str, Any]:
+    """Return an exclusion [doc]; the row has ``lists``, their ids joined by commas."""
+    return {
+        "id": str(row["id"]),
+        "matchPhrase": row["phrase"],
+        "matchType": row["match_type"],
+        "channel": row["channel"],
+        "hidden": False,
+        "lists": row["lists"].split(",") if row["lists"] else [],
+    }
+
+
+def bounce_log(row: Row, base: str) -> dict[str, Any]:
+    """Return an entry of a contact's bounce log [doc]; the row has the contact's ``email``.
+
+    In the documented example ``bounceid`` is not the entry's id; what it counts is unverified.
+    """
+    campaign, message, code = (_id(row[name]) for name in ("campaign", "message", "code"))
+    names = ("bounce", "contact", "campaign", "message", "code")
+    return {
+        "tstamp": iso(row["at"]),
+        "bounceid": "1",
+        "subscriberid": str(row["contact"]),
+        "campaignid": campaign,
+        "messageid": message,
+        "codeid": code,
+        "email": row["email"],
+        "error": row["error"],
+        "source": row["source"],
+        "created_timestamp": local(row["at"]),
+        "updated_timestamp": local(row["at"]),
+        "created_by": None,
+        "updated_by": None,
+        "links": _links(base, "bounceLogs", row["id"], names),
+        "id": str(row["id"]),
+        "bounce": "1",
+        "contact": str(row["contact"]),
+        "campaign": campaign,
+        "message": message,
+        "code": code,
     }
 
 

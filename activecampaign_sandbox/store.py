@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _APPLICATION_ID = 0x41435342  # "ACSB", the mark of a sandbox's file
-_VERSION = 2
+_VERSION = 3
 _KEPT_REQUESTS = 100_000
 _NEARLY_FULL_BYTES = 64 * 1024
 """Free bytes below which a failed write means that the disk is full."""
@@ -32,7 +32,19 @@ _NEARLY_FULL_BYTES = 64 * 1024
 # that one index suffices: see `pair_id`.
 _PAIR = 1_000_000
 
-_SCHEMA = """
+_EXCLUSIONS_AND_BOUNCES = (
+    "CREATE TABLE exclusion (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " phrase TEXT NOT NULL COLLATE NOCASE, match_type TEXT NOT NULL, channel TEXT NOT NULL,"
+    " UNIQUE (phrase, match_type))",
+    "CREATE TABLE exclusion_list (exclusion INTEGER NOT NULL, list INTEGER NOT NULL,"
+    " PRIMARY KEY (exclusion, list)) WITHOUT ROWID",
+    "CREATE TABLE bounce (id INTEGER PRIMARY KEY AUTOINCREMENT, contact INTEGER NOT NULL,"
+    " at INTEGER NOT NULL, campaign INTEGER, message INTEGER, code INTEGER,"
+    " error TEXT NOT NULL DEFAULT '', source TEXT NOT NULL DEFAULT '')",
+    "CREATE INDEX bounce_contact ON bounce (contact)",
+)
+
+_SCHEMA = f"""
 CREATE TABLE list (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, stringid TEXT NOT NULL,
     sender_url TEXT NOT NULL, sender_reminder TEXT NOT NULL,
@@ -60,7 +72,8 @@ CREATE TABLE contact (
     id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT NOT NULL COLLATE NOCASE UNIQUE,
     first_name TEXT NOT NULL DEFAULT '', last_name TEXT NOT NULL DEFAULT '',
     phone TEXT NOT NULL DEFAULT '', organization INTEGER, bounced INTEGER NOT NULL DEFAULT 0,
-    cdate INTEGER NOT NULL, udate INTEGER NOT NULL, times_imported INTEGER NOT NULL DEFAULT 0);
+    cdate INTEGER NOT NULL, udate INTEGER NOT NULL, times_imported INTEGER NOT NULL DEFAULT 0,
+    bounced_soft INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE field_value (
     contact INTEGER NOT NULL, field INTEGER NOT NULL, value TEXT NOT NULL,
     cdate INTEGER NOT NULL, udate INTEGER NOT NULL, PRIMARY KEY (contact, field)) WITHOUT ROWID;
@@ -75,7 +88,6 @@ CREATE TABLE contact_tag (
     contact INTEGER NOT NULL, tag INTEGER NOT NULL, cdate INTEGER NOT NULL,
     PRIMARY KEY (contact, tag)) WITHOUT ROWID;
 CREATE INDEX contact_tag_tag ON contact_tag (tag, contact);
-CREATE TABLE excluded (pattern TEXT PRIMARY KEY COLLATE NOCASE) WITHOUT ROWID;
 CREATE TABLE import (
     id INTEGER PRIMARY KEY AUTOINCREMENT, batch TEXT NOT NULL UNIQUE, contacts INTEGER NOT NULL,
     accepted REAL NOT NULL, due REAL NOT NULL, done REAL, status TEXT,
@@ -88,6 +100,7 @@ CREATE TABLE request (
     path TEXT NOT NULL, query TEXT NOT NULL, status INTEGER NOT NULL, seconds REAL NOT NULL,
     contacts INTEGER, batch TEXT, refusal TEXT, fault TEXT);
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+{";".join(_EXCLUSIONS_AND_BOUNCES)};
 """
 
 # The statements that upgrade a file of each older format to the next.
@@ -97,6 +110,14 @@ _MIGRATIONS = {
         "ALTER TABLE membership ADD COLUMN campaign INTEGER",
         "ALTER TABLE membership ADD COLUMN message INTEGER",
         "ALTER TABLE membership ADD COLUMN unsubscribe_automation INTEGER",
+    ),
+    2: (
+        *_EXCLUSIONS_AND_BOUNCES,
+        "INSERT INTO exclusion (phrase, match_type, channel) SELECT pattern,"
+        " CASE WHEN pattern LIKE '@%' THEN 'end' ELSE 'exact' END, 'all' FROM excluded",
+        "DROP TABLE excluded",
+        "ALTER TABLE contact ADD COLUMN bounced_soft INTEGER NOT NULL DEFAULT 0",
+        "INSERT INTO bounce (contact, at) SELECT id, udate FROM contact WHERE bounced > 0",
     ),
 }
 

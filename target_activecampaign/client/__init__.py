@@ -38,12 +38,15 @@ from target_activecampaign.client.errors import (
 )
 from target_activecampaign.client.models import (
     AcceptedImport,
+    BounceLog,
     Contact,
     ContactList,
+    Exclusion,
     Field,
     FieldValue,
     ImportStatus,
     Membership,
+    OptOut,
     User,
 )
 from target_activecampaign.client.rate_limit.limiter import RateLimiter, RateLimiterClosed
@@ -53,12 +56,14 @@ __all__ = [
     "ActiveCampaignError",
     "AddressTaken",
     "AuthenticationError",
+    "BounceLog",
     "CertificateRejected",
     "Client",
     "ClientClosed",
     "ConnectionFailed",
     "Contact",
     "ContactList",
+    "Exclusion",
     "Field",
     "FieldValue",
     "ImportRateLimited",
@@ -69,6 +74,7 @@ __all__ = [
     "MalformedAnswer",
     "Membership",
     "NotFound",
+    "OptOut",
     "OutcomeUnknown",
     "PaymentRequired",
     "PermissionDenied",

@@ -13,15 +13,20 @@ from target_activecampaign.client.decoding import page_of
 from target_activecampaign.client.errors import AddressTaken, InvalidRequest, NotFound
 from target_activecampaign.client.fields import FieldCalls
 from target_activecampaign.client.models import (
+    UNSUBSCRIBED,
     AcceptedImport,
+    BounceLog,
     Contact,
     ContactList,
     ContactTag,
+    Exclusion,
     ImportStatus,
     Membership,
+    OptOut,
     Tag,
     User,
     address_key,
+    bounce_logs_of,
     contact_from,
     contacts_after,
     import_status_from,
@@ -30,7 +35,7 @@ from target_activecampaign.client.models import (
 from target_activecampaign.model.names import caseless, exact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 
 class Client(FieldCalls):
@@ -157,9 +162,9 @@ class Client(FieldCalls):
             after: Only contacts with a greater id, to resume after an interruption.
             list_id: Only contacts that are or were on this list.
             status: Only contacts with this status on that list, as in `Membership.status`.
-            updated_after: Only contacts that have changed since this time, in seconds since the
-                epoch. It is sent in UTC; the API's zone for it is not documented, nor whether an
-                opt-out counts as a change.
+            updated_after: Only contacts that were changed after this time, in seconds since the
+                epoch [doc; seen to work, rep]. Whether the API counts an opt-out or a bounce as a
+                change of the contact is not documented [unv].
 
         Raises:
             MalformedAnswer: The server ignores the requested order.
@@ -167,7 +172,7 @@ class Client(FieldCalls):
         query = {**_filters(list_id, status), "orders[id]": "ASC", "limit": PAGE_SIZE}
         if updated_after is not None:
             moment = datetime.fromtimestamp(updated_after, timezone.utc)
-            query["filters[updated_after]"] = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+            query["filters[updated_after]"] = moment.isoformat(timespec="seconds")
         while True:
             page = self._call(
                 "GET", "/contacts", contacts_after(after), query={**query, "id_greater": after}
@@ -196,6 +201,46 @@ class Client(FieldCalls):
             f"/contacts/{contact_id}/contactLists",
             page_of("contactLists", Membership),
         )
+
+    def opt_outs(
+        self, list_ids: Collection[int], *, updated_after: float | None = None
+    ) -> Iterator[OptOut]:
+        """Yield the contacts that are unsubscribed from some lists, with the end of the membership.
+
+        For each contact this costs a request. ``GET /contactLists`` would take fewer, but its
+        filters have no effect and the order of its pages is not stable [rep].
+
+        Args:
+            list_ids: Ids of the lists.
+            updated_after: As in `contacts`.
+        """
+        done: set[int] = set()
+        for list_id in list_ids:
+            for contact in self.contacts(
+                list_id=list_id, status=UNSUBSCRIBED, updated_after=updated_after
+            ):
+                if contact.id in done:
+                    continue
+                done.add(contact.id)
+                with suppress(NotFound):  # the contact was deleted meanwhile
+                    for one in self.memberships(contact.id):
+                        if one.is_opted_out and one.list_id in list_ids:
+                            yield OptOut(contact, one)
+
+    def bounce_logs(self, contact_id: int) -> list[BounceLog]:
+        """Return the mails to a contact that bounced; an empty list if there is no such contact."""
+        try:
+            return self._all_pages(f"/contacts/{contact_id}/bounceLogs", bounce_logs_of(contact_id))
+        except NotFound:
+            return []
+
+    def exclusions(self) -> list[Exclusion]:
+        """Return the exclusion list: what ActiveCampaign refuses to import, and where.
+
+        The order, one of two documented ones, keeps entries from moving between pages [doc].
+        """
+        order = {"orders[matchPhrase]": "ASC"}
+        return self._all_pages("/lists/exclusions", page_of("exclusions", Exclusion), **order)
 
     def subscribe(self, contact_id: int, list_id: int) -> None:
         """Make a contact an active member of a list, even if it was unsubscribed.

@@ -69,6 +69,11 @@ def _texts(value: Any) -> Any:
     return [digits(item) for item in items] if isinstance(items, list) else items
 
 
+def _items(value: Any) -> Any:
+    """Return a list in any form that `as_list` takes."""
+    return as_list(value)
+
+
 def _moment(value: Any) -> float | None:
     """Return a time in seconds since the epoch.
 
@@ -84,11 +89,13 @@ def _moment(value: Any) -> float | None:
 
 Number = Annotated[int, msgspec.Meta(ge=-_MAX, le=_MAX)]
 Id = Annotated[int, msgspec.Meta(ge=0, le=_MAX)]
+Ids = Annotated[tuple[Id, ...], _items]
 TextId = Annotated[str, digits, msgspec.Meta(min_length=1)]
 OptionalId = Annotated[str, _optional_id]
 Count = Annotated[int, _count]
 Text = Annotated[str, _text]
 PersonalText = Annotated[str, _text, PERSONAL]
+PersonalTextId = Annotated[str, digits, msgspec.Meta(min_length=1), PERSONAL]
 PersonalTexts = Annotated[tuple[str, ...], _texts, PERSONAL]
 Moment = Annotated[float | None, _moment]
 

@@ -16,12 +16,14 @@ from target_activecampaign.client.decoding import (
     PERSONAL,
     Count,
     Id,
+    Ids,
     Model,
     Moment,
     Number,
     OptionalId,
     Page,
     PersonalText,
+    PersonalTextId,
     PersonalTexts,
     Text,
     TextId,
@@ -44,7 +46,8 @@ WAITING = "waiting"
 _DONE = frozenset({"completed"})
 _BROKEN = frozenset({"failed", "interrupted"})
 _SUBSCRIBED = 1
-_UNSUBSCRIBED = 2
+UNSUBSCRIBED = 2
+"""The status of an ended membership [doc]."""
 _FALSE = (False, 0, "0")
 
 
@@ -241,6 +244,7 @@ class Contact(
         id: Id of the contact.
         email: Its address as ActiveCampaign spells it.
         bounced_hard: Number of mails that bounced permanently.
+        bounced_soft: Number of mails that bounced for a while.
         first_name: Its first name. Empty if it has none, as for the next three.
         last_name: Its last name.
         phone: Its phone number, as it was written.
@@ -258,6 +262,7 @@ class Contact(
     phone: PersonalText = ""
     organization: PersonalText = ""
     updated_at: Moment = None
+    bounced_soft: Count = 0
 
 
 def contacts_after(contact_id: int) -> Callable[[Any], Page[Contact]]:
@@ -355,12 +360,86 @@ class Membership(
     @property
     def is_opted_out(self) -> bool:
         """True if the contact is unsubscribed: no import subscribes it again [doc]."""
-        return self.status == _UNSUBSCRIBED
+        return self.status == UNSUBSCRIBED
 
     @property
     def has_named_cause(self) -> bool:
         """True if the answer names the person, campaign or automation that ended it."""
         return bool(self.reason or self.campaign or self.message or self.automation)
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """A contact that is unsubscribed from a list.
+
+    Attributes:
+        contact: The contact.
+        membership: Its membership of the list, with the end and its cause.
+    """
+
+    contact: Contact
+    membership: Membership
+
+
+class BounceLog(
+    Model,
+    frozen=True,
+    rename={"contact_id": "contact", "bounced_at": "tstamp"},
+):
+    """A mail that bounced: one of ``bounceLogs`` of GET /contacts/:id/bounceLogs [doc].
+
+    The texts of the bounce, which may quote the mail, are not read.
+
+    Attributes:
+        id: Id of the entry. ``bounceid`` is another number [doc], of what is not documented.
+        contact_id: Id of the contact.
+        bounced_at: Time, in seconds since the epoch; None if the answer doesn't say.
+        code: Id of ActiveCampaign's code for the reason; empty if there is none.
+        campaign: Id of the campaign; empty if there is none.
+        message: Id of the message; empty if there is none.
+    """
+
+    id: Id
+    contact_id: Id
+    bounced_at: Moment = None
+    code: OptionalId = ""
+    campaign: OptionalId = ""
+    message: OptionalId = ""
+
+
+def bounce_logs_of(contact_id: int) -> Callable[[Any], Page[BounceLog]]:
+    """Return the decoder of a page of a contact's bounce log; it accepts no other contact's."""
+    decode_page = page_of("bounceLogs", BounceLog)
+
+    def decode(answer: Any) -> Page[BounceLog]:
+        page = decode_page(answer)
+        if any(one.contact_id != contact_id for one in page.items):
+            raise msgspec.ValidationError("a bounce is not of the requested contact")
+        return page
+
+    return decode
+
+
+class Exclusion(
+    Model,
+    frozen=True,
+    rename={"match_phrase": "matchPhrase", "match_type": "matchType", "list_ids": "lists"},
+):
+    """An entry of the exclusion list: one of ``exclusions`` of GET /lists/exclusions [doc].
+
+    Attributes:
+        id: Id of the exclusion.
+        match_phrase: An address, or a part of addresses.
+        match_type: ``exact`` or ``end`` [doc]; there may be others [unv].
+        channel: ``all``, ``allEmail``, ``allSms``, or ``several`` for `list_ids` only [doc].
+        list_ids: Ids of the lists that it holds for; empty for all lists of the channel [doc].
+    """
+
+    id: Id
+    match_phrase: PersonalTextId
+    match_type: TextId
+    channel: TextId
+    list_ids: Ids = ()
 
 
 class Tag(Model, frozen=True, rename={"name": "tag"}):

@@ -25,6 +25,17 @@ IMPORT = "/api/3/import/bulk_import"
 HOW = ("unsubreason", "campaign", "message", "unsubscribeAutomation")
 UNKNOWN = ("", None, None, None)
 
+# Exclusions as format 2 had them, and no bounces.
+FORMAT_2 = """
+CREATE TABLE excluded (pattern TEXT PRIMARY KEY COLLATE NOCASE) WITHOUT ROWID;
+INSERT INTO excluded SELECT phrase FROM exclusion;
+DROP TABLE exclusion;
+DROP TABLE exclusion_list;
+DROP TABLE bounce;
+ALTER TABLE contact DROP COLUMN bounced_soft;
+PRAGMA user_version = 2;
+"""
+
 # The memberships' table as format 1 had it, without how a membership ended.
 FORMAT_1 = """
 CREATE TABLE old (
@@ -253,7 +264,7 @@ class TestFile:
         before = server.export()
         server.stop()
         with closing(sqlite3.connect(file)) as db:
-            db.executescript(FORMAT_1)
+            db.executescript(FORMAT_2 + FORMAT_1)
         for _ in range(2):  # the second time there is nothing left to do
             server.start()
             assert server.export() == before
@@ -264,6 +275,25 @@ class TestFile:
         server.start()
         server.opt_out(ANNA, 1, campaign=5)
         assert server.memberships(ANNA)["1"]["campaign"] == "5"
+
+    def test_file_of_format_2_is_upgraded(
+        self, tmp_path: Path, start_sandbox: Callable[..., SandboxServer]
+    ) -> None:
+        file = tmp_path / "s.db"
+        server = start_sandbox(str(file))
+        server.prepare({"email": ANNA, "bounced": True}, excluded=("x@example.com", "@Example.org"))
+        before = server.export()
+        server.stop()
+        with closing(sqlite3.connect(file)) as db:
+            db.executescript(FORMAT_2)
+        server.start()
+        assert server.export() == before
+        rows = server.get("/api/3/lists/exclusions")["exclusions"]
+        assert {(row["matchPhrase"], row["matchType"], row["channel"]) for row in rows} == {
+            ("x@example.com", "exact", "all"),
+            ("@Example.org", "end", "all"),
+        }
+        assert len(server.get("/api/3/contacts/1/bounceLogs")["bounceLogs"]) == 1
 
     def test_file_of_later_format_is_refused_and_not_changed(
         self, tmp_path: Path, start_sandbox: Callable[..., SandboxServer]

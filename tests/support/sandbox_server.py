@@ -178,12 +178,12 @@ class SandboxServer:
     def prepare(
         self,
         *contacts: dict[str, Any],
-        excluded: tuple[str, ...] = (),
+        excluded: tuple[str | dict[str, Any], ...] = (),
         malformed: tuple[str, ...] = (),
     ) -> None:
         """Set up people as in the export (`lists`, `tags`, `fields`, `bounced`), and addresses.
 
-        Beside those keys there is `opt_outs`: see docs/sandbox.md.
+        Beside those keys there are `opt_outs` and `bounces`: see docs/sandbox.md.
         """
         body = {"contacts": contacts, "excluded": excluded, "malformed": malformed}
         self._control("POST", "contacts", json=body)
