@@ -32,6 +32,7 @@ from target_activecampaign.reporting.report import Report
 from target_activecampaign.storage import private_files
 from target_activecampaign.sync import input_checks
 from target_activecampaign.sync.changes import ChangeDetector
+from target_activecampaign.sync.exclusions import Exclusions
 from target_activecampaign.sync.guards import how_to_go_on
 from target_activecampaign.sync.known_refusals import KnownRefusals
 from target_activecampaign.sync.notices import RecordNotices
@@ -242,7 +243,7 @@ class Run:
             packer,
             delivery,
             rows=rows,
-            refusals=KnownRefusals(ledger, opt_outs),
+            refusals=KnownRefusals(ledger, opt_outs, Exclusions(client)),
             window_records=timings.window_records,
         )
         removals = MirrorRemovals(
@@ -530,13 +531,18 @@ class Run:
         if self._preview is not None:
             segments = parts.streams.segments.values()
             self._preview.collect(
-                parts.account, segments, compare=self._is_complete, stop=self._stop
+                parts.account,
+                segments,
+                compare=self._is_complete,
+                stop=self._stop,
+                extra_requests=parts.opt_outs.extra_requests,
             )
         else:
             report.imports = parts.delivery.imports
             report.contradictions = parts.delivery.contradictions.as_dicts()
         parts.delivery.close()
         parts.streams.close()
+        parts.opt_outs.close()
         report.requests = parts.account.client.request_count
         parts.account.close()
 

@@ -323,9 +323,9 @@ _MODES = (
     Setting(
         "on_opted_out",
         _one_of("reject", "update"),
-        "What to do with a contact that is known to have opted out of the list: `reject` its "
-        "record, or `update` its values without touching the list. So too if the contact has "
-        "bounced on the list, or is excluded from it.",
+        "What to do with a contact that is known to have opted out of the list, or is excluded "
+        "from it: `reject` its record, or `update` its values without touching the list. One that "
+        "has bounced is always rejected, as no import accepts it.",
         default="reject",
         per_stream=True,
     ),

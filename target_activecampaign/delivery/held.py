@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_activecampaign.delivery.control import MAX_REFUSALS
-from target_activecampaign.ledger import OptOut
+from target_activecampaign.ledger import KnownOptOut
 from target_activecampaign.ledger.opt_outs import BOUNCED, UNSUBSCRIBED
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ class HeldRefusals:
                 self._ledger.source_rows.mark_opted_out(list(entry.marks), entry.rows)
             if code in _STATUSES:
                 # The next record of the contact is then not sent.
-                opt_out = OptOut(entry.contact_hash, _STATUSES[code], code == "BOUNCED")
+                status = _STATUSES[code]
+                opt_out = KnownOptOut(entry.contact_hash, status, status == BOUNCED)
                 self._ledger.opt_outs.add_refused(entry.contact.lists, opt_out)
             self._accounting.refused(entry.sources, code, reason, entry.contact.email)
         else:

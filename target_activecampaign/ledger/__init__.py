@@ -19,7 +19,7 @@ from target_activecampaign.ledger.departures import Departures
 from target_activecampaign.ledger.imports import Clock, Journal, LeftoverImport
 from target_activecampaign.ledger.member_updates import MemberUpdate
 from target_activecampaign.ledger.members import Member, Members, MissingMember, by_segment
-from target_activecampaign.ledger.opt_outs import OptOut, OptOuts
+from target_activecampaign.ledger.opt_outs import KnownOptOut, OptOuts
 from target_activecampaign.ledger.renames import Mover, Rename, Renames, RenameState
 from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
@@ -37,6 +37,7 @@ __all__ = [
     "ContactIndex",
     "Departures",
     "Journal",
+    "KnownOptOut",
     "Ledger",
     "LedgerError",
     "LeftoverImport",
@@ -46,7 +47,6 @@ __all__ = [
     "MissingLedgerError",
     "MissingMember",
     "Mover",
-    "OptOut",
     "OptOuts",
     "Rename",
     "RenameState",

@@ -24,7 +24,7 @@ UNSUBSCRIBED, BOUNCED = 2, 3
 """A contact's status on a list."""
 
 
-class OptOut(NamedTuple):
+class KnownOptOut(NamedTuple):
     """A contact that an import can't subscribe to a list.
 
     Attributes:
@@ -36,6 +36,11 @@ class OptOut(NamedTuple):
     contact: bytes
     status: int
     has_bounced: bool
+
+    @property
+    def is_bounced(self) -> bool:
+        """True if no import accepts it, not even one that leaves the list alone."""
+        return self.has_bounced or self.status == BOUNCED
 
 
 class ReadingProgress(NamedTuple):
@@ -86,12 +91,12 @@ class OptOuts:
             return int(db.execute(number).scalar_one())
 
     @retryable
-    def add(self, list_id: int, opt_outs: Iterable[OptOut], reading: int) -> None:
+    def add(self, list_id: int, opt_outs: Iterable[KnownOptOut], reading: int) -> None:
         """Add contacts that a reading has found."""
         self._add(list_id, opt_outs, reading)
 
     @retryable
-    def add_refused(self, list_ids: Iterable[int], one: OptOut) -> None:
+    def add_refused(self, list_ids: Iterable[int], one: KnownOptOut) -> None:
         """Add a contact that an import has refused for its status on a list."""
         for list_id in list_ids:
             with self._store.transaction() as db:
@@ -99,7 +104,7 @@ class OptOuts:
                 reading = db.execute(query).scalar() or 0
             self._add(list_id, [one], reading)
 
-    def _add(self, list_id: int, opt_outs: Iterable[OptOut], reading: int) -> None:
+    def _add(self, list_id: int, opt_outs: Iterable[KnownOptOut], reading: int) -> None:
         rows = [
             {
                 "account": self._account,
@@ -150,14 +155,14 @@ class OptOuts:
             db.execute(update.values(**values))
         self._lists.pop(list_id, None)
 
-    def find(self, list_id: int, contacts: Collection[bytes]) -> dict[bytes, OptOut]:
+    def find(self, list_id: int, contacts: Collection[bytes]) -> dict[bytes, KnownOptOut]:
         """Return those contacts that can't be subscribed to a list, by contact."""
         if not contacts or not self._any(list_id):
             return {}
         return self._find(list_id, contacts)
 
     @retryable
-    def _find(self, list_id: int, contacts: Collection[bytes]) -> dict[bytes, OptOut]:
+    def _find(self, list_id: int, contacts: Collection[bytes]) -> dict[bytes, KnownOptOut]:
         query = (
             sa.select(table.c.person, table.c.status, table.c.bounced)
             .where(self._of_list(list_id), table.c.person.in_(list(contacts)))
@@ -165,7 +170,7 @@ class OptOuts:
             .order_by(table.c.person, table.c.status)
         )
         with self._store.transaction() as db:
-            return {row.person: OptOut._make(row) for row in db.execute(query)}
+            return {row.person: KnownOptOut._make(row) for row in db.execute(query)}
 
     def _any(self, list_id: int) -> bool:
         """Return whether a list may have any; without a query, but for the first call."""

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from target_activecampaign.ledger import digest
-from target_activecampaign.ledger.opt_outs import UNSUBSCRIBED
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.ownership import Ownership
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_activecampaign.ledger import Ledger, OptOut
+    from target_activecampaign.ledger import KnownOptOut, Ledger
+    from target_activecampaign.sync.exclusions import Exclusions
     from target_activecampaign.sync.opt_outs import OptOutReader
     from target_activecampaign.sync.ownership import PendingContact
 
 _BOUNCED = Refusal("BOUNCED", "Mail to this address has bounced.")
+_EXCLUDED = Refusal("EXCLUDED", "The address is on the account's exclusion list.")
 
 
 class SortedOut(NamedTuple):
@@ -44,11 +45,13 @@ class KnownRefusals:
     Args:
         ledger: Knows the opt-outs and bounces.
         opt_outs: Reads them, before the first contact of a list is sent.
+        exclusions: The exclusion list.
     """
 
-    def __init__(self, ledger: Ledger, opt_outs: OptOutReader) -> None:
+    def __init__(self, ledger: Ledger, opt_outs: OptOutReader, exclusions: Exclusions) -> None:
         self._ledger = ledger
         self._opt_outs = opt_outs
+        self._exclusions = exclusions
 
     def sort_out(self, sent: Iterable[PendingContact]) -> list[SortedOut]:
         """Return the contacts that are refused, and those that are sent without their list.
@@ -67,36 +70,54 @@ class KnownRefusals:
             self._opt_outs.read(list_id)
             contacts = {one.entry.contact_hash for one in some}
             known = self._ledger.opt_outs.find(list_id, contacts)
-            if known:
-                found += self._sort_out(list_id, some, known)
+            # Those whom we unsubscribed ourselves may be subscribed again, which is checked later.
+            ours = {one.entry.contact_hash for one in some if one.entry.needs_resubscribe}
+            if ours:
+                self._opt_outs.leave_out(list_id, ours)
+            unknown = self._opt_outs.find_unknown(list_id, contacts - ours)
+            for one in some:
+                contact = one.entry.contact_hash
+                opt_out = None if contact in ours else known.get(contact)
+                refusal = self._refuse(one, opt_out, has_bounced_since=unknown.get(contact))
+                if refusal is not None:
+                    found.append(refusal)
         return found
 
-    def _sort_out(
-        self, list_id: int, some: list[PendingContact], known: dict[bytes, OptOut]
-    ) -> list[SortedOut]:
-        found: list[SortedOut] = []
-        # Those whom we unsubscribed ourselves may be subscribed again, which is checked later.
-        ours = {one.entry.contact_hash for one in some if one.entry.needs_resubscribe}
-        self._ledger.opt_outs.discard(list_id, ours & known.keys())
-        for one in some:
-            opt_out = known.get(one.entry.contact_hash)
-            if opt_out is None or one.entry.contact_hash in ours:
-                continue
-            if one.segment.settings.on_opted_out == "update" and not opt_out.has_bounced:
-                _leave_out_list(one)
-                found.append(SortedOut(one, None))
-                continue
-            refusal = _refusal_of(opt_out, list_id)
-            if refusal.code == "OPTED_OUT" and one.entry.rows:
-                self._ledger.source_rows.mark_opted_out(list(one.entry.marks), one.entry.rows)
-            found.append(SortedOut(one, refusal))
-        return found
+    def _refuse(
+        self, one: PendingContact, opt_out: KnownOptOut | None, *, has_bounced_since: bool | None
+    ) -> SortedOut | None:
+        """Return a contact with the reason for which it is refused; None if it may be sent.
 
-
-def _refusal_of(opt_out: OptOut, list_id: int) -> Refusal:
-    if opt_out.has_bounced or opt_out.status != UNSUBSCRIBED:
-        return _BOUNCED
-    return Refusal("OPTED_OUT", f"The person has unsubscribed from list {list_id}.")
+        Args:
+            one: The contact.
+            opt_out: Its opt-out or bounce, as far as the ledger knows it.
+            has_bounced_since: For a contact that opted out or bounced after the last reading, in a
+                preview: whether it has bounced. The run's import refuses it.
+        """
+        key, list_id = one.entry.key, one.segment.target.id
+        opted_out = Refusal("OPTED_OUT", f"The person has unsubscribed from list {list_id}.")
+        if opt_out is not None and opt_out.is_bounced:
+            return SortedOut(one, _BOUNCED)
+        if self._exclusions.is_excluded(key):
+            return SortedOut(one, _EXCLUDED)
+        refusal = None
+        if opt_out is not None:
+            refusal = opted_out
+        elif self._exclusions.is_excluded_from(key, list_id):
+            refusal = _EXCLUDED
+        is_updated = one.segment.settings.on_opted_out == "update"
+        if has_bounced_since and (refusal is None or is_updated):
+            return SortedOut(one, _BOUNCED)
+        if refusal is not None and is_updated:
+            _leave_out_list(one)
+            return SortedOut(one, None)
+        if refusal is None and has_bounced_since is not None:
+            refusal = opted_out
+        if refusal is None:
+            return None
+        if refusal is opted_out and one.entry.rows:
+            self._ledger.source_rows.mark_opted_out(list(one.entry.marks), one.entry.rows)
+        return SortedOut(one, refusal)
 
 
 def _leave_out_list(one: PendingContact) -> None:
