@@ -271,9 +271,9 @@ def _ended_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> list[
 def _erase_opt_outs(db: sa.Connection, selection: Selection) -> None:
     """Erase the opt-outs of lists that no segment of the account loads any more."""
     segment = tables.segment
-    loaded = sa.select(segment.c.list).where(segment.c.account == selection.account)
+    in_use = sa.select(segment.c.list).where(segment.c.account == selection.account)
     for table in (tables.opt_out, tables.opt_out_reading):
-        theirs = sa.and_(table.c.account == selection.account, table.c.list.not_in(loaded))
+        theirs = sa.and_(table.c.account == selection.account, table.c.list.not_in(in_use))
         db.execute(table.delete().where(theirs))
 
 

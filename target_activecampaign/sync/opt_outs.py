@@ -28,12 +28,11 @@ logger = logging.getLogger("target-activecampaign")
 
 _DAY_SECONDS = 86_400
 _MARGIN_SECONDS = _DAY_SECONDS
-"""How much earlier than the last reading a change may be: clocks differ, and the zone of the
+"""Changes are read from so long before the last reading: clocks differ, and the zone of the
 filter's time is not documented."""
 
 _EARLY_SECONDS = 3600
-"""How much earlier all are read again: a run that is started every day starts at about the same
-time of the day."""
+"""All are read again so much earlier: a daily run starts at about the same time of the day."""
 
 _LOG_EVERY = 10_000
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support import postgres_server
+from tests.support.guide import block
 from tests.support.ledgers import LEDGER, empty_database, ledger
 from tests.support.mirrors import (
     ACTIVE,
@@ -220,6 +222,21 @@ def _read_after_a_cut(sandbox: SandboxServer, load: ForkedTargetRunner, rejects:
     load(records("old0@example.com", "old349@example.com")).succeeded()
     assert rejects() == {"old349@example.com": "OPTED_OUT"}
     assert sent(sandbox) == 1
+
+
+@pytest.mark.parametrize("counts", ["yes", "no"])
+def test_documented_question_shows_whether_an_opt_out_counts_as_a_change(
+    start_sandbox: Callable[..., SandboxServer], counts: str
+) -> None:
+    sandbox = start_sandbox(membership_updates_contact=counts)
+    sandbox.prepare({"email": ADA, "lists": {"1": ACTIVE}})
+    now = sandbox.advance(DAY_SECONDS)
+    sandbox.opt_out(ADA, 1)
+    method, _, path = block("modes.md", "does an opt-out count").strip().partition(" ")
+    asked, _, _ = path.rpartition("=")
+    hour_ago = datetime.fromtimestamp(now - 3600, timezone.utc)
+    answer = sandbox.call(method, f"{asked}={hour_ago:%Y-%m-%dT%H:%M:%SZ}").json()
+    assert [one["email"] for one in answer["contacts"]] == ([ADA] if counts == "yes" else [])
 
 
 def test_mirror_reads_opt_outs_in_each_run_unless_changes_show(
