@@ -34,8 +34,11 @@ from target_activecampaign.singer.stream_order import Turn
 from target_activecampaign.storage import private_files
 from target_activecampaign.sync import input_checks
 from target_activecampaign.sync.changes import ChangeDetector
+from target_activecampaign.sync.exclusions import Exclusions
 from target_activecampaign.sync.guards import how_to_go_on
+from target_activecampaign.sync.known_refusals import KnownRefusals
 from target_activecampaign.sync.notices import RecordNotices
+from target_activecampaign.sync.opt_outs import OptOutReader
 from target_activecampaign.sync.removals import MirrorRemovals
 from target_activecampaign.sync.renames import PersonRenames
 from target_activecampaign.sync.routes import Route, RoutedStream, RouteSchema, SuppressionRoute
@@ -74,6 +77,7 @@ class _Parts:
     delivery: Delivery
     changes: ChangeDetector
     streams: Streams
+    opt_outs: OptOutReader
     removals: MirrorRemovals
     renames: PersonRenames
     unsubscriber: Unsubscriber
@@ -206,7 +210,7 @@ class Run:
             "ignored": mapping.ignored,
         }
         if is_new:
-            parts.removals.read_opt_outs(segment)
+            parts.opt_outs.read_for_mirror(segment)
         segment.progress[stream.source.name] = stream.progress
         return Route(
             stream.source,
@@ -266,6 +270,7 @@ class Run:
         packer = self._packer
         codec = EntryCodec(packer)
         rows = RowTracker(ledger, codec)
+        opt_outs = OptOutReader(client, ledger, settings, self._stop)
         changes = ChangeDetector(
             settings,
             ledger,
@@ -274,6 +279,7 @@ class Run:
             delivery,
             rows=rows,
             withholding=Withholding(ledger),
+            refusals=KnownRefusals(ledger, opt_outs, Exclusions(client)),
             window_records=timings.window_records,
         )
         removals = MirrorRemovals(
@@ -297,6 +303,7 @@ class Run:
             delivery,
             changes,
             Streams(settings, account, ledger, self._stop, timings.options_delay_seconds),
+            opt_outs,
             removals,
             renames,
             Unsubscriber(client, ledger, self._accounting, self._stop),
@@ -579,13 +586,18 @@ class Run:
         if self._preview is not None:
             segments = parts.streams.segments.values()
             self._preview.collect(
-                parts.account, segments, compare=self._is_complete, stop=self._stop
+                parts.account,
+                segments,
+                compare=self._is_complete,
+                stop=self._stop,
+                extra_requests=parts.opt_outs.extra_requests,
             )
         else:
             report.imports = parts.delivery.imports
             report.contradictions = parts.delivery.contradictions.as_dicts()
         parts.delivery.close()
         parts.streams.close()
+        parts.opt_outs.close()
         report.requests = parts.account.client.request_count
         parts.account.close()
 

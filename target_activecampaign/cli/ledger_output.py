@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Index,
         InFlight,
         Overview,
+        RefusedByList,
         RunView,
         SegmentView,
     )
@@ -71,6 +72,7 @@ def _describe(connection: Connection, width: int | None) -> Iterator[str]:
     yield f"In flight: {_describe_in_flight(connection.in_flight)}."
     yield f"Index of existing contacts: {_describe_index(connection.existing)}."
     yield f"Suppressed: {_count_people(connection.suppressed)}."
+    yield from map(_describe_refused, connection.refused_by_lists)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], width: int | None) -> list[str]:
@@ -144,6 +146,11 @@ def _describe_index(index: Index) -> str:
     if index.account_had is None:
         return f"{contacts}, not complete yet" if index.contacts else "none"
     return f"{contacts}, complete when the account had {index.account_had:,}"
+
+
+def _describe_refused(one: RefusedByList) -> str:
+    read = f"read {_format_time(one.read_all)}" if one.read_all else "never read completely"
+    return f"List {one.list}: {one.opted_out:,} opted out, {one.bounced:,} bounced, {read}."
 
 
 def _format_time(time: datetime) -> str:

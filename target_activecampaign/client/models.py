@@ -48,6 +48,7 @@ _BROKEN = frozenset({"failed", "interrupted"})
 _SUBSCRIBED = 1
 UNSUBSCRIBED = 2
 """The status of an ended membership [doc]."""
+_BOUNCED = 3
 _FALSE = (False, 0, "0")
 
 
@@ -361,6 +362,11 @@ class Membership(
     def is_opted_out(self) -> bool:
         """True if the contact is unsubscribed: no import subscribes it again [doc]."""
         return self.status == UNSUBSCRIBED
+
+    @property
+    def is_bounced(self) -> bool:
+        """True if mail of the list to the contact has bounced."""
+        return self.status == _BOUNCED
 
     @property
     def has_named_cause(self) -> bool:

@@ -323,6 +323,34 @@ _MODES = (
         default="rename",
         per_stream=True,
     ),
+    Setting(
+        "on_opted_out",
+        _one_of("reject", "update"),
+        "What to do with a contact that is known to have opted out of the list, or is excluded "
+        "from it: `reject` its record, or `update` its values without touching the list. One that "
+        "has bounced is always rejected, as no import accepts it.",
+        default="reject",
+        per_stream=True,
+    ),
+)
+
+_OPT_OUTS = (
+    Setting(
+        "opt_out_refresh_days",
+        {"type": "number", "minimum": 0},
+        "Days after which the opt-outs and bounces of a list are read again in full, at a request "
+        "per 100 of them. 0 reads them in each run.",
+        default=7,
+    ),
+    Setting(
+        "opt_outs_update_contacts",
+        _BOOLEAN,
+        "An opt-out counts as a change of the contact in this account, so that its filter "
+        "`updated_after` finds it. Between two full readings, only contacts that have changed are "
+        "then read. Off by default, as ActiveCampaign does not document it: see docs/modes.md for "
+        "how to find out.",
+        default=False,
+    ),
 )
 
 _CONSENT = (
@@ -410,6 +438,7 @@ _DELIVERY = (
         {"type": ["number", "null"], "minimum": 0},
         "Days after which a delivered profile is sent again, changed or not.",
     ),
+    *_OPT_OUTS,
     Setting(
         "exclude_automations",
         _BOOLEAN,

@@ -90,6 +90,7 @@ class StreamSettings:
     leave_when: str = "absent"
     person_key: tuple[str, ...] | Literal[True] | None = None
     on_address_change: str = "rename"
+    on_opted_out: str = "reject"
     consent_unknown: str = "hold"
     without_consent: str = "skip"
     role: str = PROFILES
@@ -136,6 +137,9 @@ class Settings:
     on_address_change: str
     consent_unknown: str
     without_consent: str
+    on_opted_out: str
+    opt_out_refresh_days: float
+    opt_outs_update_contacts: bool
     skip_unchanged: bool
     full_resync: bool
     resync_after_days: float | None

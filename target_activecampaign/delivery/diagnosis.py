@@ -132,8 +132,14 @@ class RejectionLookup:
             return "NOT_CREATED", "ActiveCampaign did not create a contact with this address."
         if contact.bounced_hard:
             return "BOUNCED", "Mail to this address has bounced."
-        left = {one.list_id for one in self._client.memberships(contact.id) if one.is_opted_out}
-        opted_out = sorted(left.intersection(entry.contact.lists))
+        memberships = [
+            one
+            for one in self._client.memberships(contact.id)
+            if one.list_id in entry.contact.lists
+        ]
+        if any(one.is_bounced for one in memberships):
+            return "BOUNCED", "Mail to this address has bounced."
+        opted_out = sorted(one.list_id for one in memberships if one.is_opted_out)
         if opted_out:
             names = ", ".join(str(number) for number in opted_out)
             return "OPTED_OUT", f"The person has unsubscribed from list {names}."

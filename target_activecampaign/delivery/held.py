@@ -11,6 +11,8 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_activecampaign.delivery.control import MAX_REFUSALS
+from target_activecampaign.ledger import KnownOptOut
+from target_activecampaign.ledger.opt_outs import BOUNCED, UNSUBSCRIBED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,9 +20,12 @@ if TYPE_CHECKING:
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.delivery.batches import Batch, Entry
     from target_activecampaign.delivery.in_flight import InFlightContacts
-    from target_activecampaign.ledger import SourceRows
+    from target_activecampaign.ledger import Ledger
 
 logger = logging.getLogger("target-activecampaign")
+
+_STATUSES = {"OPTED_OUT": UNSUBSCRIBED, "BOUNCED": BOUNCED}
+"""The status on the list that a refusal with a code shows."""
 
 _MAX_HELD = 10_000
 """Contacts that are held in memory before a control contact is tried."""
@@ -51,7 +56,7 @@ class HeldRefusals:
 
     Args:
         accounting: Records the outcome of rejected contacts.
-        source_rows: Stores which persons have opted out.
+        ledger: Stores which persons have opted out, and which contacts have bounced.
         contacts: The contacts in flight.
 
     Attributes:
@@ -61,10 +66,10 @@ class HeldRefusals:
     """
 
     def __init__(
-        self, accounting: RecordAccounting, source_rows: SourceRows, contacts: InFlightContacts
+        self, accounting: RecordAccounting, ledger: Ledger, contacts: InFlightContacts
     ) -> None:
         self._accounting = accounting
-        self._source_rows = source_rows
+        self._ledger = ledger
         self._contacts = contacts
         self._held: list[HeldRefusal] = []
         self._last_that_worked = 0
@@ -130,7 +135,12 @@ class HeldRefusals:
         if entry.sources:
             if code == "OPTED_OUT" and entry.rows:
                 # Stored first: the person must not be subscribed at another address either.
-                self._source_rows.mark_opted_out(list(entry.marks), entry.rows)
+                self._ledger.source_rows.mark_opted_out(list(entry.marks), entry.rows)
+            if code in _STATUSES:
+                # The next record of the contact is then not sent.
+                status = _STATUSES[code]
+                opt_out = KnownOptOut(entry.contact_hash, status, status == BOUNCED)
+                self._ledger.opt_outs.add_refused(entry.contact.lists, opt_out)
             self._accounting.refused(entry.sources, code, reason, entry.contact.email)
         else:
             self._accounting.removal_rejected(entry)

@@ -80,7 +80,7 @@ class ContactResults:
         self._contacts = contacts
         self._queue = queue
         self._states = states
-        self._held = HeldRefusals(accounting, ledger.source_rows, contacts)
+        self._held = HeldRefusals(accounting, ledger, contacts)
         self._control = ControlContact(client)
         self.lookup = RejectionLookup(client, dispatcher, diagnose_limit)
         self.failures = FailureCount(max_in_flight)
@@ -98,9 +98,19 @@ class ContactResults:
             self._held.confirm([], sent)
         else:
             self._held.confirm(entries, sent)
+            self._discard_opt_outs(entries)
             self._accounting.confirmed(entries)
         self._queue.release(entries)
         self._queue.put(self._held.settle())
+
+    def _discard_opt_outs(self, entries: list[Entry]) -> None:
+        """Store that contacts that we have subscribed again are no opt-outs.
+
+        Another worker may have read them in between.
+        """
+        for entry in entries:
+            for one in entry.needs_resubscribe:
+                self._ledger.opt_outs.discard(one.list_id, [entry.contact_hash])
 
     def refuse_dropped(
         self, batch: Batch, status: ImportStatus, dropped: list[Entry], *, is_credible: bool

@@ -20,6 +20,7 @@ from target_activecampaign.ledger.departures import Departures
 from target_activecampaign.ledger.imports import Clock, Journal, LeftoverImport
 from target_activecampaign.ledger.member_updates import MemberUpdate
 from target_activecampaign.ledger.members import Member, Members, MissingMember, by_segment
+from target_activecampaign.ledger.opt_outs import KnownOptOut, OptOuts
 from target_activecampaign.ledger.renames import Mover, Rename, Renames, RenameState
 from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
@@ -39,6 +40,7 @@ __all__ = [
     "ContactIndex",
     "Departures",
     "Journal",
+    "KnownOptOut",
     "Ledger",
     "LedgerError",
     "LeftoverImport",
@@ -48,6 +50,7 @@ __all__ = [
     "MissingLedgerError",
     "MissingMember",
     "Mover",
+    "OptOuts",
     "Rename",
     "RenameState",
     "Renames",
@@ -89,6 +92,7 @@ class Ledger:
         members: The contacts of the segments.
         segments: The streams and their lists.
         contact_index: The contacts that the account has.
+        opt_outs: The contacts that can't be subscribed to a list.
         source_rows: The rows of the source, by their keys.
         departures: The contacts whose rows were deleted.
         withheld: The contacts whose latest record may not be sent.
@@ -140,6 +144,7 @@ class Ledger:
         self.members = Members(store, account, self._write_buffer)
         self.segments = Segments(store, account, run_id)
         self.contact_index = ContactIndex(store, account)
+        self.opt_outs = OptOuts(store, account)
         self.source_rows = SourceRows(store, account)
         self.departures = Departures(store, account)
         self.withheld = WithheldContacts(store, account)

@@ -76,6 +76,7 @@ class ErasedRows(NamedTuple):
 
     members: int
     existing: int
+    opt_outs: int
     in_flight: int
     suppressions: int
 
@@ -129,6 +130,7 @@ def _erase(store: Store, choice: Choice, selections: list[Selection]) -> Selecti
             # another segment's.
             erase_contacts(store, db, selection.runs, segments=numbers)
             _read_lists_again(db, selection)
+            _erase_opt_outs(db, selection)
         return selection
 
 
@@ -153,7 +155,7 @@ def erase_person(store: Store, keys: Collection[str], connection: str | None = N
         EraseError: There is no such account, or a run is in progress that may have the person.
         LedgerError: The ledger can't be used.
     """
-    most = ErasedRows(0, 0, 0, 0)
+    most = ErasedRows(0, 0, 0, 0, 0)
 
     def erase_now() -> ErasedRows:
         nonlocal most
@@ -167,7 +169,8 @@ def erase_person(store: Store, keys: Collection[str], connection: str | None = N
 
 def _erase_person(store: Store, keys: Collection[str], connection: str | None) -> ErasedRows:
     member, segment, existing = tables.member, tables.segment, tables.existing
-    members = indexed = in_flight = suppressed = 0
+    opt_out = tables.opt_out
+    members = indexed = opt_outs = in_flight = suppressed = 0
     with store.transaction(alone=True) as db:
         write_all(store, db)
         for account in accounts_of(db, connection):
@@ -182,13 +185,17 @@ def _erase_person(store: Store, keys: Collection[str], connection: str | None) -
             in_index = existing.delete().where(
                 existing.c.account == account.id, existing.c.person.in_(hashes)
             )
+            in_opt_outs = opt_out.delete().where(
+                opt_out.c.account == account.id, opt_out.c.person.in_(hashes)
+            )
             _erase_rows(db, account, hashes)
             _erase_waiting(db, runs)
             members += db.execute(in_members).rowcount
             indexed += db.execute(in_index).rowcount
+            opt_outs += db.execute(in_opt_outs).rowcount
             in_flight += erase_contacts(store, db, runs, contacts=hashes)
             suppressed += _count_suppressions(db, account, hashes)
-    return ErasedRows(members, indexed, in_flight, suppressed)
+    return ErasedRows(members, indexed, opt_outs, in_flight, suppressed)
 
 
 def _erase_rows(
@@ -305,10 +312,24 @@ def ended_runs(db: sa.Connection, account: sa.Row[tuple[object, ...]]) -> list[s
     return [one.id for one in runs]
 
 
+def _erase_opt_outs(db: sa.Connection, selection: Selection) -> None:
+    """Erase the opt-outs of lists that no segment of the account loads any more."""
+    segment = tables.segment
+    in_use = sa.select(segment.c.list).where(segment.c.account == selection.account)
+    for table in (tables.opt_out, tables.opt_out_reading):
+        theirs = sa.and_(table.c.account == selection.account, table.c.list.not_in(in_use))
+        db.execute(table.delete().where(theirs))
+
+
 def _erase_account(db: sa.Connection, selection: Selection) -> None:
     existing, run, import_, account = tables.existing, tables.run, tables.import_, tables.account
-    db.execute(existing.delete().where(existing.c.account == selection.account))
-    for table in (tables.rename, tables.suppression):
+    for table in (
+        existing,
+        tables.opt_out,
+        tables.opt_out_reading,
+        tables.rename,
+        tables.suppression,
+    ):
         db.execute(table.delete().where(table.c.account == selection.account))
     db.execute(import_.delete().where(import_.c.run.in_(selection.runs)))
     db.execute(run.delete().where(run.c.id.in_(selection.runs)))

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from target_activecampaign.ledger.member_updates import ADDRESS_IF_KEYED, MemberUpdate, write
+from target_activecampaign.ledger.opt_outs import UNSUBSCRIBED
 from target_activecampaign.ledger.schema import departure as departure_table
 from target_activecampaign.ledger.schema import member as table
+from target_activecampaign.ledger.schema import opt_out as opt_out_table
 from target_activecampaign.ledger.schema import segment as segment_table
 from target_activecampaign.ledger.statements import fetch_rows, insert_into
 from target_activecampaign.ledger.store import retryable
@@ -282,12 +284,24 @@ class Members:
 
     # Ends of memberships
 
-    @retryable
     def record_opt_outs(self, segments: Sequence[int], contacts: Collection[bytes]) -> int:
         """Store that contacts unsubscribed themselves, and return the number of members.
 
         Contacts that we have unsubscribed since, perhaps for another stream, are left out.
         """
+        return self._record_opt_outs(segments, table.c.person.in_(contacts))
+
+    def record_known_opt_outs(self, segments: Sequence[int], list_id: int) -> int:
+        """Do the same for all contacts that the ledger's opt-outs of a list name."""
+        known = sa.select(opt_out_table.c.person).where(
+            opt_out_table.c.account == self._account,
+            opt_out_table.c.list == list_id,
+            opt_out_table.c.status == UNSUBSCRIBED,
+        )
+        return self._record_opt_outs(segments, table.c.person.in_(known))
+
+    @retryable
+    def _record_opt_outs(self, segments: Sequence[int], theirs: sa.ColumnElement[bool]) -> int:
         self._write_buffer.flush()
         other = table.alias()
         unsubscribed_by_us = (
@@ -307,11 +321,11 @@ class Members:
         with self._store.transaction(account=self._account) as db:
             update = table.update().where(
                 table.c.segment.in_(by_list),
-                table.c.person.in_(contacts),
+                theirs,
                 table.c.membership.in_(CURRENT),
                 sa.not_(unsubscribed_by_us),
             )
-            # Clear the digest: if they are in the stream, they are sent and rejected as opted out.
+            # Clear the digest: if they are in the stream, they are looked at in each run.
             values = {
                 "membership": Ownership.OPTED_OUT,
                 "digest": None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from target_activecampaign.ledger import schema as tables
+from target_activecampaign.ledger.opt_outs import BOUNCED, UNSUBSCRIBED
 from target_activecampaign.ledger.runs import INTERRUPTED, is_running, process_number
 from target_activecampaign.ledger.write_buffer import decode
 from target_activecampaign.model.ownership import Ownership
@@ -115,6 +116,23 @@ class Index:
 
 
 @dataclass(frozen=True)
+class RefusedByList:
+    """The contacts that an import can't subscribe to a list.
+
+    Attributes:
+        list: The list's id.
+        opted_out: The number of contacts that have opted out of it.
+        bounced: The number of contacts on it that have bounced.
+        read_all: The time when all of them were last read; None if they never were.
+    """
+
+    list: int
+    opted_out: int
+    bounced: int
+    read_all: datetime | None
+
+
+@dataclass(frozen=True)
 class Connection:
     """An account that was loaded; its latest run comes first.
 
@@ -133,6 +151,7 @@ class Connection:
     in_flight: list[InFlight]
     existing: Index
     suppressed: int
+    refused_by_lists: list[RefusedByList]
 
 
 @dataclass(frozen=True)
@@ -225,7 +244,33 @@ def _read_connection(
         in_flight=_read_in_flight(store, db, [view.id for view in views]),
         existing=Index(contacts, account.index_total),
         suppressed=count_suppressed(db, account.id),
+        refused_by_lists=_read_opt_outs(db, account.id),
     )
+
+
+def _read_opt_outs(db: sa.Connection, account: int) -> list[RefusedByList]:
+    table, reading = tables.opt_out, tables.opt_out_reading
+    counted = (
+        sa.select(table.c.list, table.c.status, sa.func.count().label("contacts"))
+        .where(table.c.account == account)
+        .group_by(table.c.list, table.c.status)
+    )
+    counts = {(row.list, row.status): row.contacts for row in db.execute(counted)}
+    times = {
+        row.list: row.read_all
+        for row in db.execute(
+            sa.select(reading).where(reading.c.account == account, reading.c.status == UNSUBSCRIBED)
+        )
+    }
+    return [
+        RefusedByList(
+            list_id,
+            counts.get((list_id, UNSUBSCRIBED), 0),
+            counts.get((list_id, BOUNCED), 0),
+            _time(times[list_id]) if times.get(list_id) else None,
+        )
+        for list_id in sorted({*times, *(list_id for list_id, _ in counts)})
+    ]
 
 
 def _view_of(db: sa.Connection, run: sa.Row[tuple[object, ...]]) -> RunView:

@@ -465,7 +465,8 @@ class Renames:
     ) -> None:
         """Move a contact's members of all segments, and the source rows that move with it."""
         member, existing, segments = tables.member, tables.existing, self._segments
-        _move_rows(db, existing, existing.c.account == self._account, one.contact, new)
+        for known in (existing, tables.opt_out):
+            _move_rows(db, known, known.c.account == self._account, one.contact, new)
         for moved in (member, tables.departure):
             _move_rows(db, moved, moved.c.segment.in_(segments), one.contact, new)
         _move_rows(db, withheld, withheld.c.segment.in_(segments), one.contact, new)

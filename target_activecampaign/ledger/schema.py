@@ -232,6 +232,36 @@ sighting = sa.Table(
     sa.Column("people", sa.LargeBinary, nullable=False),
 )
 
+opt_out = sa.Table(
+    "opt_out",
+    metadata,
+    # A contact that an import can't subscribe to a list, by ActiveCampaign's own answers.
+    sa.Column("account", sa.Integer, primary_key=True),
+    sa.Column("list", sa.Integer, primary_key=True),
+    sa.Column("person", sa.LargeBinary, primary_key=True),
+    # Its status on the list: 2 unsubscribed, 3 bounced.
+    sa.Column("status", sa.SmallInteger, primary_key=True),
+    # Whether mail to the address has bounced, so that no import accepts it.
+    sa.Column("bounced", sa.Boolean, nullable=False),
+    # The reading that saw it; rows of older ones are deleted once a reading of all is complete.
+    sa.Column("reading", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+opt_out_reading = sa.Table(
+    "opt_out_reading",
+    metadata,
+    sa.Column("account", sa.Integer, primary_key=True),
+    sa.Column("list", sa.Integer, primary_key=True),
+    sa.Column("status", sa.SmallInteger, primary_key=True),
+    # The number of the latest reading, complete or not.
+    sa.Column("reading", sa.Integer, nullable=False),
+    # The starts of the latest complete reading of all, and of the latest one that was complete at
+    # all, by ActiveCampaign's clock; null before the first.
+    sa.Column("read_all", sa.Float),
+    sa.Column("read_to", sa.Float),
+)
+
 existing = sa.Table(
     "existing",
     metadata,

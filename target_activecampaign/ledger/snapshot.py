@@ -149,6 +149,15 @@ def _copy_rows(db: sa.Connection, place: str, identity: str, copied: str) -> Non
         store.close()
 
 
+_OF_ACCOUNT = (
+    tables.run,
+    tables.segment,
+    tables.existing,
+    tables.suppression,
+    tables.opt_out,
+    tables.opt_out_reading,
+)
+
 _OF_SEGMENTS = (
     tables.member,
     tables.sighting,
@@ -163,7 +172,7 @@ def _account_rows(identity: str) -> Iterator[tuple[sa.Table, sa.ColumnElement[bo
     account, run, segment = tables.account, tables.run, tables.segment
     number = sa.select(account.c.id).where(account.c.identity == identity).scalar_subquery()
     yield account, account.c.identity == identity
-    for table in (run, segment, tables.existing, tables.suppression):
+    for table in _OF_ACCOUNT:
         yield table, table.c.account == number
     runs = sa.select(run.c.id).where(run.c.account == number)
     yield tables.import_, tables.import_.c.run.in_(runs)

@@ -104,9 +104,14 @@ CODES: dict[str, Code] = {
         "Find the current address, or exclude the profile from the segment.",
         before_sending=False,
     ),
+    "EXCLUDED": Code(
+        "The address is on the account's exclusion list, so ActiveCampaign does not accept it.",
+        "Nothing, if the exclusion is right. Else take it off the list in ActiveCampaign.",
+        before_sending=False,
+    ),
     "NOT_CREATED": Code(
         "ActiveCampaign did not create the contact, and gives no reason.",
-        "Check whether the address or its domain is on the account's exclusion list.",
+        "Check whether the address or its domain is on the account's exclusion list by now.",
         before_sending=False,
     ),
     "ACCOUNT_LIMIT": Code(

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.accounting.outcomes import RecordAccounting
-from target_activecampaign.accounting.samples import masked
+from target_activecampaign.accounting.samples import mask_address, masked
 from target_activecampaign.client import NotFound
 from target_activecampaign.mapping.choices import DELIMITER
 from target_activecampaign.mapping.formats import DATETIME, NUMBER, form_of
+from target_activecampaign.model.codes import CODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from target_activecampaign.client import Client, Field
     from target_activecampaign.client import Contact as StoredContact
     from target_activecampaign.model.contact import Contact
+    from target_activecampaign.model.record import Source
     from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
@@ -53,18 +55,52 @@ class SampledContact(NamedTuple):
     resubscribed: tuple[int, ...]
 
 
+class RefusedContacts:
+    """The contacts that ActiveCampaign would refuse for one reason.
+
+    Attributes:
+        contacts: Their number.
+        people: The addresses of the first ones.
+    """
+
+    def __init__(self) -> None:
+        self.contacts = 0
+        self.people: dict[str, None] = {}
+
+    def add(self, address: str) -> None:
+        """Add a contact."""
+        self.contacts += 1
+        if len(self.people) < SAMPLE:
+            self.people[address] = None
+
+    def shown(self, *, in_full: bool) -> list[str]:
+        """Return the addresses for the report, masked unless `in_full`."""
+        return [one if in_full else mask_address(one) for one in self.people]
+
+
 class SamplingAccounting(RecordAccounting):
     """Record accounting that keeps a sample of the contacts that a run would deliver.
 
     Attributes:
         samples: The first contacts by stream and kind.
         tags: The first tags, as keys.
+        would_refuse: The contacts that ActiveCampaign would refuse, by stream and code.
     """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.samples: dict[tuple[str | int, str], list[SampledContact]] = {}
         self.tags: dict[str, None] = {}
+        self.would_refuse: dict[str, dict[str, RefusedContacts]] = {}
+
+    def refused(
+        self, sources: list[Source], code: str, reason: str, contact_key: str | None
+    ) -> None:
+        """Record that records were refused, and note whom ActiveCampaign would refuse."""
+        if contact_key is not None and not CODES[code].before_sending:
+            of_stream = self.would_refuse.setdefault(sources[-1].name, {})
+            of_stream.setdefault(code, RefusedContacts()).add(contact_key)
+        super().refused(sources, code, reason, contact_key)
 
     def confirmed(self, entries: Iterable[DeliveredContact]) -> None:
         """Record contacts as delivered, and keep a sample."""

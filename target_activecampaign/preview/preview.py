@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from target_activecampaign.accounting.samples import Samples
     from target_activecampaign.accounting.state import Checkpoints
     from target_activecampaign.config.settings import Settings
-    from target_activecampaign.preview.changes import Change
+    from target_activecampaign.preview.changes import Change, RefusedContacts
     from target_activecampaign.reporting.report import Report
     from target_activecampaign.sync.segment import Segment
     from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
+
+_LOGGED = 3
+"""Refused contacts of each reason that the log names."""
 
 _OUTCOMES = ("added", "changed", "unchanged", "skipped", "merged")
 """The outcomes of records that are not rejected."""
@@ -157,6 +160,7 @@ class Preview:
         *,
         compare: bool,
         stop: StopRequest,
+        extra_requests: int,
     ) -> None:
         """Collect the requests that a run would send, and the changes for a sample of contacts.
 
@@ -165,11 +169,12 @@ class Preview:
             segments: The segments that were opened.
             compare: True to compare the sample with the account.
             stop: The comparison ends once it is set.
+            extra_requests: The number of requests so far that a run would not make.
         """
         client = account.client
         assert isinstance(client, PreviewClient)  # noqa: S101 - made from `client_class`
         outcomes = [one.outcome for one in segments if one.outcome is not None]
-        calls = _calls(client)
+        calls = _calls(client, extra_requests)
         titles = {field.id: field.title for field in account.fields}
         self._figures = {
             "held_back": sum(one.held_back for one in outcomes),
@@ -217,6 +222,15 @@ class Preview:
             **self._figures,
         }
         in_full = self._settings.report_personal_data
+        refused = self._accounting.would_refuse if self._accounting else {}
+        report.preview["would_refuse"] = {
+            stream: {code: one.contacts for code, one in by_code.items()}
+            for stream, by_code in refused.items()
+        }
+        report.samples["would_refuse"] = {
+            stream: {code: one.shown(in_full=in_full) for code, one in by_code.items()}
+            for stream, by_code in refused.items()
+        }
         report.samples["changes"] = [one.as_dict(in_full=in_full) for one in self._changes]
         # Tags from the settings are not personal data; others are values of records.
         report.samples["new_tags"] = [
@@ -224,6 +238,8 @@ class Preview:
         ]
         for name, stream in report.streams.items():
             logger.info("Preview, stream '%s': %s.", name, _summary(stream))
+            for code, one in refused.get(name, {}).items():
+                logger.info("Preview, stream '%s': %s.", name, _refusal(code, one))
         for name, counts in _destinations(self._changes).items():
             changes = ", ".join(f"{place} ({count:,})" for place, count in counts.items())
             logger.info("Preview, stream '%s': changed values in the sample: %s.", name, changes)
@@ -232,7 +248,7 @@ class Preview:
 _OTHER_WRITES = ("subscribe", "unsubscribe", "remove_tag", "field", "option")
 
 
-def _calls(client: PreviewClient) -> Calls:
+def _calls(client: PreviewClient, extra_requests: int) -> Calls:
     simulated = client.simulated
     return Calls(
         imports=simulated["import"],
@@ -240,7 +256,7 @@ def _calls(client: PreviewClient) -> Calls:
         import_questions=simulated["import_status"],
         # Renames are not among these: each is one of the reads, which looks up its address.
         others=sum(simulated[kind] for kind in _OTHER_WRITES),
-        reads=client.request_count,
+        reads=client.request_count - extra_requests,
     )
 
 
@@ -258,6 +274,15 @@ def _summary(stream: Mapping[str, Any]) -> str:
     )
     outcomes += [f"{count:,} {what}" for count, what in others if count]
     return ", ".join(outcomes) or "nothing to do"
+
+
+def _refusal(code: str, refused: RefusedContacts) -> str:
+    """Return whom ActiveCampaign would refuse for one reason, masked, in a sentence."""
+    # Without the @, by which the log's filter would take them for whole addresses.
+    shown = [one.replace("@", " at ") for one in refused.shown(in_full=False)[:_LOGGED]]
+    rest = ", ..." if refused.contacts > len(shown) else ""
+    contacts = pluralize(refused.contacts, "contact")
+    return f"ActiveCampaign would refuse {contacts} as {code} ({', '.join(shown)}{rest})"
 
 
 def _destinations(changes: Iterable[Change]) -> dict[str, Counter[str]]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from target_activecampaign.model.record import Source
     from target_activecampaign.model.withheld import WithheldReason
     from target_activecampaign.sync.existing_values import StoredValues
+    from target_activecampaign.sync.known_refusals import KnownRefusals
     from target_activecampaign.sync.segment import Segment
     from target_activecampaign.sync.source_rows import Resolved, RowTracker
     from target_activecampaign.sync.withholding import Withholding
@@ -120,6 +121,14 @@ class _Decisions:
         """Return the facts about a segment's contacts, to add to."""
         return self.notes.setdefault(segment.number, _Notes(segment))
 
+    def take_for_unchanged(self, one: PendingContact, own: Member) -> None:
+        """Note that a contact that was to be sent is unchanged after all."""
+        notes = self.notes_of(one.segment)
+        notes.outdated.remove(one.entry.contact_hash)
+        notes.changed -= 1
+        self.others.append((one.entry.sources, "unchanged", None))
+        _note_unchanged(notes, one.entry, own)
+
 
 class ChangeDetector:
     """Compares contacts, in the order of their records.
@@ -132,6 +141,7 @@ class ChangeDetector:
         delivery: Sends full batches, and knows the contacts in flight.
         rows: Holds contacts against the rows of their source.
         withholding: Finds and stores withheld contacts.
+        refusals: Finds contacts that ActiveCampaign is known to refuse.
         window_records: Records that are compared at once.
 
     Attributes:
@@ -148,6 +158,7 @@ class ChangeDetector:
         *,
         rows: RowTracker,
         withholding: Withholding,
+        refusals: KnownRefusals,
         window_records: int,
     ) -> None:
         self.window_records = window_records
@@ -161,6 +172,7 @@ class ChangeDetector:
         self._delivery = delivery
         self._rows = rows
         self._withholding = withholding
+        self._refusals = refusals
         self._stored: list[StoredValues] = []
         self._window: list[PendingContact] = []
         self._latest: dict[str, PendingContact] = {}
@@ -564,6 +576,7 @@ class ChangeDetector:
         rows = {**(rows or {}), **self._members(unknown)} if unknown else rows or {}
         resolved = self._rows.resolve(window, rows, marks)
         decisions = self._decide(resolved.rest, rows, marks)
+        resolved.refused += self._sort_out_refused(decisions, rows, marks)
         self._present_again.clear()
         resolve_ownership(decisions.sent)
         self._drop_filled_values(decisions.sent)
@@ -738,6 +751,29 @@ class ChangeDetector:
                 under_way[entry.key] = {**marks, **entry.marks} if marks else entry.marks
                 decisions.sent.append(one)
         return decisions
+
+    def _sort_out_refused(
+        self,
+        decisions: _Decisions,
+        known_rows: Mapping[bytes, list[Member]],
+        under_way: Mapping[str, Mapping[int, MemberUpdate]],
+    ) -> list[tuple[PendingContact, Refusal]]:
+        """Take out of the contacts to be sent those that ActiveCampaign is known to refuse.
+
+        Of the others, some are sent without their list, and may be unchanged as such.
+        """
+        found = self._refusals.sort_out(decisions.sent)
+        gone = {id(one.pending) for one in found if one.refusal is not None}
+        for one, refusal in found:
+            if refusal is not None or under_way[one.entry.key] is not one.entry.marks:
+                continue  # it is rejected, or an earlier contact of the same key is in flight
+            members = known_rows.get(one.entry.contact_hash, ())
+            rows = by_segment([row for row in members if row.segment in one.segment.of_list])
+            if self._unchanged(one, rows):
+                gone.add(id(one))
+                decisions.take_for_unchanged(one, rows[one.segment.number])
+        decisions.sent = [one for one in decisions.sent if id(one) not in gone]
+        return [(one, refusal) for one, refusal in found if refusal is not None]
 
     def _members(self, window: list[PendingContact]) -> dict[bytes, list[Member]]:
         """Return the contacts' members in all segments of the same lists."""

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.delivery.resubscribe import is_subscribed_by_us
 from target_activecampaign.ledger import MemberUpdate
-from target_activecampaign.model.email import contact_key
 from target_activecampaign.model.ownership import Ownership
 from target_activecampaign.sync.completeness import Outcome
 from target_activecampaign.sync.guards import describe_segment, guard_trips, source_shrank, stops
 from target_activecampaign.sync.list_members import ListMembers
-from target_activecampaign.text import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("target-activecampaign")
 
-_ACTIVE, _UNSUBSCRIBED = 1, 2
+_ACTIVE = 1
 """A contact's status on a list."""
 
 
@@ -71,21 +69,6 @@ class MirrorRemovals:
         self._delivery = delivery
         self._stop = stop
         self.leavers = 0
-
-    def read_opt_outs(self, segment: Segment) -> None:
-        """Store which contacts have unsubscribed from the list: their memberships are not ours."""
-        if not segment.unsubscribes or not self._ledger.members.has_current(segment.number):
-            return
-        count = 0
-        opt_outs = self._client.contacts(list_id=segment.target.id, status=_UNSUBSCRIBED)
-        for some in chunks(opt_outs):
-            contacts = [self._ledger.contact_hash(contact_key(one.email)) for one in some]
-            count += self._ledger.members.record_opt_outs(segment.of_list, contacts)
-            self._stop.check()
-        if count:
-            logger.info(
-                "List %d: %d contacts unsubscribed since the last run.", segment.target.id, count
-            )
 
     def remove_missing(self, segment: Segment) -> Outcome:
         """Complete a mirror's sync: remove the contacts that are missing from it.

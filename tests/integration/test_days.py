@@ -199,6 +199,8 @@ class Days:
         complete = set(sent) if complete is None else complete
         settings = world.settings(complete)
         settings["full_resync"] = self._resync
+        # Else who subscribes again by a form would be refused until the next full reading.
+        settings["opt_out_refresh_days"] = 0
         settings["guards"]["override_once"] = self._override
         messages = world.messages(sent, complete)
         before, imports = world.sandbox.contacts(), len(world.sandbox.imports())

@@ -444,7 +444,8 @@ def test_connection_is_forgotten_with_all_its_rows(
     assert done.code == 0, done.err
     assert "its 2 segments" in done.out
     with ledger(ledger_url) as db:
-        for table in ("account", "run", "import", "segment", "member", "existing"):
+        tables = ("account", "run", "import", "segment", "member", "existing")
+        for table in (*tables, "opt_out", "opt_out_reading"):
             assert db.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0, table  # noqa: S608
         assert db.exec_driver_sql("SELECT key FROM ledger").scalar() == key
     assert "recorded as the baseline" in mirror("ada bob").log
@@ -580,7 +581,8 @@ def test_person_is_forgotten_everywhere_and_nobody_else_is(
     done = command("forget", "--person", "-", stdin=" Ada@Example.COM\n")
 
     assert done.code == 0, done.err
-    assert "in 5 places (segments: 4, contact indexes: 1, imports in flight: 0)" in done.out
+    places = "(segments: 4, contact indexes: 1, opt-outs: 0, imports in flight: 0)"
+    assert f"in 5 places {places}" in done.out
     for connection in command.json()["connections"]:
         assert all(sum(one["people"].values()) == 2 for one in connection["segments"])
     first = command.json()["connections"][0]
@@ -589,6 +591,26 @@ def test_person_is_forgotten_everywhere_and_nobody_else_is(
     assert (again.code, again.out[:21]) == (0, "Forgotten in 0 places")
     outcome = mirror(names)
     assert outcome.counts["unchanged"] == 2, "the source has the person still"
+
+
+def test_opt_outs_are_shown_and_forgotten(mirror: Mirror, command: Command) -> None:
+    for name in ("dan", "eve"):
+        mirror.sandbox.prepare({"email": address(name), "opt_outs": {"1": {}, "2": {}}})
+    mirror.sandbox.prepare({"email": address("fay"), "lists": {"1": 3}})
+    mirror("ada bob")
+    mirror("ada", "others", list_id=2)
+    before = command.json()["connections"][0]["refused_by_lists"]
+    assert [(one["list"], one["opted_out"], one["bounced"]) for one in before] == [
+        (1, 2, 1),
+        (2, 2, 0),
+    ]
+    assert "List 1: 2 opted out, 1 bounced, read 20" in command("show").out
+    assert "opt-outs: 2," in command("forget", "--person", "-", stdin=address("dan")).out
+    assert command("forget", "--list", "2", "--yes").code == 0
+    (left,) = command.json()["connections"][0]["refused_by_lists"]
+    assert (left["list"], left["opted_out"]) == (1, 1)
+    assert command("forget", "--stream", "profiles", "--yes").code == 0
+    assert command.json()["connections"][0]["refused_by_lists"] == []
 
 
 def test_forgotten_person_leaves_no_trace_in_the_files(
@@ -641,7 +663,7 @@ def test_person_in_flight_is_forgotten(
 
     done = command("forget", "--person", "-", stdin=person.decode())
 
-    assert "(segments: 0, contact indexes: 0, imports in flight: 1)" in done.out
+    assert "(segments: 0, contact indexes: 0, opt-outs: 0, imports in flight: 1)" in done.out
     assert command.connection()["in_flight"][0]["contacts"] == 9
     assert traces(tmp_path, person, hashed) == 0
     mirror = {"sync_mode": "mirror", "complete_stream": True, "ledger_url": ledger_url}

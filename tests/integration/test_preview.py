@@ -161,7 +161,7 @@ def test_a_preview_tells_what_the_run_then_does(preview: Preview, mode: str) -> 
 
 def test_a_first_preview_makes_no_ledger(preview: Preview) -> None:
     outcome = preview([schema(), *people(600)])
-    assert "3 imports, about 9 requests. Nothing was sent." in outcome.log
+    assert "3 imports, about 12 requests. Nothing was sent." in outcome.log
     assert outcome.counts == {"read": 600, "added": 600}
     assert outcome.report["preview"]["calls"]["imports"] == 3
     assert not (preview.load.folder / LEDGER).exists()
@@ -171,7 +171,7 @@ def test_the_last_line_says_that_nothing_was_sent(preview: Preview) -> None:
     log = preview([schema(), *people(2), record("nobody")], imports_per_minute=0.5).log
     assert "Preview, stream 'profiles': 2 would be added, 1 would be rejected." in log
     (line,) = [one for one in log.splitlines() if "completed: 3 read" in one]
-    assert "3 read, would be 2 added + 1 invalid; 1 import, about 5 requests" in line
+    assert "3 read, would be 2 added + 1 invalid; 1 import, about 8 requests" in line
     assert "about 120 s at the account's limits. Nothing was sent." in line
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.target_runner import people, record, schema, state
+from tests.support.unforeseen import hide_refusals
 
 if TYPE_CHECKING:
     from tests.support.sandbox_server import SandboxServer
@@ -114,6 +115,7 @@ def test_few_refused_contacts_are_rejected_without_a_working_import(
 
 def test_many_opted_out_contacts_are_no_outage(sandbox: SandboxServer, load: TargetRunner) -> None:
     sandbox.prepare(*({"email": f"person{n}@example.com", "lists": {"1": 2}} for n in range(300)))
+    hide_refusals(sandbox)
     messages = [schema(), *people(300), state("end")]
     outcome = load(messages, batch_size_rows=10, diagnose_limit=30).succeeded()
     assert outcome.counts == {"read": 300, "rejected": 300}
@@ -126,6 +128,7 @@ def test_many_dropped_contacts_in_one_import_are_no_outage(
     sandbox: SandboxServer, load: TargetRunner
 ) -> None:
     sandbox.prepare(excluded=tuple(f"person{n}@example.com" for n in range(100)))
+    hide_refusals(sandbox)
     outcome = load([schema(), *people(120), state("end")]).succeeded()
     assert outcome.counts == {"read": 120, "added": 20, "rejected": 100}
 
@@ -172,6 +175,7 @@ def test_contacts_refused_again_after_the_retry_are_rejected(
 ) -> None:
     bad = {f"person{n}@example.com" for n in range(100, 200)}
     sandbox.prepare(excluded=tuple(bad))
+    hide_refusals(sandbox)
     messages = [schema(), *people(400), state("end")]
     outcome = load(messages, batch_size_rows=50).succeeded()
     assert outcome.counts == {"read": 400, "added": 300, "rejected": 100}
@@ -187,6 +191,7 @@ def test_contacts_refused_in_every_run_do_not_fail_the_run(
 ) -> None:
     bad = {f"person{n}@example.com" for n in range(300, 360)}
     sandbox.prepare(**{kind: tuple(bad)})
+    hide_refusals(sandbox)
     messages = [schema(), *people(360), state("end")]
     load(messages).succeeded()
     before = {one["email"]: one for one in sandbox.export()}
@@ -237,6 +242,7 @@ def test_control_import_creates_no_contact(sandbox: SandboxServer, load: TargetR
     load([schema(), *people(1)]).succeeded()
     sandbox.delete("person0@example.com")
     sandbox.prepare(excluded=tuple(f"person{n}@example.com" for n in range(1, 60)))
+    hide_refusals(sandbox)
     outcome = load([schema(), *people(60), state("end")])
     assert outcome.code == 1
     assert sandbox.export() == []
