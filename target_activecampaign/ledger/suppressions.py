@@ -94,8 +94,8 @@ class Suppressions:
                     list(contacts),
                     of="account",
                 )
-            for person, source in rows:
-                found.setdefault(person, set()).add(source)
+            for contact, source in rows:
+                found.setdefault(contact, set()).add(source)
         return found
 
     @retryable

@@ -6,7 +6,10 @@ from enum import IntEnum
 
 
 class WithheldReason(IntEnum):
-    """Why a record is withheld. The ledger stores the numbers, the names are codes of `CODES`."""
+    """A reason for which a record is withheld.
+
+    The ledger stores the numbers. The names are codes of `CODES`.
+    """
 
     NO_CONSENT = 1
     """The record says that its person has not consented."""
