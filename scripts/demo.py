@@ -56,6 +56,8 @@ def _tell(new_reports: set[Path]) -> None:
         say(f"\nThe run ({path.relative_to(ROOT)}): {counts.replace('_', ' ')}.")
         for code, refused in report["refused"].items():
             say(f"  {code}: {refused['records']:,} records. {refused['meaning']}")
+        for code, skipped in report["skipped"].items():
+            say(f"  {code}: {skipped['records']:,} records held back. {skipped['meaning']}")
         for file in report["reject_files"].values():
             say(f"  The refused records, ready to be corrected and piped back in: {file}")
 

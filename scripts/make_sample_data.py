@@ -270,6 +270,7 @@ def summary(people: list[Profile]) -> dict[str, int]:
             and p["EMailAddress1"] != p["EMailAddress1"].strip().lower()
             for p in people
         ),
+        "without consent to marketing": sum(not p["MarketingConsent"] for p in people),
         "values that are null": sum(value is None for p in people for value in p.values()),
     }
 

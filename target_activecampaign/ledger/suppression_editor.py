@@ -70,5 +70,5 @@ class SuppressionEditor:
         self._store.retry(lambda: self._find(self.connection))
         return self._suppressions.remove(None, contacts)
 
-    def _contact(self, person: SuppressedPerson) -> bytes:
-        return hash_of_sha256(self._store.key, self.connection, person.sha256)
+    def _contact(self, one: SuppressedPerson) -> bytes:
+        return hash_of_sha256(self._store.key, self.connection, one.sha256)

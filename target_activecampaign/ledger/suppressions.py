@@ -60,14 +60,14 @@ class Suppressions:
         self._account = account
         self._write_buffer = write_buffer
         self._withheld = withheld
-        self._has_any: bool | None = None
+        self._has_any = False
         self._noted = 0
         self._inserts: dict[str, Statement] = {}
 
     def any(self) -> bool:
-        """Return whether anybody may be suppressed; without a query, but for the first call."""
-        if self._has_any is None:
-            self._has_any = self._exists()
+        """Return whether anybody may be suppressed; without a query once somebody is."""
+        # As long as nobody is, each time: another process may suppress people meanwhile.
+        self._has_any = self._has_any or self._exists()
         return self._has_any
 
     @retryable
@@ -94,8 +94,8 @@ class Suppressions:
                     list(contacts),
                     of="account",
                 )
-            for person, source in rows:
-                found.setdefault(person, set()).add(source)
+            for contact, source in rows:
+                found.setdefault(contact, set()).add(source)
         return found
 
     @retryable

@@ -202,7 +202,7 @@ class SuppressionMapping:
 def _person_of(value: Any, *, is_hash: bool) -> SuppressedPerson:
     if not is_hash:
         return read_person(value)
-    person = read_hash(value)
-    if person is None:
+    found = read_hash(value)
+    if found is None:
         raise _NO_HASH
-    return person
+    return found

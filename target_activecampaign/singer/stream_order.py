@@ -26,7 +26,7 @@ logger = logging.getLogger("target-activecampaign")
 
 
 class Turn(Enum):
-    """When a message is processed."""
+    """The time at which a message is processed."""
 
     NOW = "now"
     """At once."""

@@ -100,10 +100,10 @@ class KnownRefusals:
             return SortedOut(one, _BOUNCED)
         if self._exclusions.is_excluded(key):
             return SortedOut(one, _EXCLUDED)
-        if one.withheld is not None:
-            return None  # it has no list
         refusal = None
-        if opt_out is not None:
+        if one.withheld is not None:
+            pass  # it has no list
+        elif opt_out is not None:
             refusal = opted_out
         elif self._exclusions.is_excluded_from(key, list_id):
             refusal = _EXCLUDED

@@ -43,7 +43,7 @@ class CheckedRecord(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """What a record says.
+    """A record as it was read.
 
     Attributes:
         people: The addresses of its people, by contact; None where only the hash is known.
@@ -96,8 +96,8 @@ class Suppressor:
         lifts = one.problem is DELETED
         try:
             people = {
-                self._ledger.contact_hash_of_sha256(person.sha256): person.key
-                for person in route.mapping.people(one.record)
+                self._ledger.contact_hash_of_sha256(who.sha256): who.key
+                for who in route.mapping.people(one.record)
             }
         except (Refusal, RecursionError) as error:
             wrong = error if isinstance(error, Refusal) else NESTED

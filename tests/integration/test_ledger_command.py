@@ -23,6 +23,7 @@ from target_activecampaign.ledger import contact_hash
 from target_activecampaign.ledger.schema import VERSION
 from target_activecampaign.model.timings import Timings
 from tests.support import postgres_server
+from tests.support.guide import block
 from tests.support.ledgers import LEDGER, SCHEMA, database, empty_database, ledger, run_in_progress
 from tests.support.mirrors import Mirror, address, wait_for
 from tests.support.target_runner import people, record, schema, state
@@ -773,6 +774,27 @@ def test_suppressed_people_are_not_sent_until_that_is_lifted(
     assert ": 2. Not suppressed before: 1. Invalid: 0." in lifted.out
     mirror("ada bob cyd dee")
     assert mirror.members() == "ada bob dee"
+
+
+def test_commands_of_the_guide(mirror: Mirror, ledger_url: str) -> None:
+    loaded(mirror)
+    folder = mirror.load.folder
+    (folder / "do-not-mail.txt").write_text(f"{address('bob')}\n{address('cyd')}\n")
+    (folder / "may-be-mailed-again.txt").write_text(sha256_of("cyd"))
+
+    done = subprocess.run(
+        ["sh", "-ec", block("consent.md", "suppress")],
+        cwd=folder,
+        env={**os.environ, LEDGER_URL: ledger_url, "PATH": f"{Path(SCRIPT).parent}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    mirror("ada bob cyd")
+    assert mirror.members() == "ada cyd"
 
 
 def test_invalid_lines_are_named_by_their_number_and_the_others_count(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import postgres_server
+from tests.support.guide import example
 from tests.support.ledgers import LEDGER, empty_database, ledger
 from tests.support.mirrors import (
     ACTIVE,
@@ -160,6 +161,14 @@ def test_suppressed_people_are_in_no_request_whatever_the_order(
     again = run(messages, batch_size_rows=1).succeeded()
     assert again.counts == {"read": 5, "unchanged": 3, "skipped": 2}
     assert address("bob") not in sandbox.bodies()
+
+
+def test_example_of_the_guide(run: TargetRunner, sandbox: SandboxServer) -> None:
+    run.config.update(example("consent.md", "suppression"))
+
+    run([*suppressed("bob", "do_not_mail"), *profiles("ada bob")]).succeeded()
+
+    assert on_list(sandbox) == "ada"
 
 
 def test_stream_that_is_not_in_the_input_delays_the_others_only(

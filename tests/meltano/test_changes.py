@@ -56,7 +56,7 @@ class Group(NamedTuple):
 def test_mirror_follows_the_log_with_both_replica_identities(  # noqa: PLR0915 - runs are slow
     project: MeltanoProject, server: PostgresServer
 ) -> None:
-    people = list({usable_address(one): one for one in profiles() if usable_address(one)}.values())
+    people = one_each()
     table, heirs, newcomers = WarehouseTable(server, people[:100]), people[100:102], people[102:104]
     keys = iter(table.rows)
     by_key, by_row = (Group(*itertools.islice(keys, len(Group._fields))) for _ in "12")

@@ -1,7 +1,8 @@
 """What an account must hold after sample_data/ was loaded, worked out without the target.
 
 The rules are those of the README: a later profile of a person wins, value by value; null and
-missing values change nothing; a profile without a usable address is refused.
+missing values change nothing; a profile without a usable address is refused, and one without
+consent is skipped.
 """
 
 from __future__ import annotations
@@ -40,6 +41,17 @@ def profiles() -> list[dict[str, Any]]:
     return json_lines(PATH)
 
 
+def one_each() -> list[dict[str, Any]]:
+    """One profile of each person who has a usable address and has consented."""
+    return list(
+        {
+            address: one
+            for one in profiles()
+            if (address := usable_address(one)) and one["MarketingConsent"]
+        }.values()
+    )
+
+
 def json_lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a file of JSON lines."""
     with path.open(encoding="utf-8") as file:
@@ -51,7 +63,7 @@ def expected(people: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     contacts: dict[str, dict[str, Any]] = {}
     for profile in people:
         address = usable_address(profile)
-        if address is None:
+        if address is None or not profile["MarketingConsent"]:
             continue
         contact = contacts.setdefault(
             address, {"first_name": None, "last_name": None, "phone": None, "fields": {}}
