@@ -231,12 +231,17 @@ def test_create_only_skips_contacts_created_by_another_stream(
 # The index of those whom the account has
 
 
+def but_for_opt_outs(sandbox: SandboxServer) -> list[dict[str, Any]]:
+    """The requests for contacts, but for those that have opted out of a list or bounced."""
+    return [one for one in sandbox.requests(path=CONTACTS) if "status=" not in one["query"]]
+
+
 def pages(sandbox: SandboxServer, since: int = 0) -> list[int]:
     """After which contact each page was read, in all requests or in those after so many."""
     queries = [
         parse_qs(one["query"])
         for one in sandbox.requests()[since:]
-        if one["path"] == CONTACTS and "id_greater" in one["query"]
+        if one in but_for_opt_outs(sandbox) and "id_greater" in one["query"]
     ]
     assert all(query["limit"] == ["100"] for query in queries)
     return [int(query["id_greater"][0]) for query in queries]
@@ -289,7 +294,7 @@ def test_streams_of_one_run_share_the_contact_index(
     streams = {"a": UPDATE, "b": {**CREATE, "list_id": 2}, "c": {**UPDATE, "list_id": 3}}
     load(messages, streams=streams).succeeded()
     assert pages(sandbox) == [0]
-    assert len(sandbox.requests(path=CONTACTS)) == 2, "one for the total, one for the page"
+    assert len(but_for_opt_outs(sandbox)) == 2, "one for the total, one for the page"
 
 
 def test_upsert_does_not_read_the_contact_index(
@@ -297,4 +302,4 @@ def test_upsert_does_not_read_the_contact_index(
 ) -> None:
     prepared(sandbox, 3)
     load([schema(), *people(3)]).succeeded()
-    assert sandbox.requests(path=CONTACTS) == []
+    assert but_for_opt_outs(sandbox) == []
