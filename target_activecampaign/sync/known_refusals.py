@@ -78,15 +78,25 @@ class KnownRefusals:
             for one in some:
                 contact = one.entry.contact_hash
                 opt_out = None if contact in ours else known.get(contact)
-                refusal = self._refuse(one, opt_out, has_bounced_since=unknown.get(contact))
+                refusal = self._refuse_everywhere(one, opt_out)
+                if refusal is None and one.withheld is None:
+                    refusal = self._refuse(one, opt_out, has_bounced_since=unknown.get(contact))
                 if refusal is not None:
                     found.append(refusal)
         return found
 
+    def _refuse_everywhere(
+        self, one: PendingContact, opt_out: KnownOptOut | None
+    ) -> SortedOut | None:
+        """Return a contact that no import accepts, whatever its list; None if it is no such."""
+        if opt_out is not None and opt_out.is_bounced:
+            return SortedOut(one, _BOUNCED)
+        return SortedOut(one, _EXCLUDED) if self._exclusions.is_excluded(one.entry.key) else None
+
     def _refuse(
         self, one: PendingContact, opt_out: KnownOptOut | None, *, has_bounced_since: bool | None
     ) -> SortedOut | None:
-        """Return a contact with the reason for which it is refused; None if it may be sent.
+        """Return a contact that can't be subscribed to its list; None if it may be sent.
 
         Args:
             one: The contact.
@@ -96,14 +106,8 @@ class KnownRefusals:
         """
         key, list_id = one.entry.key, one.segment.target.id
         opted_out = Refusal("OPTED_OUT", f"The person has unsubscribed from list {list_id}.")
-        if opt_out is not None and opt_out.is_bounced:
-            return SortedOut(one, _BOUNCED)
-        if self._exclusions.is_excluded(key):
-            return SortedOut(one, _EXCLUDED)
         refusal = None
-        if one.withheld is not None:
-            pass  # it has no list
-        elif opt_out is not None:
+        if opt_out is not None:
             refusal = opted_out
         elif self._exclusions.is_excluded_from(key, list_id):
             refusal = _EXCLUDED

@@ -11,7 +11,7 @@ import yaml
 from tests.support.guide import block, example
 from tests.support.meltano_project import ROOT, MeltanoProject, require_meltano
 from tests.support.postgres_server import PostgresServer, require
-from tests.support.sample_profiles import arrived, expected, profiles, usable_address
+from tests.support.sample_profiles import arrived, expected, one_each, usable_address
 from tests.support.sandbox_server import SandboxServer
 from tests.support.source_recordings import comparable, messages, record
 from tests.support.warehouse import WarehouseTable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from tests.support.meltano_project import MeltanoProject, counts_of
-from tests.support.sample_profiles import arrived, expected, profiles, usable_address
+from tests.support.sample_profiles import arrived, expected, one_each, profiles, usable_address
 from tests.support.sandbox_server import SandboxServer
 from tests.support.warehouse import fill_table, insert
 
