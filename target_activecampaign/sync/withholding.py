@@ -83,28 +83,17 @@ class Withholding:
                 one.refusal = REFUSALS[WithheldReason.NO_CONSENT]
 
     def _refuse_suppressed(self, window: Sequence[PendingContact]) -> None:
-        """Refuse contacts of suppressed people, who may have another address by now."""
-        former = self._contacts_of_rows(window)
+        """Refuse contacts of suppressed people.
+
+        Those who have another address by now wait for the end of the input, and are refused then.
+        """
         contacts = {one.entry.contact_hash for one in window if one.entry.contact_hash}
-        suppressed = self._ledger.suppressions.find(contacts.union(former.values()))
+        suppressed = self._ledger.suppressions.find(contacts)
         for one in window if suppressed else ():
-            theirs = {former.get((one.segment.number, key)) for key in one.entry.rows}
-            if one.entry.contact_hash in suppressed or not suppressed.isdisjoint(theirs):
+            if one.entry.contact_hash in suppressed:
                 one.withheld = WithheldReason.SUPPRESSED
                 if one.refusal is None:
                     one.refusal = REFUSALS[one.withheld]
-
-    def _contacts_of_rows(self, window: Sequence[PendingContact]) -> dict[tuple[int, bytes], bytes]:
-        """Return the contacts that source rows have in the ledger, where rows are followed."""
-        keys: dict[int, set[bytes]] = {}
-        for one in window:
-            if one.segment.follows:
-                keys.setdefault(one.segment.number, set()).update(one.entry.rows)
-        return {
-            (number, key): row.contact
-            for number, some in keys.items()
-            for key, row in self._ledger.source_rows.find(number, some).items()
-        }
 
     def store(
         self,
