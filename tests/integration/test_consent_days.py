@@ -1,7 +1,8 @@
 """Days by chance on which people give, withdraw and lack consent: nobody is mailed against it.
 
-People also opt out by a campaign, subscribe through a form, and bounce; others are missing from
-the source. Runs are killed, and the ledger is lost.
+Others are suppressed, and their suppression is lifted. People also opt out by a campaign, subscribe
+through a form, bounce, or are excluded; others are missing from the source. Runs are killed, and
+the ledger is lost. Each run is previewed, and refuses whom the preview has named.
 
 CONSENT_DAYS sets how many days there are in all (160 in CI, else 40), CONSENT_SEED which they are
 (0: others each time).
@@ -13,6 +14,7 @@ import os
 import random
 import time
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,7 +42,7 @@ VALUES: dict[str, list[Any]] = {
     NO: [False, "no", 0, "opted_out"],
     UNKNOWN: [None, "", "perhaps"],
 }
-EVENTS = (*3 * ("opt out",), *2 * ("form",), "bounce", "lose ledger")
+EVENTS = (*3 * ("opt out",), *2 * ("form",), "bounce", "exclude", "lose ledger")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,10 @@ class World:
         consent: The consent of each person whom the source has.
         handled: People whose refusal a run has brought about already.
         opted_out: People who left the list themselves, or of whom it is not known any more.
-        bounced: People whose mail has bounced.
+        unreachable: People whose mail has bounced, or whom the account excludes.
+        blocked: People who are suppressed.
+        blocked_before: People whose suppression a run has brought about already.
+        lifted: People whose suppression is lifted today.
         told: What happened, in words.
     """
 
@@ -75,7 +80,10 @@ class World:
     consent: dict[str, str] = field(default_factory=dict)
     handled: set[str] = field(default_factory=set)
     opted_out: set[str] = field(default_factory=set)
-    bounced: set[str] = field(default_factory=set)
+    unreachable: set[str] = field(default_factory=set)
+    blocked: set[str] = field(default_factory=set)
+    blocked_before: set[str] = field(default_factory=set)
+    lifted: set[str] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
 
     def next_day(self) -> None:
@@ -86,6 +94,10 @@ class World:
                 self.consent.pop(name, None)
                 if now is not None:
                     self.consent[name] = now
+        self.lifted = {name for name in self.blocked if self.chance.random() < 0.4}
+        self.blocked -= self.lifted
+        new = {name for name in NAMES if self.chance.random() < 0.12}
+        self.blocked |= new - self.lifted
         for _ in range(self.chance.randrange(3)):
             self._happen(self.chance.choice(EVENTS), self.chance.choice(NAMES))
 
@@ -99,11 +111,15 @@ class World:
             self.opted_out.discard(name)
         elif event == "bounce":
             self.account.prepare({"email": address(name), "bounced": True})
-            self.bounced.add(name)
+            self.unreachable.add(name)
+        elif event == "exclude":
+            self.account.prepare(excluded=(address(name),))
+            self.unreachable.add(name)
         else:
             for one in self.ledger.parent.glob(f"{self.ledger.name}*"):
                 one.unlink()
             self.handled.clear()
+            self.blocked_before.clear()
             self.opted_out |= {one for one, now in self.statuses().items() if now == UNSUBSCRIBED}
 
     def statuses(self) -> dict[str, int]:
@@ -118,7 +134,7 @@ class World:
         """All messages of the source."""
         record = {"type": ["string", "null"]}
         properties = {"email": record, "first_name": record, "marketing_consent": {}}
-        schema = {
+        schema: dict[str, Any] = {
             "type": "SCHEMA",
             "stream": "people",
             "schema": {"type": "object", "properties": properties},
@@ -139,7 +155,29 @@ class World:
             for name, now in self.consent.items()
         ]
         self.chance.shuffle(rows)
-        return [schema, *rows, activate(day, "people"), state({"people": day})]
+        people = [schema, *rows, activate(day, "people"), state({"people": day})]
+        parts = [people, self._suppressions()]
+        self.chance.shuffle(parts)
+        return [one for part in parts for one in part]
+
+    def _suppressions(self) -> list[dict[str, Any]]:
+        """All messages of the stream of suppressed people, some by the hash of their address."""
+        properties = {"email": {"type": "string"}, "_sdc_deleted_at": {"type": ["string", "null"]}}
+        schema: dict[str, Any] = {
+            "type": "SCHEMA",
+            "stream": "blocked",
+            "schema": {"type": "object", "properties": properties},
+            "key_properties": [],
+        }
+        rows = []
+        for name in sorted(self.blocked | self.lifted):
+            record = {"email": address(name)}
+            if NAMES.index(name) % 2:
+                record["email"] = sha256(address(name).encode()).hexdigest()
+            if name in self.lifted:
+                record["_sdc_deleted_at"] = "2026-01-01T00:00:00Z"
+            rows.append({"type": "RECORD", "stream": "blocked", "record": record})
+        return [schema, *rows]
 
     def check(self, before: dict[str, int], bodies: str, *, is_mirror: bool, skips: bool) -> None:
         """Check the account after a run."""
@@ -148,9 +186,12 @@ class World:
             was, now = before.get(name), after.get(name)
             said = self.consent.get(name)
             about = f"{name}: {was} -> {now}, {said}, {self.told}"
-            if said in (NO, UNKNOWN) and skips:
+            if name in self.blocked or (said in (NO, UNKNOWN) and skips):
                 assert address(name) not in bodies, about
-            if said == YES and name not in self.bounced:
+            if name in self.blocked:
+                # Who subscribes by a form afterwards stays, unless the record says no only then.
+                assert now != ACTIVE or (was == ACTIVE and name in self.blocked_before), about
+            elif said == YES and name not in self.unreachable:
                 assert now == (was if name in self.opted_out else ACTIVE), about
             elif said == NO and name not in self.handled:
                 assert now != ACTIVE, about
@@ -160,7 +201,14 @@ class World:
                 assert now == was or said == YES, about
             if was != ACTIVE and said != YES:
                 assert now != ACTIVE, about
-        self.handled = {name for name, said in self.consent.items() if said == NO}
+        self.handled = {name for name, said in self.consent.items() if said == NO} - self.blocked
+        self.blocked_before = set(self.blocked)
+
+
+def refused(outcome: Outcome) -> dict[str, int]:
+    """The number of records that were, or would be, refused and skipped, by code."""
+    told = {**outcome.report["refused"], **outcome.report["skipped"]}
+    return {code: one["records"] for code, one in told.items()}
 
 
 def run(people: ForkedTargetRunner, messages: list[dict[str, Any]], *, killed: float) -> Outcome:
@@ -189,6 +237,7 @@ def test_nobody_is_mailed_against_consent(
         without_consent=without,
         guards={**NO_GUARDS, "max_consent_loss_pct": None},
         ledger_url=f"sqlite:///{tmp_path / 'ledger.db'}",
+        streams={"blocked": {"role": "suppression"}},
     )
     world = World(chance, account, tmp_path / "ledger.db")
     world.told.append(f"seed {SEED}, history {history}: {mode}, {without}")
@@ -197,9 +246,12 @@ def test_nobody_is_mailed_against_consent(
         world.next_day()
         before, seen = world.statuses(), len(account.bodies())
         killed = chance.choice([0, 0, 0.05, 0.15, 0.3])
+        messages = world.messages(day)
+        preview = people(messages, dry_run=True).succeeded()
 
-        outcome = run(people, world.messages(day), killed=killed)
+        outcome = run(people, messages, killed=killed)
 
         world.told.append(f"{outcome.counts}")
+        assert killed or refused(preview) == refused(outcome), world.told
         bodies = account.bodies()[seen:]
         world.check(before, bodies, is_mirror=mode == "mirror", skips=without == "skip")
