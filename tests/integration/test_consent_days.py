@@ -88,6 +88,8 @@ class World:
 
     def next_day(self) -> None:
         """Change some people in the source, and let things happen in the account."""
+        # An opt-out within seconds of our own unsubscribe could not be told from it.
+        self.account.advance(3600)
         for name in NAMES:
             if self.chance.random() < 0.35:
                 now = self.chance.choice([YES, YES, NO, NO, UNKNOWN, None])
@@ -100,6 +102,7 @@ class World:
         self.blocked |= new - self.lifted
         for _ in range(self.chance.randrange(3)):
             self._happen(self.chance.choice(EVENTS), self.chance.choice(NAMES))
+        self.account.advance(3600)
 
     def _happen(self, event: str, name: str) -> None:
         self.told.append(f"{event} {name}")
