@@ -890,16 +890,12 @@ def test_forgotten_stream_does_not_keep_suppressed_people_on_the_list(
     assert mirror.members() == "ada cyd"
 
 
-def test_many_people_are_suppressed_in_little_memory(
-    mirror: Mirror, command: Command, ledger_url: str
-) -> None:
-    if not ledger_url.startswith("sqlite"):
-        pytest.skip("one database is enough")
+def test_many_people_are_suppressed_at_once(mirror: Mirror, command: Command) -> None:
     loaded(mirror)
-    given = "\n".join(f"q{number}@example.com" for number in range(20_000))
+    given = "\n".join(f"q{number}@example.com" for number in range(5_000))
 
     done = command("suppress", "-", stdin=f"{given}\n{address('bob')}")
 
-    assert "20,001 new" in done.out
+    assert "5,001 new" in done.out
     mirror("ada bob cyd")
     assert mirror.members() == "ada cyd"
