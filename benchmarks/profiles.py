@@ -53,6 +53,7 @@ class Profiles:
         changed: So many of them, from the first on, are in a new version.
         properties: How many properties each has: 2, 12, up to 40.
         streams: In how many streams they come, one after the other.
+        refusing: Every how manieth does not consent; 0 for no property with consent.
     """
 
     count: int
@@ -60,6 +61,7 @@ class Profiles:
     changed: int = 0
     properties: int = 12
     streams: int = 1
+    refusing: int = 0
 
     def messages(self) -> Iterator[bytes]:
         """SCHEMA, RECORD and STATE messages."""
@@ -112,7 +114,10 @@ class Profiles:
 
     def _schema(self, stream: str) -> bytes:
         names = list(SCHEMA)[: self.properties]
-        schema = {"type": "object", "properties": {name: SCHEMA[name] for name in names}}
+        properties = {name: SCHEMA[name] for name in names}
+        if self.refusing:
+            properties["marketing_consent"] = {"type": ["boolean", "null"]}
+        schema = {"type": "object", "properties": properties}
         head = {"type": "SCHEMA", "stream": stream, "schema": schema}
         return _line({**head, "key_properties": ["email"]})
 
@@ -133,6 +138,8 @@ class Profiles:
         }
         if number - self.first < self.changed:
             record["first_name"] = f"Bea {number % 1000}"
+        if self.refusing:
+            record["marketing_consent"] = number % self.refusing != self.refusing - 1
         if self.properties == len(_TWELVE):
             return record
         values = {**record, **{name: f"{name} of {number}" for name in EXTRA}}

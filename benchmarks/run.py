@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import consent
 import costs
 import growth
 import limits
@@ -109,6 +110,10 @@ PARTS: dict[str, tuple[str, Callable[[Sizes, argparse.Namespace, Results], Itera
         f"How cost grows, {_EACH}, {_ACCEPTING}",
         lambda sizes, options, _: growth.measure(sizes.growth, sizes.people, options.postgres),
     ),
+    "consent": (
+        f"Consent, {_EACH}, {_ACCEPTING}",
+        lambda sizes, *_: consent.measure(sizes.people // 2),
+    ),
     "suppression": (
         f"Suppression, {_EACH}, {_ACCEPTING}",
         lambda sizes, *_: suppression.measure(sizes.growth, sizes.people),
@@ -118,6 +123,7 @@ PARTS: dict[str, tuple[str, Callable[[Sizes, argparse.Namespace, Results], Itera
 LONG = {
     "limits": "some minutes at the limits",
     "growth": "how cost grows",
+    "consent": "what consent costs",
     "suppression": "what suppression costs",
 }
 """Parts that are left out unless asked for."""

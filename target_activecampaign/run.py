@@ -409,6 +409,7 @@ class Run:
     def _flush(self, parts: _Parts) -> None:
         parts.window.flush()
         parts.changes.compare()
+        parts.ledger.withheld.flush()
         for batch in self._packer.flush():
             parts.delivery.submit(batch)
 

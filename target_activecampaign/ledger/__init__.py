@@ -200,6 +200,7 @@ class Ledger:
     def flush(self) -> None:
         """Write what is buffered, so that other processes see it."""
         self._write_buffer.flush_if_any()
+        self.withheld.flush()
 
     def close(self, *, clean: bool, outcome: str, counts: Mapping[str, Any]) -> None:
         """End the run and close the ledger.
@@ -212,6 +213,7 @@ class Ledger:
         """
         try:
             self._write_buffer.flush()
+            self.withheld.flush()
             if clean:
                 self._runs.end(self.now(), outcome, counts)
             else:

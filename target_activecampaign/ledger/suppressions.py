@@ -121,6 +121,7 @@ class Suppressions:
         new = contacts.keys() - self.find(contacts)
         if new:
             self._write_buffer.flush()
+            self._withheld.flush()
             self._noted += len(new)
             lists = self._segment_of_each_list() if self._noted <= _MAX_NOTED else []
             self._withheld.store(
@@ -174,6 +175,7 @@ class Suppressions:
         """Forget what was delivered of contacts, so that their next record is looked at."""
         if contacts:
             self._write_buffer.flush()
+            self._withheld.flush()
             with self._store.transaction(account=self._account) as db:
                 self._forget_delivered(db, contacts)
 
@@ -202,6 +204,7 @@ class Suppressions:
         Returns:
             The number of those who are not suppressed any more.
         """
+        self._withheld.flush()
         before = self.sources(contacts)
         lifted = [one for one, found in before.items() if source is None or found == {source}]
         gone = [table.c.account == self._account, table.c.person.in_(list(before))]

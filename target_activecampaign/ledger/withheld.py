@@ -1,10 +1,12 @@
 """Withheld contacts: their latest record may not be sent, and some are to be unsubscribed.
 
-They are stored before the record gets its outcome, so a kill loses none.
+Those to be unsubscribed are stored before their record gets its outcome. In a file, the others are
+buffered, and written before a STATE is: singly, they would cost more than all else of a record.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store
 
 _CHUNK = 1000
+_MAX_BUFFERED = 20_000
 _NAMES = ("segment", "person", "reason", "raw", "pending", "address", "contact")
 _COLUMNS = ", ".join(_NAMES)
 _ONE = sa.and_(table.c.segment == sa.bindparam("of"), table.c.person == sa.bindparam("who"))
@@ -61,6 +64,10 @@ class WithheldContacts:
         self._account = account
         self._segments: dict[int, bool] = {}
         self._upserts: dict[str, Statement] = {}
+        self._lock = threading.RLock()
+        self._buffer: dict[tuple[int, bytes], Withheld] = {}
+        # Other processes need to see at once what is on a server.
+        self._buffers = store.is_file
 
     def any(self, segments: Iterable[int]) -> bool:
         """Return whether segments may have any; without a query, but for the first call."""
@@ -82,21 +89,40 @@ class WithheldContacts:
         """Return those contacts that are withheld from any of the segments."""
         if not contacts or not self.any(segments):
             return []
-        with self._store.transaction() as db:
-            rows = fetch_rows(db, _COLUMNS, list(segments), table.c.person, list(contacts))
-        return [Withheld._make(row) for row in rows]
+        with self._lock:
+            with self._store.transaction() as db:
+                rows = fetch_rows(db, _COLUMNS, list(segments), table.c.person, list(contacts))
+            found = {(row[0], row[1]): Withheld._make(row) for row in rows}
+            if self._buffer:
+                keys = {(segment, contact) for segment in segments for contact in contacts}
+                found |= {key: self._buffer[key] for key in keys & self._buffer.keys()}
+        return list(found.values())
 
-    @retryable
     def store(self, contacts: Iterable[Withheld]) -> None:
         """Store contacts as they are now."""
+        rows = {(one.segment, one.contact): one for one in contacts}
+        with self._lock:
+            self._segments |= dict.fromkeys((segment for segment, _ in rows), True)
+            self._buffer |= rows
+            is_urgent = any(one.is_pending for one in rows.values())
+            if not self._buffers or is_urgent or len(self._buffer) >= _MAX_BUFFERED:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        with self._lock:
+            if self._buffer:
+                self._write(list(self._buffer.values()))
+                self._buffer = {}
+
+    @retryable
+    def _write(self, contacts: list[Withheld]) -> None:
+        # In the table's order: neighbours are on one page.
         rows = sorted(contacts, key=lambda one: (one.segment, one.contact))
-        if not rows:
-            return
         with self._store.transaction(account=self._account) as db:
             # Plain integers, as the driver is slow to adapt other types.
             values = [(*one[:2], int(one.reason), *one[3:]) for one in rows]
             self._upsert(db.dialect.name).execute(db, values)
-        self._segments |= dict.fromkeys((one.segment for one in rows), True)
 
     def _upsert(self, dialect: str) -> Statement:
         if dialect not in self._upserts:
@@ -107,17 +133,24 @@ class WithheldContacts:
             self._upserts[dialect] = Statement(upsert, _NAMES)
         return self._upserts[dialect]
 
-    @retryable
     def discard(self, segment: int, contacts: Collection[bytes]) -> None:
         """Store that contacts of a segment are not withheld any more."""
-        if not contacts or not self._has(segment):
-            return
+        with self._lock:
+            found = {one.contact for one in self.find([segment], contacts)}
+            for contact in found:
+                self._buffer.pop((segment, contact), None)
+            if found:
+                self._delete(segment, found)
+
+    @retryable
+    def _delete(self, segment: int, contacts: Collection[bytes]) -> None:
         theirs = sa.and_(table.c.segment == segment, table.c.person.in_(list(contacts)))
         with self._store.transaction(account=self._account) as db:
             db.execute(table.delete().where(theirs))
 
     def pending(self, segments: Collection[int]) -> Iterator[list[Withheld]]:
         """Yield the contacts of segments that are to be unsubscribed, in chunks."""
+        self.flush()
         last = (-1, b"")
         while some := self._fetch_pending(segments, last):
             yield some
@@ -149,6 +182,7 @@ class WithheldContacts:
     @retryable
     def count_pending(self, segments: Collection[int]) -> int:
         """Return the number of contacts that are to be unsubscribed, each once."""
+        self.flush()
         if not self.any(segments):
             return 0
         theirs = sa.and_(table.c.segment.in_(list(segments)), table.c.pending)
@@ -158,11 +192,13 @@ class WithheldContacts:
 
     def set_active(self, ids: dict[tuple[int, bytes], int]) -> None:
         """Store the ids of contacts that are active, by segment and contact."""
+        self.flush()
         rows = [{"of": one[0], "who": one[1], "id": number} for one, number in ids.items()]
         self._update(rows, contact=sa.bindparam("id"))
 
     def end_pending(self, contacts: Collection[tuple[int, bytes]]) -> None:
         """Store that contacts, given by segment, are off the list."""
+        self.flush()
         rows = [{"of": segment, "who": contact} for segment, contact in contacts]
         self._update(rows, pending=False, address=None, contact=None)
         self._delete_suppressed(rows)
