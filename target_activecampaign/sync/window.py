@@ -410,9 +410,13 @@ class RecordWindow:
         is_unchanged = self.changes.unchanged_by_record_hash(
             batch.route.segment, batch.contact_hashes, batch.hashes, known.rows
         )
+        others = [index for index, same in enumerate(is_unchanged) if not same]
         reasons = self.changes.withheld_by_record_hash(
-            batch.route.segment, batch.contact_hashes, batch.hashes
+            batch.route.segment,
+            [batch.contact_hashes[index] for index in others],
+            [batch.hashes[index] for index in others],
         )
+        withheld = dict(zip(others, reasons, strict=False))
         found = _Split([], [], [])
         # The report shows what arrives of a record, even if all of them are unchanged.
         wants_sample = batch.route.wants_sample
@@ -422,7 +426,7 @@ class RecordWindow:
             if same and is_known and not wants_sample:
                 found.unchanged.append(contact_hash)
                 self.accounting.arrived = key
-            elif reasons and is_known and (reason := reasons[index]) is not None:
+            elif is_known and (reason := withheld.get(index)) is not None:
                 found.withheld.append((contact_hash, reason))
             else:
                 changing.add(key)
