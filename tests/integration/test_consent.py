@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.guide import example
-from tests.support.mirrors import ACTIVE, NO_GUARDS, UNSUBSCRIBED, activate, address, on_list
-from tests.support.sandbox_server import API_KEY, SandboxServer
+from tests.support.mirrors import (
+    ACTIVE,
+    NO_GUARDS,
+    UNSUBSCRIBED,
+    activate,
+    address,
+    on_list,
+    quick_sandbox,
+)
 from tests.support.target_runner import state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import Outcome, TargetRunner
 
 pytestmark = pytest.mark.quick
@@ -24,7 +32,7 @@ YES, NO, NULL = True, False, None
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SandboxServer]:
-    with SandboxServer(latency=0.01, false_status=0, keep_bodies="yes", api_key=API_KEY) as server:
+    with quick_sandbox(keep_bodies="yes") as server:
         yield server
 
 

@@ -20,14 +20,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
-from tests.support.mirrors import ACTIVE, NO_GUARDS, QUICK, UNSUBSCRIBED, activate, address
-from tests.support.sandbox_server import API_KEY, SandboxServer
+from tests.support.mirrors import (
+    ACTIVE,
+    NO_GUARDS,
+    QUICK,
+    UNSUBSCRIBED,
+    activate,
+    address,
+    quick_sandbox,
+)
 from tests.support.target_runner import state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import Outcome
 
 pytestmark = pytest.mark.quick
@@ -52,7 +60,7 @@ def server() -> ForkServer:
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[SandboxServer]:
-    with SandboxServer(latency=0.01, false_status=0, keep_bodies="yes", api_key=API_KEY) as one:
+    with quick_sandbox(keep_bodies="yes") as one:
         yield one
 
 

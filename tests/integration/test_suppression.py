@@ -22,14 +22,15 @@ from tests.support.mirrors import (
     activate,
     address,
     on_list,
+    quick_sandbox,
     wait_for,
 )
-from tests.support.sandbox_server import API_KEY, SandboxServer
 from tests.support.target_runner import lines, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import Outcome, TargetRunner
 
 pytestmark = pytest.mark.quick
@@ -41,7 +42,7 @@ PEOPLE, BLOCKED = "people", "blocked"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SandboxServer]:
-    with SandboxServer(latency=0.01, false_status=0, keep_bodies="yes", api_key=API_KEY) as server:
+    with quick_sandbox(keep_bodies="yes") as server:
         yield server
 
 
