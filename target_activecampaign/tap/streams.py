@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from abc import abstractmethod
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -72,9 +73,9 @@ class ConsentStream(Stream):
         if tap.config.get("changed_contacts_only"):
             self.replication_key = self.changed_at
 
+    @abstractmethod
     def properties(self) -> th.PropertiesList:
         """Return the properties of the records."""
-        raise NotImplementedError
 
     def changed_after(self, context: Context | None) -> float | None:
         """Return the time after which changes are read; None for all.
