@@ -576,7 +576,7 @@ class ChangeDetector:
         rows = {**(rows or {}), **self._members(unknown)} if unknown else rows or {}
         resolved = self._rows.resolve(window, rows, marks)
         decisions = self._decide(resolved.rest, rows, marks)
-        resolved.refused += self._sort_out_refused(decisions, rows, marks)
+        resolved.refused += self._take_out_refused(decisions, rows, marks)
         self._present_again.clear()
         resolve_ownership(decisions.sent)
         self._drop_filled_values(decisions.sent)
@@ -752,7 +752,7 @@ class ChangeDetector:
                 decisions.sent.append(one)
         return decisions
 
-    def _sort_out_refused(
+    def _take_out_refused(
         self,
         decisions: _Decisions,
         known_rows: Mapping[bytes, list[Member]],
@@ -762,7 +762,7 @@ class ChangeDetector:
 
         Of the others, some are sent without their list, and may be unchanged as such.
         """
-        found = self._refusals.sort_out(decisions.sent)
+        found = self._refusals.find_refused(decisions.sent)
         gone = {id(one.pending) for one in found if one.refusal is not None}
         for one, refusal in found:
             if refusal is not None or under_way[one.entry.key] is not one.entry.marks:

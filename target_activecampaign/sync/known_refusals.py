@@ -27,7 +27,7 @@ _BOUNCED = Refusal("BOUNCED", "Mail to this address has bounced.")
 _EXCLUDED = Refusal("EXCLUDED", "The address is on the account's exclusion list.")
 
 
-class SortedOut(NamedTuple):
+class RefusedContact(NamedTuple):
     """A contact that must not be sent as it is.
 
     Attributes:
@@ -53,7 +53,7 @@ class KnownRefusals:
         self._opt_outs = opt_outs
         self._exclusions = exclusions
 
-    def sort_out(self, sent: Iterable[PendingContact]) -> list[SortedOut]:
+    def find_refused(self, sent: Iterable[PendingContact]) -> list[RefusedContact]:
         """Return the contacts that are refused, and those that are sent without their list.
 
         The latter are changed accordingly. What is returned of a person that has opted out is
@@ -65,7 +65,7 @@ class KnownRefusals:
         by_list: dict[int, list[PendingContact]] = {}
         for one in sent:
             by_list.setdefault(one.segment.target.id, []).append(one)
-        found: list[SortedOut] = []
+        found: list[RefusedContact] = []
         for list_id, some in by_list.items():
             self._opt_outs.read(list_id)
             contacts = {one.entry.contact_hash for one in some}
@@ -87,15 +87,17 @@ class KnownRefusals:
 
     def _refuse_everywhere(
         self, one: PendingContact, opt_out: KnownOptOut | None
-    ) -> SortedOut | None:
+    ) -> RefusedContact | None:
         """Return a contact that no import accepts, whatever its list; None if it is no such."""
         if opt_out is not None and opt_out.is_bounced:
-            return SortedOut(one, _BOUNCED)
-        return SortedOut(one, _EXCLUDED) if self._exclusions.is_excluded(one.entry.key) else None
+            return RefusedContact(one, _BOUNCED)
+        return (
+            RefusedContact(one, _EXCLUDED) if self._exclusions.is_excluded(one.entry.key) else None
+        )
 
     def _refuse(
         self, one: PendingContact, opt_out: KnownOptOut | None, *, has_bounced_since: bool | None
-    ) -> SortedOut | None:
+    ) -> RefusedContact | None:
         """Return a contact that can't be subscribed to its list; None if it may be sent.
 
         Args:
@@ -113,17 +115,17 @@ class KnownRefusals:
             refusal = _EXCLUDED
         is_updated = one.segment.settings.on_opted_out == "update"
         if has_bounced_since and (refusal is None or is_updated):
-            return SortedOut(one, _BOUNCED)
+            return RefusedContact(one, _BOUNCED)
         if refusal is not None and is_updated:
             _leave_out_list(one)
-            return SortedOut(one, None)
+            return RefusedContact(one, None)
         if refusal is None and has_bounced_since is not None:
             refusal = opted_out
         if refusal is None:
             return None
         if refusal is opted_out and one.entry.rows:
             self._ledger.source_rows.mark_opted_out(list(one.entry.marks), one.entry.rows)
-        return SortedOut(one, refusal)
+        return RefusedContact(one, refusal)
 
 
 def _leave_out_list(one: PendingContact) -> None:
