@@ -13,7 +13,6 @@ from target_activecampaign.client.decoding import page_of
 from target_activecampaign.client.errors import AddressTaken, InvalidRequest, NotFound
 from target_activecampaign.client.fields import FieldCalls
 from target_activecampaign.client.models import (
-    UNSUBSCRIBED,
     AcceptedImport,
     BounceLog,
     Contact,
@@ -33,6 +32,7 @@ from target_activecampaign.client.models import (
     user_from,
 )
 from target_activecampaign.model.names import caseless, exact
+from target_activecampaign.model.status import UNSUBSCRIBED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

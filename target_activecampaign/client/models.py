@@ -38,6 +38,7 @@ from target_activecampaign.client.decoding import (
     total_of,
 )
 from target_activecampaign.model.names import exact
+from target_activecampaign.model.status import ACTIVE, BOUNCED, UNSUBSCRIBED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,10 +46,6 @@ if TYPE_CHECKING:
 WAITING = "waiting"
 _DONE = frozenset({"completed"})
 _BROKEN = frozenset({"failed", "interrupted"})
-_SUBSCRIBED = 1
-UNSUBSCRIBED = 2
-"""The status of an ended membership [doc]."""
-_BOUNCED = 3
 _FALSE = (False, 0, "0")
 
 
@@ -356,7 +353,7 @@ class Membership(
     @property
     def is_subscribed(self) -> bool:
         """True if the contact is an active member of the list."""
-        return self.status == _SUBSCRIBED
+        return self.status == ACTIVE
 
     @property
     def is_opted_out(self) -> bool:
@@ -366,7 +363,7 @@ class Membership(
     @property
     def is_bounced(self) -> bool:
         """True if mail of the list to the contact has bounced."""
-        return self.status == _BOUNCED
+        return self.status == BOUNCED
 
     @property
     def has_named_cause(self) -> bool:

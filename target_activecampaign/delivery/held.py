@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from target_activecampaign.delivery.control import MAX_REFUSALS
 from target_activecampaign.ledger import KnownOptOut
-from target_activecampaign.ledger.opt_outs import BOUNCED, UNSUBSCRIBED
+from target_activecampaign.model.status import BOUNCED, UNSUBSCRIBED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_activecampaign.client import ActiveCampaignError, InvalidRequest, NotFound
+from target_activecampaign.ledger.members import REQUEST_SECONDS
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.ownership import Ownership
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 ROUNDING_SECONDS = 2
 """ActiveCampaign's times are whole seconds, in its answers and on its clock."""
-_REQUEST_SECONDS = 120
-"""Longest time from the start of a request to its effect."""
 _ATTEMPTS = 5
 
 
@@ -110,7 +109,7 @@ def _is_ours(membership: Membership, known: Member) -> bool:
         return False
     return subscribed < known.since - ROUNDING_SECONDS or (
         known.asked is not None
-        and known.asked - ROUNDING_SECONDS <= subscribed <= known.asked + _REQUEST_SECONDS
+        and known.asked - ROUNDING_SECONDS <= subscribed <= known.asked + REQUEST_SECONDS
     )
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from target_activecampaign.ledger.member_updates import ADDRESS_IF_KEYED, MemberUpdate, write
-from target_activecampaign.ledger.opt_outs import UNSUBSCRIBED
 from target_activecampaign.ledger.schema import departure as departure_table
 from target_activecampaign.ledger.schema import member as table
 from target_activecampaign.ledger.schema import opt_out as opt_out_table
@@ -19,6 +18,7 @@ from target_activecampaign.ledger.schema import segment as segment_table
 from target_activecampaign.ledger.statements import fetch_rows, insert_into
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.model.ownership import CURRENT, Ownership
+from target_activecampaign.model.status import UNSUBSCRIBED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.write_buffer import WriteBuffer
 
 _CHUNK = 1000
-_REQUEST_SECONDS = 120
+REQUEST_SECONDS = 120
 """Longest time from the start of a request to its effect."""
 
 
@@ -378,7 +378,7 @@ class Members:
             "digest": None,
             "raw": None,
             "since": int(now),
-            "at": int(now) + _REQUEST_SECONDS,
+            "at": int(now) + REQUEST_SECONDS,
             "asked": int(now),
         }
         of_segment = {"segment": segment, "seen": 0, "keyed": False}

@@ -14,14 +14,12 @@ from target_activecampaign.ledger.schema import opt_out as table
 from target_activecampaign.ledger.schema import opt_out_reading as reading_table
 from target_activecampaign.ledger.statements import insert_into
 from target_activecampaign.ledger.store import retryable
+from target_activecampaign.model.status import BOUNCED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from target_activecampaign.ledger.store import Store
-
-UNSUBSCRIBED, BOUNCED = 2, 3
-"""A contact's status on a list."""
 
 
 class KnownOptOut(NamedTuple):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from target_activecampaign.ledger import schema as tables
-from target_activecampaign.ledger.opt_outs import BOUNCED, UNSUBSCRIBED
 from target_activecampaign.ledger.runs import INTERRUPTED, is_running, process_number
 from target_activecampaign.ledger.write_buffer import decode
 from target_activecampaign.model.ownership import Ownership
+from target_activecampaign.model.status import BOUNCED, UNSUBSCRIBED
 
 if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store

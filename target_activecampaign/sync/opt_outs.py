@@ -11,8 +11,9 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING
 
-from target_activecampaign.ledger.opt_outs import BOUNCED, UNSUBSCRIBED, KnownOptOut
+from target_activecampaign.ledger.opt_outs import KnownOptOut
 from target_activecampaign.model.email import contact_key
+from target_activecampaign.model.status import BOUNCED, UNSUBSCRIBED
 from target_activecampaign.text import chunks, pluralize
 
 if TYPE_CHECKING:

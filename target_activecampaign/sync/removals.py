@@ -15,6 +15,7 @@ from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.delivery.resubscribe import is_subscribed_by_us
 from target_activecampaign.ledger import MemberUpdate
 from target_activecampaign.model.ownership import Ownership
+from target_activecampaign.model.status import ACTIVE
 from target_activecampaign.sync.completeness import Outcome
 from target_activecampaign.sync.guards import describe_segment, guard_trips, source_shrank, stops
 from target_activecampaign.sync.list_members import ListMembers
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("target-activecampaign")
-
-_ACTIVE = 1
-"""A contact's status on a list."""
 
 
 class MirrorRemovals:
@@ -187,7 +185,7 @@ class MirrorRemovals:
         return one.added_by_us or adopted or one.ownership == Ownership.UNCERTAIN
 
     def _remove(self, segment: Segment, outcome: Outcome) -> None:
-        status = _ACTIVE if segment.unsubscribes else None
+        status = ACTIVE if segment.unsubscribes else None
         list_members = ListMembers(
             self._client, segment.target.id, status, self._ledger, self._stop
         )

@@ -17,6 +17,7 @@ from target_activecampaign.mapping.compiler import MappingCompiler
 from target_activecampaign.mapping.explicit import resolve_only_if_empty
 from target_activecampaign.mapping.stream import MembershipMarker, StreamToMap
 from target_activecampaign.mapping.suppression import SuppressionMapping
+from target_activecampaign.model.status import ACTIVE
 from target_activecampaign.sync import membership_field
 from target_activecampaign.sync.existing_contacts import bring_up_to_date
 from target_activecampaign.sync.existing_values import StoredValues
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("target-activecampaign")
 
-_ACTIVE = 1
 MEMBERSHIP = ""
 """The key of the membership field in the mapping history; no property has this name."""
 
@@ -150,7 +150,7 @@ class Streams:
         self._consent.setdefault(name, []).append(mapping.consent)
         must_sweep = known is None and self._ledger.segments.must_sweep(segment.of_list)
         if known is None and (mapping.consent or must_sweep):
-            active = self._account.client.count_contacts(list_id=target.id, status=_ACTIVE)
+            active = self._account.client.count_contacts(list_id=target.id, status=ACTIVE)
             segment.was_empty = active == 0
         if must_sweep and segment.was_empty and self._ledger.interrupted_since is None:
             self._ledger.segments.end_sweep(segment.of_list)
@@ -271,7 +271,7 @@ class Streams:
         if segment.follows:
             segment.rows_known = ledger.source_rows.count(segment.number)
         if segment.unsubscribes:
-            segment.roster = ListMembers(self._account.client, target.id, _ACTIVE, ledger)
+            segment.roster = ListMembers(self._account.client, target.id, ACTIVE, ledger)
         self.segments[name] = segment
         for other in self.segments.values():
             if other.target.id == target.id and segment.number not in other.of_list:

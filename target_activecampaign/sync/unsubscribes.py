@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.client import NotFound
 from target_activecampaign.ledger import Withheld
+from target_activecampaign.model.status import ACTIVE
 from target_activecampaign.model.withheld import WithheldReason
 from target_activecampaign.sync.guards import consent_guard_trips, stops
 from target_activecampaign.sync.list_members import ListMembers
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
-
-_ACTIVE = 1
-"""A contact's status on a list."""
 
 
 class Unsubscriber:
@@ -73,7 +71,7 @@ class Unsubscriber:
         count = self._ledger.withheld.count_pending(segment.of_list)
         if not count:
             return None
-        active = self._client.count_contacts(list_id=segment.target.id, status=_ACTIVE)
+        active = self._client.count_contacts(list_id=segment.target.id, status=ACTIVE)
         problem = consent_guard_trips(segment, count, active)
         if problem is not None:
             if stops(segment):
@@ -96,7 +94,7 @@ class Unsubscriber:
 
     def _find_active(self, segment: Segment) -> None:
         """Find out which of the contacts are active on the list; the others are done."""
-        members = ListMembers(self._client, segment.target.id, _ACTIVE, self._ledger, self._stop)
+        members = ListMembers(self._client, segment.target.id, ACTIVE, self._ledger, self._stop)
         try:
             if self._ledger.segments.must_sweep(segment.of_list):
                 for active in members.all():
