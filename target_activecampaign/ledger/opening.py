@@ -5,6 +5,7 @@ On SQLite a ledger has its own file, marked by a number in it. On PostgreSQL it 
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from target_activecampaign.storage.sqlite_files import Kind, State
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+logger = logging.getLogger("target-activecampaign")
 
 _APPLICATION_ID = 0x41434C47  # "ACLG"
 _KEY_BYTES = 32
@@ -77,13 +80,31 @@ def create(db: sa.Connection) -> bytes:
     return key
 
 
+def upgrade(db: sa.Connection, version: int) -> None:
+    """Turn a ledger's tables of an older version into today's.
+
+    Args:
+        db: The ledger, alone.
+        version: Its version, as `check_version` accepts it.
+    """
+    schema = f"{SCHEMA}." if db.dialect.name == "postgresql" else ""
+    for older in range(version, tables.VERSION):
+        for column in tables.NEW_COLUMNS[older]:
+            definition = sa.schema.CreateColumn(column).compile(dialect=db.dialect)
+            db.exec_driver_sql(f"ALTER TABLE {schema}{column.table.name} ADD COLUMN {definition}")
+    if version < tables.VERSION:
+        tables.metadata.create_all(db)
+        db.execute(tables.about.update().values(version=tables.VERSION))
+        logger.info("The ledger's tables were upgraded to version %d.", tables.VERSION)
+
+
 def check_version(version: int, place: str) -> None:
-    """Refuse a ledger of another version.
+    """Refuse a ledger of a version that can't be upgraded.
 
     Raises:
         LedgerError: This version of the target can't use it.
     """
-    if version != tables.VERSION:
+    if version != tables.VERSION and version not in tables.NEW_COLUMNS:
         raise LedgerError(
             f"The ledger {place} was written by another version of target-activecampaign (its "
             f"tables have version {version}, this one needs {tables.VERSION}): use the version "

@@ -29,11 +29,13 @@ class KnownOptOut(NamedTuple):
         contact: The contact's hash.
         status: `UNSUBSCRIBED` or `BOUNCED`.
         has_bounced: Whether mail to the address has bounced, so that no import accepts it.
+        id: The contact's id; None if it was learnt from a refusal.
     """
 
     contact: bytes
     status: int
     has_bounced: bool
+    id: int | None = None
 
     @property
     def is_bounced(self) -> bool:
@@ -111,8 +113,9 @@ class OptOuts:
                 "status": one.status,
                 "bounced": one.has_bounced,
                 "reading": reading,
+                "contact": one.id,
             }
-            for one in sorted(opt_outs)
+            for one in sorted(opt_outs, key=lambda one: one[:2])
         ]
         if not rows:
             return
@@ -123,7 +126,11 @@ class OptOuts:
             latest = sa.case((table.c.reading > new.reading, table.c.reading), else_=new.reading)
             upsert = insert.on_conflict_do_update(
                 index_elements=["account", "list", "person", "status"],
-                set_={"bounced": new.bounced, "reading": latest},
+                set_={
+                    "bounced": new.bounced,
+                    "reading": latest,
+                    "contact": sa.func.coalesce(new.contact, table.c.contact),
+                },
             )
             db.execute(upsert, rows)
         self._lists[list_id] = True
@@ -162,7 +169,7 @@ class OptOuts:
     @retryable
     def _find(self, list_id: int, contacts: Collection[bytes]) -> dict[bytes, KnownOptOut]:
         query = (
-            sa.select(table.c.person, table.c.status, table.c.bounced)
+            sa.select(table.c.person, table.c.status, table.c.bounced, table.c.contact)
             .where(self._of_list(list_id), table.c.person.in_(list(contacts)))
             # If an old and a new status are both stored, the bounce comes last, and counts.
             .order_by(table.c.person, table.c.status)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 2
-"""The version of these tables. A ledger of another version is refused."""
+VERSION = 3
+"""The version of these tables."""
 
 SCHEMA = "activecampaign_ledger"
 """The ledger's own schema on PostgreSQL: the database may be a warehouse with other tables."""
@@ -245,6 +245,8 @@ opt_out = sa.Table(
     sa.Column("bounced", sa.Boolean, nullable=False),
     # The reading that saw it; rows of older ones are deleted once a reading of all is complete.
     sa.Column("reading", sa.Integer, nullable=False),
+    # The contact's id in ActiveCampaign; null if it was learnt from a refusal.
+    sa.Column("contact", sa.Integer),
     sqlite_with_rowid=False,
 )
 
@@ -271,3 +273,8 @@ existing = sa.Table(
     sa.Column("reading", sa.Integer, nullable=False),
     sqlite_with_rowid=False,
 )
+
+NEW_COLUMNS = {2: (opt_out.c.contact,)}
+"""Columns that the version after each one has added. Missing tables are created besides.
+
+Version 1 can't be upgraded: its hashes of contacts can't be turned into those of version 2."""

@@ -136,10 +136,15 @@ def _copy_tables(url: URL, place: str, identity: str, copied: str) -> None:
 def _copy_rows(db: sa.Connection, place: str, identity: str, copied: str) -> None:
     version, key = db.execute(sa.select(tables.about.c.version, tables.about.c.key)).one()
     opening.check_version(version, place)
+    inspector = sa.inspect(db)
     store = Store(copied)
     try:
         for table, of_account in _account_rows(identity):
-            query = sa.select(table).where(of_account).execution_options(yield_per=_ROWS)
+            if not inspector.has_table(table.name, schema=tables.SCHEMA):
+                continue  # of an older version, which has neither all tables nor all columns
+            known = {one["name"] for one in inspector.get_columns(table.name, tables.SCHEMA)}
+            columns = [column for column in table.columns if column.name in known]
+            query = sa.select(*columns).where(of_account).execution_options(yield_per=_ROWS)
             for rows in db.execute(query).mappings().partitions():
                 with store.transaction() as writing:
                     writing.execute(table.insert(), [dict(row) for row in rows])

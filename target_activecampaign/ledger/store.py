@@ -162,6 +162,7 @@ class Store:
         if len(rows) != 1 or not isinstance(rows[0].version, int) or not rows[0].key:
             raise self.damaged_error()
         opening.check_version(rows[0].version, self.place)
+        opening.upgrade(db, rows[0].version)
         return bytes(rows[0].key)
 
     def retry(self, action: Callable[[], T]) -> T:

@@ -78,6 +78,30 @@ def test_ledger_of_another_version_is_refused_and_stays(
         assert db.exec_driver_sql("SELECT version FROM ledger").scalar() == version
 
 
+def test_ledger_of_the_version_before_is_upgraded_and_keeps_what_it_knows(
+    sandbox: SandboxServer, load: TargetRunner, ledger_url: str
+) -> None:
+    known = {"ledger_url": ledger_url}
+    opted_out = record("left@example.com")
+    sandbox.prepare({"email": "left@example.com", "lists": {"1": 2}})
+    load([schema(), *people(3), opted_out, state("end")], **known).succeeded()
+    with ledger(ledger_url) as db:
+        db.exec_driver_sql("ALTER TABLE opt_out DROP COLUMN contact")
+        db.exec_driver_sql("UPDATE ledger SET version = 2")
+
+    again = [schema(), *people(4), opted_out, state("end")]
+    for _ in range(2):  # a preview upgrades its copy alone
+        preview = load(again, **known, dry_run=True).succeeded()
+        assert preview.counts == {"read": 5, "added": 1, "unchanged": 3, "rejected": 1}
+    outcome = load(again, **known).succeeded()
+
+    assert outcome.counts == preview.counts
+    assert f"upgraded to version {VERSION}" in outcome.log
+    assert outcome.codes == {"left@example.com": "OPTED_OUT"}
+    assert sum(one["contacts"] for one in sandbox.imports()) == 4
+    assert "upgraded" not in load(again, **known).succeeded().log
+
+
 # Other programs
 
 

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from jinja2 import BytecodeCache
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, inspect
 
 from target_activecampaign.__main__ import main
 from target_activecampaign.ledger import engine, schema
@@ -319,7 +319,7 @@ def _keep_statements() -> None:
         return own
 
     def created(db: Any, **options: Any) -> None:
-        if db.dialect is not first.dialect:
+        if db.dialect is not first.dialect or inspect(db).get_table_names():
             create_all(db, **options)
             return
         for statement in statements:
