@@ -32,9 +32,9 @@ from target_activecampaign.client import errors
 from target_activecampaign.client.responses import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    Query = Mapping[str, str | int]
+    Query = Mapping[str, str | int | Sequence[int]]
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Limit for an unpacked answer; a page has some 100,000 bytes."""

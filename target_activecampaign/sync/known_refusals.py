@@ -69,21 +69,34 @@ class KnownRefusals:
         for list_id, some in by_list.items():
             self._opt_outs.read(list_id)
             contacts = {one.entry.contact_hash for one in some}
-            known = self._ledger.opt_outs.find(list_id, contacts)
             # Those whom we unsubscribed ourselves may be subscribed again, which is checked later.
             ours = {one.entry.contact_hash for one in some if one.entry.needs_resubscribe}
             if ours:
                 self._opt_outs.leave_out(list_id, ours)
+            known = self._find_opt_outs(list_id, some, contacts - ours)
             unknown = self._opt_outs.find_unknown(list_id, contacts - ours)
             for one in some:
                 contact = one.entry.contact_hash
-                opt_out = None if contact in ours else known.get(contact)
+                opt_out = known.get(contact)
                 refusal = self._refuse_everywhere(one, opt_out)
                 if refusal is None and one.withheld is None:
                     refusal = self._refuse(one, opt_out, has_bounced_since=unknown.get(contact))
                 if refusal is not None:
                     found.append(refusal)
         return found
+
+    def _find_opt_outs(
+        self, list_id: int, pending: list[PendingContact], contacts: set[bytes]
+    ) -> dict[bytes, KnownOptOut]:
+        """Return the opt-outs and bounces of some of the contacts, as far as they still hold."""
+        known = self._ledger.opt_outs.find(list_id, contacts)
+        subscribed = [one.entry for one in pending if one.withheld is None]
+        opted_out = {
+            one.key: known[one.contact_hash] for one in subscribed if one.contact_hash in known
+        }
+        for returned in self._opt_outs.find_returned(list_id, opted_out):
+            del known[returned]
+        return known
 
     def _refuse_everywhere(
         self, one: PendingContact, opt_out: KnownOptOut | None

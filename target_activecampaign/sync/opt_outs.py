@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from target_activecampaign.ledger.opt_outs import KnownOptOut
@@ -17,7 +19,7 @@ from target_activecampaign.model.status import BOUNCED, UNSUBSCRIBED
 from target_activecampaign.text import chunks, pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from target_activecampaign.client import Client
     from target_activecampaign.config.settings import Settings
@@ -36,6 +38,14 @@ _EARLY_SECONDS = 3600
 """All are read again so much earlier: a daily run starts at about the same time of the day."""
 
 _LOG_EVERY = 10_000
+
+_CHECKS = 10
+"""Requests per list and run that check if contacts are still opted out."""
+
+_CONTACTS_PER_CHECK = 100
+
+_SEARCHES = 10
+"""Requests per list and run that find the ids of contacts for these checks."""
 
 
 class OptOutReader:
@@ -62,6 +72,9 @@ class OptOutReader:
         self._stop = stop
         self._read: dict[int, bool] = {}
         self._resubscribed: dict[int, set[bytes]] = {}
+        self._just_read: set[int] = set()
+        self._checks: Counter[int] = Counter()
+        self._searches: Counter[int] = Counter()
         self._unknown = _UnknownToRun()
         self.extra_requests = 0
 
@@ -82,6 +95,36 @@ class OptOutReader:
         if list_id not in self._read:
             self._read_list(list_id, is_for_mirror=False)
 
+    def find_returned(self, list_id: int, opt_outs: Mapping[str, KnownOptOut]) -> set[bytes]:
+        """Find the contacts that no longer are opted out, as they have used a form for example.
+
+        The number of requests for this is limited. Contacts beyond it count as opted out until the
+        list is read again. So do contacts that have bounced: they can't undo that.
+
+        Args:
+            list_id: The list.
+            opt_outs: Opt-outs of the ledger, by address.
+
+        Returns:
+            The contacts. Their opt-outs are no longer in the ledger.
+        """
+        if list_id in self._just_read:
+            return set()
+        ids = {}
+        for email, one in opt_outs.items():
+            if not one.is_bounced and (contact_id := self._id(list_id, email, one)) is not None:
+                ids[contact_id] = one.contact
+        returned: set[bytes] = set()
+        for some in islice(chunks(ids, _CONTACTS_PER_CHECK), _CHECKS - self._checks[list_id]):
+            self._checks[list_id] += 1
+            still = self._client.find_opted_out(list_id, some)
+            returned.update(ids[one] for one in some if one not in still)
+        if returned:
+            self._ledger.opt_outs.discard(list_id, returned)
+            contacts = pluralize(len(returned), "contact")
+            logger.info("List %d: %s no longer opted out.", list_id, contacts)
+        return returned
+
     def find_unknown(self, list_id: int, contacts: Collection[bytes]) -> dict[bytes, bool]:
         """Return those contacts that a preview has read, but a run does not know yet.
 
@@ -101,6 +144,17 @@ class OptOutReader:
         """
         self._ledger.opt_outs.discard(list_id, contacts)
         self._resubscribed.setdefault(list_id, set()).update(contacts)
+
+    def _id(self, list_id: int, email: str, opt_out: KnownOptOut) -> int | None:
+        """Return a contact's id; None if it is not known, and no request is left to find it."""
+        if opt_out.id is not None or self._searches[list_id] == _SEARCHES:
+            return opt_out.id
+        self._searches[list_id] += 1
+        contact = self._client.find_contact(email)
+        if contact is None:
+            return None
+        self._ledger.opt_outs.add_refused([list_id], opt_out._replace(id=contact.id))
+        return contact.id
 
     def _read_list(self, list_id: int, *, is_for_mirror: bool) -> None:
         self._read_status(list_id, UNSUBSCRIBED, is_needed=is_for_mirror)
@@ -129,6 +183,8 @@ class OptOutReader:
             opt_outs.add(list_id, some, reading)
             count += len(some)
         opt_outs.complete_reading(list_id, status, reading, started, of_all=since is None)
+        if status == UNSUBSCRIBED and since is None:
+            self._just_read.add(list_id)
         if count:
             kind = "bounced" if status == BOUNCED else "opted out"
             which = "all" if since is None else "changed"
@@ -145,7 +201,7 @@ class OptOutReader:
         for some in chunks(found):
             hashes = [self._ledger.contact_hash(contact_key(one.email)) for one in some]
             yield [
-                KnownOptOut(contact_hash, status, one.bounced_hard > 0)
+                KnownOptOut(contact_hash, status, one.bounced_hard > 0, one.id)
                 for contact_hash, one in zip(hashes, some, strict=True)
                 if contact_hash not in resubscribed
             ]

@@ -49,7 +49,13 @@ def records(*emails: str, name: str = "New") -> list[dict[str, Any]]:
 def readings(sandbox: SandboxServer, status: int = UNSUBSCRIBED) -> list[str]:
     """The queries of requests for the contacts with a status on a list."""
     queries = (one["query"] for one in sandbox.requests(path=CONTACTS))
-    return [query for query in queries if f"status={status}" in query]
+    return [one for one in queries if f"status={status}" in one and "ids" not in one]
+
+
+def checks(sandbox: SandboxServer) -> list[str]:
+    """The queries of requests that check if known contacts are still opted out."""
+    queries = (one["query"] for one in sandbox.requests(path=CONTACTS))
+    return [query for query in queries if "ids" in query]
 
 
 def sent(sandbox: SandboxServer) -> int:
@@ -160,16 +166,46 @@ def test_everything_is_read_again_after_the_refresh_days(
 ) -> None:
     sandbox.prepare(*({"email": one, "lists": {"1": UNSUBSCRIBED}} for one in (ADA, BOB)))
     load(records(ADA, BOB)).succeeded()
-    assert rejects().keys() == {ADA, BOB}
+    for days, count in ((6, 1), (1, 2)):
+        sandbox.advance(days * DAY_SECONDS)
+        load(records(ADA, BOB)).succeeded()
+        assert rejects().keys() == {ADA, BOB}
+        assert len(readings(sandbox)) == count
+
+
+def test_contact_that_subscribes_again_is_accepted_at_once(
+    sandbox: SandboxServer, load: ForkedTargetRunner, rejects: Rejects
+) -> None:
+    sandbox.prepare(*({"email": one, "lists": {"1": UNSUBSCRIBED}} for one in (ADA, BOB)))
+    load(records(ADA, BOB, CYD)).succeeded()
+    sandbox.opt_out(CYD, 1)  # learnt from a refusal
+    load(records(ADA, BOB, CYD, name="Newer")).succeeded()
+    assert rejects() == dict.fromkeys((ADA, BOB, CYD), "OPTED_OUT")
     sandbox.resubscribe(ADA, 1)
-    sandbox.advance(6 * DAY_SECONDS)
-    load(records(ADA, BOB)).succeeded()
-    assert rejects().keys() == {ADA, BOB}
-    sandbox.advance(DAY_SECONDS)
-    outcome = load(records(ADA, BOB)).succeeded()
+    sandbox.resubscribe(CYD, 1)
+    again = records(ADA, BOB, CYD, name="Newer")
+    preview = load(again, dry_run=True).succeeded()
+    assert preview.counts == {"read": 3, "added": 1, "changed": 1, "rejected": 1}
+    outcome = load(again).succeeded()
     assert rejects() == {BOB: "OPTED_OUT"}
-    assert outcome.counts == {"read": 2, "added": 1, "rejected": 1}
-    assert len(readings(sandbox)) == 2
+    assert outcome.counts == {"read": 3, "added": 1, "changed": 1, "rejected": 1}
+    assert {one: sandbox.contacts()[one]["first_name"] for one in (ADA, CYD)} == {
+        ADA: "Newer",
+        CYD: "Newer",
+    }
+    assert load(again).succeeded().counts == {"read": 3, "unchanged": 2, "rejected": 1}
+
+
+def test_checks_of_opt_outs_are_limited(sandbox: SandboxServer, load: ForkedTargetRunner) -> None:
+    known = [f"old{number}@example.com" for number in range(1100)]
+    sandbox.prepare(*({"email": one, "lists": {"1": UNSUBSCRIBED}} for one in known))
+    assert load(records(*known)).succeeded().counts == {"read": 1100, "rejected": 1100}
+    assert checks(sandbox) == [], "they have just been read"
+    before = len(sandbox.requests())
+    assert load(records(*known)).succeeded().counts == {"read": 1100, "rejected": 1100}
+    assert len(checks(sandbox)) == 10
+    assert len(sandbox.requests()) - before < 30
+    assert sent(sandbox) == 0
 
 
 @pytest.mark.parametrize("changes", [True, False])
@@ -325,8 +361,8 @@ def test_values_are_updated_without_touching_the_list(
     newest = records(ADA, name="Newest")
     assert load(newest).succeeded().counts == {"read": 1, "changed": 1}
     assert sandbox.contacts()[ADA] == {**found[ADA], "first_name": "Newest", "times_imported": 2}
-    sandbox.resubscribe(ADA, 1)
     assert load(newest).succeeded().counts == {"read": 1, "unchanged": 1}
+    sandbox.resubscribe(ADA, 1)
     after = load(newest, opt_out_refresh_days=0).succeeded()
     assert after.counts == {"read": 1, "changed": 1}, "with its list, as the table has it no more"
 
