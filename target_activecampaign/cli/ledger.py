@@ -230,7 +230,10 @@ def _change_suppressions(
     """Change the suppressed people, and return the exit code: 1 if a line is invalid."""
     if people != "-":
         # Not quoted: most likely it is an address.
-        raise click.UsageError("the only argument is '-': people are read from standard input.")
+        raise click.UsageError(
+            "people are read from standard input, so the only argument is '-'. For a file: "
+            f"{_NAME} {click.get_current_context().info_name} - < FILE"
+        )
     given = suppressions.PeopleInput()
     with _opened(config, ledger_url) as store:
         _print(change(SuppressionEditor(store, connection), given))

@@ -133,8 +133,8 @@ def how_to_go_on(segments: Iterable[Segment], *, dry_run: bool) -> str:
     """
     if dry_run:
         return (
-            "So a run would end, with everything else delivered. See whether the source is right; "
-            "if it is, the run after that may have 'guards.override_once' set to true."
+            "A run would deliver everything else, and end like this. Check the source. If it is "
+            "right, run once, then once more with 'guards.override_once' set to true."
         )
     once_more = "run once more with 'guards.override_once' set to true."
     if any(one.settings.guards.override_once for one in segments):
@@ -142,5 +142,5 @@ def how_to_go_on(segments: Iterable[Segment], *, dry_run: bool) -> str:
             "set 'guards.override_once' to false and run, then run once more with it set to true. "
             "It lets the run through that follows one that was stopped without it."
         )
-    right = "See whether the source is right; if it is,"
+    right = "Check the source. If it is right,"
     return f"Everything else was delivered. {right} {once_more}"

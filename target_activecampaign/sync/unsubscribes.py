@@ -19,6 +19,7 @@ from target_activecampaign.model.status import ACTIVE
 from target_activecampaign.model.withheld import WithheldReason
 from target_activecampaign.sync.guards import consent_guard_trips, stops
 from target_activecampaign.sync.list_members import ListMembers
+from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -76,7 +77,7 @@ class Unsubscriber:
         if problem is not None:
             if stops(segment):
                 segment.consent.held_back = count
-                return f"{problem[:-1]}, so nobody was unsubscribed for that."
+                return f"{problem} No contact was unsubscribed."
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
         try:
             for some in self._ledger.withheld.pending(segment.of_list):
@@ -85,10 +86,9 @@ class Unsubscriber:
         finally:
             if segment.consent.unsubscribed:
                 logger.info(
-                    "List %d: %d contacts were unsubscribed, as they have not consented or are "
-                    "suppressed.",
+                    "List %d: unsubscribed %s that have not consented or are suppressed.",
                     segment.target.id,
-                    segment.consent.unsubscribed,
+                    pluralize(segment.consent.unsubscribed, "contact"),
                 )
         return None
 
