@@ -1,4 +1,4 @@
-"""The order in which messages are processed: people who must never be sent come first.
+"""The order in which messages are processed: suppression streams come first.
 
 A tap may send profiles before them. Then the messages of profiles wait, until the suppression
 streams have come or the input ends.
@@ -34,7 +34,7 @@ class Turn(Enum):
     LATER = "later"
     """Once the suppression streams have come."""
     TWICE = "twice"
-    """At once for the people whom its stream suppresses, and later for its profiles."""
+    """At once for the suppression stream that is made of it, later for its profiles."""
     AFTER_OTHERS = "after others"
     """At once, after all that waits: the suppression streams have come."""
 

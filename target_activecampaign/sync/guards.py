@@ -73,11 +73,11 @@ def rename_guard_trips(segment: Segment, renames: int) -> str | None:
 
 
 def consent_guard_trips(segment: Segment, count: int, active: int | None) -> str | None:
-    """Return the text of the guard if too many people would be unsubscribed; None if not.
+    """Return the text of the guard if too many contacts would be unsubscribed; None if not.
 
     Args:
-        segment: A segment of their list.
-        count: The number of people who have not consented or are suppressed, and are active.
+        segment: A segment of the list.
+        count: The number of active contacts whose person has not consented or is suppressed.
         active: The number of all active contacts of the list; None if it is not known.
     """
     most = segment.settings.guards.max_consent_loss_pct

@@ -859,11 +859,11 @@ def test_forgotten_person_stays_suppressed_and_leaves_all_the_same(
     done = command("forget", "--person", "-", stdin=address("bob"))
 
     assert done.code == 0
-    assert "stays so" in done.out
+    assert "stays suppressed" in done.out
     mirror("ada bob cyd")
     assert mirror.members() == "ada cyd"
     other = command("forget", "--person", "-", stdin=address("ada"))
-    assert "stays so" not in other.out
+    assert "stays suppressed" not in other.out
 
 
 def test_forgotten_connection_loses_its_suppressions(mirror: Mirror, command: Command) -> None:
