@@ -33,7 +33,7 @@ its hash alone."""
 
 OPTED_OUT = Refusal(
     "OPTED_OUT",
-    "The person has opted out under an earlier address, so this address is not subscribed.",
+    "The person has opted out with an earlier address, so this address is not subscribed.",
 )
 IN_DOUBT = Refusal(
     "ADDRESS_IN_DOUBT",

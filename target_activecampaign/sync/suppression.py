@@ -1,7 +1,7 @@
-"""Suppression: the records of streams with people who must never be sent.
+"""Suppression: processes the records of suppression streams.
 
-They are stored in the ledger before they get their outcome. What waits to be sent to such a person
-is dropped.
+The ledger stores the people of such records before the records get their outcome. What is not sent
+yet of these people is dropped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CheckedRecord(NamedTuple):
 
     Attributes:
         record: The record.
-        problem: The reason why it can't be used, if any; `DELETED` if it lifts a suppression.
+        problem: The reason if it can't be used; `DELETED` if it lifts a suppression.
         line: The tap's message.
         place: Its place in the input.
     """
@@ -46,10 +46,10 @@ class _Read(NamedTuple):
     """A record as it was read.
 
     Attributes:
-        people: The addresses of its people, by contact; None where only the hash is known.
-        lifts: Whether it lifts their suppression.
-        refusal: The reason for which the record is refused, if it is. Its people are suppressed
-            all the same, if they can be read.
+        people: The addresses of its people, by contact; None if only the hash is known.
+        lifts: Whether the record lifts their suppression.
+        refusal: The reason if the record is refused. Its people are suppressed even then, as long
+            as they can be read.
     """
 
     people: dict[bytes, str | None]
@@ -61,9 +61,9 @@ class Suppressor:
     """Suppresses people, and lifts suppressions.
 
     Args:
-        ledger: Stores who is suppressed.
+        ledger: Stores the suppressed people.
         accounting: Counts the records.
-        changes: Has the contacts that wait to be sent.
+        changes: Holds the contacts that are not sent yet.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Suppressor:
         """Suppress the people of records, or lift their suppression, in the order of the records.
 
         Raises:
-            Exception: A record ends the run, as its stream map fails. Nothing is stored.
+            Exception: The stream map of a record failed. This ends the run, and nothing is stored.
             LedgerError: The ledger can't be used.
         """
         for one in records:
@@ -105,7 +105,15 @@ class Suppressor:
         return _Read(people, lifts, problem)
 
     def _store(self, number: int, read: Sequence[_Read]) -> tuple[Counter[str], Counter[str]]:
-        """Store what records say, and return their outcomes, and the codes of skipped ones."""
+        """Store what records say.
+
+        Args:
+            number: The number of the stream.
+            read: The records.
+
+        Returns:
+            The number of records by outcome, and the number of skipped records by code.
+        """
         addresses = {contact: key for one in read for contact, key in one.people.items()}
         sources = self._ledger.suppressions.sources(addresses.keys())
         before = {contact for contact, found in sources.items() if number in found}
@@ -125,7 +133,7 @@ class Suppressor:
             else:
                 outcomes["skipped"] += 1
                 skipped["DELETED" if contacts else "DELETED_UNKNOWN"] += 1
-        # First, as a kill in between must not leave out anybody.
+        # Suppress before lifting: after a kill in between, too many are suppressed, not too few.
         self._suppress(number, {contact: addresses[contact] for contact in now - before})
         self._ledger.suppressions.remove(number, before - now)
         return outcomes, skipped

@@ -1,8 +1,8 @@
-"""Unsubscribes: at the end of a run, people who may not be subscribed are taken off their lists.
+"""Unsubscribes: at the end of a run, contacts that may not be subscribed are unsubscribed.
 
-These are people whose record says that they have not consented, and suppressed people, whoever
-added them to the list. Their address must not be sent, so each takes a request with the contact's
-id, and not an import.
+These are contacts of people who have not consented or are suppressed. It does not matter who added
+them to the list. An import would send their addresses. So each contact takes a request of its own,
+which only has the contact's id.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from target_activecampaign.model.status import ACTIVE
 from target_activecampaign.model.withheld import WithheldReason
 from target_activecampaign.sync.guards import consent_guard_trips, stops
 from target_activecampaign.sync.list_members import ListMembers
+from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -33,11 +34,11 @@ logger = logging.getLogger("target-activecampaign")
 
 
 class Unsubscriber:
-    """Unsubscribes the contacts of people who may not be subscribed.
+    """Unsubscribes contacts of people who have not consented or are suppressed.
 
     Args:
         client: The client of the account.
-        ledger: Has the withheld contacts.
+        ledger: Stores the withheld contacts.
         accounting: Counts the removals.
         stop: Stops early.
     """
@@ -54,11 +55,11 @@ class Unsubscriber:
         """Unsubscribe contacts. Call it once every record has an outcome.
 
         Returns:
-            The texts of the guards that tripped. Then nobody is unsubscribed from that list.
+            The texts of the guards that tripped. A guard that trips keeps all contacts of its list.
 
         Raises:
-            StoppedError: It was stopped early; the next run goes on.
-            LedgerError, ActiveCampaignError: Some could not be unsubscribed.
+            StoppedError: It was stopped early. The next run continues.
+            LedgerError, ActiveCampaignError: Some contacts could not be unsubscribed.
         """
         lists: dict[int, Segment] = {}
         for one in segments:
@@ -76,7 +77,7 @@ class Unsubscriber:
         if problem is not None:
             if stops(segment):
                 segment.consent.held_back = count
-                return f"{problem[:-1]}, so nobody was unsubscribed for that."
+                return f"{problem} No contact was unsubscribed."
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
         try:
             for some in self._ledger.withheld.pending(segment.of_list):
@@ -85,15 +86,14 @@ class Unsubscriber:
         finally:
             if segment.consent.unsubscribed:
                 logger.info(
-                    "List %d: %d contacts were unsubscribed, as they have not consented or are "
-                    "suppressed.",
+                    "List %d: unsubscribed %s that have not consented or are suppressed.",
                     segment.target.id,
-                    segment.consent.unsubscribed,
+                    pluralize(segment.consent.unsubscribed, "contact"),
                 )
         return None
 
     def _find_active(self, segment: Segment) -> None:
-        """Find out which of the contacts are active on the list; the others are done."""
+        """Store which contacts are active on the list. The others need no request."""
         members = ListMembers(self._client, segment.target.id, ACTIVE, self._ledger, self._stop)
         try:
             if self._ledger.segments.must_sweep(segment.of_list):
@@ -114,7 +114,7 @@ class Unsubscriber:
             members.close()
 
     def _add_suppressed(self, segment: Segment, active: Mapping[bytes, int]) -> None:
-        """Store which of the contacts that are active on the list are suppressed."""
+        """Store the suppressed contacts among those that are active on the list."""
         contacts = self._ledger.suppressions.find(active.keys())
         known = {one.contact: one for one in self._ledger.withheld.find([segment.number], contacts)}
         self._ledger.withheld.store(
@@ -125,7 +125,7 @@ class Unsubscriber:
         )
 
     def _end(self, segment: Segment, absent: Sequence[Withheld]) -> None:
-        """Store that contacts are off the list already, perhaps by an interrupted run."""
+        """Store that contacts are no longer active, perhaps because of an interrupted run."""
         contacts = {one.contact for one in absent}
         if contacts:
             self._ledger.members.confirm_removed(segment.of_list, contacts)
@@ -134,7 +134,8 @@ class Unsubscriber:
 
     def _unsubscribe(self, segment: Segment, some: Sequence[Withheld]) -> None:
         ids = {one.contact: one.contact_id for one in some if one.contact_id is not None}
-        # First, in case of a kill: only so can they be subscribed again, once they consent.
+        # Before the requests: after a kill, the ledger must know that we unsubscribed them. Only
+        # then can they be subscribed again once they consent.
         self._ledger.members.begin_unsubscribing(
             segment.number, segment.of_list, ids.keys(), self._ledger.now()
         )

@@ -268,7 +268,7 @@ def test_documented_question_shows_whether_an_opt_out_counts_as_a_change(
     sandbox.prepare({"email": ADA, "lists": {"1": ACTIVE}})
     now = sandbox.advance(DAY_SECONDS)
     sandbox.opt_out(ADA, 1)
-    method, _, path = block("modes.md", "does an opt-out count").strip().partition(" ")
+    method, _, path = block("consent.md", "does an opt-out count").strip().partition(" ")
     asked, _, _ = path.rpartition("=")
     hour_ago = datetime.fromtimestamp(now - 3600, timezone.utc)
     answer = sandbox.call(method, f"{asked}={hour_ago:%Y-%m-%dT%H:%M:%SZ}").json()

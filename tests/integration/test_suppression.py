@@ -410,11 +410,16 @@ def test_invalid_record_suppresses_its_person_all_the_same(
     ("names", "settings", "text"),
     [
         (("name",), {}, "no property with an e-mail address or its SHA-256"),
-        (("email",), {"field_mapping": {"email": "first_name"}}, "can only map to 'email'"),
+        (
+            ("email",),
+            {"field_mapping": {"email": "first_name"}},
+            "maps 'email' to 'first_name'. As",
+        ),
         (("email",), {"field_mapping": {"mail": "email"}}, "lacks 'mail'"),
         (("e_mail", "e-mail"), {}, "match 'email' equally well"),
         (("email",), {"leave_when": "absent"}, "can only be 'deleted'"),
         (("email",), {"role": "both"}, "must be one of profiles, suppression"),
+        (("email",), {"rol": "suppression"}, "use the setting 'role' for that"),
     ],
 )
 def test_what_can_not_be(
@@ -426,6 +431,27 @@ def test_what_can_not_be(
 
     assert outcome.code == 1
     assert text in outcome.log
+
+
+@pytest.mark.parametrize("name", ["Blockd", "public-blocked", "black_list"])
+def test_misspelt_suppression_stream_is_not_sent_as_profiles(
+    run: TargetRunner, sandbox: SandboxServer, name: str
+) -> None:
+    messages = [*suppressed("bob", name), *profiles("ada")]
+
+    outcome = run(messages)
+
+    if name == "black_list":  # nothing shows that it is meant
+        assert on_list(sandbox) == "ada bob"
+        return
+    assert outcome.code == 1
+    last = outcome.log.splitlines()[-1]
+    assert f"rename 'streams.blocked' to 'streams.{name}'" in last
+    assert sandbox.export() == []
+    assert outcome.states == []
+    run.config["streams"][name] = {"role": "profiles"}
+    run(messages).succeeded()
+    assert on_list(sandbox) == "ada bob"
 
 
 def test_role_is_of_streams_only_and_other_settings_have_no_effect(
