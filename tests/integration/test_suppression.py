@@ -17,6 +17,7 @@ from tests.support.guide import example
 from tests.support.ledgers import LEDGER, empty_database, ledger
 from tests.support.mirrors import (
     ACTIVE,
+    IMPORT,
     NO_GUARDS,
     UNSUBSCRIBED,
     activate,
@@ -238,6 +239,37 @@ def test_people_who_come_late_are_dropped_from_the_batch_and_leave_at_the_end(
     assert f'"{address("p117")}"' in sandbox.bodies()
     for name in ("p118", "p119", "zoe"):
         assert f'"{address(name)}"' not in sandbox.bodies()
+
+
+@pytest.mark.parametrize(
+    ("fault", "settings"),
+    [
+        ({"kind": "slow", "seconds": 1.5, "takes_effect": True}, {"max_in_flight": 1}),
+        ({"kind": "queue_stuck"}, {"import_timeout": 2}),
+    ],
+    ids=["waits in the queue", "is sent again"],
+)
+def test_people_who_come_late_are_left_out_of_imports_that_are_still_to_be_sent(
+    run: TargetRunner, sandbox: SandboxServer, fault: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    names = [f"p{number}" for number in range(10)]
+    sandbox.fault(**fault, match={"method": "POST", "path": IMPORT}, times=1)
+    command = run.command(batch_size_rows=5, checkpoint_seconds=0, **settings)
+    process = subprocess.Popen(
+        command, cwd=run.folder, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(lines([*suppressed("zoe"), state(1), *profiles(" ".join(names))]))
+    process.stdin.flush()
+    wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
+
+    _, log = process.communicate(lines([*suppressed("p1 p6 p7"), state(2)]))
+
+    assert process.returncode == 0, log
+    assert set(on_list(sandbox).split()) == set(names) - {"p1", "p6", "p7"}
+    on_its_way = {"p1": 1, "p6": int("max_in_flight" not in settings)}
+    for name, count in on_its_way.items():
+        assert sandbox.bodies().count(f'"{address(name)}"') == count, name
 
 
 def test_one_stream_of_the_tap_may_have_both(run: TargetRunner, sandbox: SandboxServer) -> None:
@@ -581,6 +613,28 @@ def test_last_record_of_a_person_counts_and_other_streams_suppress_on(
 
     assert on_list(sandbox) == "ada bob"
     assert counts_of(outcome, "bounced") == {"read": 2, "added": 1, "changed": 1}
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one window", "two windows"])
+@pytest.mark.parametrize("is_last_deleted", [False, True])
+def test_records_of_a_change_log_count_in_its_order(
+    run: TargetRunner, sandbox: SandboxServer, *, is_last_deleted: bool, apart: bool
+) -> None:
+    run([*profiles("ada"), *suppressed("ada")]).succeeded()
+    inserted, deleted = (10, 20) if is_last_deleted else (20, 10)
+    changes = [
+        row(BLOCKED, email=address("ada"), _sdc_lsn=inserted),
+        row(BLOCKED, email=address("ada"), _sdc_lsn=deleted, _sdc_deleted_at="now"),
+    ]
+    between = [state(1), announce(BLOCKED, "email", "_sdc_deleted_at", "_sdc_lsn")]
+    first, second = sorted(changes, key=lambda one: -one["record"]["_sdc_lsn"])
+
+    outcome = run(
+        [*between, first, *(between if apart else []), second, *profiles("ada")]
+    ).succeeded()
+
+    assert on_list(sandbox) == ("ada" if is_last_deleted else "")
+    assert skipped(outcome)["OUTDATED"] == 1
 
 
 def test_deleted_record_with_its_key_alone(run: TargetRunner) -> None:
