@@ -15,10 +15,13 @@ from target_activecampaign.ledger.schema import departure as departure_table
 from target_activecampaign.ledger.schema import member as table
 from target_activecampaign.ledger.schema import opt_out as opt_out_table
 from target_activecampaign.ledger.schema import segment as segment_table
+from target_activecampaign.ledger.schema import suppression as suppression_table
+from target_activecampaign.ledger.schema import withheld as withheld_table
 from target_activecampaign.ledger.statements import fetch_rows, insert_into
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.model.ownership import CURRENT, Ownership
 from target_activecampaign.model.status import UNSUBSCRIBED
+from target_activecampaign.model.withheld import WithheldReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -268,6 +271,38 @@ class Members:
             if not rows:
                 return
             yield list(map(MissingMember._make, rows))
+            last = rows[-1].person
+
+    def withheld(self, segment: int, of_list: Collection[int]) -> Iterator[dict[bytes, str | None]]:
+        """Yield current members who have not consented or are suppressed, in chunks.
+
+        Args:
+            segment: The segment.
+            of_list: All segments of its list: the refusal of one counts.
+
+        Yields:
+            The address of each member, by contact.
+        """
+        self._write_buffer.flush()
+        refused = sa.select(withheld_table.c.person).where(
+            withheld_table.c.segment.in_(of_list),
+            withheld_table.c.reason == WithheldReason.NO_CONSENT,
+        )
+        suppressed = sa.select(suppression_table.c.person).where(
+            suppression_table.c.account == self._account
+        )
+        query = sa.select(table.c.person, table.c.address).where(
+            table.c.segment == segment,
+            table.c.membership.in_(CURRENT),
+            table.c.person.in_(refused.union(suppressed)),
+        )
+        last = b""
+        while True:
+            chunk = query.where(table.c.person > last).order_by(table.c.person).limit(_CHUNK)
+            rows = self._store.retry(lambda chunk=chunk: self._fetch(chunk))  # type: ignore[misc]
+            if not rows:
+                return
+            yield {row.person: row.address for row in rows}
             last = rows[-1].person
 
     @retryable

@@ -221,7 +221,7 @@ class ChangeDetector:
             Refusal: It can't be sent.
         """
         if reason is not None:
-            contact.lists = ()
+            segment.leave_out_membership(contact)
         entry = self._packer.entry(contact, [source])
         entry.raw = raw
         entry.contact_hash = contact_hash or self._ledger.contact_hash(contact.key)

@@ -523,6 +523,36 @@ def test_suppressed_people_leave_whoever_added_them(
     assert again.report["left"] == 0
 
 
+@pytest.mark.parametrize("mark", ["field", "tag"])
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_mark_of_a_mirror_is_taken_off_without_the_address(
+    run: TargetRunner, sandbox: SandboxServer, *, is_missing: bool, mark: str
+) -> None:
+    how = {"membership_field": "Member"} if mark == "field" else {"membership_tag": "member"}
+    run.config.update(sync_mode="mirror", on_leave=mark, complete_stream=True, **how)
+    run(profiles("ada bob")).succeeded()
+    before = sandbox.bodies().count(address("bob"))
+    blocked = [announce(BLOCKED, "sha256"), row(BLOCKED, sha256=sha256_of("bob"))]
+    people = profiles("ada" if is_missing else "ada bob")
+
+    preview = run([*blocked, *people], dry_run=True).succeeded()
+    outcome = run([*blocked, *people]).succeeded()
+
+    bob = sandbox.contacts()[address("bob")]
+    assert (bob["fields"], bob["tags"]) == ({"MEMBER": "false"} if mark == "field" else {}, [])
+    assert sandbox.bodies().count(address("bob")) == before
+    assert outcome.report["left"] == preview.report["left"] == 1
+    assert outcome.counts == preview.counts
+    again = run(people).succeeded()
+    assert again.report["left"] == 0
+    command = [str(Path(SCRIPT).with_name("target-activecampaign-ledger")), "unsuppress", "-"]
+    text = address("bob").encode()
+    subprocess.run(command, cwd=run.folder, input=text, check=True)
+    run(profiles("ada bob")).succeeded()
+    bob = sandbox.contacts()[address("bob")]
+    assert bob["fields"].get("MEMBER") == "true" or bob["tags"] == ["member"]
+
+
 @pytest.mark.parametrize("count", [3, 5200])
 def test_lost_ledger(run: TargetRunner, sandbox: SandboxServer, count: int) -> None:
     run(profiles("ada bob")).succeeded()
