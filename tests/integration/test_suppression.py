@@ -812,6 +812,22 @@ def test_preview_changes_nothing(run: TargetRunner, sandbox: SandboxServer) -> N
         assert db.exec_driver_sql("SELECT count(*) FROM suppression").scalar() == 0
 
 
+def test_people_whom_another_process_suppresses_leave_at_the_end(
+    run: ForkedTargetRunner, sandbox: SandboxServer
+) -> None:
+    request = {"method": "POST", "path": IMPORT}
+    sandbox.fault("slow", seconds=4, takes_effect=True, match=request, times=1)
+    running = run.start(profiles("ada bob cyd dee"), batch_size_rows=2, max_in_flight=1)
+    wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
+
+    run(suppressed("bob cyd")).succeeded()
+
+    outcome = running.wait().succeeded()
+    assert on_list(sandbox) == "ada dee"
+    assert f'"{address("cyd")}"' not in sandbox.bodies()
+    assert skipped(outcome) == {"SUPPRESSED": 1}
+
+
 def test_ledger_on_postgresql(
     run: TargetRunner, sandbox: SandboxServer, postgres: postgres_server.PostgresServer
 ) -> None:
