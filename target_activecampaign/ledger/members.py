@@ -273,12 +273,17 @@ class Members:
             yield list(map(MissingMember._make, rows))
             last = rows[-1].person
 
-    def withheld(self, segment: int, of_list: Collection[int]) -> Iterator[dict[bytes, str | None]]:
+    def withheld(
+        self, segment: int, of_list: Collection[int], siblings: Collection[int]
+    ) -> Iterator[dict[bytes, str | None]]:
         """Yield current members who have not consented or are suppressed, in chunks.
+
+        Those who have not consented are left out if a stream of another list gives the same mark.
 
         Args:
             segment: The segment.
             of_list: All segments of its list: the refusal of one counts.
+            siblings: The other segments with its mark.
 
         Yields:
             The address of each member, by contact.
@@ -291,10 +296,23 @@ class Members:
         suppressed = sa.select(suppression_table.c.person).where(
             suppression_table.c.account == self._account
         )
+        other = table.alias()
+        is_marked = (
+            sa.exists()
+            .where(
+                other.c.segment.in_(set(siblings) - set(of_list)),
+                other.c.person == table.c.person,
+                other.c.membership.in_(CURRENT),
+            )
+            .correlate(table)
+        )
         query = sa.select(table.c.person, table.c.address).where(
             table.c.segment == segment,
             table.c.membership.in_(CURRENT),
-            table.c.person.in_(refused.union(suppressed)),
+            sa.or_(
+                table.c.person.in_(suppressed),
+                sa.and_(table.c.person.in_(refused), sa.not_(is_marked)),
+            ),
         )
         last = b""
         while True:

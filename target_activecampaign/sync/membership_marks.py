@@ -49,9 +49,15 @@ class MembershipMarks:
         """
         if segment.mark is None:
             return
+        # Again, as streams that were opened since may give these contacts the mark too.
+        segment.siblings = self._ledger.segments.siblings(
+            segment.number, segment.target.id, segment.mark
+        )
         list_members = ListMembers(self._client, segment.target.id, None, self._ledger, self._stop)
         try:
-            for some in self._ledger.members.withheld(segment.number, segment.of_list):
+            for some in self._ledger.members.withheld(
+                segment.number, segment.of_list, segment.siblings
+            ):
                 there = list_members.find(some)
                 self.take_off(segment, there)
                 self._store(segment, some.keys() - there.keys())

@@ -462,6 +462,26 @@ def test_mark_of_a_mirror_goes_with_consent_and_comes_back(
     assert on_list(sandbox) == "ada bob"
 
 
+def test_mark_stays_that_the_stream_of_another_list_gives(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    mirror = {"sync_mode": "mirror", "on_leave": "tag", "membership_tag": "member"}
+    people.config.update(complete_stream=True, list_id=None, **mirror)
+    people.config["streams"] = {"first": {"list_id": 1}, "second": {"list_id": 2}}
+
+    def messages(**says: bool) -> list[dict[str, Any]]:
+        parts = [consents(ada=value)[:-1] for value in says.values()]
+        names = zip(says, parts, strict=True)
+        return [{**one, "stream": name} for name, part in names for one in part]
+
+    people(messages(first=YES, second=YES)).succeeded()
+
+    people(messages(first=NO, second=YES)).succeeded()
+    assert sandbox.contacts()[address("ada")]["tags"] == ["member"]
+    people(messages(first=NO, second=NO)).succeeded()
+    assert sandbox.contacts()[address("ada")]["tags"] == []
+
+
 def test_opt_out_stays_one_although_the_source_says_yes_again(
     people: TargetRunner, sandbox: SandboxServer
 ) -> None:
