@@ -152,6 +152,7 @@ class WithheldContacts:
     def pending(self, segments: Collection[int]) -> Iterator[list[Withheld]]:
         """Yield the contacts of segments that must be unsubscribed, in chunks."""
         self.flush()
+        self._segments.clear()  # another process may have suppressed people meanwhile
         last = (-1, b"")
         while some := self._fetch_pending(segments, last):
             yield some

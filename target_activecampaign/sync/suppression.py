@@ -13,6 +13,7 @@ from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.record import Source
 from target_activecampaign.singer.deletions import DELETED
 from target_activecampaign.singer.messages import describe_place
+from target_activecampaign.sync.order import ReadOrder
 from target_activecampaign.sync.routes import NESTED
 
 if TYPE_CHECKING:
@@ -34,12 +35,14 @@ class CheckedRecord(NamedTuple):
         problem: The reason if it can't be used; `DELETED` if it lifts a suppression.
         line: The tap's message.
         place: Its place in the input.
+        number: Its number in a change log, if it has one.
     """
 
     record: Mapping[str, Any]
     problem: Problem
     line: bytes
     place: Place
+    number: int | None
 
 
 class _Read(NamedTuple):
@@ -50,11 +53,13 @@ class _Read(NamedTuple):
         lifts: Whether the record lifts their suppression.
         refusal: The reason if the record is refused. Its people are suppressed even then, as long
             as they can be read.
+        is_outdated: Whether later records of all its people were read before it.
     """
 
     people: dict[bytes, str | None]
     lifts: bool = False
     refusal: Refusal | None = None
+    is_outdated: bool = False
 
 
 class Suppressor:
@@ -72,9 +77,16 @@ class Suppressor:
         self._ledger = ledger
         self._accounting = accounting
         self._changes = changes
+        self._order = ReadOrder()
+
+    def close(self) -> None:
+        """Delete what is remembered of the order of records."""
+        self._order.close()
 
     def take(self, route: SuppressionRoute, records: Sequence[CheckedRecord]) -> None:
-        """Suppress the people of records, or lift their suppression, in the order of the records.
+        """Suppress the people of records, or lift their suppression.
+
+        The records of a person count in the order of a change log, or else in that of the input.
 
         Raises:
             Exception: The stream map of a record failed. This ends the run, and nothing is stored.
@@ -102,7 +114,14 @@ class Suppressor:
         except (Refusal, RecursionError) as error:
             wrong = error if isinstance(error, Refusal) else NESTED
             return _Read({}, lifts, None if lifts else problem or wrong)
-        return _Read(people, lifts, problem)
+        if one.number is None:
+            return _Read(people, lifts, problem)
+        latest = {
+            contact: key
+            for contact, key in people.items()
+            if not self._order.is_outdated(route.number, contact, one.number)
+        }
+        return _Read(latest, lifts, problem, is_outdated=not latest)
 
     def _store(self, number: int, read: Sequence[_Read]) -> tuple[Counter[str], Counter[str]]:
         """Store what records say.
@@ -124,6 +143,9 @@ class Suppressor:
             contacts = one.people.keys()
             if one.refusal is not None:
                 now |= contacts
+            elif one.is_outdated:
+                outcomes["skipped"] += 1
+                skipped["OUTDATED"] += 1
             elif not one.lifts:
                 outcomes["unchanged" if contacts <= now else "added"] += 1
                 now |= contacts

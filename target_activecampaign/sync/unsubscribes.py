@@ -19,6 +19,7 @@ from target_activecampaign.model.status import ACTIVE
 from target_activecampaign.model.withheld import WithheldReason
 from target_activecampaign.sync.guards import consent_guard_trips, stops
 from target_activecampaign.sync.list_members import ListMembers
+from target_activecampaign.sync.membership_marks import MembershipMarks
 from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Unsubscriber:
         self._ledger = ledger
         self._accounting = accounting
         self._stop = stop
+        self._marks = MembershipMarks(client, ledger, stop)
 
     def process(self, segments: Collection[Segment]) -> list[str]:
         """Unsubscribe contacts. Call it once every record has an outcome.
@@ -61,17 +63,28 @@ class Unsubscriber:
             StoppedError: It was stopped early. The next run continues.
             LedgerError, ActiveCampaignError: Some contacts could not be unsubscribed.
         """
-        lists: dict[int, Segment] = {}
+        lists: dict[int, list[Segment]] = {}
         for one in segments:
-            lists.setdefault(one.target.id, one)
-        problems = (self._process_list(one) for one in lists.values())
+            lists.setdefault(one.target.id, []).append(one)
+        problems = (self._process_list(some) for some in lists.values())
         return [problem for problem in problems if problem is not None]
 
-    def _process_list(self, segment: Segment) -> str | None:
+    def _process_list(self, segments: Sequence[Segment]) -> str | None:
+        """Unsubscribe contacts from the list of these segments."""
+        segment = segments[0]
         self._find_active(segment)
         count = self._ledger.withheld.count_pending(segment.of_list)
-        if not count:
-            return None
+        problem = self._guard_trips(segment, count) if count else None
+        if problem is not None:
+            return problem
+        # First, in case of a kill: once they are unsubscribed, they are no members.
+        for one in segments:
+            self._marks.take_off_withheld(one)
+        self._unsubscribe_all(segment)
+        return None
+
+    def _guard_trips(self, segment: Segment, count: int) -> str | None:
+        """Return the text of the guard, if it stops that so many people are unsubscribed."""
         active = self._client.count_contacts(list_id=segment.target.id, status=ACTIVE)
         problem = consent_guard_trips(segment, count, active)
         if problem is not None:
@@ -79,6 +92,9 @@ class Unsubscriber:
                 segment.consent.held_back = count
                 return f"{problem} No contact was unsubscribed."
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
+        return None
+
+    def _unsubscribe_all(self, segment: Segment) -> None:
         try:
             for some in self._ledger.withheld.pending(segment.of_list):
                 self._unsubscribe(segment, some)
@@ -90,7 +106,6 @@ class Unsubscriber:
                     segment.target.id,
                     pluralize(segment.consent.unsubscribed, "contact"),
                 )
-        return None
 
     def _find_active(self, segment: Segment) -> None:
         """Store which contacts are active on the list. The others need no request."""

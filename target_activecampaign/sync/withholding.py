@@ -75,16 +75,29 @@ class Withholding:
         valid = [one for one in window if one.refusal is None and one.withheld is None]
         segments = {one.segment.number: one.segment for one in valid}
         siblings = of_lists(segments.values())
-        if len(siblings) == 1 or not self._ledger.withheld.any(siblings):
+        if len(siblings) == 1:
             return
-        found = self._ledger.withheld.find(siblings, {one.entry.contact_hash for one in valid})
-        refused = {
-            (one.segment, one.contact) for one in found if one.reason == WithheldReason.NO_CONSENT
-        }
+        refused = self._without_consent(window, siblings, {one.entry.contact_hash for one in valid})
         for one in valid:
             others = set(one.segment.of_list) - {one.segment.number}
             if any((number, one.entry.contact_hash) in refused for number in others):
                 one.refusal = REFUSALS[WithheldReason.NO_CONSENT]
+
+    def _without_consent(
+        self, window: Sequence[PendingContact], segments: set[int], contacts: set[bytes]
+    ) -> set[tuple[int, bytes]]:
+        """Return who says no, by segment and contact: in the ledger, or since then in a window."""
+        found = self._ledger.withheld.find(segments, contacts)
+        refused = {
+            (one.segment, one.contact) for one in found if one.reason == WithheldReason.NO_CONSENT
+        }
+        for one in window:
+            key = one.segment.number, one.entry.contact_hash
+            if one.withheld == WithheldReason.NO_CONSENT:
+                refused.add(key)
+            elif one.withheld is not None or one.refusal is None:
+                refused.discard(key)
+        return refused
 
     def _refuse_suppressed(self, window: Sequence[PendingContact]) -> None:
         """Refuse contacts of suppressed people.
@@ -102,7 +115,7 @@ class Withholding:
     def store(
         self,
         window: Iterable[PendingContact],
-        former: Iterable[tuple[PendingContact, bytes]],
+        former: Sequence[tuple[PendingContact, bytes]],
         members: Mapping[bytes, Sequence[Member]],
         in_flight: Mapping[str, Mapping[int, MemberUpdate]],
     ) -> None:
@@ -121,7 +134,7 @@ class Withholding:
                 last[one.segment.number, one.entry.contact_hash] = one
         withheld = {key: one for key, one in last.items() if one.withheld is not None}
         self._discard(last.keys() - withheld.keys())
-        if not withheld:
+        if not (withheld or former):
             return
         segments = {one.segment.number: one.segment for one in withheld.values()}
         contacts = {contact for _, contact in withheld}
@@ -138,11 +151,25 @@ class Withholding:
             key = row.segment, row.contact
             if row.is_pending and row.address is None and key not in rows:
                 rows[key] = row._replace(address=addresses[row.contact])
-        for one, contact in former:
-            if one.withheld in (WithheldReason.NO_CONSENT, WithheldReason.SUPPRESSED):
-                key = one.segment.number, contact
-                rows[key] = Withheld(*key, one.withheld, is_pending=True)
+        rows |= self._rows_of_former(former)
         self._ledger.withheld.store(rows.values())
+
+    def _rows_of_former(
+        self, former: Sequence[tuple[PendingContact, bytes]]
+    ) -> dict[tuple[int, bytes], Withheld]:
+        """Return what to store of contacts that rows have besides, as their address has changed."""
+        numbers = {one.segment.number for one, _ in former}
+        found = self._ledger.withheld.find(numbers, {contact for _, contact in former})
+        known = {(one.segment, one.contact): one.reason for one in found}
+        rows = {}
+        for one, contact in former:
+            key = one.segment.number, contact
+            is_new = known.get(key) != one.withheld  # a refusal unsubscribes only once
+            if one.withheld == WithheldReason.SUPPRESSED or (
+                one.withheld == WithheldReason.NO_CONSENT and is_new
+            ):
+                rows[key] = Withheld(*key, one.withheld, is_pending=True)
+        return rows
 
     def _discard(self, contacts: Iterable[tuple[int, bytes]]) -> None:
         """Store that contacts, given with their segments, are no longer withheld."""

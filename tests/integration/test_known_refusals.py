@@ -367,6 +367,29 @@ def test_values_are_updated_without_touching_the_list(
     assert after.counts == {"read": 1, "changed": 1}, "with its list, as the table has it no more"
 
 
+@pytest.mark.parametrize("why", ["opted out", "no consent"])
+def test_bounce_of_a_contact_that_is_sent_without_its_list_is_refused_once_and_then_known(
+    sandbox: SandboxServer, load: ForkedTargetRunner, rejects: Rejects, why: str
+) -> None:
+    how = {"on_opted_out": "update", "without_consent": "update"}
+    messages = [
+        schema(marketing_consent="boolean"),
+        record(ADA, first_name="New", marketing_consent=True),
+        record(BOB, first_name="New", marketing_consent=why == "opted out"),
+    ]
+    sandbox.opt_out(BOB, 1)
+    load(messages[:2], **how).succeeded()  # reads who has opted out
+    sandbox.prepare({"email": BOB, "bounced": True})
+
+    load(messages, **how)
+
+    assert rejects() == {BOB: "BOUNCED"}
+    imports = sent(sandbox)
+    load(messages, **how)
+    assert rejects() == {BOB: "BOUNCED"}
+    assert sent(sandbox) == imports
+
+
 def test_mirror_updates_and_never_removes_those_that_opted_out(
     sandbox: SandboxServer, load: ForkedTargetRunner
 ) -> None:
