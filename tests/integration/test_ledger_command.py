@@ -460,7 +460,7 @@ def test_list_of_two_connections_needs_a_named_connection(mirror: Mirror, comman
 
     done = command("forget", "--list", "1", "--yes")
     assert done.code == 1
-    assert f"name one with --connection: {mirror.sandbox.url}, {other}." in done.err
+    assert f"Name one with --connection: {mirror.sandbox.url}, {other}." in done.err
 
     assert command("forget", "--list", "1", "--connection", other, "--yes").code == 0
     segments = {one["identity"]: one["segments"] for one in command.json()["connections"]}
@@ -840,7 +840,7 @@ def test_suppress_needs_one_connection_and_no_run_in_progress(
     done = command("suppress", "-", stdin=address("bob"))
 
     assert done.code == 1
-    assert "name one with --connection" in done.err
+    assert "Name one with --connection" in done.err
     named = command("suppress", "-", "--connection", identity, stdin=address("bob"))
     assert named.code == 0
     assert "no such connection" in command("suppress", "-", "--connection", "x", stdin="").err
