@@ -344,12 +344,17 @@ _OPT_OUTS = (
     ),
     Setting(
         "opt_outs_update_contacts",
-        _BOOLEAN,
+        {"type": ["boolean", "null"]},
         "An opt-out counts as a change of the contact in this account, so that its filter "
         "`updated_after` finds it. Between two full readings, only contacts that have changed are "
-        "then read. Off by default, as ActiveCampaign does not document it: see docs/modes.md for "
-        "how to find out.",
-        default=False,
+        "then read. By default, what `--verify` has seen of the account counts; without it, "
+        "`false`, as ActiveCampaign does not document it.",
+    ),
+    Setting(
+        "facts_max_age_days",
+        {"type": "number", "minimum": 0},
+        "Days after which a run warns that what `--verify` has seen of the account is old.",
+        default=180,
     ),
 )
 

@@ -37,6 +37,8 @@ MAX_CONTACTS = 40
 MAX_IMPORTS = 60
 """Imports that it sends at most, refused ones included."""
 
+_ABOVE_A_SECOND = 1.1
+
 _POLL_SECONDS = (0.25, 0.5, 1.0, 2.0)
 """Pauses between looks at an import; the last one is repeated."""
 
@@ -181,6 +183,7 @@ class Lab:
     findings: dict[str, Finding] = field(default_factory=dict)
     is_finishing: bool = False
     _filler: Person | None = None
+    _next_step: float = 0.0
 
     def found(self, fact: str, value: str) -> None:
         """Note what was seen of a fact."""
@@ -212,10 +215,9 @@ class Lab:
             self.client.add_options(number, options)
         return number
 
-    def pause(self, seconds: float = 1.1) -> None:
-        """Let time pass, as the API's times have whole seconds."""
-        self.stop.check()
-        time.sleep(seconds)
+    def let_a_second_pass(self) -> None:
+        """Let a second pass before the next steps, as the API's times have whole seconds."""
+        self._next_step = time.monotonic() + _ABOVE_A_SECOND
 
     def person(self, ending: str = "") -> Person:
         """Return a new person. An import makes the contact."""
@@ -267,13 +269,14 @@ class Lab:
         return one
 
     def wait(self) -> None:
-        """Wait until all imports are applied.
+        """Wait until all imports are applied, and the next steps may be taken.
 
         Raises:
             StoppedError: The verification is to end.
         """
         for one in self.imports:
             self._wait_for(one)
+        time.sleep(max(0.0, self._next_step - time.monotonic()))
 
     def finish(self) -> None:
         """Wait until all imports are applied, also after a request to stop.

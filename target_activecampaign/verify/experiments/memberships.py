@@ -47,11 +47,13 @@ def reactivation(lab: Lab) -> Iterator[None]:
     marked, plain = lab.person(), lab.person()
     lab.post(lab.entry(marked, subscribe=True), lab.entry(plain, subscribe=True))
     yield
-    lab.pause()
+    lab.let_a_second_pass()
+    yield
     for one in (marked, plain):
         lab.set_status(one, UNSUBSCRIBED)
     before = {one.number: lab.membership(one) for one in (marked, plain)}
-    lab.pause()
+    lab.let_a_second_pass()
+    yield
     lab.set_status(marked, ACTIVE, sourceid=_FORM)
     lab.set_status(plain, ACTIVE)
     for one, fact in (
@@ -76,9 +78,11 @@ def opt_out_as_change(lab: Lab) -> Iterator[None]:
     quiet, changed, gone = lab.person(), lab.person(), lab.person()
     lab.post(*(lab.entry(one, subscribe=True) for one in (quiet, changed, gone)))
     yield
-    lab.pause()
+    lab.let_a_second_pass()
+    yield
     moment = datetime.fromtimestamp(lab.client.server_time(), timezone.utc)
-    lab.pause()
+    lab.let_a_second_pass()
+    yield
     lab.post(lab.entry(changed, first_name="Later"))
     lab.set_status(gone, UNSUBSCRIBED)
     yield
