@@ -6,9 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from activecampaign_sandbox import records, shapes
-from activecampaign_sandbox.lists import MEMBERSHIP
+from activecampaign_sandbox import values as field_values
+from activecampaign_sandbox.memberships import MEMBERSHIP
 from activecampaign_sandbox.pages import page_bounds
 from activecampaign_sandbox.selection import select
+from activecampaign_sandbox.value_rules import ValueRules
 from activecampaign_sandbox.wire import (
     Answer,
     Call,
@@ -16,16 +18,25 @@ from activecampaign_sandbox.wire import (
     invalid,
     not_found,
     reference,
+    refuse_query,
     text,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from sqlite3 import Row
 
     from activecampaign_sandbox.account import Account
+    from activecampaign_sandbox.shapes import Style
 
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _EMAIL_POINTER = "/data/attributes/email"
+# What GET /contacts can include: the query of its rows, their form, and the contact's column.
+_INCLUDED: dict[str, tuple[str, Callable[[Row, Style], dict[str, Any]], str]] = {
+    "contactLists": (MEMBERSHIP, shapes.contact_list, "membership.contact"),
+    "contactTags": ("SELECT * FROM contact_tag", shapes.contact_tag, "contact"),
+    "fieldValues": ("SELECT * FROM field_value", shapes.field_value, "contact"),
+}
 _COLUMNS = {"firstName": "first_name", "lastName": "last_name", "phone": "phone"}
 
 
@@ -41,8 +52,8 @@ def find(account: Account, number: int) -> Row:
 
 def index(account: Account, call: Call) -> Answer:
     """GET /contacts."""
-    limit, offset = page_bounds(call, account.options.page_cap)
-    chosen = select(call)
+    limit, offset = page_bounds(call, account.options)
+    chosen = select(call, account.options)
     rows = account.store.all(
         f"SELECT {records.CONTACT_COLUMNS} FROM {chosen.source}"  # noqa: S608 - our own names
         f"{chosen.where}{chosen.order} LIMIT ? OFFSET ?",
@@ -52,11 +63,14 @@ def index(account: Account, call: Call) -> Answer:
         f"SELECT count(*) FROM {chosen.counted}{chosen.where}",  # noqa: S608 - our own names
         *chosen.values,
     )
+    beside = _included(account, call, [row["id"] for row in rows])
     contacts = []
     for row in rows:
-        contact = shapes.contact(row, call.base)
+        contact = shapes.contact(row, call.style)
         contact["scoreValues"] = []
         contact["accountContacts"] = shapes.account_contacts(row)
+        for name, items in beside.items():
+            contact[name] = [one["id"] for one in items if one["contact"] == contact["id"]]
         contacts.append(contact)
     page_input = {
         "segmentid": 0,
@@ -74,14 +88,33 @@ def index(account: Account, call: Call) -> Answer:
         "cacheid": hashlib.md5(call.query_string.encode(), usedforsecurity=False).hexdigest(),
     }
     meta = {"total": str(total), "sortable": True, "page_input": page_input}
-    body = {"scoreValues": [], "contacts": contacts, "meta": meta}
+    body = {"scoreValues": [], **beside, "contacts": contacts, "meta": meta}
     return Answer(200, body, dict(_ANY_ORIGIN))
+
+
+def _included(account: Account, call: Call, ids: list[int]) -> dict[str, list[dict[str, Any]]]:
+    """Return what ``include`` asks for of these contacts, by its name; the form is unverified."""
+    names = [name.strip() for name in (call.arg("include") or "").split(",") if name.strip()]
+    if account.options.include != "yes":
+        return {}
+    beside = {}
+    marks = ", ".join("?" * len(ids))
+    for name in names:
+        if name not in _INCLUDED:
+            refuse_query("include", f"the sandbox includes only {', '.join(_INCLUDED)}.", 501)
+        query, shape, column = _INCLUDED[name]
+        rows = account.store.all(f"{query} WHERE {column} IN ({marks}) ORDER BY 1", *ids)
+        beside[name] = [shape(row, call.style) for row in rows]
+    return beside
 
 
 def _columns(account: Account, item: dict[str, Any]) -> dict[str, Any]:
     """Return the columns that a request changes, with their values."""
+    rules = ValueRules(account.store, account.options)
     columns: dict[str, Any] = {
-        column: text(item, key) for key, column in _COLUMNS.items() if item.get(key) is not None
+        column: rules.text(text(item, key))
+        for key, column in _COLUMNS.items()
+        if item.get(key) is not None
     }
     if "email" in item:
         columns["email"] = _email(account, item)
@@ -115,22 +148,23 @@ def _refuse_excluded(account: Account, address: str) -> None:
 
 def _save_values(account: Account, contact: int, item: dict[str, Any]) -> list[Row]:
     """Save the ``fieldValues`` of a request and return their rows; ignore unknown fields [rep]."""
-    saved = []
     values = item.get("fieldValues") or []
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         invalid("The fieldValues are not valid.", "/data/attributes/fieldValues")
-    for value in values:
-        field = account.store.one(
-            "SELECT * FROM field WHERE id = ?", reference(value.get("field")) or 0
-        )
-        if field is not None:
-            records.set_value(account.store, contact, field, text(value, "value"))
-            saved.append(field["id"])
-    return [
-        row
-        for row in account.store.all("SELECT * FROM field_value WHERE contact = ?", contact)
-        if row["field"] in saved
-    ]
+    given = [(reference(value.get("field")) or 0, text(value, "value")) for value in values]
+    return field_values.save(account, contact, given)
+
+
+def _with_values(
+    body: dict[str, Any], rows: list[Row], call: Call, *, with_ids: bool = True
+) -> dict[str, Any]:
+    """Return an answer with the values that were saved, and their ids in the contact [doc]."""
+    if not rows:
+        return body
+    values = [shapes.field_value(row, call.style) for row in rows]
+    if with_ids:
+        body["contact"]["fieldValues"] = [value["id"] for value in values]
+    return {**body, "fieldValues": values}
 
 
 def create(account: Account, call: Call) -> Answer:
@@ -146,10 +180,8 @@ def create(account: Account, call: Call) -> Answer:
 
 def _created(account: Account, call: Call, item: dict[str, Any], number: int) -> dict[str, Any]:
     values = _save_values(account, number, item)
-    body: dict[str, Any] = {"contact": shapes.new_contact(find(account, number), call.base)}
-    if values:
-        body["fieldValues"] = [shapes.field_value(row, call.base) for row in values]
-    return body
+    body = {"contact": shapes.new_contact(find(account, number), call.style)}
+    return _with_values(body, values, call)
 
 
 def sync(account: Account, call: Call) -> Answer:
@@ -167,10 +199,8 @@ def sync(account: Account, call: Call) -> Answer:
     del columns["email"]
     records.update_contact(account.store, known["id"], columns)
     values = _save_values(account, known["id"], item)
-    body: dict[str, Any] = {"contact": shapes.contact(find(account, known["id"]), call.base)}
-    if values:
-        body["fieldValues"] = [shapes.field_value(row, call.base) for row in values]
-    return Answer(200, body, dict(_ANY_ORIGIN))
+    body = {"contact": shapes.contact(find(account, known["id"]), call.style)}
+    return Answer(200, _with_values(body, values, call), dict(_ANY_ORIGIN))
 
 
 def read(account: Account, call: Call) -> Answer:
@@ -184,14 +214,12 @@ def read(account: Account, call: Call) -> Answer:
         "deals": [],
         "fieldValues": values,
         "geoIps": [],
-        "accountContacts": [
-            {"account": str(row["organization"]), "contact": str(row["id"]), "id": number}
-            for number in shapes.account_contacts(row)
-        ],
+        "accountContacts": shapes.account_contact_links(row),
     }
-    contact = shapes.contact(row, call.base)
+    contact = shapes.contact(row, call.style)
     contact.update({key: [item["id"] for item in items] for key, items in beside.items()})
-    contact["sentiment"] = None
+    if call.style.is_old:
+        contact["sentiment"] = None
     return Answer(200, {**beside, "contact": contact}, dict(_ANY_ORIGIN))
 
 
@@ -205,10 +233,8 @@ def update(account: Account, call: Call) -> Answer:
         _check_new_address(account, call.id, address)
     records.update_contact(account.store, call.id, columns)
     values = _save_values(account, call.id, item)
-    body: dict[str, Any] = {"contact": shapes.contact(find(account, call.id), call.base)}
-    if values:
-        body = {"fieldValues": [shapes.field_value(row, call.base) for row in values], **body}
-    return Answer(200, body)
+    body = {"contact": shapes.contact(find(account, call.id), call.style)}
+    return Answer(200, _with_values(body, values, call, with_ids=False))
 
 
 def _check_new_address(account: Account, contact: int, address: str) -> None:
@@ -216,6 +242,8 @@ def _check_new_address(account: Account, contact: int, address: str) -> None:
     if records.contact_by_email(account.store, address):
         _duplicate()
     _refuse_excluded(account, address)
+    if account.options.rename_contact == "refuse":
+        invalid("The address of a contact can't be changed.", _EMAIL_POINTER)
     if account.options.rename_opted_out == "refuse" and account.store.number(
         "SELECT count(*) FROM membership WHERE contact = ? AND status = ?",
         contact,
@@ -237,13 +265,15 @@ def delete(account: Account, call: Call) -> Answer:
 
 
 def _memberships(account: Account, call: Call) -> list[dict[str, Any]]:
-    rows = account.store.all(f"{MEMBERSHIP} WHERE membership.contact = ?", call.id)
-    return [shapes.contact_list(row, call.base) for row in rows]
+    rows = account.store.all(
+        f"{MEMBERSHIP} WHERE membership.contact = ? ORDER BY membership.list", call.id
+    )
+    return [shapes.contact_list(row, call.style) for row in rows]
 
 
 def _values(account: Account, call: Call) -> list[dict[str, Any]]:
-    rows = account.store.all("SELECT * FROM field_value WHERE contact = ?", call.id)
-    return [shapes.field_value(row, call.base) for row in rows]
+    rows = field_values.of_contact(account, call.id)
+    return [shapes.field_value(row, call.style) for row in rows]
 
 
 def memberships(account: Account, call: Call) -> Answer:
@@ -266,11 +296,11 @@ def bounce_logs(account: Account, call: Call) -> Answer:
         " WHERE bounce.contact = ? ORDER BY bounce.id",
         call.id,
     )
-    return Answer(200, {"bounceLogs": [shapes.bounce_log(row, call.base) for row in rows]})
+    return Answer(200, {"bounceLogs": [shapes.bounce_log(row, call.style) for row in rows]})
 
 
 def tags(account: Account, call: Call) -> Answer:
     """GET /contacts/:id/contactTags."""
     find(account, call.id)
-    rows = account.store.all("SELECT * FROM contact_tag WHERE contact = ?", call.id)
-    return Answer(200, {"contactTags": [shapes.contact_tag(row, call.base) for row in rows]})
+    rows = account.store.all("SELECT * FROM contact_tag WHERE contact = ? ORDER BY tag", call.id)
+    return Answer(200, {"contactTags": [shapes.contact_tag(row, call.style) for row in rows]})

@@ -17,6 +17,7 @@ import plugin_definition
 from scale import arithmetic_table, quantities_table
 from settings_reference import first_settings, reference, tap_settings
 
+from activecampaign_sandbox.options import switches
 from target_activecampaign.client import ActiveCampaignError, Field
 from target_activecampaign.config.settings import StreamSettings
 from target_activecampaign.mapping.automatic import STANDARD_NAMES
@@ -206,6 +207,16 @@ def suppression_names() -> str:
     return "\n".join([head, "| --- | --- |", *table])
 
 
+def switches_table() -> str:
+    """Return the table of the sandbox's switches."""
+    rows = ["| switch | values (default first) | known | it sets |", "| --- | --- | --- | --- |"]
+    for switch in switches():
+        default = f"{switch.default:,}" if isinstance(switch.default, int) else switch.default
+        values = _listed(switch.choices or (str(default),))
+        rows.append(f"| `{switch.option}` | {values} | {switch.mark} | {switch.text} |")
+    return "\n".join(rows)
+
+
 def _listed(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
@@ -224,6 +235,7 @@ PARTS = {
         "tap-settings": tap_settings,
         "suppression-names": suppression_names,
     },
+    "docs/sandbox.md": {"switches": switches_table},
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
     "docs/scale.md": {"quantities": quantities_table, "arithmetic": arithmetic_table},
 }
