@@ -17,6 +17,7 @@ import msgspec
 from target_activecampaign.client import (
     ActiveCampaignError,
     Client,
+    ImportRateLimited,
     LimitReached,
     RequestRefused,
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from target_activecampaign.client import Membership
+    from target_activecampaign.client.rate_limit.state import Kind
     from target_activecampaign.client.responses import Answer
     from target_activecampaign.sync.stop import StopRequest
     from target_activecampaign.verify.recorder import Recorder
@@ -72,6 +74,7 @@ class LabClient(Client):
         super().__init__(*args, **how)
         self.recorder: Recorder | None = None
         self._last: Answer | None = None
+        self._waits = True
 
     def send(
         self,
@@ -80,7 +83,8 @@ class LabClient(Client):
         *,
         query: Mapping[str, str | int | Sequence[int]] | None = None,
         body: Any = None,
-        kind: Any = "request",
+        kind: Kind = "request",
+        waits: bool = True,
     ) -> Reply:
         """Send a request, and return its answer, also if it is a refusal.
 
@@ -90,10 +94,13 @@ class LabClient(Client):
             query: Parameters of the query.
             body: What is sent as JSON.
             kind: Kind of request in the budget.
+            waits: Whether to wait for the account's limit of imports, and to try again.
 
         Raises:
+            ImportRateLimited: The limit is reached, and the request does not wait.
             ActiveCampaignError: There is no answer, or only one of a rate limit.
         """
+        self._waits = waits
         content = None if body is None else msgspec.json.encode(body)
         try:
             self._call(method, path, lambda _: None, query=query, body=content, kind=kind)
@@ -103,6 +110,11 @@ class LabClient(Client):
             pass
         assert self._last is not None  # noqa: S101 - a refusal is an answer
         return Reply(self._last.status, _json(self._last.body))
+
+    def _max_seconds(self, error: ActiveCampaignError) -> float:
+        if isinstance(error, ImportRateLimited) and not self._waits:
+            return -1.0
+        return super()._max_seconds(error)
 
     def _exchange(self, where: str, query: Any, body: bytes | None) -> Answer:
         answer = super()._exchange(where, query, body)
@@ -262,7 +274,9 @@ class Lab:
                 "POST",
                 "/import/bulk_import",
                 body={"contacts": marked, "exclude_automations": True},
-                kind="single_import" if len(entries) == 1 else "import",
+                # A single import is sent to find its limit, so it does not wait for a budget.
+                kind="request" if alone else "import",
+                waits=not alone,
             )
         finally:
             one.is_done = not one.batch_id

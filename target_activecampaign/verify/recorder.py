@@ -37,20 +37,8 @@ _OURS = re.compile(
     rf"{re.escape(PREFIX)}[ -][^@]*(?:@[a-z0-9.-]+)?|{re.escape(NAME)}", re.IGNORECASE
 )
 
-_SERVER_KEYS = frozenset(
-    {
-        "message",
-        "title",
-        "detail",
-        "code",
-        "pointer",
-        "failureReason",
-        "type",
-        "status",
-        "matchType",
-    }
-)
-"""Keys whose texts the server writes; addresses and quotes in them are replaced all the same."""
+_SERVER_KEYS = frozenset({"message", "failureReason", "type", "status", "matchType", "errors"})
+"""Keys below which the server writes all texts; addresses in them are replaced all the same."""
 _QUOTED = re.compile(r"[^\s'\"<>]+@[^\s'\"<>]+")
 _VALUES = frozenset({"full", "there", "First", "Second", "Earlier", "Later", "Ada", "Red", "Green",
                      "RED", "Purple", "+15555550100", "+15555550101"})  # fmt: skip
@@ -116,7 +104,9 @@ class Recorder:
 def _clean(value: Any, key: str = "") -> Any:
     """Return a JSON value in which texts from people and from the account are replaced."""
     if isinstance(value, dict):
-        return {name: _clean(one, name) for name, one in value.items()}
+        return {
+            name: _clean(one, key if key in _SERVER_KEYS else name) for name, one in value.items()
+        }
     if isinstance(value, list):
         return [_clean(one, key) for one in value]
     return _clean_text(value, key) if isinstance(value, str) else value
