@@ -12,6 +12,7 @@ import click
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 
 from target_activecampaign.config.files import ConfigFileError, read_config
+from target_activecampaign.errors import report_errors
 from target_activecampaign.singer.sdk_compat import ConfigInput
 from target_activecampaign.target import TargetActiveCampaign
 
@@ -206,17 +207,27 @@ def _verify(
     try:
         settings = _make_target(target, config).settings
     except ConfigValidationError as error:
-        for problem in error.errors:
-            target.logger.error(problem)  # noqa: TRY400 - a traceback does not help
+        for wrong in error.errors:
+            target.logger.error(wrong)  # noqa: TRY400 - a traceback does not help
         return 1
+    codes: list[int] = []
     if facts:
-        return verify.show_facts(settings, form)
+        problem = report_errors(lambda: codes.append(verify.show_facts(settings, form)))
+        return _end(target, codes, problem)
     request = verify.Request(
         verify_list or "", create_list, verify_domain, limits, record or "", form
     )
     if not yes:
         verify.confirm(settings, request)
-    return verify.verify(settings, request)
+    problem = report_errors(lambda: codes.append(verify.verify(settings, request)))
+    return _end(target, codes, problem)
+
+
+def _end(target: type[TargetActiveCampaign], codes: list[int], problem: str | None) -> int:
+    """Return the exit code of a command that has ended with a code, or with a problem."""
+    if problem is not None:
+        target.logger.error(problem)
+    return codes[0] if codes else 1
 
 
 def _make_target(

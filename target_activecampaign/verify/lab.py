@@ -19,6 +19,7 @@ from target_activecampaign.client import (
     Client,
     ImportRateLimited,
     LimitReached,
+    MalformedAnswer,
     RequestRefused,
 )
 from target_activecampaign.model.facts import BY_NAME
@@ -106,13 +107,15 @@ class LabClient(Client):
             self._call(method, path, lambda _: None, query=query, body=content, kind=kind)
         except LimitReached:
             raise
-        except RequestRefused:
-            pass
+        except (RequestRefused, MalformedAnswer):
+            pass  # these are answers
         assert self._last is not None  # noqa: S101 - a refusal is an answer
         return Reply(self._last.status, _json(self._last.body))
 
     def _max_seconds(self, error: ActiveCampaignError) -> float:
-        if isinstance(error, ImportRateLimited) and not self._waits:
+        if isinstance(error, MalformedAnswer) or (
+            isinstance(error, ImportRateLimited) and not self._waits
+        ):
             return -1.0
         return super()._max_seconds(error)
 

@@ -12,8 +12,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 
 from target_activecampaign.model.facts import BY_NAME, FACTS
+from tests.support.ledgers import LEDGER, ledger
 from tests.support.target_runner import people, record, schema
 
 if TYPE_CHECKING:
@@ -178,38 +180,56 @@ def code_for(flipped: dict[str, str]) -> int:
 
 
 def test_usual_account_is_as_assumed_and_stays_as_it_was(
-    verifier_for: Callable[..., Verifier],
+    verifier_for: Callable[..., Verifier], tmp_path: Path
 ) -> None:
     verify = verifier_for()
+    verify.sandbox.prepare(
+        {"email": "tac-verify-0123abcd-1@example.com", "first_name": "A", "last_name": "Person"},
+        {"email": "tac-verify-of-mine@example.com", "first_name": "Another"},
+    )
     before = verify.account()
-    seen = verify.seen()
+    seen = verify.seen("--record", str(tmp_path / "recordings"))
     assert {name: seen[name] for name in FLIPS} == expected()
     assert (seen["exclusions"], seen["clock_offset"]) == ("yes", "0")
     assert float(seen["latency"]) < 5
     assert seen["single_imports_per_minute"] is None
     assert verify.account() == before
     assert len(verify.sandbox.imports()) <= 60
+    check_recordings(tmp_path / "recordings", verify.load.config["api_key"])
+
+
+def check_recordings(folder: Path, key: str) -> None:
+    """See that recordings hold neither the key nor anything of the account's people."""
+    files = sorted(folder.glob("*.json"))
+    assert len(files) > 100
+    text = "".join(one.read_text("utf-8") for one in files)
+    for other in (key, "stranger", "Zoe", "127.0.0.1", "Customer", "Newsletter", "Person"):
+        assert other not in text
+    first = json.loads(files[0].read_text("utf-8"))
+    assert first.keys() == {"request", "response"}
+    assert all(one.stat().st_mode & 0o077 == 0 for one in files)
 
 
 def combinations(count: int, seed: int) -> list[dict[str, str]]:
-    """Random flips; the first ones together flip every switch to every choice."""
+    """Flip switches: the first times all of them, to each choice once, and then by chance."""
+    most = max(map(len, FLIPS.values()))
+    every = [
+        {name: choices[n] for name, choices in FLIPS.items() if n < len(choices)}
+        for n in range(most)
+    ]
     rng = random.Random(seed)
-    left = {name: list(choices) for name, choices in FLIPS.items()}
-    found = []
-    for _ in range(count):
-        chosen = {}
-        for name, choices in FLIPS.items():
-            if left[name] and rng.random() < 0.5:
-                chosen[name] = left[name].pop(0)
-            elif rng.random() < 0.25:
-                chosen[name] = rng.choice(choices)
-        found.append(chosen)
-    return found
+    by_chance = [
+        {name: rng.choice(choices) for name, choices in FLIPS.items() if rng.random() < 0.4}
+        for _ in range(count)
+    ]
+    return every + by_chance
 
 
 COMBINATIONS = combinations(
-    int(os.environ.get("VERIFY_COMBINATIONS", "8")), int(os.environ.get("VERIFY_SEED", "1"))
+    int(os.environ.get("VERIFY_COMBINATIONS", "1")), int(os.environ.get("VERIFY_SEED", "1"))
 )
+if "VERIFY_EACH" in os.environ:
+    COMBINATIONS = [{name: choice} for name, choices in FLIPS.items() for choice in choices]
 
 
 @pytest.mark.parametrize("number", range(len(COMBINATIONS)))
@@ -228,35 +248,15 @@ def test_flipped_switches_are_found_and_a_run_delivers_all_the_same(
         assert names[one["record"]["email"]] == one["record"]["first_name"]
 
 
-@pytest.mark.skipif("VERIFY_EACH" not in os.environ, reason="VERIFY_EACH=1 flips one by one")
-@pytest.mark.parametrize(
-    ("switch", "choice"), [(name, choice) for name, some in FLIPS.items() for choice in some]
-)
-def test_each_flipped_switch_is_found(
-    verifier_for: Callable[..., Verifier], switch: str, choice: str
-) -> None:
-    verify = verifier_for(**{switch: choice})
-    before = verify.account()
-    seen = verify.seen(code=code_for({switch: choice}))
-    flipped = {switch: choice}
-    assert consequences(flipped, seen) == consequences(flipped, expected(**flipped))
-    assert verify.account() == before
-
-
-def test_alternating_numbers_are_told_as_contradictory(
-    verifier_for: Callable[..., Verifier],
-) -> None:
-    done = verifier_for(index_base="alternating")()
-    assert done.returncode == 0
-    line = next(one for one in done.stdout.splitlines() if one.startswith("index_base"))
-    assert "could not tell" in line
-    assert "contradict each other" in line
-
-
-def test_clock_and_zone_are_measured(verifier_for: Callable[..., Verifier]) -> None:
-    seen = verifier_for(clock_offset=-90, time_zone="Asia/Kolkata").seen()
-    assert abs(int(seen["clock_offset"]) + 90) <= 1
-    assert seen["time_zone"] == "+05:30"
+def test_contradictions_clock_and_zone_are_told(verifier_for: Callable[..., Verifier]) -> None:
+    verify = verifier_for(index_base="alternating", clock_offset=-90, time_zone="Asia/Kolkata")
+    done = verify()
+    assert done.returncode == 0, done.stderr
+    rows = {one.split()[0]: one for one in done.stdout.splitlines()}
+    assert "could not tell" in rows["index_base"]
+    assert "contradict each other" in rows["index_base"]
+    assert abs(int(rows["clock_offset"].split()[1]) + 90) <= 1
+    assert rows["time_zone"].split()[1] == "+05:30"
 
 
 def test_limit_of_single_imports_is_found_only_if_asked_for(
@@ -279,17 +279,6 @@ def test_list_is_made_if_asked_for_and_removed(verifier_for: Callable[..., Verif
     done = verify("--verify-list", "Experiments", "--create-list")
     assert done.returncode == 0, done.stderr
     assert "Experiments" in done.stderr or "1 lists" in done.stderr
-    assert verify.account() == before
-
-
-def test_lookalikes_of_others_are_left_alone(verifier_for: Callable[..., Verifier]) -> None:
-    verify = verifier_for()
-    verify.sandbox.prepare(
-        {"email": "tac-verify-0123abcd-1@example.com", "first_name": "A", "last_name": "Person"},
-        {"email": "tac-verify-of-mine@example.com", "first_name": "Another"},
-    )
-    before = verify.account()
-    verify.seen()
     assert verify.account() == before
 
 
@@ -367,101 +356,119 @@ def facts(verify: Verifier, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_refused_import_costs_one_import_once_the_base_is_known(
-    verifier_for: Callable[..., Verifier],
+def know(load: TargetRunner, **values: str) -> None:
+    """Let the ledger know facts of the account, as from a verification."""
+    load([schema(), *people(1)]).succeeded()
+    with ledger(f"sqlite:///{load.folder / LEDGER}") as db:
+        db.execute(sa.text("DELETE FROM fact"))
+        for name, value in values.items():
+            assert value in BY_NAME[name].values
+            row = {"name": name, "value": value, "seen": time.time()}
+            db.execute(sa.text("INSERT INTO fact VALUES (1, :name, :value, :seen)"), row)
+
+
+def test_refused_import_costs_less_once_the_base_is_known(
+    start_sandbox: Callable[..., SandboxServer],
+    target_for: Callable[[SandboxServer], TargetRunner],
 ) -> None:
-    verify = verifier_for(index_base="0")
-    bad = record("x" * 70 + "@example.com")  # only the server refuses it
-    messages = [schema(), *people(5), bad]
-    verify.load(messages, ledger_url=f"sqlite:///{verify.load.folder}/other.db").succeeded()
-    unknown = len(verify.sandbox.imports())
-    verify.sandbox.reset()
-    verify.sandbox.prepare(*STRANGERS)
-    verify.seen()
-    before = len(verify.sandbox.imports())
-    outcome = verify.load(messages).succeeded()
-    if outcome.counts.get("rejected"):
-        assert len(verify.sandbox.imports()) - before < unknown
+    sandbox = start_sandbox(index_base="0")
+    load = target_for(sandbox)
+    # Addresses that are good by the book, so that only ActiveCampaign finds fault with them.
+    sandbox.prepare(malformed=("person30@example.com", "person50@example.com"))
+    costs = []
+    for known, count in (({}, 40), ({"index_base": "0"}, 60)):
+        know(load, **known)
+        before = len(sandbox.requests(path="/api/3/import/bulk_import", method="POST"))
+        outcome = load([schema(), *people(count)[count - 20 :]]).succeeded()
+        assert outcome.codes[f"person{count - 10}@example.com"] == "REFUSED_BY_IMPORT"
+        after = len(sandbox.requests(path="/api/3/import/bulk_import", method="POST"))
+        costs.append(after - before)
+    assert costs[1] < costs[0]
+    assert costs[1] == 2  # the refused import, and the rest
 
 
-@pytest.mark.parametrize("fact", ["empty_name", "empty_phone", "empty_field"])
+@pytest.mark.parametrize(
+    ("fact", "name"),
+    [("empty_name", "first_name"), ("empty_phone", "phone"), ("empty_field", "Lead Source")],
+)
 def test_clearing_stops_the_run_where_it_is_known_not_to_work(
-    verifier_for: Callable[..., Verifier], fact: str
+    load: TargetRunner, fact: str, name: str
 ) -> None:
-    verify = verifier_for(**{fact: "keep"})
-    verify.seen()
-    properties = {"empty_name": "first_name", "empty_phone": "phone", "empty_field": "Lead Source"}
-    name = properties[fact]
+    know(load, **{fact: "keep"})
     own = {"properties": {"email": {"type": "string"}, name: {"type": ["string", "null"]}}}
     values: dict[str, Any] = {"email": "ada@example.com", name: None}
     messages = [
         {"type": "SCHEMA", "stream": "profiles", "schema": own, "key_properties": ["email"]},
         {"type": "RECORD", "stream": "profiles", "record": values},
     ]
-    outcome = verify.load(messages, null_policy="clear")
-    assert outcome.code == 1
-    last = outcome.log.splitlines()[-1]
-    assert "'null_policy' is 'clear', but this account keeps a value" in last
-    assert "run --verify again" in last
-    verify.load(messages, null_policy="keep").succeeded()
+    for preview in (True, False):
+        outcome = load(messages, null_policy="clear", dry_run=preview)
+        assert outcome.code == 1
+        last = outcome.log.splitlines()[-1]
+        assert "'null_policy' is 'clear', but this account keeps a value" in last
+        assert "run --verify again" in last
+    load(messages, null_policy="keep").succeeded()
+    know(load, **{fact: "clear"})
+    load(messages, null_policy="clear").succeeded()
 
 
 def test_opt_outs_are_read_by_changes_where_that_is_known_to_work(
-    verifier_for: Callable[..., Verifier],
+    sandbox: SandboxServer, load: TargetRunner
 ) -> None:
-    verify = verifier_for(membership_updates_contact="yes")
-    verify.seen()
-    verify.load([schema(), *people(2)]).succeeded()
-    verify.load([schema(), *people(3)]).succeeded()
-    queries = [one["query"] for one in verify.sandbox.requests(path="/api/3/contacts")]
+    know(load, membership_updates_contact="yes")
+    load([schema(), *people(3)]).succeeded()
+    queries = [one["query"] for one in sandbox.requests(path="/api/3/contacts")]
     assert "updated_after" in queries[-1]
-    verify.load([schema(), *people(4)], opt_outs_update_contacts=False).succeeded()
-    again = [one["query"] for one in verify.sandbox.requests(path="/api/3/contacts")]
+    load([schema(), *people(4)], opt_outs_update_contacts=False).succeeded()
+    again = [one["query"] for one in sandbox.requests(path="/api/3/contacts")]
     assert not any("updated_after" in one for one in again[len(queries) :])
 
 
 def test_pages_are_larger_where_that_is_known_to_work(
-    verifier_for: Callable[..., Verifier],
+    start_sandbox: Callable[..., SandboxServer],
+    target_for: Callable[[SandboxServer], TargetRunner],
 ) -> None:
-    verify = verifier_for(large_limit="honour")
-    verify.seen()
-    verify.load([schema(), *people(2)]).succeeded()
-    reading = [
-        one["query"]
-        for one in verify.sandbox.requests(path="/api/3/contacts")
-        if "status=2" in one["query"]
-    ]
-    assert "limit=200" in reading[-1]
+    sandbox = start_sandbox(large_limit="honour")
+    gone = [{"email": f"gone{n}@example.com", "lists": {"1": 2}} for n in range(450)]
+    load = target_for(sandbox)
+    know(load, large_limit="honour")
+    sandbox.prepare(*gone)
+    known = [record("gone3@example.com"), record("gone449@example.com")]
+    outcome = load([schema(), *known], opt_out_refresh_days=0).succeeded()
+    assert outcome.codes == dict.fromkeys(("gone3@example.com", "gone449@example.com"), "OPTED_OUT")
+    queries = (one["query"] for one in sandbox.requests(path="/api/3/contacts"))
+    reading = [one for one in queries if "status=2" in one and "limit=200" in one]
+    assert len(reading) == 3
 
 
-def test_old_facts_are_told(verifier_for: Callable[..., Verifier]) -> None:
-    verify = verifier_for()
-    verify.seen()
-    verify.sandbox.advance(200 * 86_400)
-    outcome = verify.load([schema(), *people(1)]).succeeded()
+def test_opted_out_contacts_are_not_renamed_where_that_is_known_not_to_work(
+    start_sandbox: Callable[..., SandboxServer],
+    target_for: Callable[[SandboxServer], TargetRunner],
+) -> None:
+    sandbox = start_sandbox(rename_opted_out="refuse")
+    load = target_for(sandbox)
+    own = {"properties": {"id": {"type": "integer"}, "email": {"type": "string"}}}
+    head = {"type": "SCHEMA", "stream": "rows", "schema": own, "key_properties": ["id"]}
+
+    def row(email: str) -> dict[str, Any]:
+        return {"type": "RECORD", "stream": "rows", "record": {"id": 1, "email": email}}
+
+    know(load, rename_opted_out="refuse")
+    settings = {"person_key": True, "opt_out_refresh_days": 7}
+    load([head, row("ada@example.com")], **settings).succeeded()
+    sandbox.opt_out("ada@example.com", 1)
+    outcome = load([head, row("ada@new.example.com")], **settings).succeeded()
+    assert outcome.counts["rejected"] == 1
+    assert not [one for one in sandbox.requests() if one["method"] == "PUT"]
+
+
+def test_old_facts_are_told(sandbox: SandboxServer, load: TargetRunner) -> None:
+    know(load, index_base="1")
+    sandbox.advance(200 * 86_400)
+    outcome = load([schema(), *people(1)]).succeeded()
     assert any("more than 180 days ago: run --verify again" in one for one in outcome.warnings)
-    quiet = verify.load([schema(), *people(2)], facts_max_age_days=365).succeeded()
+    quiet = load([schema(), *people(2)], facts_max_age_days=365).succeeded()
     assert quiet.warnings == []
-
-
-# Recordings
-
-
-def test_recordings_hold_neither_key_nor_addresses(
-    verifier_for: Callable[..., Verifier], tmp_path: Path
-) -> None:
-    verify = verifier_for()
-    done = verify("--record", str(tmp_path / "recordings"))
-    assert done.returncode == 0, done.stderr
-    files = sorted((tmp_path / "recordings").glob("*.json"))
-    assert len(files) > 100
-    text = "".join(one.read_text("utf-8") for one in files)
-    assert verify.load.config["api_key"] not in text
-    for other in ("stranger", "Zoe", "127.0.0.1", "Customer", "Newsletter", "owner@"):
-        assert other not in text
-    first = json.loads(files[0].read_text("utf-8"))
-    assert first.keys() == {"request", "response"}
-    assert all(one.stat().st_mode & 0o077 == 0 for one in files)
 
 
 # Mistakes
@@ -514,16 +521,15 @@ def test_person_is_asked_before_it_begins(
     assert bool(verify.sandbox.requests()) is (answer == "y")
 
 
-def test_account_that_can_not_be_reached_is_told_in_one_line(load: TargetRunner) -> None:
-    command = load.command(api_url="http://127.0.0.1:9", request_timeout=1)
+def test_rejected_key_is_told_in_one_line(load: TargetRunner) -> None:
     done = subprocess.run(
-        [*command, "--verify", "--verify-list", "1", "--yes"],
+        [*load.command(api_key="another-key"), "--verify", "--verify-list", "1", "--yes"],
         capture_output=True,
         text=True,
         cwd=load.folder,
         check=False,
-        timeout=120,
+        timeout=60,
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "http://127.0.0.1:9" in done.stderr.splitlines()[-1] or "connect" in done.stderr
+    assert "key" in done.stderr.splitlines()[-1]
