@@ -99,7 +99,8 @@ class ImportPlan:
         updated: Ids of existing contacts.
         failure: Addresses that were refused, as they were sent.
         beyond_limit: Whether one was refused because the account is full.
-        names_deleted_list: Whether a contact names a list that was deleted.
+        names_deleted_list: Whether a contact names a list that was deleted, and the options say
+            that the import fails for it.
     """
 
     def __init__(
@@ -129,14 +130,7 @@ class ImportPlan:
         self._moment = records.now()
         self._rules = ValueRules(store, options)
         self._lists = {row["id"] for row in store.all("SELECT id FROM list")}
-        last_list = store.number("SELECT seq FROM sqlite_sequence WHERE name = 'list'")
-        named = {
-            number
-            for contact in contacts
-            for key in ("subscribe", "unsubscribe")
-            for number in list_ids(contact, key)
-        }
-        self.names_deleted_list = any(number <= last_list for number in named - self._lists)
+        self.names_deleted_list = options.deleted_list == "fail" and self._deleted(contacts)
         self._next_id = 1 + store.number("SELECT seq FROM sqlite_sequence WHERE name = 'contact'")
         limit = options.account_limit
         self._room = limit - store.number("SELECT count(*) FROM contact") if limit else None
@@ -144,6 +138,16 @@ class ImportPlan:
         self._contacts = self._known(list({key for key, _ in entries}))
         for key, contact in entries:
             self._add(key, contact)
+
+    def _deleted(self, contacts: list[dict[str, Any]]) -> bool:
+        """Return whether a contact names a list that was deleted."""
+        last = self._store.number("SELECT seq FROM sqlite_sequence WHERE name = 'list'")
+        return any(
+            number <= last and number not in self._lists
+            for contact in contacts
+            for key in ("subscribe", "unsubscribe")
+            for number in list_ids(contact, key)
+        )
 
     def _entries(self, contacts: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
         """Return the entries that count, each with the key of its address."""

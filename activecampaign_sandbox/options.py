@@ -185,8 +185,8 @@ class Options:
 
     # Memberships
     opted_out: str = _choice(
-        "whether a contact that an import would add to a list that it has left is skipped as a"
-        " whole, or updated without the list",
+        "whether a contact that an import would add to a list that it has left is skipped, or"
+        " updated without the list; it is in `failure` either way",
         "doc",
         *("skip", "update"),
     )
