@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _DEFAULT_ZONE = "America/Chicago"
+_OFFSET = re.compile(r"[+-][0-2][0-9]:[0-5][0-9]")
 _LATEST = 250_000_000_000  # in the year 9892: a year has four digits
 
 
 def is_time_zone(name: str) -> bool:
-    """Return whether a time zone can be an account's."""
+    """Return whether a name or an offset can be an account's time zone."""
     try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones
-        return name == _DEFAULT_ZONE
+        _zone(name)
+    except (ValueError, OSError):  # OSError: a folder of zones
+        return False
     return True
 
 
 def _zone(name: str) -> tzinfo:
+    """Return the zone with a name, or with an offset.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if _OFFSET.fullmatch(name):
+        offset = datetime.strptime(name, "%z").utcoffset()
+        return timezone(offset or timedelta(0))
     try:
         return ZoneInfo(name)
-    except ZoneInfoNotFoundError:  # no zone database: the offset of the recordings, all year
-        return timezone(timedelta(hours=-5))
+    except ZoneInfoNotFoundError:
+        if name == _DEFAULT_ZONE:  # no zone database: the offset of the recordings, all year
+            return timezone(timedelta(hours=-5))
+        raise ValueError("there is no such time zone") from None
 
 
 class Clock:

@@ -198,16 +198,14 @@ def _prepare_contact(account: Account, wanted: dict[str, Any]) -> None:
 
 
 def _prepare_memberships(account: Account, number: int, wanted: dict[str, Any]) -> None:
-    store = account.store
-    renews = account.options.sdate_on_reactivation == "renew"
+    store, options = account.store, account.options
     for list_id, status in wanted.get("lists", {}).items():
-        records.set_membership(store, number, int(list_id), int(status), renews_sdate=renews)
+        records.set_membership(store, options, number, int(list_id), int(status))
     for list_id, how in wanted.get("opt_outs", {}).items():
-        records.set_membership(
-            store, number, int(list_id), records.UNSUBSCRIBED, opt_out=records.OptOut(**how)
-        )
+        opt_out, status = records.OptOut(**how), records.UNSUBSCRIBED
+        records.set_membership(store, options, number, int(list_id), status, opt_out=opt_out)
     changed = wanted.get("lists") or wanted.get("opt_outs")
-    if changed and account.options.membership_updates_contact == "yes":
+    if changed and options.membership_updates_contact == "yes":
         records.update_contact(store, number, {})
 
 

@@ -32,6 +32,7 @@ def index(account: Account, call: Call) -> Answer:
     that name one of the lists; whether those of all lists count too is unverified, and so are
     paging and the text for an unknown order.
     """
+    _check_permission(account)
     _check_query(call)
     terms: list[tuple[str, list[Any]]] = []
     if (phrase := call.filter_text(_FILTERS[0])) is not None:
@@ -66,7 +67,14 @@ def _refuse(kind: str, name: str) -> NoReturn:
     fail(422, errors=[error])
 
 
+def _check_permission(account: Account) -> None:
+    """Refuse with 403, if the options say so."""
+    if account.options.exclusions == "no":
+        fail(403, message="You don't have permission to access this resource")
+
+
 def _find(account: Account, number: int) -> Row:
+    _check_permission(account)
     row = account.store.one(f"{_SELECT} WHERE exclusion.id = ?", number)
     return row if row is not None else not_found("Exclusion", number)
 

@@ -37,8 +37,8 @@ def read_facts(file: str) -> dict[str, str]:
         name = given.replace("-", "_")
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise FactsError(f"'{given}' is no switch{hint}")
+            suggestion = f"; did you mean '{near[0]}'?" if near else ""
+            raise FactsError(f"'{given}' is no switch{suggestion}")
         if value is not None:
             facts[name] = _as_text(known[name], value)
     return facts

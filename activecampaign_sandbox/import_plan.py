@@ -63,7 +63,7 @@ _VALUES = _Insert(
     "(?, ?, ?, ?, ?)",
     "ON CONFLICT (contact, field) DO UPDATE SET value = excluded.value, udate = excluded.udate",
 )
-# The columns on how a membership ended stay empty: an import never writes rows of an opt-out.
+# The columns on how a membership ended stay empty: these are never rows of an opt-out.
 _MEMBERSHIPS = _Insert(
     "INSERT INTO membership (contact, list, status, sourceid, sdate, udate, created, updated)",
     "(?, ?, ?, 0, ?, ?, ?, ?)",
@@ -99,7 +99,8 @@ class ImportPlan:
         updated: Ids of existing contacts.
         failure: Addresses that were refused, as they were sent.
         beyond_limit: Whether one was refused because the account is full.
-        names_deleted_list: Whether a contact names a list that was deleted.
+        names_deleted_list: Whether a contact names a list that was deleted, and the options say
+            that the import fails for it.
     """
 
     def __init__(
@@ -125,18 +126,12 @@ class ImportPlan:
         self._updates: list[tuple[Any, ...]] = []
         self._values: list[tuple[Any, ...]] = []
         self._members: list[tuple[Any, ...]] = []
+        self._reactivated: list[tuple[int, int]] = []
         self._tags: list[tuple[Any, ...]] = []
         self._moment = records.now()
         self._rules = ValueRules(store, options)
         self._lists = {row["id"] for row in store.all("SELECT id FROM list")}
-        last_list = store.number("SELECT seq FROM sqlite_sequence WHERE name = 'list'")
-        named = {
-            number
-            for contact in contacts
-            for key in ("subscribe", "unsubscribe")
-            for number in list_ids(contact, key)
-        }
-        self.names_deleted_list = any(number <= last_list for number in named - self._lists)
+        self.names_deleted_list = options.deleted_list == "fail" and self._deleted(contacts)
         self._next_id = 1 + store.number("SELECT seq FROM sqlite_sequence WHERE name = 'contact'")
         limit = options.account_limit
         self._room = limit - store.number("SELECT count(*) FROM contact") if limit else None
@@ -144,6 +139,16 @@ class ImportPlan:
         self._contacts = self._known(list({key for key, _ in entries}))
         for key, contact in entries:
             self._add(key, contact)
+
+    def _deleted(self, contacts: list[dict[str, Any]]) -> bool:
+        """Return whether a contact names a list that was deleted."""
+        last = self._store.number("SELECT seq FROM sqlite_sequence WHERE name = 'list'")
+        return any(
+            number <= last and number not in self._lists
+            for contact in contacts
+            for key in ("subscribe", "unsubscribe")
+            for number in list_ids(contact, key)
+        )
 
     def _entries(self, contacts: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
         """Return the entries that count, each with the key of its address."""
@@ -160,6 +165,8 @@ class ImportPlan:
         db.executemany(_UPDATE, self._updates)
         _VALUES.run(db, self._values)
         _MEMBERSHIPS.run(db, self._members)
+        for contact, list_id in self._reactivated:
+            records.set_membership(self._store, self._options, contact, list_id, ACTIVE)
         _TAGS.run(db, self._tags)
 
     def _known(self, keys: list[str]) -> dict[str, _KnownContact]:
@@ -228,8 +235,9 @@ class ImportPlan:
             wanted = list_ids(contact, "subscribe")
             if not wanted and options.opted_out_without_list == "skip":
                 return known_contact.bounced or UNSUBSCRIBED in known_contact.lists.values()
+            out = (BOUNCED,) if options.opted_out == "subscribe" else (UNSUBSCRIBED, BOUNCED)
             return known_contact.bounced or any(
-                known_contact.lists.get(number) in (UNSUBSCRIBED, BOUNCED) for number in wanted
+                known_contact.lists.get(number) in out for number in wanted
             )
         if self._room is None:
             return False
@@ -279,21 +287,26 @@ class ImportPlan:
         return values
 
     def _add_memberships(self, known_contact: _KnownContact, contact: dict[str, Any]) -> None:
-        """Plan memberships; an unknown list is ignored, and an opt-out is never undone [doc]."""
+        """Plan memberships; an unknown list is ignored, and an opt-out is not undone [doc]."""
         out = (UNSUBSCRIBED, BOUNCED)
         for number in list_ids(contact, "subscribe"):
-            if number in self._lists and known_contact.lists.get(number) not in (ACTIVE, *out):
-                known_contact.lists[number] = ACTIVE
+            status = known_contact.lists.get(number)
+            if number not in self._lists or status == ACTIVE:
+                continue
+            if status not in out:
                 self._add_membership(known_contact, number, ACTIVE)
+            elif status == UNSUBSCRIBED and self._options.opted_out == "subscribe":
+                known_contact.lists[number] = ACTIVE
+                self._reactivated.append((known_contact.id, number))
         for number in list_ids(contact, "unsubscribe"):
             is_stranger = number not in known_contact.lists
             if is_stranger and self._options.unsubscribe_stranger == "ignore":
                 continue
             if number in self._lists and known_contact.lists.get(number) not in out:
-                known_contact.lists[number] = UNSUBSCRIBED
                 self._add_membership(known_contact, number, UNSUBSCRIBED)
 
     def _add_membership(self, known_contact: _KnownContact, number: int, status: int) -> None:
+        known_contact.lists[number] = status
         moment = self._moment
         times = (moment, None) if status == ACTIVE else (None, moment)
         self._members.append((known_contact.id, number, status, *times, moment, moment))

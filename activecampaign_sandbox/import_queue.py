@@ -113,7 +113,7 @@ class ImportQueue:
                 contacts=contacts,
                 dropped=dropped,
             )
-            if plan.names_deleted_list and self._options.deleted_list == "fail":
+            if plan.names_deleted_list:
                 self._end(row["id"], "failed", [], [])
                 return
             plan.write()

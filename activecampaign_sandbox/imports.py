@@ -64,7 +64,7 @@ def create(account: Account, call: Call) -> Answer:
             body = json.dumps({"contacts": contacts}).encode()
     _check(account, contacts, payload)
     excluded = _excluded_count(account, contacts)
-    uncounted = {"all": 0, "accepted": _refused_count(account, contacts)}
+    uncounted = {"sent": 0, "accepted": _refused_count(account, contacts)}
     call.batch = _queue(account, body, payload, contacts)
     return Answer(
         200,
@@ -183,7 +183,8 @@ def _refused_count(account: Account, contacts: list[dict[str, Any]]) -> int:
         out = {row["list"] for row in statuses if row["status"] != records.ACTIVE}
         has_bounced = known is not None and known["bounced"]
         is_excluded = rules.covers(contact["email"], wanted)
-        count += bool(is_excluded or has_bounced or out.intersection(wanted))
+        is_out = bool(out.intersection(wanted)) and account.options.opted_out != "subscribe"
+        count += bool(is_excluded or has_bounced or is_out)
     return count
 
 

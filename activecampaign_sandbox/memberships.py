@@ -58,9 +58,8 @@ def save(account: Account, call: Call) -> Answer:
         item = {**item, "status": known["status"]}
     else:
         records.set_membership(
-            account.store, contact["id"], list_id, status,
+            account.store, account.options, contact["id"], list_id, status,
             source=3 if source is None else source,
-            renews_sdate=account.options.sdate_on_reactivation == "renew",
         )  # fmt: skip
         if account.options.membership_updates_contact == "yes":
             records.update_contact(account.store, contact["id"], {})

@@ -56,7 +56,11 @@ class Options:
     # The account
     api_key: str = _value("key that requests must send as Api-Token", "own", "sandbox-key")
     shapes: str = _choice("year of the recorded key sets that answers have", "rec", "2026", "2021")
-    time_zone: str = _value("the account's time zone", "rec", "America/Chicago")
+    time_zone: str = _value(
+        "the account's time zone, by its name or as an offset such as +02:00",
+        "rec",
+        "America/Chicago",
+    )
     clock_offset: float = _value(
         "seconds that the account's clock is ahead of this machine's; negative: behind",
         "unv",
@@ -143,7 +147,7 @@ class Options:
         "count in `queued_contacts`: without excluded contacts, all that were sent, or without"
         " everyone whom the queue will refuse",
         "doc",
-        *("without_excluded", "all", "accepted"),
+        *("without_excluded", "sent", "accepted"),
     )
     exclude_automations: str = _choice(
         "place where `exclude_automations` has an effect", "unv", "anywhere", "top", "contact"
@@ -185,10 +189,10 @@ class Options:
 
     # Memberships
     opted_out: str = _choice(
-        "whether a contact that an import would add to a list that it has left is skipped as a"
-        " whole, or updated without the list",
+        "result for a contact that an import would add to a list that it has left: skipped, or"
+        " updated without the list (in `failure` either way), or subscribed again",
         "doc",
-        *("skip", "update"),
+        *("skip", "update", "subscribe"),
     )
     opted_out_without_list: str = _choice(
         "whether an import without `subscribe` updates a contact that has left a list, or skips"
@@ -215,6 +219,9 @@ class Options:
         "whether a re-activation renews `sdate`; reports contradict each other",
         "rep",
         *("renew", "keep"),
+    )
+    udate_on_reactivation: str = _choice(
+        "whether a re-activation keeps `udate`, the date of the opt-out", "rep", "keep", "clear"
     )
     membership_updates_contact: str = _choice(
         "whether a changed membership also counts as a change of the contact, for its udate and"
@@ -280,6 +287,9 @@ class Options:
     )
 
     # Queries
+    exclusions: str = _choice(
+        "whether `lists/exclusions` can be read; if not, it is a 403", "doc", "yes", "no"
+    )
     page_cap: int = _value("largest page", "doc", 100)
     large_limit: str = _choice(
         "effect of a `limit` above that: lowered to it, honoured, or refused with 400",

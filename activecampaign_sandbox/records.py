@@ -11,6 +11,7 @@ from activecampaign_sandbox.clock import CLOCK
 if TYPE_CHECKING:
     from sqlite3 import Row
 
+    from activecampaign_sandbox.options import Options
     from activecampaign_sandbox.store import Store
 
 ACTIVE, UNSUBSCRIBED, BOUNCED = 1, 2, 3
@@ -127,28 +128,28 @@ def set_value(store: Store, contact: int, field: int, value: str) -> None:
 
 def set_membership(
     store: Store,
+    options: Options,
     contact: int,
     list_id: int,
     status: int,
     *,
     source: int = 0,
     opt_out: OptOut = _UNKNOWN,
-    renews_sdate: bool = True,
 ) -> None:
     """Set the status of a contact on a list.
 
-    The date of an opt-out stays when the contact becomes active again [rep]. The columns on how an
-    earlier membership ended are overwritten (unverified).
+    The options say which of its dates change when the contact subscribes again, also if it is
+    active (unverified). The columns on how an earlier membership ended are overwritten
+    (unverified).
 
     Args:
         store: The account's data, inside a transaction.
+        options: The sandbox's options.
         contact: The contact's id.
         list_id: The list's id.
         status: The new status.
         source: The ``sourceid``.
         opt_out: How the membership ended.
-        renews_sdate: Whether subscribing again renews the date of the subscription, also of a
-            contact that is active (unverified).
     """
     moment = now()
     store.db.execute(
@@ -159,7 +160,8 @@ def set_membership(
         " status = excluded.status, sourceid = excluded.sourceid,"
         " sdate = CASE WHEN ? THEN coalesce(excluded.sdate, sdate)"
         " ELSE coalesce(sdate, excluded.sdate) END,"
-        " udate = coalesce(excluded.udate, udate), updated = excluded.updated,"
+        " udate = CASE WHEN ? THEN NULL ELSE coalesce(excluded.udate, udate) END,"
+        " updated = excluded.updated,"
         " unsubreason = excluded.unsubreason, campaign = excluded.campaign,"
         " message = excluded.message, unsubscribe_automation = excluded.unsubscribe_automation",
         (
@@ -175,7 +177,8 @@ def set_membership(
             opt_out.automation,
             moment,
             moment,
-            renews_sdate,
+            options.sdate_on_reactivation == "renew",
+            status == ACTIVE and options.udate_on_reactivation == "clear",
         ),
     )
 

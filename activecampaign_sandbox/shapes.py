@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Style(NamedTuple):
-    """How answers are written.
+    """The way in which answers are written.
 
     Attributes:
         url: The API's address as the client wrote it, for links.
@@ -29,7 +29,7 @@ class Style(NamedTuple):
 
     @property
     def is_old(self) -> bool:
-        """Whether answers have the keys of 2021."""
+        """True if answers have the keys of 2021."""
         return self.shapes == "2021"
 
 

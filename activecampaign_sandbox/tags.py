@@ -153,7 +153,7 @@ def find_contact_tag(account: Account, number: int) -> Row:
 
 
 def contact_tags(account: Account, call: Call) -> Answer:
-    """GET /contactTags: the tags of all contacts [doc]."""
+    """GET /contactTags: the tags of all contacts [rec]."""
     rows, meta = pages.read_page(account, call, "SELECT * FROM contact_tag", table="contact_tag")
     return Answer(
         200, {"contactTags": [shapes.contact_tag(row, call.style) for row in rows], "meta": meta}

@@ -85,11 +85,11 @@ class ValueRules:
         found = [choices.get(self._form(one)) for one in given]
         if None in found and self._options.unknown_option == "refuse":
             raise ValueRefusedError
-        kept = [
+        saved = [
             choice if choice is not None else one
             for one, choice in zip(given, found, strict=True)
             if choice is not None or self._options.unknown_option == "store"
         ]
-        if not kept:
+        if not saved:
             return None
-        return f"{_DELIMITER}{_DELIMITER.join(kept)}{_DELIMITER}" if is_list else kept[0]
+        return f"{_DELIMITER}{_DELIMITER.join(saved)}{_DELIMITER}" if is_list else saved[0]

@@ -69,19 +69,19 @@ def save(account: Account, contact: int, given: Iterable[tuple[int, str]]) -> li
         ApiError: A value is none of its field's options, and the options refuse that (422).
     """
     rules = ValueRules(account.store, account.options)
-    saved = set()
+    fields = set()
     for field, value in given:
         if not rules.knows(field):
             continue
         try:
-            kept = rules.value(field, value)
+            saved = rules.value(field, value)
         except ValueRefusedError:
             invalid("The value is none of the field's options.", "/data/attributes/value")
-        if kept is not None:
-            records.set_value(account.store, contact, field, kept)
-            saved.add(field)
+        if saved is not None:
+            records.set_value(account.store, contact, field, saved)
+            fields.add(field)
     rows = account.store.all("SELECT * FROM field_value WHERE contact = ? ORDER BY field", contact)
-    return [row for row in rows if row["field"] in saved]
+    return [row for row in rows if row["field"] in fields]
 
 
 def _save_one(account: Account, contact: int, field: int, value: str) -> Row:

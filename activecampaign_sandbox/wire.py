@@ -29,7 +29,7 @@ class Call:
         query_string: The query, percent-encoded.
         params: The parameters in the path.
         body: The body's bytes.
-        style: How the answer is written.
+        style: The way in which the answer is written.
         contacts: The number of an import's contacts, for the log.
         batch: The batchId of an import, for the log.
     """

@@ -326,6 +326,9 @@ class TestApi:
         assert read["contact"]["fieldValues"] == [read["fieldValues"][0]["id"]]
         assert sandbox.call("DELETE", "/api/3/contacts/1").json() == {}
         assert sandbox.export() == []
+        again = sandbox.call("DELETE", "/api/3/contacts/1")
+        assert again.status_code == 404
+        assert again.json() == {"message": "No result found for contact with id 1"}
 
     def test_sync_refuses_invalid_addresses(self, sandbox: SandboxServer) -> None:
         for address, status in (("", 400), ("no address", 422), ("a@b", 422)):

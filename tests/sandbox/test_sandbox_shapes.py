@@ -147,6 +147,16 @@ class TestMemberships:
         if switch == "keep":
             assert row["sdate"] == left["sdate"]
 
+    @pytest.mark.parametrize("switch", ["keep", "clear"])
+    def test_date_of_opt_out_after_reactivation(
+        self, start_sandbox: Callable[..., SandboxServer], switch: str
+    ) -> None:
+        server = start_sandbox(udate_on_reactivation=switch)
+        server.opt_out(ANNA, 1)
+        left = server.memberships(ANNA)["1"]["udate"]
+        membership(server, status=1)
+        assert server.memberships(ANNA)["1"]["udate"] == (left if switch == "keep" else None)
+
     def test_new_membership_has_short_form_and_known_one_long_form(
         self, sandbox: SandboxServer
     ) -> None:

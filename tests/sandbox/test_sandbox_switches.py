@@ -95,7 +95,7 @@ class TestImports:
         assert len(server.export()) == 2
 
     @pytest.mark.parametrize(
-        ("kind", "queued"), [("without_excluded", 4), ("all", 5), ("accepted", 2)]
+        ("kind", "queued"), [("without_excluded", 4), ("sent", 5), ("accepted", 2)]
     )
     def test_queued_contacts(self, start_sandbox: Start, kind: str, queued: int) -> None:
         server = start_sandbox(queued_contacts=kind)
@@ -147,6 +147,21 @@ class TestImports:
         assert load(server, {"email": ANNA, "first_name": "New"})["failure"] == failure
         assert server.contacts()[ANNA]["first_name"] == name
         assert load(server, {"email": ANNA, "subscribe": [{"listid": 2}]})["failure"] == []
+
+    @pytest.mark.parametrize("dates", ["renew", "keep"])
+    def test_import_subscribes_opted_out_contact(self, start_sandbox: Start, dates: str) -> None:
+        server = start_sandbox(opted_out="subscribe", sdate_on_reactivation=dates)
+        server.resubscribe(ANNA, 1)
+        server.opt_out(ANNA, 1, campaign=5)
+        left = server.memberships(ANNA)["1"]
+        server.prepare({"email": BEN, "lists": {"1": 3}})
+        server.advance(DAY)
+        contacts = [{"email": email, "subscribe": [{"listid": 1}]} for email in (ANNA, BEN)]
+        assert load(server, *contacts)["failure"] == [BEN]
+        row = server.memberships(ANNA)["1"]
+        assert (row["status"], row["udate"], row["campaign"]) == ("1", left["udate"], None)
+        assert (row["sdate"] == left["sdate"]) == (dates == "keep")
+        assert server.memberships(BEN)["1"]["status"] == "3"
 
 
 class TestValues:
@@ -279,12 +294,13 @@ class TestClock:
         server.reset()
         assert abs(server.get("/_sandbox/clock")["now"] - time.time() - offset) < DAY
 
-    def test_time_zone(self, start_sandbox: Start) -> None:
-        server = start_sandbox(time_zone="Asia/Kolkata")
+    @pytest.mark.parametrize("zone", ["Asia/Kolkata", "+05:30"])
+    def test_time_zone(self, start_sandbox: Start, zone: str) -> None:
+        server = start_sandbox(time_zone=zone)
         value = {"id": 3, "value": "2026-01-05T12:00:00Z"}
         assert saved(server, fields=[value])["fields"]["LAST_SEEN"] == "2026-01-05T17:30:00+05:30"
         assert server.get("/api/3/contacts/1")["contact"]["cdate"].endswith("+05:30")
-        assert server.get("/api/3/users/me")["user"]["localZoneid"] == "Asia/Kolkata"
+        assert server.get("/api/3/users/me")["user"]["localZoneid"] == zone
 
 
 def refused(*arguments: str) -> str:
@@ -298,7 +314,7 @@ def refused(*arguments: str) -> str:
     return " ".join(run.stderr.split())
 
 
-@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc", "Europe"])
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc", "Europe", "+99:00", "+24:00"])
 def test_unknown_time_zone_is_refused(zone: str) -> None:
     assert "is no time zone, such as Europe/Brussels" in refused(f"--time-zone={zone}")
 
