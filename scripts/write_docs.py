@@ -232,9 +232,9 @@ PARTS = {
     "docs/consent.md": {
         "consent-names": consent_names,
         "consent-words": consent_words,
-        "tap-settings": tap_settings,
         "suppression-names": suppression_names,
     },
+    "docs/consent-tap.md": {"tap-settings": tap_settings},
     "docs/sandbox.md": {"switches": switches_table},
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
     "docs/scale.md": {"quantities": quantities_table, "arithmetic": arithmetic_table},

@@ -120,6 +120,7 @@ class Run:
         self._parts: _Parts | None = None
         self._is_complete = False
         self._is_removing = False
+        self._has_finished_renames = False
         self._problems: list[str] = []
         self._stop = StopRequest()
         self._states = StateWriter(self._checkpoints, settings.checkpoint_seconds)
@@ -245,8 +246,6 @@ class Run:
             except BaseException:
                 account.close()
                 raise
-            if self._preview is None:
-                self._parts.renames.finish_interrupted()
             # Only now that `_parts` is set: `abandon` must be able to clear the progress line.
             self._parts.progress.start()
         return self._parts
@@ -374,12 +373,24 @@ class Run:
         if self._reader.turn is not Turn.NOW:
             stream = stream.part(suppresses=self._reader.turn is Turn.TWICE)
         if stream.width and self._parts is not None:
+            if stream.routes:
+                self._finish_renames(self._parts)
             self._parts.window.take(stream, version, raws, lines, places, read=read)
         elif read is None and any(bytes(raw)[:1] != b"{" for raw in raws):
             return False
         else:
             stream.progress.add_records(len(lines), version)
         return True
+
+    def _finish_renames(self, parts: _Parts) -> None:
+        """Carry out the renames that an interrupted run has planned, before the first profile.
+
+        Suppression streams may have come by then. Nobody whom they suppress is renamed.
+        """
+        if self._preview is None and not self._has_finished_renames:
+            parts.window.flush()
+            parts.renames.finish_interrupted()
+            self._has_finished_renames = True
 
     def flush_window(self) -> None:
         """Process the records in the window, so that what follows applies after them."""
@@ -461,7 +472,10 @@ class Run:
             ThresholdError: Too many records were refused.
         """
         parts = self._parts
-        if parts is None or not parts.ledger.waiting.count:
+        if parts is None:
+            return
+        self._finish_renames(parts)
+        if not parts.ledger.waiting.count:
             return
         segments = parts.streams.segments.values()
         try:

@@ -152,7 +152,7 @@ class TargetActiveCampaign(SdkTarget):
             # A mapper of its own, as a stream that waits must not be known yet.
             mapper = PluginMapper(plugin_config=dict(self.config), logger=self.logger)
             maps = StreamMaps(self.config.get("stream_maps"), mapper)
-            self.message_reader.order = StreamOrder(suppressing, maps)
+            self.message_reader.order = StreamOrder(suppressing, self.settings.streams, maps)
         self.max_parallelism = 1
         self.is_meltano_test = False
         # Schema, keys and bookmarks of each stream's last SCHEMA message.

@@ -24,7 +24,7 @@ from target_activecampaign.mapping.catalog import FieldCatalog
 from target_activecampaign.mapping.compiler import MappingCompiler
 from target_activecampaign.mapping.stream import StreamToMap
 from target_activecampaign.mapping.suppression import SuppressionMapping
-from target_activecampaign.model.names import did_you_mean, nfc
+from target_activecampaign.model.names import did_you_mean, find_misspelt, nfc
 from target_activecampaign.redaction import RedactingFilter
 from target_activecampaign.singer.json_schema import allows_more
 from target_activecampaign.storage import output
@@ -138,9 +138,7 @@ def _check_mappings(checks: _Checks, ready: _Readiness, source: StreamSource | N
         return
     for stream in streams:
         checks.run(f"mapping of {stream.name}", lambda one=stream: ready.mapping(one))  # type: ignore[misc]
-    for name, suggestion in ready.unseen_streams():
-        text = f"{_STREAM_NOT_SEEN}{suggestion}"
-        checks.done.append(Check(f"mapping of {name}", NOT_CHECKED, text))
+    checks.done += ready.unseen_streams()
 
 
 def show(checks: Sequence[Check], form: str | None) -> int:
@@ -306,11 +304,23 @@ class _Readiness:
         ]
         return " ".join(texts) or "Removed by stream maps."
 
-    def unseen_streams(self) -> list[tuple[str, str]]:
-        """Return streams with settings that were not seen, each with a suggestion."""
+    def unseen_streams(self) -> list[Check]:
+        """Return a check for each stream with settings that was not seen."""
         seen = set(map(nfc, self._seen))
-        unseen = (name for name in self._settings.streams if nfc(name) not in seen)
-        return [(name, did_you_mean(name, sorted(self._seen))) for name in unseen]
+        configured = set(map(nfc, self._settings.streams))
+        found = []
+        for name in self._settings.streams:
+            if nfc(name) in seen:
+                continue
+            text = f"{_STREAM_NOT_SEEN}{did_you_mean(name, sorted(self._seen))}"
+            is_misspelt = (
+                name in self._settings.suppression_streams
+                and find_misspelt(nfc(name), sorted(seen - configured)) is not None
+            )
+            # A run fails then: the stream's people would be sent.
+            result = FAILED if is_misspelt else NOT_CHECKED
+            found.append(Check(f"mapping of {name}", result, text))
+        return found
 
     def _map(
         self,

@@ -47,17 +47,16 @@ _CONSEQUENCES_OF_RENAMES = (
     "target once before you forget the connection, if you still can."
 )
 _CONSEQUENCES_OF_SUPPRESSIONS = (
-    "The people whom `suppress` or a stream has suppressed are no longer so: the next run sends "
-    "those who are in its streams, unless a stream with the role 'suppression' has them."
+    "No suppression is left. The next run sends the people in its streams, except those in a "
+    "suppression stream."
 )
 _CONSEQUENCES_FOR_PERSON = (
     "If the source still has the person, the next run stores and delivers them again: remove them "
     "from the source first. Nothing changes in ActiveCampaign."
 )
 _SUPPRESSED = (
-    "The person is suppressed, and stays so: the ledger keeps a keyed hash of the address, so that "
-    "the person is not sent again. `unsuppress` deletes that too. Nothing changes in "
-    "ActiveCampaign."
+    "The person stays suppressed: the ledger keeps a keyed hash of the address, so that no run "
+    "sends the person. `unsuppress` deletes the hash too. Nothing changes in ActiveCampaign."
 )
 
 _SCHEMA = {"properties": {"ledger_url": {"type": "string"}}}
@@ -201,9 +200,9 @@ def _with_people(command: F) -> F:
 def _suppress(
     *, people: str, connection: str | None, config: str | None, ledger_url: str | None
 ) -> int:
-    """Suppress people, who are then never sent.
+    """Suppress people: no run sends them, and the next one unsubscribes them.
 
-    Pass - and give e-mail addresses, or their SHA-256 in hex, on standard input, one a line.
+    Pass - and give e-mail addresses, or their SHA-256 in hex, on standard input, one per line.
     """
     return _change_suppressions(suppressions.suppress, people, connection, config, ledger_url)
 
@@ -215,7 +214,7 @@ def _unsuppress(
 ) -> int:
     """Lift the suppression of people.
 
-    Pass - and give e-mail addresses, or their SHA-256 in hex, on standard input, one a line.
+    Pass - and give e-mail addresses, or their SHA-256 in hex, on standard input, one per line.
     """
     return _change_suppressions(suppressions.lift, people, connection, config, ledger_url)
 
@@ -230,7 +229,10 @@ def _change_suppressions(
     """Change the suppressed people, and return the exit code: 1 if a line is invalid."""
     if people != "-":
         # Not quoted: most likely it is an address.
-        raise click.UsageError("the only argument is '-': people are read from standard input.")
+        raise click.UsageError(
+            "people are read from standard input, so the only argument is '-'. For a file: "
+            f"{_NAME} {click.get_current_context().info_name} - < FILE"
+        )
     given = suppressions.PeopleInput()
     with _opened(config, ledger_url) as store:
         _print(change(SuppressionEditor(store, connection), given))

@@ -57,7 +57,7 @@ class PeopleInput:
         shown = ", ".join(map(str, self.lines))
         more = self.invalid - len(self.lines)
         rest = f" and {more:,} more" if more else ""
-        return f"Neither an address nor a SHA-256 in 64 hex digits: line {shown}{rest}."
+        return f"Not an e-mail address and not a SHA-256 (64 hex digits): line {shown}{rest}."
 
 
 def _lines() -> Iterator[bytes]:
@@ -75,8 +75,8 @@ def suppress(editor: SuppressionEditor, people: PeopleInput) -> str:
     new = sum(editor.suppress(some) for some in people.read())
     return (
         f"Suppressed for {editor.connection}: {new:,} new, {people.count - new:,} known already, "
-        f"{people.invalid:,} invalid. The next run that loads a list unsubscribes those who are "
-        "active on it."
+        f"{people.invalid:,} invalid. Those who are active on a list are unsubscribed by the next "
+        "run that loads it."
     )
 
 
@@ -85,6 +85,6 @@ def lift(editor: SuppressionEditor, people: PeopleInput) -> str:
     lifted = sum(editor.lift(some) for some in people.read())
     return (
         f"No longer suppressed for {editor.connection}: {lifted:,}. Not suppressed before: "
-        f"{people.count - lifted:,}. Invalid: {people.invalid:,}. A stream with the role "
-        "'suppression' that still has them suppresses them again."
+        f"{people.count - lifted:,}. Invalid: {people.invalid:,}. If a suppression stream still "
+        "has these people, the next run suppresses them again."
     )

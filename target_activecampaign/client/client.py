@@ -299,6 +299,18 @@ class Client(FieldCalls):
             "POST", "/contactLists", ignore_content, body=json_body("contactList", membership)
         )
 
+    def set_field_value(self, contact_id: int, field_id: int, value: str) -> None:
+        """Set a custom field of a contact. An import can do so too, but needs the address.
+
+        Nothing else of the contact is in the request, as all its properties are optional [doc].
+
+        Raises:
+            NotFound: There is no contact with this id.
+        """
+        values = [{"field": str(field_id), "value": value}]
+        body = json_body("contact", {"fieldValues": values})
+        self._call("PUT", f"/contacts/{contact_id}", contact_from(contact_id), body=body)
+
     def find_tag(self, name: str) -> Tag | None:
         """Return the tag with this name; None if there is none.
 

@@ -271,11 +271,11 @@ _MODES = (
         "Limits that stop a mirror from removing anyone: more removals than `max_leave_pct` "
         "percent of the segment or than `max_leave`, more changed profiles than `max_change_pct` "
         "percent, or fewer contacts than `min_source_pct` percent of the last run. With "
-        "`person_key`, nobody is renamed if it were more people than `max_rename_pct` percent (20 "
-        "are always allowed) or than `max_renames`. Nobody is unsubscribed for lack of consent if "
-        "it were more people than `max_consent_loss_pct` percent of the contacts that are active "
-        "on the list. `override_once` lets the next run through "
-        "after a guard stopped one.",
+        "`person_key`, no contact is renamed if that would affect more than `max_rename_pct` "
+        "percent (20 are always allowed) or `max_renames`. No contact is unsubscribed for lack of "
+        "consent or because of a suppression if that would affect more than `max_consent_loss_pct` "
+        "percent of the list's active contacts. `override_once` lets the run through that follows "
+        "one that a guard stopped.",
         default=DEFAULT_GUARDS,
         per_stream=True,
     ),
@@ -326,9 +326,9 @@ _MODES = (
     Setting(
         "on_opted_out",
         _one_of("reject", "update"),
-        "What to do with a contact that is known to have opted out of the list, or is excluded "
-        "from it: `reject` its record, or `update` its values without touching the list. One that "
-        "has bounced is always rejected, as no import accepts it.",
+        "How to handle a contact that has opted out of the list or is excluded from it: `reject` "
+        "its record, or `update` its values without changing the membership. A contact that has "
+        "bounced is always rejected, as no import accepts it.",
         default="reject",
         per_stream=True,
     ),
@@ -338,22 +338,21 @@ _OPT_OUTS = (
     Setting(
         "opt_out_refresh_days",
         {"type": "number", "minimum": 0},
-        "Days after which the opt-outs and bounces of a list are read again in full, at a request "
-        "per 100 of them. 0 reads them in each run.",
+        "Days after which the target reads all opt-outs and bounces of a list again, with one "
+        "request per 100 of them. 0: in each run.",
         default=7,
     ),
     Setting(
         "opt_outs_update_contacts",
         {"type": ["boolean", "null"]},
-        "An opt-out counts as a change of the contact in this account, so that its filter "
-        "`updated_after` finds it. Between two full readings, only contacts that have changed are "
-        "then read. By default, what `--verify` has seen of the account counts; without it, "
-        "`false`, as ActiveCampaign does not document it.",
+        "In this account, an opt-out counts as a change of the contact. Between full readings, the "
+        "target then reads only contacts that have changed. If this is not set, what `--verify` has "
+        "seen counts; without that, it is off, as ActiveCampaign does not document it.",
     ),
     Setting(
         "facts_max_age_days",
         {"type": "number", "minimum": 0},
-        "Days after which a run warns that what `--verify` has seen of the account is old.",
+        "A run warns if what `--verify` has seen of the account is more than this many days old.",
         default=180,
     ),
 )
@@ -362,18 +361,17 @@ _CONSENT = (
     Setting(
         "consent_unknown",
         _one_of("hold", "subscribe"),
-        "What to do with a record that does not say whether its person has consented, although "
-        "its stream has a property with consent: `hold` it, so that it subscribes nobody, or "
-        "`subscribe` its person.",
+        "How to handle a record with neither a yes nor a no, in a stream that has a property with "
+        "consent: `hold` it, so that it subscribes nobody, or `subscribe` its person.",
         default="hold",
         per_stream=True,
     ),
     Setting(
         "without_consent",
         _one_of("skip", "update"),
-        "What to do with a record whose person has not consented: `skip` it, so that nothing of "
+        "How to handle a record whose person has not consented: `skip` it, so that nothing of "
         "the person is sent, or `update` the values of a contact that exists. Neither subscribes "
-        "anyone.",
+        "the person.",
         default="skip",
         per_stream=True,
     ),
@@ -384,7 +382,7 @@ PROFILES, SUPPRESSION = "profiles", "suppression"
 _ROLE = Setting(
     "role",
     _one_of(PROFILES, SUPPRESSION),
-    "What a stream has: `profiles`, or `suppression` for people who must never be sent.",
+    "Content of a stream: `profiles`, or `suppression` for people who must never be sent.",
     default=PROFILES,
     per_stream=True,
 )
@@ -413,9 +411,9 @@ _STREAMS = Setting(
     {"type": "object", "additionalProperties": {"type": "object", "properties": _PER_STREAM}},
     "Settings for single streams: {stream: {setting: value}}. They override the target's own. A "
     "stream can have " + ", ".join(f"`{name}`" for name in STREAM_SETTINGS) + ". Only a stream "
-    "can have `role`: `profiles`, or `suppression` if it has people who must never be sent. Such a "
-    "stream needs no list, and of the other settings only `field_mapping`, `deleted_properties`, "
-    "`member_when` and `leave_when: deleted` have an effect for it.",
+    "can have `role`: `profiles`, or `suppression` if it has people who must never be sent. A "
+    "suppression stream needs no list. Only its `field_mapping`, `deleted_properties`, "
+    "`member_when` and `leave_when: deleted` have an effect.",
 )
 
 _DELIVERY = (

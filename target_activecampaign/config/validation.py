@@ -209,9 +209,17 @@ def _role_problems(settings: Settings, given: Mapping[str, Any]) -> list[str]:
         found.append(
             "The setting 'role' can only be given for a stream, under 'streams': move it there."
         )
+    # Without its role, the people of such a stream would be sent.
     found += [
-        f"The setting 'streams.{name}.leave_when' can only be 'deleted' for a stream of suppressed "
-        "people: nobody is sent again only because the stream lacks the person. Remove it."
+        f"The setting 'streams.{stream}.{name}' is unknown, but its value is '{SUPPRESSION}': "
+        "use the setting 'role' for that."
+        for stream, own in settings.streams.items()
+        for name, value in (own or {}).items()
+        if name not in STREAM_SETTINGS and value == SUPPRESSION
+    ]
+    found += [
+        f"The setting 'streams.{name}.leave_when' can only be 'deleted', as the stream's role is "
+        f"'{SUPPRESSION}': people who are missing from the stream stay suppressed. Remove it."
         for name in settings.suppression_streams
         if settings.for_stream(name).leave_when != "deleted"
     ]

@@ -43,6 +43,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         contact_hash: The contact's hash in the ledger.
         raw: The hash of its record; None if it has several records, or none.
         rows: The keys of its source rows, where the ledger knows them.
+        list_ids: The lists of its segments, also if it is sent without them.
         marks: The ledger updates for when the contact is confirmed, by segment.
         known: Whether the ledger knew the contact in the last record's stream.
         needs_resubscribe: The lists that it must be subscribed to again before the import.
@@ -65,6 +66,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     weight: int = 0
     key: str = ""
     rows: tuple[bytes, ...] = ()
+    list_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Set the key, which is read most often."""
@@ -100,6 +102,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
             () if alike else (*(self.parts or (self,)), later),
             self.weight + later.weight,
             rows=self.rows if self.rows == later.rows else (*self.rows, *later.rows),
+            list_ids=tuple({*self.list_ids, *later.list_ids}),
         )
 
     def _merged_marks(self, later: dict[int, MemberUpdate]) -> dict[int, MemberUpdate]:

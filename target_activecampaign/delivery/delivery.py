@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace as replace_attributes
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -228,6 +229,10 @@ class Delivery:
 
     def _resubscribe_and_send(self, batch: Batch) -> None:
         """Re-subscribe those contacts of a batch that need it, then send the batch."""
+        if not any(entry.needs_resubscribe for entry in batch.entries):
+            self._send(batch)
+            return
+        batch = self._without_suppressed(batch)
         returning = [entry for entry in batch.entries if entry.needs_resubscribe]
         if not returning:
             self._send(batch)
@@ -260,10 +265,34 @@ class Delivery:
                 lambda found, error, one=one: done(one, found, error),  # type: ignore[misc]
             )
 
+    def _without_suppressed(self, batch: Batch) -> Batch:
+        """Return a batch without the people who were suppressed since it was packed."""
+        found = self._ledger.suppressions.find({one.contact_hash for one in batch.entries})
+        if not found:
+            return batch
+        self._results.skip_suppressed([one for one in batch.entries if one.contact_hash in found])
+        rest = [one for one in batch.entries if one.contact_hash not in found]
+        return replace_attributes(batch, entries=rest)
+
+    def _pass_over(self, batch: Batch) -> None:
+        """Go on without a batch of which nothing is left. Others may wait for the answer to it."""
+        if batch.entries and self._refusals.is_sent_alone(batch):
+            self._follow(self._refusals.accepted(batch))
+        elif batch.accused:
+            self._send(batch.of(batch.accused_entries))
+
     def _send(self, batch: Batch) -> None:
-        """Post a batch. Its contacts are in flight already."""
+        """Post a batch. Its contacts are in flight already.
+
+        It may have waited, or be sent again: people who were suppressed meanwhile are left out.
+        """
         if self._failure is not None:
             return
+        rest = self._without_suppressed(batch)
+        if not rest.entries:
+            self._pass_over(batch)
+            return
+        batch = rest
         number = self._ledger.journal.begin(
             [(entry.contact_hash, list(entry.marks.values())) for entry in batch.entries]
         )
@@ -325,6 +354,12 @@ class Delivery:
 
     def _refused(self, batch: Batch, named: list[tuple[int, str]]) -> None:
         """Find the contacts that caused the refusal of an import, and send the others."""
+        if len(batch.entries) > 1:
+            whole, batch = batch, self._without_suppressed(batch)
+            if batch is not whole:
+                # The refusal's positions are those of the whole import, so it is sent anew.
+                self._send(batch)
+                return
         is_sent_alone = self._refusals.is_sent_alone(batch)
         step = self._refusals.refused(batch, named)
         if step.is_unclear or not is_sent_alone:

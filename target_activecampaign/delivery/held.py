@@ -140,7 +140,9 @@ class HeldRefusals:
                 # The next record of the contact is then not sent.
                 status = _STATUSES[code]
                 opt_out = KnownOptOut(entry.contact_hash, status, status == BOUNCED)
-                self._ledger.opt_outs.add_refused(entry.contact.lists, opt_out)
+                # What has bounced is refused without a list, too.
+                lists = entry.list_ids if status == BOUNCED else entry.contact.lists
+                self._ledger.opt_outs.add_refused(lists, opt_out)
             self._accounting.refused(entry.sources, code, reason, entry.contact.email)
         else:
             self._accounting.removal_rejected(entry)

@@ -210,6 +210,16 @@ class ContactResults:
         if self._held.is_full:
             self._try_control(contacts_refused_error(len(self._held), self._held.codes))
 
+    def skip_suppressed(self, entries: list[Entry]) -> None:
+        """Record that contacts were not sent, as they are suppressed by now."""
+        for entry in entries:
+            if self.fail_if_control(entry):
+                return
+            if entry.sources:
+                self._accounting.record_outcome(entry.sources, "skipped", "SUPPRESSED")
+        self._queue.release(entries)
+        self.write_state()
+
     def settle_held_at_end(self, decided: threading.Event) -> None:
         """Reject the contacts that are held at the end, unless that suggests an outage."""
         try:
@@ -248,11 +258,12 @@ class ContactResults:
         if self._delivery.has_failed or self._control.is_in_flight:
             return
         key = self._accounting.arrived
-        if key is None:
+        contact_hash = self._ledger.contact_hash(key) if key else b""
+        if key is None or self._ledger.suppressions.find([contact_hash]):
             if not self._delivery.unconfirmed:  # else a contact may be confirmed soon
                 self._delivery.fail(error)
             return
-        self._contacts.add([self._control.choose(key, self._ledger.contact_hash(key), error)])
+        self._contacts.add([self._control.choose(key, contact_hash, error)])
 
         def found(batch: Batch | None, problem: Exception | None) -> None:
             if batch is None:

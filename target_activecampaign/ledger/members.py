@@ -15,10 +15,13 @@ from target_activecampaign.ledger.schema import departure as departure_table
 from target_activecampaign.ledger.schema import member as table
 from target_activecampaign.ledger.schema import opt_out as opt_out_table
 from target_activecampaign.ledger.schema import segment as segment_table
+from target_activecampaign.ledger.schema import suppression as suppression_table
+from target_activecampaign.ledger.schema import withheld as withheld_table
 from target_activecampaign.ledger.statements import fetch_rows, insert_into
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.model.ownership import CURRENT, Ownership
 from target_activecampaign.model.status import UNSUBSCRIBED
+from target_activecampaign.model.withheld import WithheldReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -268,6 +271,56 @@ class Members:
             if not rows:
                 return
             yield list(map(MissingMember._make, rows))
+            last = rows[-1].person
+
+    def withheld(
+        self, segment: int, of_list: Collection[int], siblings: Collection[int]
+    ) -> Iterator[dict[bytes, str | None]]:
+        """Yield current members who have not consented or are suppressed, in chunks.
+
+        Those who have not consented are left out if a stream of another list gives the same mark.
+
+        Args:
+            segment: The segment.
+            of_list: All segments of its list: the refusal of one counts.
+            siblings: The other segments with its mark.
+
+        Yields:
+            The address of each member, by contact.
+        """
+        self._write_buffer.flush()
+        refused = sa.select(withheld_table.c.person).where(
+            withheld_table.c.segment.in_(of_list),
+            withheld_table.c.reason == WithheldReason.NO_CONSENT,
+        )
+        suppressed = sa.select(suppression_table.c.person).where(
+            suppression_table.c.account == self._account
+        )
+        other = table.alias()
+        is_marked = (
+            sa.exists()
+            .where(
+                other.c.segment.in_(set(siblings) - set(of_list)),
+                other.c.person == table.c.person,
+                other.c.membership.in_(CURRENT),
+            )
+            .correlate(table)
+        )
+        query = sa.select(table.c.person, table.c.address).where(
+            table.c.segment == segment,
+            table.c.membership.in_(CURRENT),
+            sa.or_(
+                table.c.person.in_(suppressed),
+                sa.and_(table.c.person.in_(refused), sa.not_(is_marked)),
+            ),
+        )
+        last = b""
+        while True:
+            chunk = query.where(table.c.person > last).order_by(table.c.person).limit(_CHUNK)
+            rows = self._store.retry(lambda chunk=chunk: self._fetch(chunk))  # type: ignore[misc]
+            if not rows:
+                return
+            yield {row.person: row.address for row in rows}
             last = rows[-1].person
 
     @retryable

@@ -18,7 +18,7 @@ from target_activecampaign.ledger.schema import source_row, waiting, withheld
 from target_activecampaign.ledger.store import retryable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from target_activecampaign.ledger.source_rows import SourceRows
     from target_activecampaign.ledger.store import Store
@@ -38,6 +38,8 @@ class RenameState(IntEnum):
     """ActiveCampaign refused it."""
     MISSING = 4
     """ActiveCampaign has no contact with the old address."""
+    SUPPRESSED = 5
+    """The person is suppressed."""
 
 
 class Rename(NamedTuple):
@@ -347,6 +349,27 @@ class Renames:
     def any(self) -> Rename | None:
         """Return a planned rename; None if there is none."""
         return next(iter(self._select(sa.true(), 1)), None)
+
+    def planned(self, after: bytes, limit: int) -> list[Rename]:
+        """Return planned renames in the order of their contacts.
+
+        Args:
+            after: Only those of later contacts.
+            limit: The maximum number.
+        """
+        return self._select(table.c.person_from > after, limit)
+
+    @retryable
+    def homes(self, contacts: Collection[bytes]) -> dict[bytes, bytes]:
+        """Return the contacts that have a temporary address, with the hash of their own."""
+        aside = sa.and_(
+            table.c.account == self._account,
+            table.c.person_from.in_(list(contacts)),
+            table.c.home.is_not(None),
+        )
+        with self._store.transaction() as db:
+            rows = db.execute(sa.select(table.c.person_from, table.c.home).where(aside)).all()
+        return {row.person_from: row.home for row in rows}
 
     def _select(self, condition: sa.ColumnElement[bool], limit: int) -> list[Rename]:
         query = (

@@ -31,9 +31,9 @@ class SuppressionEditor:
         connection: The account.
 
     Raises:
-        EraseError: The ledger has no such account, or more than one, or a run is using it. All
-            methods raise it too.
-        LedgerError: The ledger can't be used, likewise.
+        EraseError: The ledger has no such account, or several, or a run is using it. All methods
+            raise this too.
+        LedgerError: The ledger can't be used. All methods raise this too.
     """
 
     def __init__(self, store: Store, connection: str | None) -> None:
@@ -53,7 +53,7 @@ class SuppressionEditor:
             if len(found) > 1:
                 names = ", ".join(account.identity for account in found)
                 raise EraseError(
-                    f"There is more than one connection: name one with --connection: {names}."
+                    f"The ledger has several connections. Name one with --connection: {names}."
                 )
             ended_runs(db, found[0])
             return found[0]

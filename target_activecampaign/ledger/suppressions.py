@@ -1,7 +1,7 @@
 """Suppressed people, who are never sent: keyed hashes of their addresses, kept across runs.
 
-A stream or the command suppresses a person. The person stays suppressed until all that did so have
-lifted it.
+A person can be suppressed by several streams and by the command. The person stays suppressed until
+each of them has lifted the suppression.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.write_buffer import WriteBuffer
 
 COMMAND = 0
-"""The source of people whom the command suppresses."""
+"""The source of people who are suppressed by the command."""
 
 _MAX_NOTED = 5000
-"""People whom each list is asked for singly. For more, the lists are read: that costs as much as
-two requests for each person if a list has a million contacts, and less if it has fewer."""
+"""The number of people up to which each list is asked for each person. For more people, the lists
+are read. For a list with a million contacts, that costs about two requests per person."""
 
 _NAMES = ("account", "person", "source")
 
@@ -65,8 +65,8 @@ class Suppressions:
         self._inserts: dict[str, Statement] = {}
 
     def any(self) -> bool:
-        """Return whether anybody may be suppressed; without a query once somebody is."""
-        # As long as nobody is, each time: another process may suppress people meanwhile.
+        """Return whether anyone may be suppressed. Once someone is, this makes no query."""
+        # While nobody is suppressed, each call asks: another process may suppress people meanwhile.
         self._has_any = self._has_any or self._exists()
         return self._has_any
 
@@ -77,12 +77,12 @@ class Suppressions:
             return db.execute(mine).first() is not None
 
     def find(self, contacts: Collection[bytes]) -> set[bytes]:
-        """Return those contacts that are suppressed."""
+        """Return the given contacts that are suppressed."""
         return set(self.sources(contacts))
 
     @retryable
     def sources(self, contacts: Collection[bytes]) -> dict[bytes, set[int]]:
-        """Return what suppresses each of those contacts that are suppressed."""
+        """Return the sources that suppress each contact, for the contacts that are suppressed."""
         found: dict[bytes, set[int]] = {}
         if contacts and self.any():
             with self._store.transaction() as db:
@@ -107,13 +107,14 @@ class Suppressions:
             return int(db.execute(people).scalar_one())
 
     def add(self, source: int, contacts: Mapping[bytes, str | None]) -> set[bytes]:
-        """Suppress people. Those who may be active on a list are to be unsubscribed.
+        """Suppress people, and store that their contacts must be unsubscribed.
 
-        What was delivered of them is forgotten, so their next record is looked at.
+        The record hashes and digests of these contacts are deleted, so that their next record is
+        processed.
 
         Args:
-            source: What suppresses them: `COMMAND`, or `source_of` a stream.
-            contacts: The addresses by contact; None for a contact of which only a hash is known.
+            source: The source: `COMMAND`, or `source_of` a stream.
+            contacts: The addresses by contact; None if only the contact's hash is known.
 
         Returns:
             The contacts that were not suppressed before.
@@ -135,7 +136,7 @@ class Suppressions:
                 for segment in lists
                 for contact in new
             )
-        # Last: after a kill before this, they are added again.
+        # Last: after a kill before this line, the next run adds them again.
         self._insert(source, contacts, new)
         self._has_any = True
         return new
@@ -172,7 +173,7 @@ class Suppressions:
 
     @retryable
     def forget_delivered(self, contacts: Collection[bytes]) -> None:
-        """Forget what was delivered of contacts, so that their next record is looked at."""
+        """Delete the hashes of what was delivered, so that the next records are processed."""
         if contacts:
             self._write_buffer.flush()
             self._withheld.flush()
@@ -195,14 +196,14 @@ class Suppressions:
     def remove(self, source: int | None, contacts: Collection[bytes]) -> int:
         """Lift the suppression of people.
 
-        Those who are off a list by then stay so, until their next record subscribes them again.
+        Contacts that were unsubscribed stay so until their next record.
 
         Args:
-            source: What has suppressed them; None for all that have.
+            source: The source that lifts its suppression; None for all sources.
             contacts: The people.
 
         Returns:
-            The number of those who are not suppressed any more.
+            The number of people who are no longer suppressed.
         """
         self._withheld.flush()
         before = self.sources(contacts)

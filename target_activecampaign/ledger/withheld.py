@@ -1,7 +1,8 @@
-"""Withheld contacts: their latest record may not be sent, and some are to be unsubscribed.
+"""Withheld contacts: contacts whose latest record must not be sent. Some must be unsubscribed.
 
-Those to be unsubscribed are stored before their record gets its outcome. In a file, the others are
-buffered, and written before a STATE is: singly, they would cost more than all else of a record.
+A contact that must be unsubscribed is stored before its record gets its outcome. If the ledger is a
+file, the others are buffered and written before the next STATE: one by one, this would cost more
+than the rest of the work on a record.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ class Withheld(NamedTuple):
         segment: The segment's number.
         contact: The contact's hash.
         reason: A `WithheldReason`, as the number that is stored.
-        record_hash: The hash of its record; None if the record must be looked at again.
-        is_pending: Whether the contact may be active on the list, and is to be unsubscribed.
-        address: The address, while that is pending; None if it is not known.
-        contact_id: ActiveCampaign's id of a contact that is active, while that is pending.
+        record_hash: The hash of its record; None if the record must be processed again.
+        is_pending: Whether the contact may be active on the list and must be unsubscribed.
+        address: The address of a pending contact; None if it is not known.
+        contact_id: ActiveCampaign's id of a pending contact that is active.
     """
 
     segment: int
@@ -70,7 +71,7 @@ class WithheldContacts:
         self._buffers = store.is_file
 
     def any(self, segments: Iterable[int]) -> bool:
-        """Return whether segments may have any; without a query, but for the first call."""
+        """Return whether segments may have any. Only the first call makes a query."""
         return any(map(self._has, segments))
 
     def _has(self, segment: int) -> bool:
@@ -86,7 +87,7 @@ class WithheldContacts:
 
     @retryable
     def find(self, segments: Collection[int], contacts: Collection[bytes]) -> list[Withheld]:
-        """Return those contacts that are withheld from any of the segments."""
+        """Return the given contacts that are withheld in any of the segments."""
         if not contacts or not self.any(segments):
             return []
         with self._lock:
@@ -99,7 +100,7 @@ class WithheldContacts:
         return list(found.values())
 
     def store(self, contacts: Iterable[Withheld]) -> None:
-        """Store contacts as they are now."""
+        """Store contacts. A row replaces the one that is stored for the same contact."""
         rows = {(one.segment, one.contact): one for one in contacts}
         with self._lock:
             self._segments |= dict.fromkeys((segment for segment, _ in rows), True)
@@ -134,7 +135,7 @@ class WithheldContacts:
         return self._upserts[dialect]
 
     def discard(self, segment: int, contacts: Collection[bytes]) -> None:
-        """Store that contacts of a segment are not withheld any more."""
+        """Store that contacts of a segment are no longer withheld."""
         with self._lock:
             found = {one.contact for one in self.find([segment], contacts)}
             for contact in found:
@@ -149,8 +150,9 @@ class WithheldContacts:
             db.execute(table.delete().where(theirs))
 
     def pending(self, segments: Collection[int]) -> Iterator[list[Withheld]]:
-        """Yield the contacts of segments that are to be unsubscribed, in chunks."""
+        """Yield the contacts of segments that must be unsubscribed, in chunks."""
         self.flush()
+        self._segments.clear()  # another process may have suppressed people meanwhile
         last = (-1, b"")
         while some := self._fetch_pending(segments, last):
             yield some
@@ -181,7 +183,7 @@ class WithheldContacts:
 
     @retryable
     def count_pending(self, segments: Collection[int]) -> int:
-        """Return the number of contacts that are to be unsubscribed, each once."""
+        """Return the number of contacts that must be unsubscribed. Each counts once."""
         self.flush()
         if not self.any(segments):
             return 0
@@ -191,13 +193,13 @@ class WithheldContacts:
             return int(db.execute(query).scalar_one())
 
     def set_active(self, ids: dict[tuple[int, bytes], int]) -> None:
-        """Store the ids of contacts that are active, by segment and contact."""
+        """Store the ids of active contacts, given by segment and contact."""
         self.flush()
         rows = [{"of": one[0], "who": one[1], "id": number} for one, number in ids.items()]
         self._update(rows, contact=sa.bindparam("id"))
 
     def end_pending(self, contacts: Collection[tuple[int, bytes]]) -> None:
-        """Store that contacts, given by segment, are off the list."""
+        """Store that contacts, given with their segments, are not active on the list."""
         self.flush()
         rows = [{"of": segment, "who": contact} for segment, contact in contacts]
         self._update(rows, pending=False, address=None, contact=None)
@@ -205,7 +207,7 @@ class WithheldContacts:
 
     @retryable
     def _delete_suppressed(self, rows: list[dict[str, Any]]) -> None:
-        """Delete suppressed contacts: once they are off the list, `suppression` is enough."""
+        """Delete suppressed contacts. The table `suppression` is enough once they are inactive."""
         if rows:
             done = sa.and_(_ONE, table.c.reason == WithheldReason.SUPPRESSED)
             with self._store.transaction(account=self._account) as db:

@@ -45,7 +45,7 @@ HASH_NAMES = (
 """The names that map to `email_sha256`, in the form of `normalised`, the first one first."""
 
 _MISSING = Refusal("EMAIL_MISSING", "The record has no e-mail address, and no SHA-256 of one.")
-_NO_HASH = Refusal("EMAIL_INVALID", "It is no SHA-256 of an address: that has 64 hex digits.")
+_NO_HASH = Refusal("EMAIL_INVALID", "The value is not a SHA-256, which has 64 hex digits.")
 
 
 class _Property(NamedTuple):
@@ -98,10 +98,10 @@ class SuppressionMapping:
                     chosen[destination] = found
         if not chosen:
             raise MappingError(
-                f"Stream '{stream}' has no property with an e-mail address or its SHA-256, by "
-                f"which it could suppress people. Name it in 'streams.{stream}.field_mapping', "
-                'such as {"property": "email"} or {"property": "email_sha256"}. The stream has '
-                f"{quoted_list(properties)}."
+                f"Stream '{stream}' has the role 'suppression', but no property with an e-mail "
+                f"address or its SHA-256 was found. The stream has {quoted_list(properties)}. Name "
+                f"the property in 'streams.{stream}.field_mapping', "
+                'such as {"property": "email"} or {"property": "email_sha256"}.'
             )
         self._email, self._hash = chosen.get(EMAIL), chosen.get(EMAIL_SHA256)
         self.destinations = {one.name: destination for destination, one in chosen.items()}
@@ -169,13 +169,13 @@ class SuppressionMapping:
         return chosen, ignored
 
     def _check_destinations(self, own: Mapping[str, str]) -> None:
-        others = [one for one in own.values() if one not in (EMAIL, EMAIL_SHA256, IGNORE)]
-        if others:
-            raise MappingError(
-                f"Stream '{self._stream}' has the role 'suppression', so its 'field_mapping' can "
-                f"only map to '{EMAIL}', '{EMAIL_SHA256}' or '{IGNORE}': nothing else of its "
-                "records is used."
-            )
+        for name, destination in own.items():
+            if destination not in (EMAIL, EMAIL_SHA256, IGNORE):
+                raise MappingError(
+                    f"'streams.{self._stream}.field_mapping' maps '{name}' to '{destination}'. As "
+                    f"the stream's role is 'suppression', it can only map to '{EMAIL}', "
+                    f"'{EMAIL_SHA256}' or '{IGNORE}'."
+                )
 
     def _by_name(
         self, names: list[str], destination: str, aliases: tuple[str, ...]

@@ -95,8 +95,8 @@ CODES: dict[str, Code] = {
     ),
     "OPTED_OUT": Code(
         "The contact has unsubscribed from the list, and an import does not undo that. With "
-        "'person_key', this holds for the person's later addresses too.",
-        "Nothing. Only the contact can subscribe again, through one of your forms.",
+        "'person_key', this also applies to the person's later addresses.",
+        "Nothing. Only the person can subscribe again, through one of your forms.",
         before_sending=False,
     ),
     "BOUNCED": Code(
@@ -106,7 +106,7 @@ CODES: dict[str, Code] = {
     ),
     "EXCLUDED": Code(
         "The address is on the account's exclusion list, so ActiveCampaign does not accept it.",
-        "Nothing, if the exclusion is right. Else take it off the list in ActiveCampaign.",
+        "Nothing, if the exclusion is right. Otherwise delete the exclusion in ActiveCampaign.",
         before_sending=False,
     ),
     "NOT_CREATED": Code(
@@ -160,22 +160,22 @@ CODES: dict[str, Code] = {
         is_skip=True,
     ),
     "NO_CONSENT": Code(
-        "The record says that its person has not consented, so the person is not subscribed. If "
-        "the contact was active on the list, it is unsubscribed.",
+        "The record says that its person has not consented, so it subscribes nobody. If the "
+        "person's contact was active on the list, it is unsubscribed.",
         "Nothing, if the source is right. The log names the property that was read.",
         before_sending=True,
         is_skip=True,
     ),
     "CONSENT_UNKNOWN": Code(
-        "The stream has a property with consent, and the record has no value there that means yes "
-        "or no. So the person is not subscribed.",
+        "The record has neither a yes nor a no in the stream's property with consent, so it "
+        "subscribes nobody.",
         "Correct the values in the source, or set 'consent_unknown' to 'subscribe'.",
         before_sending=True,
         is_skip=True,
     ),
     "SUPPRESSED": Code(
         "The person is suppressed, so nothing of the person is sent.",
-        "Nothing. A stream with 'role' set to 'suppression' has the person, or someone has used "
+        "Nothing. A suppression stream has the person, or someone ran "
         "'target-activecampaign-ledger suppress'.",
         before_sending=True,
         is_skip=True,

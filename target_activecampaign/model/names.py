@@ -27,6 +27,9 @@ class Rank(IntEnum):
     SIMILAR = 2
 
 
+_MISSPELT = 0.8
+"""Similarity from which two names are taken for one."""
+
 _LETTERS = "LMN"
 """Unicode categories that distinguish names: letters, marks and numbers."""
 
@@ -149,6 +152,21 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     by_fold = {caseless(candidate): candidate for candidate in reversed(list(candidates))}
     near = difflib.get_close_matches(caseless(name), by_fold, n=1, cutoff=0.6)
     return f" Did you mean '{by_fold[near[0]]}'?" if near else ""
+
+
+def find_misspelt(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that a name is most likely meant for; None if there is none.
+
+    This is stricter than `did_you_mean`: the names differ in a few letters, in punctuation, or in
+    what stands before one of them, such as a schema's name.
+    """
+    word = normalised(name)
+    for candidate in candidates:
+        other = normalised(candidate)
+        is_near = difflib.SequenceMatcher(None, word, other).ratio() >= _MISSPELT
+        if is_near or (word and other and (word.endswith(other) or other.endswith(word))):
+            return candidate
+    return None
 
 
 def named_with_hints(names: Sequence[str], candidates: Sequence[str]) -> str:

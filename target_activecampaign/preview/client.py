@@ -43,8 +43,8 @@ class PreviewClient(Client):
 
     Attributes:
         simulated: Number of simulated requests by kind: `import`, `single_import`,
-            `import_status`, `subscribe`, `unsubscribe`, `rename`, `remove_tag`, `field` and
-            `option`.
+            `import_status`, `subscribe`, `unsubscribe`, `rename`, `remove_tag`, `field_value`,
+            `field` and `option`.
         new_fields: Simulated new fields by id.
         new_options: Simulated new options of the account's fields, by field id.
     """
@@ -140,6 +140,10 @@ class PreviewClient(Client):
     def remove_contact_tag(self, contact_tag_id: int) -> None:  # noqa: ARG002 - not sent
         """Simulate that a tag is removed."""
         self._simulate("remove_tag")
+
+    def set_field_value(self, contact_id: int, field_id: int, value: str) -> None:  # noqa: ARG002
+        """Simulate that a custom field of a contact is set."""
+        self._simulate("field_value")
 
     def create_field(self, title: str, field_type: str, list_id: int = 0) -> Field:
         """Simulate a new field, with a personalisation tag as the server would make it."""

@@ -245,7 +245,7 @@ class Preview:
             logger.info("Preview, stream '%s': changed values in the sample: %s.", name, changes)
 
 
-_OTHER_WRITES = ("subscribe", "unsubscribe", "remove_tag", "field", "option")
+_OTHER_WRITES = ("subscribe", "unsubscribe", "remove_tag", "field_value", "field", "option")
 
 
 def _calls(client: PreviewClient, extra_requests: int) -> Calls:

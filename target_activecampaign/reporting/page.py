@@ -33,12 +33,17 @@ _MEANINGS = {
     "added": "delivered, and new in this stream",
     "changed": "delivered, and already known in this stream",
     "unchanged": "not sent, because it did not change since it was delivered",
-    "skipped": "not sent, because of the stream's mode, or because it is marked as deleted",
+    "skipped": "not sent: without consent, suppressed, marked as deleted, outdated, or not for the "
+    "stream's mode",
     "merged": "merged into a later record of the same contact",
     "invalid": "rejected before it was sent",
     "rejected": "rejected by ActiveCampaign",
     "unsettled": "no outcome: the run ended early, or there was an internal error",
 }
+_OF_SUPPRESSION = (
+    "In a suppression stream, an added record suppresses a person, and a changed one lifts a "
+    "suppression. Neither is delivered."
+)
 _REMOVALS = {
     "left": "Contacts that left the stream are removed.",
     "incomplete": "The stream was not complete, so no contact is removed.",
@@ -102,7 +107,9 @@ def _write(report: dict[str, Any], folder: Path, environment: Environment) -> Pa
         "run": report,
         "verdict": _verdict(report),
         "chart": _chart(report["confirmed_over_time"]),
+        "delivered": _delivered(report),
         "meanings": _MEANINGS,
+        "of_suppression": _OF_SUPPRESSION,
         "removals": _REMOVALS,
         "outcomes": OUTCOMES,
         "standard": _STANDARD_FIELDS,
@@ -131,6 +138,8 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
         actions.append(("See what would be added, changed and removed.", "preview"))
     elif rejected:
         kind, text = _verdict_with_rejects(rejected, counts["read"])
+    elif counts["skipped"]:
+        kind, text = "well", f"Succeeded, with {pluralize(counts['skipped'], 'skipped record')}."
     elif counts["read"]:
         kind, text = "well", "Succeeded: all records delivered."
     else:
@@ -147,6 +156,10 @@ def _findings(report: dict[str, Any]) -> list[tuple[str, str | None]]:
     findings: list[tuple[str, str | None]] = []
     if report["counts"]["invalid"] + report["counts"]["rejected"]:
         findings.append(("See why records were rejected, and what to do.", "rejected"))
+    if report["skipped"]:
+        findings.append(("See why records were skipped.", "skipped"))
+    if any(one.get("consent", {}).get("unknown_words") for one in report["streams"].values()):
+        findings.append(("See which values of consent are neither yes nor no.", "consent"))
     if report["contradictions"]:
         findings.append(
             ("See which responses of ActiveCampaign are contradictory.", "contradictions")
@@ -161,6 +174,17 @@ def _findings(report: dict[str, Any]) -> list[tuple[str, str | None]]:
     if any(one.get("dropped") for one in report["streams"].values()):
         findings.append(("See which values were dropped as unknown options.", "mapping"))
     return findings
+
+
+def _delivered(report: dict[str, Any]) -> int:
+    """Return the number of delivered records; those of suppression streams are none."""
+    suppressions = [
+        one["counts"]
+        for one in report["streams"].values()
+        if one.get("role") == "suppression" and "counts" in one
+    ]
+    all_, *others = (one["added"] + one["changed"] for one in (report["counts"], *suppressions))
+    return int(all_ - sum(others))
 
 
 def _verdict_with_rejects(rejected: int, read: int) -> tuple[str, str]:

@@ -142,6 +142,8 @@ class MessageReader(GenericSingerReader[str]):
                         self._process_in_turn(self.order, run, envelopes, callbacks, counts)
                     if self._stopped:
                         return counts
+            if self.order is not None:
+                self.order.check_names()
             self._process_held(callbacks, counts)
         finally:
             # After an error or a signal, what waits is not sent: not all people came who must not.

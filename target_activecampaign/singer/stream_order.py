@@ -1,4 +1,4 @@
-"""The order in which messages are processed: people who must never be sent come first.
+"""The order in which messages are processed: suppression streams come first.
 
 A tap may send profiles before them. Then the messages of profiles wait, until the suppression
 streams have come or the input ends.
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.model.names import nfc
+from target_activecampaign.errors import SettingError
+from target_activecampaign.model.names import find_misspelt, nfc
 from target_activecampaign.singer.flattening import without_booleans
 from target_activecampaign.text import quoted_list
 
@@ -33,7 +34,7 @@ class Turn(Enum):
     LATER = "later"
     """Once the suppression streams have come."""
     TWICE = "twice"
-    """At once for the people whom its stream suppresses, and later for its profiles."""
+    """At once for the suppression stream that is made of it, later for its profiles."""
     AFTER_OTHERS = "after others"
     """At once, after all that waits: the suppression streams have come."""
 
@@ -61,12 +62,15 @@ class StreamOrder:
 
     Args:
         wanted: The suppression streams of the settings, by their names after stream maps.
+        configured: All streams that have settings of their own, by the same names.
         maps: The stream maps.
     """
 
-    def __init__(self, wanted: Iterable[str], maps: StreamMaps) -> None:
+    def __init__(self, wanted: Iterable[str], configured: Iterable[str], maps: StreamMaps) -> None:
         self._wanted = set(map(nfc, wanted))
+        self._configured = set(map(nfc, configured))
         self._maps = maps
+        self._names: set[str] = set()
         self._sources: dict[str, _Source] = {}
         self._latest = ""
         self._holds = False
@@ -105,14 +109,33 @@ class StreamOrder:
             return Turn.NOW
         if kind != "SCHEMA" and not self._holds:
             logger.info(
-                "Stream '%s' comes before all records of %s, which has people who must never be "
-                "sent. So all profiles wait in a temporary file until it has come or the input "
-                "ends. To avoid this, have the tap send it first.",
+                "Stream '%s' comes before the suppression streams %s. So all profiles wait in a "
+                "temporary file until those have come or the input ends. To avoid this, have the "
+                "tap send the suppression streams first.",
                 stream,
                 quoted_list(sorted(missing)),
             )
         self._holds = True
         return Turn.TWICE if source.suppresses else Turn.LATER
+
+    def check_names(self) -> None:
+        """Check at the end of the input that no suppression stream is misspelt in the settings.
+
+        Otherwise its people would be sent as profiles.
+
+        Raises:
+            SettingError: A stream without settings has almost the name of one that did not come.
+        """
+        others = sorted(self._names - self._configured)
+        for wanted in sorted(self._wanted - self._names):
+            found = find_misspelt(wanted, others)
+            if found is not None:
+                raise SettingError(
+                    f"'streams.{wanted}' has the role 'suppression', but no such stream came. "
+                    f"Stream '{found}' came, and has no settings. No profile was sent. If it is "
+                    f"the suppression stream, rename 'streams.{wanted}' to 'streams.{found}'. If "
+                    f"it has profiles, set 'streams.{found}.role' to 'profiles'."
+                )
 
     def _missing(self, now: str) -> set[str]:
         """Return the suppression streams that have not come before the stream that comes now."""
@@ -126,6 +149,7 @@ class StreamOrder:
         if names is None:
             self._sources.pop(stream, None)
             return
+        self._names |= names
         before = self._sources.get(stream)
         suppresses = names & self._wanted
         sends = bool(names - self._wanted)

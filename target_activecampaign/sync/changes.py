@@ -221,7 +221,7 @@ class ChangeDetector:
             Refusal: It can't be sent.
         """
         if reason is not None:
-            contact.lists = ()
+            segment.leave_out_membership(contact)
         entry = self._packer.entry(contact, [source])
         entry.raw = raw
         entry.contact_hash = contact_hash or self._ledger.contact_hash(contact.key)
@@ -584,7 +584,9 @@ class ChangeDetector:
         # Stored first, in case of a kill: STATE must not run ahead of what a mirror has seen.
         self._note(decisions)
         self._note_deleted(deleted)
-        self._withholding.store(window, resolved.former, rows, marks)
+        waiting = set(map(id, resolved.waiting))  # nothing is decided about these yet
+        decided = [one for one in window if id(one) not in waiting]
+        self._withholding.store(decided, resolved.former, rows, marks)
         for one, refusal in resolved.refused:
             sources = one.entry.sources
             if CODES[refusal.code].is_skip:

@@ -80,11 +80,11 @@ class Outcome:
 
 @dataclass
 class ConsentCounts:
-    """The number of contacts that lost their subscription as their person has not consented.
+    """The numbers of contacts whose person has not consented or is suppressed.
 
     Attributes:
         unsubscribed: Contacts that were unsubscribed.
-        held_back: Contacts that were not, because a guard tripped.
+        held_back: Contacts that were not unsubscribed, because a guard tripped.
     """
 
     unsubscribed: int = 0

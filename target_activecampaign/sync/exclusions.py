@@ -1,4 +1,4 @@
-"""The account's exclusion list: addresses that ActiveCampaign accepts from nobody."""
+"""The account's exclusion list: addresses that no import accepts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Phrases(NamedTuple):
     ends: list[str]
 
     def add(self, one: Exclusion) -> None:
-        """Add an exclusion; one of an unknown kind is ignored, as the import decides."""
+        """Add an exclusion. One of an unknown kind is ignored: the import decides about it."""
         phrase = contact_key(one.match_phrase)
         if one.match_type == "exact":
             self.exact.add(phrase)
@@ -42,12 +42,12 @@ class _Phrases(NamedTuple):
             self.ends.append(phrase)
 
     def match(self, key: str) -> bool:
-        """Return whether a phrase excludes the contact with a key."""
+        """Return whether a phrase excludes the contact with this key."""
         return key in self.exact or key.endswith(tuple(self.ends))
 
 
 class Exclusions:
-    """The exclusion list, read when it is first needed.
+    """The exclusion list. It is read when it is first needed.
 
     Args:
         client: The client of the account.
@@ -60,12 +60,12 @@ class Exclusions:
         self._by_list: dict[int, _Phrases] = {}
 
     def is_excluded(self, key: str) -> bool:
-        """Return whether the account accepts no contact with a key."""
+        """Return whether the whole account excludes the contact with this key."""
         self._read()
         return self._everywhere.match(key)
 
     def is_excluded_from(self, key: str, list_id: int) -> bool:
-        """Return whether one list accepts no contact with a key."""
+        """Return whether a list excludes the contact with this key."""
         self._read()
         return list_id in self._by_list and self._by_list[list_id].match(key)
 
@@ -77,8 +77,8 @@ class Exclusions:
             found = self._client.exclusions()
         except (InvalidRequest, MalformedAnswer, NotFound, PermissionDenied) as error:
             logger.warning(
-                "The exclusion list can't be read, so excluded contacts are only known once they "
-                "are refused: %s",
+                "The exclusion list can't be read. The run continues, and the import refuses "
+                "excluded contacts: %s",
                 error,
             )
             return

@@ -73,11 +73,11 @@ def rename_guard_trips(segment: Segment, renames: int) -> str | None:
 
 
 def consent_guard_trips(segment: Segment, count: int, active: int | None) -> str | None:
-    """Return the text of the guard if too many people would be unsubscribed; None if not.
+    """Return the text of the guard if too many contacts would be unsubscribed; None if not.
 
     Args:
-        segment: A segment of their list.
-        count: The number of people who have not consented or are suppressed, and are active.
+        segment: A segment of the list.
+        count: The number of active contacts whose person has not consented or is suppressed.
         active: The number of all active contacts of the list; None if it is not known.
     """
     most = segment.settings.guards.max_consent_loss_pct
@@ -133,8 +133,8 @@ def how_to_go_on(segments: Iterable[Segment], *, dry_run: bool) -> str:
     """
     if dry_run:
         return (
-            "So a run would end, with everything else delivered. See whether the source is right; "
-            "if it is, the run after that may have 'guards.override_once' set to true."
+            "A run would deliver everything else, and end like this. Check the source. If it is "
+            "right, run once, then once more with 'guards.override_once' set to true."
         )
     once_more = "run once more with 'guards.override_once' set to true."
     if any(one.settings.guards.override_once for one in segments):
@@ -142,5 +142,5 @@ def how_to_go_on(segments: Iterable[Segment], *, dry_run: bool) -> str:
             "set 'guards.override_once' to false and run, then run once more with it set to true. "
             "It lets the run through that follows one that was stopped without it."
         )
-    right = "See whether the source is right; if it is,"
+    right = "Check the source. If it is right,"
     return f"Everything else was delivered. {right} {once_more}"

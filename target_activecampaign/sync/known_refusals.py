@@ -1,4 +1,4 @@
-"""Contacts that ActiveCampaign is known to refuse, sorted out before they are sent.
+"""Known refusals: contacts that ActiveCampaign would refuse, found before they are sent.
 
 Its import skips a contact that has opted out of a list that it would subscribe it to, neither
 creating nor updating it [doc]. Without a list to subscribe to, it updates the contact. It accepts

@@ -66,6 +66,7 @@ def plan_ledger_update(
     entry, segment = pending.entry, pending.segment
     number = segment.number
     entry.known = number in members
+    entry.list_ids = (segment.target.id,)
     ownership: Ownership | None
     if pending.withheld is not None:
         is_new = number not in members or members[number].ownership == Ownership.LEFT_STREAM

@@ -8,17 +8,15 @@ has it. Opt-outs are only recorded.
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
-from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.delivery.resubscribe import is_subscribed_by_us
-from target_activecampaign.ledger import MemberUpdate
 from target_activecampaign.model.ownership import Ownership
 from target_activecampaign.model.status import ACTIVE
 from target_activecampaign.sync.completeness import Outcome
 from target_activecampaign.sync.guards import describe_segment, guard_trips, source_shrank, stops
 from target_activecampaign.sync.list_members import ListMembers
+from target_activecampaign.sync.membership_marks import MembershipMarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,6 +64,7 @@ class MirrorRemovals:
         self._packer = packer
         self._delivery = delivery
         self._stop = stop
+        self._marks = MembershipMarks(client, ledger, stop)
         self.leavers = 0
 
     def remove_missing(self, segment: Segment) -> Outcome:
@@ -220,7 +219,11 @@ class MirrorRemovals:
         # Until the import is confirmed, it is unknown what ActiveCampaign has of them.
         self._ledger.members.clear_digests([segment.number, *segment.siblings], there.keys())
         if segment.settings.on_leave == "tag":
-            self._remove_tags(segment, there)
+            done: set[bytes] = set()
+            try:
+                self._marks.take_off(segment, there, done)
+            finally:
+                self._accounting.removed[segment.number] += len(done)
             return
         # Not even to be removed is the address of a suppressed person sent.
         for one in there.keys() - self._ledger.suppressions.find(there.keys()):
@@ -257,48 +260,15 @@ class MirrorRemovals:
             self._mark_removed(segment, contacts)
 
     def _mark_removed(self, segment: Segment, contacts: Iterable[bytes]) -> None:
-        marks = self._updates_after_removal(segment)
+        marks = segment.updates_after_removal()
         self._ledger.members.mark_removed([(one, marks) for one in contacts], self._ledger.now())
-
-    def _updates_after_removal(self, segment: Segment) -> list[MemberUpdate]:
-        """Return the ledger updates of a removed contact, for all segments of the list."""
-        numbers = [segment.number, *segment.siblings]
-        return [MemberUpdate(number, None, segment.membership_after) for number in numbers]
 
     def _send(self, segment: Segment, contact_hash: bytes, address: str) -> None:
         entry = self._packer.entry(segment.removal_of(address), [])
         entry.contact_hash = contact_hash
-        entry.marks = {mark.segment: mark for mark in self._updates_after_removal(segment)}
+        entry.marks = {mark.segment: mark for mark in segment.updates_after_removal()}
         for batch in self._packer.add(entry):
             self._delivery.submit(batch)
-
-    def _remove_tags(self, segment: Segment, contacts: dict[bytes, int]) -> None:
-        """Remove the tag from contacts, in two requests each: an import can't do that."""
-        tag = self._client.find_tag(segment.membership_tag or "")
-
-        def take(contact: int) -> None:
-            held = self._client.contact_tags(contact)
-            if tag is not None and tag.id in held:
-                self._client.remove_contact_tag(held[tag.id])
-
-        pool = ThreadPoolExecutor(QUESTIONS_AT_ONCE, "tags")
-        calls = {
-            pool.submit(take, contact): contact_hash for contact_hash, contact in contacts.items()
-        }
-        try:
-            for call in as_completed(calls):
-                call.result()
-                self._stop.check()
-        finally:
-            # Even if it is stopped or fails, store the removals that were done.
-            pool.shutdown(cancel_futures=True)
-            done = [
-                contact_hash
-                for call, contact_hash in calls.items()
-                if not call.cancelled() and call.exception() is None
-            ]
-            self._mark_removed(segment, done)
-            self._accounting.removed[segment.number] += len(done)
 
 
 def _log(segment: Segment, outcome: Outcome) -> None:

@@ -15,7 +15,7 @@ from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.client import AddressTaken, InvalidRequest, MalformedAnswer, NotFound
 from target_activecampaign.delivery.resubscribe import is_ended_by_us
 from target_activecampaign.errors import StoppedError
-from target_activecampaign.ledger import Rename, RenameState, SourceRow
+from target_activecampaign.ledger import Rename, RenameState, SourceRow, Withheld
 from target_activecampaign.model.codes import CODES, Refusal
 from target_activecampaign.model.email import contact_key
 from target_activecampaign.model.ownership import Ownership
@@ -46,6 +46,7 @@ _TEMPORARY_ADDRESS = "rename-{}@example.com"
 """Contacts that swap their addresses need a third one for a moment. This domain is reserved for
 examples and receives no mail (RFC 2606)."""
 
+_SUPPRESSED = REFUSALS[WithheldReason.SUPPRESSED]
 _REFUSED = Refusal(
     "RENAME_REFUSED",
     "The person has another e-mail address now, and ActiveCampaign refused to change that of the "
@@ -145,13 +146,14 @@ class PersonRenames:
     def _refuse_suppressed(self, segments: dict[int, Segment]) -> None:
         """Refuse the records of people who were suppressed while these waited."""
         for some in self._movers() if self._ledger.suppressions.any() else ():
-            contacts = {contact for one in some for contact in (one.current, one.new_contact)}
-            found = self._ledger.suppressions.find(contacts)
-            self._refuse_each(
-                [one for one in some if one.current in found or one.new_contact in found],
-                segments,
-                REFUSALS[WithheldReason.SUPPRESSED],
-            )
+            homes = self._ledger.renames.homes({one.current for one in some})
+            theirs = {
+                one: {one.current, one.new_contact, homes.get(one.current, one.current)}
+                for one in some
+            }
+            found = self._ledger.suppressions.find(set().union(*theirs.values()))
+            refused = [one for one, contacts in theirs.items() if contacts & found]
+            self._refuse_each(refused, segments, _SUPPRESSED)
 
     def _hold_back(self, segments: Collection[Segment]) -> None:
         """Count the people who are not renamed. The contacts that new rows claim stay."""
@@ -215,6 +217,7 @@ class PersonRenames:
 
     def _execute(self) -> None:
         """Rename the planned contacts, each once its new address is free."""
+        self._take_out_suppressed()
         renames = self._ledger.renames
         with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "renames") as pool:
             while True:
@@ -226,6 +229,38 @@ class PersonRenames:
                     self._move_aside(one)
                 else:
                     return
+
+    def _take_out_suppressed(self) -> None:
+        """Take suppressed people out of the plan: no request may have their address."""
+        after = b""
+        any_ = self._ledger.suppressions.any()
+        while any_ and (some := self._ledger.renames.planned(after, _CHUNK)):
+            theirs = {one.contact: {one.contact, one.new_contact, one.home or b""} for one in some}
+            found = self._ledger.suppressions.find(set().union(*theirs.values()))
+            for one in some:
+                if theirs[one.contact] & found:
+                    self._stop.check()
+                    self._take_out(one, found)
+            after = some[-1].contact
+
+    def _take_out(self, one: Rename, suppressed: Collection[bytes]) -> None:
+        """Take a contact out of the plan. From a temporary address, it goes back if it may."""
+        contact = None if one.contact_id is None else self._client.contact(one.contact_id)
+        if contact is not None and self._hash_of(contact.email) == one.new_contact:
+            # An interrupted run has renamed it, without its rows: only so it is unsubscribed.
+            self._ledger.withheld.store(
+                Withheld(
+                    segment,
+                    one.new_contact,
+                    WithheldReason.SUPPRESSED,
+                    is_pending=True,
+                    address=one.new_address,
+                )
+                for segment in {segment for segment, _ in one.rows}
+            )
+        self._ledger.renames.set_state(one.contact, RenameState.SUPPRESSED)
+        if one.home is not None and one.home not in suppressed:
+            self._move_back(one)
 
     def _rename(self, one: Rename) -> None:
         """Give a contact its new address."""
@@ -377,7 +412,7 @@ class PersonRenames:
         for number, segment in segments.items():
             mine = [one for one in movers if one.segment == number and refusals[one] is None]
             self._let_in(segment, mine, shared)
-        for refusal in (OPTED_OUT, _REFUSED):
+        for refusal in (OPTED_OUT, _REFUSED, _SUPPRESSED):
             self._refuse_each(
                 [one for one in movers if refusals[one] is refusal], segments, refusal
             )
@@ -393,6 +428,8 @@ class PersonRenames:
         if contact_id is None and one.address:
             contact = self._client.find_contact(one.address)
             contact_id = contact.id if contact else None
+        if one.state == RenameState.SUPPRESSED:
+            return _SUPPRESSED
         if contact_id is None:
             return _REFUSED if one.state == RenameState.REFUSED else None
         try:

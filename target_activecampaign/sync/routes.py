@@ -597,6 +597,7 @@ class SuppressionRoute(RecordRoute):
 
     Attributes:
         mapping, number: As given.
+        numbers: Reads the numbers of records; None if they have none.
     """
 
     def __init__(
@@ -620,6 +621,7 @@ class SuppressionRoute(RecordRoute):
         )
         self.mapping = mapping
         self.number = number
+        self.numbers = RecordNumbers.of(source.schema["properties"])
 
     @property
     def _identity(self) -> Iterable[str]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from target_activecampaign.errors import ModeError
+from target_activecampaign.ledger import MemberUpdate
 from target_activecampaign.ledger.segments import storable
 from target_activecampaign.model.contact import Contact, contact_key
 from target_activecampaign.model.names import caseless
@@ -219,6 +220,20 @@ class Segment:
         else:
             contact.unsubscribe_lists = (self.target.id,)
         return contact
+
+    def leave_out_membership(self, contact: Contact) -> None:
+        """Take out of a contact what would make it a member: the list, and the field or tag."""
+        contact.lists = ()
+        if self.membership_field is not None:
+            contact.drop_values([self.membership_field.id])
+        if self.membership_tag is not None:
+            member = caseless(self.membership_tag)
+            contact.tags = tuple(tag for tag in contact.tags if caseless(tag) != member)
+
+    def updates_after_removal(self) -> list[MemberUpdate]:
+        """Return the ledger updates of a removed contact, for all segments of the list or mark."""
+        numbers = [self.number, *self.siblings]
+        return [MemberUpdate(number, None, self.membership_after) for number in numbers]
 
     @property
     def membership_after(self) -> Ownership:

@@ -312,8 +312,8 @@ class Streams:
             properties = list(dict.fromkeys(one for reader in readers for one in reader.names))
             for property_, count in words.items():
                 logger.warning(
-                    "Stream '%s': %s of '%s' mean neither yes nor no, so they count as unknown. "
-                    "See the words in docs/consent.md.",
+                    "Stream '%s': %s of '%s' can't be read as yes or no. Such values count as "
+                    "unknown. docs/consent.md lists the words that can be read.",
                     name,
                     pluralize(count, "value"),
                     property_,

@@ -33,7 +33,7 @@ its hash alone."""
 
 OPTED_OUT = Refusal(
     "OPTED_OUT",
-    "The person has opted out under an earlier address, so this address is not subscribed.",
+    "The person has opted out with an earlier address, so this address is not subscribed.",
 )
 IN_DOUBT = Refusal(
     "ADDRESS_IN_DOUBT",
@@ -117,6 +117,7 @@ class Resolved:
     refused: list[tuple[PendingContact, Refusal]] = field(default_factory=list)
     seen: dict[int, list[bytes]] = field(default_factory=dict)
     former: list[tuple[PendingContact, bytes]] = field(default_factory=list)
+    waiting: list[PendingContact] = field(default_factory=list)
 
 
 class _Rows:
@@ -226,6 +227,7 @@ class RowTracker:
                 resolved.refused.append((one, refusal))
             elif self._waits(one, before, rows, is_claimed=is_claimed):
                 waiting.append(self._wait(one, before, rows, self._codec.encode(entry)))
+                resolved.waiting.append(one)
             else:
                 self._assign(entry, rows)
                 new[number, entry.contact_hash] = key

@@ -1,7 +1,7 @@
-"""Suppression: the records of streams with people who must never be sent.
+"""Suppression: processes the records of suppression streams.
 
-They are stored in the ledger before they get their outcome. What waits to be sent to such a person
-is dropped.
+The ledger stores the people of such records before the records get their outcome. What is not sent
+yet of these people is dropped.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.record import Source
 from target_activecampaign.singer.deletions import DELETED
 from target_activecampaign.singer.messages import describe_place
+from target_activecampaign.sync.order import ReadOrder
 from target_activecampaign.sync.routes import NESTED
 
 if TYPE_CHECKING:
@@ -31,39 +32,43 @@ class CheckedRecord(NamedTuple):
 
     Attributes:
         record: The record.
-        problem: The reason why it can't be used, if any; `DELETED` if it lifts a suppression.
+        problem: The reason if it can't be used; `DELETED` if it lifts a suppression.
         line: The tap's message.
         place: Its place in the input.
+        number: Its number in a change log, if it has one.
     """
 
     record: Mapping[str, Any]
     problem: Problem
     line: bytes
     place: Place
+    number: int | None
 
 
 class _Read(NamedTuple):
     """A record as it was read.
 
     Attributes:
-        people: The addresses of its people, by contact; None where only the hash is known.
-        lifts: Whether it lifts their suppression.
-        refusal: The reason for which the record is refused, if it is. Its people are suppressed
-            all the same, if they can be read.
+        people: The addresses of its people, by contact; None if only the hash is known.
+        lifts: Whether the record lifts their suppression.
+        refusal: The reason if the record is refused. Its people are suppressed even then, as long
+            as they can be read.
+        is_outdated: Whether later records of all its people were read before it.
     """
 
     people: dict[bytes, str | None]
     lifts: bool = False
     refusal: Refusal | None = None
+    is_outdated: bool = False
 
 
 class Suppressor:
     """Suppresses people, and lifts suppressions.
 
     Args:
-        ledger: Stores who is suppressed.
+        ledger: Stores the suppressed people.
         accounting: Counts the records.
-        changes: Has the contacts that wait to be sent.
+        changes: Holds the contacts that are not sent yet.
     """
 
     def __init__(
@@ -72,12 +77,19 @@ class Suppressor:
         self._ledger = ledger
         self._accounting = accounting
         self._changes = changes
+        self._order = ReadOrder()
+
+    def close(self) -> None:
+        """Delete what is remembered of the order of records."""
+        self._order.close()
 
     def take(self, route: SuppressionRoute, records: Sequence[CheckedRecord]) -> None:
-        """Suppress the people of records, or lift their suppression, in the order of the records.
+        """Suppress the people of records, or lift their suppression.
+
+        The records of a person count in the order of a change log, or else in that of the input.
 
         Raises:
-            Exception: A record ends the run, as its stream map fails. Nothing is stored.
+            Exception: The stream map of a record failed. This ends the run, and nothing is stored.
             LedgerError: The ledger can't be used.
         """
         for one in records:
@@ -102,10 +114,25 @@ class Suppressor:
         except (Refusal, RecursionError) as error:
             wrong = error if isinstance(error, Refusal) else NESTED
             return _Read({}, lifts, None if lifts else problem or wrong)
-        return _Read(people, lifts, problem)
+        if one.number is None:
+            return _Read(people, lifts, problem)
+        latest = {
+            contact: key
+            for contact, key in people.items()
+            if not self._order.is_outdated(route.number, contact, one.number)
+        }
+        return _Read(latest, lifts, problem, is_outdated=not latest)
 
     def _store(self, number: int, read: Sequence[_Read]) -> tuple[Counter[str], Counter[str]]:
-        """Store what records say, and return their outcomes, and the codes of skipped ones."""
+        """Store what records say.
+
+        Args:
+            number: The number of the stream.
+            read: The records.
+
+        Returns:
+            The number of records by outcome, and the number of skipped records by code.
+        """
         addresses = {contact: key for one in read for contact, key in one.people.items()}
         sources = self._ledger.suppressions.sources(addresses.keys())
         before = {contact for contact, found in sources.items() if number in found}
@@ -116,6 +143,9 @@ class Suppressor:
             contacts = one.people.keys()
             if one.refusal is not None:
                 now |= contacts
+            elif one.is_outdated:
+                outcomes["skipped"] += 1
+                skipped["OUTDATED"] += 1
             elif not one.lifts:
                 outcomes["unchanged" if contacts <= now else "added"] += 1
                 now |= contacts
@@ -125,7 +155,7 @@ class Suppressor:
             else:
                 outcomes["skipped"] += 1
                 skipped["DELETED" if contacts else "DELETED_UNKNOWN"] += 1
-        # First, as a kill in between must not leave out anybody.
+        # Suppress before lifting: after a kill in between, too many are suppressed, not too few.
         self._suppress(number, {contact: addresses[contact] for contact in now - before})
         self._ledger.suppressions.remove(number, before - now)
         return outcomes, skipped

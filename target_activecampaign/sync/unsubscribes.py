@@ -1,8 +1,8 @@
-"""Unsubscribes: at the end of a run, people who may not be subscribed are taken off their lists.
+"""Unsubscribes: at the end of a run, contacts that may not be subscribed are unsubscribed.
 
-These are people whose record says that they have not consented, and suppressed people, whoever
-added them to the list. Their address must not be sent, so each takes a request with the contact's
-id, and not an import.
+These are contacts of people who have not consented or are suppressed. It does not matter who added
+them to the list. An import would send their addresses. So each contact takes a request of its own,
+which only has the contact's id.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from target_activecampaign.model.status import ACTIVE
 from target_activecampaign.model.withheld import WithheldReason
 from target_activecampaign.sync.guards import consent_guard_trips, stops
 from target_activecampaign.sync.list_members import ListMembers
+from target_activecampaign.sync.membership_marks import MembershipMarks
+from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -33,11 +35,11 @@ logger = logging.getLogger("target-activecampaign")
 
 
 class Unsubscriber:
-    """Unsubscribes the contacts of people who may not be subscribed.
+    """Unsubscribes contacts of people who have not consented or are suppressed.
 
     Args:
         client: The client of the account.
-        ledger: Has the withheld contacts.
+        ledger: Stores the withheld contacts.
         accounting: Counts the removals.
         stop: Stops early.
     """
@@ -49,35 +51,50 @@ class Unsubscriber:
         self._ledger = ledger
         self._accounting = accounting
         self._stop = stop
+        self._marks = MembershipMarks(client, ledger, stop)
 
     def process(self, segments: Collection[Segment]) -> list[str]:
         """Unsubscribe contacts. Call it once every record has an outcome.
 
         Returns:
-            The texts of the guards that tripped. Then nobody is unsubscribed from that list.
+            The texts of the guards that tripped. A guard that trips keeps all contacts of its list.
 
         Raises:
-            StoppedError: It was stopped early; the next run goes on.
-            LedgerError, ActiveCampaignError: Some could not be unsubscribed.
+            StoppedError: It was stopped early. The next run continues.
+            LedgerError, ActiveCampaignError: Some contacts could not be unsubscribed.
         """
-        lists: dict[int, Segment] = {}
+        lists: dict[int, list[Segment]] = {}
         for one in segments:
-            lists.setdefault(one.target.id, one)
-        problems = (self._process_list(one) for one in lists.values())
+            lists.setdefault(one.target.id, []).append(one)
+        problems = (self._process_list(some) for some in lists.values())
         return [problem for problem in problems if problem is not None]
 
-    def _process_list(self, segment: Segment) -> str | None:
+    def _process_list(self, segments: Sequence[Segment]) -> str | None:
+        """Unsubscribe contacts from the list of these segments."""
+        segment = segments[0]
         self._find_active(segment)
         count = self._ledger.withheld.count_pending(segment.of_list)
-        if not count:
-            return None
+        problem = self._guard_trips(segment, count) if count else None
+        if problem is not None:
+            return problem
+        # First, in case of a kill: once they are unsubscribed, they are no members.
+        for one in segments:
+            self._marks.take_off_withheld(one)
+        self._unsubscribe_all(segment)
+        return None
+
+    def _guard_trips(self, segment: Segment, count: int) -> str | None:
+        """Return the text of the guard, if it stops that so many people are unsubscribed."""
         active = self._client.count_contacts(list_id=segment.target.id, status=ACTIVE)
         problem = consent_guard_trips(segment, count, active)
         if problem is not None:
             if stops(segment):
                 segment.consent.held_back = count
-                return f"{problem[:-1]}, so nobody was unsubscribed for that."
+                return f"{problem} No contact was unsubscribed."
             logger.warning("%s 'guards.override_once' lets this run through.", problem)
+        return None
+
+    def _unsubscribe_all(self, segment: Segment) -> None:
         try:
             for some in self._ledger.withheld.pending(segment.of_list):
                 self._unsubscribe(segment, some)
@@ -85,15 +102,13 @@ class Unsubscriber:
         finally:
             if segment.consent.unsubscribed:
                 logger.info(
-                    "List %d: %d contacts were unsubscribed, as they have not consented or are "
-                    "suppressed.",
+                    "List %d: unsubscribed %s that have not consented or are suppressed.",
                     segment.target.id,
-                    segment.consent.unsubscribed,
+                    pluralize(segment.consent.unsubscribed, "contact"),
                 )
-        return None
 
     def _find_active(self, segment: Segment) -> None:
-        """Find out which of the contacts are active on the list; the others are done."""
+        """Store which contacts are active on the list. The others need no request."""
         members = ListMembers(self._client, segment.target.id, ACTIVE, self._ledger, self._stop)
         try:
             if self._ledger.segments.must_sweep(segment.of_list):
@@ -114,7 +129,7 @@ class Unsubscriber:
             members.close()
 
     def _add_suppressed(self, segment: Segment, active: Mapping[bytes, int]) -> None:
-        """Store which of the contacts that are active on the list are suppressed."""
+        """Store the suppressed contacts among those that are active on the list."""
         contacts = self._ledger.suppressions.find(active.keys())
         known = {one.contact: one for one in self._ledger.withheld.find([segment.number], contacts)}
         self._ledger.withheld.store(
@@ -125,7 +140,7 @@ class Unsubscriber:
         )
 
     def _end(self, segment: Segment, absent: Sequence[Withheld]) -> None:
-        """Store that contacts are off the list already, perhaps by an interrupted run."""
+        """Store that contacts are no longer active, perhaps because of an interrupted run."""
         contacts = {one.contact for one in absent}
         if contacts:
             self._ledger.members.confirm_removed(segment.of_list, contacts)
@@ -134,7 +149,8 @@ class Unsubscriber:
 
     def _unsubscribe(self, segment: Segment, some: Sequence[Withheld]) -> None:
         ids = {one.contact: one.contact_id for one in some if one.contact_id is not None}
-        # First, in case of a kill: only so can they be subscribed again, once they consent.
+        # Before the requests: after a kill, the ledger must know that we unsubscribed them. Only
+        # then can they be subscribed again once they consent.
         self._ledger.members.begin_unsubscribing(
             segment.number, segment.of_list, ids.keys(), self._ledger.now()
         )

@@ -196,6 +196,7 @@ class RecordWindow:
     def close(self) -> None:
         """Delete what is remembered of the records."""
         self._order.close()
+        self.suppressor.close()
 
     def take(
         self,
@@ -314,7 +315,13 @@ class RecordWindow:
         found = [record for record, _ in mapped.values()]
         problems = route.check(found, [problem for _, problem in mapped.values()])
         checked = [
-            CheckedRecord(record, problem, records.lines[number], records.places[number])
+            CheckedRecord(
+                record,
+                problem,
+                records.lines[number],
+                records.places[number],
+                _number_of(records, number, route.numbers),
+            )
             for number, record, problem in zip(mapped, found, problems, strict=True)
         ]
         if checked:
@@ -470,9 +477,7 @@ class RecordWindow:
         for place, index in enumerate(candidates.indexes):
             identity = candidates.rows[place] if candidates.rows else b""
             identity = identity or batch.contact_hashes[index]
-            at = batch.numbers[index]
-            read = records.read.get(at)
-            number = numbers.number_of(records.raws[at], None if read is None else read[0])
+            number = _number_of(records, batch.numbers[index], numbers)
             if identity and number is not None:
                 segment = route.segment.number
                 if self._order.is_outdated(segment, identity, number):
@@ -587,6 +592,14 @@ class RecordWindow:
             key = route.mapping.contact_key(record) or ""
         contact_hash = batch.contact_hashes[index] if key == batch.keys[index] else None
         self.changes.delete(source, route.segment, key, contact_hash or None, row)
+
+
+def _number_of(records: _Records, at: int, numbers: RecordNumbers | None) -> int | None:
+    """Return the number that a record has in its change log; None if it has none."""
+    if numbers is None:
+        return None
+    read = records.read.get(at)
+    return numbers.number_of(records.raws[at], None if read is None else read[0])
 
 
 def _decode_all(raws: list[msgspec.Raw]) -> list[dict[str, Any]] | None:

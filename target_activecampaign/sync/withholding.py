@@ -1,7 +1,8 @@
-"""Withheld records: those of people who have not consented, or are suppressed.
+"""Withheld records: records of people who have not consented, or who are suppressed.
 
-They are stored in the ledger before they get their outcome. So an unchanged one is known by its
-hash, and people who may be active on the list are unsubscribed at the end of the run.
+The ledger stores a withheld record before the record gets its outcome. So the next run recognises
+an unchanged record by its hash. People who may be active on the list are unsubscribed at the end
+of the run.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 REFUSALS = {
     WithheldReason.NO_CONSENT: Refusal("NO_CONSENT", "The person has not consented."),
     WithheldReason.CONSENT_UNKNOWN: Refusal(
-        "CONSENT_UNKNOWN", "It is not known whether the person has consented."
+        "CONSENT_UNKNOWN", "The record does not say whether the person has consented."
     ),
     WithheldReason.SUPPRESSED: Refusal("SUPPRESSED", "The person is suppressed."),
 }
@@ -35,7 +36,7 @@ class Withholding:
     """Decides which contacts of a window are withheld, and stores them.
 
     Args:
-        ledger: Has the suppressions and the withheld contacts.
+        ledger: Stores the suppressions and the withheld contacts.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -47,12 +48,15 @@ class Withholding:
         contacts: Sequence[bytes],
         record_hashes: Sequence[bytes | None],
     ) -> list[WithheldReason | None]:
-        """Return for each record why it is withheld, if the same record was withheld before.
+        """Return the reason for each record that was withheld before in the same form.
 
         Args:
             segment: The segment of the records.
             contacts: The hashes of their contacts.
             record_hashes: The hashes of the records.
+
+        Returns:
+            A reason per record; None for a record that was not withheld, or has changed.
         """
         found = {
             one.contact: one for one in self._ledger.withheld.find([segment.number], set(contacts))
@@ -65,27 +69,40 @@ class Withholding:
         return reasons
 
     def refuse(self, window: Sequence[PendingContact]) -> None:
-        """Refuse contacts of suppressed people, and of those who say no in another stream."""
+        """Refuse contacts of people who are suppressed, or say no in another stream of the list."""
         if self._ledger.suppressions.any():
             self._refuse_suppressed(window)
         valid = [one for one in window if one.refusal is None and one.withheld is None]
         segments = {one.segment.number: one.segment for one in valid}
         siblings = of_lists(segments.values())
-        if len(siblings) == 1 or not self._ledger.withheld.any(siblings):
+        if len(siblings) == 1:
             return
-        found = self._ledger.withheld.find(siblings, {one.entry.contact_hash for one in valid})
-        refused = {
-            (one.segment, one.contact) for one in found if one.reason == WithheldReason.NO_CONSENT
-        }
+        refused = self._without_consent(window, siblings, {one.entry.contact_hash for one in valid})
         for one in valid:
             others = set(one.segment.of_list) - {one.segment.number}
             if any((number, one.entry.contact_hash) in refused for number in others):
                 one.refusal = REFUSALS[WithheldReason.NO_CONSENT]
 
+    def _without_consent(
+        self, window: Sequence[PendingContact], segments: set[int], contacts: set[bytes]
+    ) -> set[tuple[int, bytes]]:
+        """Return who says no, by segment and contact: in the ledger, or since then in a window."""
+        found = self._ledger.withheld.find(segments, contacts)
+        refused = {
+            (one.segment, one.contact) for one in found if one.reason == WithheldReason.NO_CONSENT
+        }
+        for one in window:
+            key = one.segment.number, one.entry.contact_hash
+            if one.withheld == WithheldReason.NO_CONSENT:
+                refused.add(key)
+            elif one.withheld is not None or one.refusal is None:
+                refused.discard(key)
+        return refused
+
     def _refuse_suppressed(self, window: Sequence[PendingContact]) -> None:
         """Refuse contacts of suppressed people.
 
-        Those who have another address by now wait for the end of the input, and are refused then.
+        People whose address has changed wait for the end of the input, and are refused then.
         """
         contacts = {one.entry.contact_hash for one in window if one.entry.contact_hash}
         suppressed = self._ledger.suppressions.find(contacts)
@@ -98,17 +115,18 @@ class Withholding:
     def store(
         self,
         window: Iterable[PendingContact],
-        former: Iterable[tuple[PendingContact, bytes]],
+        former: Sequence[tuple[PendingContact, bytes]],
         members: Mapping[bytes, Sequence[Member]],
         in_flight: Mapping[str, Mapping[int, MemberUpdate]],
     ) -> None:
-        """Store which contacts are withheld now, and which are not any more.
+        """Store which contacts are withheld now, and which are no longer withheld.
 
         Args:
             window: The contacts, in their order.
-            former: Contacts that rows of them have besides, as their address has changed.
-            members: Their members in the ledger, by contact.
-            in_flight: The planned ledger updates of those in flight, by contact key and segment.
+            former: For contacts whose address has changed: the hash of the contact with the former
+                address.
+            members: The members in the ledger, by contact.
+            in_flight: The planned ledger updates of contacts in flight, by contact key and segment.
         """
         last: dict[tuple[int, bytes], PendingContact] = {}
         for one in window:
@@ -116,7 +134,7 @@ class Withholding:
                 last[one.segment.number, one.entry.contact_hash] = one
         withheld = {key: one for key, one in last.items() if one.withheld is not None}
         self._discard(last.keys() - withheld.keys())
-        if not withheld:
+        if not (withheld or former):
             return
         segments = {one.segment.number: one.segment for one in withheld.values()}
         contacts = {contact for _, contact in withheld}
@@ -127,20 +145,34 @@ class Withholding:
             for key, one in withheld.items()
             if one.withheld != WithheldReason.SUPPRESSED
         }
-        # The address of a suppressed person may come only now.
+        # A person may have been suppressed by a hash, so that the address is only known now.
         addresses = {contact: one.entry.contact.email for (_, contact), one in withheld.items()}
         for row in found:
             key = row.segment, row.contact
             if row.is_pending and row.address is None and key not in rows:
                 rows[key] = row._replace(address=addresses[row.contact])
-        for one, contact in former:
-            if one.withheld in (WithheldReason.NO_CONSENT, WithheldReason.SUPPRESSED):
-                key = one.segment.number, contact
-                rows[key] = Withheld(*key, one.withheld, is_pending=True)
+        rows |= self._rows_of_former(former)
         self._ledger.withheld.store(rows.values())
 
+    def _rows_of_former(
+        self, former: Sequence[tuple[PendingContact, bytes]]
+    ) -> dict[tuple[int, bytes], Withheld]:
+        """Return what to store of contacts that rows have besides, as their address has changed."""
+        numbers = {one.segment.number for one, _ in former}
+        found = self._ledger.withheld.find(numbers, {contact for _, contact in former})
+        known = {(one.segment, one.contact): one.reason for one in found}
+        rows = {}
+        for one, contact in former:
+            key = one.segment.number, contact
+            is_new = known.get(key) != one.withheld  # a refusal unsubscribes only once
+            if one.withheld == WithheldReason.SUPPRESSED or (
+                one.withheld == WithheldReason.NO_CONSENT and is_new
+            ):
+                rows[key] = Withheld(*key, one.withheld, is_pending=True)
+        return rows
+
     def _discard(self, contacts: Iterable[tuple[int, bytes]]) -> None:
-        """Store that contacts, given by segment, are not withheld any more."""
+        """Store that contacts, given with their segments, are no longer withheld."""
         by_segment: dict[int, list[bytes]] = {}
         for number, contact in contacts:
             by_segment.setdefault(number, []).append(contact)
@@ -154,10 +186,17 @@ class Withholding:
         members: Mapping[bytes, Sequence[Member]],
         in_flight: Mapping[str, Mapping[int, MemberUpdate]],
     ) -> Withheld:
-        """Return what to store of a contact without consent, given what is stored of it."""
+        """Return the row to store for a contact without consent.
+
+        Args:
+            one: The contact.
+            known: The row that is stored now; None if there is none.
+            members: The members in the ledger, by contact.
+            in_flight: The planned ledger updates of contacts in flight.
+        """
         entry, segment, reason = one.entry, one.segment, one.withheld
         assert reason is not None  # noqa: S101 - only withheld contacts are passed
-        # A record with another problem has no hash, so that it is told again.
+        # Without a hash, so that the next run reports the record's other problem again.
         is_skipped = one.refusal is not None and one.refusal.code == reason.name
         record_hash = entry.raw if is_skipped else None
         row = Withheld(segment.number, entry.contact_hash, reason, record_hash)

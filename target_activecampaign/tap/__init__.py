@@ -1,5 +1,5 @@
-"""The way back: a Singer tap for what ActiveCampaign knows about consent.
+"""A Singer tap that reads opt-outs, bounces and the exclusion list of an account.
 
-`TapActiveCampaignConsent` reads opt-outs, bounces and the exclusion list of the account that the
-target loads, and writes nothing to it. Its command is `cli.tap`.
+`TapActiveCampaignConsent` reads the account that the target loads, and writes nothing to it. Its
+command is `cli.tap`.
 """

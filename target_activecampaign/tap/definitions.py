@@ -1,4 +1,4 @@
-"""The settings of the tap. Those of the account are the target's own."""
+"""The settings of the tap. It shares the settings of the account with the target."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ _OWN = (
         "lists",
         {"type": "array", "items": {"type": ["integer", "string"]}},
         "Lists whose opt-outs are read: ids, exact names or string ids. Empty means all lists. "
-        "Bounces and exclusions are always those of the whole account.",
+        "Bounces and exclusions are always read for the whole account.",
         default=[],
     ),
     Setting(
         "addresses",
         {"type": "string", "enum": [PLAIN, SHA256]},
-        "How records identify people: by their e-mail address as it is (`plain`), or by the "
-        "SHA-256 of the address in lower case (`sha256`), as a hex text.",
+        "How records identify people: by the e-mail address (`plain`), or by the SHA-256 of the "
+        "address in lower case, in hex digits (`sha256`).",
         default=PLAIN,
     ),
     Setting(
         "changed_contacts_only",
         {"type": "boolean"},
-        "Read opt-outs and bounces only of contacts that ActiveCampaign counts as changed since "
-        "the last run, with a day's overlap. It is not documented whether an opt-out or a bounce "
-        "counts: leave this off unless you have seen that it does in your account.",
+        "Read opt-outs and bounces only of contacts that have changed since one day before the "
+        "last run. ActiveCampaign does not document whether an opt-out or a bounce counts as a "
+        "change of the contact: switch this on only if you have seen that it does.",
         default=False,
     ),
     Setting(
         "emit_activate_version_messages",
         {"type": "boolean"},
-        "Start each stream that is read as a whole with an ACTIVATE_VERSION message, so that a "
-        "loader removes the rows of earlier runs, such as those of people who have come back.",
+        "Start each stream that is read in full with an ACTIVATE_VERSION message. A loader then "
+        "removes the rows of earlier runs, such as those of people who subscribed again.",
         default=False,
     ),
 )

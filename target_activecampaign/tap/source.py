@@ -17,11 +17,11 @@ logger = logging.getLogger("tap-activecampaign-consent")
 
 
 class ConsentSource:
-    """The account, opened when a stream reads it for the first time.
+    """The account. It is opened when a stream first reads it.
 
     Args:
         settings: The settings of the account.
-        lists: The lists whose opt-outs are read, as the operator names them; all if empty.
+        lists: The lists whose opt-outs are read, as in the settings; all lists if empty.
     """
 
     def __init__(self, settings: Settings, lists: Sequence[int | str]) -> None:
@@ -41,7 +41,7 @@ class ConsentSource:
 
     @property
     def list_ids(self) -> list[int]:
-        """The ids of the lists whose opt-outs are read, each once.
+        """The ids of the lists whose opt-outs are read, without duplicates.
 
         Raises:
             TargetError: As for `client`.
@@ -50,7 +50,7 @@ class ConsentSource:
         return self._list_ids
 
     def _open(self) -> Account:
-        """Connect, check the key, and find the lists, unless that is done."""
+        """Connect, check the key and find the lists, on the first call."""
         if self._account is not None:
             return self._account
         account = Account(self._settings, read_only=True)

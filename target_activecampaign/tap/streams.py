@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from target_activecampaign.tap.source import ConsentSource
 
 _OVERLAP = timedelta(days=1)
-"""Time before the bookmark from which changes are read again: the server's clock and zone may
-differ, and a change may become visible late."""
+"""Changes are read from this long before the bookmark: the server's clock and time zone may differ,
+and a change may become visible late."""
 
 
 class Addresses:
-    """The form in which records hold addresses.
+    """Addresses as records have them: plain or hashed.
 
     Args:
         form: `plain` or `sha256`.
@@ -38,14 +38,14 @@ class Addresses:
         self._hashed = form == SHA256
 
     def name(self, name: str) -> str:
-        """Return the name of a property with an address."""
+        """Return the name of the property for an address, given its plain name."""
         return f"{name}_sha256" if self._hashed else name
 
     def value(self, address: str) -> str | None:
-        """Return its value; None for no address.
+        """Return the value for an address; None if the address is empty.
 
-        The hash is that of the address in the form in which the target compares addresses: in
-        lower case, without outer spaces, with an ASCII domain.
+        The hash is made from the form in which the target compares addresses: lower case, no outer
+        spaces, and an ASCII domain.
         """
         if not self._hashed or not address:
             return address or None
@@ -60,8 +60,8 @@ class ConsentStream(Stream):
         source: The account.
 
     Attributes:
-        changed_at: The property with the time of a change, by which the stream can be read
-            incrementally; None if it can't be.
+        changed_at: The property with the time of a change, for incremental reading; None if the
+            stream can't be read incrementally.
     """
 
     changed_at: ClassVar[str | None] = None
@@ -78,7 +78,7 @@ class ConsentStream(Stream):
         """Return the properties of the records."""
 
     def changed_after(self, context: Context | None) -> float | None:
-        """Return the time after which changes are read; None for all.
+        """Return the time from which changes are read; None to read all.
 
         Returns:
             Seconds since the epoch.
@@ -87,7 +87,7 @@ class ConsentStream(Stream):
         return None if bookmark is None else (bookmark - _OVERLAP).timestamp()
 
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        """Log a message, except of errors: the command reports the cause, once."""
+        """Log a message, but no error: the command reports the cause once."""
         if level < logging.ERROR:
             super().log(message, *args, level=level, **kwargs)
 
@@ -175,7 +175,7 @@ class Bounces(ConsentStream):
 
 
 class Exclusions(ConsentStream):
-    """The exclusion list: what ActiveCampaign refuses to import."""
+    """The exclusion list: addresses that ActiveCampaign refuses to import."""
 
     name = "exclusions"
     primary_keys: ClassVar[tuple[str, ...]] = ("id",)
@@ -210,7 +210,7 @@ STREAMS: tuple[type[ConsentStream], ...] = (ListOptOuts, Bounces, Exclusions)
 
 
 def _time(moment: float | None) -> str | None:
-    """Return a time in seconds since the epoch as records have it, in UTC."""
+    """Return a time as ISO 8601 in UTC, given in seconds since the epoch."""
     if moment is None:
         return None
     return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="seconds")

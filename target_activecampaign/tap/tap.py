@@ -1,4 +1,4 @@
-"""The tap: settings, streams, and what happens on a signal."""
+"""The tap: its settings, its streams, and its end on a signal."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TapActiveCampaignConsent(SdkTap):
         setup_mapper: bool = True,
         message_writer: Any = None,
     ) -> None:
-        """See the SDK's `Tap`; nothing is sent before the first stream is read."""
+        """See the SDK's `Tap`. It makes no request before the first stream is read."""
         self._reads_variables = parse_env_config
         self._source: ConsentSource | None = None
         super().__init__(
@@ -78,7 +78,7 @@ class TapActiveCampaignConsent(SdkTap):
 
     @classmethod
     def read_environment(cls, prefix: str) -> dict[str, Any]:
-        """Return the settings that `TAP_ACTIVECAMPAIGN_CONSENT_*` variables give."""
+        """Return the settings from the variables `TAP_ACTIVECAMPAIGN_CONSENT_*`."""
         cls.append_builtin_config(cls.config_jsonschema)
         try:
             given = environment.read_environment(cls.config_jsonschema, prefix)
@@ -89,10 +89,10 @@ class TapActiveCampaignConsent(SdkTap):
         return given.values
 
     def check_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Check the configuration, and keep the key and addresses out of the log from here on.
+        """Check the configuration. From here on, the log has no key and no addresses.
 
         Raises:
-            SettingError: It can't be used.
+            SettingError: The configuration can't be used.
         """
         self.append_builtin_config(self.config_jsonschema)
         config, errors = validation.convert(self.config, self.config_jsonschema)
@@ -121,7 +121,7 @@ class TapActiveCampaignConsent(SdkTap):
     # Streams
 
     def discover_streams(self) -> Sequence[Stream]:
-        """Return the streams, which are the same for each account."""
+        """Return the streams. They are the same for every account."""
         if self._source is None:
             self._source = ConsentSource(self._settings, self.config.get("lists") or ())
             weakref.finalize(self, self._source.close)
@@ -142,7 +142,7 @@ class TapActiveCampaignConsent(SdkTap):
         """Read the selected streams, or print the settings.
 
         Raises:
-            SettingError: A file is not what its option asks for.
+            SettingError: The file of an option has the wrong content.
         """
         if about:
             cls.print_about(about_format)
@@ -157,7 +157,7 @@ class TapActiveCampaignConsent(SdkTap):
         tap.sync_all()
 
     def handle_signal(self, signum: int) -> None:
-        """End without a further STATE: the streams write theirs when they are complete."""
+        """Exit without another STATE: each stream writes its own when it is complete."""
         sys.exit(128 + signum)
 
 

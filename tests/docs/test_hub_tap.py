@@ -67,7 +67,7 @@ def test_meltano_yml_has_the_settings_of_the_tap(about: dict[str, Any]) -> None:
 
 
 def test_guide_has_the_settings_of_the_tap() -> None:
-    text = (ROOT / "docs" / "consent.md").read_text("utf-8")
+    text = (ROOT / "docs" / "consent-tap.md").read_text("utf-8")
     table = text.partition("<!-- tap-settings -->")[2].partition("<!-- /tap-settings -->")[0]
     rows = re.findall(r"^\| `(\w+)` \| (?:`(.+?)`)? \| (.+) \|$", table, re.MULTILINE)
     assert [(name, meaning) for name, _, meaning in rows] == [

@@ -158,6 +158,10 @@ def test_a_stream_that_has_settings_and_was_not_seen_is_told(load: ForkedTargetR
 
     assert done.code == 0
     assert done.results() == {"mapping of profile": "not checked"}
+    # A run would send its people.
+    misspelt = {"profile": {"role": "suppression"}}
+    done = checked(load, messages=[schema()], streams=misspelt)
+    assert done.results() == {"mapping of profile": "failed"}
     found = done.checks["mapping of profile"][1]
     assert "--catalog" in found
     assert found.endswith("correct the name. Did you mean 'profiles'?")

@@ -115,7 +115,7 @@ def test_person_who_withdraws_consent_is_unsubscribed_and_comes_back(
     assert on_list(sandbox, UNSUBSCRIBED) == "bob"
     assert outcome.counts == {"read": 2, "unchanged": 1, "skipped": 1}
     assert outcome.report["left"] == 1
-    assert "1 contacts were unsubscribed" in outcome.log
+    assert "List 1: unsubscribed 1 contact that" in outcome.log
     again = run(ada=YES, bob=NO)
     assert again.report["left"] == 0
     back = run(ada=YES, bob=YES)
@@ -207,7 +207,7 @@ def test_report_says_what_was_read_and_who_was_unsubscribed(people: TargetRunner
 def test_unknown_words_are_told_once_with_their_number(people: TargetRunner) -> None:
     outcome = people(consents(ada="maybe", bob="ja", cyd=None, dee="")).succeeded()
 
-    (line,) = [one for one in outcome.log.splitlines() if "mean neither yes nor no" in one]
+    (line,) = [one for one in outcome.log.splitlines() if "can't be read as yes or no" in one]
     assert "2 values of 'marketing_consent'" in line
     assert "maybe" not in outcome.log
     assert outcome.report["streams"][STREAM]["consent"]["unknown_words"] == {"marketing_consent": 2}
@@ -369,6 +369,49 @@ def test_one_refusal_among_the_streams_of_a_list_counts(
 
 
 @pytest.mark.parametrize("order", ["yes no", "no yes"])
+def test_refusal_of_another_stream_counts_although_both_are_read_at_once(
+    people: TargetRunner, sandbox: SandboxServer, order: str
+) -> None:
+    def of(stream: str, message: dict[str, Any]) -> dict[str, Any]:
+        return {**message, "stream": stream}
+
+    schema = announce("marketing_consent")
+    says = {
+        "yes": of("first", person("ada", marketing_consent=YES)),
+        "no": of("second", person("ada", marketing_consent=NO)),
+    }
+    records = [says[word] for word in order.split()]
+
+    outcome = people([of("first", schema), of("second", schema), *records]).succeeded()
+
+    assert sandbox.contacts() == {}
+    assert address("ada") not in sandbox.bodies()
+    assert skipped(outcome) == {"NO_CONSENT": 2}
+
+
+@pytest.mark.parametrize("email", ["nonsense", None])
+def test_row_that_says_no_without_a_valid_address_is_unsubscribed_once(
+    people: TargetRunner, sandbox: SandboxServer, email: str | None
+) -> None:
+    def row(email: str | None, consent: bool) -> list[dict[str, Any]]:
+        values = {"id": 1, "email": email, "marketing_consent": consent}
+        record = {"type": "RECORD", "stream": STREAM, "record": values}
+        return [announce("id", "marketing_consent"), record]
+
+    people.config.update(person_key=["id"])
+    people(row(address("ada"), YES)).succeeded()
+
+    outcome = people(row(email, NO))
+
+    assert on_list(sandbox, UNSUBSCRIBED) == "ada"
+    assert outcome.counts == {"read": 1, "invalid": 1}
+    assert outcome.report["left"] == 1
+    sandbox.resubscribe(address("ada"), 1)
+    people(row(email, NO))
+    assert on_list(sandbox) == "ada", "this is the newer word"
+
+
+@pytest.mark.parametrize("order", ["yes no", "no yes"])
 @pytest.mark.parametrize("between", [0, 600])
 def test_last_record_of_a_run_counts(
     people: TargetRunner, sandbox: SandboxServer, order: str, between: int
@@ -382,6 +425,61 @@ def test_last_record_of_a_run_counts(
 
     assert outcome.succeeded().counts["read"] == between + 2
     assert ("ada" in on_list(sandbox).split()) is (order == "no yes")
+
+
+@pytest.mark.parametrize("mode", ["skip", "update"])
+@pytest.mark.parametrize("mark", ["field", "tag"])
+def test_mark_of_a_mirror_goes_with_consent_and_comes_back(
+    people: TargetRunner, sandbox: SandboxServer, mark: str, mode: str
+) -> None:
+    how = {"membership_field": "Member"} if mark == "field" else {"membership_tag": "member"}
+    people.config.update(sync_mode="mirror", on_leave=mark, without_consent=mode, **how)
+    people.config["complete_stream"] = True
+
+    def marked() -> str:
+        contacts = sandbox.contacts().items()
+        people = [
+            who
+            for who, one in contacts
+            if one["fields"].get("MEMBER") == "true" or "member" in one["tags"]
+        ]
+        return " ".join(sorted(who.partition("@")[0] for who in people))
+
+    people(consents(ada=YES, bob=YES, cyd=YES)).succeeded()
+    assert marked() == "ada bob cyd"
+    sandbox.opt_out(address("cyd"), 1)
+    sandbox.prepare({"email": address("dee")})
+
+    for _ in range(3):
+        people(consents(ada=YES, bob=NO, cyd=NO, dee=NO)).succeeded()
+        assert marked() == "ada"
+    last = people(consents(ada=YES, bob=NO, cyd=NO, dee=NO)).succeeded()
+    assert "changed" not in last.counts
+    assert last.report["left"] == 0
+    for _ in range(2):  # the first learns that one has opted out
+        people(consents(ada=YES, bob=YES, cyd=YES, dee=NO), on_opted_out="update").succeeded()
+    assert marked() == "ada bob cyd"
+    assert on_list(sandbox) == "ada bob"
+
+
+def test_mark_stays_that_the_stream_of_another_list_gives(
+    people: TargetRunner, sandbox: SandboxServer
+) -> None:
+    mirror = {"sync_mode": "mirror", "on_leave": "tag", "membership_tag": "member"}
+    people.config.update(complete_stream=True, list_id=None, **mirror)
+    people.config["streams"] = {"first": {"list_id": 1}, "second": {"list_id": 2}}
+
+    def messages(**says: bool) -> list[dict[str, Any]]:
+        parts = [consents(ada=value)[:-1] for value in says.values()]
+        names = zip(says, parts, strict=True)
+        return [{**one, "stream": name} for name, part in names for one in part]
+
+    people(messages(first=YES, second=YES)).succeeded()
+
+    people(messages(first=NO, second=YES)).succeeded()
+    assert sandbox.contacts()[address("ada")]["tags"] == ["member"]
+    people(messages(first=NO, second=NO)).succeeded()
+    assert sandbox.contacts()[address("ada")]["tags"] == []
 
 
 def test_opt_out_stays_one_although_the_source_says_yes_again(

@@ -36,7 +36,7 @@ def test_opted_out_people_do_not_arrive_as_subscribed(
     assert back.code == 0, back.log
     opt_outs = [one for one in back.messages if one.get("stream") == "list_opt_outs"]
     contacts = [schema("contacts"), *(record(address(name), "contacts") for name in NAMES)]
-    load.config.update(example("consent.md", "round trip"))
+    load.config.update(example("consent-tap.md", "round trip"))
 
     outcome = load([*contacts, *opt_outs]).succeeded()
 

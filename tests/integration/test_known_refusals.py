@@ -268,7 +268,7 @@ def test_documented_question_shows_whether_an_opt_out_counts_as_a_change(
     sandbox.prepare({"email": ADA, "lists": {"1": ACTIVE}})
     now = sandbox.advance(DAY_SECONDS)
     sandbox.opt_out(ADA, 1)
-    method, _, path = block("modes.md", "does an opt-out count").strip().partition(" ")
+    method, _, path = block("consent.md", "does an opt-out count").strip().partition(" ")
     asked, _, _ = path.rpartition("=")
     hour_ago = datetime.fromtimestamp(now - 3600, timezone.utc)
     answer = sandbox.call(method, f"{asked}={hour_ago:%Y-%m-%dT%H:%M:%SZ}").json()
@@ -365,6 +365,29 @@ def test_values_are_updated_without_touching_the_list(
     sandbox.resubscribe(ADA, 1)
     after = load(newest, opt_out_refresh_days=0).succeeded()
     assert after.counts == {"read": 1, "changed": 1}, "with its list, as the table has it no more"
+
+
+@pytest.mark.parametrize("why", ["opted out", "no consent"])
+def test_bounce_of_a_contact_that_is_sent_without_its_list_is_refused_once_and_then_known(
+    sandbox: SandboxServer, load: ForkedTargetRunner, rejects: Rejects, why: str
+) -> None:
+    how = {"on_opted_out": "update", "without_consent": "update"}
+    messages = [
+        schema(marketing_consent="boolean"),
+        record(ADA, first_name="New", marketing_consent=True),
+        record(BOB, first_name="New", marketing_consent=why == "opted out"),
+    ]
+    sandbox.opt_out(BOB, 1)
+    load(messages[:2], **how).succeeded()  # reads who has opted out
+    sandbox.prepare({"email": BOB, "bounced": True})
+
+    load(messages, **how)
+
+    assert rejects() == {BOB: "BOUNCED"}
+    imports = sent(sandbox)
+    load(messages, **how)
+    assert rejects() == {BOB: "BOUNCED"}
+    assert sent(sandbox) == imports
 
 
 def test_mirror_updates_and_never_removes_those_that_opted_out(

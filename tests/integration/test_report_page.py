@@ -59,6 +59,34 @@ def test_it_tells_what_ran_and_its_numbers_add_up(mixed: Outcome) -> None:
     assert {kind: n for kind, n in told.items() if n} == {"added": 3, "merged": 1, "invalid": 2}
 
 
+def test_it_tells_of_consent_and_suppression(load: TargetRunner) -> None:
+    load.config.update(
+        guards={"max_consent_loss_pct": None}, streams={"blocked": {"role": "suppression"}}
+    )
+    names = ("ada", "bob", "cyd")
+    consented = [record(f"{one}@example.com", MarketingConsent=True) for one in names]
+    load([schema(MarketingConsent="boolean"), *consented]).succeeded()
+    said = {"ada": True, "bob": False, "cyd": "maybe", "eve": True}
+    now = [record(f"{one}@example.com", MarketingConsent=yes) for one, yes in said.items()]
+    blocked = [schema("blocked"), record("dee@example.com", "blocked")]
+
+    outcome = load([*blocked, schema(MarketingConsent={}), *now]).succeeded()
+
+    page = Page(html_of(load, outcome.report["run_id"]))
+    assert "Succeeded, with 2 skipped records." in page.text
+    assert "Records read 5 Delivered 1 Unchanged, not sent 1" in page.text
+    assert "Contacts removed 1" in page.text
+    assert page.links["See why records were skipped."] == "#skipped"
+    assert page.links["See which values of consent are neither yes nor no."] == "#consent"
+    assert page.rows("Consent")["profiles"] == {
+        "Stream": "profiles",
+        "Read from": "MarketingConsent",
+        "Values that are neither yes nor no": "1 of MarketingConsent",
+        "Contacts unsubscribed": "1",
+        "Stopped by a guard": "0",
+    }
+
+
 def test_several_streams_have_a_row_each(load: TargetRunner) -> None:
     messages = [schema(), *people(2), schema("vip"), record("nobody", "vip")]
     page = page_of(load(messages).succeeded())

@@ -17,6 +17,7 @@ from tests.support.guide import example
 from tests.support.ledgers import LEDGER, empty_database, ledger
 from tests.support.mirrors import (
     ACTIVE,
+    IMPORT,
     NO_GUARDS,
     UNSUBSCRIBED,
     activate,
@@ -25,11 +26,12 @@ from tests.support.mirrors import (
     quick_sandbox,
     wait_for,
 )
-from tests.support.target_runner import lines, state
+from tests.support.target_runner import SCRIPT, lines, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.fork_server import ForkedTargetRunner
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import Outcome, TargetRunner
 
@@ -38,6 +40,7 @@ pytestmark = pytest.mark.quick
 Messages = list[dict[str, Any]]
 
 PEOPLE, BLOCKED = "people", "blocked"
+PUT = {"method": "PUT", "path": "/api/3/contacts/*"}
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +243,37 @@ def test_people_who_come_late_are_dropped_from_the_batch_and_leave_at_the_end(
         assert f'"{address(name)}"' not in sandbox.bodies()
 
 
+@pytest.mark.parametrize(
+    ("fault", "settings"),
+    [
+        ({"kind": "slow", "seconds": 1.5, "takes_effect": True}, {"max_in_flight": 1}),
+        ({"kind": "queue_stuck"}, {"import_timeout": 2}),
+    ],
+    ids=["waits in the queue", "is sent again"],
+)
+def test_people_who_come_late_are_left_out_of_imports_that_are_still_to_be_sent(
+    run: TargetRunner, sandbox: SandboxServer, fault: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    names = [f"p{number}" for number in range(10)]
+    sandbox.fault(**fault, match={"method": "POST", "path": IMPORT}, times=1)
+    command = run.command(batch_size_rows=5, checkpoint_seconds=0, **settings)
+    process = subprocess.Popen(
+        command, cwd=run.folder, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(lines([*suppressed("zoe"), state(1), *profiles(" ".join(names))]))
+    process.stdin.flush()
+    wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
+
+    _, log = process.communicate(lines([*suppressed("p1 p6 p7"), state(2)]))
+
+    assert process.returncode == 0, log
+    assert set(on_list(sandbox).split()) == set(names) - {"p1", "p6", "p7"}
+    on_its_way = {"p1": 1, "p6": int("max_in_flight" not in settings)}
+    for name, count in on_its_way.items():
+        assert sandbox.bodies().count(f'"{address(name)}"') == count, name
+
+
 def test_one_stream_of_the_tap_may_have_both(run: TargetRunner, sandbox: SandboxServer) -> None:
     maps = {
         PEOPLE: {"email": "email", "first_name": "first_name", "__else__": None},
@@ -410,11 +444,16 @@ def test_invalid_record_suppresses_its_person_all_the_same(
     ("names", "settings", "text"),
     [
         (("name",), {}, "no property with an e-mail address or its SHA-256"),
-        (("email",), {"field_mapping": {"email": "first_name"}}, "can only map to 'email'"),
+        (
+            ("email",),
+            {"field_mapping": {"email": "first_name"}},
+            "maps 'email' to 'first_name'. As",
+        ),
         (("email",), {"field_mapping": {"mail": "email"}}, "lacks 'mail'"),
         (("e_mail", "e-mail"), {}, "match 'email' equally well"),
         (("email",), {"leave_when": "absent"}, "can only be 'deleted'"),
         (("email",), {"role": "both"}, "must be one of profiles, suppression"),
+        (("email",), {"rol": "suppression"}, "use the setting 'role' for that"),
     ],
 )
 def test_what_can_not_be(
@@ -426,6 +465,27 @@ def test_what_can_not_be(
 
     assert outcome.code == 1
     assert text in outcome.log
+
+
+@pytest.mark.parametrize("name", ["Blockd", "public-blocked", "black_list"])
+def test_misspelt_suppression_stream_is_not_sent_as_profiles(
+    run: TargetRunner, sandbox: SandboxServer, name: str
+) -> None:
+    messages = [*suppressed("bob", name), *profiles("ada")]
+
+    outcome = run(messages)
+
+    if name == "black_list":  # nothing shows that it is meant
+        assert on_list(sandbox) == "ada bob"
+        return
+    assert outcome.code == 1
+    last = outcome.log.splitlines()[-1]
+    assert f"rename 'streams.blocked' to 'streams.{name}'" in last
+    assert sandbox.export() == []
+    assert outcome.states == []
+    run.config["streams"][name] = {"role": "profiles"}
+    run(messages).succeeded()
+    assert on_list(sandbox) == "ada bob"
 
 
 def test_role_is_of_streams_only_and_other_settings_have_no_effect(
@@ -487,6 +547,36 @@ def test_suppressed_people_leave_whoever_added_them(
     assert on_list(sandbox, list_id=2) == "ada"
     again = run([*blocked, *profiles("ada bob")]).succeeded()
     assert again.report["left"] == 0
+
+
+@pytest.mark.parametrize("mark", ["field", "tag"])
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_mark_of_a_mirror_is_taken_off_without_the_address(
+    run: TargetRunner, sandbox: SandboxServer, *, is_missing: bool, mark: str
+) -> None:
+    how = {"membership_field": "Member"} if mark == "field" else {"membership_tag": "member"}
+    run.config.update(sync_mode="mirror", on_leave=mark, complete_stream=True, **how)
+    run(profiles("ada bob")).succeeded()
+    before = sandbox.bodies().count(address("bob"))
+    blocked = [announce(BLOCKED, "sha256"), row(BLOCKED, sha256=sha256_of("bob"))]
+    people = profiles("ada" if is_missing else "ada bob")
+
+    preview = run([*blocked, *people], dry_run=True).succeeded()
+    outcome = run([*blocked, *people]).succeeded()
+
+    bob = sandbox.contacts()[address("bob")]
+    assert (bob["fields"], bob["tags"]) == ({"MEMBER": "false"} if mark == "field" else {}, [])
+    assert sandbox.bodies().count(address("bob")) == before
+    assert outcome.report["left"] == preview.report["left"] == 1
+    assert outcome.counts == preview.counts
+    again = run(people).succeeded()
+    assert again.report["left"] == 0
+    command = [str(Path(SCRIPT).with_name("target-activecampaign-ledger")), "unsuppress", "-"]
+    text = address("bob").encode()
+    subprocess.run(command, cwd=run.folder, input=text, check=True)
+    run(profiles("ada bob")).succeeded()
+    bob = sandbox.contacts()[address("bob")]
+    assert bob["fields"].get("MEMBER") == "true" or bob["tags"] == ["member"]
 
 
 @pytest.mark.parametrize("count", [3, 5200])
@@ -583,6 +673,28 @@ def test_last_record_of_a_person_counts_and_other_streams_suppress_on(
     assert counts_of(outcome, "bounced") == {"read": 2, "added": 1, "changed": 1}
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["one window", "two windows"])
+@pytest.mark.parametrize("is_last_deleted", [False, True])
+def test_records_of_a_change_log_count_in_its_order(
+    run: TargetRunner, sandbox: SandboxServer, *, is_last_deleted: bool, apart: bool
+) -> None:
+    run([*profiles("ada"), *suppressed("ada")]).succeeded()
+    inserted, deleted = (10, 20) if is_last_deleted else (20, 10)
+    changes = [
+        row(BLOCKED, email=address("ada"), _sdc_lsn=inserted),
+        row(BLOCKED, email=address("ada"), _sdc_lsn=deleted, _sdc_deleted_at="now"),
+    ]
+    between = [state(1), announce(BLOCKED, "email", "_sdc_deleted_at", "_sdc_lsn")]
+    first, second = sorted(changes, key=lambda one: -one["record"]["_sdc_lsn"])
+
+    outcome = run(
+        [*between, first, *(between if apart else []), second, *profiles("ada")]
+    ).succeeded()
+
+    assert on_list(sandbox) == ("ada" if is_last_deleted else "")
+    assert skipped(outcome)["OUTDATED"] == 1
+
+
 def test_deleted_record_with_its_key_alone(run: TargetRunner) -> None:
     run(suppressed("bob")).succeeded()
 
@@ -634,6 +746,56 @@ def test_person_who_waits_for_another_address_is_not_renamed(
     assert outcome.counts == {"read": 3, "added": 2, "skipped": 1}
 
 
+def rows_of(**names: str) -> Messages:
+    """Records of rows by their keys, such as `k1="ada"`."""
+    people = [row(PEOPLE, id=key, email=address(name)) for key, name in names.items()]
+    return [announce(PEOPLE, "id", "email"), *people]
+
+
+@pytest.mark.parametrize("how", ["stream", "stream announced last", "command"])
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("which", ["old", "new"])
+def test_plan_of_renames_that_a_kill_has_left_spares_suppressed_people(
+    run: ForkedTargetRunner, sandbox: SandboxServer, which: str, at: int, how: str
+) -> None:
+    """Ada and Bob swap their addresses by a temporary one, and Cyd gets another; then one of the
+    addresses is suppressed."""
+    run.config["streams"][PEOPLE] = {"person_key": ["id"]}
+    run.config["guards"]["max_rename_pct"] = None
+    run(rows_of(k1="ada", k2="bob", k3="cyd", k4="zoe")).succeeded()
+    moves = rows_of(k1="bob", k2="ada", k3="cya", k4="zoe")
+    sandbox.fault("slow", seconds=0.6, takes_effect=True, match=PUT, **{"from": at, "to": at})
+    killed = run.start(moves)
+    wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
+    killed.kill()
+    killed.wait()
+    wait_for(lambda: len(sandbox.requests(method="PUT")) >= at)
+    sandbox.clear_faults()
+    names = "bob cyd" if which == "old" else "bob cya"
+    before = {name: sandbox.bodies().count(f'"{address(name)}"') for name in names.split()}
+    stream = suppressed(names)
+    if how == "command":
+        people = "".join(f"{address(name)}\n" for name in names.split())
+        command = Path(SCRIPT).with_name("target-activecampaign-ledger")
+        subprocess.run(
+            [command, "suppress", "-"], cwd=run.folder, input=people.encode(), check=True
+        )
+        stream = []
+    last = how == "stream announced last"
+
+    for _ in range(2):
+        outcome = run([*moves[:1], *stream, *moves] if last else [*stream, *moves]).succeeded()
+
+    for name, count in before.items():
+        assert sandbox.bodies().count(f'"{address(name)}"') == count, name
+    there = on_list(sandbox).split()
+    assert not {"bob", "cyd"} & set(there)
+    # Only if Cyd had the new address for certain, the old one is nobody's.
+    assert ("cya" in there) == (which == "old" and at > 1)
+    assert "zoe" in there
+    assert skipped(outcome)["SUPPRESSED"] == (2 if which == "old" and at > 1 else 3)
+
+
 # Kills, previews, other ledgers
 
 
@@ -674,6 +836,22 @@ def test_preview_changes_nothing(run: TargetRunner, sandbox: SandboxServer) -> N
     assert counts_of(outcome, BLOCKED) == {"read": 1, "added": 1}
     with ledger(f"sqlite:///{run.folder / LEDGER}") as db:
         assert db.exec_driver_sql("SELECT count(*) FROM suppression").scalar() == 0
+
+
+def test_people_whom_another_process_suppresses_leave_at_the_end(
+    run: ForkedTargetRunner, sandbox: SandboxServer
+) -> None:
+    request = {"method": "POST", "path": IMPORT}
+    sandbox.fault("slow", seconds=4, takes_effect=True, match=request, times=1)
+    running = run.start(profiles("ada bob cyd dee"), batch_size_rows=2, max_in_flight=1)
+    wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
+
+    run(suppressed("bob cyd")).succeeded()
+
+    outcome = running.wait().succeeded()
+    assert on_list(sandbox) == "ada dee"
+    assert f'"{address("cyd")}"' not in sandbox.bodies()
+    assert skipped(outcome) == {"SUPPRESSED": 1}
 
 
 def test_ledger_on_postgresql(

@@ -266,7 +266,7 @@ def test_short_fault_is_retried(account: SandboxServer, tap: TapRunner) -> None:
 
 
 def test_settings_of_guide_are_right(account: SandboxServer, tap: TapRunner) -> None:
-    outcome = tap(**{**example("consent.md", "consent settings"), **tap.config})
+    outcome = tap(**{**example("consent-tap.md", "consent settings"), **tap.config})
     assert outcome.code == 0, outcome.log
     assert "unknown" not in outcome.log
     (row,) = outcome.records("list_opt_outs")
@@ -279,7 +279,7 @@ def test_guide_pipes_it_into_a_target(
     (tmp_path / "consent.json").write_text(json.dumps(tap.config))
     shell = Shell(tmp_path)
     shell.stand_in("some-target", "grep -c RECORD")
-    shell(block("consent.md", "consent by hand"))
+    shell(block("consent-tap.md", "consent by hand"))
     assert (tmp_path / "state.json").read_text() == "6\n"
 
 
@@ -294,6 +294,13 @@ def test_settings_come_from_variables(account: SandboxServer, tap: TapRunner) ->
     outcome = tap("--config", "ENV", variables=given, api_key=None)
     assert outcome.code == 0, outcome.log
     assert len(outcome.records("list_opt_outs")) == 1
+
+
+def test_help_says_what_it_reads(tap: TapRunner) -> None:
+    outcome = tap("--help")
+    assert outcome.code == 0
+    assert "Read opt-outs, bounces and the exclusion list" in outcome.out
+    assert "docs/consent-tap.md" in outcome.out
 
 
 def test_discovery_needs_no_account(tap: TapRunner) -> None:

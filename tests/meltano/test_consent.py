@@ -17,7 +17,7 @@ from tests.support.sandbox_server import SandboxServer
 if TYPE_CHECKING:
     from tests.support.postgres_server import PostgresServer
 
-RUN = block("consent.md", "consent to the warehouse").split()[1:]
+RUN = block("consent-tap.md", "consent to the warehouse").split()[1:]
 PLUGINS = ("extractors/tap-activecampaign-consent", "loaders/target-warehouse-postgres")
 
 
@@ -48,7 +48,7 @@ def segment(server: PostgresServer, people: list[dict[str, str]]) -> set[str]:
         connection.execute('CREATE TABLE unified_profiles ("EMailAddress1" text)')
         for one in people:
             connection.execute("INSERT INTO unified_profiles VALUES (%s)", [*one.values()])
-        query = block("consent.md", "segment without opt-outs")
+        query = block("consent-tap.md", "segment without opt-outs")
         return {row["EMailAddress1"] for row in connection.execute(query.encode())}
 
 

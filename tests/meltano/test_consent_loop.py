@@ -1,4 +1,4 @@
-"""The loop of docs/consent.md through Meltano: who opts out is not exported again."""
+"""The loop of docs/consent-tap.md through Meltano: who opts out is not exported again."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from tests.support.postgres_server import PostgresServer
 
 PLUGINS = ("extractors/tap-activecampaign-consent", "loaders/target-warehouse-postgres")
-LOOP = [line.split()[1:] for line in block("consent.md", "the loop").splitlines()]
+LOOP = [line.split()[1:] for line in block("consent-tap.md", "the loop").splitlines()]
 
 
 @pytest.fixture
 def looped(warehouse_project: MeltanoProject) -> MeltanoProject:
     """The project, set up as the guide says."""
     require_meltano(*(ROOT / ".meltano" / one for one in PLUGINS))
-    recipe = example("consent.md", "loop plugins")["plugins"]
+    recipe = example("consent-tap.md", "loop plugins")["plugins"]
     (tap,), (target,) = recipe["extractors"], recipe["loaders"]
     warehouse_project.configure(**target["config"])
     path = warehouse_project.folder / "meltano.yml"
@@ -52,7 +52,7 @@ def test_who_opts_out_is_not_exported_again(looped: MeltanoProject, server: Post
     done = looped(*LOOP[0])
     assert done.code == 0, done.log
     with psycopg.connect(server.url) as connection:
-        connection.execute(block("consent.md", "the segment's view").encode())
+        connection.execute(block("consent-tap.md", "the segment's view").encode())
     first = looped.run(*LOOP[1])
     assert (first["counts"]["read"], first["counts"]["added"]) == (40, 40)
     with SandboxServer(looped.sandbox_path) as sandbox:
