@@ -20,6 +20,9 @@ def read_facts(file: str) -> dict[str, str]:
     The file is a JSON object such as ``{"index_base": 0, "split_tags": true}``. Names may have
     hyphens. True and false are yes and no; null leaves a switch at its default.
 
+    It may also be the result of ``target-activecampaign --verify``, in JSON. What was seen of a
+    switch counts; other facts say nothing about a sandbox.
+
     Raises:
         FactsError: It can't be read, is no such object, or has an unknown name or a wrong value.
     """
@@ -32,6 +35,8 @@ def read_facts(file: str) -> dict[str, str]:
     if not isinstance(document, dict):
         raise FactsError('it is no JSON object of switches, such as {"index_base": 0}')
     known = {switch.name: switch for switch in switches()}
+    if isinstance(document.get("facts"), list):
+        document = _of_verification(document["facts"], known)
     facts = {}
     for given, value in document.items():
         name = given.replace("-", "_")
@@ -41,6 +46,17 @@ def read_facts(file: str) -> dict[str, str]:
             raise FactsError(f"'{given}' is no switch{suggestion}")
         if value is not None:
             facts[name] = _as_text(known[name], value)
+    return facts
+
+
+def _of_verification(found: list[Any], known: dict[str, Switch]) -> dict[str, Any]:
+    """Return what a verification has seen of switches."""
+    facts = {}
+    for one in found:
+        switch = known.get(str(one.get("name"))) if isinstance(one, dict) else None
+        # A time zone is seen only as an offset from UTC.
+        if switch is not None and switch.name != "time_zone" and one.get("seen") is not None:
+            facts[switch.name] = one["seen"]
     return facts
 
 

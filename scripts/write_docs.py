@@ -35,6 +35,7 @@ from target_activecampaign.mapping.new_fields import field_type_for
 from target_activecampaign.mapping.placement import MappedProperty, Placement
 from target_activecampaign.mapping.suppression import EMAIL, EMAIL_SHA256, HASH_NAMES
 from target_activecampaign.model.codes import CODES, Refusal
+from target_activecampaign.model.facts import ANY, FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -217,6 +218,19 @@ def switches_table() -> str:
     return "\n".join(rows)
 
 
+def facts_table() -> str:
+    """Return the table of the facts that `--verify` settles."""
+    rows = [
+        "| fact | question | assumed | if something else is seen |",
+        "| --- | --- | --- | --- |",
+    ]
+    for one in FACTS:
+        assumed = "anything" if one.assumed == ANY else f"`{one.assumed}`"
+        end = "" if one.adapts else " **Exit code 1.**"
+        rows.append(f"| `{one.name}` | {one.question} | {assumed} | {one.effect}{end} |")
+    return "\n".join(rows)
+
+
 def _listed(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
@@ -236,6 +250,7 @@ PARTS = {
     },
     "docs/consent-tap.md": {"tap-settings": tap_settings},
     "docs/sandbox.md": {"switches": switches_table},
+    "docs/verify.md": {"facts": facts_table},
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
     "docs/scale.md": {"quantities": quantities_table, "arithmetic": arithmetic_table},
 }

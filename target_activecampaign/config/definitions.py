@@ -346,8 +346,8 @@ _OPT_OUTS = (
         "opt_outs_update_contacts",
         {"type": ["boolean", "null"]},
         "In this account, an opt-out counts as a change of the contact. Between full readings, the "
-        "target then reads only contacts that have changed. If this is not set, what `--verify` has "
-        "seen counts; without that, it is off, as ActiveCampaign does not document it.",
+        "target then reads only contacts that have changed. If this is not set, what `--verify` "
+        "has seen counts; without that, it is off, as ActiveCampaign does not document it.",
     ),
     Setting(
         "facts_max_age_days",

@@ -59,7 +59,7 @@ FACTS: tuple[Fact, ...] = (
         "too_many",
         "What happens to an import with more than 250 contacts?",
         "refuse",
-        ("refuse", "accept"),
+        ("refuse", "accept", "truncate"),
         "Runs never send more than 250.",
     ),
     Fact(
@@ -87,8 +87,8 @@ FACTS: tuple[Fact, ...] = (
     Fact(
         "queued_contacts",
         "Does queued_contacts leave out contacts that the import will skip?",
-        "sent",
-        ("sent", "accepted"),
+        "all",
+        ("all", "accepted"),
         "Runs don't rely on the number: they look up what is missing.",
     ),
     Fact(

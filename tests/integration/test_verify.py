@@ -74,7 +74,6 @@ FLIPS = {
 """The sandbox's switches that a verification finds, with their other choices."""
 
 USUAL = {
-    "queued_contacts": "sent",
     "unsubscribe_stranger": "record",
     "resubscribe_without_sourceid": "yes",
     "sdate_on_reactivation": "renew",
@@ -354,6 +353,20 @@ def facts(verify: Verifier, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=verify.load.folder, check=True, timeout=60
     )
+
+
+def test_sandbox_behaves_as_the_account_did(
+    verifier_for: Callable[..., Verifier], tmp_path: Path
+) -> None:
+    first = verifier_for(**COMBINATIONS[0])
+    done = first("--format", "json")
+    file = tmp_path / "account.json"
+    file.write_text(done.stdout, "utf-8")
+    again = verifier_for(facts=file)
+    result = json.loads(again("--format", "json").stdout)
+    before = {one["name"]: one["seen"] for one in json.loads(done.stdout)["facts"]}
+    after = {one["name"]: one["seen"] for one in result["facts"]}
+    assert {name: after[name] for name in FLIPS} == {name: before[name] for name in FLIPS}
 
 
 def know(load: TargetRunner, **values: str) -> None:
