@@ -1,4 +1,4 @@
-"""`target-activecampaign --verify` and `--facts`: what an account's API really does."""
+"""`target-activecampaign --verify` and `--facts`: settle facts about an account, and show them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ docs/verify.md before you run it on an account in use."""
 
 
 class Request(NamedTuple):
-    """What the command line asks for.
+    """The options of `--verify`.
 
     Attributes:
         wanted: The list for the experiments: id, name or string id.

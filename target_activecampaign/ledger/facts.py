@@ -1,4 +1,4 @@
-"""What `--verify` has seen of an account's API."""
+"""The facts about an account's API that `--verify` has settled."""
 
 from __future__ import annotations
 

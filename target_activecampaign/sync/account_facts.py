@@ -1,4 +1,4 @@
-"""What `--verify` has seen of the account, and how a run uses it."""
+"""The facts that `--verify` has settled, as a run uses them."""
 
 from __future__ import annotations
 

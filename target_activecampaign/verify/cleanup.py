@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from target_activecampaign.text import pluralize
 from target_activecampaign.verify.marks import PREFIX, is_our_contact, is_our_title
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ class Cleaner:
         """Delete everything, and return how many things of each kind there were."""
         deleted: Counter[str] = Counter()
         for kind, path, ids in (
-            ("contacts", "contacts", self._contacts()),
-            ("custom fields", "fields", self._titled("fields", "title")),
-            ("tags", "tags", self._titled("tags", "tag", search=PREFIX)),
-            ("lists", "lists", self._lists()),
+            ("contact", "contacts", self._contacts()),
+            ("custom field", "fields", self._titled("fields", "title")),
+            ("tag", "tags", self._titled("tags", "tag", search=PREFIX)),
+            ("list", "lists", self._lists()),
         ):
             for one in ids:
                 if self._client.send("DELETE", f"/{path}/{one}").ok:
@@ -52,10 +53,10 @@ class Cleaner:
         """Return how many things of each kind are still there."""
         return Counter(
             {
-                "contacts": len(self._contacts()),
-                "custom fields": len(self._titled("fields", "title")),
-                "tags": len(self._titled("tags", "tag", search=PREFIX)),
-                "lists": len(self._lists()),
+                "contact": len(self._contacts()),
+                "custom field": len(self._titled("fields", "title")),
+                "tag": len(self._titled("tags", "tag", search=PREFIX)),
+                "list": len(self._lists()),
             }
         )
 
@@ -97,8 +98,8 @@ class Cleaner:
 
 
 def describe(counts: Counter[str]) -> str:
-    """Return counts as text, such as `3 contacts and 1 tags`."""
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    """Return counts as text, such as `3 contacts, 1 tag`."""
+    return ", ".join(pluralize(count, kind) for kind, count in counts.items() if count)
 
 
 def _ids(found: Any) -> list[int]:

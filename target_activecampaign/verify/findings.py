@@ -1,4 +1,4 @@
-"""What a verification has found out about each fact."""
+"""The findings of a verification, one for each fact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ AS_ASSUMED, DIFFERS, UNCLEAR = "as assumed", "differs", "could not tell"
 
 
 class Finding(NamedTuple):
-    """What was seen of a fact.
+    """A finding about a fact.
 
     Attributes:
         fact: The fact.
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
     @property
     def effect(self) -> str:
-        """What the target does about it, as a sentence."""
+        """The target's behaviour as a consequence, as a sentence."""
         if self.seen is None:
             return f"{self.reason} Runs assume '{self.fact.assumed}'." if self.reason else ""
         return self.fact.effect if self.result == DIFFERS or self.fact.assumed == ANY else ""

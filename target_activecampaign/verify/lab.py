@@ -128,8 +128,8 @@ class LabClient(Client):
 
 
 @dataclass
-class Person:
-    """A contact of the experiments.
+class Subject:
+    """A contact that an experiment works with.
 
     Attributes:
         number: Its number.
@@ -169,7 +169,7 @@ class Posted:
         found = content.get("batchId") if isinstance(content, dict) and self.reply.ok else None
         return found if isinstance(found, str) else ""
 
-    def listed(self, name: str) -> list[str]:
+    def result_of(self, name: str) -> list[str]:
         """Return what its result lists under `success` or `failure`, as text."""
         content = self.result.content if self.result else None
         found = content.get(name) if isinstance(content, dict) else None
@@ -178,7 +178,7 @@ class Posted:
 
 @dataclass
 class Lab:
-    """What experiments work with.
+    """The account as experiments may use it.
 
     Args:
         client: The client.
@@ -194,10 +194,10 @@ class Lab:
     stop: StopRequest
     max_seconds: float = 600.0  # an import of a few contacts takes some seconds
     imports: list[Posted] = field(default_factory=list)
-    people: list[Person] = field(default_factory=list)
+    subjects: list[Subject] = field(default_factory=list)
     findings: dict[str, Finding] = field(default_factory=dict)
     is_finishing: bool = False
-    _filler: Person | None = None
+    _filler: Subject | None = None
     _next_step: float = 0.0
 
     def found(self, fact: str, value: str) -> None:
@@ -234,25 +234,25 @@ class Lab:
         """Let a second pass before the next steps, as the API's times have whole seconds."""
         self._next_step = time.monotonic() + _ABOVE_A_SECOND
 
-    def person(self, ending: str = "") -> Person:
-        """Return a new person. An import makes the contact."""
-        if len(self.people) == MAX_CONTACTS:
+    def subject(self, ending: str = "") -> Subject:
+        """Return a new subject. Its contact is made by the first import that has it."""
+        if len(self.subjects) == MAX_CONTACTS:
             raise TooMuchError(f"A verification makes {MAX_CONTACTS} contacts at most.")
-        number = len(self.people) + 1
-        one = Person(number, self.marks.address(number, ending))
-        self.people.append(one)
+        number = len(self.subjects) + 1
+        one = Subject(number, self.marks.address(number, ending))
+        self.subjects.append(one)
         return one
 
-    def entry(self, person: Person, *, subscribe: bool = False, **values: Any) -> dict[str, Any]:
+    def entry(self, subject: Subject, *, subscribe: bool = False, **values: Any) -> dict[str, Any]:
         """Return a contact as an import takes it.
 
         Args:
-            person: The person.
+            subject: The subject.
             subscribe: Whether it is added to the list.
             values: Its values, as the API names them.
         """
         lists = {"subscribe": [{"listid": self.list_id}]} if subscribe else {}
-        return {"email": person.email, "last_name": NAME, **values, **lists}
+        return {"email": subject.email, "last_name": NAME, **values, **lists}
 
     def post(self, *entries: dict[str, Any], alone: bool = False) -> Posted:
         """Post an import. It starts no automation.
@@ -264,7 +264,7 @@ class Lab:
         """
         self.stop.check()
         if len(entries) == 1 and not alone:
-            self._filler = self._filler or self.person()
+            self._filler = self._filler or self.subject()
             entries = (*entries, self.entry(self._filler))
         if len(self.imports) == MAX_IMPORTS:
             raise TooMuchError(f"A verification sends {MAX_IMPORTS} imports at most.")
@@ -322,50 +322,50 @@ class Lab:
 
     # Reading back
 
-    def read(self, person: Person) -> dict[str, Any] | None:
+    def read(self, subject: Subject) -> dict[str, Any] | None:
         """Return a contact as the API shows it; None if there is none."""
-        reply = self.client.send("GET", "/contacts", query={"email": person.email})
+        reply = self.client.send("GET", "/contacts", query={"email": subject.email})
         for one in reply.items("contacts"):
-            if str(one.get("email", "")).casefold() == person.email.casefold():
-                person.id = int(one["id"])
+            if str(one.get("email", "")).casefold() == subject.email.casefold():
+                subject.id = int(one["id"])
                 return one
         return None
 
-    def field_values(self, person: Person) -> dict[int, str]:
+    def field_values(self, subject: Subject) -> dict[int, str]:
         """Return a contact's values of custom fields, by field id."""
-        reply = self.client.send("GET", f"/contacts/{self.id_of(person)}/fieldValues")
+        reply = self.client.send("GET", f"/contacts/{self.id_of(subject)}/fieldValues")
         values = reply.items("fieldValues")
         return {int(one["field"]): str(one.get("value") or "") for one in values}
 
-    def tags(self, person: Person) -> set[int]:
+    def tags(self, subject: Subject) -> set[int]:
         """Return the ids of a contact's tags."""
-        return set(self.client.contact_tags(self.id_of(person)))
+        return set(self.client.contact_tags(self.id_of(subject)))
 
-    def membership(self, person: Person) -> Membership | None:
+    def membership(self, subject: Subject) -> Membership | None:
         """Return a contact's membership of the list; None if it was never on it."""
-        found = self.client.memberships(self.id_of(person))
+        found = self.client.memberships(self.id_of(subject))
         return next((one for one in found if one.list_id == self.list_id), None)
 
-    def raw_membership(self, person: Person) -> dict[str, Any]:
+    def raw_membership(self, subject: Subject) -> dict[str, Any]:
         """Return a contact's membership of the list as the API shows it."""
-        reply = self.client.send("GET", f"/contacts/{self.id_of(person)}/contactLists")
+        reply = self.client.send("GET", f"/contacts/{self.id_of(subject)}/contactLists")
         rows = (one for one in reply.items("contactLists") if str(one.get("list")) == self._list)
         return next(rows, {})
 
-    def set_status(self, person: Person, status: int, **more: Any) -> Reply:
+    def set_status(self, subject: Subject, status: int, **more: Any) -> Reply:
         """Set the status of a contact on the list by `POST /contactLists`."""
-        item = {"list": self.list_id, "contact": self.id_of(person), "status": status, **more}
+        item = {"list": self.list_id, "contact": self.id_of(subject), "status": status, **more}
         return self.client.send("POST", "/contactLists", body={"contactList": item})
 
-    def id_of(self, person: Person) -> int:
+    def id_of(self, subject: Subject) -> int:
         """Return the id of a contact.
 
         Raises:
             MissingError: The account has no such contact.
         """
-        if not person.id and self.read(person) is None:
+        if not subject.id and self.read(subject) is None:
             raise MissingError("The import did not make the contact.")
-        return person.id
+        return subject.id
 
     @property
     def _list(self) -> str:

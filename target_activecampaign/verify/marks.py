@@ -31,9 +31,9 @@ class Marks(NamedTuple):
         """Return new marks."""
         return cls(secrets.token_hex(4), domain)
 
-    def address(self, person: int, ending: str = "") -> str:
-        """Return the address of a contact."""
-        return f"{PREFIX}-{self.number}-{person}{ending}@{self.domain}"
+    def address(self, number: int, ending: str = "") -> str:
+        """Return the address of a contact, by the contact's number."""
+        return f"{PREFIX}-{self.number}-{number}{ending}@{self.domain}"
 
     def title(self, text: str) -> str:
         """Return the name of a tag, or the title of a field."""

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import random
+import shlex
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from target_activecampaign.model.facts import BY_NAME, FACTS
+from tests.support.guide import block
 from tests.support.ledgers import LEDGER, ledger
 from tests.support.target_runner import people, record, schema
 
@@ -275,9 +277,11 @@ def test_list_is_made_if_asked_for_and_removed(verifier_for: Callable[..., Verif
     missing = verify("--verify-list", "Experiments")
     assert missing.returncode == 1
     assert "the account has no such list" in missing.stderr
-    done = verify("--verify-list", "Experiments", "--create-list")
+    _, *options = shlex.split(block("verify.md", "verify"))
+    assert options[:3] == ["--config", "config.json", "--verify"]
+    done = verify(*options[3:])
     assert done.returncode == 0, done.stderr
-    assert "Experiments" in done.stderr or "1 lists" in done.stderr
+    assert "1 list" in done.stderr
     assert verify.account() == before
 
 
@@ -349,6 +353,8 @@ def test_what_was_seen_is_kept_and_shown(verifier_for: Callable[..., Verifier]) 
 
 
 def facts(verify: Verifier, *arguments: str) -> subprocess.CompletedProcess[str]:
+    _, *options = shlex.split(block("verify.md", "facts"))
+    assert options == ["--config", "config.json", "--facts"]
     command = [*verify.load.command(), "--facts", *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=verify.load.folder, check=True, timeout=60
@@ -362,6 +368,8 @@ def test_sandbox_behaves_as_the_account_did(
     done = first("--format", "json")
     file = tmp_path / "account.json"
     file.write_text(done.stdout, "utf-8")
+    command = shlex.split(block("verify.md", "sandbox"))
+    assert command[:2] == ["activecampaign-sandbox", "--facts"]
     again = verifier_for(facts=file)
     result = json.loads(again("--format", "json").stdout)
     before = {one["name"]: one["seen"] for one in json.loads(done.stdout)["facts"]}

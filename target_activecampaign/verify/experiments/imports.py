@@ -23,7 +23,7 @@ _MOST_SINGLE_IMPORTS = 25
 
 def bad_addresses(lab: Lab) -> Iterator[None]:
     """Send malformed addresses between good ones, twice."""
-    good = [lab.entry(lab.person()), lab.entry(lab.person())]
+    good = [lab.entry(lab.subject()), lab.entry(lab.subject())]
     bases: set[int] = set()
     for _ in range(2):
         posted = lab.post(good[0], {"email": "no address"}, good[1], {"email": "none either"})
@@ -47,7 +47,7 @@ def bad_addresses(lab: Lab) -> Iterator[None]:
 
 def too_many(lab: Lab) -> Iterator[None]:
     """Send one contact more than the limit: two people over and over, and a third at the end."""
-    first, second, last = lab.person(), lab.person(), lab.person()
+    first, second, last = lab.subject(), lab.subject(), lab.subject()
     crowd = [lab.entry(first), lab.entry(second)] * (_MAX_CONTACTS // 2)
     posted = lab.post(*crowd, lab.entry(last))
     if not posted.reply.ok:
@@ -61,7 +61,7 @@ def too_large(lab: Lab) -> Iterator[None]:
     """Send more bytes than the limit: two people over and over, with a long value."""
     field = lab.field("size", "textarea")
     value = [{"id": field, "value": "x" * _LARGE_VALUE}]
-    two = [lab.entry(lab.person(), fields=value), lab.entry(lab.person(), fields=value)]
+    two = [lab.entry(lab.subject(), fields=value), lab.entry(lab.subject(), fields=value)]
     posted = lab.post(*two * 100)
     lab.found("too_large", "accept" if posted.reply.ok else "refuse")
     yield
@@ -82,7 +82,7 @@ def unknown_batch(lab: Lab) -> Iterator[None]:
 
 def results(lab: Lab) -> Iterator[None]:
     """Import an existing member, a new one, and one that has opted out."""
-    old, new, gone = lab.person(), lab.person(), lab.person()
+    old, new, gone = lab.subject(), lab.subject(), lab.subject()
     lab.post(lab.entry(old, subscribe=True), lab.entry(gone, subscribe=True))
     yield
     lab.set_status(gone, UNSUBSCRIBED)
@@ -99,7 +99,7 @@ def results(lab: Lab) -> Iterator[None]:
         lab.found("opted_out", "subscribe")
     else:
         lab.found("opted_out", "update" if contact.get("firstName") == "Later" else "skip")
-    succeeded = posted.listed("success")
+    succeeded = posted.result_of("success")
     if str(lab.id_of(new)) not in succeeded:
         raise LabError("The result does not list the new contact.")
     lab.found("success_lists", "all" if str(lab.id_of(old)) in succeeded else "created")
@@ -107,7 +107,7 @@ def results(lab: Lab) -> Iterator[None]:
 
 def same_person_twice(lab: Lab) -> Iterator[None]:
     """Send two entries for one person; only the first has a phone number."""
-    one = lab.person()
+    one = lab.subject()
     lab.post(
         lab.entry(one, first_name="First", phone="+15555550101"),
         lab.entry(one, first_name="Second"),
@@ -122,7 +122,7 @@ def same_person_twice(lab: Lab) -> Iterator[None]:
 
 def latency(lab: Lab) -> Iterator[None]:
     """Send imports one after the other, and measure how long each takes."""
-    one = lab.person()
+    one = lab.subject()
     times = []
     for _ in range(_MEASURED):
         posted = lab.post(lab.entry(one))
@@ -135,7 +135,7 @@ def latency(lab: Lab) -> Iterator[None]:
 
 def single_imports(lab: Lab) -> Iterator[None]:
     """Send imports of one contact until one is refused for the limit."""
-    one = lab.person()
+    one = lab.subject()
     for count in range(_MOST_SINGLE_IMPORTS):
         try:
             posted = lab.post(lab.entry(one), alone=True)

@@ -11,7 +11,7 @@ from target_activecampaign.verify.lab import LabError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_activecampaign.verify.lab import Lab, Person
+    from target_activecampaign.verify.lab import Lab, Subject
 
 _FORM = 4
 """The `sourceid` that marks a re-subscription [doc]."""
@@ -19,7 +19,7 @@ _FORM = 4
 
 def update_after_opt_out(lab: Lab) -> Iterator[None]:
     """Import a contact that has left the list, without naming the list."""
-    one = lab.person()
+    one = lab.subject()
     lab.post(lab.entry(one, subscribe=True, first_name="Earlier"))
     yield
     lab.set_status(one, UNSUBSCRIBED)
@@ -32,7 +32,7 @@ def update_after_opt_out(lab: Lab) -> Iterator[None]:
 
 def unsubscribe_stranger(lab: Lab) -> Iterator[None]:
     """Unsubscribe a contact from a list that it was never on, by an import."""
-    one = lab.person()
+    one = lab.subject()
     lab.post(lab.entry(one))
     yield
     lab.post({**lab.entry(one), "unsubscribe": [{"listid": lab.list_id}]})
@@ -44,7 +44,7 @@ def unsubscribe_stranger(lab: Lab) -> Iterator[None]:
 
 def reactivation(lab: Lab) -> Iterator[None]:
     """Opt two contacts out, and make them active again: with and without a `sourceid`."""
-    marked, plain = lab.person(), lab.person()
+    marked, plain = lab.subject(), lab.subject()
     lab.post(lab.entry(marked, subscribe=True), lab.entry(plain, subscribe=True))
     yield
     lab.let_a_second_pass()
@@ -67,15 +67,15 @@ def reactivation(lab: Lab) -> Iterator[None]:
         if now.is_subscribed:
             renewed = now.subscribed_at != was.subscribed_at
             lab.found("sdate_on_reactivation", "renew" if renewed else "keep")
-            kept = now.ended_at is not None and now.ended_at == was.ended_at
-            lab.found("udate_on_reactivation", "keep" if kept else "clear")
+            is_same = now.ended_at is not None and now.ended_at == was.ended_at
+            lab.found("udate_on_reactivation", "keep" if is_same else "clear")
     for fact in ("sdate_on_reactivation", "udate_on_reactivation"):
         lab.unclear(fact, "No contact became active again.")
 
 
 def opt_out_as_change(lab: Lab) -> Iterator[None]:
     """Ask for changed contacts: one that did not change, one that did, and one that opted out."""
-    quiet, changed, gone = lab.person(), lab.person(), lab.person()
+    quiet, changed, gone = lab.subject(), lab.subject(), lab.subject()
     lab.post(*(lab.entry(one, subscribe=True) for one in (quiet, changed, gone)))
     yield
     lab.let_a_second_pass()
@@ -95,7 +95,7 @@ def opt_out_as_change(lab: Lab) -> Iterator[None]:
 
 def renames(lab: Lab) -> Iterator[None]:
     """Give new addresses to a contact, and to one that has opted out."""
-    plain, gone = lab.person(), lab.person()
+    plain, gone = lab.subject(), lab.subject()
     lab.post(lab.entry(plain, subscribe=True), lab.entry(gone, subscribe=True))
     yield
     lab.set_status(gone, UNSUBSCRIBED)
@@ -110,8 +110,8 @@ def renames(lab: Lab) -> Iterator[None]:
         lab.found(fact, "rename" if contact.email == address else "refuse")
 
 
-def _is_found(lab: Lab, person: Person, since: str) -> bool:
+def _is_found(lab: Lab, subject: Subject, since: str) -> bool:
     """Return whether a contact is found among those that were changed after a time."""
-    query = {"email": person.email, "filters[updated_after]": since}
+    query = {"email": subject.email, "filters[updated_after]": since}
     found = lab.client.send("GET", "/contacts", query=query).items("contacts")
-    return any(str(one.get("email", "")).casefold() == person.email for one in found)
+    return any(str(one.get("email", "")).casefold() == subject.email for one in found)

@@ -20,7 +20,7 @@ _DOCUMENTED_LIMIT = 100
 
 def filters(lab: Lab) -> Iterator[None]:
     """Select a member and a former member of the list in several ways."""
-    member, gone = lab.person(), lab.person()
+    member, gone = lab.subject(), lab.subject()
     lab.post(lab.entry(member, subscribe=True), lab.entry(gone, subscribe=True))
     yield
     lab.set_status(gone, UNSUBSCRIBED)
@@ -62,7 +62,7 @@ def exclusions(lab: Lab) -> Iterator[None]:
 
 def times(lab: Lab) -> Iterator[None]:
     """Look at the account's clock and zone."""
-    one = lab.person()
+    one = lab.subject()
     lab.post(lab.entry(one))
     yield
     offset = round(lab.client.server_time() - time.time())

@@ -17,7 +17,7 @@ _LONGEST = 65_000
 
 def empty_values(lab: Lab) -> Iterator[None]:
     """Import values, and then empty texts."""
-    field, one = lab.field("empty", "text"), lab.person()
+    field, one = lab.field("empty", "text"), lab.subject()
     full = [{"id": field, "value": "full"}]
     lab.post(lab.entry(one, first_name="Ada", phone="+15555550100", fields=full))
     yield
@@ -40,7 +40,7 @@ def empty_values(lab: Lab) -> Iterator[None]:
 def options(lab: Lab) -> Iterator[None]:
     """Import an option in capital letters, and a value that is no option."""
     field = lab.field("option", "dropdown", "Red", "Green")
-    loud, other = lab.person(), lab.person()
+    loud, other = lab.subject(), lab.subject()
     lab.post(
         lab.entry(loud, fields=[{"id": field, "value": "RED"}]),
         lab.entry(other, fields=[{"id": field, "value": "Purple"}]),
@@ -58,7 +58,7 @@ def options(lab: Lab) -> Iterator[None]:
 def unusual_values(lab: Lab) -> Iterator[None]:
     """Import a value with an emoji, and a very long one."""
     field = lab.field("long", "textarea")
-    smiling, long = lab.person(), lab.person()
+    smiling, long = lab.subject(), lab.subject()
     lab.post(
         lab.entry(smiling, fields=[{"id": field, "value": _EMOJI}]),
         lab.entry(long, fields=[{"id": field, "value": "x" * _LONGEST}]),
@@ -80,7 +80,7 @@ def unusual_values(lab: Lab) -> Iterator[None]:
 
 def unrelated_field(lab: Lab) -> Iterator[None]:
     """Import a value of a field that no list shows."""
-    field, one = lab.field("hidden", "text", shown=False), lab.person()
+    field, one = lab.field("hidden", "text", shown=False), lab.subject()
     lab.post(lab.entry(one, subscribe=True, fields=[{"id": field, "value": "there"}]))
     yield
     if lab.field_values(one).get(field) == "there":
@@ -92,12 +92,12 @@ def unrelated_field(lab: Lab) -> Iterator[None]:
 
 def tags(lab: Lab) -> Iterator[None]:
     """Import a tag with a comma, and one in two spellings."""
-    listed, plain, loud = lab.person(), lab.person(), lab.person()
+    several, plain, loud = lab.subject(), lab.subject(), lab.subject()
     name = lab.marks.title("case")
     both = f"{lab.marks.title('left')},{lab.marks.title('right')}"
-    lab.post(lab.entry(listed, tags=[both]), lab.entry(plain, tags=[name]))
+    lab.post(lab.entry(several, tags=[both]), lab.entry(plain, tags=[name]))
     yield
     lab.post(lab.entry(loud, tags=[name.upper()]))
     yield
-    lab.found("split_tags", "yes" if len(lab.tags(listed)) > 1 else "no")
+    lab.found("split_tags", "yes" if len(lab.tags(several)) > 1 else "no")
     lab.found("tag_case", "ignore" if lab.tags(plain) == lab.tags(loud) else "exact")
