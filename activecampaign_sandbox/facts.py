@@ -54,8 +54,7 @@ def _of_verification(found: list[Any], known: dict[str, Switch]) -> dict[str, An
     facts = {}
     for one in found:
         switch = known.get(str(one.get("name"))) if isinstance(one, dict) else None
-        # A time zone is seen only as an offset from UTC.
-        if switch is not None and switch.name != "time_zone" and one.get("seen") is not None:
+        if switch is not None and one.get("seen") is not None:
             facts[switch.name] = one["seen"]
     return facts
 

@@ -310,11 +310,11 @@ class Lab:
             if not self.is_finishing:
                 self.stop.check()
             one.result = self.client.send("GET", "/import/info", query={"batchId": one.batch_id})
-            took = time.monotonic() - one.posted
+            seconds = time.monotonic() - one.posted
             if _is_applied(one.result):
                 one.is_done = True
-                one.seconds = took
-            elif took > self.max_seconds:
+                one.seconds = seconds
+            elif seconds > self.max_seconds:
                 one.is_done = True
             else:
                 time.sleep(_POLL_SECONDS[min(looks, len(_POLL_SECONDS) - 1)])

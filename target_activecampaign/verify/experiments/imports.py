@@ -91,7 +91,7 @@ def results(lab: Lab) -> Iterator[None]:
     yield
     content = posted.reply.content if isinstance(posted.reply.content, dict) else {}
     queued = str(content.get("queued_contacts"))
-    lab.found("queued_contacts", "all" if queued == str(posted.sent) else "accepted")
+    lab.found("queued_contacts", "sent" if queued == str(posted.sent) else "accepted")
     contact, membership = lab.read(gone), lab.membership(gone)
     if contact is None or membership is None:
         raise LabError("The contact that has opted out has disappeared.")

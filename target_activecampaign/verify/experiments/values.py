@@ -92,12 +92,12 @@ def unrelated_field(lab: Lab) -> Iterator[None]:
 
 def tags(lab: Lab) -> Iterator[None]:
     """Import a tag with a comma, and one in two spellings."""
-    several, plain, loud = lab.subject(), lab.subject(), lab.subject()
+    split, plain, loud = lab.subject(), lab.subject(), lab.subject()
     name = lab.marks.title("case")
     both = f"{lab.marks.title('left')},{lab.marks.title('right')}"
-    lab.post(lab.entry(several, tags=[both]), lab.entry(plain, tags=[name]))
+    lab.post(lab.entry(split, tags=[both]), lab.entry(plain, tags=[name]))
     yield
     lab.post(lab.entry(loud, tags=[name.upper()]))
     yield
-    lab.found("split_tags", "yes" if len(lab.tags(several)) > 1 else "no")
+    lab.found("split_tags", "yes" if len(lab.tags(split)) > 1 else "no")
     lab.found("tag_case", "ignore" if lab.tags(plain) == lab.tags(loud) else "exact")
