@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from activecampaign_sandbox import records
@@ -11,6 +12,8 @@ from activecampaign_sandbox.import_queue import ImportQueue
 from activecampaign_sandbox.limits import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from activecampaign_sandbox.options import Options
     from activecampaign_sandbox.store import Store
 
@@ -29,6 +32,7 @@ class Account:
     """
 
     def __init__(self, store: Store, options: Options) -> None:
+        CLOCK.set(options.time_zone, options.clock_offset)
         self.store = store
         self.options = options
         self.started = records.now()
@@ -37,6 +41,15 @@ class Account:
         self.faults = Faults()
         self.malformed: set[str] = set()
         self.bodies: list[bytes] = []
+        self._bases = self._index_bases()
+
+    def _index_bases(self) -> Iterator[int]:
+        alternates = self.options.index_base == "alternating"
+        return cycle((1, 0) if alternates else (int(self.options.index_base),))
+
+    def take_index_base(self) -> int:
+        """Return the number of the first contact in the next answer that refuses an import."""
+        return next(self._bases)
 
     def reset(self) -> None:
         """Delete contacts, imports, faults and log; reset the limits and the clock."""
@@ -47,3 +60,4 @@ class Account:
         self.faults = Faults()
         self.malformed = set()
         self.bodies = []
+        self._bases = self._index_bases()

@@ -17,13 +17,18 @@ from activecampaign_sandbox import (
     exclusions,
     fields,
     imports,
+    links,
     lists,
+    memberships,
+    pages,
+    selection,
     tags,
+    users,
     values,
     webpage,
 )
 from activecampaign_sandbox.clock import CLOCK
-from activecampaign_sandbox.gateway import Gateway
+from activecampaign_sandbox.gateway import ApiRoute, Gateway
 from activecampaign_sandbox.wire import Answer, Call, whole_number
 
 if TYPE_CHECKING:
@@ -34,55 +39,67 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from activecampaign_sandbox.account import Account
-    from activecampaign_sandbox.gateway import Handler
 
-_ROUTES: tuple[tuple[str, str, Handler], ...] = (
-    ("GET", "users/me", lists.me),
-    ("GET", "lists", lists.index),
-    ("POST", "lists", lists.create),
-    ("GET", "lists/exclusions", exclusions.index),
-    ("GET", "lists/exclusions/{id:number}", exclusions.read),
-    ("GET", "lists/{id:number}", lists.read),
-    ("PUT", "lists/{id:number}", lists.update),
-    ("DELETE", "lists/{id:number}", lists.delete),
-    ("GET", "contactLists", lists.memberships),
-    ("POST", "contactLists", lists.subscribe),
-    ("GET", "fields", fields.index),
-    ("POST", "fields", fields.create),
-    ("GET", "fields/{id:number}", fields.read),
-    ("PUT", "fields/{id:number}", fields.update),
-    ("DELETE", "fields/{id:number}", fields.delete),
-    ("GET", "fieldRels", fields.relations),
-    ("POST", "fieldRels", fields.relate),
-    ("POST", "fieldOption/bulk", fields.create_options),
-    ("GET", "fieldOptions/{id:number}", fields.read_option),
-    ("DELETE", "fieldOptions/{id:number}", fields.delete_option),
-    ("GET", "fieldValues", values.index),
-    ("POST", "fieldValues", values.create),
-    ("GET", "fieldValues/{id:number}", values.read),
-    ("PUT", "fieldValues/{id:number}", values.update),
-    ("DELETE", "fieldValues/{id:number}", values.delete),
-    ("GET", "contacts", contacts.index),
-    ("POST", "contacts", contacts.create),
-    ("GET", "contacts/{id:number}", contacts.read),
-    ("PUT", "contacts/{id:number}", contacts.update),
-    ("DELETE", "contacts/{id:number}", contacts.delete),
-    ("GET", "contacts/{id:number}/contactLists", contacts.memberships),
-    ("GET", "contacts/{id:number}/bounceLogs", contacts.bounce_logs),
-    ("GET", "contacts/{id:number}/contactTags", contacts.tags),
-    ("GET", "contacts/{id:number}/fieldValues", contacts.values),
-    ("POST", "contact/sync", contacts.sync),
-    ("GET", "tags", tags.index),
-    ("POST", "tags", tags.create),
-    ("GET", "tags/{id:number}", tags.read),
-    ("PUT", "tags/{id:number}", tags.update),
-    ("DELETE", "tags/{id:number}", tags.delete),
-    ("POST", "contactTags", tags.add),
-    ("GET", "contactTags/{id:number}", tags.read_contact_tag),
-    ("DELETE", "contactTags/{id:number}", tags.remove),
-    ("POST", "import/bulk_import", imports.create),
-    ("GET", "import/bulk_import", imports.index),
-    ("GET", "import/info", imports.info),
+_PAGES = pages.PARAMETERS
+
+_ROUTES = (
+    ApiRoute("GET", "", users.root),
+    ApiRoute("GET", "users", users.index, _PAGES),
+    ApiRoute("GET", "users/me", users.me),
+    ApiRoute("GET", "users/{id:number}", users.read),
+    ApiRoute("GET", "users/{id:number}/userGroup", users.group),
+    ApiRoute("GET", "lists", lists.index, lists.PARAMETERS),
+    ApiRoute("POST", "lists", lists.create),
+    ApiRoute("GET", "lists/exclusions", exclusions.index, exclusions.PARAMETERS),
+    ApiRoute("GET", "lists/exclusions/{id:number}", exclusions.read),
+    ApiRoute("PUT", "lists/exclusions/{id:number}", exclusions.update),
+    ApiRoute("GET", "lists/{id:number}", lists.read),
+    ApiRoute("PUT", "lists/{id:number}", lists.update),
+    ApiRoute("DELETE", "lists/{id:number}", lists.delete),
+    ApiRoute("POST", "listGroups", lists.add_group),
+    ApiRoute("GET", "contactLists", memberships.index, _PAGES),
+    ApiRoute("POST", "contactLists", memberships.save),
+    ApiRoute("GET", "fields", fields.index, fields.PARAMETERS),
+    ApiRoute("POST", "fields", fields.create),
+    ApiRoute("GET", "fields/{id:number}", fields.read),
+    ApiRoute("PUT", "fields/{id:number}", fields.update),
+    ApiRoute("DELETE", "fields/{id:number}", fields.delete),
+    ApiRoute("GET", "fieldRels", fields.relations, _PAGES),
+    ApiRoute("POST", "fieldRels", fields.relate),
+    ApiRoute("GET", "fieldRels/{id:number}", fields.read_relation),
+    ApiRoute("DELETE", "fieldRels/{id:number}", fields.delete_relation),
+    ApiRoute("POST", "fieldOption/bulk", fields.create_options),
+    ApiRoute("GET", "fieldOptions/{id:number}", fields.read_option),
+    ApiRoute("DELETE", "fieldOptions/{id:number}", fields.delete_option),
+    ApiRoute("GET", "fieldValues", values.index, values.PARAMETERS),
+    ApiRoute("POST", "fieldValues", values.create),
+    ApiRoute("GET", "fieldValues/{id:number}", values.read),
+    ApiRoute("PUT", "fieldValues/{id:number}", values.update),
+    ApiRoute("DELETE", "fieldValues/{id:number}", values.delete),
+    ApiRoute("GET", "contacts", contacts.index, selection.PARAMETERS),
+    ApiRoute("POST", "contacts", contacts.create),
+    ApiRoute("GET", "contacts/{id:number}", contacts.read),
+    ApiRoute("PUT", "contacts/{id:number}", contacts.update),
+    ApiRoute("DELETE", "contacts/{id:number}", contacts.delete),
+    # These answer with everything, whatever the limit (unverified).
+    ApiRoute("GET", "contacts/{id:number}/contactLists", contacts.memberships, _PAGES),
+    ApiRoute("GET", "contacts/{id:number}/bounceLogs", contacts.bounce_logs, _PAGES),
+    ApiRoute("GET", "contacts/{id:number}/contactTags", contacts.tags, _PAGES),
+    ApiRoute("GET", "contacts/{id:number}/fieldValues", contacts.values, _PAGES),
+    ApiRoute("POST", "contact/sync", contacts.sync),
+    ApiRoute("GET", "tags", tags.index, tags.PARAMETERS),
+    ApiRoute("POST", "tags", tags.create),
+    ApiRoute("GET", "tags/{id:number}", tags.read),
+    ApiRoute("PUT", "tags/{id:number}", tags.update),
+    ApiRoute("DELETE", "tags/{id:number}", tags.delete),
+    ApiRoute("GET", "contactTags", tags.contact_tags, _PAGES),
+    ApiRoute("POST", "contactTags", tags.add),
+    ApiRoute("GET", "contactTags/{id:number}", tags.read_contact_tag),
+    ApiRoute("DELETE", "contactTags/{id:number}", tags.remove),
+    ApiRoute("POST", "import/bulk_import", imports.create),
+    ApiRoute("GET", "import/bulk_import", imports.index),
+    ApiRoute("GET", "import/info", imports.info, frozenset({"batchId"})),
+    *(ApiRoute("GET", *link) for link in links.ROUTES),
 )
 
 
@@ -100,6 +117,7 @@ class _Number(Convertor[int]):
 
 register_url_convertor("number", _Number())
 
+_API = "/api/3/"
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -108,10 +126,16 @@ def _not_found(account: Account, call: Call) -> Answer:  # noqa: ARG001 - a hand
     return Answer(404, {"message": message}, refusal="status_404")
 
 
-def _dated(app: ASGIApp) -> ASGIApp:
-    """Return an application that sets the ``Date`` of each answer by the account's clock."""
+def _outermost(app: ASGIApp) -> ASGIApp:
+    """Return an application that ignores a slash at the end of the API's paths [rep].
 
-    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
+    It also sets the ``Date`` of each answer by the account's clock.
+    """
+
+    async def outermost(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(_API) and scope["path"] != _API:
+            scope["path"] = scope["path"].removesuffix("/")
+
         async def send_dated(message: Message) -> None:
             if message["type"] == "http.response.start":
                 date = formatdate(CLOCK.now(), usegmt=True).encode()
@@ -120,7 +144,7 @@ def _dated(app: ASGIApp) -> ASGIApp:
 
         await app(scope, receive, send_dated)
 
-    return dated
+    return outermost
 
 
 def build(account: Account, *, api_only: bool = False) -> ASGIApp:
@@ -132,11 +156,12 @@ def build(account: Account, *, api_only: bool = False) -> ASGIApp:
     """
     gateway = Gateway(account)
 
-    def route(method: str | None, path: str, handler: Handler) -> Route:
+    def route(served: ApiRoute) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await gateway.serve(request, handler)
+            return await gateway.serve(request, served)
 
-        return Route(f"/api/3/{path}", endpoint, methods=[method] if method else _METHODS)
+        methods = [served.method] if served.method else _METHODS
+        return Route(f"{_API}{served.path}", endpoint, methods=methods)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -146,8 +171,8 @@ def build(account: Account, *, api_only: bool = False) -> ASGIApp:
         with suppress(asyncio.CancelledError):
             await task
 
-    routes = [route(*entry) for entry in _ROUTES]
-    routes.append(route(None, "{rest:path}", _not_found))
+    routes = [route(served) for served in _ROUTES]
+    routes.append(route(ApiRoute(None, "{rest:path}", _not_found, None)))
     if not api_only:
         routes += [*control.routes(account), *webpage.routes(account)]
-    return _dated(Starlette(routes=routes, lifespan=lifespan))
+    return _outermost(Starlette(routes=routes, lifespan=lifespan))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import json
 import logging
@@ -13,13 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from activecampaign_sandbox.options import Options
+from activecampaign_sandbox.clock import is_time_zone
+from activecampaign_sandbox.facts import FactsError, read_facts
+from activecampaign_sandbox.options import Options, Switch, switches
 from activecampaign_sandbox.store import Store, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_EPILOG = "The sandbox is ready when it prints a line of JSON with its URL. See docs/sandbox.md."
+_EPILOG = (
+    "The sandbox is ready when it prints a line of JSON with its URL. Marks of defaults: [doc]"
+    " documented by ActiveCampaign, [rec] recorded with a real account, [rep] reported by others,"
+    " [unv] unverified, [own] the sandbox's own. See docs/sandbox.md."
+)
 _KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
 """Sets a key that no process list shows. Then everything that is served needs the key."""
 
@@ -39,19 +44,48 @@ def _check_host(_context: click.Context, _option: click.Parameter, host: str) ->
     raise click.BadParameter("must be a loopback address, such as 127.0.0.1")
 
 
+def _check_zone(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """Return the name of a time zone that the machine knows."""
+    if not is_time_zone(name):
+        raise click.BadParameter("is no time zone, such as Europe/Brussels")
+    return name
+
+
+def _use_facts(context: click.Context, _option: click.Parameter, file: str | None) -> None:
+    """Make the switches of a file the defaults, which the command line overrides."""
+    if file is not None:
+        try:
+            context.default_map = {**(context.default_map or {}), **read_facts(file)}
+        except FactsError as error:
+            raise click.BadParameter(f"{file}: {error}") from None
+
+
+def _type_of(switch: Switch) -> click.ParamType[Any]:
+    """Return the type of a switch's values."""
+    if switch.choices:
+        return click.Choice(switch.choices)
+    if isinstance(switch.default, str):
+        return click.STRING
+    if isinstance(switch.default, int):
+        return click.IntRange(min=0)
+    return click.FLOAT if switch.minimum is None else click.FloatRange(min=switch.minimum)
+
+
 def _api_options() -> Iterator[click.Option]:
-    """Yield a command line option for each of `Options`."""
-    for option in dataclasses.fields(Options):
-        choices, kind = option.metadata["choices"], type(option.default)
-        ranges = {int: click.IntRange(min=0), float: click.FloatRange(min=0)}
+    """Yield a command line option for each switch."""
+    flag: dict[str, Any] = {"is_flag": False, "flag_value": "yes"}  # alone it means yes
+    for switch in switches():
+        kind = type(switch.default)
         yield click.Option(
-            [f"--{option.name.replace('_', '-')}"],
-            type=click.Choice(choices) if choices else ranges.get(kind, click.STRING),
-            metavar=None if choices else "TEXT" if kind is str else "NUMBER",
-            default=option.default,
+            [switch.option],
+            type=_type_of(switch),
+            metavar=None if switch.choices else "TEXT" if kind is str else "NUMBER",
+            default=switch.default,
             show_default=True,
-            envvar=_KEY_VARIABLE if option.name == "api_key" else None,
-            help=option.metadata["help"],
+            **(flag if switch.choices == ("no", "yes") else {}),
+            envvar=_KEY_VARIABLE if switch.name == "api_key" else None,
+            callback=_check_zone if switch.name == "time_zone" else None,
+            help=f"{switch.text} [{switch.mark}]",
         )
 
 
@@ -86,6 +120,14 @@ def _api_options() -> Iterator[click.Option]:
     "--exit-with-stdin", is_flag=True, help="exit when stdin closes, as when the parent ends"
 )
 @click.option("--no-limits", is_flag=True, help="switch off all limits")
+@click.option(
+    "--facts",
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=_use_facts,
+    help="JSON file of switches by name; the command line overrides it",
+)
 def _command(  # noqa: PLR0917 - click passes them by name
     path: str,
     host: str,

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-ZONE_NAME = "America/Chicago"
+_DEFAULT_ZONE = "America/Chicago"
+_OFFSET = re.compile(r"[+-][0-2][0-9]:[0-5][0-9]")
 _LATEST = 250_000_000_000  # in the year 9892: a year has four digits
 
 
-def _account_zone() -> tzinfo:
+def is_time_zone(name: str) -> bool:
+    """Return whether a name or an offset can be an account's time zone."""
     try:
-        return ZoneInfo(ZONE_NAME)
-    except ZoneInfoNotFoundError:  # no zone database: the offset of the recordings, all year
-        return timezone(timedelta(hours=-5))
+        _zone(name)
+    except (ValueError, OSError):  # OSError: a folder of zones
+        return False
+    return True
 
 
-ZONE = _account_zone()
+def _zone(name: str) -> tzinfo:
+    """Return the zone with a name, or with an offset.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if _OFFSET.fullmatch(name):
+        offset = datetime.strptime(name, "%z").utcoffset()
+        return timezone(offset or timedelta(0))
+    try:
+        return ZoneInfo(name)
+    except ZoneInfoNotFoundError:
+        if name == _DEFAULT_ZONE:  # no zone database: the offset of the recordings, all year
+            return timezone(timedelta(hours=-5))
+        raise ValueError("there is no such time zone") from None
 
 
 class Clock:
@@ -26,14 +44,24 @@ class Clock:
 
     All times that the account writes, and the header ``Date``, come from it. The import queue, the
     limits and the log use this machine's time.
+
+    Attributes:
+        zone: The account's time zone.
+        zone_name: Its name.
     """
 
     def __init__(self) -> None:
-        self._ahead = 0.0
+        self._offset = self._ahead = 0.0
+        self.set(_DEFAULT_ZONE, 0.0)
+
+    def set(self, zone_name: str, offset: float) -> None:
+        """Set the account's time zone, and how many seconds it is ahead of this machine's time."""
+        self.zone, self.zone_name = _zone(zone_name), zone_name
+        self._offset = offset
 
     def now(self) -> int:
         """Return whole seconds since the epoch, as the API's times are."""
-        return int(time.time() + self._ahead)
+        return int(time.time() + self._offset + self._ahead)
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward.
@@ -46,7 +74,7 @@ class Clock:
         self._ahead += seconds
 
     def reset(self) -> None:
-        """Go back to this machine's time."""
+        """Go back to the time before the first `advance`."""
         self._ahead = 0.0
 
 
@@ -57,7 +85,7 @@ CLOCK = Clock()
 @lru_cache(maxsize=4096)
 def iso(moment: int) -> str:
     """Return a time, in seconds since the epoch, as ``2021-03-23T06:04:54-05:00``."""
-    return datetime.fromtimestamp(moment, ZONE).isoformat()
+    return datetime.fromtimestamp(moment, CLOCK.zone).isoformat()
 
 
 @lru_cache(maxsize=4096)
@@ -66,12 +94,12 @@ def local(moment: int) -> str:
 
     Keys such as ``created_utc_timestamp`` have this form too, in spite of their name [rec].
     """
-    return f"{datetime.fromtimestamp(moment, ZONE):%Y-%m-%d %H:%M:%S}"
+    return f"{datetime.fromtimestamp(moment, CLOCK.zone):%Y-%m-%d %H:%M:%S}"
 
 
 def day(moment: float) -> str:
     """Return the date of a time as ``2021-06-01``, in the account's zone."""
-    return f"{datetime.fromtimestamp(moment, ZONE):%Y-%m-%d}"
+    return f"{datetime.fromtimestamp(moment, CLOCK.zone):%Y-%m-%d}"
 
 
 def moment_of(value: str) -> float:
@@ -83,7 +111,7 @@ def moment_of(value: str) -> float:
         ValueError: It is no time.
     """
     moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    return (moment if moment.tzinfo else moment.replace(tzinfo=ZONE)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=CLOCK.zone)).timestamp()
 
 
 def to_account_zone(value: str) -> str:
@@ -95,7 +123,7 @@ def to_account_zone(value: str) -> str:
     try:
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
         if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=ZONE)
-        return moment.astimezone(ZONE).isoformat(timespec="seconds")
+            moment = moment.replace(tzinfo=CLOCK.zone)
+        return moment.astimezone(CLOCK.zone).isoformat(timespec="seconds")
     except (ValueError, OverflowError):  # the first or last day of the calendar
         return value

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from activecampaign_sandbox import exclusion_rules, records, sample
-from activecampaign_sandbox.clock import CLOCK
+from activecampaign_sandbox.clock import CLOCK, to_account_zone
 from activecampaign_sandbox.faults import FaultError
 from activecampaign_sandbox.wire import parse
 
@@ -186,24 +186,26 @@ def _prepare_contact(account: Account, wanted: dict[str, Any]) -> None:
         records.add_bounce(store, number, **bounce)
     _prepare_memberships(account, number, wanted)
     for name in wanted.get("tags", []):
-        records.add_tag(store, number, records.tag_id(store, name))
+        records.add_tag(
+            store, number, records.tag_id(store, name, exact=account.options.tag_case == "exact")
+        )
     for perstag, value in wanted.get("fields", {}).items():
         field = store.one("SELECT * FROM field WHERE perstag = ?", perstag)
         if field is None:
             raise ValueError("unknown field")
-        records.set_value(store, number, field, value)
+        saved = to_account_zone(value) if field["type"] == "datetime" else value
+        records.set_value(store, number, field["id"], saved)
 
 
 def _prepare_memberships(account: Account, number: int, wanted: dict[str, Any]) -> None:
-    store = account.store
+    store, options = account.store, account.options
     for list_id, status in wanted.get("lists", {}).items():
-        records.set_membership(store, number, int(list_id), int(status))
+        records.set_membership(store, options, number, int(list_id), int(status))
     for list_id, how in wanted.get("opt_outs", {}).items():
-        records.set_membership(
-            store, number, int(list_id), records.UNSUBSCRIBED, opt_out=records.OptOut(**how)
-        )
+        opt_out, status = records.OptOut(**how), records.UNSUBSCRIBED
+        records.set_membership(store, options, number, int(list_id), status, opt_out=opt_out)
     changed = wanted.get("lists") or wanted.get("opt_outs")
-    if changed and account.options.membership_updates_contact == "yes":
+    if changed and options.membership_updates_contact == "yes":
         records.update_contact(store, number, {})
 
 

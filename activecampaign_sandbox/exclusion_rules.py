@@ -95,19 +95,38 @@ def add(store: Store, wanted: str | Mapping[str, Any]) -> None:
     phrase = given["match_phrase"].strip()
     match_type = given.get("match_type", "end" if phrase.startswith("@") else "exact")
     channel = given.get("channel", SEVERAL if given.get("lists") else EVERYWHERE[0])
-    if match_type not in MATCH_TYPES or channel not in CHANNELS:
-        raise ValueError("unknown match type or channel")
     store.db.execute(
-        "INSERT INTO exclusion (phrase, match_type, channel) VALUES (?, ?, ?)"
-        " ON CONFLICT (phrase, match_type) DO UPDATE SET channel = excluded.channel",
-        (phrase, match_type, channel),
+        "INSERT OR IGNORE INTO exclusion (phrase, match_type, channel) VALUES (?, ?, '')",
+        (phrase, match_type),
     )
     number = store.number(
         "SELECT id FROM exclusion WHERE phrase = ? AND match_type = ?", phrase, match_type
     )
+    lists = [int(list_id) for list_id in given.get("lists", ())]
+    change(store, number, phrase, match_type, channel, lists=lists)
+
+
+def change(
+    store: Store, number: int, phrase: str, match_type: str, channel: str, *, lists: Iterable[int]
+) -> None:
+    """Change the exclusion with an id; ``lists`` count only for the channel ``several``.
+
+    Raises:
+        ValueError: The match type or the channel is unknown, or another exclusion has the phrase.
+    """
+    if match_type not in MATCH_TYPES or channel not in CHANNELS:
+        raise ValueError("unknown match type or channel")
+    if not phrase or store.one(
+        "SELECT 1 FROM exclusion WHERE phrase = ? AND match_type = ? AND id <> ?",
+        phrase, match_type, number,
+    ):  # fmt: skip
+        raise ValueError("the phrase is empty, or has an exclusion already")
+    store.db.execute(
+        "UPDATE exclusion SET phrase = ?, match_type = ?, channel = ? WHERE id = ?",
+        (phrase, match_type, channel, number),
+    )
     store.db.execute("DELETE FROM exclusion_list WHERE exclusion = ?", (number,))
-    lists = given.get("lists", ()) if channel == SEVERAL else ()
     store.db.executemany(
         "INSERT OR IGNORE INTO exclusion_list VALUES (?, ?)",
-        [(number, int(list_id)) for list_id in lists],
+        [(number, list_id) for list_id in (lists if channel == SEVERAL else ())],
     )

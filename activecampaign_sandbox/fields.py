@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from activecampaign_sandbox import records, shapes
-from activecampaign_sandbox.pages import read_page
+from activecampaign_sandbox import pages, records, shapes
+from activecampaign_sandbox.value_rules import ValueRules
 from activecampaign_sandbox.wire import (
     Answer,
     Call,
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from sqlite3 import Row
 
     from activecampaign_sandbox.account import Account
+    from activecampaign_sandbox.shapes import Style
     from activecampaign_sandbox.store import Store
+
+_FILTERS = ("filters[perstag]",)
+PARAMETERS = pages.PARAMETERS | set(_FILTERS)
+"""The query parameters of GET /fields [doc]."""
 
 _TYPES = {
     "dropdown", "hidden", "checkbox", "date", "text", "datetime", "textarea", "NULL", "listbox",
@@ -41,15 +46,15 @@ def find(account: Account, number: int) -> Row:
     return row if row is not None else not_found("Field", number)
 
 
-def _embedded(account: Account, rows: Iterable[Row], base: str) -> dict[str, list[Any]]:
+def _embedded(account: Account, rows: Iterable[Row], style: Style) -> dict[str, list[Any]]:
     """Return fields with the ids of their options and relations, and the latter in own lists."""
     body: dict[str, list[Any]] = {"fieldOptions": [], "fieldRels": [], "fields": []}
     for row in rows:
         options = account.store.all("SELECT * FROM field_option WHERE field = ?", row["id"])
         relations = account.store.all("SELECT * FROM field_rel WHERE field = ?", row["id"])
-        body["fieldOptions"] += [shapes.option(option, base) for option in options]
+        body["fieldOptions"] += [shapes.option(option, style) for option in options]
         body["fieldRels"] += [shapes.field_rel(relation) for relation in relations]
-        field = shapes.field(row, base)
+        field = shapes.field(row, style)
         field["options"] = [str(option["id"]) for option in options]
         field["relations"] = [str(relation["id"]) for relation in relations]
         body["fields"].append(field)
@@ -58,15 +63,11 @@ def _embedded(account: Account, rows: Iterable[Row], base: str) -> dict[str, lis
 
 def index(account: Account, call: Call) -> Answer:
     """GET /fields, with all options and relations; pages of 20 by default [rep]."""
-    rows, meta = read_page(
-        account,
-        call,
-        "SELECT * FROM field",
-        call.arg("filters[perstag]"),
-        table="field",
-        where="(?1 IS NULL OR perstag = ?1)",
-    )
-    body = _embedded(account, rows, call.base)
+    pages.check_filters(call, _FILTERS)
+    perstag = call.filter_text("filters[perstag]")
+    terms = [] if perstag is None else [("perstag = ?", [perstag])]
+    rows, meta = pages.read_page(account, call, "SELECT * FROM field", terms, table="field")
+    body = _embedded(account, rows, call.style)
     return Answer(200, {**body, "meta": {**meta, "selected": None}})
 
 
@@ -83,7 +84,7 @@ def create_field(store: Store, item: dict[str, Any]) -> int:
         invalid("The field's type is not valid.", "/data/attributes/type", "field_invalid")
     if store.one("SELECT 1 FROM field WHERE title = ?", title):
         fail(422, errors=[_taken(title)])
-    perstag = _free_perstag(store, text(item, "perstag") or title)
+    perstag = _free_perstag(store, text(item, "perstag"), title)
     moment = records.now()
     return store.insert(
         "INSERT INTO field (title, descript, type, isrequired, perstag, defval, visible,"
@@ -102,9 +103,13 @@ def _taken(title: str) -> dict[str, str]:
     }
 
 
-def _free_perstag(store: Store, wish: str) -> str:
-    """Return a wished tag in the API's form, with a number if it is taken (unverified)."""
-    perstag = re.sub(r"\W+", "_", wish.strip("% ")).strip("_").upper() or "FIELD"
+def _free_perstag(store: Store, wish: str, title: str) -> str:
+    """Return a field's tag: the wished one without blanks, in capitals [rec], else of the title.
+
+    How it is made of a title, and the number of one that is taken, is unverified.
+    """
+    wish = re.sub(r"\s+", "", wish.strip("% ")) or title
+    perstag = re.sub(r"\W+", "_", wish).strip("_").upper() or "FIELD"
     number = 1
     candidate = perstag
     while store.one("SELECT 1 FROM field WHERE perstag = ?", candidate):
@@ -115,13 +120,17 @@ def _free_perstag(store: Store, wish: str) -> str:
 
 def create(account: Account, call: Call) -> Answer:
     """POST /fields."""
-    number = create_field(account.store, call.item("field"))
-    return Answer(201, {"field": shapes.new_field(find(account, number), call.base)})
+    item = call.item("field")
+    number = create_field(account.store, item)
+    return Answer(201, {"field": shapes.new_field(find(account, number), call.style, item)})
 
 
 def read(account: Account, call: Call) -> Answer:
     """GET /fields/:id, with its options and relations."""
-    body: dict[str, Any] = _embedded(account, [find(account, call.id)], call.base)
+    row = find(account, call.id)
+    if not ValueRules(account.store, account.options).knows(call.id):
+        not_found("Field", call.id)
+    body: dict[str, Any] = _embedded(account, [row], call.style)
     body["field"] = body.pop("fields")[0]
     return Answer(200, body)
 
@@ -132,13 +141,20 @@ def update(account: Account, call: Call) -> Answer:
     title = text(item, "title", row["title"])
     if account.store.one("SELECT 1 FROM field WHERE title = ? AND id <> ?", title, call.id):
         fail(422, errors=[_taken(title)])
+    position = reference(item.get("ordernum"))
     names = ("descript", "type", "isrequired", "defval", "visible")
     account.store.db.execute(
         "UPDATE field SET title = ?, descript = ?, type = ?, isrequired = ?, defval = ?,"
-        " visible = ?, udate = ? WHERE id = ?",
-        (title, *(text(item, name, row[name]) for name in names), records.now(), call.id),
+        " visible = ?, ordernum = coalesce(?, ordernum), udate = ? WHERE id = ?",
+        (
+            title,
+            *(text(item, name, row[name]) for name in names),
+            position,
+            records.now(),
+            call.id,
+        ),
     )
-    return Answer(200, {"field": shapes.field(find(account, call.id), call.base)})
+    return Answer(200, {"field": shapes.field(find(account, call.id), call.style)})
 
 
 def delete(account: Account, call: Call) -> Answer:
@@ -168,14 +184,30 @@ def relate(account: Account, call: Call) -> Answer:
     if relid is None:
         invalid("The relid is required.", "/data/attributes/relid", "field_missing")
     number = create_rel(account.store, field["id"], relid)
-    row = account.store.all("SELECT * FROM field_rel WHERE id = ?", number)[0]
-    return Answer(201, {"fieldRel": shapes.field_rel(row)})
+    return Answer(201, {"fieldRel": shapes.new_field_rel(_find_relation(account, number))})
+
+
+def _find_relation(account: Account, number: int) -> Row:
+    row = account.store.one("SELECT * FROM field_rel WHERE id = ?", number)
+    return row if row is not None else not_found("FieldRel", number)
 
 
 def relations(account: Account, call: Call) -> Answer:
     """GET /fieldRels."""
-    rows, meta = read_page(account, call, "SELECT * FROM field_rel", table="field_rel")
+    rows, meta = pages.read_page(account, call, "SELECT * FROM field_rel", table="field_rel")
     return Answer(200, {"fieldRels": [shapes.field_rel(row) for row in rows], "meta": meta})
+
+
+def read_relation(account: Account, call: Call) -> Answer:
+    """GET /fieldRels/:id."""
+    return Answer(200, {"fieldRel": shapes.field_rel(_find_relation(account, call.id))})
+
+
+def delete_relation(account: Account, call: Call) -> Answer:
+    """DELETE /fieldRels/:id."""
+    _find_relation(account, call.id)
+    account.store.db.execute("DELETE FROM field_rel WHERE id = ?", (call.id,))
+    return Answer(200, {})
 
 
 def create_option(store: Store, field: int, item: dict[str, Any]) -> int:
@@ -204,22 +236,27 @@ def create_options(account: Account, call: Call) -> Answer:
     for item in items:
         field = find(account, reference(item.get("field")) or 0)
         numbers.append(create_option(account.store, field["id"], item))
-    created = [shapes.new_option(_find_option(account, number), call.base) for number in numbers]
+    created = [shapes.new_option(find_option(account, number), call.style) for number in numbers]
     return Answer(201, {"fieldOptions": created})
 
 
-def _find_option(account: Account, number: int) -> Row:
+def find_option(account: Account, number: int) -> Row:
+    """Return an option of a field.
+
+    Raises:
+        ApiError: There is none (404).
+    """
     row = account.store.one("SELECT * FROM field_option WHERE id = ?", number)
     return row if row is not None else not_found("FieldOption", number)
 
 
 def read_option(account: Account, call: Call) -> Answer:
     """GET /fieldOptions/:id."""
-    return Answer(200, {"fieldOption": shapes.option(_find_option(account, call.id), call.base)})
+    return Answer(200, {"fieldOption": shapes.option(find_option(account, call.id), call.style)})
 
 
 def delete_option(account: Account, call: Call) -> Answer:
     """DELETE /fieldOptions/:id."""
-    _find_option(account, call.id)
+    find_option(account, call.id)
     account.store.db.execute("DELETE FROM field_option WHERE id = ?", (call.id,))
     return Answer(200, {})

@@ -6,16 +6,18 @@ import asyncio
 import hmac
 import logging
 import math
+import re
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from activecampaign_sandbox import faults
 from activecampaign_sandbox.control import is_local
-from activecampaign_sandbox.wire import Answer, ApiError, Call
+from activecampaign_sandbox.shapes import Style
+from activecampaign_sandbox.wire import Answer, ApiError, Call, refuse_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +39,24 @@ _HEADERS = {
     "Expires": "Thu, 19 Nov 1981 08:52:00 GMT",
 }
 _NOT_LOCAL = "The sandbox answers only to a loopback name in Host, such as 127.0.0.1 or localhost."
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,30}(\[[A-Za-z_]{0,30}\]){0,2}")
 _IMPORT_PATH = "/api/3/import/bulk_import"
+
+
+class ApiRoute(NamedTuple):
+    """A route of the API.
+
+    Attributes:
+        method: Its method; None for any.
+        path: Its path below ``/api/3/``.
+        handler: The function that answers its requests.
+        parameters: The query parameters that it knows; None for any.
+    """
+
+    method: str | None
+    path: str
+    handler: Handler
+    parameters: frozenset[str] | None = frozenset()
 
 
 class _Reset(Response):
@@ -68,14 +87,10 @@ class Gateway:
 
     def __init__(self, account: Account) -> None:
         self._account = account
+        self._told: set[tuple[str, str]] = set()
 
-    async def serve(self, request: Request, handler: Handler) -> Response:
-        """Answer a request and log it.
-
-        Args:
-            request: The request.
-            handler: The handler of its route.
-        """
+    async def serve(self, request: Request, route: ApiRoute) -> Response:
+        """Answer a request and log it."""
         if not is_local(request):  # not a request to the account: no fault, limit or log
             return self._response(Answer(403, {"message": _NOT_LOCAL}), None)
         started, moment = time.time(), time.perf_counter()
@@ -89,12 +104,12 @@ class Gateway:
             query_string=request.url.query,
             params=request.path_params,
             body=body,
-            base=f"{request.base_url}api/3",
+            style=Style(f"{request.base_url}api/3", self._account.options.shapes),
         )
         if body and self._account.options.keep_bodies == "yes":
             self._account.bodies.append(body)
         fault = self._account.faults.pick(call)
-        answer = await self._respond(request, call, handler, fault)
+        answer = await self._respond(request, call, route, fault)
         response = self._response(answer, fault)
         self._log(
             call,
@@ -107,11 +122,11 @@ class Gateway:
         return response
 
     async def _respond(
-        self, request: Request, call: Call, handler: Handler, fault: Fault | None
+        self, request: Request, call: Call, route: ApiRoute, fault: Fault | None
     ) -> Answer:
         """Return the answer to a call, with a fault applied to it."""
         if fault is None:
-            return self._answer(request, call, handler, None)
+            return self._answer(request, call, route, None)
         instead = fault.answer(call)
         if fault.kind == "slow" and not fault.takes_effect:
             faults_then = self._account.faults
@@ -120,7 +135,7 @@ class Gateway:
                 return Answer(503, b"")  # the account was reset while this request waited
         elif (instead or fault.kind == "reset") and not fault.takes_effect:
             return instead or Answer(500, b"")
-        answer = self._answer(request, call, handler, fault)
+        answer = self._answer(request, call, route, fault)
         if fault.kind == "slow" and fault.takes_effect:
             await asyncio.sleep(fault.seconds)
         if instead is None:
@@ -128,15 +143,15 @@ class Gateway:
             fault.alter(answer, call, first["batch"] if first else None)
         return instead or answer
 
-    def _answer(
-        self, request: Request, call: Call, handler: Handler, fault: Fault | None
-    ) -> Answer:
+    def _answer(self, request: Request, call: Call, route: ApiRoute, fault: Fault | None) -> Answer:
         """Return the regular answer; an error in a handler does not change the account."""
         account = self._account
         try:
             self._check_access(request, call)
             with account.store.transaction():
-                answer = handler(account, call)
+                answer = route.handler(account, call)
+                # Afterwards, as the API's own refusals come first; this one undoes all changes.
+                self._check_query(call, route)
                 effect = fault.queue_effect(call) if fault and call.batch else None
                 if call.batch and effect:
                     account.queue.apply_fault(call.batch, effect)
@@ -171,6 +186,23 @@ class Gateway:
             answer = faults.rate_limited(math.ceil(wait), int(options.rate_limit_status))
             answer.refusal = "rate_limit"
             raise ApiError(answer)
+
+    def _check_query(self, call: Call, route: ApiRoute) -> None:
+        """Refuse a query parameter that the route does not know, or log it once."""
+        if route.parameters is None:
+            return
+        for name, _ in call.query:
+            if name in route.parameters:
+                continue
+            if self._account.options.strict_queries == "yes":
+                where = call.path.removeprefix("/api/3/")
+                refuse_query(name, f"{call.method} {where} has none of this name that it knows.")
+            # Only a plain name is shown, as anything else may be personal data.
+            shown = name if _PLAIN_NAME.fullmatch(name) else "?"
+            endpoint = f"{call.method} {route.path}"
+            if (endpoint, shown) not in self._told:
+                self._told.add((endpoint, shown))
+                _LOG.warning("%s: the query parameter %s has no effect here.", endpoint, shown)
 
     def _add_limit_headers(self, answer: Answer) -> None:
         window = self._account.limits.requests

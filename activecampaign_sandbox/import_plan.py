@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from activecampaign_sandbox import records
 from activecampaign_sandbox.records import ACTIVE, BOUNCED, UNSUBSCRIBED
+from activecampaign_sandbox.value_rules import ValueRefusedError, ValueRules
 from activecampaign_sandbox.wire import reference
 
 if TYPE_CHECKING:
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
     from activecampaign_sandbox.options import Options
     from activecampaign_sandbox.store import Store
 
-_TEXT_KEYS = ("first_name", "last_name", "phone", "customer_acct_name")
+# The texts of a contact, each with the option on an empty one.
+_TEXTS = {
+    "first_name": "empty_name",
+    "last_name": "empty_name",
+    "phone": "empty_phone",
+    "customer_acct_name": None,
+}
 _AT_ONCE = 500  # values in one IN (...)
 _ROWS = 50  # rows in one INSERT
 
@@ -52,18 +59,19 @@ _CONTACTS = _Insert(
     "(?, ?, ?, ?, ?, ?, ?, ?, 1)",
 )
 _VALUES = _Insert(
-    "INSERT INTO field_value",
+    "INSERT INTO field_value (contact, field, value, cdate, udate)",
     "(?, ?, ?, ?, ?)",
     "ON CONFLICT (contact, field) DO UPDATE SET value = excluded.value, udate = excluded.udate",
 )
-# The columns on how a membership ended stay empty: an import never writes rows of an opt-out.
+# The columns on how a membership ended stay empty: these are never rows of an opt-out.
 _MEMBERSHIPS = _Insert(
-    "INSERT INTO membership (contact, list, status, sourceid, sdate, udate)",
-    "(?, ?, ?, 0, ?, ?)",
+    "INSERT INTO membership (contact, list, status, sourceid, sdate, udate, created, updated)",
+    "(?, ?, ?, 0, ?, ?, ?, ?)",
     "ON CONFLICT (contact, list) DO UPDATE SET status = excluded.status,"
-    " sdate = coalesce(excluded.sdate, sdate), udate = excluded.udate",
+    " sdate = coalesce(excluded.sdate, sdate), udate = coalesce(excluded.udate, udate),"
+    " updated = excluded.updated",
 )
-_TAGS = _Insert("INSERT OR IGNORE INTO contact_tag", "(?, ?, ?)")
+_TAGS = _Insert("INSERT OR IGNORE INTO contact_tag (contact, tag, cdate)", "(?, ?, ?)")
 
 
 @dataclass
@@ -91,6 +99,8 @@ class ImportPlan:
         updated: Ids of existing contacts.
         failure: Addresses that were refused, as they were sent.
         beyond_limit: Whether one was refused because the account is full.
+        names_deleted_list: Whether a contact names a list that was deleted, and the options say
+            that the import fails for it.
     """
 
     def __init__(
@@ -116,19 +126,37 @@ class ImportPlan:
         self._updates: list[tuple[Any, ...]] = []
         self._values: list[tuple[Any, ...]] = []
         self._members: list[tuple[Any, ...]] = []
+        self._reactivated: list[tuple[int, int]] = []
         self._tags: list[tuple[Any, ...]] = []
         self._moment = records.now()
-        self._types: dict[int, str] = {
-            row["id"]: row["type"] for row in store.all("SELECT id, type FROM field")
-        }
+        self._rules = ValueRules(store, options)
         self._lists = {row["id"] for row in store.all("SELECT id FROM list")}
+        self.names_deleted_list = options.deleted_list == "fail" and self._deleted(contacts)
         self._next_id = 1 + store.number("SELECT seq FROM sqlite_sequence WHERE name = 'contact'")
         limit = options.account_limit
         self._room = limit - store.number("SELECT count(*) FROM contact") if limit else None
-        keys = [records.email_key(contact["email"]) for contact in contacts]
-        self._contacts = self._known(list(set(keys)))
-        for key, contact in zip(keys, contacts, strict=True):
+        entries = self._entries(contacts)
+        self._contacts = self._known(list({key for key, _ in entries}))
+        for key, contact in entries:
             self._add(key, contact)
+
+    def _deleted(self, contacts: list[dict[str, Any]]) -> bool:
+        """Return whether a contact names a list that was deleted."""
+        last = self._store.number("SELECT seq FROM sqlite_sequence WHERE name = 'list'")
+        return any(
+            number <= last and number not in self._lists
+            for contact in contacts
+            for key in ("subscribe", "unsubscribe")
+            for number in list_ids(contact, key)
+        )
+
+    def _entries(self, contacts: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+        """Return the entries that count, each with the key of its address."""
+        entries = [(records.email_key(contact["email"]), contact) for contact in contacts]
+        which = self._options.same_person_twice
+        if which == "last":
+            return list(dict(entries).items())
+        return list(dict(reversed(entries)).items())[::-1] if which == "first" else entries
 
     def write(self) -> None:
         """Write all rows; a contact that was sent twice gets the later values."""
@@ -137,6 +165,8 @@ class ImportPlan:
         db.executemany(_UPDATE, self._updates)
         _VALUES.run(db, self._values)
         _MEMBERSHIPS.run(db, self._members)
+        for contact, list_id in self._reactivated:
+            records.set_membership(self._store, self._options, contact, list_id, ACTIVE)
         _TAGS.run(db, self._tags)
 
     def _known(self, keys: list[str]) -> dict[str, _KnownContact]:
@@ -161,11 +191,16 @@ class ImportPlan:
     def _add(self, key: str, contact: dict[str, Any]) -> None:
         """Plan one contact: refuse, update or create it."""
         known_contact = self._contacts.get(key)
+        try:
+            values = self._saved_values(contact)
+        except ValueRefusedError:
+            self.failure.append(contact["email"])
+            return
         if self._is_refused(key, known_contact, contact):
             self.failure.append(contact["email"])
-            if not self._is_still_updated(key, known_contact):
+            if not self._is_still_updated(key, known_contact, contact):
                 return
-        first, last, phone, company = [as_text(contact.get(name)) for name in _TEXT_KEYS]
+        first, last, phone, company = self._texts(contact)
         organization = records.organization_id(self._store, company) if company else None
         moment = self._moment
         if known_contact is None:
@@ -178,7 +213,8 @@ class ImportPlan:
         else:
             self.updated.append(known_contact.id)
             self._updates.append((first, last, phone, organization, moment, known_contact.id))
-        self._add_values(known_contact, contact)
+        for number, value in values:
+            self._values.append((known_contact.id, number, value, moment, moment))
         self._add_memberships(known_contact, contact)
         self._add_tags(known_contact, contact)
 
@@ -196,9 +232,12 @@ class ImportPlan:
         if options.apostrophe == "drop" and "'" in key:
             return True
         if known_contact is not None:
+            wanted = list_ids(contact, "subscribe")
+            if not wanted and options.opted_out_without_list == "skip":
+                return known_contact.bounced or UNSUBSCRIBED in known_contact.lists.values()
+            out = (BOUNCED,) if options.opted_out == "subscribe" else (UNSUBSCRIBED, BOUNCED)
             return known_contact.bounced or any(
-                known_contact.lists.get(number) in (UNSUBSCRIBED, BOUNCED)
-                for number in list_ids(contact, "subscribe")
+                known_contact.lists.get(number) in out for number in wanted
             )
         if self._room is None:
             return False
@@ -207,45 +246,77 @@ class ImportPlan:
         self.beyond_limit = self.beyond_limit or full
         return full
 
-    def _is_still_updated(self, key: str, known_contact: _KnownContact | None) -> bool:
+    def _is_still_updated(
+        self, key: str, known_contact: _KnownContact | None, contact: dict[str, Any]
+    ) -> bool:
         """Return whether a contact that is refused for its opt-out is updated all the same."""
         return (
             self._options.opted_out == "update"
             and known_contact is not None
             and not known_contact.bounced
             and key not in self._dropped
+            and bool(list_ids(contact, "subscribe"))
         )
 
-    def _add_values(self, known_contact: _KnownContact, contact: dict[str, Any]) -> None:
-        """Plan the values of custom fields; an unknown field is ignored [rep]."""
-        moment = self._moment
+    def _texts(self, contact: dict[str, Any]) -> list[str | None]:
+        """Return names, phone number and company as they are saved; None keeps what was there."""
+        texts = []
+        for name, empty in _TEXTS.items():
+            text = as_text(contact.get(name))
+            if text == "" and empty and getattr(self._options, empty) == "keep":
+                text = None
+            texts.append(self._rules.text(text) if text else text)
+        return texts
+
+    def _saved_values(self, contact: dict[str, Any]) -> list[tuple[int, str]]:
+        """Return the values of custom fields by field; an unknown field is ignored [rep].
+
+        Raises:
+            ValueRefusedError: The contact is refused for one of them.
+        """
+        values = []
         for entry in contact.get("fields") or ():
-            number, value = reference(entry["id"]), entry["value"]
-            kind = self._types.get(number or 0)
-            if kind:
-                if kind == "datetime" or not isinstance(value, str):
-                    value = records.saved_value(kind, as_text(value) or "")
-                self._values.append((known_contact.id, number, value, moment, moment))
+            number, value = reference(entry["id"]) or 0, as_text(entry["value"]) or ""
+            if not self._rules.knows(number):
+                continue
+            if not value and self._options.empty_field == "keep":
+                continue
+            saved = self._rules.value(number, value)
+            if saved is not None:
+                values.append((number, saved))
+        return values
 
     def _add_memberships(self, known_contact: _KnownContact, contact: dict[str, Any]) -> None:
-        """Plan memberships; an unknown list is ignored, and an opt-out is never undone [doc]."""
+        """Plan memberships; an unknown list is ignored, and an opt-out is not undone [doc]."""
         out = (UNSUBSCRIBED, BOUNCED)
         for number in list_ids(contact, "subscribe"):
-            if number in self._lists and known_contact.lists.get(number) not in (ACTIVE, *out):
+            status = known_contact.lists.get(number)
+            if number not in self._lists or status == ACTIVE:
+                continue
+            if status not in out:
+                self._add_membership(known_contact, number, ACTIVE)
+            elif status == UNSUBSCRIBED and self._options.opted_out == "subscribe":
                 known_contact.lists[number] = ACTIVE
-                self._members.append((known_contact.id, number, ACTIVE, self._moment, None))
+                self._reactivated.append((known_contact.id, number))
         for number in list_ids(contact, "unsubscribe"):
             is_stranger = number not in known_contact.lists
             if is_stranger and self._options.unsubscribe_stranger == "ignore":
                 continue
             if number in self._lists and known_contact.lists.get(number) not in out:
-                known_contact.lists[number] = UNSUBSCRIBED
-                self._members.append((known_contact.id, number, UNSUBSCRIBED, None, self._moment))
+                self._add_membership(known_contact, number, UNSUBSCRIBED)
+
+    def _add_membership(self, known_contact: _KnownContact, number: int, status: int) -> None:
+        known_contact.lists[number] = status
+        moment = self._moment
+        times = (moment, None) if status == ACTIVE else (None, moment)
+        self._members.append((known_contact.id, number, status, *times, moment, moment))
 
     def _add_tags(self, known_contact: _KnownContact, contact: dict[str, Any]) -> None:
         """Plan tags, by name; "New tags will be created if they do not already exist" [doc]."""
-        for tag in contact.get("tags") or ():
-            name = (as_text(tag) or "").strip()
+        names = [as_text(tag) or "" for tag in contact.get("tags") or ()]
+        if self._options.split_tags == "yes":
+            names = [part for name in names for part in name.split(",")]
+        for name in map(str.strip, names):
             if name:
                 self._tags.append((known_contact.id, self._tag_id(name), self._moment))
 
@@ -255,7 +326,9 @@ class ImportPlan:
         if number is None:
             if len(self._tag_ids) >= _AT_ONCE:
                 self._tag_ids.clear()
-            number = self._tag_ids[name] = records.tag_id(self._store, name)
+            number = self._tag_ids[name] = records.tag_id(
+                self._store, name, exact=self._options.tag_case == "exact"
+            )
         return number
 
 

@@ -113,6 +113,9 @@ class ImportQueue:
                 contacts=contacts,
                 dropped=dropped,
             )
+            if plan.names_deleted_list:
+                self._end(row["id"], "failed", [], [])
+                return
             plan.write()
             self._count(plan, automations=not row["exclude_automations"])
             success = plan.created + (plan.updated if self._options.success_lists == "all" else [])

@@ -48,24 +48,30 @@ def rate_refusal(limit: int) -> NoReturn:
 def create(account: Account, call: Call) -> Answer:
     """POST /import/bulk_import: queue all contacts, or none if one is invalid."""
     options = account.options
-    if options.body_bytes and len(call.body) > options.body_bytes:
+    if options.body_bytes and len(call.body) > options.body_bytes and options.too_large != "accept":
         reason = f"Payload must be {options.body_bytes} bytes or less"
         refuse(int(options.too_large_status), _NOT_QUEUED, [reason], "import_too_large")
     payload, contacts = _parsed(call)
     call.contacts = len(contacts)
     _take_from_limit(account, len(contacts))
+    body = call.body
     if options.contacts_per_import and len(contacts) > options.contacts_per_import:
-        reason = f"Up to {options.contacts_per_import} contacts may be included in a request"
-        refuse(int(options.too_many_status), _NOT_QUEUED, [reason], "import_too_many")
+        if options.too_many == "refuse":
+            reason = f"Up to {options.contacts_per_import} contacts may be included in a request"
+            refuse(int(options.too_many_status), _NOT_QUEUED, [reason], "import_too_many")
+        if options.too_many == "truncate":
+            contacts = contacts[: options.contacts_per_import]
+            body = json.dumps({"contacts": contacts}).encode()
     _check(account, contacts, payload)
-    queued = len(contacts) - _excluded_count(account, contacts)
-    call.batch = _queue(account, call, payload, contacts)
+    excluded = _excluded_count(account, contacts)
+    uncounted = {"sent": 0, "accepted": _refused_count(account, contacts)}
+    call.batch = _queue(account, body, payload, contacts)
     return Answer(
         200,
         {
             # With excluded addresses the documented answer counts the contacts here.
-            options.success_key: 1 if queued == len(contacts) else len(contacts),
-            "queued_contacts": queued,
+            options.success_key: len(contacts) if excluded else 1,
+            "queued_contacts": len(contacts) - uncounted.get(options.queued_contacts, excluded),
             "batchId": call.batch,
             "message": "Contact import queued",
         },
@@ -100,14 +106,17 @@ def _check(account: Account, contacts: list[Any], payload: dict[str, Any]) -> No
     ):
         refuse(400, _NOT_QUEUED, ["'callback' requires 'url' and 'requestType'."], "import_invalid")
     options = account.options
-    reasons = []
-    for number, contact in enumerate(contacts, int(options.index_base)):
+    reasons: list[dict[str, Any]] = []
+    for number, contact in enumerate(contacts):
         reason = _failure_reason(account, contact)
         if reason:
             reasons.append({"contact": number, "failureReason": reason})
             if options.failure_reasons == "first":
                 break
     if reasons:
+        base = account.take_index_base()
+        for entry in reasons:
+            entry["contact"] += base
         refuse(400, _NOT_QUEUED, reasons, "import_invalid")
 
 
@@ -162,21 +171,49 @@ def _excluded_count(account: Account, contacts: list[dict[str, Any]]) -> int:
     )
 
 
+def _refused_count(account: Account, contacts: list[dict[str, Any]]) -> int:
+    """Return how many contacts are excluded, bounced, or opted out of a list they would join."""
+    rules, count = account.queue.exclusions(), 0
+    for contact in contacts:
+        wanted = list_ids(contact, "subscribe")
+        known = records.contact_by_email(account.store, contact["email"].strip())
+        statuses = account.store.all(
+            "SELECT list, status FROM membership WHERE contact = ?", known["id"] if known else 0
+        )
+        out = {row["list"] for row in statuses if row["status"] != records.ACTIVE}
+        has_bounced = known is not None and known["bounced"]
+        is_excluded = rules.covers(contact["email"], wanted)
+        is_out = bool(out.intersection(wanted)) and account.options.opted_out != "subscribe"
+        count += bool(is_excluded or has_bounced or is_out)
+    return count
+
+
+def _runs_automations(
+    options: Options, payload: dict[str, Any], contacts: list[dict[str, Any]]
+) -> bool:
+    """Return whether an import runs automations; the place of the key is unverified."""
+    at_top = bool(payload.get("exclude_automations"))
+    in_contact = any(contact.get("exclude_automations") for contact in contacts)
+    if options.exclude_automations == "top":
+        return not at_top
+    if options.exclude_automations == "contact":
+        return not in_contact
+    return not (at_top or in_contact)
+
+
 def _queue(
-    account: Account, call: Call, payload: dict[str, Any], contacts: list[dict[str, Any]]
+    account: Account, body: bytes, payload: dict[str, Any], contacts: list[dict[str, Any]]
 ) -> str:
     """Queue an import in the store, where it survives a restart; return its batchId."""
     batch = str(uuid.uuid4())
     accepted = time.time()
-    exclude = payload.get("exclude_automations") or any(
-        contact.get("exclude_automations") for contact in contacts
-    )
     number = account.store.insert(
         "INSERT INTO import (batch, contacts, accepted, due, exclude_automations)"
         " VALUES (?, ?, ?, ?, ?)",
-        batch, len(contacts), accepted, accepted + account.options.latency, bool(exclude),
+        batch, len(contacts), accepted, accepted + account.options.latency,
+        not _runs_automations(account.options, payload, contacts),
     )  # fmt: skip
-    account.store.db.execute("INSERT INTO import_body VALUES (?, ?)", (number, call.body))
+    account.store.db.execute("INSERT INTO import_body VALUES (?, ?)", (number, body))
     account.queue.notify()
     return batch
 
@@ -185,8 +222,7 @@ def info(account: Account, call: Call) -> Answer:
     """GET /import/info?batchId=: the status, the contacts' ids, and the refused addresses."""
     batch = call.arg("batchId")
     if batch is None:
-        body = {"success": 0, "message": "'batchId' is a required field."}
-        raise ApiError(Answer(400, body, content_type=HTML, refusal="status_400"))
+        return _batch_required()
     row = account.store.one("SELECT * FROM import WHERE batch = ?", batch)
     if row is None or row["status"] == "forgotten":
         return _unknown_batch(account, batch)
@@ -212,13 +248,20 @@ def _open_status(row: Row, options: Options) -> str | bool:
     return "claimed" if age < latency * 0.6 else "active"
 
 
+def _batch_required() -> Answer:
+    body = {"success": 0, "message": "'batchId' is a required field."}
+    return Answer(400, body, content_type=HTML, refusal="status_400")
+
+
 def _unknown_batch(account: Account, batch: str) -> Answer:
-    """Return the answer for an unknown batch, which is not documented."""
-    if account.options.unknown_batch == "false":
+    """Return the answer for an unknown batch: as for a missing one [rep], or by the options."""
+    kind = account.options.unknown_batch
+    if kind == "false":
         return Answer(200, {"status": False, "success": [], "failure": []}, content_type=HTML)
-    if account.options.unknown_batch == "bad_request":
-        body = {"success": 0, "message": f"No import found with batchId {batch}."}
-        return Answer(400, body, content_type=HTML, refusal="status_400")
+    if kind == "empty":
+        return Answer(200, b"", content_type=HTML)
+    if kind == "bad_request":
+        return _batch_required()
     body = {"message": f"No Result found for BulkImport with id {batch}"}
     return Answer(404, body, content_type=HTML, refusal="status_404")
 

@@ -1,36 +1,41 @@
-"""Users, lists and memberships: /users/me, /lists, /contactLists."""
+"""Lists: /lists, and the groups of users that see them: /listGroups."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
-from activecampaign_sandbox import records, shapes
-from activecampaign_sandbox.pages import read_page
-from activecampaign_sandbox.wire import (
-    Answer,
-    Call,
-    fail,
-    invalid,
-    not_found,
-    reference,
-    text,
-)
+from activecampaign_sandbox import pages, records, shapes
+from activecampaign_sandbox.wire import Answer, Call, invalid, not_found, reference, text
 
 if TYPE_CHECKING:
     from sqlite3 import Row
 
     from activecampaign_sandbox.account import Account
+    from activecampaign_sandbox.store import Store
 
-MEMBERSHIP = (
-    "SELECT membership.*, contact.first_name, contact.last_name FROM membership"
-    " JOIN contact ON contact.id = membership.contact"
+_LIST = (
+    "SELECT list.*,"
+    " (SELECT count(*) FROM membership WHERE membership.list = list.id AND status = 1) AS active,"
+    " (SELECT count(*) FROM membership WHERE membership.list = list.id) AS members FROM list"
 )
-_STATUSES = ("0", "1", "2", "3")
+_NAME = "filters[name]"
+_ORDERS = {"name": "name", "id": "id"}
+_FILTERS = pages.text_filters(_NAME) | {"filters[id]", "filters[channel]"}
+PARAMETERS = pages.PARAMETERS | _FILTERS | {f"orders[{name}]" for name in _ORDERS}
+"""The query parameters of GET /lists [doc]."""
 
-
-def me(account: Account, call: Call) -> Answer:
-    """GET /users/me."""
-    return Answer(200, {"user": shapes.user(call.base, account.started)})
+_REQUIRED = ("name", "sender_url", "sender_reminder")
+_CHANNELS = ("email", "sms")
+# The optional keys of a request, with their columns.
+_OPTIONAL = {
+    "user": "userid",
+    "send_last_broadcast": "send_last_broadcast",
+    "carboncopy": "carboncopy",
+    "subscription_notify": "subscription_notify",
+    "unsubscription_notify": "unsubscription_notify",
+    "channel": "channel",
+}
 
 
 def find(account: Account, number: int) -> Row:
@@ -39,58 +44,82 @@ def find(account: Account, number: int) -> Row:
     Raises:
         ApiError: There is none: 404 with the model's documented name ``_List``.
     """
-    row = account.store.one("SELECT * FROM list WHERE id = ?", number)
+    row = account.store.one(f"{_LIST} WHERE id = ?", number)
     return row if row is not None else not_found("_List", number)
 
 
 def index(account: Account, call: Call) -> Answer:
-    """GET /lists: ``filters[name]`` is the exact name, ``filters[name][contains]`` a part."""
-    rows, meta = read_page(
-        account,
-        call,
-        "SELECT * FROM list",
-        call.arg("filters[name]"),
-        call.arg("filters[name][contains]"),
-        table="list",
-        where="(?1 IS NULL OR name = ?1) AND (?2 IS NULL OR instr(lower(name), lower(?2)))",
-    )
-    return Answer(200, {"lists": [shapes.list_(row, call.base) for row in rows], "meta": meta})
+    """GET /lists [doc]: ``filters[name]`` is a part of the name."""
+    pages.check_filters(call, _FILTERS)
+    terms = list(pages.text_terms(call, _NAME, "name"))
+    if (number := call.filter_number("filters[id]")) is not None:
+        terms.append(("id = ?", [number]))
+    if (channel := call.filter_text("filters[channel]")) is not None:
+        terms.append(("channel = ?", [channel]))
+    order = pages.order_by(call, _ORDERS, "id")
+    rows, meta = pages.read_page(account, call, _LIST, terms, table="list", order=order)
+    return Answer(200, {"lists": [shapes.list_(row, call.style) for row in rows], "meta": meta})
 
 
 def create(account: Account, call: Call) -> Answer:
-    """POST /lists."""
+    """POST /lists; without a ``stringid`` it is derived from the name [rep]."""
     item = call.item("list")
-    required = ("name", "stringid", "sender_url", "sender_reminder")
-    for key in required:
+    for key in _REQUIRED:
         if not text(item, key):
             invalid(f"The list's {key} is required.", f"/data/attributes/{key}", "field_missing")
+    stringid = text(item, "stringid") or _free_stringid(account.store, text(item, "name"))
+    columns = {**_columns(item), "stringid": stringid}
     moment = records.now()
     number = account.store.insert(
-        "INSERT INTO list (name, stringid, sender_url, sender_reminder, cdate, udate)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        *(text(item, key) for key in required), moment, moment,
+        f"INSERT INTO list ({', '.join(columns)}, cdate, udate)"  # noqa: S608 - our own names
+        f" VALUES ({'?, ' * len(columns)}?, ?)",
+        *columns.values(), moment, moment,
     )  # fmt: skip
-    return Answer(201, {"list": shapes.new_list(find(account, number), call.base)})
+    return Answer(201, {"list": shapes.new_list(find(account, number), call.style)})
+
+
+def _columns(item: dict[str, Any]) -> dict[str, str]:
+    """Return the columns that a request sets, with their values."""
+    columns = {key: text(item, key) for key in _REQUIRED}
+    for key, column in _OPTIONAL.items():
+        if item.get(key) is not None:
+            # False is 0 here, unlike in other texts.
+            columns[column] = text(item, key) or ("0" if item[key] is False else "")
+    if columns.get("channel", _CHANNELS[0]) not in _CHANNELS:
+        invalid("The list's channel is not valid.", "/data/attributes/channel")
+    return columns
+
+
+def _free_stringid(store: Store, name: str) -> str:
+    """Return a list's name for URLs, with a number if it is taken (unverified)."""
+    slug = re.sub(r"[\W_]+", "-", name.lower()).strip("-") or "list"
+    number, candidate = 1, slug
+    while store.one("SELECT 1 FROM list WHERE stringid = ?", candidate):
+        number += 1
+        candidate = f"{slug}-{number}"
+    return candidate
 
 
 def read(account: Account, call: Call) -> Answer:
     """GET /lists/:id."""
-    return Answer(200, {"list": shapes.list_(find(account, call.id), call.base)})
+    return Answer(200, {"list": shapes.list_(find(account, call.id), call.style)})
 
 
 def update(account: Account, call: Call) -> Answer:
-    """PUT /lists/:id: change the name; the answer is empty, with an error code [rec]."""
+    """PUT /lists/:id. A partial update changes nothing: its answer is empty, with a code [rec].
+
+    That it changes nothing is reported; that it is the lack of these keys is unverified.
+    """
     row, item = find(account, call.id), call.item("list")
+    if not all(text(item, key) for key in _REQUIRED):
+        return Answer(200, b"", {"X-Ac-Error": "Code 9001"})
+    columns = {**_columns(item), "stringid": text(item, "stringid", row["stringid"])}
     account.store.db.execute(
-        "UPDATE list SET name = ?, stringid = ?, udate = ? WHERE id = ?",
-        (
-            text(item, "name", row["name"]),
-            text(item, "stringid", row["stringid"]),
-            records.now(),
-            call.id,
-        ),
+        f"UPDATE list SET {''.join(f'{column} = ?, ' for column in columns)}udate = ?"  # noqa: S608
+        " WHERE id = ?",
+        (*columns.values(), records.now(), call.id),
     )
-    return Answer(200, b"", {"X-Ac-Error": "Code 9001"})
+    return Answer(200, {"list": shapes.list_(find(account, call.id), call.style)})
 
 
 def delete(account: Account, call: Call) -> Answer:
@@ -100,48 +129,26 @@ def delete(account: Account, call: Call) -> Answer:
     account.store.db.execute("DELETE FROM membership WHERE list = ?", (call.id,))
     account.store.db.execute("DELETE FROM field_rel WHERE relid = ?", (call.id,))
     account.store.db.execute("DELETE FROM exclusion_list WHERE list = ?", (call.id,))
+    account.store.db.execute("DELETE FROM list_group WHERE list = ?", (call.id,))
     account.queue.clear_cache()
     return Answer(200, {})
 
 
-def memberships(account: Account, call: Call) -> Answer:
-    """GET /contactLists."""
-    rows, meta = read_page(
-        account, call, MEMBERSHIP, table="membership", order="membership.contact, membership.list"
+def add_group(account: Account, call: Call) -> Answer:
+    """POST /listGroups: show a list to a group of users [doc]; here all lists are shown anyway."""
+    item = call.item("listGroup")
+    row = find(account, reference(item.get("listid")) or 0)
+    if reference(item.get("groupid")) != shapes.GROUP:
+        not_found("Group", text(item, "groupid"))
+    account.store.db.execute(
+        "INSERT OR IGNORE INTO list_group (list, user_group) VALUES (?, ?)",
+        (row["id"], shapes.GROUP),
     )
-    memberships = [shapes.contact_list(row, call.base) for row in rows]
-    return Answer(200, {"contactLists": memberships, "meta": meta})
+    return Answer(
+        201, {"listGroup": shapes.list_group(_find_group(account, row["id"]), call.style)}
+    )
 
 
-def subscribe(account: Account, call: Call) -> Answer:
-    """POST /contactLists: set a membership's status; this undoes an opt-out too [doc]."""
-    item = call.item("contactList")
-    for key in ("list", "contact", "status"):
-        if item.get(key) is None:
-            invalid(f"The {key} is required.", f"/data/attributes/{key}", "field_missing")
-    if text(item, "status") not in _STATUSES:
-        invalid("The value you selected is not a valid choice.", "/data/attributes/status")
-    row = find(account, reference(item["list"]) or 0)
-    contact = records.contact_by_id(account.store, reference(item["contact"]) or 0)
-    if contact is None:
-        not_found("Subscriber", text(item, "contact"))
-    known = account.store.one(
-        "SELECT 1 FROM membership WHERE contact = ? AND list = ?", contact["id"], row["id"]
-    )
-    source = reference(item.get("sourceid"))
-    records.set_membership(
-        account.store, contact["id"], row["id"], int(text(item, "status")),
-        source=3 if source is None else source,
-    )  # fmt: skip
-    if account.options.membership_updates_contact == "yes":
-        records.update_contact(account.store, contact["id"], {})
-    saved = account.store.one(
-        f"{MEMBERSHIP} WHERE membership.contact = ? AND list = ?", contact["id"], row["id"]
-    )
-    if saved is None:
-        fail(500, message="The membership was not saved.")
-    body = {
-        "contacts": [shapes.contact(contact, call.base)],
-        "contactList": shapes.new_contact_list(saved, call.base, item),
-    }
-    return Answer(200 if known else 201, body)
+def _find_group(account: Account, list_id: int) -> Row:
+    row = account.store.one("SELECT * FROM list_group WHERE list = ?", list_id)
+    return row if row is not None else not_found("ListGroup", list_id)

@@ -6,11 +6,12 @@ import re
 import string
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from activecampaign_sandbox.clock import CLOCK, to_account_zone
+from activecampaign_sandbox.clock import CLOCK
 
 if TYPE_CHECKING:
     from sqlite3 import Row
 
+    from activecampaign_sandbox.options import Options
     from activecampaign_sandbox.store import Store
 
 ACTIVE, UNSUBSCRIBED, BOUNCED = 1, 2, 3
@@ -96,9 +97,17 @@ def organization_id(store: Store, name: str) -> int | None:
     )
 
 
-def tag_id(store: Store, name: str) -> int:
+def find_tag(store: Store, name: str, *, exact: bool) -> int | None:
+    """Return the id of the tag with this name; without ``exact``, case does not count."""
+    collation = "BINARY" if exact else "NOCASE"
+    row = store.one(f"SELECT id FROM tag WHERE name = ? COLLATE {collation}", name)  # noqa: S608
+    return row["id"] if row is not None else None
+
+
+def tag_id(store: Store, name: str, *, exact: bool = False) -> int:
     """Return the id of the tag with this name, created if it is new."""
-    return store.number("SELECT id FROM tag WHERE name = ?", name) or store.insert(
+    number = find_tag(store, name, exact=exact)
+    return number or store.insert(
         "INSERT INTO tag (name, type, description, cdate, udate) VALUES (?, 'contact', '', ?, ?)",
         name,
         now(),
@@ -106,23 +115,20 @@ def tag_id(store: Store, name: str) -> int:
     )
 
 
-def saved_value(field_type: str, value: str) -> str:
-    """Return a field's value as it is saved: datetimes in the account's zone, others as sent."""
-    return to_account_zone(value) if field_type == "datetime" and value else value
-
-
-def set_value(store: Store, contact: int, field: Row, value: str) -> None:
-    """Save a contact's value of a field, replacing an earlier one."""
+def set_value(store: Store, contact: int, field: int, value: str) -> None:
+    """Save a contact's value of a field as it is, replacing an earlier one."""
     moment = now()
     store.db.execute(
-        "INSERT INTO field_value VALUES (?, ?, ?, ?, ?) ON CONFLICT (contact, field)"
-        " DO UPDATE SET value = excluded.value, udate = excluded.udate",
-        (contact, field["id"], saved_value(field["type"], value), moment, moment),
+        "INSERT INTO field_value (contact, field, value, cdate, udate) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (contact, field) DO UPDATE SET value = excluded.value,"
+        " udate = excluded.udate",
+        (contact, field, value, moment, moment),
     )
 
 
 def set_membership(
     store: Store,
+    options: Options,
     contact: int,
     list_id: int,
     status: int,
@@ -132,15 +138,30 @@ def set_membership(
 ) -> None:
     """Set the status of a contact on a list.
 
-    The columns on how an earlier membership ended are overwritten (unverified).
+    The options say which of its dates change when the contact subscribes again, also if it is
+    active (unverified). The columns on how an earlier membership ended are overwritten
+    (unverified).
+
+    Args:
+        store: The account's data, inside a transaction.
+        options: The sandbox's options.
+        contact: The contact's id.
+        list_id: The list's id.
+        status: The new status.
+        source: The ``sourceid``.
+        opt_out: How the membership ended.
     """
     moment = now()
     store.db.execute(
         "INSERT INTO membership (contact, list, status, sourceid, sdate, udate, unsubreason,"
-        " campaign, message, unsubscribe_automation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " campaign, message, unsubscribe_automation, created, updated)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (contact, list) DO UPDATE SET"
         " status = excluded.status, sourceid = excluded.sourceid,"
-        " sdate = coalesce(excluded.sdate, sdate), udate = excluded.udate,"
+        " sdate = CASE WHEN ? THEN coalesce(excluded.sdate, sdate)"
+        " ELSE coalesce(sdate, excluded.sdate) END,"
+        " udate = CASE WHEN ? THEN NULL ELSE coalesce(excluded.udate, udate) END,"
+        " updated = excluded.updated,"
         " unsubreason = excluded.unsubreason, campaign = excluded.campaign,"
         " message = excluded.message, unsubscribe_automation = excluded.unsubscribe_automation",
         (
@@ -154,6 +175,10 @@ def set_membership(
             opt_out.campaign,
             opt_out.message,
             opt_out.automation,
+            moment,
+            moment,
+            options.sdate_on_reactivation == "renew",
+            status == ACTIVE and options.udate_on_reactivation == "clear",
         ),
     )
 
@@ -188,6 +213,7 @@ def add_bounce(
 def add_tag(store: Store, contact: int, tag: int) -> bool:
     """Add a tag to a contact; return False if the contact already had it."""
     cursor = store.db.execute(
-        "INSERT OR IGNORE INTO contact_tag VALUES (?, ?, ?)", (contact, tag, now())
+        "INSERT OR IGNORE INTO contact_tag (contact, tag, cdate) VALUES (?, ?, ?)",
+        (contact, tag, now()),
     )
     return cursor.rowcount > 0

@@ -23,14 +23,10 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _APPLICATION_ID = 0x41435342  # "ACSB", the mark of a sandbox's file
-_VERSION = 3
+_VERSION = 4
 _KEPT_REQUESTS = 100_000
 _NEARLY_FULL_BYTES = 64 * 1024
 """Free bytes below which a failed write means that the disk is full."""
-
-# The id of a pair (a membership, a contact's tag, a field's value) is composed of its two ids, so
-# that one index suffices: see `pair_id`.
-_PAIR = 1_000_000
 
 _EXCLUSIONS_AND_BOUNCES = (
     "CREATE TABLE exclusion (id INTEGER PRIMARY KEY AUTOINCREMENT,"
@@ -44,11 +40,55 @@ _EXCLUSIONS_AND_BOUNCES = (
     "CREATE INDEX bounce_contact ON bounce (contact)",
 )
 
+# The tables of pairs: a contact's values, memberships and tags, each with an id of its own.
+_PAIRS = {
+    "field_value": (
+        "field",
+        "field INTEGER NOT NULL, value TEXT NOT NULL, cdate INTEGER NOT NULL,"
+        " udate INTEGER NOT NULL",
+    ),
+    "membership": (
+        "list",
+        "list INTEGER NOT NULL, status INTEGER NOT NULL, sourceid INTEGER NOT NULL,"
+        " sdate INTEGER, udate INTEGER, unsubreason TEXT NOT NULL DEFAULT '', campaign INTEGER,"
+        " message INTEGER, unsubscribe_automation INTEGER, created INTEGER NOT NULL,"
+        " updated INTEGER NOT NULL",
+    ),
+    "contact_tag": ("tag", "tag INTEGER NOT NULL, cdate INTEGER NOT NULL"),
+}
+_PAIR_INDEXES = (
+    "CREATE INDEX membership_list ON membership (list, status, contact)",
+    "CREATE INDEX contact_tag_tag ON contact_tag (tag, contact)",
+)
+_TAGS = (
+    "CREATE TABLE tag (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL COLLATE NOCASE,"
+    " type TEXT NOT NULL, description TEXT NOT NULL, cdate INTEGER NOT NULL,"
+    " udate INTEGER NOT NULL)",
+    # Whether names that differ in case are one tag depends on the option `tag_case`.
+    "CREATE UNIQUE INDEX tag_name ON tag (name COLLATE BINARY)",
+    "CREATE INDEX tag_name_without_case ON tag (name)",
+)
+_LIST_GROUPS = (
+    "CREATE TABLE list_group (id INTEGER PRIMARY KEY AUTOINCREMENT, list INTEGER NOT NULL,"
+    " user_group INTEGER NOT NULL, UNIQUE (list, user_group))"
+)
+
+
+def _pair_table(name: str) -> str:
+    other, columns = _PAIRS[name]
+    return (
+        f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, contact INTEGER NOT NULL, {columns},"
+        f" UNIQUE (contact, {other}))"
+    )
+
+
 _SCHEMA = f"""
 CREATE TABLE list (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, stringid TEXT NOT NULL,
     sender_url TEXT NOT NULL, sender_reminder TEXT NOT NULL,
-    cdate INTEGER NOT NULL, udate INTEGER NOT NULL);
+    cdate INTEGER NOT NULL, udate INTEGER NOT NULL, channel TEXT NOT NULL DEFAULT 'email',
+    userid TEXT NOT NULL DEFAULT '0', send_last_broadcast TEXT NOT NULL DEFAULT '0',
+    carboncopy TEXT, subscription_notify TEXT, unsubscription_notify TEXT);
 CREATE TABLE field (
     id INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT NOT NULL COLLATE NOCASE UNIQUE,
     descript TEXT NOT NULL, type TEXT NOT NULL, isrequired TEXT NOT NULL,
@@ -62,10 +102,6 @@ CREATE INDEX field_option_field ON field_option (field);
 CREATE TABLE field_rel (
     id INTEGER PRIMARY KEY AUTOINCREMENT, field INTEGER NOT NULL, relid INTEGER NOT NULL,
     cdate INTEGER NOT NULL);
-CREATE TABLE tag (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL COLLATE NOCASE UNIQUE,
-    type TEXT NOT NULL, description TEXT NOT NULL,
-    cdate INTEGER NOT NULL, udate INTEGER NOT NULL);
 CREATE TABLE organization (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL COLLATE NOCASE UNIQUE);
 CREATE TABLE contact (
@@ -74,20 +110,6 @@ CREATE TABLE contact (
     phone TEXT NOT NULL DEFAULT '', organization INTEGER, bounced INTEGER NOT NULL DEFAULT 0,
     cdate INTEGER NOT NULL, udate INTEGER NOT NULL, times_imported INTEGER NOT NULL DEFAULT 0,
     bounced_soft INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE field_value (
-    contact INTEGER NOT NULL, field INTEGER NOT NULL, value TEXT NOT NULL,
-    cdate INTEGER NOT NULL, udate INTEGER NOT NULL, PRIMARY KEY (contact, field)) WITHOUT ROWID;
-CREATE TABLE membership (
-    contact INTEGER NOT NULL, list INTEGER NOT NULL, status INTEGER NOT NULL,
-    sourceid INTEGER NOT NULL, sdate INTEGER, udate INTEGER,
-    unsubreason TEXT NOT NULL DEFAULT '', campaign INTEGER, message INTEGER,
-    unsubscribe_automation INTEGER,
-    PRIMARY KEY (contact, list)) WITHOUT ROWID;
-CREATE INDEX membership_list ON membership (list, status, contact);
-CREATE TABLE contact_tag (
-    contact INTEGER NOT NULL, tag INTEGER NOT NULL, cdate INTEGER NOT NULL,
-    PRIMARY KEY (contact, tag)) WITHOUT ROWID;
-CREATE INDEX contact_tag_tag ON contact_tag (tag, contact);
 CREATE TABLE import (
     id INTEGER PRIMARY KEY AUTOINCREMENT, batch TEXT NOT NULL UNIQUE, contacts INTEGER NOT NULL,
     accepted REAL NOT NULL, due REAL NOT NULL, done REAL, status TEXT,
@@ -100,11 +122,29 @@ CREATE TABLE request (
     path TEXT NOT NULL, query TEXT NOT NULL, status INTEGER NOT NULL, seconds REAL NOT NULL,
     contacts INTEGER, batch TEXT, refusal TEXT, fault TEXT);
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-{";".join(_EXCLUSIONS_AND_BOUNCES)};
+{";".join((*_EXCLUSIONS_AND_BOUNCES, *_TAGS, *map(_pair_table, _PAIRS), *_PAIR_INDEXES))};
+{_LIST_GROUPS};
 """
 
+
+def _rebuilt(name: str, table: str, columns: str, selected: str = "") -> tuple[str, ...]:
+    """Return the statements that make a table anew and keep its rows."""
+    return (
+        f"ALTER TABLE {name} RENAME TO old_{name}",
+        table,
+        f"INSERT INTO {name} ({columns}) SELECT {selected or columns} FROM old_{name}"  # noqa: S608
+        " ORDER BY 1, 2",
+        f"DROP TABLE old_{name}",
+    )
+
+
+_HOW_IT_ENDED = "unsubreason, campaign, message, unsubscribe_automation"
+_MEMBERSHIP = f"contact, list, status, sourceid, sdate, udate, {_HOW_IT_ENDED}"
+_CREATED = "coalesce(min(sdate, udate), sdate, udate, strftime('%s', 'now'))"
+_UPDATED = "coalesce(max(sdate, udate), sdate, udate, strftime('%s', 'now'))"
+
 # The statements that upgrade a file of each older format to the next.
-_MIGRATIONS = {
+_MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: (
         "ALTER TABLE membership ADD COLUMN unsubreason TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE membership ADD COLUMN campaign INTEGER",
@@ -119,21 +159,31 @@ _MIGRATIONS = {
         "ALTER TABLE contact ADD COLUMN bounced_soft INTEGER NOT NULL DEFAULT 0",
         "INSERT INTO bounce (contact, at) SELECT id, udate FROM contact WHERE bounced > 0",
     ),
+    3: (
+        *_rebuilt("field_value", _pair_table("field_value"), "contact, field, value, cdate, udate"),
+        *_rebuilt(
+            "membership",
+            _pair_table("membership"),
+            f"{_MEMBERSHIP}, created, updated",
+            f"{_MEMBERSHIP}, {_CREATED}, {_UPDATED}",
+        ),
+        *_rebuilt("contact_tag", _pair_table("contact_tag"), "contact, tag, cdate"),
+        *_PAIR_INDEXES,
+        *_rebuilt("tag", _TAGS[0], "id, name, type, description, cdate, udate"),
+        *_TAGS[1:],
+        _LIST_GROUPS,
+        "ALTER TABLE list ADD COLUMN channel TEXT NOT NULL DEFAULT 'email'",
+        "ALTER TABLE list ADD COLUMN userid TEXT NOT NULL DEFAULT '0'",
+        "ALTER TABLE list ADD COLUMN send_last_broadcast TEXT NOT NULL DEFAULT '0'",
+        "ALTER TABLE list ADD COLUMN carboncopy TEXT",
+        "ALTER TABLE list ADD COLUMN subscription_notify TEXT",
+        "ALTER TABLE list ADD COLUMN unsubscription_notify TEXT",
+    ),
 }
 
 
 class StoreError(Exception):
     """The file can't be used for a sandbox's data; the text names it and says why."""
-
-
-def pair_id(contact: int, other: int) -> int:
-    """Return the id of a pair of a contact and another resource (a list, a tag, a field)."""
-    return contact * _PAIR + other
-
-
-def split_pair(number: int) -> tuple[int, int]:
-    """Return the two ids that `pair_id` composed: the contact's and the other."""
-    return divmod(number, _PAIR)
 
 
 class Store:
@@ -219,16 +269,16 @@ class Store:
 
     def one(self, sql: str, *values: Any) -> sqlite3.Row | None:
         """Return the first row of a query, or None."""
-        row: sqlite3.Row | None = self.db.execute(sql, _bound(sql, values)).fetchone()
+        row: sqlite3.Row | None = self.db.execute(sql, values).fetchone()
         return row
 
     def all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         """Return all rows of a query."""
-        return self.db.execute(sql, _bound(sql, values)).fetchall()
+        return self.db.execute(sql, values).fetchall()
 
     def number(self, sql: str, *values: Any) -> int:
         """Return the single number that a query selects; 0 for none."""
-        row = self.db.execute(sql, _bound(sql, values)).fetchone()
+        row = self.db.execute(sql, values).fetchone()
         return int(row[0]) if row and row[0] is not None else 0
 
     def insert(self, sql: str, *values: Any) -> int:
@@ -261,16 +311,6 @@ class Store:
         )  # fmt: skip
         if number % 1000 == 0:
             self.db.execute("DELETE FROM request WHERE id <= ?", (number - _KEPT_REQUESTS,))
-
-
-def _bound(sql: str, values: tuple[Any, ...]) -> tuple[Any, ...] | dict[str, Any]:
-    """Return values as Python's SQLite module accepts them: by name if the query numbers them.
-
-    The first releases of Python 3.12 warn of a sequence in that case.
-    """
-    if "?1" not in sql:
-        return values
-    return {str(number): value for number, value in enumerate(values, start=1)}
 
 
 def _check_marks(db: sqlite3.Connection, file: Path) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from activecampaign_sandbox import records, shapes
-from activecampaign_sandbox.pages import read_page
-from activecampaign_sandbox.store import pair_id, split_pair
+from activecampaign_sandbox import pages, records, shapes
 from activecampaign_sandbox.wire import (
     Answer,
     Call,
@@ -23,25 +21,34 @@ if TYPE_CHECKING:
     from activecampaign_sandbox.account import Account
 
 _TAG = "SELECT tag.*, (SELECT count(*) FROM contact_tag WHERE tag = tag.id) AS subscribers FROM tag"
+_SEARCH = "filters[search]"
+_ORDERS = {"search": "name COLLATE NOCASE"}
+_FILTERS = pages.text_filters(_SEARCH)
+PARAMETERS = pages.PARAMETERS | _FILTERS | {"search", "orders[search]"}
+"""The query parameters of GET /tags [doc]."""
+
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 
 
-def _find(account: Account, number: int) -> Row:
+def find(account: Account, number: int) -> Row:
+    """Return a tag.
+
+    Raises:
+        ApiError: There is none (404).
+    """
     row = account.store.one(f"{_TAG} WHERE id = ?", number)
     return row if row is not None else not_found("Tag", number)
 
 
 def index(account: Account, call: Call) -> Answer:
-    """GET /tags: ``search`` is a part of the name, without case."""
-    rows, meta = read_page(
-        account,
-        call,
-        _TAG,
-        call.arg("search"),
-        table="tag",
-        where="(?1 IS NULL OR instr(lower(name), lower(?1)))",
-    )
-    tags = [shapes.tag(row, call.base) for row in rows]
+    """GET /tags [doc]: ``search`` and ``filters[search]`` are a part of the name, without case."""
+    pages.check_filters(call, _FILTERS)
+    terms = list(pages.text_terms(call, _SEARCH, "name"))
+    if (part := call.arg("search")) is not None:
+        terms.append(("instr(lower(name), lower(?)) > 0", [part]))
+    order = pages.order_by(call, _ORDERS, "id")
+    rows, meta = pages.read_page(account, call, _TAG, terms, table="tag", order=order)
+    tags = [shapes.tag(row, call.style) for row in rows]
     return Answer(200, {"tags": tags, "meta": meta}, dict(_ANY_ORIGIN))
 
 
@@ -51,31 +58,42 @@ def create(account: Account, call: Call) -> Answer:
     name = text(item, "tag").strip()
     if not name:
         invalid("The tag's name is required.", "/data/attributes/tag", "field_missing")
-    known = account.store.one(f"{_TAG} WHERE name = ?", name)
+    known = _with_name(account, name)
     if known is not None:
         if account.options.duplicate_tag == "refuse":
-            invalid("There is already a tag with this name", "/data/attributes/tag", "duplicate")
-        return Answer(200, {"tag": shapes.tag(known, call.base)})
-    number = records.tag_id(account.store, name)
+            _refuse_duplicate()
+        return Answer(200, {"tag": shapes.tag(find(account, known), call.style)})
+    number = records.tag_id(account.store, name, exact=True)
     account.store.db.execute(
         "UPDATE tag SET type = ?, description = ? WHERE id = ?",
         (text(item, "tagType", "contact"), text(item, "description"), number),
     )
-    return Answer(201, {"tag": shapes.new_tag(_find(account, number), call.base)})
+    return Answer(201, {"tag": shapes.new_tag(find(account, number), call.style)})
+
+
+def _with_name(account: Account, name: str) -> int | None:
+    return records.find_tag(account.store, name, exact=account.options.tag_case == "exact")
+
+
+def _refuse_duplicate() -> NoReturn:
+    invalid("There is already a tag with this name", "/data/attributes/tag", "duplicate")
 
 
 def read(account: Account, call: Call) -> Answer:
     """GET /tags/:id."""
-    return Answer(200, {"tag": shapes.tag(_find(account, call.id), call.base)})
+    return Answer(200, {"tag": shapes.tag(find(account, call.id), call.style)})
 
 
 def update(account: Account, call: Call) -> Answer:
     """PUT /tags/:id."""
-    row, item = _find(account, call.id), call.item("tag")
+    row, item = find(account, call.id), call.item("tag")
+    name = text(item, "tag", row["name"])
+    if _with_name(account, name) not in (None, call.id):
+        _refuse_duplicate()
     account.store.db.execute(
         "UPDATE tag SET name = ?, type = ?, description = ?, udate = ? WHERE id = ?",
         (
-            text(item, "tag", row["name"]),
+            name,
             text(item, "tagType", row["type"]),
             text(item, "description", row["description"]),
             records.now(),
@@ -83,12 +101,12 @@ def update(account: Account, call: Call) -> Answer:
         ),
     )
     account.queue.clear_cache()
-    return Answer(200, {"tag": shapes.tag(_find(account, call.id), call.base)})
+    return Answer(200, {"tag": shapes.tag(find(account, call.id), call.style)})
 
 
 def delete(account: Account, call: Call) -> Answer:
     """DELETE /tags/:id: the tag is removed from all contacts."""
-    _find(account, call.id)
+    find(account, call.id)
     account.store.db.execute("DELETE FROM tag WHERE id = ?", (call.id,))
     account.store.db.execute("DELETE FROM contact_tag WHERE tag = ?", (call.id,))
     account.queue.clear_cache()
@@ -110,33 +128,46 @@ def add(account: Account, call: Call) -> Answer:
     contact = records.contact_by_id(account.store, reference(item.get("contact")) or 0)
     if contact is None:
         not_found("Subscriber", text(item, "contact"))
-    _find(account, tag)
+    find(account, tag)
     new = records.add_tag(account.store, contact["id"], tag)
-    row = _find_contact_tag(account, pair_id(contact["id"], tag))
+    row = account.store.one(
+        "SELECT * FROM contact_tag WHERE contact = ? AND tag = ?", contact["id"], tag
+    )
+    if row is None:
+        fail(500, message="The tag was not added.")
     body = {
-        "contacts": [shapes.contact(contact, call.base)],
-        "contactTag": shapes.new_contact_tag(row, call.base),
+        "contacts": [shapes.contact(contact, call.style)],
+        "contactTag": shapes.new_contact_tag(row, call.style),
     }
     return Answer(201 if new else 200, body)
 
 
-def _find_contact_tag(account: Account, number: int) -> Row:
-    row = account.store.one(
-        "SELECT * FROM contact_tag WHERE contact = ? AND tag = ?", *split_pair(number)
-    )
+def find_contact_tag(account: Account, number: int) -> Row:
+    """Return a contact's tag.
+
+    Raises:
+        ApiError: There is none (404).
+    """
+    row = account.store.one("SELECT * FROM contact_tag WHERE id = ?", number)
     return row if row is not None else not_found("SubscriberTag", number)
+
+
+def contact_tags(account: Account, call: Call) -> Answer:
+    """GET /contactTags: the tags of all contacts [rec]."""
+    rows, meta = pages.read_page(account, call, "SELECT * FROM contact_tag", table="contact_tag")
+    return Answer(
+        200, {"contactTags": [shapes.contact_tag(row, call.style) for row in rows], "meta": meta}
+    )
 
 
 def read_contact_tag(account: Account, call: Call) -> Answer:
     """GET /contactTags/:id."""
-    row = _find_contact_tag(account, call.id)
-    return Answer(200, {"contactTag": shapes.contact_tag(row, call.base)})
+    row = find_contact_tag(account, call.id)
+    return Answer(200, {"contactTag": shapes.contact_tag(row, call.style)})
 
 
 def remove(account: Account, call: Call) -> Answer:
     """DELETE /contactTags/:id."""
-    _find_contact_tag(account, call.id)
-    account.store.db.execute(
-        "DELETE FROM contact_tag WHERE contact = ? AND tag = ?", split_pair(call.id)
-    )
+    find_contact_tag(account, call.id)
+    account.store.db.execute("DELETE FROM contact_tag WHERE id = ?", (call.id,))
     return Answer(200, {})

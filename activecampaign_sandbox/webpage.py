@@ -89,7 +89,7 @@ def _template_values(account: Account, search: str, page: int) -> dict[str, Any]
     }
     return {
         "path": store.path,
-        "zone": clock.ZONE_NAME,
+        "zone": clock.CLOCK.zone_name,
         "statuses": _STATUSES,
         "lists": _lists(store),
         "contacts": _contacts(store, search, page),
@@ -116,13 +116,14 @@ def _lists(store: Store) -> list[dict[str, Any]]:
 
 def _contacts(store: Store, search: str, page: int) -> dict[str, Any]:
     """Return one page of the contacts whose address contains a text, the newest first."""
-    where = " WHERE ?1 = '' OR instr(lower(email), lower(?1))"
-    found = store.number(f"SELECT count(*) FROM contact{where}", search)  # noqa: S608 - constant
+    where = " WHERE instr(lower(email), lower(?)) > 0" if search else ""
+    values = [search] if search else []
+    found = store.number(f"SELECT count(*) FROM contact{where}", *values)  # noqa: S608 - constant
     pages = max(1, -(-found // CONTACTS_A_PAGE))
     page = min(page, pages)
     rows = store.all(
-        f"{records.CONTACT}{where} ORDER BY contact.id DESC LIMIT ?2 OFFSET ?3",
-        search, CONTACTS_A_PAGE, (page - 1) * CONTACTS_A_PAGE,
+        f"{records.CONTACT}{where} ORDER BY contact.id DESC LIMIT ? OFFSET ?",
+        *values, CONTACTS_A_PAGE, (page - 1) * CONTACTS_A_PAGE,
     )  # fmt: skip
     return {
         "total": store.number("SELECT count(*) FROM contact"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
+
+if TYPE_CHECKING:
+    from activecampaign_sandbox.shapes import Style
 
 JSON = "application/json"
 # The content type that the import endpoints give to JSON [rec for POST /import/bulk_import].
@@ -26,7 +29,7 @@ class Call:
         query_string: The query, percent-encoded.
         params: The parameters in the path.
         body: The body's bytes.
-        base: The API's address as the client wrote it, for links.
+        style: The way in which the answer is written.
         contacts: The number of an import's contacts, for the log.
         batch: The batchId of an import, for the log.
     """
@@ -36,7 +39,7 @@ class Call:
     query_string: str
     params: dict[str, Any]
     body: bytes
-    base: str
+    style: Style
     contacts: int | None = None
     batch: str | None = None
 
@@ -59,11 +62,65 @@ class Call:
         number = whole_number(digits)
         return number if digits == value else -number
 
+    def has(self, name: str) -> bool:
+        """Return whether the query has a parameter, even an empty one."""
+        return any(key == name for key, _ in self.query)
+
+    def filter_text(self, name: str) -> str | None:
+        """Return the value of a filter; None if it is missing.
+
+        Raises:
+            ApiError: It is empty: then it would select everything.
+        """
+        value = self.arg(name)
+        if value is None and self.has(name):
+            refuse_query(name, "it has no value.")
+        return value
+
+    def filter_number(self, name: str) -> int | None:
+        """Return the value of a filter that is a number; None if it is missing.
+
+        Raises:
+            ApiError: It is none.
+        """
+        value = self.filter_text(name)
+        if value is None:
+            return None
+        digits = value.removeprefix("-")
+        if not (digits.isdecimal() and digits.isascii()):
+            refuse_query(name, "its value is no number.")
+        number = whole_number(digits)
+        return number if digits == value else -number
+
+    def filter_ids(self, *names: str) -> list[int]:
+        """Return the ids in the values of filters, which may be joined by commas.
+
+        Raises:
+            ApiError: There is none, or something that is no id.
+        """
+        values = [value for key, value in self.query if key in names]
+        ids = {one.strip() for value in values for one in value.split(",")} - {""}
+        if not ids or not all(one.isdecimal() and one.isascii() for one in ids):
+            refuse_query(names[0], "its value is no id.")
+        return sorted({whole_number(one) for one in ids})
+
     @property
     def id(self) -> int:
         """The number in the path, at most what SQLite can store."""
         number: int = self.params["id"]
         return number
+
+    def document(self) -> dict[str, Any]:
+        """Return the object that is the request's JSON; an empty one for any other JSON.
+
+        Raises:
+            ApiError: The body isn't JSON (400).
+        """
+        try:
+            document = parse(self.body)
+        except ValueError:
+            fail(400, errors=[{"status": 400, "title": "Bad Request", "detail": "Invalid JSON"}])
+        return document if isinstance(document, dict) else {}
 
     def item(self, key: str) -> dict[str, Any]:
         """Return the object under a key of the request's JSON.
@@ -71,11 +128,7 @@ class Call:
         Raises:
             ApiError: The body isn't JSON (400), or has no such object (422).
         """
-        try:
-            document = parse(self.body)
-        except ValueError:
-            fail(400, errors=[{"status": 400, "title": "Bad Request", "detail": "Invalid JSON"}])
-        value = document.get(key) if isinstance(document, dict) else None
+        value = self.document().get(key)
         if not isinstance(value, dict):
             invalid(f"The request holds no {key}.", f"/{key}")
         return value
@@ -133,6 +186,12 @@ def whole_number(digits: str) -> int:
 def fail(status: int, **body: Any) -> NoReturn:
     """End the request with this status and JSON body."""
     raise ApiError(Answer(status, body, refusal=f"status_{status}"))
+
+
+def refuse_query(name: str, reason: str, status: int = 400) -> NoReturn:
+    """End the request with the sandbox's own refusal of a query parameter."""
+    message = f"The sandbox refuses the query parameter '{name}': {reason}"
+    raise ApiError(Answer(status, {"message": message}, refusal="query"))
 
 
 def not_found(model: str, number: Any) -> NoReturn:

@@ -17,6 +17,7 @@ import plugin_definition
 from scale import arithmetic_table, quantities_table
 from settings_reference import first_settings, reference, tap_settings
 
+from activecampaign_sandbox.options import switches
 from target_activecampaign.client import ActiveCampaignError, Field
 from target_activecampaign.config.settings import StreamSettings
 from target_activecampaign.mapping.automatic import STANDARD_NAMES
@@ -34,6 +35,7 @@ from target_activecampaign.mapping.new_fields import field_type_for
 from target_activecampaign.mapping.placement import MappedProperty, Placement
 from target_activecampaign.mapping.suppression import EMAIL, EMAIL_SHA256, HASH_NAMES
 from target_activecampaign.model.codes import CODES, Refusal
+from target_activecampaign.model.facts import ANY, FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -206,6 +208,29 @@ def suppression_names() -> str:
     return "\n".join([head, "| --- | --- |", *table])
 
 
+def switches_table() -> str:
+    """Return the table of the sandbox's switches."""
+    rows = ["| switch | values (default first) | known | it sets |", "| --- | --- | --- | --- |"]
+    for switch in switches():
+        default = f"{switch.default:,}" if isinstance(switch.default, int) else switch.default
+        values = _listed(switch.choices or (str(default),))
+        rows.append(f"| `{switch.option}` | {values} | {switch.mark} | {switch.text} |")
+    return "\n".join(rows)
+
+
+def facts_table() -> str:
+    """Return the table of the facts that `--verify` settles."""
+    rows = [
+        "| fact | question | assumed | if something else is seen |",
+        "| --- | --- | --- | --- |",
+    ]
+    for one in FACTS:
+        assumed = "anything" if one.assumed == ANY else f"`{one.assumed}`"
+        end = "" if one.adapts else " **Exit code 1.**"
+        rows.append(f"| `{one.name}` | {one.question} | {assumed} | {one.effect}{end} |")
+    return "\n".join(rows)
+
+
 def _listed(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
@@ -224,6 +249,8 @@ PARTS = {
         "suppression-names": suppression_names,
     },
     "docs/consent-tap.md": {"tap-settings": tap_settings},
+    "docs/sandbox.md": {"switches": switches_table},
+    "docs/verify.md": {"facts": facts_table},
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
     "docs/scale.md": {"quantities": quantities_table, "arithmetic": arithmetic_table},
 }

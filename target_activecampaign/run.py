@@ -33,6 +33,7 @@ from target_activecampaign.reporting.report import Report
 from target_activecampaign.singer.stream_order import Turn
 from target_activecampaign.storage import private_files
 from target_activecampaign.sync import input_checks
+from target_activecampaign.sync.account_facts import AccountFacts
 from target_activecampaign.sync.changes import ChangeDetector
 from target_activecampaign.sync.exclusions import Exclusions
 from target_activecampaign.sync.guards import how_to_go_on
@@ -256,6 +257,8 @@ class Run:
             url = self._preview.copy_ledger(identity, timings.ledger_patience_seconds)
         ledger = Ledger(url, identity, self.report.run_id, client, timings)
         self._states.ledger = ledger
+        facts = AccountFacts(ledger, settings.facts_max_age_days)
+        client.page_size = facts.page_size or client.page_size
         delivery = Delivery(
             client,
             self._accounting,
@@ -265,11 +268,12 @@ class Run:
             timings=timings,
             max_in_flight=settings.max_in_flight,
             diagnose_limit=settings.diagnose_limit,
+            position_base=facts.position_base,
         )
         packer = self._packer
         codec = EntryCodec(packer)
         rows = RowTracker(ledger, codec)
-        opt_outs = OptOutReader(client, ledger, settings, self._stop)
+        opt_outs = OptOutReader(client, ledger, settings, facts, self._stop)
         changes = ChangeDetector(
             settings,
             ledger,
@@ -291,6 +295,7 @@ class Run:
             changes,
             rows=rows,
             codec=codec,
+            facts=facts,
             packer=packer,
             delivery=delivery,
             stop=self._stop,
@@ -301,7 +306,14 @@ class Run:
             ledger,
             delivery,
             changes,
-            Streams(settings, account, ledger, self._stop, timings.options_delay_seconds),
+            Streams(
+                settings,
+                account,
+                ledger,
+                self._stop,
+                facts=facts,
+                options_delay=timings.options_delay_seconds,
+            ),
             opt_outs,
             removals,
             renames,

@@ -12,6 +12,7 @@ import click
 from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 
 from target_activecampaign.config.files import ConfigFileError, read_config
+from target_activecampaign.errors import report_errors
 from target_activecampaign.singer.sdk_compat import ConfigInput
 from target_activecampaign.target import TargetActiveCampaign
 
@@ -25,7 +26,10 @@ def build_command() -> click.Command:
     command.callback = _invoke
     for option in command.params:
         if option.name == "about_format" and isinstance(option, click.Option):
-            option.help = "Output format of --about; json also works with --rejects and --test."
+            option.help = (
+                "Output format of --about; json also works with --rejects, --test, --verify and "
+                "--facts."
+            )
         if option.name == "config":
             option.callback = read_config_option
     command.params += [
@@ -43,6 +47,43 @@ def build_command() -> click.Command:
             ["--catalog"],
             metavar="FILE",
             help="Catalog of the tap, for --test to check the mapping of its streams.",
+        ),
+        click.Option(
+            ["--verify"],
+            is_flag=True,
+            help="Find out by experiments what the account's API does. Makes contacts, and deletes "
+            "them afterwards.",
+        ),
+        click.Option(
+            ["--verify-list"], metavar="LIST", help="A list for --verify: id, name or string id."
+        ),
+        click.Option(
+            ["--create-list"],
+            is_flag=True,
+            help="Make the list of --verify-list if it is missing, and delete it afterwards.",
+        ),
+        click.Option(
+            ["--verify-domain"],
+            metavar="DOMAIN",
+            default="example.com",
+            show_default=True,
+            help="Domain of the addresses that --verify makes.",
+        ),
+        click.Option(
+            ["--limits"],
+            is_flag=True,
+            help="Let --verify also find out the limit of imports of one contact.",
+        ),
+        click.Option(
+            ["--record"],
+            metavar="DIR",
+            help="Let --verify write each request and answer to a folder, without personal data.",
+        ),
+        click.Option(["--yes"], is_flag=True, help="Let --verify begin without asking."),
+        click.Option(
+            ["--facts"],
+            is_flag=True,
+            help="Show what --verify has found out about the account. Nothing is sent.",
         ),
         click.Option(
             ["--rejects"],
@@ -87,6 +128,9 @@ def run(
     catalog: str | None = None,
     rejects: tuple[str, ...] = (),
     more_files: tuple[str, ...] = (),
+    facts: bool = False,
+    verify: bool = False,
+    **experiments: Any,
 ) -> int:
     """Run the command with the options of the command line.
 
@@ -103,10 +147,23 @@ def run(
         raise click.UsageError("--catalog can only be used with --test.")
     if more_files:
         raise click.UsageError("Files can only be given to --rejects and --input.")
-    if test and dry_run:
-        raise click.UsageError("--test and --dry-run can't be combined.")
+    if dry_run + test + facts + verify > 1:
+        raise click.UsageError("Only one of --dry-run, --test, --verify and --facts can be given.")
     if test:
         return _test(target, config, about_format, catalog, file_input)
+    if facts or verify:
+        return _verify(target, config, about_format, facts=facts, **experiments)
+    return _load(target, config, file_input, dry_run=dry_run)
+
+
+def _load(
+    target: type[TargetActiveCampaign],
+    config: ConfigInput | None,
+    file_input: IO[str] | None,
+    *,
+    dry_run: bool,
+) -> int:
+    """Load what the input says, or preview it."""
     target.print_version(print_fn=target.logger.info)
     try:
         loader = _make_target(target, config, dry_run=dry_run)
@@ -122,6 +179,55 @@ def run(
         checks = check.run_checks(loader.settings, loader.maps, None, loader.warnings)
         return check.log_for_meltano(checks, target.logger)
     return code
+
+
+def _verify(
+    target: type[TargetActiveCampaign],
+    config: ConfigInput | None,
+    form: str | None,
+    *,
+    facts: bool,
+    verify_list: str | None = None,
+    create_list: bool = False,
+    verify_domain: str = "example.com",
+    limits: bool = False,
+    record: str | None = None,
+    yes: bool = False,
+) -> int:
+    """Verify an account, or show what is known of it."""
+    from target_activecampaign.cli import verify  # noqa: PLC0415
+
+    if form not in {None, "json"}:
+        raise click.UsageError("--verify and --facts support only --format json.")
+    if not (facts or verify_list):
+        raise click.UsageError("--verify needs --verify-list: a list for its experiments.")
+    # The account alone matters here, so the list of profiles may be missing.
+    given = {"list_id": verify_list or "0", **(config.config if config else {})}
+    config = ConfigInput(config=given, parse_env=bool(config and config.parse_env))
+    try:
+        settings = _make_target(target, config).settings
+    except ConfigValidationError as error:
+        for wrong in error.errors:
+            target.logger.error(wrong)  # noqa: TRY400 - a traceback does not help
+        return 1
+    codes: list[int] = []
+    if facts:
+        problem = report_errors(lambda: codes.append(verify.show_facts(settings, form)))
+        return _end(target, codes, problem)
+    request = verify.Request(
+        verify_list or "", create_list, verify_domain, limits, record or "", form
+    )
+    if not yes:
+        verify.confirm(settings, request)
+    problem = report_errors(lambda: codes.append(verify.verify(settings, request)))
+    return _end(target, codes, problem)
+
+
+def _end(target: type[TargetActiveCampaign], codes: list[int], problem: str | None) -> int:
+    """Return the exit code of a command that has ended with a code, or with a problem."""
+    if problem is not None:
+        target.logger.error(problem)
+    return codes[0] if codes else 1
 
 
 def _make_target(

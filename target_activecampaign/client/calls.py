@@ -59,6 +59,7 @@ class Caller:
     For arguments and errors, see `Client`.
 
     Attributes:
+        page_size: Number of items that a page is asked for.
         permanent_cause: Function that returns why no later request can succeed after an error, or
             None if one may. Set by the process that runs the server itself (the sandbox).
     """
@@ -81,6 +82,7 @@ class Caller:
         self._retry_seconds = retry_seconds
         self._max_retry_after = max_retry_after
         self._max_retry_pause = max_retry_pause
+        self.page_size = PAGE_SIZE
         self._closed = threading.Event()
         self._connected = False
         self._count_lock = threading.Lock()
@@ -158,12 +160,12 @@ class Caller:
         found: dict[T, None] = {}  # ordered, and without duplicates if items move meanwhile
         offset = 0
         while True:
-            query = {**filters, "limit": PAGE_SIZE, "offset": offset}
+            query = {**filters, "limit": self.page_size, "offset": offset}
             page = self._call("GET", path, decode, query=query)
             known = len(found)
             found.update(dict.fromkeys(page.items))
             offset += len(page.items)
-            if is_last(page, offset) or len(found) == known:
+            if is_last(page, offset, self.page_size) or len(found) == known:
                 return list(found)
 
     def _call(
@@ -310,11 +312,17 @@ class Caller:
         self._other_lead = lead
 
 
-def is_last(page: Page[Any], offset: int) -> bool:
-    """Return whether a page is the last one. `offset` is the number of items up to its end."""
+def is_last(page: Page[Any], offset: int, size: int) -> bool:
+    """Return whether a page is the last one.
+
+    Args:
+        page: The page.
+        offset: The number of items up to its end.
+        size: The number of items that was asked for.
+    """
     if page.total is not None and page.total >= offset:
         return offset == page.total
-    return len(page.items) < PAGE_SIZE  # there is no total, or a wrong one
+    return len(page.items) < size  # there is no total, or a wrong one
 
 
 def ignore_content(answer: Any) -> None:

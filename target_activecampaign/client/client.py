@@ -170,7 +170,7 @@ class Client(FieldCalls):
             MalformedAnswer: The server ignores the requested order.
         """
         query: dict[str, str | int]
-        query = {**_filters(list_id, status), "orders[id]": "ASC", "limit": PAGE_SIZE}
+        query = {**_filters(list_id, status), "orders[id]": "ASC", "limit": self.page_size}
         if updated_after is not None:
             moment = datetime.fromtimestamp(updated_after, timezone.utc)
             query["filters[updated_after]"] = moment.isoformat(timespec="seconds")
@@ -180,7 +180,7 @@ class Client(FieldCalls):
             )
             yield from page.items
             # Pages may be shorter than requested: then the total shows that there are more.
-            more = len(page.items) >= PAGE_SIZE or (page.total or 0) > len(page.items)
+            more = len(page.items) >= self.page_size or (page.total or 0) > len(page.items)
             if not page.items or not more:
                 return
             after = page.items[-1].id

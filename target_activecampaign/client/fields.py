@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_activecampaign.client.calls import PAGE_SIZE, Caller, ignore_content, is_last, json_body
+from target_activecampaign.client.calls import Caller, ignore_content, is_last, json_body
 from target_activecampaign.client.decoding import Page, page_of
 from target_activecampaign.client.errors import InvalidRequest
 from target_activecampaign.client.models import Field, FieldValue, field_from, fields_page
@@ -95,7 +95,7 @@ class FieldCalls(Caller):
         Raises:
             MalformedAnswer: The server ignores the offset.
         """
-        query = {"filters[fieldid]": field_id, "limit": PAGE_SIZE}
+        query = {"filters[fieldid]": field_id, "limit": self.page_size}
         offset = 0
         earlier: list[FieldValue] = []
         while True:
@@ -104,7 +104,7 @@ class FieldCalls(Caller):
             )
             yield from (one for one in page.items if one.field_id == field_id)
             offset += len(page.items)
-            if is_last(page, offset) or not page.items:
+            if is_last(page, offset, self.page_size) or not page.items:
                 return
             earlier = page.items
 

@@ -344,11 +344,16 @@ _OPT_OUTS = (
     ),
     Setting(
         "opt_outs_update_contacts",
-        _BOOLEAN,
+        {"type": ["boolean", "null"]},
         "In this account, an opt-out counts as a change of the contact. Between full readings, the "
-        "target then reads only contacts that have changed. ActiveCampaign does not document this, "
-        "so it is off by default: docs/consent.md says how to find out.",
-        default=False,
+        "target then reads only contacts that have changed. If this is not set, what `--verify` "
+        "has seen counts; without that, it is off, as ActiveCampaign does not document it.",
+    ),
+    Setting(
+        "facts_max_age_days",
+        {"type": "number", "minimum": 0},
+        "A run warns if what `--verify` has seen of the account is more than this many days old.",
+        default=180,
     ),
 )
 

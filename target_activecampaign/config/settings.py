@@ -139,7 +139,8 @@ class Settings:
     without_consent: str
     on_opted_out: str
     opt_out_refresh_days: float
-    opt_outs_update_contacts: bool
+    opt_outs_update_contacts: bool | None
+    facts_max_age_days: float
     skip_unchanged: bool
     full_resync: bool
     resync_after_days: float | None

@@ -69,6 +69,7 @@ class Delivery:
         max_in_flight: Imports that are posted at once.
         diagnose_limit: Refused contacts whose reason is looked up.
         max_contacts: Contacts in flight, above which `submit` blocks.
+        position_base: See `RefusalReader`, as far as it is known.
 
     Attributes:
         contacts: The contacts in flight.
@@ -89,6 +90,7 @@ class Delivery:
         max_in_flight: int = 8,
         diagnose_limit: int = 100,
         max_contacts: int = _MAX_CONTACTS_IN_FLIGHT,
+        position_base: int | None = None,
     ) -> None:
         self._client = client
         self._ledger = ledger
@@ -99,7 +101,7 @@ class Delivery:
         self.contacts = InFlightContacts(max_contacts)
         self.contradictions = Contradictions()
         self._queue = BatchQueue(self.contacts)
-        self._refusals = RefusalReader(self.contradictions)
+        self._refusals = RefusalReader(self.contradictions, position_base)
         self._resubscriber = Resubscriber(client, ledger)
         self._interrupted = InterruptedImports(ledger, self.contradictions)
         self._dispatcher = Dispatcher({"post": max_in_flight, "ask": QUESTIONS_AT_ONCE}, self)

@@ -116,15 +116,16 @@ class RefusalReader:
 
     Args:
         contradictions: Counts refusals that contradict each other.
+        position_base: What is known of it at the start.
 
     Attributes:
         position_base: The position of an import's first contact, 0 or 1; None while unknown.
     """
 
-    def __init__(self, contradictions: Contradictions) -> None:
+    def __init__(self, contradictions: Contradictions, position_base: int | None = None) -> None:
         self._contradictions = contradictions
         self._sent_alone: dict[str, RefusedImport] = {}
-        self.position_base: int | None = None
+        self.position_base = position_base
 
     def is_sent_alone(self, batch: Batch) -> bool:
         """Return whether an import is a contact sent alone to learn the base."""

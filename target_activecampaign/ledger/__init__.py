@@ -8,6 +8,7 @@ is stored only if a mirror needs it.
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from target_activecampaign.errors import DamagedLedgerError, LedgerError, Missin
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.contact_index import ContactIndex
 from target_activecampaign.ledger.departures import Departures
+from target_activecampaign.ledger.facts import Facts, KnownFact
 from target_activecampaign.ledger.imports import Clock, Journal, LeftoverImport
 from target_activecampaign.ledger.member_updates import MemberUpdate
 from target_activecampaign.ledger.members import Member, Members, MissingMember, by_segment
@@ -33,13 +35,15 @@ from target_activecampaign.ledger.write_buffer import WriteBuffer
 from target_activecampaign.model.timings import Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "Clock",
     "ContactIndex",
     "Departures",
+    "Facts",
     "Journal",
+    "KnownFact",
     "KnownOptOut",
     "Ledger",
     "LedgerError",
@@ -67,6 +71,7 @@ __all__ = [
     "by_segment",
     "contact_hash",
     "digest",
+    "facts_of",
     "hash_of_sha256",
     "last_mapping",
     "source_of",
@@ -93,6 +98,7 @@ class Ledger:
         segments: The streams and their lists.
         contact_index: The contacts that the account has.
         opt_outs: The contacts that can't be subscribed to a list.
+        facts: What `--verify` has seen of the account.
         source_rows: The rows of the source, by their keys.
         departures: The contacts whose rows were deleted.
         withheld: The contacts whose latest record may not be sent.
@@ -145,6 +151,7 @@ class Ledger:
         self.segments = Segments(store, account, run_id)
         self.contact_index = ContactIndex(store, account)
         self.opt_outs = OptOuts(store, account)
+        self.facts = Facts(store, account)
         self.source_rows = SourceRows(store, account)
         self.departures = Departures(store, account)
         self.withheld = WithheldContacts(store, account)
@@ -220,6 +227,25 @@ class Ledger:
                 self._runs.abandon(outcome, counts)
         finally:
             self._store.close()
+
+
+@contextmanager
+def facts_of(url: str, identity: str, *, make: bool) -> Iterator[Facts]:
+    """Open a ledger for an account's settled facts alone.
+
+    Args:
+        url: The ledger, as for `Ledger`.
+        identity: The account, likewise.
+        make: Whether to create a missing ledger.
+
+    Raises:
+        LedgerError: The ledger can't be used.
+    """
+    store = Store(url, make=make)
+    try:
+        yield Facts(store, store.retry(lambda: _account_number(store, identity)))
+    finally:
+        store.close()
 
 
 def last_mapping(store: Store, identity: str, stream: str, list_id: int) -> str | None:

@@ -264,6 +264,17 @@ opt_out_reading = sa.Table(
     sa.Column("read_to", sa.Float),
 )
 
+fact = sa.Table(
+    "fact",
+    metadata,
+    # What `--verify` has seen of the account: a fact of `model.facts`, and its value.
+    sa.Column("account", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
+    # The time, by ActiveCampaign's clock.
+    sa.Column("seen", sa.Float, nullable=False),
+)
+
 existing = sa.Table(
     "existing",
     metadata,

@@ -161,6 +161,7 @@ _OF_ACCOUNT = (
     tables.suppression,
     tables.opt_out,
     tables.opt_out_reading,
+    tables.fact,
 )
 
 _OF_SEGMENTS = (

@@ -87,6 +87,21 @@ def write_page(report: dict[str, Any], folder: str | Path, secrets: Iterable[str
         return None
 
 
+def write_verification(result: dict[str, Any], path: Path, secrets: Iterable[str]) -> None:
+    """Write the page of a verification.
+
+    Args:
+        result: The result as in its JSON file, with a `summary` in one sentence.
+        path: The file.
+        secrets: Texts that must not be shown.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    template = _environment(secrets).get_template("verify.html")
+    private_files.replace(path, template.render(result=result))
+
+
 def _write(report: dict[str, Any], folder: Path, environment: Environment) -> Path:
     values = {
         "run": report,

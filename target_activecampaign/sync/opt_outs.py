@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from target_activecampaign.client import Client
     from target_activecampaign.config.settings import Settings
     from target_activecampaign.ledger import Ledger
+    from target_activecampaign.sync.account_facts import AccountFacts
     from target_activecampaign.sync.segment import Segment
     from target_activecampaign.sync.stop import StopRequest
 
@@ -55,6 +56,7 @@ class OptOutReader:
         client: The client of the account.
         ledger: Stores them.
         settings: The settings.
+        facts: What is known of the account.
         stop: Stops the reading. What was read by then stays, but does not count as complete.
 
     Attributes:
@@ -62,12 +64,18 @@ class OptOutReader:
     """
 
     def __init__(
-        self, client: Client, ledger: Ledger, settings: Settings, stop: StopRequest
+        self,
+        client: Client,
+        ledger: Ledger,
+        settings: Settings,
+        facts: AccountFacts,
+        stop: StopRequest,
     ) -> None:
         self._client = client
         self._ledger = ledger
         self._refresh_seconds = settings.opt_out_refresh_days * _DAY_SECONDS - _EARLY_SECONDS
-        self._finds_changes = settings.opt_outs_update_contacts
+        given = settings.opt_outs_update_contacts
+        self._finds_changes = facts.finds_opt_outs if given is None else given
         self._is_preview = settings.dry_run
         self._stop = stop
         self._read: dict[int, bool] = {}

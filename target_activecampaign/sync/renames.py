@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from target_activecampaign.delivery.batches import Entry, Packer
     from target_activecampaign.delivery.delivery import Delivery
     from target_activecampaign.ledger import Ledger, Mover
+    from target_activecampaign.sync.account_facts import AccountFacts
     from target_activecampaign.sync.changes import ChangeDetector
     from target_activecampaign.sync.segment import Segment
     from target_activecampaign.sync.source_rows import EntryCodec, RowTracker
@@ -78,6 +79,7 @@ class PersonRenames:
         *,
         rows: RowTracker,
         codec: EntryCodec,
+        facts: AccountFacts,
         packer: Packer,
         delivery: Delivery,
         stop: StopRequest,
@@ -89,6 +91,7 @@ class PersonRenames:
         self._changes = changes
         self._rows = rows
         self._codec = codec
+        self._facts = facts
         self._packer = packer
         self._delivery = delivery
         self._stop = stop
@@ -323,6 +326,12 @@ class PersonRenames:
             AddressTaken, NotFound, InvalidRequest: The contact keeps its address.
             ActiveCampaignError: It is not known what has happened.
         """
+        if not self._facts.renames_opted_out:
+            memberships = self._client.memberships(contact_id)
+            if any(membership.is_opted_out for membership in memberships):
+                raise InvalidRequest(
+                    f"PUT /contacts/{contact_id}", detail="not tried, as it has opted out"
+                )
         try:
             self._client.rename_contact(contact_id, address)
         except MalformedAnswer:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger import Ledger
     from target_activecampaign.mapping.consent import ConsentReader
     from target_activecampaign.mapping.mapping import StreamMapping
+    from target_activecampaign.sync.account_facts import AccountFacts
     from target_activecampaign.sync.routes import RoutedStream, RouteSchema
     from target_activecampaign.sync.stop import StopRequest
 
@@ -57,6 +58,7 @@ class Streams:
         settings: The settings.
         account: The account.
         ledger: Stores the segments.
+        facts: What is known of the account.
         stop: Stops the reading of the account.
         options_delay: As for `MappingCompiler`, in seconds.
     """
@@ -67,11 +69,14 @@ class Streams:
         account: Account,
         ledger: Ledger,
         stop: StopRequest,
+        *,
+        facts: AccountFacts,
         options_delay: float,
     ) -> None:
         self._settings = settings
         self._account = account
         self._ledger = ledger
+        self._facts = facts
         self._stop = stop
         self._index_read = False
         self._mappings = MappingCompiler(account, options_delay)
@@ -135,6 +140,7 @@ class Streams:
                 self._mappings.create_text_field(str(settings.membership_field)), IN
             )
         mapping, next_history = self._mappings.compile(stream._replace(marker=member))
+        self._facts.check_clearing(name, settings, [one.destination for one in mapping.properties])
         own = member.field if member else None
         self._membership_fields.take(name, mapping, own)
         stored = self._stored_values(name, settings, own)

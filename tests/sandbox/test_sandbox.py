@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import socket
@@ -18,7 +17,7 @@ import pytest
 import requests
 
 from activecampaign_sandbox.faults import KINDS
-from activecampaign_sandbox.options import Options
+from activecampaign_sandbox.options import switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,8 +178,7 @@ class TestCommand:
 
     def test_every_option_and_fault_is_documented(self) -> None:
         text = DOCS.read_text()
-        names = [option.name.replace("_", "-") for option in dataclasses.fields(Options)]
-        assert [name for name in names if f"`--{name}`" not in text] == []
+        assert [one.option for one in switches() if f"`{one.option}`" not in text] == []
         assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
 
 
@@ -328,6 +326,9 @@ class TestApi:
         assert read["contact"]["fieldValues"] == [read["fieldValues"][0]["id"]]
         assert sandbox.call("DELETE", "/api/3/contacts/1").json() == {}
         assert sandbox.export() == []
+        again = sandbox.call("DELETE", "/api/3/contacts/1")
+        assert again.status_code == 404
+        assert again.json() == {"message": "No result found for contact with id 1"}
 
     def test_sync_refuses_invalid_addresses(self, sandbox: SandboxServer) -> None:
         for address, status in (("", 400), ("no address", 422), ("a@b", 422)):
@@ -360,14 +361,14 @@ class TestApi:
     def test_fields_are_created_and_found_by_tag(self, sandbox: SandboxServer) -> None:
         field = {"title": "Shoe size", "type": "text", "perstag": "shoe size"}
         made = sandbox.post("/api/3/fields", {"field": field})["field"]
-        assert made["perstag"] == "SHOE_SIZE"
+        assert made["perstag"] == "SHOESIZE"
         again = sandbox.call("POST", "/api/3/fields", json={"field": field})
         assert again.status_code == 422
         assert again.json()["errors"][0]["code"] == "duplicate"
         bulk = sandbox.call("POST", "/api/3/fieldOption/bulk", json={"fieldOptions": 1})
         assert bulk.status_code == 422
         assert isinstance(bulk.json()["errors"], str)
-        found = sandbox.get("/api/3/fields", **{"filters[perstag]": "SHOE_SIZE"})
+        found = sandbox.get("/api/3/fields", **{"filters[perstag]": "SHOESIZE"})
         assert [item["id"] for item in found["fields"]] == [made["id"]]
 
     def test_datetime_is_saved_in_zone_of_account(self, sandbox: SandboxServer) -> None:
@@ -566,10 +567,17 @@ class TestImport:
         assert people["new@example.com"]["lists"] == {}
 
     def test_info_of_unknown_batch(self, start_sandbox: Callable[..., SandboxServer]) -> None:
-        for kind, status in (("not_found", 404), ("bad_request", 400), ("false", 200)):
+        required = {"success": 0, "message": "'batchId' is a required field."}
+        for kind, status, body in (
+            ("bad_request", 400, required),
+            ("empty", 200, None),
+            ("not_found", 404, {"message": "No Result found for BulkImport with id none"}),
+            ("false", 200, {"status": False, "success": [], "failure": []}),
+        ):
             server = start_sandbox(unknown_batch=kind)
             answer = server.call("GET", "/api/3/import/info?batchId=none")
             assert answer.status_code == status
+            assert (answer.json() if answer.content else None) == body
             none = server.call("GET", "/api/3/import/info")
             assert none.status_code == 400
             assert none.json()["message"] == "'batchId' is a required field."
@@ -735,7 +743,7 @@ class TestFaults:
         sandbox.settle()
         answer = sandbox.call("GET", f"/api/3/import/info?batchId={batch}")
         if kind == "forgotten":
-            assert answer.status_code == 404
+            assert answer.status_code == 400
         else:
             assert answer.json()["status"] == kind
         assert len(sandbox.export()) == int(applied)

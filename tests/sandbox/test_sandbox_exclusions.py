@@ -50,6 +50,14 @@ class TestExclusions:
         assert (second["channel"], second["lists"]) == ("several", ["2", "1"])
         assert sandbox.get(f"{PATH}/2") == second
 
+    def test_exclusions_may_be_forbidden(self, start_sandbox: Callable[..., SandboxServer]) -> None:
+        sandbox = start_sandbox(exclusions="no")
+        sandbox.prepare(excluded=(EVERYONE,))
+        for method, path in (("GET", PATH), ("GET", f"{PATH}/1"), ("PUT", f"{PATH}/1")):
+            answer = sandbox.call(method, path, json={"channel": "all"})
+            assert answer.status_code == 403
+            assert answer.json() == {"message": "You don't have permission to access this resource"}
+
     def test_unknown_exclusion_is_not_found(self, sandbox: SandboxServer) -> None:
         answer = sandbox.call("GET", f"{PATH}/7")
         assert answer.status_code == 404

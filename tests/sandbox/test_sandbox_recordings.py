@@ -23,7 +23,7 @@ EXPECTATIONS = sorted((Path(__file__).parent / "expectations").glob("*.json"))
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer() as server:
+    with SandboxServer(shapes=2021) as server:
         yield server
 
 

@@ -55,6 +55,7 @@ class SandboxServer:
         **options: Any,
     ) -> None:
         self.api_key = str(options.setdefault("api_key", "sandbox-key"))
+        options.setdefault("strict_queries", "yes")
         options.update(latency=latency, false_status=false_status, path=path)
         self._command = [
             "activecampaign-sandbox",

@@ -1,0 +1,1 @@
+"""`--verify`: settle open facts about ActiveCampaign's API by experiments on an account."""
