@@ -460,7 +460,7 @@ def test_list_of_two_connections_needs_a_named_connection(mirror: Mirror, comman
 
     done = command("forget", "--list", "1", "--yes")
     assert done.code == 1
-    assert f"Name one with --connection: {mirror.sandbox.url}, {other}." in done.err
+    assert f"name one with --connection: {mirror.sandbox.url}, {other}." in done.err
 
     assert command("forget", "--list", "1", "--connection", other, "--yes").code == 0
     segments = {one["identity"]: one["segments"] for one in command.json()["connections"]}
