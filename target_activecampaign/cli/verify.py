@@ -25,7 +25,7 @@ from target_activecampaign.verify import report
 from target_activecampaign.verify.lab import MAX_CONTACTS, MAX_IMPORTS, Lab, LabClient
 from target_activecampaign.verify.marks import Marks
 from target_activecampaign.verify.recorder import Recorder
-from target_activecampaign.verify.verification import Verification
+from target_activecampaign.verify.verification import Verification, remove_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -163,6 +163,9 @@ def _prepare(
     account: Account, client: LabClient, request: Request, stop: StopRequest
 ) -> tuple[Lab, str]:
     marks = Marks.make(request.domain)
+    # First: a list that it made would be taken for the one to use, or the new one for its own.
+    remove_leftovers(client)
+    account.lists = client.lists()
     chosen = _find_list(account, client, request, marks)
     lab = Lab(client, chosen.id, marks, stop)
     return lab, f"{chosen.id} '{chosen.name}'"

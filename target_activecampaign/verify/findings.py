@@ -40,7 +40,8 @@ class Finding(NamedTuple):
     def effect(self) -> str:
         """The target's behaviour as a consequence, as a sentence."""
         if self.seen is None:
-            return f"{self.reason} Runs assume '{self.fact.assumed}'." if self.reason else ""
+            is_assumed = self.fact.assumed != ANY
+            return self.reason + (f" Runs assume '{self.fact.assumed}'." if is_assumed else "")
         return self.fact.effect if self.result == DIFFERS or self.fact.assumed == ANY else ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -51,6 +52,7 @@ class Finding(NamedTuple):
             "assumed": self.fact.assumed,
             "seen": self.seen,
             "result": self.result,
+            "needs_a_person": self.needs_a_person,
             "effect": self.effect,
         }
 

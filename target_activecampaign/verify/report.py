@@ -71,5 +71,6 @@ def rows(findings: Sequence[Finding]) -> list[tuple[str, str, str, str]]:
 def summary(result: dict[str, Any]) -> str:
     """Return the result in one sentence."""
     counts = Counter(one["result"] for one in result["facts"])
-    parts = [f"{counts[kind]} {kind}" for kind in (AS_ASSUMED, DIFFERS, UNCLEAR) if counts[kind]]
+    words = {AS_ASSUMED: "are as assumed", DIFFERS: "differ", UNCLEAR: "could not be told"}
+    parts = [f"{counts[kind]} {text}" for kind, text in words.items() if counts[kind]]
     return f"{len(result['facts'])} facts: {', '.join(parts)}."

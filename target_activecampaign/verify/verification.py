@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from target_activecampaign.verify.findings import Finding
+    from target_activecampaign.verify.lab import LabClient
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -25,6 +26,17 @@ _CLEANINGS = 3
 
 class LeftoversError(TargetError):
     """Something that the verification made is still in the account."""
+
+
+def remove_leftovers(client: LabClient) -> None:
+    """Remove what an earlier verification has left, as it was killed.
+
+    Raises:
+        ActiveCampaignError: The account can't be used.
+    """
+    removed = Cleaner(client).clean()
+    if removed.total():
+        logger.info("Removed what an earlier verification had left: %s.", describe(removed))
 
 
 class Verification:
@@ -48,9 +60,6 @@ class Verification:
             ActiveCampaignError: The account can't be used.
             LeftoversError: Not everything could be removed.
         """
-        removed = self._cleaner.clean()
-        if removed.total():
-            logger.info("Removed what an earlier verification had left: %s.", describe(removed))
         try:
             self._run_together(EXPERIMENTS)
             self._run_together([LATENCY])
