@@ -13,6 +13,8 @@ from singer_sdk.exceptions import ConfigValidationError, SingerSDKError
 
 from target_activecampaign.config.files import ConfigFileError, read_config
 from target_activecampaign.errors import report_errors
+from target_activecampaign.model.codes import Refusal
+from target_activecampaign.model.email import valid_address
 from target_activecampaign.singer.sdk_compat import ConfigInput
 from target_activecampaign.target import TargetActiveCampaign
 
@@ -201,6 +203,10 @@ def _verify(
         raise click.UsageError("--verify and --facts support only --format json.")
     if not (facts or verify_list):
         raise click.UsageError("--verify needs --verify-list: a list for its experiments.")
+    try:
+        domain = valid_address(f"someone@{verify_domain}").partition("@")[2]
+    except Refusal:
+        raise click.UsageError("--verify-domain must be a domain, such as example.com.") from None
     # The account alone matters here, so the list of profiles may be missing.
     given = {"list_id": verify_list or "0", **(config.config if config else {})}
     config = ConfigInput(config=given, parse_env=bool(config and config.parse_env))
@@ -214,9 +220,7 @@ def _verify(
     if facts:
         problem = report_errors(lambda: codes.append(verify.show_facts(settings, form)))
         return _end(target, codes, problem)
-    request = verify.Request(
-        verify_list or "", create_list, verify_domain, limits, record or "", form
-    )
+    request = verify.Request(verify_list or "", create_list, domain, limits, record or "", form)
     if not yes:
         verify.confirm(settings, request)
     problem = report_errors(lambda: codes.append(verify.verify(settings, request)))

@@ -15,7 +15,7 @@ import click
 from target_activecampaign.account.account import Account
 from target_activecampaign.cli.output import format_table
 from target_activecampaign.client.models import ContactList
-from target_activecampaign.config.validation import find_secrets
+from target_activecampaign.config.validation import ensure_writable_folder, find_secrets
 from target_activecampaign.errors import ListError, StoppedError, TargetError
 from target_activecampaign.ledger import MissingLedgerError, facts_of
 from target_activecampaign.model.facts import BY_NAME
@@ -93,11 +93,14 @@ def verify(settings: Settings, request: Request) -> int:
     Raises:
         TargetError: The verification failed.
     """
+    ensure_writable_folder("report_path", settings.report_path)
     account = Account(settings, client_class=LabClient)
     recorder = Recorder(request.record) if request.record else None
     stop = StopRequest()
     try:
         account.open()
+        with facts_of(settings.ledger_url, account.identity, make=True):
+            pass  # what can't be saved need not be found out
         client = account.client
         assert isinstance(client, LabClient)  # noqa: S101 - as given
         client.recorder = recorder

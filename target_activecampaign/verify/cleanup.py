@@ -61,7 +61,8 @@ class Cleaner:
         )
 
     def _contacts(self) -> list[int]:
-        query = {"email_like": PREFIX, "orders[id]": "ASC"}
+        # The newest first, as ours are, if the server ignores the filter.
+        query = {"email_like": PREFIX, "orders[id]": "DESC"}
         found = [
             one
             for one in self._pages("contacts", query)

@@ -12,7 +12,8 @@ PREFIX = "tac-verify"
 NAME = "target-activecampaign verify"
 """The last name of each contact."""
 
-_ADDRESS = re.compile(rf"{PREFIX}-[0-9a-f]{{8}}-[0-9]+(?:-renamed|-o'hara)?@[^@]+", re.IGNORECASE)
+_ADDRESS = re.compile(rf"{PREFIX}-[0-9a-f]{{8}}-[0-9]+(?:-renamed)?(?:@[^@]+)?", re.IGNORECASE)
+"""Without a domain: a malformed address that a server has taken all the same."""
 
 
 class Marks(NamedTuple):

@@ -37,6 +37,13 @@ _OURS = re.compile(
     rf"{re.escape(PREFIX)}[ -][^@]*(?:@[a-z0-9.-]+)?|{re.escape(NAME)}", re.IGNORECASE
 )
 
+_PERSONAL_KEYS = frozenset({"email", "username", "matchPhrase"})
+"""Keys of objects that tell of a person, or of people. Nothing in them is kept, unless it is a
+contact of the verification."""
+
+_PERSONAL_STARTS = ("sender_", "phone", "ip", "zip", "fax")
+"""Starts of keys whose numbers are personal as well."""
+
 _SERVER_KEYS = frozenset({"message", "failureReason", "type", "status", "matchType", "errors"})
 """Keys below which the server writes all texts; addresses in them are replaced all the same."""
 _QUOTED = re.compile(r"[^\s'\"<>]+@[^\s'\"<>]+")
@@ -104,6 +111,8 @@ class Recorder:
 def _clean(value: Any, key: str = "") -> Any:
     """Return a JSON value in which texts from people and from the account are replaced."""
     if isinstance(value, dict):
+        if any(not _is_ours(value[name]) for name in _PERSONAL_KEYS & value.keys()):
+            return _without_content(value)
         return {
             name: _clean(one, key if key in _SERVER_KEYS else name) for name, one in value.items()
         }
@@ -112,7 +121,24 @@ def _clean(value: Any, key: str = "") -> Any:
     return _clean_text(value, key) if isinstance(value, str) else value
 
 
+def _is_ours(text: Any) -> bool:
+    return isinstance(text, str) and _OURS.fullmatch(text) is not None
+
+
+def _without_content(value: Any) -> Any:
+    """Return a JSON value of the same shape that says nothing."""
+    if isinstance(value, dict):
+        return {name: _without_content(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_content(one) for one in value]
+    if isinstance(value, str):
+        return _TEXT if value else ""
+    return value if value is None or isinstance(value, bool) else 0
+
+
 def _clean_text(text: str, key: str) -> str:
+    if text and text not in _VALUES and key.casefold().startswith(_PERSONAL_STARTS):
+        return _TEXT
     if _HARMLESS.fullmatch(text) or _OURS.fullmatch(text) or text in _VALUES:
         return text
     if set(text) == {"x"}:  # a long value of ours

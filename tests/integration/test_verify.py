@@ -94,6 +94,7 @@ STRANGERS = [
     {
         "email": f"stranger{number}@example.com",
         "first_name": "Zoe",
+        "phone": "+4915112345678",
         "lists": {"1": 1 + number % 3},
         "tags": ["Customer"],
     }
@@ -207,7 +208,16 @@ def check_recordings(folder: Path, key: str) -> None:
     files = sorted(folder.glob("*.json"))
     assert len(files) > 100
     text = "".join(one.read_text("utf-8") for one in files)
-    for other in (key, "stranger", "Zoe", "127.0.0.1", "Customer", "Newsletter", "Person"):
+    for other in (
+        key,
+        "stranger",
+        "Zoe",
+        "127.0.0.1",
+        "Customer",
+        "Newsletter",
+        "Person",
+        "4915112345678",
+    ):
         assert other not in text
     first = json.loads(files[0].read_text("utf-8"))
     assert first.keys() == {"request", "response"}
@@ -504,6 +514,7 @@ def test_old_facts_are_told(sandbox: SandboxServer, load: TargetRunner) -> None:
         (("--verify",), "--verify needs --verify-list"),
         (("--verify", "--verify-list", "1"), "add --yes where nobody can answer"),
         (("--verify", "--test", "--verify-list", "1"), "Only one of"),
+        (("--verify", "--verify-list", "1", "--verify-domain", "two words"), "must be a domain"),
         (("--facts", "--format", "markdown"), "support only --format json"),
     ],
 )

@@ -24,9 +24,12 @@ _MOST_SINGLE_IMPORTS = 25
 def bad_addresses(lab: Lab) -> Iterator[None]:
     """Send malformed addresses between good ones, twice."""
     good = [lab.entry(lab.subject()), lab.entry(lab.subject())]
+    bad = [lab.entry(lab.subject()), lab.entry(lab.subject())]
+    for one in bad:
+        one["email"] = one["email"].partition("@")[0]
     bases: set[int] = set()
     for _ in range(2):
-        posted = lab.post(good[0], {"email": "no address"}, good[1], {"email": "none either"})
+        posted = lab.post(good[0], bad[0], good[1], bad[1])
         if posted.reply.ok:
             lab.found("bad_email", "drop")
             for fact in ("index_base", "failure_reasons"):
