@@ -187,13 +187,13 @@ def _find_list(account: Account, client: LabClient, request: Request, marks: Mar
         "sender_reminder": "This list was made for target-activecampaign --verify.",
     }
     reply = client.send("POST", "/lists", body={"list": item})
-    made = reply.content.get("list") if reply.ok and isinstance(reply.content, dict) else None
-    if not isinstance(made, dict) or not str(made.get("id", "")).isdecimal():
+    number = reply.made("list")
+    if number is None:
         raise ListError(
             f"'--create-list' can't make a list (status {reply.status}): the key's user may lack "
             "the permission. Make a list in ActiveCampaign, and name it in '--verify-list'."
         )
-    return ContactList(int(made["id"]), request.wanted, marks.string_id)
+    return ContactList(number, request.wanted, marks.string_id)
 
 
 @contextmanager

@@ -11,12 +11,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from target_activecampaign.text import pluralize
+from target_activecampaign.verify.lab import ids_of
 from target_activecampaign.verify.marks import PREFIX, is_our_contact, is_our_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_activecampaign.verify.lab import LabClient, Reply
+    from target_activecampaign.verify.lab import LabClient
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -68,17 +69,17 @@ class Cleaner:
             for one in self._pages("contacts", query)
             if is_our_contact(str(one.get("email", "")), str(one.get("lastName", "")))
         ]
-        return _ids(found)
+        return ids_of(found)
 
     def _titled(self, kind: str, title: str, **query: str) -> list[int]:
-        return _ids(
+        return ids_of(
             one for one in self._pages(kind, query) if is_our_title(str(one.get(title, "")))
         )
 
     def _lists(self) -> list[int]:
         """Return the lists that were made for a verification, and have no members."""
         made = [one for one in self._pages("lists", {}) if is_our_title(str(one.get("stringid")))]
-        return [one for one in _ids(made) if self._client.count_contacts(list_id=one) == 0]
+        return [one for one in ids_of(made) if self._client.count_contacts(list_id=one) == 0]
 
     def _pages(self, name: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the objects of all pages, up to a limit."""
@@ -87,7 +88,7 @@ class Cleaner:
             reply = self._client.send("GET", f"/{name}", query=paged)
             found = reply.items(name)
             yield from found
-            if len(found) < _PAGE or _total(reply) == (page + 1) * _PAGE:
+            if len(found) < _PAGE or reply.total == (page + 1) * _PAGE:
                 return
         logger.warning(
             "Not all %s were searched for leftovers: the account has more than %d that the search "
@@ -101,13 +102,3 @@ class Cleaner:
 def describe(counts: Counter[str]) -> str:
     """Return counts as text, such as `3 contacts, 1 tag`."""
     return ", ".join(pluralize(count, kind) for kind, count in counts.items() if count)
-
-
-def _ids(found: Any) -> list[int]:
-    return [int(one["id"]) for one in found if str(one.get("id", "")).isdecimal()]
-
-
-def _total(reply: Reply) -> int | None:
-    meta = reply.content.get("meta") if isinstance(reply.content, dict) else None
-    total = str(meta.get("total")) if isinstance(meta, dict) else ""
-    return int(total) if total.isdecimal() else None

@@ -27,9 +27,9 @@ from target_activecampaign.verify.findings import Finding
 from target_activecampaign.verify.marks import NAME, Marks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from target_activecampaign.client import Membership
+    from target_activecampaign.client import Contact, Membership
     from target_activecampaign.client.rate_limit.state import Kind
     from target_activecampaign.client.responses import Answer
     from target_activecampaign.sync.stop import StopRequest
@@ -62,10 +62,31 @@ class Reply(NamedTuple):
         """True for a success."""
         return 200 <= self.status < 300  # noqa: PLR2004 - the statuses of HTTP
 
+    def get(self, name: str) -> Any:
+        """Return what is under a name; None if there is nothing."""
+        return self.content.get(name) if isinstance(self.content, dict) else None
+
     def items(self, name: str) -> list[dict[str, Any]]:
         """Return the objects under a name; an empty list if there are none."""
-        found = self.content.get(name) if isinstance(self.content, dict) else None
+        found = self.get(name)
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+    def ids(self, name: str) -> list[int]:
+        """Return the ids of the objects under a name."""
+        return ids_of(self.items(name))
+
+    def made(self, name: str) -> int | None:
+        """Return the id of the object that was made; None if it was not made."""
+        found = self.get(name)
+        ids = ids_of([found]) if self.ok and isinstance(found, dict) else []
+        return ids[0] if ids else None
+
+    @property
+    def total(self) -> int | None:
+        """The number of objects on all pages; None if the answer does not say."""
+        meta = self.get("meta")
+        total = str(meta.get("total")) if isinstance(meta, dict) else ""
+        return int(total) if total.isdecimal() else None
 
 
 class LabClient(Client):
@@ -165,14 +186,12 @@ class Posted:
     @property
     def batch_id(self) -> str:
         """The import's id; empty if it was refused."""
-        content = self.reply.content
-        found = content.get("batchId") if isinstance(content, dict) and self.reply.ok else None
+        found = self.reply.get("batchId") if self.reply.ok else None
         return found if isinstance(found, str) else ""
 
     def result_of(self, name: str) -> list[str]:
         """Return what its result lists under `success` or `failure`, as text."""
-        content = self.result.content if self.result else None
-        found = content.get(name) if isinstance(content, dict) else None
+        found = self.result.get(name) if self.result else None
         return [str(one) for one in found] if isinstance(found, list) else []
 
 
@@ -220,10 +239,9 @@ class Lab:
         self.stop.check()
         item = {"title": self.marks.title(text), "type": kind, "visible": 1}
         reply = self.client.send("POST", "/fields", body={"field": item})
-        made = reply.content.get("field") if reply.ok and isinstance(reply.content, dict) else None
-        if not isinstance(made, dict) or not str(made.get("id", "")).isdecimal():
+        number = reply.made("field")
+        if number is None:
             raise LabError(f"The custom field can't be made (status {reply.status}).")
-        number = int(made["id"])
         if shown:
             self.client.show_field(number, self.list_id)
         if options:
@@ -234,12 +252,12 @@ class Lab:
         """Let a second pass before the next steps, as the API's times have whole seconds."""
         self._next_step = time.monotonic() + _ABOVE_A_SECOND
 
-    def subject(self, ending: str = "") -> Subject:
+    def subject(self) -> Subject:
         """Return a new subject. Its contact is made by the first import that has it."""
         if len(self.subjects) == MAX_CONTACTS:
             raise TooMuchError(f"A verification makes {MAX_CONTACTS} contacts at most.")
         number = len(self.subjects) + 1
-        one = Subject(number, self.marks.address(number, ending))
+        one = Subject(number, self.marks.address(number))
         self.subjects.append(one)
         return one
 
@@ -322,20 +340,28 @@ class Lab:
 
     # Reading back
 
-    def read(self, subject: Subject) -> dict[str, Any] | None:
-        """Return a contact as the API shows it; None if there is none."""
-        reply = self.client.send("GET", "/contacts", query={"email": subject.email})
-        for one in reply.items("contacts"):
-            if str(one.get("email", "")).casefold() == subject.email.casefold():
-                subject.id = int(one["id"])
-                return one
-        return None
+    def find(self, subject: Subject) -> Contact | None:
+        """Return a contact; None if the account does not have it."""
+        contact = self.client.find_contact(subject.email)
+        if contact is not None:
+            subject.id = contact.id
+        return contact
+
+    def read(self, subject: Subject) -> Contact:
+        """Return a contact.
+
+        Raises:
+            LabError: The account does not have it.
+        """
+        contact = self.find(subject)
+        if contact is None:
+            raise LabError("The account does not have the contact of the experiment.")
+        return contact
 
     def field_values(self, subject: Subject) -> dict[int, str]:
         """Return a contact's values of custom fields, by field id."""
-        reply = self.client.send("GET", f"/contacts/{self.id_of(subject)}/fieldValues")
-        values = reply.items("fieldValues")
-        return {int(one["field"]): str(one.get("value") or "") for one in values}
+        found = self.client.contact_field_values(self.id_of(subject))
+        return {one.field_id: one.value for one in found}
 
     def tags(self, subject: Subject) -> set[int]:
         """Return the ids of a contact's tags."""
@@ -346,12 +372,6 @@ class Lab:
         found = self.client.memberships(self.id_of(subject))
         return next((one for one in found if one.list_id == self.list_id), None)
 
-    def raw_membership(self, subject: Subject) -> dict[str, Any]:
-        """Return a contact's membership of the list as the API shows it."""
-        reply = self.client.send("GET", f"/contacts/{self.id_of(subject)}/contactLists")
-        rows = (one for one in reply.items("contactLists") if str(one.get("list")) == self._list)
-        return next(rows, {})
-
     def set_status(self, subject: Subject, status: int, **more: Any) -> Reply:
         """Set the status of a contact on the list by `POST /contactLists`."""
         item = {"list": self.list_id, "contact": self.id_of(subject), "status": status, **more}
@@ -361,15 +381,9 @@ class Lab:
         """Return the id of a contact.
 
         Raises:
-            MissingError: The account has no such contact.
+            LabError: The account does not have it.
         """
-        if not subject.id and self.read(subject) is None:
-            raise MissingError("The import did not make the contact.")
-        return subject.id
-
-    @property
-    def _list(self) -> str:
-        return str(self.list_id)
+        return subject.id or self.read(subject).id
 
 
 class LabError(Exception):
@@ -378,10 +392,6 @@ class LabError(Exception):
 
 class TooMuchError(LabError):
     """A limit of the verification is reached."""
-
-
-class MissingError(LabError):
-    """A contact that an experiment needs is missing."""
 
 
 def unknown_batch_id() -> str:
@@ -396,9 +406,14 @@ def explain(error: Exception) -> str:
     return str(error)
 
 
+def ids_of(objects: Iterable[dict[str, Any]]) -> list[int]:
+    """Return the ids of objects; those without a valid one are left out."""
+    texts = (str(one.get("id", "")) for one in objects)
+    return [int(text) for text in texts if text.isdecimal()]
+
+
 def _is_applied(reply: Reply) -> bool:
-    status = reply.content.get("status") if isinstance(reply.content, dict) else None
-    return reply.ok and status in ("completed", "failed", "interrupted")
+    return reply.ok and reply.get("status") in ("completed", "failed", "interrupted")
 
 
 def _json(body: bytes) -> Any:

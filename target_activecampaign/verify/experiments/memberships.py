@@ -25,9 +25,8 @@ def update_after_opt_out(lab: Lab) -> Iterator[None]:
     lab.set_status(one, UNSUBSCRIBED)
     lab.post(lab.entry(one, first_name="Later"))
     yield
-    contact = lab.read(one) or {}
-    later = contact.get("firstName") == "Later"
-    lab.found("opted_out_without_list", "update" if later else "skip")
+    is_updated = lab.read(one).first_name == "Later"
+    lab.found("opted_out_without_list", "update" if is_updated else "skip")
 
 
 def unsubscribe_stranger(lab: Lab) -> Iterator[None]:

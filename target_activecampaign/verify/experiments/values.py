@@ -21,17 +21,17 @@ def empty_values(lab: Lab) -> Iterator[None]:
     full = [{"id": field, "value": "full"}]
     lab.post(lab.entry(one, first_name="Ada", phone="+15555550100", fields=full))
     yield
-    contact = lab.read(one) or {}
-    values = (contact.get("firstName"), contact.get("phone"), lab.field_values(one).get(field))
+    contact = lab.read(one)
+    values = (contact.first_name, contact.phone, lab.field_values(one).get(field))
     if not all(values):
         raise LabError("The values did not arrive.")
     empty = [{"id": field, "value": ""}]
     lab.post(lab.entry(one, first_name="", phone="", fields=empty))
     yield
-    contact = lab.read(one) or {}
+    contact = lab.read(one)
     for fact, value in (
-        ("empty_name", contact.get("firstName")),
-        ("empty_phone", contact.get("phone")),
+        ("empty_name", contact.first_name),
+        ("empty_phone", contact.phone),
         ("empty_field", lab.field_values(one).get(field)),
     ):
         lab.found(fact, "keep" if value else "clear")
@@ -46,9 +46,9 @@ def options(lab: Lab) -> Iterator[None]:
         lab.entry(other, fields=[{"id": field, "value": "Purple"}]),
     )
     yield
-    same = lab.read(loud) is not None and lab.field_values(loud).get(field) == "Red"
+    same = lab.find(loud) is not None and lab.field_values(loud).get(field) == "Red"
     lab.found("option_case", "ignore" if same else "exact")
-    if lab.read(other) is None:
+    if lab.find(other) is None:
         lab.found("unknown_option", "refuse")
     else:
         stored = lab.field_values(other).get(field)
