@@ -87,6 +87,9 @@ TARGET = Plugin(
       test:
         args: --config=ENV --test
         description: Check that everything is ready for a run. Nothing is sent or created.
+      facts:
+        args: --config=ENV --facts
+        description: Show what --verify has found out about the account. Nothing is sent.
 """,
     # `streams` if it has a list for each stream.
     (
