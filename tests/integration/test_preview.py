@@ -522,7 +522,7 @@ def test_it_is_no_test(load: ForkedTargetRunner) -> None:
         [*load.command(), "--test", "--dry-run"], capture_output=True, timeout=60, check=False
     )
     assert done.returncode == 2
-    assert b"--test and --dry-run can't be combined" in done.stderr
+    assert b"Only one of --dry-run, --test, --verify and --facts" in done.stderr
 
 
 # The ledger
