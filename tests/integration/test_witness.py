@@ -82,11 +82,12 @@ class Account(NamedTuple):
 
 @pytest.fixture
 def account(load: TargetRunner, sandbox: SandboxServer, tmp_path: Path) -> Account:
+    witness = Witness(tmp_path, sandbox)
     load.config.update(field_mapping={"tags": "tags"}, streams={"vip": {"list_id": 2}})
     load([*stream("profiles", range(COUNT)), *stream("vip", VIP)]).succeeded()
     for number in OPTED_OUT:
         sandbox.opt_out(address(number), 1, campaign=5, reason="too much mail")
-    return Account(sandbox, Witness(tmp_path, sandbox).read(*STREAMS))
+    return Account(sandbox, witness.read(*STREAMS))
 
 
 def test_tap_activecampaign_reads_back_what_was_loaded(account: Account) -> None:
