@@ -62,7 +62,9 @@ class Environment:
         bin: Where its programs are.
     """
 
-    def __init__(self, name: str, lock: str, purpose: str, *, project: bool = False) -> None:
+    def __init__(
+        self, name: str, lock: str, purpose: str, *, project: bool = False, build: str | None = None
+    ) -> None:
         """Describe the environment; `ensure` makes it.
 
         Args:
@@ -70,11 +72,13 @@ class Environment:
             lock: The lock file under requirements/ that says what is in it.
             purpose: What it is for, in a few words.
             project: Whether the project itself is put into it too, as an editable install.
+            build: The lock file of what builds the packages that have no wheel.
         """
         self._folder = ROOT / name
         self._lock = ROOT / "requirements" / lock
         self._purpose = purpose
         self._project = project
+        self._build = ROOT / "requirements" / build if build else None
         self.bin = self._folder / "bin"
 
     def ensure(self) -> None:
@@ -95,15 +99,20 @@ class Environment:
         # `ensurepip`, is not on Debian. So pip comes from wherever there is one.
         _run([python, "-m", "venv", "--without-pip", str(self._folder)], "make the environment")
         install = self._installer(python)
-        _run([*install, "--require-hashes", "-r", str(self._lock)], "install what it needs")
+        hashed = [*install, "--require-hashes"]
+        if self._build:
+            _run([*hashed, "-r", str(self._build)], "install what builds it")
+            hashed.append("--no-build-isolation")  # isolated, a build fetches tools without a hash
+        _run([*hashed, "-r", str(self._lock)], "install what it needs")
         if self._project:
             # What builds it is in the lock, so nothing is fetched without a hash.
             _run([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], "build it")
         stamp.write_text(wanted)
 
     def _made_from(self, python: str) -> str:
-        """Return a hash of everything that the environment depends on: lock, Python, path."""
-        sources = [self._lock] + ([ROOT / "pyproject.toml"] if self._project else [])
+        """Return a hash of everything that the environment depends on: locks, Python, path."""
+        sources = [self._lock, *([self._build] if self._build else [])]
+        sources += [ROOT / "pyproject.toml"] if self._project else []
         return f"{fingerprint(*sources)}\n{os.path.realpath(python)}\n{self._folder}\n"
 
     def _installer(self, python: str) -> list[str]:

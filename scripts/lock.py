@@ -1,10 +1,11 @@
 """Make the lock files in requirements/ anew: `python3 scripts/lock.py`.
 
 dev.txt holds what the project, its sandbox, its tests and its build need, and package.txt only what
-the installed package and its sandbox need, in the same versions; meltano.txt holds Meltano, and
-pictures.txt what draws pictures. Each has an environment of its own. All fit all supported Pythons,
-carry hashes, and name no index. `--upgrade` moves to the newest releases;
-without it, what still fits stays.
+the installed package and its sandbox need, in the same versions; meltano.txt holds Meltano,
+pictures.txt what draws pictures, and witness.txt a tap of others that reads the sandbox in tests.
+Each has an environment of its own. Some packages of witness.txt have no wheel: witness-build.txt
+holds what builds them. All fit all supported Pythons, carry hashes, and name no index. `--upgrade`
+moves to the newest releases; without it, what still fits stays.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ LOCKS = {
     ),
     "requirements/meltano.txt": ("requirements/meltano.in",),
     "requirements/pictures.txt": ("requirements/pictures.in",),
+    "requirements/witness.txt": ("requirements/witness.in",),
+    "requirements/witness-build.txt": ("requirements/witness-build.in",),
 }
 
 

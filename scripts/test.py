@@ -28,11 +28,15 @@ def main() -> int:
     package = Environment(".venv-package", "package.txt", "what the installed package needs")
     meltano = Environment(".venv-meltano", "meltano.txt", "Meltano")
     pictures = Environment(".venv-pictures", "pictures.txt", "what draws the benchmarks' picture")
+    witness = Environment(
+        ".venv-witness", "witness.txt", "a tap that reads the sandbox", build="witness-build.txt"
+    )
     try:
         tests.ensure()
         package.ensure()
         meltano.ensure()
         pictures.ensure()
+        witness.ensure()
         install_plugins(meltano, *PLUGINS)
     except SetUpError as error:
         print(error, file=sys.stderr)

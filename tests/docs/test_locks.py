@@ -51,13 +51,18 @@ def test_every_direct_requirement_is_locked_within_its_bounds() -> None:
             assert version in requirement.specifier, f"{name}: {ANEW}"
 
 
-def test_meltano_is_the_version_that_the_project_asks_for() -> None:
-    (asked,) = (ROOT / "requirements" / "meltano.in").read_text("utf-8").split()
+@pytest.mark.parametrize(
+    ("name", "lock"), [("meltano", "meltano"), ("tap-activecampaign", "witness")]
+)
+def test_program_of_others_is_the_version_that_the_project_asks_for(name: str, lock: str) -> None:
+    (asked,) = (ROOT / "requirements" / f"{lock}.in").read_text("utf-8").split()
 
-    assert f"meltano=={_locked('meltano.txt')['meltano'][0]}" == asked
+    assert f"{name}=={_locked(f'{lock}.txt')[name][0]}" == asked
 
 
-@pytest.mark.parametrize("lock", ["dev.txt", "meltano.txt", "pictures.txt"])
+@pytest.mark.parametrize(
+    "lock", ["dev.txt", "meltano.txt", "pictures.txt", "witness.txt", "witness-build.txt"]
+)
 def test_a_lock_has_hashes_and_names_no_index(lock: str) -> None:
     text = (ROOT / "requirements" / lock).read_text("utf-8")
 
