@@ -84,6 +84,9 @@ STATES = {
 _SWITCH = re.compile(r"([01])\.0+")
 _SPACES = re.compile(r"(?<=[a-z]{2})[ _-]+(?=[a-z]{2})")
 
+_NESTING = re.compile(r"\.|__")
+"""The separators of names in a path, and in a name that flattening made."""
+
 UNKNOWN_WORDS = frozenset({"", "n/a", "na", "nan", "nat", "none", "null", "unknown"})
 """Words that say that it is not known. Any other word is reported."""
 
@@ -190,6 +193,16 @@ def has_consent_name(name: str) -> bool:
     """Return whether a property's name shows that it has consent, or its refusal."""
     word = normalised(name)
     return word in CONSENT_NAMES or word in REFUSAL_NAMES
+
+
+def is_nested_consent(path: str) -> bool:
+    """Return whether the end of a path shows that it has consent, or its refusal.
+
+    Args:
+        path: A path into objects, or the name that flattening made of it.
+    """
+    parts = _NESTING.split(path)
+    return any(has_consent_name(".".join(parts[start:])) for start in range(len(parts)))
 
 
 def _is_refusal_name(name: str) -> bool:
