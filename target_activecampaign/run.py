@@ -630,7 +630,9 @@ class Run:
         parts.notices.warn_of_undeclared()
         for name, dropped in parts.streams.report_dropped_options().items():
             report.streams[name]["dropped"] = dropped
-        for name, consent in parts.streams.report_consent().items():
+        for name, consent in parts.streams.report_consent(
+            self._accounting.skipped["CONSENT_UNKNOWN"]
+        ).items():
             report.streams[name]["consent"] = consent
         if self._preview is not None:
             segments = parts.streams.segments.values()

@@ -115,6 +115,7 @@ class ConsentReader:
         unknown: The setting `consent_unknown`.
 
     Attributes:
+        is_undeclared: Whether the schema lacks all properties that the settings name.
         unknown_words: The number of values that are none of the known words, by property.
     """
 
@@ -125,6 +126,7 @@ class ConsentReader:
         ]
         self._by_name, self._ignored = properties.by_name, properties.ignored
         self._unknown = WithheldReason.CONSENT_UNKNOWN if unknown == "hold" else None
+        self.is_undeclared = properties.is_undeclared
         self.unknown_words: Counter[str] = Counter()
 
     def __bool__(self) -> bool:

@@ -84,7 +84,8 @@ class FieldResolver:
         """Return the properties with consent: those that the settings name, or else by name."""
         named = [*explicit, *self._explicit.undeclared]
         if said := [one for one in named if one.destination == SUBSCRIPTION]:
-            return ConsentProperties(said)
+            is_undeclared = not any(one.destination == SUBSCRIPTION for one in explicit)
+            return ConsentProperties(said, is_undeclared=is_undeclared)
         if not self._stream.settings.auto_map:
             return ConsentProperties([])
         ignored = frozenset(one.path[0] for one in named if one.destination == IGNORE)

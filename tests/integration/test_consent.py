@@ -366,6 +366,22 @@ def test_check_tells_of_nested_consent(people: TargetRunner, tmp_path: Path) -> 
     assert "'prefs.marketing_consent'" in done.stdout
 
 
+@pytest.mark.parametrize("changes", [{}, {"dry_run": True}])
+def test_end_of_the_log_names_a_property_with_consent_that_the_stream_lacks(
+    people: TargetRunner, sandbox: SandboxServer, changes: dict[str, Any]
+) -> None:
+    people.config["field_mapping"] = {"ok": "subscription"}
+    lacks = "Stream 'people' lacks 'ok', from which 'field_mapping' says to read consent"
+
+    for _ in range(2):  # the second run knows the records by their hashes
+        outcome = people(consents("other", ada=YES, bob=NO), **changes).succeeded()
+        assert skipped(outcome) == {"CONSENT_UNKNOWN": 2}
+        assert lacks in "\n".join(outcome.log.splitlines()[-5:])
+
+    assert on_list(sandbox) == ""
+    assert lacks not in people(consents("ok", ada=YES, bob=NULL), **changes).succeeded().log
+
+
 def test_custom_field_of_the_same_name_gets_the_value_as_well(
     people: TargetRunner, sandbox: SandboxServer
 ) -> None:
