@@ -886,6 +886,32 @@ def test_plan_of_renames_that_a_kill_has_left_spares_suppressed_people(
     assert skipped(outcome)["SUPPRESSED"] == (2 if which == "old" and at > 1 else 3)
 
 
+@pytest.mark.parametrize("at", [1, 2])
+def test_person_suppressed_in_the_middle_of_a_swap_is_unsubscribed_at_the_temporary_address(
+    run: ForkedTargetRunner, sandbox: SandboxServer, at: int
+) -> None:
+    run.config["streams"][PEOPLE] = {"person_key": ["id"]}
+    run.config["guards"]["max_rename_pct"] = None
+    run(rows_of(k1="ada", k2="bob", k3="cyd")).succeeded()
+    moves = rows_of(k1="bob", k2="ada", k3="cyd")
+    sandbox.fault("slow", seconds=0.6, takes_effect=True, match=PUT, **{"from": at, "to": at})
+    killed = run.start(moves)
+    wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
+    killed.kill()
+    killed.wait()
+    wait_for(lambda: len(sandbox.requests(method="PUT")) >= at)
+    sandbox.clear_faults()
+    assert any("rename-" in name for name in on_list(sandbox).split())
+    before = [sandbox.bodies().count(f'"{address(name)}"') for name in ("ada", "bob")]
+
+    for _ in range(2):
+        outcome = run([*suppressed("ada bob"), *moves]).succeeded()
+
+        assert on_list(sandbox) == "cyd"
+        assert skipped(outcome)["SUPPRESSED"] == 2
+    assert [sandbox.bodies().count(f'"{address(name)}"') for name in ("ada", "bob")] == before
+
+
 # Kills, previews, other ledgers
 
 
