@@ -11,6 +11,7 @@
     ├── BatchFileError          a batch file can't be read
     ├── HeldInputError          messages that wait can't be stored
     ├── EmptyInputError         the input was empty, and the settings forbid that
+    ├── SuppressionError        no record of a suppression stream can be read
     ├── SandboxError            the embedded sandbox does not work
     ├── LedgerError             the ledger can't be used
     │   ├── DamagedLedgerError
@@ -76,6 +77,10 @@ class HeldInputError(TargetError):
 
 class EmptyInputError(TargetError):
     """The input was empty, and the settings make that an error."""
+
+
+class SuppressionError(TargetError):
+    """No record of a suppression stream can be read; the text says what it must have."""
 
 
 class SandboxError(TargetError):

@@ -43,6 +43,7 @@ from target_activecampaign.sync.opt_outs import OptOutReader
 from target_activecampaign.sync.removals import MirrorRemovals
 from target_activecampaign.sync.renames import PersonRenames
 from target_activecampaign.sync.routes import Route, RoutedStream, RouteSchema, SuppressionRoute
+from target_activecampaign.sync.segment import change_log_property
 from target_activecampaign.sync.setup import Streams, check_lists
 from target_activecampaign.sync.source_rows import EntryCodec, RowTracker
 from target_activecampaign.sync.stop import StopRequest
@@ -120,7 +121,7 @@ class Run:
         self._parts: _Parts | None = None
         self._is_complete = False
         self._is_removing = False
-        self._has_finished_renames = False
+        self._has_profiles = False
         self._problems: list[str] = []
         self._stop = StopRequest()
         self._states = StateWriter(self._checkpoints, settings.checkpoint_seconds)
@@ -190,6 +191,10 @@ class Run:
             "ignored": mapping.ignored,
         }
         settings = self._settings.for_stream(mapped.name)
+        is_incremental = (
+            bool(stream.bookmarks)
+            or change_log_property(stream.source.schema["properties"]) is not None
+        )
         return SuppressionRoute(
             stream.source,
             mapped,
@@ -198,6 +203,7 @@ class Run:
             counter=counter,
             mapping=mapping,
             number=source_of(mapped.name),
+            is_partial=is_incremental or stream.progress.partial,
         )
 
     def _route(self, stream: RoutedStream, mapped: MappedStream, counter: Counter) -> Route:
@@ -374,7 +380,7 @@ class Run:
             stream = stream.part(suppresses=self._reader.turn is Turn.TWICE)
         if stream.width and self._parts is not None:
             if stream.routes:
-                self._finish_renames(self._parts)
+                self._before_profiles(self._parts)
             self._parts.window.take(stream, version, raws, lines, places, read=read)
         elif read is None and any(bytes(raw)[:1] != b"{" for raw in raws):
             return False
@@ -382,15 +388,22 @@ class Run:
             stream.progress.add_records(len(lines), version)
         return True
 
-    def _finish_renames(self, parts: _Parts) -> None:
-        """Carry out the renames that an interrupted run has planned, before the first profile.
+    def _before_profiles(self, parts: _Parts) -> None:
+        """Do what must be done after the suppression streams and before the first profile.
 
-        Suppression streams may have come by then. Nobody whom they suppress is renamed.
+        Carry out the renames that an interrupted run has planned. Nobody who is suppressed by now
+        is renamed.
+
+        Raises:
+            SuppressionError: No record of a suppression stream can be read.
         """
-        if self._preview is None and not self._has_finished_renames:
-            parts.window.flush()
+        if self._has_profiles:
+            return
+        parts.window.flush()
+        parts.window.suppressor.check_readable()
+        if self._preview is None:
             parts.renames.finish_interrupted()
-            self._has_finished_renames = True
+        self._has_profiles = True
 
     def flush_window(self) -> None:
         """Process the records in the window, so that what follows applies after them."""
@@ -462,6 +475,15 @@ class Run:
         self._thresholds.check_count()
         self._thresholds.check_share()
 
+    def check_suppression(self) -> None:
+        """Check the suppression streams once the input has ended: some may have come late.
+
+        Raises:
+            SuppressionError: No record of one of them can be read.
+        """
+        if self._parts is not None:
+            self._parts.window.suppressor.check_readable()
+
     def rename_people(self) -> None:
         """Rename the contacts of people whose address has changed, and load their records.
 
@@ -474,7 +496,7 @@ class Run:
         parts = self._parts
         if parts is None:
             return
-        self._finish_renames(parts)
+        self._before_profiles(parts)
         if not parts.ledger.waiting.count:
             return
         segments = parts.streams.segments.values()
@@ -608,7 +630,9 @@ class Run:
         parts.notices.warn_of_undeclared()
         for name, dropped in parts.streams.report_dropped_options().items():
             report.streams[name]["dropped"] = dropped
-        for name, consent in parts.streams.report_consent().items():
+        for name, consent in parts.streams.report_consent(
+            self._accounting.skipped["CONSENT_UNKNOWN"]
+        ).items():
             report.streams[name]["consent"] = consent
         if self._preview is not None:
             segments = parts.streams.segments.values()

@@ -349,6 +349,7 @@ class TargetActiveCampaign(SdkTarget):
             self.logger.warning(warning)
         self.run.settle()
         if not self._stopped_by:
+            self.run.check_suppression()
             self.run.warn_of_unused_settings()
             self.run.rename_people()
             self.run.remove_missing()

@@ -99,6 +99,14 @@ class RecordAccounting:
             self._count(stream, "read", count)
         return self._checkpoints.read(count)
 
+    def hold_state(self) -> int:
+        """Write no STATE from here on. Return what `release_state` needs."""
+        return self._checkpoints.read()
+
+    def release_state(self, held: int) -> None:
+        """End what `hold_state` began."""
+        self._checkpoints.settle({held: 1})
+
     def reading(self) -> None:
         """Note that records are waiting that are not counted as read yet."""
         self._checkpoints.reading()

@@ -23,7 +23,7 @@ from target_activecampaign.errors import (
 from target_activecampaign.ledger import failures, opening, retries
 from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.place import file_path, place_of
-from target_activecampaign.ledger.store import Store
+from target_activecampaign.ledger.store import LOST_SUPPRESSIONS, Store
 from target_activecampaign.storage import private_files
 from target_activecampaign.storage.sqlite_files import State
 
@@ -73,8 +73,9 @@ def copy(url: str, identity: str, folder: Path, patience: float) -> str:
         logger.warning(
             "The ledger %s is DAMAGED. The next run sets it aside and creates a new one: "
             "everything is delivered once more, and a mirror only records a baseline. This preview "
-            "does the same.",
+            "does the same. %s",
             place_of(url),
+            LOST_SUPPRESSIONS,
         )
     return copied
 

@@ -38,6 +38,13 @@ T = TypeVar("T")
 
 logger = logging.getLogger("target-activecampaign")
 
+LOST_SUPPRESSIONS = (
+    "People whom the command 'suppress' had stored are lost with it, and ARE SENT AGAIN: pipe the "
+    "list to 'target-activecampaign-ledger suppress -' again before the next run that has "
+    "profiles. Better, send the list as a suppression stream, in full in each run."
+)
+"""The consequence of a damaged ledger that is not made up for by itself."""
+
 _LOCK = 5_172_023
 """The number of PostgreSQL's advisory lock for work that only one process may do at a time."""
 
@@ -257,7 +264,9 @@ class Store:
             if self._make
             else "The target's next run sets it aside and creates a new one."
         )
-        return DamagedLedgerError(f"The ledger {self.place} is damaged. {consequence}")
+        return DamagedLedgerError(
+            f"The ledger {self.place} is damaged. {consequence} {LOST_SUPPRESSIONS}"
+        )
 
     def _set_aside(self) -> None:
         self._damaged = False
@@ -274,9 +283,10 @@ class Store:
             ) from None
         logger.warning(
             "The ledger %s is DAMAGED. It is set aside as %s, and a new one is created: everything "
-            "is delivered once more, and the next mirror run only records a baseline.",
+            "is delivered once more, and the next mirror run only records a baseline. %s",
             self.place,
             aside,
+            LOST_SUPPRESSIONS,
         )
 
     def _missing(self) -> LedgerError:

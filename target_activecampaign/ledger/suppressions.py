@@ -71,10 +71,14 @@ class Suppressions:
         return self._has_any
 
     @retryable
-    def _exists(self) -> bool:
-        mine = sa.select(table.c.person).where(table.c.account == self._account).limit(1)
+    def _exists(self, *conditions: sa.ColumnElement[bool]) -> bool:
+        mine = sa.select(table.c.person).where(table.c.account == self._account, *conditions)
         with self._store.transaction() as db:
-            return db.execute(mine).first() is not None
+            return db.execute(mine.limit(1)).first() is not None
+
+    def has_source(self, source: int) -> bool:
+        """Return whether a source suppresses anyone."""
+        return self._exists(table.c.source == source)
 
     def find(self, contacts: Collection[bytes]) -> set[bytes]:
         """Return the given contacts that are suppressed."""

@@ -84,6 +84,9 @@ STATES = {
 _SWITCH = re.compile(r"([01])\.0+")
 _SPACES = re.compile(r"(?<=[a-z]{2})[ _-]+(?=[a-z]{2})")
 
+_NESTING = re.compile(r"\.|__")
+"""The separators of names in a path, and in a name that flattening made."""
+
 UNKNOWN_WORDS = frozenset({"", "n/a", "na", "nan", "nat", "none", "null", "unknown"})
 """Words that say that it is not known. Any other word is reported."""
 
@@ -112,6 +115,7 @@ class ConsentReader:
         unknown: The setting `consent_unknown`.
 
     Attributes:
+        is_undeclared: Whether the schema lacks all properties that the settings name.
         unknown_words: The number of values that are none of the known words, by property.
     """
 
@@ -122,6 +126,7 @@ class ConsentReader:
         ]
         self._by_name, self._ignored = properties.by_name, properties.ignored
         self._unknown = WithheldReason.CONSENT_UNKNOWN if unknown == "hold" else None
+        self.is_undeclared = properties.is_undeclared
         self.unknown_words: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
@@ -190,6 +195,16 @@ def has_consent_name(name: str) -> bool:
     """Return whether a property's name shows that it has consent, or its refusal."""
     word = normalised(name)
     return word in CONSENT_NAMES or word in REFUSAL_NAMES
+
+
+def is_nested_consent(path: str) -> bool:
+    """Return whether the end of a path shows that it has consent, or its refusal.
+
+    Args:
+        path: A path into objects, or the name that flattening made of it.
+    """
+    parts = _NESTING.split(path)
+    return any(has_consent_name(".".join(parts[start:])) for start in range(len(parts)))
 
 
 def _is_refusal_name(name: str) -> bool:

@@ -133,11 +133,13 @@ class ConsentProperties:
         mapped: Those that are known. A property may have a custom field besides.
         by_name: Whether others of records count too, if they have such a name.
         ignored: The names that don't count.
+        is_undeclared: Whether the schema lacks all that the settings name. Records may have them.
     """
 
     mapped: list[MappedProperty]
     by_name: bool = False
     ignored: frozenset[str] = frozenset()
+    is_undeclared: bool = False
 
 
 @dataclass

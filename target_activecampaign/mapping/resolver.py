@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.errors import MappingError
 from target_activecampaign.mapping.automatic import AutomaticResolver
-from target_activecampaign.mapping.consent import has_consent_name
+from target_activecampaign.mapping.consent import has_consent_name, is_nested_consent
 from target_activecampaign.mapping.explicit import ExplicitResolver
 from target_activecampaign.mapping.placement import (
     IGNORE,
@@ -17,6 +17,7 @@ from target_activecampaign.mapping.placement import (
     Placement,
 )
 from target_activecampaign.model.names import caseless
+from target_activecampaign.singer.json_schema import paths
 from target_activecampaign.text import quoted_list
 
 if TYPE_CHECKING:
@@ -68,7 +69,11 @@ class FieldResolver:
             mapped=mapped,
             unmapped=[name for name in names if name not in said | placed],
             ignored=[name for name in names if name in said - placed],
-            warnings=[*self._explicit.warnings, *self._automatic.warnings],
+            warnings=[
+                *self._explicit.warnings,
+                *self._automatic.warnings,
+                *self._unread_consent(names, explicit, consent),
+            ],
             undeclared=[one for one in undeclared if one.destination != SUBSCRIPTION],
             consent=consent,
         )
@@ -79,7 +84,8 @@ class FieldResolver:
         """Return the properties with consent: those that the settings name, or else by name."""
         named = [*explicit, *self._explicit.undeclared]
         if said := [one for one in named if one.destination == SUBSCRIPTION]:
-            return ConsentProperties(said)
+            is_undeclared = not any(one.destination == SUBSCRIPTION for one in explicit)
+            return ConsentProperties(said, is_undeclared=is_undeclared)
         if not self._stream.settings.auto_map:
             return ConsentProperties([])
         ignored = frozenset(one.path[0] for one in named if one.destination == IGNORE)
@@ -90,6 +96,30 @@ class FieldResolver:
             if has_consent_name(name) and name not in ignored
         ]
         return ConsentProperties(found, by_name=True, ignored=ignored)
+
+    def _unread_consent(
+        self,
+        names: Sequence[str],
+        explicit: Sequence[MappedProperty],
+        consent: ConsentProperties,
+    ) -> list[str]:
+        """Return a warning if consent seems to be inside of objects only, where it is not read."""
+        if consent.mapped or not consent.by_name:
+            return []
+        ignored = {".".join(one.path) for one in explicit if one.destination == IGNORE}
+        found = [
+            path
+            for path in paths({name: self._stream.properties[name] for name in names})
+            if is_nested_consent(path)
+            and not any(path == one or path.startswith(f"{one}.") for one in ignored)
+        ]
+        if not found:
+            return []
+        return [
+            f"Stream '{self._stream.name}': no consent is read, so everyone may be subscribed. By "
+            f"their names, these nested properties have it: {quoted_list(found)}. Map each in "
+            f"'field_mapping' to '{SUBSCRIPTION}', or to '{IGNORE}'."
+        ]
 
     def _mappable_names(self) -> list[str]:
         """Return the properties that are neither metadata nor markers of deletion."""

@@ -244,23 +244,30 @@ class PersonRenames:
             after = some[-1].contact
 
     def _take_out(self, one: Rename, suppressed: Collection[bytes]) -> None:
-        """Take a contact out of the plan. From a temporary address, it goes back if it may."""
+        """Take a contact out of the plan. From a temporary address, it goes back if it may.
+
+        Otherwise it is unsubscribed there: the suppressed addresses no longer find it.
+        """
         contact = None if one.contact_id is None else self._client.contact(one.contact_id)
-        if contact is not None and self._hash_of(contact.email) == one.new_contact:
-            # An interrupted run has renamed it, without its rows: only so it is unsubscribed.
-            self._ledger.withheld.store(
-                Withheld(
-                    segment,
-                    one.new_contact,
-                    WithheldReason.SUPPRESSED,
-                    is_pending=True,
-                    address=one.new_address,
-                )
-                for segment in {segment for segment, _ in one.rows}
-            )
+        is_elsewhere = contact is not None and self._hash_of(contact.email) != one.contact
+        if contact is not None and is_elsewhere:
+            # An interrupted run has renamed it, without its rows.
+            self._withhold(one, self._hash_of(contact.email), contact.email)
         self._ledger.renames.set_state(one.contact, RenameState.SUPPRESSED)
-        if one.home is not None and one.home not in suppressed:
-            self._move_back(one)
+        if one.home is not None:
+            is_back = one.home not in suppressed and self._move_back(one)
+            if not (is_back or is_elsewhere):
+                self._withhold(one, one.contact, one.address)
+
+    def _withhold(self, one: Rename, contact: bytes, address: str | None) -> None:
+        """Store that a contact must be unsubscribed at the address that it has."""
+        segments = {segment for segment, _ in one.rows}
+        # A run that finds it there again need not do so once more.
+        known = {old.segment for old in self._ledger.withheld.find(segments, [contact])}
+        self._ledger.withheld.store(
+            Withheld(segment, contact, WithheldReason.SUPPRESSED, is_pending=True, address=address)
+            for segment in segments - known
+        )
 
     def _rename(self, one: Rename) -> None:
         """Give a contact its new address."""
@@ -274,10 +281,14 @@ class PersonRenames:
         elif one.home_address is not None:
             self._move_back(one)
 
-    def _move_back(self, one: Rename) -> None:
-        """Give a contact its former address back, as it can't have the new one."""
+    def _move_back(self, one: Rename) -> bool:
+        """Give a contact its former address back, as it can't have the new one.
+
+        Returns:
+            Whether it is no longer at a temporary address.
+        """
         if one.contact_id is None or one.home_address is None:
-            return
+            return False
         try:
             self._client.rename_contact(one.contact_id, one.home_address)
         except NotFound:
@@ -289,8 +300,10 @@ class PersonRenames:
                 "stays at a temporary address. The next run tries again.",
                 one.contact_id,
             )
+            return False
         else:
             self._ledger.renames.move_back(one, one.contact_id)
+        return True
 
     def _move_aside(self, one: Rename) -> None:
         """Give a contact a temporary address, as another contact needs the present one."""

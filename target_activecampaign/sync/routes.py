@@ -594,9 +594,10 @@ class SuppressionRoute(RecordRoute):
         source, mapped, schema, settings, counter: As for `RecordRoute`.
         mapping: Reads the people.
         number: The number of the stream in the ledger.
+        is_partial: Whether a run may have only some of its records, such as those that are new.
 
     Attributes:
-        mapping, number: As given.
+        mapping, number, is_partial: As given.
         numbers: Reads the numbers of records; None if they have none.
     """
 
@@ -610,6 +611,7 @@ class SuppressionRoute(RecordRoute):
         counter: Counter,
         mapping: SuppressionMapping,
         number: int,
+        is_partial: bool,
     ) -> None:
         super().__init__(
             source,
@@ -621,6 +623,7 @@ class SuppressionRoute(RecordRoute):
         )
         self.mapping = mapping
         self.number = number
+        self.is_partial = is_partial
         self.numbers = RecordNumbers.of(source.schema["properties"])
 
     @property

@@ -299,8 +299,11 @@ class Streams:
             )
         return found
 
-    def report_consent(self) -> dict[str, dict[str, Any]]:
-        """Warn of values with consent that are not known words. Return what the report says.
+    def report_consent(self, unknown: int) -> dict[str, dict[str, Any]]:
+        """Warn of consent that can't be read. Return what the report says.
+
+        Args:
+            unknown: The number of records of the run whose consent is unknown.
 
         Returns:
             By stream, of those with consent: the properties that were read, the unknown words in
@@ -317,6 +320,14 @@ class Streams:
                     name,
                     pluralize(count, "value"),
                     property_,
+                )
+            if unknown and properties and all(one.is_undeclared for one in readers):
+                logger.warning(
+                    "Stream '%s' lacks %s, from which 'field_mapping' says to read consent. So the "
+                    "consent of its records is unknown. Correct the name in 'field_mapping', or "
+                    "have the tap send the property.",
+                    name,
+                    quoted_list(properties),
                 )
             if properties:
                 counts = asdict(self.segments[name].consent)

@@ -7,14 +7,17 @@ yet of these people is dropped.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from target_activecampaign.errors import SuppressionError
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.record import Source
 from target_activecampaign.singer.deletions import DELETED
 from target_activecampaign.singer.messages import describe_place
 from target_activecampaign.sync.order import ReadOrder
 from target_activecampaign.sync.routes import NESTED
+from target_activecampaign.text import pluralize, quoted_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from target_activecampaign.singer.messages import Place
     from target_activecampaign.sync.changes import ChangeDetector
     from target_activecampaign.sync.routes import Problem, SuppressionRoute
+
+
+_FEW = 10
+"""Fewer unreadable records than this may be single mistakes among those of earlier runs."""
 
 
 class CheckedRecord(NamedTuple):
@@ -62,6 +69,21 @@ class _Read(NamedTuple):
     is_outdated: bool = False
 
 
+@dataclass
+class _Unreadable:
+    """A stream of which no record could be read so far.
+
+    Attributes:
+        route: Its route.
+        held: The hold on STATE, without which a later run might read no record of it.
+        count: The number of its records.
+    """
+
+    route: SuppressionRoute
+    held: int
+    count: int = 0
+
+
 class Suppressor:
     """Suppresses people, and lifts suppressions.
 
@@ -78,6 +100,8 @@ class Suppressor:
         self._accounting = accounting
         self._changes = changes
         self._order = ReadOrder()
+        self._readable: set[str] = set()
+        self._unreadable: dict[str, _Unreadable] = {}
 
     def close(self) -> None:
         """Delete what is remembered of the order of records."""
@@ -96,12 +120,54 @@ class Suppressor:
             if one.problem is not None and not isinstance(one.problem, (str, Refusal)):
                 raise one.problem
         read = [self._read(route, one) for one in records]
+        self._note_readable(route, read)
         outcomes, skipped = self._store(route.number, read)
         route.counter.increment(len(records))
         self._accounting.finished(route.name, outcomes, skipped)
         for one, what in zip(records, read, strict=True):
             if what.refusal is not None:
                 self._refuse(route, one, what.refusal)
+
+    def check_readable(self) -> None:
+        """Check that each stream that had records had one that could be read.
+
+        Otherwise it suppresses nobody, and its people would be sent. Only few unreadable records of
+        a stream that has suppressed people before, and now has only what is new, are let through.
+
+        Raises:
+            SuppressionError: A stream had none.
+        """
+        for name, one in list(self._unreadable.items()):
+            has_others = one.route.is_partial and self._ledger.suppressions.has_source(
+                one.route.number
+            )
+            if one.count >= _FEW or not has_others:
+                raise SuppressionError(
+                    f"Suppression stream '{name}': none of its records could be read "
+                    f"({pluralize(one.count, 'record')}), so it suppresses nobody. No profile that "
+                    "waits for it was sent. Have the tap send e-mail addresses, or their SHA-256 "
+                    f"as 64 hex digits, in {quoted_list(one.route.mapping.destinations)}. Other "
+                    "hashes, such as MD5, can't be used. The records are in the reject file."
+                )
+            self._release(name)
+
+    def _note_readable(self, route: SuppressionRoute, read: Sequence[_Read]) -> None:
+        """Note whether any record of a stream could be read."""
+        if route.name in self._readable:
+            return
+        if any(one.people or one.is_outdated for one in read):
+            self._readable.add(route.name)
+            self._release(route.name)
+        elif count := sum(one.refusal is not None for one in read):
+            if route.name not in self._unreadable:
+                held = self._accounting.hold_state()
+                self._unreadable[route.name] = _Unreadable(route, held)
+            self._unreadable[route.name].count += count
+
+    def _release(self, name: str) -> None:
+        found = self._unreadable.pop(name, None)
+        if found is not None:
+            self._accounting.release_state(found.held)
 
     def _read(self, route: SuppressionRoute, one: CheckedRecord) -> _Read:
         problem = one.problem if isinstance(one.problem, Refusal) else None

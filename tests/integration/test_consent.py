@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +22,7 @@ from tests.support.target_runner import state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import Outcome, TargetRunner
@@ -292,6 +295,91 @@ def test_what_is_read(people: TargetRunner, sandbox: SandboxServer, how: str) ->
     people([schema, *rows], auto_map=how != "auto_map").succeeded()
 
     assert on_list(sandbox) == expected[how]
+
+
+UNREAD = "no consent is read, so everyone may be subscribed"
+OBJECT = {"type": ["object", "null"], "properties": {"marketing_consent": {"type": "boolean"}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "path"),
+    [
+        ("prefs", {}, "prefs.marketing_consent"),
+        ("prefs__marketing_consent", {}, "prefs__marketing_consent"),
+        ("prefs.email__OptIn", {}, "prefs.email__OptIn"),
+        ("prefs", {"flattening_enabled": True}, "prefs__marketing_consent"),
+        ("prefs", {"dry_run": True}, "prefs.marketing_consent"),
+        ("prefs", {"field_mapping": {"prefs": "ignore"}}, None),
+        ("prefs", {"field_mapping": {"prefs.marketing_consent": "ignore"}}, None),
+        ("prefs", {"field_mapping": {"prefs.marketing_consent": "subscription"}}, None),
+        ("prefs", {"field_mapping": {"email": "email"}, "auto_map": False}, None),
+        ("preferences", {"field_mapping": {"first_name": "subscription"}}, None),
+    ],
+)
+def test_nested_consent_that_is_not_read_is_told_once(
+    people: TargetRunner, name: str, settings: dict[str, Any], path: str | None
+) -> None:
+    types = {name: OBJECT if name.isalpha() else {"type": ["boolean", "null"]}}
+    value = {"marketing_consent": False} if name.isalpha() else False
+    messages = [announce(name, **types), person("ada", **{name: value})]
+
+    outcome = people(
+        [*messages, {**messages[0], "key_properties": ["email"]}, state(1)],
+        flattening_max_depth=2,
+        **settings,
+    ).succeeded()
+
+    found = [one for one in outcome.warnings if UNREAD in one]
+    assert len(found) == (path is not None)
+    assert all(f"'{path}'" in one and "'subscription'" in one for one in found)
+
+
+def test_consent_at_the_top_needs_no_nested_one(people: TargetRunner) -> None:
+    schema = announce("prefs", "opt_in", prefs=OBJECT)
+
+    outcome = people([schema, person("ada", opt_in=True, prefs={})]).succeeded()
+
+    assert UNREAD not in outcome.log
+
+
+def test_check_tells_of_nested_consent(people: TargetRunner, tmp_path: Path) -> None:
+    properties = {"email": {"type": "string"}, "prefs": OBJECT}
+    stream = {
+        "tap_stream_id": STREAM,
+        "stream": STREAM,
+        "schema": {"type": "object", "properties": properties},
+        "metadata": [{"breadcrumb": [], "metadata": {"selected": True}}],
+    }
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps({"streams": [stream]}))
+
+    done = subprocess.run(
+        [*people.command(), "--test", "--format=json", f"--catalog={path}"],
+        cwd=people.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(UNREAD) == 1
+    assert "'prefs.marketing_consent'" in done.stdout
+
+
+@pytest.mark.parametrize("changes", [{}, {"dry_run": True}])
+def test_end_of_the_log_names_a_property_with_consent_that_the_stream_lacks(
+    people: TargetRunner, sandbox: SandboxServer, changes: dict[str, Any]
+) -> None:
+    people.config["field_mapping"] = {"ok": "subscription"}
+    lacks = "Stream 'people' lacks 'ok', from which 'field_mapping' says to read consent"
+
+    for _ in range(2):  # the second run knows the records by their hashes
+        outcome = people(consents("other", ada=YES, bob=NO), **changes).succeeded()
+        assert skipped(outcome) == {"CONSENT_UNKNOWN": 2}
+        assert lacks in "\n".join(outcome.log.splitlines()[-5:])
+
+    assert on_list(sandbox) == ""
+    assert lacks not in people(consents("ok", ada=YES, bob=NULL), **changes).succeeded().log
 
 
 def test_custom_field_of_the_same_name_gets_the_value_as_well(

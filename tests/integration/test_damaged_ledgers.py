@@ -100,6 +100,11 @@ DAMAGES = [
     no_column,
 ]
 
+LOST = (
+    "People whom the command 'suppress' had stored are lost with it, and ARE SENT AGAIN: pipe the "
+    "list to 'target-activecampaign-ledger suppress -' again before"
+)
+
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_ledger_is_set_aside_and_mirror_records_a_baseline(
@@ -117,6 +122,7 @@ def test_damaged_ledger_is_set_aside_and_mirror_records_a_baseline(
     assert aside.read_bytes()[:4096] == damaged[:4096]
     (warning,) = [one for one in outcome.warnings if "DAMAGED" in one]
     assert aside.name in warning
+    assert LOST in warning
     assert "25 contacts recorded as the baseline" in outcome.log
     assert outcome.states == [2]
     assert {one["lists"]["1"] for one in sandbox.export()} == {1}
@@ -143,6 +149,7 @@ def test_damaged_page_read_at_the_start_sets_the_ledger_aside(
 
     preview = load([schema(), *people(3)], ledger_url=url, dry_run=True).succeeded()
     assert f"The ledger at {path} is DAMAGED. The next run sets it aside" in preview.log
+    assert LOST in preview.log
     assert path.read_bytes() == content
 
     outcome = load([schema(), *people(3), state(2)], ledger_url=url).succeeded()

@@ -111,6 +111,96 @@ def lose_ledger(run: TargetRunner) -> None:
         path.unlink()
 
 
+# Streams whose records can't be read
+
+
+def md5_of(name: str) -> str:
+    return hashlib.md5(address(name).encode()).hexdigest()  # noqa: S324 - what a source may send
+
+
+def unreadable(names: str, **changes: Any) -> Messages:
+    """A suppression stream of MD5 hashes; `changes` are of its SCHEMA message."""
+    message = {**announce(BLOCKED, "email"), **changes}
+    return [message, *(row(BLOCKED, email=md5_of(one)) for one in names.split())]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([*unreadable("bob cyd"), state(1)], [state(2)]),
+        ([], [*unreadable("bob cyd"), state(2)]),
+        ([state(1), *unreadable("bob"), state(2), *unreadable("cyd"), state(3)], []),
+        ([*unreadable("bob cyd", bookmark_properties=["id"]), state(1)], [state(2)]),
+    ],
+    ids=["suppression first", "profiles first", "with STATE in between", "incremental"],
+)
+def test_stream_of_which_no_record_can_be_read_ends_the_run_before_profiles(
+    run: TargetRunner, sandbox: SandboxServer, before: Messages, after: Messages
+) -> None:
+    outcome = run([*before, *profiles("ada bob"), *after], checkpoint_seconds=0)
+
+    assert outcome.code == 1
+    last = outcome.log.splitlines()[-1]
+    assert "'blocked': none of its records could be read (2 records)" in last
+    assert "SHA-256 as 64 hex digits, in 'email'" in last
+    assert sandbox.contacts() == {}
+    # Otherwise an incremental tap would not send these records again, and all would be sent.
+    assert [one for one in outcome.states if one > 1 or before[0] != state(1)] == []
+    assert outcome.counts == {"read": 2, "invalid": 2}
+
+
+def test_late_stream_of_which_no_record_can_be_read_fails_the_run(
+    run: TargetRunner, sandbox: SandboxServer
+) -> None:
+    outcome = run(
+        [*suppressed(""), state(1), *profiles("ada"), *unreadable("bob")[1:], state(2)],
+        checkpoint_seconds=0,
+    )
+
+    assert outcome.code == 1
+    assert "none of its records could be read (1 record)" in outcome.log.splitlines()[-1]
+    assert outcome.states in ([], [1])
+    assert run(unreadable("bob")).code == 1, "also without profiles"
+
+
+def test_records_of_an_earlier_run_do_not_excuse_a_whole_stream(
+    run: TargetRunner, sandbox: SandboxServer
+) -> None:
+    run(suppressed("bob")).succeeded()
+
+    assert run([*unreadable("bob cyd"), *profiles("ada cyd")]).code == 1
+
+    assert sandbox.contacts() == {}
+
+
+@pytest.mark.parametrize("count", [1, 9, 10])
+def test_single_bad_records_of_an_incremental_stream_cost_only_themselves(
+    run: TargetRunner, sandbox: SandboxServer, count: int
+) -> None:
+    bad = " ".join(f"p{number}" for number in range(count))
+    run(suppressed("bob")).succeeded()
+
+    outcome = run(
+        [*unreadable(bad, bookmark_properties=["id"]), *profiles("ada bob"), state(1)],
+    )
+
+    assert outcome.code == int(count == 10)
+    assert on_list(sandbox) == ("" if count == 10 else "ada")
+    assert outcome.states == ([] if count == 10 else [1])
+
+
+def test_one_bad_record_at_the_start_of_a_stream_holds_no_state(
+    run: TargetRunner, sandbox: SandboxServer
+) -> None:
+    late = [row(BLOCKED, email=address("bob"))]
+
+    outcome = run([*unreadable("cyd"), state(1), *late, state(2), *profiles("ada bob")]).succeeded()
+
+    assert on_list(sandbox) == "ada"
+    assert outcome.states[-1] == 2
+    assert counts_of(outcome, BLOCKED) == {"read": 2, "added": 1, "invalid": 1}
+
+
 # The order of streams
 
 HOLDS = "wait in a temporary file"
@@ -794,6 +884,32 @@ def test_plan_of_renames_that_a_kill_has_left_spares_suppressed_people(
     assert ("cya" in there) == (which == "old" and at > 1)
     assert "zoe" in there
     assert skipped(outcome)["SUPPRESSED"] == (2 if which == "old" and at > 1 else 3)
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_person_suppressed_in_the_middle_of_a_swap_is_unsubscribed_at_the_temporary_address(
+    run: ForkedTargetRunner, sandbox: SandboxServer, at: int
+) -> None:
+    run.config["streams"][PEOPLE] = {"person_key": ["id"]}
+    run.config["guards"]["max_rename_pct"] = None
+    run(rows_of(k1="ada", k2="bob", k3="cyd")).succeeded()
+    moves = rows_of(k1="bob", k2="ada", k3="cyd")
+    sandbox.fault("slow", seconds=0.6, takes_effect=True, match=PUT, **{"from": at, "to": at})
+    killed = run.start(moves)
+    wait_for(lambda: sandbox.faults()[0]["fired"] > 0)
+    killed.kill()
+    killed.wait()
+    wait_for(lambda: len(sandbox.requests(method="PUT")) >= at)
+    sandbox.clear_faults()
+    assert any("rename-" in name for name in on_list(sandbox).split())
+    before = [sandbox.bodies().count(f'"{address(name)}"') for name in ("ada", "bob")]
+
+    for _ in range(2):
+        outcome = run([*suppressed("ada bob"), *moves]).succeeded()
+
+        assert on_list(sandbox) == "cyd"
+        assert skipped(outcome)["SUPPRESSED"] == 2
+    assert [sandbox.bodies().count(f'"{address(name)}"') for name in ("ada", "bob")] == before
 
 
 # Kills, previews, other ledgers
