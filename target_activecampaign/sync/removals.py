@@ -1,8 +1,8 @@
 """Removals: at the end of a mirror's run, contacts missing from a complete stream are removed.
 
 No contact is removed if the stream was incomplete or empty, in the first mirror run, or if a guard
-trips. A contact stays on the list if the target did not add it, or if another stream of the list
-has it. Opt-outs are only recorded.
+trips. A contact stays on the list if the target did not add it, if it subscribed again by itself,
+or if another stream of the list has it. Opt-outs are only recorded.
 """
 
 from __future__ import annotations
@@ -333,7 +333,8 @@ def _log(segment: Segment, outcome: Outcome) -> None:
     if outcome.not_ours:
         logger.warning(
             "%s: %d contacts are missing from it and stay on list %d, as the target did not add "
-            "them. To remove them too, set 'adopt_members' to true.",
+            "them, or they subscribed again by themselves. To remove those that it did not add, "
+            "set 'adopt_members' to true.",
             name,
             outcome.not_ours,
             segment.target.id,
