@@ -41,6 +41,13 @@ def quick_sandbox_server() -> Iterator[SandboxServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def sdate_keeping_sandbox_server() -> Iterator[SandboxServer]:
+    """Likewise, of an account where a membership keeps its `sdate` when it is active again."""
+    with quick_sandbox(sdate_on_reactivation="keep") as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
 def shared_sandbox(request: pytest.FixtureRequest) -> SandboxServer:
     """One sandbox for all tests of a module that need no special one."""
@@ -54,6 +61,14 @@ def sandbox(shared_sandbox: SandboxServer) -> SandboxServer:
     shared_sandbox.clear_faults()
     shared_sandbox.reset()
     return shared_sandbox
+
+
+@pytest.fixture
+def sdate_keeping_sandbox(sdate_keeping_sandbox_server: SandboxServer) -> SandboxServer:
+    """Likewise, where a membership keeps its `sdate` when it is active again."""
+    sdate_keeping_sandbox_server.clear_faults()
+    sdate_keeping_sandbox_server.reset()
+    return sdate_keeping_sandbox_server
 
 
 @pytest.fixture

@@ -3,6 +3,11 @@
 ActiveCampaign's import subscribes no contact that has unsubscribed [doc]. Only one endpoint does,
 and it overrides a person's own opt-out as well. So it is called only if the ledger proves that we
 ended the membership, and the membership shows no change since.
+
+The proofs are the membership's dates. `sdate` is the time of the opt-in; accounts differ in whether
+a re-activation renews it [rep]. `udate` is the time of the last opt-out, and survives a
+re-activation [rep]. So an active membership may bear the date of an earlier opt-out. If the dates
+allow two readings, the membership is not ours.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from target_activecampaign.model.ownership import Ownership
 if TYPE_CHECKING:
     from target_activecampaign.client import Client, Membership
     from target_activecampaign.delivery.batches import Entry, Resubscription
-    from target_activecampaign.ledger import Ledger, Member
+    from target_activecampaign.ledger import Ledger, Member, MissingMember
 
 
 ROUNDING_SECONDS = 2
@@ -58,9 +63,8 @@ class Resubscriber:
             if contact is None or membership is None:
                 return Ownership.ADDED_BY_US
             if not membership.is_opted_out:
-                return (
-                    Ownership.ADDED_BY_US if _is_ours(membership, known) else Ownership.PRE_EXISTING
-                )
+                ours = is_still_ours(membership, known)
+                return Ownership.ADDED_BY_US if ours else Ownership.PRE_EXISTING
             if not is_ended_by_us(membership, known):
                 self._ledger.members.mark_opted_out(needed.segment, entry.contact_hash)
                 raise Refusal(
@@ -68,7 +72,8 @@ class Resubscriber:
                     f"We unsubscribed the contact from list {list_id}, but the membership has "
                     "changed since, so the contact is not subscribed again.",
                 )
-            now = int(self._ledger.now())
+            # At least a second later: `asked` equals `since` where a removal's response was lost.
+            now = max(int(self._ledger.now()), known.since + 1)
             address = entry.contact.email
             self._ledger.members.mark_resubscribe_requested(
                 needed.segment, entry.contact_hash, now, address
@@ -98,30 +103,50 @@ def is_ended_by_us(membership: Membership, known: Member) -> bool:
     )
 
 
-def _is_ours(membership: Membership, known: Member) -> bool:
-    """Return whether an active membership is ours: one that we tried to end, or one we requested.
+def is_still_ours(membership: Membership, known: Member | MissingMember) -> bool:
+    """Return whether an active membership is ours, although we unsubscribed the contact.
 
-    The first happens if the import that was to end it had no effect, the second if a run was
-    interrupted between the request and its answer.
+    It is if our unsubscribing had no effect (yet), or if we subscribed the contact again. Else the
+    person subscribed again.
+
+    Args:
+        membership: The active membership.
+        known: The contact as the ledger has it: `UNSUBSCRIBED_BY_US`.
     """
-    subscribed = membership.subscribed_at
+    subscribed, ended = membership.subscribed_at, membership.ended_at
     if subscribed is None:
         return False
-    return subscribed < known.since - ROUNDING_SECONDS or (
-        known.asked is not None
-        and known.asked - ROUNDING_SECONDS <= subscribed <= known.asked + REQUEST_SECONDS
-    )
+    if known.asked is not None and known.asked > known.since:
+        # The contact was unsubscribed when we asked to subscribe it again. Only a renewed `sdate`
+        # tells our request from the person's own subscription. Where the account keeps the old
+        # one, nothing does.
+        is_by_request = (
+            known.asked - ROUNDING_SECONDS <= subscribed <= known.asked + REQUEST_SECONDS
+        )
+        return is_by_request and (ended is None or ended <= known.asked + ROUNDING_SECONDS)
+    before = known.since - ROUNDING_SECONDS
+    if ended is None:
+        # No opt-out was ever seen, or the account clears `udate`. If the removal was confirmed, it
+        # had an effect, so the person came back. If its response was lost, it had none.
+        return known.asked is not None and subscribed < before
+    # A `udate` in the time of our import (or later) is that of our unsubscribing (or of another).
+    # It took effect, so somebody subscribed the contact again, and it was not us. A `udate` from
+    # before is that of an earlier opt-out, so ours had no effect.
+    return subscribed < before and ended < before
 
 
-def is_subscribed_by_us(subscribed_at: float | None, since: int, at: int) -> bool:
+def is_subscribed_by_us(membership: Membership, since: int, at: int) -> bool:
     """Return whether an active membership began while an import of ours was in flight.
 
     Args:
-        subscribed_at: The start of the membership, in seconds; None if it is unknown.
+        membership: The active membership.
         since: The time when the import was posted.
         at: The time when it was confirmed.
     """
+    subscribed, ended = membership.subscribed_at, membership.ended_at
+    # An opt-out after our import shows that the person came back, as `sdate` may be kept.
     return (
-        subscribed_at is not None
-        and since - ROUNDING_SECONDS <= subscribed_at <= at + ROUNDING_SECONDS
+        subscribed is not None
+        and since - ROUNDING_SECONDS <= subscribed <= at + ROUNDING_SECONDS
+        and (ended is None or ended < since - ROUNDING_SECONDS)
     )

@@ -45,8 +45,8 @@ class Member(NamedTuple):
         since: The earliest time when the membership can have begun (or ended), by ActiveCampaign's
             clock.
         at: The time when that was confirmed.
-        asked: For `UNSUBSCRIBED_BY_US`: the time when re-subscribing was requested, or when the
-            import of a removal was lost.
+        asked: For `UNSUBSCRIBED_BY_US`: the time when re-subscribing was requested. Equal to
+            `since` if the response to the removal was lost. None once the removal is certain.
         has_address: Whether the address is stored.
         record_hash: The hash of the contact's record; None if there were several.
         keyed: Whether a source row stands behind the member.
@@ -68,6 +68,11 @@ _COLUMNS = "person, segment, digest, membership, since, at, asked, address IS NO
 """The columns of a `Member`."""
 
 
+_PERHAPS_ON_LIST = sa.and_(
+    table.c.membership == Ownership.UNSUBSCRIBED_BY_US, table.c.asked.is_not(None)
+)
+"""The condition for members that we unsubscribed but that may be active."""
+
 _to_member: Callable[[tuple[Any, ...]], Member] = partial(tuple.__new__, Member)
 """`Member._make` without its length check, as a member is read for every record."""
 
@@ -86,6 +91,7 @@ class MissingMember(NamedTuple):
         ownership: As in `Member`.
         since: As in `Member`.
         at: As in `Member`.
+        asked: As in `Member`.
         added_by_us: Whether any segment of the same list proves that we added the contact.
         has_departed: Whether its source row was deleted.
     """
@@ -95,6 +101,7 @@ class MissingMember(NamedTuple):
     ownership: int
     since: int
     at: int
+    asked: int | None
     added_by_us: bool
     has_departed: bool
 
@@ -470,11 +477,12 @@ class Members:
             update = table.update().where(
                 table.c.segment == segment,
                 table.c.person.in_(contacts),
-                table.c.membership.in_(CURRENT),
+                sa.or_(table.c.membership.in_(CURRENT), _PERHAPS_ON_LIST),
             )
             values = {
                 "membership": Ownership.LEFT_STREAM,
                 "digest": None,
+                "asked": None,
                 "address": ADDRESS_IF_KEYED,
             }
             db.execute(update.values(values))
@@ -536,9 +544,6 @@ def _missing_query(
     added_in_sibling = (
         sa.exists().where(theirs, other.c.membership == Ownership.ADDED_BY_US).correlate(table)
     )
-    perhaps_on_list = sa.and_(
-        table.c.membership == Ownership.UNSUBSCRIBED_BY_US, table.c.asked.is_not(None)
-    )
     absent = sa.false() if sync_number is None else table.c.seen != sync_number
     has_departed = _departs(table) if departed else sa.false()
     return sa.select(
@@ -547,12 +552,13 @@ def _missing_query(
         table.c.membership,
         table.c.since,
         table.c.at,
+        table.c.asked,
         sa.or_(added_in_sibling, table.c.membership.in_(ours)).label("added_by_us"),
         has_departed.label("has_departed"),
     ).where(
         table.c.segment == segment,
         sa.or_(absent, has_departed),
         table.c.address.is_not(None),
-        sa.or_(table.c.membership.in_(CURRENT), perhaps_on_list),
+        sa.or_(table.c.membership.in_(CURRENT), _PERHAPS_ON_LIST),
         sa.not_(in_sibling),
     )

@@ -46,7 +46,8 @@ class Outcome:
         left: Contacts that were removed.
         not_left: Removals that ActiveCampaign rejected.
         held_back: Removals that a guard prevented.
-        not_ours: Contacts missing from the stream that stay, as the target did not add them.
+        not_ours: Contacts missing from the stream that stay, as the target did not add them or
+            they subscribed again by themselves.
         problem: The guard's text.
         is_complete: Whether the stream had everyone.
         may_remove: Whether contacts may be removed.

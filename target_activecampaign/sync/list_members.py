@@ -87,13 +87,11 @@ class ListMembers:
         while some := rows.fetchmany(_CHUNK):
             yield dict(some)
 
-    def subscribed_at(self, addresses: Mapping[bytes, str]) -> dict[bytes, float | None]:
-        """Return the time of subscription of those contacts that are on the list."""
+    def memberships(self, addresses: Mapping[bytes, str]) -> dict[bytes, Membership]:
+        """Return the memberships of those contacts that are on the list."""
         with ThreadPoolExecutor(QUESTIONS_AT_ONCE, "list-members") as pool:
             found = zip(addresses, pool.map(self._membership, addresses.values()), strict=True)
-            return {
-                contact_hash: one[1].subscribed_at for contact_hash, one in found if one is not None
-            }
+            return {contact_hash: one[1] for contact_hash, one in found if one is not None}
 
     def forget(self) -> None:
         """Forget what was read of the list: addresses have changed since."""

@@ -133,12 +133,12 @@ def resolve_ownership(sent: list[PendingContact]) -> None:
             one.entry.contact_hash: one.entry.contact.email for one in pending if not one.uncertain
         }
         old = {one.entry.contact_hash: one.entry.contact.email for one in pending if one.uncertain}
-        on_list, subscribed_at = roster.find(new), roster.subscribed_at(old)
+        on_list, memberships = roster.find(new), roster.memberships(old)
         for one in pending:
             contact, added = one.entry.contact_hash, True
-            if one.uncertain is not None and contact in subscribed_at:
+            if one.uncertain is not None and contact in memberships:
                 added = is_subscribed_by_us(
-                    subscribed_at[contact], one.uncertain.since, one.uncertain.at
+                    memberships[contact], one.uncertain.since, one.uncertain.at
                 )
             elif contact in on_list:
                 added = False

@@ -1,8 +1,8 @@
 """Removals: at the end of a mirror's run, contacts missing from a complete stream are removed.
 
 No contact is removed if the stream was incomplete or empty, in the first mirror run, or if a guard
-trips. A contact stays on the list if the target did not add it, or if another stream of the list
-has it. Opt-outs are only recorded.
+trips. A contact stays on the list if the target did not add it, if it subscribed again by itself,
+or if another stream of the list has it. Opt-outs are only recorded.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from target_activecampaign.delivery.resubscribe import is_subscribed_by_us
+from target_activecampaign.delivery.resubscribe import is_still_ours, is_subscribed_by_us
 from target_activecampaign.model.ownership import Ownership
 from target_activecampaign.model.status import ACTIVE
 from target_activecampaign.sync.completeness import Outcome
@@ -216,6 +216,12 @@ class MirrorRemovals:
             return
         there = list_members.find(leavers)
         self._record_absent(segment, leavers.keys() - there.keys())
+        returned = self._returned(
+            segment, list_members, [one for one in some if one.contact in there]
+        )
+        outcome.not_ours += len(returned)
+        self._ledger.members.mark_not_managed(segment.number, returned)
+        there = {one: number for one, number in there.items() if one not in returned}
         # Until the import is confirmed, it is unknown what ActiveCampaign has of them.
         self._ledger.members.clear_digests([segment.number, *segment.siblings], there.keys())
         if segment.settings.on_leave == "tag":
@@ -241,12 +247,29 @@ class MirrorRemovals:
         }
         if segment.unsubscribes and maybe and not segment.settings.adopt_members:
             addresses = {contact_hash: one.address for contact_hash, one in maybe.items()}
-            for contact_hash, subscribed_at in list_members.subscribed_at(addresses).items():
+            for contact_hash, membership in list_members.memberships(addresses).items():
                 if not is_subscribed_by_us(
-                    subscribed_at, maybe[contact_hash].since, maybe[contact_hash].at
+                    membership, maybe[contact_hash].since, maybe[contact_hash].at
                 ):
                     others.add(contact_hash)
         return others
+
+    @staticmethod
+    def _returned(
+        segment: Segment, list_members: ListMembers, active: list[MissingMember]
+    ) -> set[bytes]:
+        """Return those active contacts that subscribed again after we unsubscribed them.
+
+        The ledger has them as unsubscribed by us, but perhaps active: the response to their removal
+        or to their re-subscription was lost.
+        """
+        if not segment.unsubscribes:
+            return set()
+        ended = {
+            one.contact: one for one in active if one.ownership == Ownership.UNSUBSCRIBED_BY_US
+        }
+        found = list_members.memberships({key: one.address for key, one in ended.items()})
+        return {key for key, one in found.items() if not is_still_ours(one, ended[key])}
 
     def _record_absent(self, segment: Segment, contacts: set[bytes]) -> None:
         """Store that contacts are off the list already: their membership is no longer ours."""
@@ -310,7 +333,8 @@ def _log(segment: Segment, outcome: Outcome) -> None:
     if outcome.not_ours:
         logger.warning(
             "%s: %d contacts are missing from it and stay on list %d, as the target did not add "
-            "them. To remove them too, set 'adopt_members' to true.",
+            "them, or they subscribed again by themselves. To remove those that it did not add, "
+            "set 'adopt_members' to true.",
             name,
             outcome.not_ours,
             segment.target.id,

@@ -2,7 +2,8 @@
 
 Others are suppressed, and their suppression is lifted. People also opt out by a campaign, subscribe
 through a form, bounce, or are excluded; others are missing from the source. Runs are killed, and
-the ledger is lost. Each run is previewed, and refuses whom the preview has named.
+the ledger is lost. Each run is previewed, and refuses whom the preview has named. In every other
+history the account keeps `sdate` when a membership is active again.
 
 CONSENT_DAYS sets how many days there are in all (160 in CI, else 40), CONSENT_SEED which they are
 (0: others each time).
@@ -59,8 +60,9 @@ def server() -> ForkServer:
 
 
 @pytest.fixture(scope="module")
-def account() -> Iterator[SandboxServer]:
-    with quick_sandbox(keep_bodies="yes") as one:
+def account(request: pytest.FixtureRequest) -> Iterator[SandboxServer]:
+    """An account that renews or keeps a membership's `sdate` when it is active again."""
+    with quick_sandbox(keep_bodies="yes", sdate_on_reactivation=request.param) as one:
         yield one
 
 
@@ -235,7 +237,11 @@ def run(people: ForkedTargetRunner, messages: list[dict[str, Any]], *, killed: f
     return outcome
 
 
-@pytest.mark.parametrize("history", range(max(1, DAYS // DAYS_A_HISTORY)))
+@pytest.mark.parametrize(
+    ("account", "history"),
+    [(("renew", "keep")[number % 2], number) for number in range(max(1, DAYS // DAYS_A_HISTORY))],
+    indirect=["account"],
+)
 def test_nobody_is_mailed_against_consent(
     server: ForkServer, account: SandboxServer, tmp_path: Path, history: int
 ) -> None:

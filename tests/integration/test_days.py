@@ -42,7 +42,7 @@ MODES = (
     "mirror unsubscribe",
     "update_only",
     "mirror field",
-    "mirror unsubscribe",
+    "mirror unsubscribe kept",
     "create_only",
     "mirror tag",
     "mirror nothing",
@@ -65,17 +65,25 @@ KINDS = {
 }
 
 
+@pytest.fixture
+def account(
+    mode: str, sandbox: SandboxServer, sdate_keeping_sandbox: SandboxServer
+) -> SandboxServer:
+    """The account of a world, by its mode."""
+    return sdate_keeping_sandbox if mode.endswith(" kept") else sandbox
+
+
 @pytest.mark.parametrize(
     ("number", "mode"),
     [(number, MODES[number % len(MODES)]) for number in WORLDS],
     ids=[f"{MODES[number % len(MODES)]} {number}" for number in WORLDS],
 )
 def test_whatever_happens_the_account_ends_as_it_must(
-    sandbox: SandboxServer, fork_server: ForkServer, tmp_path: Path, number: int, mode: str
+    account: SandboxServer, fork_server: ForkServer, tmp_path: Path, number: int, mode: str
 ) -> None:
     chance = random.Random(f"{SEED} {number}")
-    world = World(Plan.drawn(chance, *mode.split()), sandbox, chance)
-    load = ForkedTargetRunner(tmp_path, sandbox.url, sandbox.api_key, fork_server)
+    world = World(Plan.drawn(chance, *mode.split()), account, chance)
+    load = ForkedTargetRunner(tmp_path, account.url, account.api_key, fork_server)
     days = Days(world, load)
     print(f"DAYS_SEED={SEED}, world {number}")
     try:

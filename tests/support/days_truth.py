@@ -51,6 +51,9 @@ def _learn_membership(world: World, run: Run, person: Person) -> None:
         else:
             # After "no" it was their contact that had vanished, and it is ours that is there now.
             person.ours = "yes" if person.ours in (None, "yes") else "perhaps"
+            if was == OUT and world.plan.keeps_sdate and not run.ended:
+                # Without a new `sdate`, the next run can't tell if they subscribed themselves.
+                person.ours = "perhaps"
     elif now == ACTIVE and run.has(person) and person.ours in (None, "no"):
         adopted = run.sync_mode == "mirror" and world.plan.adopt_members
         person.ours = "no" if not adopted else "perhaps" if person.ours else "yes"

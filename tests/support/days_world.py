@@ -41,6 +41,7 @@ class Plan:
         skip_unchanged: Likewise.
         adopt_members: Likewise.
         no_addresses: So many records of a stream are no person's.
+        keeps_sdate: Whether the account keeps a membership's `sdate` when it is active again.
     """
 
     sync_mode: str
@@ -53,10 +54,17 @@ class Plan:
     skip_unchanged: bool = True
     adopt_members: bool = False
     no_addresses: int = 0
+    keeps_sdate: bool = False
 
     @classmethod
-    def drawn(cls, chance: random.Random, sync_mode: str, on_leave: str = "unsubscribe") -> Plan:
-        """A plan by chance, but for its mode."""
+    def drawn(
+        cls,
+        chance: random.Random,
+        sync_mode: str,
+        on_leave: str = "unsubscribe",
+        sdate: str = "renewed",
+    ) -> Plan:
+        """A plan by chance, but for its mode and its account's `sdate`: "renewed" or "kept"."""
         return cls(
             sync_mode,
             on_leave,
@@ -68,6 +76,7 @@ class Plan:
             skip_unchanged=chance.random() < 0.9,
             adopt_members=chance.random() < 0.2,
             no_addresses=chance.choice((0, 0, len(_NO_ADDRESSES))),
+            keeps_sdate=sdate == "kept",
         )
 
 
