@@ -40,6 +40,7 @@ ACCOUNTS = {
 """What becomes of a membership's dates when it is active again: nobody knows for all accounts."""
 
 in_every_account = pytest.mark.parametrize("account", ACCOUNTS, indirect=True)
+where_its_end_shows = pytest.mark.parametrize("account", [RENEWS, KEEPS], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +299,7 @@ def test_lost_ledger_resubscribes_no_contact(mirror: Mirror) -> None:
 # When the answer is lost
 
 
-@in_every_account
+@where_its_end_shows
 @pytest.mark.parametrize(
     "fault",
     [
@@ -401,10 +402,8 @@ def test_run_killed_while_resubscribing_does_not_manage_a_new_subscription(
 
 # When the answer to a removal is lost
 
+
 # With kept sdate and cleared udate, a membership does not show that it ever ended.
-where_its_end_shows = pytest.mark.parametrize("account", [RENEWS, KEEPS], indirect=True)
-
-
 @where_its_end_shows
 @pytest.mark.parametrize("names", ["cyd", "ada cyd"], ids=["absent", "back"])
 def test_contact_that_subscribed_again_after_a_lost_removal_is_not_managed(

@@ -240,7 +240,7 @@ def combinations(count: int, seed: int) -> list[dict[str, str]]:
 
 
 COMBINATIONS = combinations(
-    int(os.environ.get("VERIFY_COMBINATIONS", "1")), int(os.environ.get("VERIFY_SEED", "1"))
+    int(os.environ.get("VERIFY_COMBINATIONS", "0")), int(os.environ.get("VERIFY_SEED", "1"))
 )
 if "VERIFY_EACH" in os.environ:
     COMBINATIONS = [{name: choice} for name, choices in FLIPS.items() for choice in choices]
@@ -313,7 +313,7 @@ def test_signal_ends_it_after_cleaning_up(
     assert verify.account() == before
 
 
-@pytest.mark.parametrize("kills", [int(os.environ.get("VERIFY_KILLS", "3"))])
+@pytest.mark.parametrize("kills", [int(os.environ.get("VERIFY_KILLS", "2"))])
 def test_next_one_removes_what_a_killed_one_has_left(
     verifier_for: Callable[..., Verifier], kills: int
 ) -> None:
@@ -377,17 +377,18 @@ def facts(verify: Verifier, *arguments: str) -> subprocess.CompletedProcess[str]
 def test_sandbox_behaves_as_the_account_did(
     verifier_for: Callable[..., Verifier], tmp_path: Path
 ) -> None:
-    first = verifier_for(**COMBINATIONS[0])
-    done = first("--format", "json")
+    flipped = {name: choices[-1] for name, choices in FLIPS.items()}
+    told = [{"name": name, "seen": seen} for name, seen in expected(**flipped).items()]
+    others = [{"name": "latency", "seen": "0.1"}, {"name": "time_zone", "seen": "+05:30"}]
     file = tmp_path / "account.json"
-    file.write_text(done.stdout, "utf-8")
+    file.write_text(json.dumps({"facts": [*told, *others]}), "utf-8")
     command = shlex.split(block("verify.md", "sandbox"))
     assert command[:2] == ["activecampaign-sandbox", "--facts"]
     again = verifier_for(facts=file)
     result = json.loads(again("--format", "json").stdout)
-    before = {one["name"]: one["seen"] for one in json.loads(done.stdout)["facts"]}
-    after = {one["name"]: one["seen"] for one in result["facts"]}
-    assert {name: after[name] for name in FLIPS} == {name: before[name] for name in FLIPS}
+    seen = {one["name"]: one["seen"] for one in result["facts"]}
+    assert consequences(flipped, seen) == consequences(flipped, expected(**flipped))
+    assert seen["time_zone"] == "+05:30"
 
 
 def know(load: TargetRunner, **values: str) -> None:
