@@ -55,8 +55,13 @@ def test_it_passes_and_sends_and_makes_nothing(
     load: TargetRunner, sandbox: SandboxServer, settings: dict[str, Any]
 ) -> None:
     # Names that the test of Meltano would take for a failure.
-    made = sandbox.call("PUT", "/api/3/lists/1", json={"list": {"name": "Error exceptions"}})
-    settings = {"list_id": "Error exceptions"} if made.ok and not settings else settings
+    item = {
+        "name": "Error exceptions",
+        "sender_url": "https://example.com",
+        "sender_reminder": "You asked for it.",
+    }
+    assert sandbox.call("POST", "/api/3/lists", json={"list": item}).ok
+    settings = settings or {"list_id": "Error exceptions"}
 
     outcome = load(MESSAGES, **settings)
 
