@@ -166,6 +166,8 @@ def expected(**flipped: str) -> dict[str, str]:
 def consequences(flipped: dict[str, str], seen: dict[str, Any]) -> dict[str, Any]:
     """Take out what can't be seen with the given switches."""
     hidden = set()
+    if flipped.get("opted_out") == "subscribe":
+        hidden |= {"queued_contacts"}  # nobody is skipped
     if flipped.get("bad_email") == "drop":
         hidden |= {"index_base", "failure_reasons"}
     if not {"resubscribe_with_sourceid", "resubscribe_without_sourceid"} - flipped.keys():
