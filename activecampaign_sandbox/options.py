@@ -145,7 +145,7 @@ class Options:
     )
     queued_contacts: str = _choice(
         "count in `queued_contacts`: without excluded contacts, all that were sent, or without"
-        " everyone whom the queue will refuse",
+        " the contacts that the queue will refuse",
         "doc",
         *("without_excluded", "sent", "accepted"),
     )

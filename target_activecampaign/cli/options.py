@@ -189,12 +189,12 @@ def _verify(
     form: str | None,
     *,
     facts: bool,
-    verify_list: str | None = None,
-    create_list: bool = False,
-    verify_domain: str = "example.com",
-    limits: bool = False,
-    record: str | None = None,
-    yes: bool = False,
+    verify_list: str | None,
+    create_list: bool,
+    verify_domain: str,
+    limits: bool,
+    record: str | None,
+    yes: bool,
 ) -> int:
     """Verify an account, or show what is known of it."""
     from target_activecampaign.cli import verify  # noqa: PLC0415

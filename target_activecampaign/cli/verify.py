@@ -7,7 +7,6 @@ import logging
 import signal
 import sys
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -154,7 +153,7 @@ def show_facts(settings: Settings, form: str | None) -> int:
         text = "Nothing is known of this account: run --verify."
     else:
         rows = [
-            (name, fact.value, BY_NAME[name].assumed, _date(fact.seen), BY_NAME[name].question)
+            (name, fact.value, BY_NAME[name].assumed, fact.date, BY_NAME[name].question)
             for name, fact in known.items()
             if name in BY_NAME
         ]
@@ -216,8 +215,4 @@ def _stopping(stop: StopRequest) -> Iterator[list[int]]:
 
 
 def _as_dict(known: Mapping[str, KnownFact]) -> dict[str, Any]:
-    return {name: {"seen": one.value, "on": _date(one.seen)} for name, one in known.items()}
-
-
-def _date(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, timezone.utc):%Y-%m-%d}"
+    return {name: {"seen": one.value, "on": one.date} for name, one in known.items()}

@@ -76,7 +76,7 @@ def read(where: str, answer: Answer, decode: Callable[[Any], T]) -> T:
     if _is_web_page(body):
         raise errors.AuthenticationError(where, status=status, detail="it answered a web page")
     try:
-        return decode(None if status == HTTPStatus.NO_CONTENT else _json(body))
+        return decode(None if status == HTTPStatus.NO_CONTENT else parse_json(body))
     except msgspec.ValidationError as error:
         detail = str(error)
     except ValueError:
@@ -89,7 +89,7 @@ def error_for(where: str, answer: Answer) -> errors.ActiveCampaignError:
     status = answer.status
     retry_after = seconds_to_wait(answer.headers)
     try:
-        values = lower_keys(as_object(_json(answer.body)))
+        values = lower_keys(as_object(parse_json(answer.body)))
     except ValueError:
         values = {}
 
@@ -269,7 +269,7 @@ def _is_web_page(body: bytes) -> bool:
     return body.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] == b"<"
 
 
-def _json(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """Parse JSON; raise ValueError for anything else."""
     body = body.removeprefix(_BYTE_ORDER_MARK)
     try:

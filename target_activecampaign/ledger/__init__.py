@@ -260,11 +260,10 @@ def last_mapping(store: Store, identity: str, stream: str, list_id: int) -> str 
     Raises:
         LedgerError: The ledger can't be used.
     """
-    table = tables.account
 
     def read_number() -> int | None:
         with store.transaction() as db:
-            return db.execute(sa.select(table.c.id).where(table.c.identity == identity)).scalar()
+            return _find_account(db, identity)
 
     number = store.retry(read_number)
     if number is None:
@@ -311,8 +310,13 @@ def _account_number(store: Store, identity: str) -> int:
     """Return the account's number, which its first run assigns."""
     table = tables.account
     with store.transaction(alone=True) as db:
-        number = db.execute(sa.select(table.c.id).where(table.c.identity == identity)).scalar()
+        number = _find_account(db, identity)
         if number is None:
             result = db.execute(table.insert().values(identity=identity))
             number = result.inserted_primary_key.id  # type: ignore[union-attr]
         return int(number)
+
+
+def _find_account(db: sa.Connection, identity: str) -> int | None:
+    table = tables.account
+    return db.execute(sa.select(table.c.id).where(table.c.identity == identity)).scalar()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
@@ -26,6 +27,11 @@ class KnownFact(NamedTuple):
 
     value: str
     seen: float
+
+    @property
+    def date(self) -> str:
+        """The day on which it was seen, in UTC."""
+        return f"{datetime.fromtimestamp(self.seen, timezone.utc):%Y-%m-%d}"
 
 
 class Facts:

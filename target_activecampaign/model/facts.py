@@ -134,7 +134,7 @@ FACTS: tuple[Fact, ...] = (
         "Does POST /contactLists with sourceid 4 make an opted-out contact active?",
         "yes",
         ("yes", "no"),
-        "A mirror can't bring back people whom it has unsubscribed. They are rejected.",
+        "A mirror can't re-subscribe contacts that it has unsubscribed. They are rejected.",
         adapts=False,
     ),
     Fact(

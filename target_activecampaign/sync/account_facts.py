@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from target_activecampaign.errors import MappingError
@@ -34,12 +33,12 @@ class AccountFacts:
 
     def __init__(self, ledger: Ledger, max_age_days: float) -> None:
         self._known = ledger.facts.read()
-        oldest = min((one.seen for one in self._known.values()), default=None)
-        if oldest is not None and ledger.now() - oldest > max_age_days * _DAY_SECONDS:
+        oldest = min(self._known.values(), key=lambda one: one.seen, default=None)
+        if oldest is not None and ledger.now() - oldest.seen > max_age_days * _DAY_SECONDS:
             logger.warning(
                 "What is known of this account was seen on %s, more than %g days ago: run --verify "
                 "again.",
-                _date(oldest),
+                oldest.date,
                 max_age_days,
             )
 
@@ -85,14 +84,10 @@ class AccountFacts:
                 raise MappingError(
                     f"Stream '{stream}': 'null_policy' is 'clear', but this account keeps a value "
                     f"of '{destination}' when an empty one is sent, as --verify found on "
-                    f"{_date(self._known[name].seen)}. Set 'null_policy' to 'keep', or run "
+                    f"{self._known[name].date}. Set 'null_policy' to 'keep', or run "
                     "--verify again."
                 )
 
     def _value(self, name: str) -> str | None:
         known = self._known.get(name)
         return None if known is None else known.value
-
-
-def _date(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, timezone.utc):%Y-%m-%d}"

@@ -39,12 +39,7 @@ class Cleaner:
     def clean(self) -> Counter[str]:
         """Delete everything, and return how many things of each kind there were."""
         deleted: Counter[str] = Counter()
-        for kind, path, ids in (
-            ("contact", "contacts", self._contacts()),
-            ("custom field", "fields", self._titled("fields", "title")),
-            ("tag", "tags", self._titled("tags", "tag", search=PREFIX)),
-            ("list", "lists", self._lists()),
-        ):
+        for kind, path, ids in self._find():
             for one in ids:
                 if self._client.send("DELETE", f"/{path}/{one}").ok:
                     deleted[kind] += 1
@@ -52,14 +47,17 @@ class Cleaner:
 
     def leftovers(self) -> Counter[str]:
         """Return how many things of each kind are still there."""
-        return Counter(
-            {
-                "contact": len(self._contacts()),
-                "custom field": len(self._titled("fields", "title")),
-                "tag": len(self._titled("tags", "tag", search=PREFIX)),
-                "list": len(self._lists()),
-            }
-        )
+        return Counter({kind: len(ids) for kind, _, ids in self._find()})
+
+    def _find(self) -> Iterator[tuple[str, str, list[int]]]:
+        """Yield each kind of thing, its path, and the ids of those that verifications have made.
+
+        Lists come last: one can be deleted once its contacts are.
+        """
+        yield "contact", "contacts", self._contacts()
+        yield "custom field", "fields", self._titled("fields", "title")
+        yield "tag", "tags", self._titled("tags", "tag", search=PREFIX)
+        yield "list", "lists", self._lists()
 
     def _contacts(self) -> list[int]:
         # The newest first, as ours are, if the server ignores the filter.

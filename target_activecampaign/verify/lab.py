@@ -5,7 +5,6 @@ Everything that is made here bears the marks of `marks`. Only such things are ch
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from contextlib import suppress
@@ -22,6 +21,7 @@ from target_activecampaign.client import (
     MalformedAnswer,
     RequestRefused,
 )
+from target_activecampaign.client.responses import parse_json
 from target_activecampaign.model.facts import BY_NAME
 from target_activecampaign.verify.findings import Finding
 from target_activecampaign.verify.marks import NAME, Marks
@@ -131,7 +131,7 @@ class LabClient(Client):
         except (RequestRefused, MalformedAnswer):
             pass  # these are answers
         assert self._last is not None  # noqa: S101 - a refusal is an answer
-        return Reply(self._last.status, _json(self._last.body))
+        return Reply(self._last.status, _content_of(self._last))
 
     def _max_seconds(self, error: ActiveCampaignError) -> float:
         if isinstance(error, MalformedAnswer) or (
@@ -255,7 +255,7 @@ class Lab:
     def subject(self) -> Subject:
         """Return a new subject. Its contact is made by the first import that has it."""
         if len(self.subjects) == MAX_CONTACTS:
-            raise TooMuchError(f"A verification makes {MAX_CONTACTS} contacts at most.")
+            raise LabError(f"A verification makes {MAX_CONTACTS} contacts at most.")
         number = len(self.subjects) + 1
         one = Subject(number, self.marks.address(number))
         self.subjects.append(one)
@@ -285,7 +285,7 @@ class Lab:
             self._filler = self._filler or self.subject()
             entries = (*entries, self.entry(self._filler))
         if len(self.imports) == MAX_IMPORTS:
-            raise TooMuchError(f"A verification sends {MAX_IMPORTS} imports at most.")
+            raise LabError(f"A verification sends {MAX_IMPORTS} imports at most.")
         marked = [{**one, "exclude_automations": True} for one in entries]
         # Reserved first: an import whose answer is lost counts too.
         one = Posted(Reply(0, None), len(entries), time.monotonic())
@@ -390,10 +390,6 @@ class LabError(Exception):
     """An experiment can't go on; its text is the reason."""
 
 
-class TooMuchError(LabError):
-    """A limit of the verification is reached."""
-
-
 def unknown_batch_id() -> str:
     """Return a batch id that no import has."""
     return str(uuid.uuid4())
@@ -416,8 +412,8 @@ def _is_applied(reply: Reply) -> bool:
     return reply.ok and reply.get("status") in ("completed", "failed", "interrupted")
 
 
-def _json(body: bytes) -> Any:
+def _content_of(answer: Answer) -> Any:
     try:
-        return json.loads(body)
+        return parse_json(answer.body)
     except ValueError:
         return None

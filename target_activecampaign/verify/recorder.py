@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+from target_activecampaign.client.responses import parse_json
 from target_activecampaign.errors import TargetError
 from target_activecampaign.storage import private_files
 from target_activecampaign.verify.marks import NAME, PREFIX
@@ -153,7 +154,7 @@ def _clean_text(text: str, key: str) -> str:
 
 def _json(content: bytes) -> Any:
     try:
-        return json.loads(content)
+        return parse_json(content)
     except ValueError:
         return _TEXT
 

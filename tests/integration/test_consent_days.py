@@ -2,8 +2,8 @@
 
 Others are suppressed, and their suppression is lifted. People also opt out by a campaign, subscribe
 through a form, bounce, or are excluded; others are missing from the source. Runs are killed, and
-the ledger is lost. Each run is previewed, and refuses whom the preview has named. In every other
-history the account keeps `sdate` when a membership is active again.
+the ledger is lost. Each run is previewed, and refuses the contacts that the preview has named. In
+every other history the account keeps `sdate` when a membership is active again.
 
 CONSENT_DAYS sets how many days there are in all (160 in CI, else 40), CONSENT_SEED which they are
 (0: others each time).

@@ -37,7 +37,7 @@ ACCOUNTS = {
     KEEPS: {"sdate_on_reactivation": "keep", "udate_on_reactivation": "keep"},
     CLEARS: {"sdate_on_reactivation": "keep", "udate_on_reactivation": "clear"},
 }
-"""What becomes of a membership's dates when it is active again: nobody knows for all accounts."""
+"""The dates of a membership that is active again. Accounts may differ in them."""
 
 in_every_account = pytest.mark.parametrize("account", ACCOUNTS, indirect=True)
 where_its_end_shows = pytest.mark.parametrize("account", [RENEWS, KEEPS], indirect=True)

@@ -286,7 +286,7 @@ def test_changes_whole_tables_and_both_end_in_the_account_that_the_table_says(
         play = Play(way, account, load, chance)
         for place, day in enumerate(days):
             if keeps_sdate and day.interrupted == "killed":
-                # Whom a run was re-subscribing when it was killed is not certain to be ours.
+                # A contact that a killed run was re-subscribing may not be ours.
                 day.interrupted = "again"
             story = [f"WAYS_SEED={SEED}, history {number}, {way}"]
             story += [

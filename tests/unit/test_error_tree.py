@@ -19,7 +19,6 @@ INTERNAL = {
     "ShapeError": "becomes a MalformedAnswer",
     "StoppedError": "the run was told to stop, which is no fault",
     "StoreFailure": "becomes a BudgetUnavailable if it lasts",
-    "TooMuchError": "likewise",
     "UnfitValueError": "an outcome of a value",
     "UnknownOptionError": "an outcome of a value",
     "UnreadableRecord": "an outcome of a record",
