@@ -207,8 +207,7 @@ def test_an_embedded_sandbox_that_fails_at_its_start_is_told_at_once(
 def test_an_embedded_sandbox_that_dies_ends_the_run(embedded: TargetRunner) -> None:
     running = embedded.start(checkpoint_seconds=0.1)  # type: ignore[attr-defined]
     running.feed(lines([schema(), *people(3)]))
-    _wait_for(lambda: _sandbox_of(embedded))
-    time.sleep(2)
+    _wait_for(lambda: "goes to list" in running.logged())
     for process in _sandbox_of(embedded):
         os.kill(process, signal.SIGKILL)
     died = time.monotonic()

@@ -177,6 +177,10 @@ class RunningTarget:
         """What it has written to its output so far."""
         return os.pread(self._stdout.fileno(), 10**6, 0).decode()
 
+    def logged(self) -> str:
+        """What it has written to its log so far."""
+        return os.pread(self._stderr.fileno(), 10**6, 0).decode()
+
     @property
     def ended(self) -> bool:
         """Whether it has ended."""
