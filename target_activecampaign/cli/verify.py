@@ -16,7 +16,7 @@ from target_activecampaign.cli.output import format_table
 from target_activecampaign.client.models import ContactList
 from target_activecampaign.config.validation import ensure_writable_folder, find_secrets
 from target_activecampaign.errors import ListError, StoppedError, TargetError
-from target_activecampaign.ledger import MissingLedgerError, facts_of
+from target_activecampaign.ledger import facts_of, read_facts
 from target_activecampaign.model.facts import BY_NAME
 from target_activecampaign.storage import output, private_files
 from target_activecampaign.sync.stop import StopRequest
@@ -98,7 +98,7 @@ def verify(settings: Settings, request: Request) -> int:
     stop = StopRequest()
     try:
         account.open()
-        with facts_of(settings.ledger_url, account.identity, make=True):
+        with facts_of(settings.ledger_url, account.identity):
             pass  # what can't be saved need not be found out
         client = account.client
         assert isinstance(client, LabClient)  # noqa: S101 - as given
@@ -115,7 +115,7 @@ def verify(settings: Settings, request: Request) -> int:
     finally:
         account.close()
     result = report.as_dict(findings, address=address, list_name=list_name, moment=moment)
-    with facts_of(settings.ledger_url, identity, make=True) as facts:
+    with facts_of(settings.ledger_url, identity) as facts:
         facts.save({one.fact.name: one.seen for one in findings if one.seen is not None}, moment)
     try:
         page = report.write(result, settings.report_path, find_secrets(settings))
@@ -141,10 +141,7 @@ def show_facts(settings: Settings, form: str | None) -> int:
     account = Account(settings, read_only=True)
     try:
         account.start()
-        with facts_of(settings.ledger_url, account.identity, make=False) as facts:
-            known = facts.read()
-    except MissingLedgerError:
-        known = {}
+        known = read_facts(settings.ledger_url, account.identity)
     finally:
         account.close()
     if form == "json":

@@ -74,6 +74,7 @@ __all__ = [
     "facts_of",
     "hash_of_sha256",
     "last_mapping",
+    "read_facts",
     "source_of",
 ]
 
@@ -230,20 +231,40 @@ class Ledger:
 
 
 @contextmanager
-def facts_of(url: str, identity: str, *, make: bool) -> Iterator[Facts]:
-    """Open a ledger for an account's settled facts alone.
+def facts_of(url: str, identity: str) -> Iterator[Facts]:
+    """Open a ledger for an account's settled facts alone. A missing ledger is created.
 
     Args:
         url: The ledger, as for `Ledger`.
         identity: The account, likewise.
-        make: Whether to create a missing ledger.
 
     Raises:
         LedgerError: The ledger can't be used.
     """
-    store = Store(url, make=make)
+    store = Store(url)
     try:
         yield Facts(store, store.retry(lambda: _account_number(store, identity)))
+    finally:
+        store.close()
+
+
+def read_facts(url: str, identity: str) -> dict[str, KnownFact]:
+    """Return an account's settled facts by name; none if there is no ledger. Nothing is written.
+
+    Args:
+        url: The ledger, as for `Ledger`.
+        identity: The account, likewise.
+
+    Raises:
+        LedgerError: The ledger can't be used.
+    """
+    try:
+        store = Store(url, make=False)
+    except MissingLedgerError:
+        return {}
+    try:
+        number = _read_account_number(store, identity)
+        return {} if number is None else Facts(store, number).read()
     finally:
         store.close()
 
@@ -260,12 +281,7 @@ def last_mapping(store: Store, identity: str, stream: str, list_id: int) -> str 
     Raises:
         LedgerError: The ledger can't be used.
     """
-
-    def read_number() -> int | None:
-        with store.transaction() as db:
-            return _find_account(db, identity)
-
-    number = store.retry(read_number)
+    number = _read_account_number(store, identity)
     if number is None:
         return None
     segments = Segments(store, number, "")
@@ -315,6 +331,16 @@ def _account_number(store: Store, identity: str) -> int:
             result = db.execute(table.insert().values(identity=identity))
             number = result.inserted_primary_key.id  # type: ignore[union-attr]
         return int(number)
+
+
+def _read_account_number(store: Store, identity: str) -> int | None:
+    """Return the account's number; None if no run has used it yet."""
+
+    def read() -> int | None:
+        with store.transaction() as db:
+            return _find_account(db, identity)
+
+    return store.retry(read)
 
 
 def _find_account(db: sa.Connection, identity: str) -> int | None:

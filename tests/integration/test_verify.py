@@ -367,6 +367,19 @@ def test_what_was_seen_is_kept_and_shown(verifier_for: Callable[..., Verifier]) 
     assert len(verify.sandbox.requests()) == before
 
 
+def test_facts_of_an_account_that_the_ledger_lacks_leave_it_as_it_is(load: TargetRunner) -> None:
+    load([schema(), *people(1)]).succeeded()
+    with ledger(f"sqlite:///{load.folder / LEDGER}") as db:
+        db.execute(sa.text("UPDATE account SET identity = 'another'"))
+    command = [*load.command(), "--facts"]
+    shown = subprocess.run(
+        command, capture_output=True, text=True, cwd=load.folder, check=True, timeout=60
+    )
+    assert shown.stdout.strip() == "Nothing is known of this account: run --verify."
+    with ledger(f"sqlite:///{load.folder / LEDGER}") as db:
+        assert [*db.execute(sa.text("SELECT identity FROM account")).scalars()] == ["another"]
+
+
 def facts(verify: Verifier, *arguments: str) -> subprocess.CompletedProcess[str]:
     _, *options = shlex.split(block("verify.md", "facts"))
     assert options == ["--config", "config.json", "--facts"]
