@@ -4,7 +4,8 @@
 
     TargetError
     ├── SettingError            a setting can't be used
-    ├── ListError               the account has no such list
+    ├── ListError               no list of the account can be used
+    │   ├── NoSuchListError     the account has no such list
     │   └── MissingListError    no list is set for a stream
     ├── MappingError            a property can't be mapped to its destination
     ├── ModeError               a stream can't be loaded in its sync mode
@@ -52,7 +53,11 @@ class SettingError(TargetError):
 
 
 class ListError(TargetError):
-    """The account has no such list; the text names the lists that it has."""
+    """No list of the account can be used; the text names the lists that it has."""
+
+
+class NoSuchListError(ListError):
+    """The account has no such list."""
 
 
 class MissingListError(ListError):

@@ -12,19 +12,23 @@ from target_activecampaign.client import (
     ActiveCampaignError,
     Client,
     ConnectionFailed,
+    ContactList,
+    PermissionDenied,
     RateLimiter,
+    RequestRefused,
     ServerError,
     parse_api_url,
 )
+from target_activecampaign.client.models import FIRST_SIMULATED_ID
 from target_activecampaign.client.rate_limit.stores import open_store
-from target_activecampaign.errors import ListError, SandboxError, SettingError
+from target_activecampaign.errors import ListError, NoSuchListError, SandboxError, SettingError
 from target_activecampaign.model.names import did_you_mean, exact
 from target_activecampaign.model.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from target_activecampaign.client import ContactList, Field
+    from target_activecampaign.client import Field
     from target_activecampaign.config.settings import Settings
 
 
@@ -35,6 +39,9 @@ QUESTIONS_AT_ONCE = 4
 
 _MAX_ID_DIGITS = 18
 """Ids are 64-bit integers at most."""
+
+_REMINDER = "You receive this e-mail because you are one of our contacts."
+"""Tells the recipients of a new list's campaigns why they get them, until somebody changes it."""
 
 RETRY_SECONDS = 300.0
 """Seconds for which a request is retried."""
@@ -194,7 +201,8 @@ class Account:
             setting: The setting, for messages.
 
         Raises:
-            ListError: There is no such list, or more than one of that name.
+            NoSuchListError: There is no such list.
+            ListError: There is more than one of that name.
         """
         text = exact(str(wanted))
         number = int(text) if text.isdecimal() and len(text) <= _MAX_ID_DIGITS else None
@@ -211,9 +219,57 @@ class Account:
         names = [name for one in self.lists for name in (one.name, one.string_id)]
         known = ", ".join(f"{one.id} '{one.name}' ({one.string_id})" for one in self.lists)
         suggestion = did_you_mean(text, names)
-        raise ListError(
+        raise NoSuchListError(
             f"'{setting}' is '{text}', but the account has no such list.{suggestion} "
             f"Its lists are: {known or 'none; create one in ActiveCampaign first'}."
+        )
+
+    def create_list(self, name: str) -> ContactList:
+        """Create a list, and show it to the users who are in the group of the key's owner.
+
+        If nothing may be written, the list is only added to `lists`, with a simulated id.
+
+        Raises:
+            ListError: The key's owner must not create lists.
+            ActiveCampaignError: The list could not be created.
+        """
+        if self._read_only:
+            number = FIRST_SIMULATED_ID + len(self.lists)
+            made = ContactList(number, exact(name))
+            self.lists = [*self.lists, made]
+            logger.warning("The list '%s' is missing; a run would create it.", made.name)
+            return made
+        try:
+            made = self.client.create_list(exact(name), self.address, _REMINDER)
+        except PermissionDenied as error:
+            raise ListError(
+                f"The list '{name}' is missing, and the key's user must not create lists "
+                f"({error}). Create it in ActiveCampaign, or let the user do so."
+            ) from None
+        logger.warning(
+            "Created list %d '%s'. Its sender URL and reminder are placeholders: set yours in "
+            "ActiveCampaign before you send a campaign to it.",
+            made.id,
+            made.name,
+        )
+        self._show_list(made)
+        self.lists = [*self.lists, made]
+        return made
+
+    def _show_list(self, made: ContactList) -> None:
+        """Show a new list to the group of the key's user, without which nobody sees it [doc]."""
+        try:
+            group = self.client.group_of(self.client.whoami().id)
+            if group is not None:
+                self.client.show_list(made.id, group)
+                return
+            problem = "ActiveCampaign does not tell the user's group"
+        except RequestRefused as error:
+            problem = error.brief
+        logger.warning(
+            "The list could not be shown to the key's user (%s). If it is not on the page of "
+            "lists, give the user's group access to it in ActiveCampaign.",
+            problem,
         )
 
     def close(self) -> None:

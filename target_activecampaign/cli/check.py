@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from target_activecampaign.account.account import Account
 from target_activecampaign.cli.output import format_table, printable
 from target_activecampaign.client import AuthenticationError, PaymentRequired, PermissionDenied
+from target_activecampaign.client.models import FIRST_SIMULATED_ID
 from target_activecampaign.config.validation import find_secrets
 from target_activecampaign.errors import ListError, SettingError, report_errors
 from target_activecampaign.ledger import LedgerError, MissingLedgerError, Store, last_mapping
@@ -31,7 +32,13 @@ from target_activecampaign.storage import output
 from target_activecampaign.sync.membership_field import MembershipFields
 from target_activecampaign.sync.property_checks import check_properties
 from target_activecampaign.sync.segment import check_mode
-from target_activecampaign.sync.setup import MEMBERSHIP, list_of, member_of, only_if_empty_targets
+from target_activecampaign.sync.setup import (
+    MEMBERSHIP,
+    find_or_create_list,
+    list_of,
+    member_of,
+    only_if_empty_targets,
+)
 from target_activecampaign.text import quoted_list
 
 if TYPE_CHECKING:
@@ -259,13 +266,13 @@ class _Readiness:
         found, problems = {}, []
         for setting, wanted in self._settings.lists.items():
             try:
-                one = self._account.find_list(wanted, setting)
+                one = find_or_create_list(self._settings, self._account, wanted, setting)
                 found[one.id] = one.name
             except ListError as error:  # noqa: PERF203 - only a few
                 problems.append(str(error))
         if problems:
             raise ListError(" ".join(problems))
-        return ", ".join(f"{number} '{name}'" for number, name in found.items()) + "."
+        return ", ".join(f"{_shown(number)} '{name}'" for number, name in found.items()) + "."
 
     def fields(self) -> str:
         """Read the custom fields."""
@@ -405,3 +412,7 @@ def _is_writable(folder: Path) -> bool:
     # A folder can't be created in place of a broken link.
     there = next(one for one in (whole, *whole.parents) if one.exists() or one.is_symlink())
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+def _shown(list_id: int) -> str:
+    return "new:" if list_id >= FIRST_SIMULATED_ID else str(list_id)

@@ -15,7 +15,7 @@ from target_activecampaign.account.account import Account
 from target_activecampaign.cli.output import format_table
 from target_activecampaign.client.models import ContactList
 from target_activecampaign.config.validation import ensure_writable_folder, find_secrets
-from target_activecampaign.errors import ListError, StoppedError, TargetError
+from target_activecampaign.errors import ListError, NoSuchListError, StoppedError, TargetError
 from target_activecampaign.ledger import facts_of, read_facts
 from target_activecampaign.model.facts import BY_NAME
 from target_activecampaign.storage import output, private_files
@@ -173,7 +173,7 @@ def _prepare(
 def _find_list(account: Account, client: LabClient, request: Request, marks: Marks) -> ContactList:
     try:
         return account.find_list(request.wanted, "--verify-list")
-    except ListError:
+    except NoSuchListError:
         if not request.create_list or request.wanted.isdecimal():
             raise
     item = {

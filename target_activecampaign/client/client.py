@@ -12,11 +12,11 @@ from target_activecampaign.client.calls import PAGE_SIZE, ignore_content, json_b
 from target_activecampaign.client.decoding import page_of
 from target_activecampaign.client.errors import AddressTaken, InvalidRequest, NotFound
 from target_activecampaign.client.fields import FieldCalls
+from target_activecampaign.client.lists import ListCalls
 from target_activecampaign.client.models import (
     AcceptedImport,
     BounceLog,
     Contact,
-    ContactList,
     ContactTag,
     Exclusion,
     ImportStatus,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 
-class Client(FieldCalls):
+class Client(FieldCalls, ListCalls):
     """A connection to one ActiveCampaign account, for any number of threads.
 
     Args:
@@ -62,10 +62,6 @@ class Client(FieldCalls):
     def whoami(self) -> User:
         """Return the owner of the key: the cheapest check of address and key."""
         return self._call("GET", "/users/me", user_from)
-
-    def lists(self) -> list[ContactList]:
-        """Return all lists of the account."""
-        return self._all_pages("/lists", page_of("lists", ContactList))
 
     def import_contacts(self, body: bytes, count: int) -> AcceptedImport:
         """Add an import of contacts to ActiveCampaign's queue.

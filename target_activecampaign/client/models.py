@@ -43,6 +43,9 @@ from target_activecampaign.model.status import ACTIVE, BOUNCED, UNSUBSCRIBED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FIRST_SIMULATED_ID = 2**31
+"""The least id of what a preview simulates, larger than any id in an account."""
+
 WAITING = "waiting"
 _DONE = frozenset({"completed"})
 _BROKEN = frozenset({"failed", "interrupted"})
@@ -66,12 +69,33 @@ def user_from(answer: Any) -> User:
     return read_model(as_object(answer).get("user"), User, "user")
 
 
+class _GroupMember(Model, frozen=True, rename={"group": "groupid"}):
+    """The link between a user and a group: ``userGroup``; its keys are unverified."""
+
+    group: Id
+
+
+def group_from(answer: Any) -> int | None:
+    """Decode the id of the group in the answer of GET /users/:id/userGroup; None without one.
+
+    As the answer is unverified, one in another form is no error.
+    """
+    with suppress(msgspec.ValidationError):
+        return read_model(as_object(answer).get("userGroup"), _GroupMember, "userGroup").group
+    return None
+
+
 class ContactList(Model, frozen=True, rename={"string_id": "stringid"}):
     """A list that contacts can be on: one of ``lists`` of GET /lists [rec]."""
 
     id: Id
     name: Text = ""
     string_id: Text = ""
+
+
+def list_from(answer: Any) -> ContactList:
+    """Decode the answer of POST /lists [rec]."""
+    return read_model(as_object(answer).get("list"), ContactList, "list")
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,13 @@ _LISTS_AND_TAGS = (
         per_stream=True,
     ),
     Setting(
+        "create_list",
+        _BOOLEAN,
+        "If `list_id` is a name that the account does not have, create the list. Mind the "
+        "spelling: a wrong name becomes a list.",
+        default=False,
+    ),
+    Setting(
         "tags",
         {"type": "array", "items": _STRING},
         "Tags added to each contact. Missing tags are created.",

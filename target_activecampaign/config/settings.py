@@ -113,6 +113,7 @@ class Settings:
     sandbox_path: str
     dry_run: bool
     list_id: int | str | None
+    create_list: bool
     field_mapping: dict[str, str]
     auto_map: bool
     unmapped_properties: str

@@ -23,10 +23,10 @@ from target_activecampaign.client import (
     Field,
     ImportStatus,
 )
-from target_activecampaign.client.models import address_key
+from target_activecampaign.client.models import FIRST_SIMULATED_ID, address_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from target_activecampaign.client import FieldValue
 
@@ -34,8 +34,6 @@ T = TypeVar("T")
 
 _ID_PREFIX = "preview-"
 """The prefix of the ids of simulated imports."""
-_FIRST_FIELD = 2**31
-"""The id of the first simulated field, larger than any id in an account."""
 
 
 class PreviewClient(Client):
@@ -127,11 +125,28 @@ class PreviewClient(Client):
         status: int | None = None,
         updated_after: float | None = None,
     ) -> Iterator[Contact]:
-        """Yield contacts in the order of their ids, under their simulated addresses."""
+        """Yield contacts in the order of their ids, under their simulated addresses.
+
+        A simulated list has none.
+        """
+        if _is_simulated(list_id):
+            return iter(())
         found = super().contacts(
             after=after, list_id=list_id, status=status, updated_after=updated_after
         )
         return map(self._with_new_address, found)
+
+    def count_contacts(
+        self, *, list_id: int | None = None, status: int | None = None
+    ) -> int | None:
+        """Return the number of contacts that `contacts` would yield; None if it is unknown."""
+        if _is_simulated(list_id):
+            return 0
+        return super().count_contacts(list_id=list_id, status=status)
+
+    def find_opted_out(self, list_id: int, contact_ids: Collection[int]) -> set[int]:
+        """Return those contacts that are unsubscribed from a list: none of a simulated one."""
+        return set() if _is_simulated(list_id) else super().find_opted_out(list_id, contact_ids)
 
     def _with_new_address(self, contact: Contact) -> Contact:
         email = self._new_addresses.get(contact.id)
@@ -150,7 +165,11 @@ class PreviewClient(Client):
         tag = re.sub(r"\W+", "_", title.strip("% ")).strip("_").upper()
         with self._lock:
             field = Field(
-                _FIRST_FIELD + len(self.new_fields), title, field_type, tag, lists=(list_id,)
+                FIRST_SIMULATED_ID + len(self.new_fields),
+                title,
+                field_type,
+                tag,
+                lists=(list_id,),
             )
             self.new_fields[field.id] = field
         self._simulate("field", 2)
@@ -184,3 +203,7 @@ class PreviewClient(Client):
     def field_values(self, field_id: int) -> Iterator[FieldValue]:
         """Yield the values of a field: none for a simulated one."""
         return iter(()) if field_id in self.new_fields else super().field_values(field_id)
+
+
+def _is_simulated(list_id: int | None) -> bool:
+    return list_id is not None and list_id >= FIRST_SIMULATED_ID

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from target_activecampaign.errors import MappingError, MissingListError
+from target_activecampaign.errors import MappingError, MissingListError, NoSuchListError
 from target_activecampaign.mapping import history
 from target_activecampaign.mapping.catalog import FieldCatalog
 from target_activecampaign.mapping.compiler import MappingCompiler
@@ -355,11 +355,36 @@ class Streams:
 def check_lists(settings: Settings, account: Account) -> None:
     """Check that all lists in the settings exist, before any stream is opened.
 
+    With `create_list`, missing ones are created.
+
     Raises:
         ListError: A list does not exist.
     """
     for setting, wanted in settings.lists.items():
-        account.find_list(wanted, setting)
+        find_or_create_list(settings, account, wanted, setting)
+
+
+def find_or_create_list(
+    settings: Settings, account: Account, wanted: int | str, setting: str
+) -> ContactList:
+    """Return a list of the settings. With `create_list`, a missing one is created.
+
+    Args:
+        settings: The settings.
+        account: The account. If it is read-only, the list is only simulated.
+        wanted: The id, name or string id of the list.
+        setting: The setting, for messages.
+
+    Raises:
+        ListError: The list does not exist, or can't be created.
+    """
+    try:
+        return account.find_list(wanted, setting)
+    except NoSuchListError:
+        # A number is an id, and no name for a list.
+        if not settings.create_list or str(wanted).strip().isdecimal():
+            raise
+    return account.create_list(str(wanted))
 
 
 def list_of(stream: str, settings: StreamSettings, account: Account) -> ContactList:
