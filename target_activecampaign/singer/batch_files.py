@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from target_activecampaign.errors import BatchFileError
+from target_activecampaign.singer.columnar_files import FormatError, read_arrow, read_parquet
 from target_activecampaign.singer.messages import describe_long_line
-from target_activecampaign.singer.parquet import FormatError, read_rows
 from target_activecampaign.singer.reader import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 
-_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_GZIP = b"\x1f\x8b"
+_STARTS = {b"PAR1": "Parquet", b"ARROW1": "Arrow"}
 """The first bytes of files of these formats."""
+
+_COLUMNAR = {"parquet": read_parquet, "arrow": read_arrow}
+"""The formats whose files hold columns, each with its reader."""
 
 _BUFFER_BYTES = 1 << 17
 """Bytes per read. Threads may switch at each read, which costs more than the read itself."""
@@ -51,11 +55,11 @@ def record_lines(
         BatchFileError: The format is not supported, or a file is missing or damaged.
     """
     form, compression = encoding.get("format"), encoding.get("compression") or "none"
-    # A Parquet file names its own compression.
-    if form != "parquet" and (form != "jsonl" or compression not in {"none", "gzip"}):
+    # These files name their own compression.
+    if form not in _COLUMNAR and (form != "jsonl" or compression not in {"none", "gzip"}):
         raise BatchFileError(
             f"A BATCH message has files of format '{form}' with compression '{compression}'. This "
-            "target reads 'jsonl', plain or 'gzip', and 'parquet'. Change the tap's "
+            "target reads 'jsonl', plain or 'gzip', 'parquet' and 'arrow'. Change the tap's "
             "'batch_config'."
         )
     for url in manifest:
@@ -64,8 +68,8 @@ def record_lines(
             path = _path(url)
             with _open_regular(path) as file:
                 lines = (
-                    read_rows(path)
-                    if form == "parquet"
+                    _COLUMNAR[form](path)
+                    if form in _COLUMNAR
                     else _read_json_lines(file, compression, max_line_bytes)
                 )
                 for line in lines:
@@ -125,9 +129,10 @@ def _read_json_lines(
     file: io.BufferedReader, compression: str, max_line_bytes: int
 ) -> Iterator[bytes]:
     """Yield the lines of a file, each cut at one byte more than the limit."""
-    start = file.peek(len(_PARQUET))
-    if start.startswith(_PARQUET):
-        raise FormatError("it is Parquet, but its message calls it 'jsonl'")
+    start = file.peek(max(map(len, _STARTS)))
+    for first, form in _STARTS.items():
+        if start.startswith(first):
+            raise FormatError(f"it is {form}, but its message calls it 'jsonl'")
     if compression == "gzip" and not start.startswith(_GZIP):
         raise FormatError("its message calls it 'gzip', but it is not, or it was cut off")
     # Taps of the Meltano SDK always write gzip, and announce the compression of their settings.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -37,10 +38,17 @@ IMPORT = "/api/3/import/bulk_import"
 JSONL = {"format": "jsonl", "compression": "none"}
 GZIP = {"format": "jsonl", "compression": "gzip"}
 PARQUET = {"format": "parquet", "compression": None}
+ARROW = {"format": "arrow", "compression": None}
 
 
 def write_parquet(path: Path, records: Iterable[Mapping[str, Any]], **options: Any) -> Path:
     pq.write_table(pa.Table.from_pylist(list(records)), path, **options)
+    return path
+
+
+def write_arrow(path: Path, table: pa.Table, rows_per_batch: int | None = None) -> Path:
+    with pyarrow.ipc.new_file(path, table.schema) as file:
+        file.write_table(table, rows_per_batch)
     return path
 
 
@@ -50,9 +58,15 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def of_the_sdk(
-    folder: Path, encoding: dict[str, Any], records: Iterable[dict[str, Any]]
+    folder: Path, encoding: dict[str, Any], records: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """BATCH messages as a tap of the Meltano SDK writes them."""
+    if encoding["format"] == "arrow":  # which comes with its release 0.55
+        chunks = [records[n : n + 200] for n in range(0, len(records), 200)]
+        paths = [folder / f"{n}.arrow" for n in range(len(chunks))]
+        for path, chunk in zip(paths, chunks, strict=True):
+            write_arrow(path, pa.Table.from_pylist(chunk))
+        return [batch(encoding, f"file://{path}") for path in paths]
     config = BatchConfig(
         encoding=BaseBatchFileEncoding(**encoding),
         storage=StorageTarget(root=str(folder)),
@@ -107,8 +121,8 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.mark.parametrize(
     "encoding",
-    [JSONL, GZIP, PARQUET, {"format": "parquet", "compression": "gzip"}],
-    ids=["what the SDK says is plain", "gzip", "parquet", "parquet with gzip"],
+    [JSONL, GZIP, PARQUET, {"format": "parquet", "compression": "gzip"}, ARROW],
+    ids=["what the SDK says is plain", "gzip", "parquet", "parquet with gzip", "arrow"],
 )
 def test_batch_files_of_sdk_load_like_record_messages(
     sandbox: SandboxServer, fork_server: ForkServer, tmp_path: Path, encoding: dict[str, Any]
@@ -224,18 +238,22 @@ COLUMNS = pa.schema(
 
 @settings(deadline=None)
 @given(st.lists(st.fixed_dictionaries({k: st.none() | v for k, v in nullable.items()}), max_size=5))
-def test_parquet_values_equal_those_of_record_messages(
+def test_values_of_columns_equal_those_of_record_messages(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]
 ) -> None:
-    path = tmp_path_factory.mktemp("batch") / "values.parquet"
-    pq.write_table(pa.Table.from_pylist(records, COLUMNS), path)
+    path = tmp_path_factory.mktemp("batch") / "values"
+    table = pa.Table.from_pylist(records, COLUMNS)
+    expected = [deserialize_json(serialize_json(one)) for one in records]
+    pq.write_table(table, path)
+    assert [deserialize_json(line) for *_, line in record_lines(PARQUET, [str(path)])] == expected
+    write_arrow(path, table, 2)
+    assert [deserialize_json(line) for *_, line in record_lines(ARROW, [str(path)])] == expected
 
-    read = [deserialize_json(line) for _, _, line in record_lines(PARQUET, [str(path)])]
 
-    assert read == [deserialize_json(serialize_json(one)) for one in records]
-
-
-def test_parquet_only_types_are_converted(load: TargetRunner) -> None:
+@pytest.mark.parametrize("encoding", [PARQUET, ARROW], ids=["parquet", "arrow"])
+def test_types_without_counterpart_are_converted(
+    load: TargetRunner, encoding: dict[str, Any]
+) -> None:
     noon = 1_767_268_800_123_456_789
     columns = {
         "nanoseconds": pa.array([noon], pa.timestamp("ns")),
@@ -253,10 +271,11 @@ def test_parquet_only_types_are_converted(load: TargetRunner) -> None:
         "nothing": pa.nulls(1),
         "exact": pa.array([Decimal("12345678901234567890.10")]),
     }
-    path = load.folder / "types.parquet"
-    pq.write_table(pa.table({"email": ["nobody"], **columns}), path)
+    path = load.folder / "types"
+    table = pa.table({"email": ["nobody"], **columns})
+    (pq.write_table if encoding is PARQUET else lambda t, p: write_arrow(p, t))(table, path)
 
-    outcome = load([schema(), batch(PARQUET, path), state("end")]).succeeded()
+    outcome = load([schema(), batch(encoding, path), state("end")]).succeeded()
 
     (refused,) = outcome.rejects
     assert {name: refused[name] for name in columns if name != "exact"} == {
@@ -275,6 +294,33 @@ def test_parquet_only_types_are_converted(load: TargetRunner) -> None:
         "nothing": None,
     }
     assert '"exact":12345678901234567890.10,' in outcome.reject_files[0].read_text()
+
+
+def test_json_in_arrow_becomes_what_it_holds(load: TargetRunner) -> None:
+    def texts(*values: str | None) -> pa.Array:
+        return pa.array(values, pa.json_(pa.string()))
+
+    inner = texts('{"a": 1.50}')
+    columns = {
+        "plain": texts('{"a":\n [1, "x"]}'),
+        "broken": texts("{"),
+        "empty": texts(None),
+        "struct": pa.StructArray.from_arrays([inner, pa.array([1])], ["json", "number"]),
+        "several": pa.ListArray.from_arrays([0, 1], inner),
+        "map": pa.MapArray.from_arrays([0, 1], ["key"], inner),
+    }
+    path = write_arrow(load.folder / "json", pa.table({"email": ["nobody"], **columns}))
+    outcome = load([schema(), batch(ARROW, path)]).succeeded()
+    (refused,) = outcome.rejects
+    assert {name: refused[name] for name in columns} == {
+        "plain": {"a": [1, "x"]},
+        "broken": "{",
+        "empty": None,
+        "struct": {"json": {"a": 1.5}, "number": 1},
+        "several": [{"a": 1.5}],
+        "map": {"key": {"a": 1.5}},
+    }
+    assert '"several":[{"a":1.50}]' in outcome.reject_files[0].read_text()
 
 
 def test_large_row_group_is_not_read_whole(tmp_path: Path) -> None:
@@ -329,6 +375,7 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> str:
     records = [message["record"] for message in people(300, notes="n" * 100)]
     parquet = write_parquet(folder / "good.parquet", records, compression="none").read_bytes()
     lines = write_jsonl(folder / "good.jsonl", records).read_bytes()
+    arrow = write_arrow(folder / "good.arrow", pa.Table.from_pylist(records)).read_bytes()
     packed = gzip.compress(lines)
     for name, content in {
         "empty": b"",
@@ -336,6 +383,7 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> str:
         "cut.gz": packed[:-9],
         "damaged.gz": packed[:900] + b"x" * 90 + packed[990:],
         "cut.jsonl": lines[:-9],
+        "cut.arrow": arrow[:-9],
         "list.jsonl": b"[1]\n",
     }.items():
         (folder / name).write_bytes(content)
@@ -361,6 +409,10 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> str:
         (PARQUET, "{}/good.jsonl", "it is not Parquet, or was cut off"),
         (PARQUET, "{}/far", "a value in the column 'until' can't be written as JSON"),
         (JSONL, "{}/good.parquet", "it is Parquet, but its message calls it 'jsonl'"),
+        (JSONL, "{}/good.arrow", "it is Arrow, but its message calls it 'jsonl'"),
+        (ARROW, "{}/cut.arrow", "it is not an Arrow file, or was cut off"),
+        (ARROW, "{}/empty", "it is not an Arrow file, or was cut off"),
+        (ARROW, "{}/good.parquet", "it is not an Arrow file, or was cut off"),
         (JSONL, "{}/cut.jsonl", "Line 300 of the batch file"),
         (JSONL, "{}/list.jsonl", "Line 1 of the batch file"),
         (JSONL, "{}/cut-elsewhere.jsonl", "Line 1 of the batch file"),
@@ -368,7 +420,7 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> str:
         (GZIP, "{}/damaged.gz", "damaged"),
         (GZIP, "{}/empty", "calls it 'gzip', but it is not, or it was cut off"),
         (GZIP, "{}/good.jsonl", "calls it 'gzip', but it is not, or it was cut off"),
-        ({"format": "avro"}, "{}/empty", "reads 'jsonl', plain or 'gzip', and 'parquet'"),
+        ({"format": "avro"}, "{}/empty", "plain or 'gzip', 'parquet' and 'arrow'"),
         ({}, "{}/empty", "format 'None'"),
         ({"format": "jsonl", "compression": "zstd"}, "{}/empty", "compression 'zstd'"),
         (JSONL, "s3://key:secret@bucket/a.jsonl?secret", "at s3://, which is not on this machine"),
