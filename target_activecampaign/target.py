@@ -110,6 +110,7 @@ class TargetActiveCampaign(SdkTarget):
     _stopped_at = 0.0
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         PluginCapabilities.ABOUT,
+        PluginCapabilities.ACTIVATE_VERSION,
         PluginCapabilities.BATCH,
         PluginCapabilities.FLATTENING,
         PluginCapabilities.STREAM_MAPS,

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from target_activecampaign.singer.sdk_compat import FlatteningOptions
 
-_IMPURE_NAMES = frozenset({"datetime", "fake", "rand", "randint"})
+_IMPURE_NAMES = frozenset({"datetime", "fake", "rand", "randint", "uuid4"})
 """Names that make an expression depend on the time or on random values.
 
 Apart from these, an expression sees only the record, `config`, and the functions `int`, `float`,
-`str`, `bool`, `md5`, `sha256` and those of `json`. `datetime` has pure functions too, but is
-treated as impure, to be safe.
+`str`, `bool`, `md5`, `sha256`, `check_uuid` and those of `json`. `datetime` has pure functions too,
+but is treated as impure, to be safe.
 """
 _UNORDERED = (ast.Set, ast.SetComp)
 """The order of a set differs between processes."""

@@ -146,6 +146,7 @@ def test_a_log_config_makes_every_line_of_the_log_a_json_object(
 
 PROOFS: dict[str, Callable[..., None]] = {
     "about": test_the_settings_are_the_targets_and_those_of_the_sdk_that_mean_something_here,
+    "activate-version": test_batch_files.test_version_of_batch_message_applies_to_its_records,
     "batch": test_batch_files.test_lines_and_row_groups_are_split_into_imports_of_250,
     "schema-flattening": (
         test_stream_maps.test_nested_properties_are_mapped_as_far_down_as_flattening_goes

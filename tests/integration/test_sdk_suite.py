@@ -71,6 +71,7 @@ CONFIG: dict[str, Any] = {
         "a6": "LOYALTY_POINTS",
         "name": "first_name",
         "d": "CITY",
+        "uuid": "NOTES",
     },
 }
 
@@ -194,6 +195,17 @@ class RecordMissingRequiredProperty(sdk.TargetRecordMissingRequiredProperty):
         assert contacts() == []
 
 
+# Releases before 0.55 do not have it.
+_StringFormats: type = getattr(sdk, "TargetStringFormats", TargetFileTestTemplate)
+
+
+class StringFormats(_StringFormats):  # type: ignore[misc]
+    def validate(self) -> None:
+        (one,) = contacts()
+        assert one["email"] == "test@example.com"
+        assert one["fields"]["NOTES"] == "550e8400-e29b-41d4-a716-446655440000"
+
+
 SUITE = suites.SingerTestSuite(
     kind="target",
     tests=[
@@ -213,6 +225,7 @@ SUITE = suites.SingerTestSuite(
         SchemaNoProperties,
         SchemaUpdates,
         SpecialCharsInAttributes,
+        *([StringFormats] if hasattr(sdk, "TargetStringFormats") else []),
     ],
 )
 
