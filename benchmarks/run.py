@@ -112,7 +112,7 @@ PARTS: dict[str, tuple[str, Callable[[Sizes, argparse.Namespace, Results], Itera
     ),
     "consent": (
         f"Consent, {_EACH}, {_ACCEPTING}",
-        lambda sizes, *_: consent.measure(sizes.people // 2),
+        lambda sizes, *_: consent.measure(sizes.people),
     ),
     "suppression": (
         f"Suppression, {_EACH}, {_ACCEPTING}",
