@@ -73,7 +73,7 @@ def documents() -> list[str]:
 def asked_for() -> set[tuple[str, str]]:
     """The examples that tests ask for, by document and name as they are written there."""
     found = set()
-    for path in (ROOT / "tests").rglob("*.py"):
+    for path in [*(ROOT / "tests").rglob("*.py"), *(ROOT / "nightly").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             match node:
                 case ast.Call(

@@ -1,0 +1,4 @@
+{# The schema's name as it stands, without that of the profile before it. #}
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {{ custom_schema_name or target.schema }}
+{%- endmacro %}

@@ -1,0 +1,1 @@
+select * from {{ ref('unified_profiles') }} where lifetime_value >= 500
