@@ -1,7 +1,8 @@
 """Set up what the tests need and run them: `python3 scripts/test.py`.
 
-Arguments go to pytest: `python3 scripts/test.py -k meltano`. Without any, all tests run, on two
-processes more than there are cores: they wait for servers for half of their time.
+Arguments go to pytest: `python3 scripts/test.py -k meltano`. Without any, all tests run, on three
+processes a core: they wait for servers for half of their time. Each process gets a block of tests
+(see `tests/conftest.py`) and takes some of another's when its own are done.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     processes = f"--numprocesses={(os.cpu_count() or 1) * 3}"
-    command = [str(tests.bin / "python"), "-m", "pytest", processes, *sys.argv[1:]]
+    pytest = [str(tests.bin / "python"), "-m", "pytest"]
+    command = [*pytest, processes, "--dist=worksteal", *sys.argv[1:]]
     # Thousands of interpreters start: without compiled files each would compile all modules.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

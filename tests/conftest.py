@@ -5,6 +5,7 @@ Modules marked `quick` have both in the form in which an import takes no time wo
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,35 @@ if TYPE_CHECKING:
     from tests.support.target_runner import TargetRunner
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests first, or one process would work on them when all others are done."""
-    items.sort(key=lambda item: "meltano" not in item.path.parts)
+LONG = (
+    "tests/meltano",
+    "tests/docs/test_benchmarks.py",
+    "tests/integration/test_volume.py",
+    "tests/integration/test_kills.py",
+    "tests/integration/test_random_profiles.py",
+    "tests/docs/test_scale.py",
+    "tests/integration/test_three_ways.py",
+)
+"""Where the tests are that take longest."""
+
+
+@pytest.hookimpl(trylast=True)  # after tests were deselected
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each process begin with its share of the longest tests.
+
+    With `--dist=worksteal`, a process gets one block of the list, and whose block is done takes the
+    end of another's. If one process had all long tests, it would work when all others are done.
+    """
+    places = {item: item.path.relative_to(config.rootpath).as_posix() for item in items}
+    longest = [item for place in LONG for item in items if places[item].startswith(place)]
+    others = (item for item in items if not places[item].startswith(LONG))
+    blocks = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    dealt: list[pytest.Item] = []
+    for number in range(blocks):
+        end = len(dealt) + (len(items) - len(dealt)) // (blocks - number)
+        dealt += longest[number::blocks]
+        dealt += itertools.islice(others, max(0, end - len(dealt)))
+    items[:] = [*dealt, *others]
 
 
 @pytest.fixture(scope="session")
