@@ -14,6 +14,7 @@ import pytest
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
 from tests.support.installed import ROOT, built, installed
 from tests.support.mirrors import QUICK, quick_sandbox
+from tests.support.postgres_server import PostgresServer, require
 from tests.support.sandbox_server import API_KEY, SandboxServer
 
 if TYPE_CHECKING:
@@ -151,6 +152,14 @@ def load(
 ) -> TargetRunner:
     """The target's console script, configured for `sandbox`."""
     return target_for(sandbox)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests that need no more than a database of it."""
+    require()
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,9 @@ from tests.support.mirrors import (
     mirrored,
     records,
 )
-from tests.support.postgres_server import PostgresServer, require
 from tests.support.target_runner import batch, people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.sandbox_server import SandboxServer
@@ -285,13 +283,6 @@ def test_marker_in_another_unicode_form_is_not_unmapped(
 def small() -> ForkServer:
     """Windows of three records."""
     return ForkServer(replace(QUICK, window_records=3))
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    require()
-    with PostgresServer() as server:
-        yield server
 
 
 @pytest.fixture(params=["one window", "several", "several, one by one", "on PostgreSQL"])

@@ -27,13 +27,13 @@ from tests.support.mirrors import (
     on_list,
     wait_for,
 )
-from tests.support.postgres_server import PostgresServer, require
 from tests.support.tables import STREAM, announce, changes, deleted, row, table
 from tests.support.target_runner import batch, state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
+    from tests.support.postgres_server import PostgresServer
     from tests.support.sandbox_server import SandboxServer
 
 pytestmark = pytest.mark.quick
@@ -55,17 +55,10 @@ def people(load: ForkedTargetRunner) -> ForkedTargetRunner:
     return load
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    require()
-    with PostgresServer() as running:
-        yield running
-
-
 @pytest.fixture
-def on_postgres(people: ForkedTargetRunner, server: PostgresServer) -> ForkedTargetRunner:
+def on_postgres(people: ForkedTargetRunner, postgres: PostgresServer) -> ForkedTargetRunner:
     """The same with an empty ledger on PostgreSQL."""
-    people.config.update(ledger_url=empty_database(server))
+    people.config.update(ledger_url=empty_database(postgres))
     return people
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import postgres_server
 from tests.support.guide import block
 from tests.support.ledgers import LEDGER, empty_database, ledger
 from tests.support.mirrors import (
@@ -234,18 +233,14 @@ def test_in_between_only_changed_contacts_are_read_where_an_opt_out_is_a_change(
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_reading_that_was_cut_off_is_not_taken_for_complete(
-    sandbox: SandboxServer, load: ForkedTargetRunner, rejects: Rejects, database: str
+    request: pytest.FixtureRequest,
+    sandbox: SandboxServer,
+    load: ForkedTargetRunner,
+    rejects: Rejects,
+    database: str,
 ) -> None:
     if database == "postgresql":
-        postgres_server.require()
-        with postgres_server.PostgresServer() as server:
-            load.config.update(ledger_url=empty_database(server))
-            _read_after_a_cut(sandbox, load, rejects)
-    else:
-        _read_after_a_cut(sandbox, load, rejects)
-
-
-def _read_after_a_cut(sandbox: SandboxServer, load: ForkedTargetRunner, rejects: Rejects) -> None:
+        load.config.update(ledger_url=empty_database(request.getfixturevalue("postgres")))
     sandbox.prepare(
         *({"email": f"old{n}@example.com", "lists": {"1": UNSUBSCRIBED}} for n in range(350))
     )

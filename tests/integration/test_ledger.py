@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import postgres_server
+from tests.support.ledgers import empty_database
 from tests.support.target_runner import lines, people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.sandbox_server import SandboxServer
@@ -23,13 +22,10 @@ IMPORT = "/api/3/import/bulk_import"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ledger.db'}"
-        return
-    postgres_server.require()
-    with postgres_server.PostgresServer() as server:
-        yield server.url.replace("postgresql://", "postgresql+psycopg://")
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    return empty_database(request.getfixturevalue("postgres"))
 
 
 def kill_with_imports_in_flight(load: TargetRunner, sandbox: SandboxServer, **how: Any) -> None:

@@ -22,16 +22,14 @@ from target_activecampaign.cli.ledger import main
 from target_activecampaign.ledger import contact_hash
 from target_activecampaign.ledger.schema import VERSION
 from target_activecampaign.model.timings import Timings
-from tests.support import postgres_server
 from tests.support.guide import block
 from tests.support.ledgers import LEDGER, SCHEMA, database, empty_database, ledger, run_in_progress
 from tests.support.mirrors import Mirror, address, wait_for
 from tests.support.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.fork_server import ForkedTargetRunner
+    from tests.support.postgres_server import PostgresServer
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import TargetRunner
 
@@ -44,13 +42,6 @@ LEDGER_URL = "TARGET_ACTIVECAMPAIGN_LEDGER_URL"
 @pytest.fixture(autouse=True)
 def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(LEDGER_URL, raising=False)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    postgres_server.require()
-    with postgres_server.PostgresServer() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -712,7 +703,7 @@ def test_forget_person_names_files_set_aside(load: TargetRunner, tmp_path: Path)
 
 
 def test_vacuum_leaves_other_tables_of_a_shared_database_alone(
-    sandbox: SandboxServer, load: TargetRunner, postgres: postgres_server.PostgresServer
+    sandbox: SandboxServer, load: TargetRunner, postgres: PostgresServer
 ) -> None:
     url = empty_database(postgres)
     load([schema(), *people(3), state(1)], ledger_url=url).succeeded()

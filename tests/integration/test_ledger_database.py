@@ -14,30 +14,22 @@ import pytest
 import sqlalchemy as sa
 
 from target_activecampaign.ledger.schema import VERSION
-from tests.support import postgres_server
 from tests.support.ledgers import LEDGER, SCHEMA, database, empty_database, ledger, run_in_progress
 from tests.support.target_runner import people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.fork_server import ForkedTargetRunner
+    from tests.support.postgres_server import PostgresServer
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import TargetRunner
 
 MIRROR = {"sync_mode": "mirror", "complete_stream": True}
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    postgres_server.require()
-    with postgres_server.PostgresServer() as server:
-        yield server
-
-
 @pytest.fixture
-def warehouse(postgres: postgres_server.PostgresServer) -> str:
+def warehouse(postgres: PostgresServer) -> str:
     """An empty database on PostgreSQL."""
     return empty_database(postgres)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import postgres_server
 from tests.support.guide import example
+from tests.support.ledgers import empty_database
 from tests.support.mirrors import (
     IMPORT,
     NO_GUARDS,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.fork_server import ForkedTargetRunner
+    from tests.support.postgres_server import PostgresServer
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import TargetRunner
 
@@ -69,18 +70,15 @@ def test_mirror_adds_and_removes_in_one_run(mirror: Mirror) -> None:
     assert outcome.counts == {"read": 2, "added": 1, "unchanged": 1}
 
 
-def test_mirror_with_a_postgresql_ledger(mirror: Mirror) -> None:
-    postgres_server.require()
-    with postgres_server.PostgresServer() as server:
-        url = server.url.replace("postgresql://", "postgresql+psycopg://")
-        mirror.load.config.update(ledger_url=url)
-        mirror.load([*whole("ada bob cyd"), *whole("cyd dan", "vip")]).succeeded()
-        mirror.load([*whole("ada"), *whole("cyd dan", "vip")]).succeeded()
-        assert mirror.members() == "ada cyd dan"
-        assert mirror.load(whole("zoe"), guards={}).code == 1
-        assert mirror.members() == "ada cyd dan zoe"
-        mirror("ada bob", guards={"override_once": True})
-        assert mirror.members() == "ada bob cyd dan"
+def test_mirror_with_a_postgresql_ledger(mirror: Mirror, postgres: PostgresServer) -> None:
+    mirror.load.config.update(ledger_url=empty_database(postgres))
+    mirror.load([*whole("ada bob cyd"), *whole("cyd dan", "vip")]).succeeded()
+    mirror.load([*whole("ada"), *whole("cyd dan", "vip")]).succeeded()
+    assert mirror.members() == "ada cyd dan"
+    assert mirror.load(whole("zoe"), guards={}).code == 1
+    assert mirror.members() == "ada cyd dan zoe"
+    mirror("ada bob", guards={"override_once": True})
+    assert mirror.members() == "ada bob cyd dan"
 
 
 # When a stream is complete

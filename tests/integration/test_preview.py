@@ -20,17 +20,17 @@ from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.config.settings import Settings
 from target_activecampaign.preview.client import PreviewClient
 from target_activecampaign.preview.preview import Calls, seconds_at_limits
-from tests.support import postgres_server
 from tests.support.api_stub import ApiStub, Reply
 from tests.support.ledgers import LEDGER, SCHEMA, database, empty_database, run_in_progress
 from tests.support.mirrors import UNSUBSCRIBED, Mirror, mirrored, wait_for, whole
 from tests.support.target_runner import lines, people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.fork_server import ForkedTargetRunner
+    from tests.support.postgres_server import PostgresServer
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import Outcome
 
@@ -38,13 +38,6 @@ pytestmark = pytest.mark.quick
 
 ADA = "ada@example.com"
 FIELDS = {"tier": "string", "city": "string", "birthday": "string"}
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    postgres_server.require()
-    with postgres_server.PostgresServer() as server:
-        yield server
 
 
 @pytest.fixture
@@ -599,9 +592,7 @@ def test_a_damaged_ledger_stays_and_the_preview_begins_anew(preview: Preview, da
     assert path.read_bytes() == before
 
 
-def test_a_ledger_on_postgresql_is_only_read(
-    preview: Preview, postgres: postgres_server.PostgresServer
-) -> None:
+def test_a_ledger_on_postgresql_is_only_read(preview: Preview, postgres: PostgresServer) -> None:
     url = empty_database(postgres)
     preview([schema(), *people(3)], ledger_url=url)
     with database(url) as db:
@@ -629,7 +620,7 @@ def copied(preview: Preview, rows: str) -> int:
 
 def test_of_a_shared_ledger_only_the_accounts_rows_are_copied(
     preview: Preview,
-    postgres: postgres_server.PostgresServer,
+    postgres: PostgresServer,
     start_sandbox: Callable[..., SandboxServer],
 ) -> None:
     url = empty_database(postgres)
@@ -647,7 +638,7 @@ def test_of_a_shared_ledger_only_the_accounts_rows_are_copied(
 
 
 def test_ledger_of_another_version_on_postgresql_is_refused_and_stays(
-    preview: Preview, postgres: postgres_server.PostgresServer
+    preview: Preview, postgres: PostgresServer
 ) -> None:
     url = empty_database(postgres)
     preview.load([schema(), *people(3)], ledger_url=url).succeeded()

@@ -14,23 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.postgres_server import PostgresServer, require
+from tests.support.ledgers import empty_database
 from tests.support.target_runner import SCRIPT, lines, people, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from tests.support.postgres_server import PostgresServer
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import Outcome, TargetRunner
 
 pytestmark = pytest.mark.quick
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    require()
-    with PostgresServer() as server:
-        yield server.url.replace("postgresql:", "postgresql+psycopg:")
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> str:
+    return empty_database(postgres)
 
 
 LEDGER = ".activecampaign-ledger.db"
@@ -366,9 +363,9 @@ def test_missing_folder_is_a_clear_error(load: TargetRunner, changes: dict[str, 
     ids=["database", "host"],
 )
 def test_unusable_server_error_has_one_cause(
-    load: TargetRunner, postgres: str, change: Any, told: str, how: dict[str, Any]
+    load: TargetRunner, postgres_url: str, change: Any, told: str, how: dict[str, Any]
 ) -> None:
-    url = change(postgres)
+    url = change(postgres_url)
     outcome = load([schema(), *people(1)], ledger_url=url, **how)
     assert outcome.code == 1
     last = outcome.log.splitlines()[-1]

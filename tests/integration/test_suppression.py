@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import postgres_server
 from tests.support.guide import example
 from tests.support.ledgers import LEDGER, empty_database, ledger
 from tests.support.mirrors import (
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.fork_server import ForkedTargetRunner
+    from tests.support.postgres_server import PostgresServer
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import Outcome, TargetRunner
 
@@ -63,13 +63,6 @@ def run(load: TargetRunner) -> TargetRunner:
         streams={BLOCKED: {"role": "suppression"}},
     )
     return load
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    postgres_server.require()
-    with postgres_server.PostgresServer() as server:
-        yield server
 
 
 def announce(stream: str, *names: str) -> dict[str, Any]:
@@ -971,7 +964,7 @@ def test_people_whom_another_process_suppresses_leave_at_the_end(
 
 
 def test_ledger_on_postgresql(
-    run: TargetRunner, sandbox: SandboxServer, postgres: postgres_server.PostgresServer
+    run: TargetRunner, sandbox: SandboxServer, postgres: PostgresServer
 ) -> None:
     run.config["ledger_url"] = empty_database(postgres)
     names = " ".join(["bob", *(f"q{number}" for number in range(5200))])

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.support import postgres_server
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
 from tests.support.ledgers import empty_database, run_in_progress
 from tests.support.mirrors import IMPORT, wait_for
@@ -35,13 +34,6 @@ OWN, COMMON = 60, 40
 CREATE = {"sync_mode": "create_only"}
 UPDATE = {"sync_mode": "update_only"}
 PEOPLE = [schema(), *people(10), state("end")]
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    postgres_server.require()
-    with postgres_server.PostgresServer() as server:
-        yield server
 
 
 @pytest.fixture(params=["postgresql", "sqlite"])
