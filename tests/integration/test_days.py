@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.quick
 
-DAYS = int(os.environ.get("DAYS", "400"))
+DAYS = int(os.environ.get("DAYS", "160"))
 SEED = int(os.environ.get("DAYS_SEED", "42")) or random.SystemRandom().randrange(1, 10**9)
 DAYS_A_WORLD = 20
 MODES = (

@@ -2,10 +2,14 @@
 
 They are those that were hard: several changes of a row in one run, addresses that pass from row to
 row, and rows that go while another takes their address.
+
+Each is killed in one kind of window and goes through in the other, in turns. HISTORIES=all tries
+both in both.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +27,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.quick
 
+ALL = os.environ.get("HISTORIES") == "all"
 Messages = list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module", params=[1, 1000], ids=["single records", "one window"])
+@pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest) -> ForkServer:
     return ForkServer(replace(QUICK, window_records=request.param))
 
@@ -274,8 +279,17 @@ HISTORIES: dict[str, tuple[list[Messages], str, dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", HISTORIES)
-@pytest.mark.parametrize("is_killed", [False, True], ids=["", "killed"])
+@pytest.mark.parametrize(
+    ("server", "is_killed", "name"),
+    [
+        pytest.param(size, is_killed, name, id=f"{window}-{'killed' * is_killed}-{name}")
+        for size, window in ((1, "single records"), (1000, "one window"))
+        for is_killed in (False, True)
+        for number, name in enumerate(HISTORIES)
+        if ALL or is_killed == ((size == 1) == (number % 2 == 0))
+    ],
+    indirect=["server"],
+)
 def test_history_ends_in_the_right_list_with_the_right_contacts(
     people: ForkedTargetRunner, sandbox: SandboxServer, name: str, *, is_killed: bool
 ) -> None:

@@ -1,12 +1,14 @@
 """Records in windows, many known as unchanged by their hash: the same comes of them.
 
 That is, as in other windows, without hashes, with a stream map, and out of batch files.
+INTAKE_SEEDS sets how many sources are tried.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.quick
 
+SEEDS = int(os.environ.get("INTAKE_SEEDS", "4"))
 SMALL = replace(QUICK, window_records=5)
 SINGLE = replace(QUICK, window_records=1)
 IDENTITY_MAP: dict[str, Any] = {"stream_maps": {"profiles": {"__alias__": "profiles"}}}
@@ -143,7 +146,7 @@ class Source:
         return messages
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_same_account_whatever_the_window_hash_map_or_file(
     cases: list[Case], tmp_path: Path, seed: int
 ) -> None:

@@ -7,11 +7,8 @@ come from a seed that is printed; KILLS sets how many there are, KILL_SEED which
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import signal
-import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,10 +18,10 @@ import pytest
 from tests.support.target_runner import lines, record, schema, state
 
 if TYPE_CHECKING:
+    from tests.support.fork_server import ForkedTargetRunner
     from tests.support.sandbox_server import SandboxServer
-    from tests.support.target_runner import TargetRunner
 
-KILLS = int(os.environ.get("KILLS", "20"))
+KILLS = int(os.environ.get("KILLS", "8"))
 SEED = int(os.environ.get("KILL_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
 RECORDS = 240
 SETTINGS = {"batch_size_rows": 6, "checkpoint_seconds": 0.05, "request_timeout": 2}
@@ -67,7 +64,7 @@ class Day:
 
 @pytest.mark.parametrize("people", [RECORDS, 40], ids=["everyone once", "everyone often"])
 def test_a_run_may_be_killed_at_any_instant(
-    sandbox: SandboxServer, load: TargetRunner, people: int
+    sandbox: SandboxServer, load: ForkedTargetRunner, people: int
 ) -> None:
     chance = random.Random(SEED + people)
     print(f"KILL_SEED={SEED} KILLS={KILLS}")
@@ -77,7 +74,7 @@ def test_a_run_may_be_killed_at_any_instant(
         for fault in FAULTS:
             sandbox.fault(**{**fault, "probability": 0.04, "seed": chance.randrange(10**6)})
         day = Day(number, people)
-        after, cut_off = _killed_run(load, day.messages(), chance.uniform(0.5, 2.6))
+        after, cut_off = _killed_run(load, day.messages(), chance.uniform(0.0, 2.1))
         killed += cut_off
         _never_ahead(sandbox, day, after)
         outcome = load(lines(day.messages(after)), **SETTINGS).succeeded()
@@ -93,28 +90,14 @@ def test_a_run_may_be_killed_at_any_instant(
 
 
 def _killed_run(
-    load: TargetRunner, messages: list[dict[str, Any]], seconds: float
+    load: ForkedTargetRunner, messages: list[dict[str, Any]], seconds: float
 ) -> tuple[int, bool]:
     """Run and kill; returns after how many records to go on, and whether it had not ended."""
-    with subprocess.Popen(
-        load.command(**SETTINGS),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=load.folder,
-    ) as target:
-        began = time.monotonic()
-        assert target.stdin is not None
-        data = lines(messages)
-        target.stdin.write(data)
-        target.stdin.close()
-        target.stdin = None
-        time.sleep(max(0.0, began + seconds - time.monotonic()))
-        target.send_signal(signal.SIGKILL)
-        out, err = target.communicate()
-    load.searched(out.decode() + err.decode(), data)
-    states = [json.loads(line) for line in out.splitlines()]
-    return int(states[-1]["records"]) if states else 0, target.returncode != 0
+    running = load.start(messages, **SETTINGS)
+    time.sleep(seconds)
+    running.kill()
+    outcome = running.wait()
+    return int(outcome.states[-1]["records"]) if outcome.states else 0, outcome.code != 0
 
 
 def _never_ahead(sandbox: SandboxServer, day: Day, after: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import unicodedata
 from datetime import datetime, timezone
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from tests.support.target_runner import TargetRunner
 
 STREAMS = 20
-RUNS = 10
-"""Ten runs of twenty streams are two hundred schemas."""
+RUNS = int(os.environ.get("PROFILE_RUNS", "3"))
+"""Each run has a schema for each of its streams."""
 
 WORDS = (
     "loyalty_tier",

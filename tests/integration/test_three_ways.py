@@ -5,8 +5,7 @@ rows that share an address and part again, opt-outs, killed and cut runs. It is 
 changes of a log, as the whole table each day, and as changes with a whole table now and then. Every
 other history is that of an account which keeps `sdate` when a membership is active again.
 
-WAYS_DAYS sets how many days there are in all (200 in CI, else 72), WAYS_SEED which they are (0:
-others each time).
+WAYS_DAYS sets how many days there are in all, WAYS_SEED which they are (0: others each time).
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.quick
 
-DAYS = int(os.environ.get("WAYS_DAYS") or (200 if os.environ.get("CI") else 72))
+DAYS = int(os.environ.get("WAYS_DAYS", "40"))
 SEED = int(os.environ.get("WAYS_SEED", "7")) or random.SystemRandom().randrange(1, 10**9)
 DAYS_A_HISTORY = 8
 WAYS = {
