@@ -89,3 +89,13 @@ def test_every_code_of_the_target_has_an_entry() -> None:
     used = set(re.findall(r'"((?:EMAIL|VALUE|RECORD|CONTACT|IMPORT|REFUSED)_[A-Z_]+)"', sources))
     assert len(used) >= 8
     assert all(f"`{code}`" in documented for code in used)
+
+
+def test_variables_of_the_nightly_tests_are_known_to_their_files() -> None:
+    script = (ROOT / ".ci" / "nightly").read_text("utf-8")
+    rows = [line.split() for line in script.splitlines() if line.startswith("test_")]
+    assert len(rows) > 5
+    for file, variable, _, *rest in rows:
+        text = (ROOT / "tests" / "integration" / f"{file}.py").read_text("utf-8")
+        for one in (variable, *(setting.partition("=")[0] for setting in rest)):
+            assert f'"{one}"' in text, f"{file}: {one}"

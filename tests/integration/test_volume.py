@@ -59,7 +59,7 @@ def write_profiles(path: Path, points_of_changed: int = 0) -> None:
         for number in range(PROFILES):
             points = points_of_changed if number in CHANGED else 0
             file.write(json.dumps(profile(number, points)) + "\n")
-            if number % 5000 == 4999:
+            if number % 5000 == 4999 or number == PROFILES - 1:
                 file.write(json.dumps(state({"read": number + 1})) + "\n")
 
 
