@@ -277,7 +277,7 @@ def test_contact_that_subscribed_again_is_not_managed(mirror: Mirror, days: int)
     assert not is_ours(mirror, "bob")
 
 
-@in_every_account
+@where_its_end_shows
 def test_resubscribed_contact_is_managed(mirror: Mirror) -> None:
     back(mirror)
     assert is_ours(mirror, "bob")
@@ -339,7 +339,6 @@ def test_lost_answer_to_a_resubscription_undoes_no_opt_out(
     assert resubscribed(mirror) == 1
 
 
-@in_every_account
 def test_failing_resubscription_fails_the_run_and_rejects_no_contact(mirror: Mirror) -> None:
     mirror.sandbox.fault("server_error", match=SUBSCRIBE)
     outcome = mirror.load(whole("ada bob", first_name="Back"))
@@ -366,7 +365,7 @@ def test_run_killed_while_resubscribing_is_recovered(
     assert is_ours(mirror, "bob") == (account == RENEWS)
 
 
-@in_every_account
+@where_its_end_shows
 def test_contact_gone_again_after_a_killed_resubscription_is_removed_if_it_is_ours(
     mirror: Mirror, load: ForkedTargetRunner, account: str
 ) -> None:
@@ -389,7 +388,7 @@ def test_run_killed_while_resubscribing_undoes_no_opt_out(
     assert resubscribed(mirror) == 1
 
 
-@in_every_account
+@where_its_end_shows
 def test_run_killed_while_resubscribing_does_not_manage_a_new_subscription(
     mirror: Mirror, load: ForkedTargetRunner
 ) -> None:
@@ -421,7 +420,7 @@ def test_contact_that_subscribed_again_after_a_lost_removal_is_not_managed(
     assert resubscribed(mirror) == 0
 
 
-@in_every_account
+@where_its_end_shows
 def test_contact_is_resubscribed_after_a_lost_removal(
     mirror: Mirror, load: ForkedTargetRunner
 ) -> None:
@@ -435,7 +434,7 @@ def test_contact_is_resubscribed_after_a_lost_removal(
     assert mirror.members() == "cyd"
 
 
-@in_every_account
+@where_its_end_shows
 @pytest.mark.parametrize("names", ["ada", "ada bob"], ids=["absent", "back"])
 def test_lost_removal_without_effect_is_made_up_for(
     mirror: Mirror, load: ForkedTargetRunner, names: str

@@ -28,26 +28,31 @@ def around(*records: Any, stream: str = "profiles") -> list[Any]:
     return [good[0], *records, good[1], state("end")]
 
 
+VALUES: list[tuple[dict[str, Any], str]] = [
+    ({"first_name": HALF}, "VALUE_INVALID"),
+    ({"first_name": f"A{HALF}"}, "VALUE_INVALID"),
+    ({"phone": HALF}, "VALUE_INVALID"),
+    ({"tags": [f"x{HALF}"]}, "VALUE_INVALID"),
+    ({"tags": f"x,{HALF}"}, "VALUE_INVALID"),
+    ({"notes": f"A{HALF}"}, "VALUE_INVALID"),
+    ({"notes": {f"A{HALF}": [HALF]}}, "VALUE_INVALID"),
+    ({"notes": [HALF]}, "VALUE_INVALID"),
+    ({"interests": [f"A{HALF}"]}, "VALUE_INVALID"),
+    ({"tier": f"A{HALF}"}, "VALUE_INVALID"),
+    ({"birthday": f"A{HALF}"}, "VALUE_INVALID"),
+    ({"loyalty_points": f"1{HALF}"}, "VALUE_INVALID"),
+    ({"email": f"bad{HALF}@example.com"}, "EMAIL_INVALID"),
+    ({"email": f"bad@exam{HALF}ple.com"}, "EMAIL_INVALID"),
+]
+
+
 @pytest.mark.parametrize(
-    ("values", "code"),
+    ("way", "values", "code"),
     [
-        ({"first_name": HALF}, "VALUE_INVALID"),
-        ({"first_name": f"A{HALF}"}, "VALUE_INVALID"),
-        ({"phone": HALF}, "VALUE_INVALID"),
-        ({"tags": [f"x{HALF}"]}, "VALUE_INVALID"),
-        ({"tags": f"x,{HALF}"}, "VALUE_INVALID"),
-        ({"notes": f"A{HALF}"}, "VALUE_INVALID"),
-        ({"notes": {f"A{HALF}": [HALF]}}, "VALUE_INVALID"),
-        ({"notes": [HALF]}, "VALUE_INVALID"),
-        ({"interests": [f"A{HALF}"]}, "VALUE_INVALID"),
-        ({"tier": f"A{HALF}"}, "VALUE_INVALID"),
-        ({"birthday": f"A{HALF}"}, "VALUE_INVALID"),
-        ({"loyalty_points": f"1{HALF}"}, "VALUE_INVALID"),
-        ({"email": f"bad{HALF}@example.com"}, "EMAIL_INVALID"),
-        ({"email": f"bad@exam{HALF}ple.com"}, "EMAIL_INVALID"),
+        *(("direct", *one) for one in VALUES),
+        *((way, *one) for way in ("batch", "stream maps", "flattening") for one in VALUES[1::4]),
     ],
 )
-@pytest.mark.parametrize("way", ["direct", "batch", "stream maps", "flattening"])
 def test_lone_surrogate_in_value_refuses_the_record(
     sandbox: SandboxServer, load: TargetRunner, way: str, values: dict[str, Any], code: str
 ) -> None:

@@ -221,7 +221,9 @@ def test_many_bad_contacts_at_the_end_are_rejected(
     assert outcome.states == ["end"]
 
 
-@pytest.mark.parametrize("kind", SYSTEMATIC)
+@pytest.mark.parametrize(
+    "kind", ["all named, from 1", "none named", "place 0", "invalid", "failed", "all dropped"]
+)
 def test_outage_is_detected_when_other_contacts_are_unchanged(
     sandbox: SandboxServer, load: TargetRunner, kind: str
 ) -> None:

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.meltano_project import MeltanoProject, require_meltano
-from tests.support.postgres_server import PostgresServer, require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.postgres_server import PostgresServer
 
 
 @pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    require()
-    with PostgresServer() as running:
-        yield running
+def server(postgres: PostgresServer) -> PostgresServer:
+    """A server whose database is empty."""
+    postgres.renew()
+    return postgres
 
 
 @pytest.fixture

@@ -80,6 +80,11 @@ class PostgresServer:
         self._run("initdb", "--auth=trust", "--username=test", "--encoding=UTF8", "--no-sync")
         self._options = self._logical() if logical else {}
         self.start()
+        self.renew()
+
+    def renew(self) -> None:
+        """Replace the database by an empty one."""
+        self._run_sql("DROP DATABASE IF EXISTS warehouse WITH (FORCE)")
         self._run_sql("CREATE DATABASE warehouse")
 
     @staticmethod
