@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.ledgers import empty_database
+from tests.support.ledgers import LEDGER, empty_database, wait_for_answers
 from tests.support.target_runner import lines, people, record, schema, state
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def kill_with_imports_in_flight(load: TargetRunner, sandbox: SandboxServer, **ho
         while len(sandbox.requests(path=IMPORT, status=200)) < 3:
             assert time.monotonic() < end
             time.sleep(0.02)
-        time.sleep(0.3)  # for the answers to be written down
+        wait_for_answers(how.get("ledger_url", f"sqlite:///{load.folder / LEDGER}"), 3)
         target.send_signal(signal.SIGKILL)
         out, err = target.communicate()
     assert out == b""
@@ -67,7 +67,7 @@ def test_imports_in_flight_are_checked_and_not_sent_again(
 
 
 def test_import_that_failed_meanwhile_is_sent_again(start_sandbox: Any, target_for: Any) -> None:
-    sandbox = start_sandbox(latency=1)
+    sandbox = start_sandbox(latency=2)
     load = target_for(sandbox)
     sandbox.fault("queue_failed", times=1)
     kill_with_imports_in_flight(load, sandbox)

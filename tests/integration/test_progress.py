@@ -14,6 +14,8 @@ import pytest
 from target_activecampaign.model.timings import Timings
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
 from tests.support.guide import block
+from tests.support.ledgers import LEDGER, wait_for_answers
+from tests.support.mirrors import wait_for
 from tests.support.sandbox_server import API_KEY, SandboxServer
 from tests.support.target_runner import batch, people, record, schema, state
 from tests.support.terminal import Terminal
@@ -158,9 +160,8 @@ def test_it_is_said_that_imports_of_an_earlier_run_are_asked_about(
     slow_sandbox: SandboxServer, slow: ForkedTargetRunner
 ) -> None:
     first = slow.start([schema(), *people(3)])
-    while not slow_sandbox.imports():
-        time.sleep(0.05)
-    time.sleep(0.3)  # its answer is noted in the ledger
+    wait_for(lambda: bool(slow_sandbox.imports()))
+    wait_for_answers(f"sqlite:///{slow.folder / LEDGER}", 1)
     first.kill(signal.SIGKILL)
     assert first.wait().code == -signal.SIGKILL
     outcome = slow([schema(), *people(3)]).succeeded()

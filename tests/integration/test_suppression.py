@@ -914,21 +914,15 @@ def test_person_suppressed_in_the_middle_of_a_swap_is_unsubscribed_at_the_tempor
 
 
 @pytest.mark.parametrize("point", range(6))
-def test_killed_at_any_moment(run: TargetRunner, sandbox: SandboxServer, point: int) -> None:
+def test_killed_at_any_moment(run: ForkedTargetRunner, sandbox: SandboxServer, point: int) -> None:
     run(profiles("ada bob")).succeeded()
     crowd = " ".join(f"p{number}" for number in range(40))
     stopped = " ".join(["bob", *(f"p{number}" for number in range(0, 40, 2))])
     messages = [*profiles(f"ada bob {crowd}"), state(1), *suppressed(stopped), state(2)]
-    command = run.command(batch_size_rows=5, checkpoint_seconds=0)
-    process = subprocess.Popen(
-        command, cwd=run.folder, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert process.stdin is not None
-    process.stdin.write(lines(messages))
-    process.stdin.close()
-    time.sleep(0.35 + 0.12 * point)
-    process.kill()
-    process.wait()
+    running = run.start(messages, batch_size_rows=5, checkpoint_seconds=0)
+    time.sleep(0.02 + 0.12 * point)
+    running.kill()
+    running.wait()
 
     run(messages, batch_size_rows=5).succeeded()
 

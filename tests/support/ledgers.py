@@ -61,6 +61,18 @@ def empty_database(server: PostgresServer) -> str:
     return server.url.replace("postgresql://", "postgresql+psycopg://")
 
 
+def wait_for_answers(url: str, count: int) -> None:
+    """Wait until the answers to so many imports are written down in a ledger."""
+
+    def are_known() -> bool:
+        with ledger(url) as db:
+            found = db.exec_driver_sql('SELECT count(*) FROM "import" WHERE batch_id IS NOT NULL')
+            known: int = found.scalar_one()
+        return known >= count
+
+    wait_for(are_known)
+
+
 @contextmanager
 def run_in_progress(
     load: ForkedTargetRunner, sandbox: SandboxServer, **settings: Any
