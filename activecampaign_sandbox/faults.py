@@ -129,7 +129,7 @@ KINDS = sorted({*_ANSWERS, *_CONNECTION, *_QUEUE, "import_refused_all"})
 _MATCH_KEYS = {"method", "path", "contains"}
 _KEYS = {
     "kind", "match", "times", "probability", "seed", "from", "to", "takes_effect", "seconds",
-    "retry_after", "location", "reasons", "applied", "contacts", "base", "values", "without",
+    "retry_after", "location", "reasons", "applied", "contacts", "base", "values", "without", "drop",
 }  # fmt: skip
 
 
@@ -160,6 +160,7 @@ class Fault:
     base: int = 1
     values: dict[str, Any] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)
+    drop: list[str] = field(default_factory=list)
     seen: int = 0
     fired: int = 0
     chance: random.Random = field(default_factory=random.Random, repr=False)
@@ -197,6 +198,8 @@ class Fault:
             return {"drop": self._dropped(call)}
         if self.kind == "queue_partial":
             return {"drop": self._dropped(call), "silent": True}
+        if self.drop:
+            return {"drop": self.drop}
         if self.kind == "queue_stuck":
             return {"latency": None}
         if self.kind == "queue_false":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_activecampaign.model.timings import Timings
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
 from tests.support.installed import ROOT, built, installed
 from tests.support.mirrors import QUICK, quick_sandbox
@@ -115,8 +116,8 @@ def start_sandbox() -> Iterator[Callable[..., SandboxServer]]:
 
 @pytest.fixture(scope="session")
 def usual_fork_server() -> ForkServer:
-    """What forks a child for each run of the target."""
-    return ForkServer()
+    """What forks a child for each run of the target, with times that fit the usual sandbox."""
+    return ForkServer(Timings(lost_answer_seconds=0.5, lost_answer_patience_seconds=5.0))
 
 
 @pytest.fixture(scope="session")

@@ -143,6 +143,15 @@ class Caller:
         since = self._unanswered_since
         return 0.0 if since is None else time.monotonic() - since
 
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the client is closed.
+
+        Raises:
+            ClientClosed: It was closed before or meanwhile.
+        """
+        if self._closed.wait(seconds):
+            raise errors.ClientClosed
+
     def close(self, *, at_once: bool = False) -> None:
         """Send no more requests: calls that wait raise `ClientClosed`.
 

@@ -29,13 +29,14 @@ from target_activecampaign.client.models import (
     contact_from,
     contacts_after,
     import_status_from,
+    outstanding_imports_from,
     user_from,
 )
 from target_activecampaign.model.names import caseless, exact
 from target_activecampaign.model.status import UNSUBSCRIBED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 
 class Client(FieldCalls, ListCalls):
@@ -63,12 +64,17 @@ class Client(FieldCalls, ListCalls):
         """Return the owner of the key: the cheapest check of address and key."""
         return self._call("GET", "/users/me", user_from)
 
-    def import_contacts(self, body: bytes, count: int) -> AcceptedImport:
+    def import_contacts(
+        self, body: bytes, count: int, has_arrived: Callable[[], bool] | None = None
+    ) -> AcceptedImport:
         """Add an import of contacts to ActiveCampaign's queue.
 
         Args:
             body: JSON ``{"contacts": [...]}`` of at most 399,999 bytes [doc].
             count: Number of contacts, 1 to 250 [doc]; imports of one have a limit of their own.
+            has_arrived: Returns whether the import has arrived all the same. Called after each
+                attempt whose answer was lost. If it has, the import is not sent again, and the
+                result has no id. Without it, the import is sent again.
 
         Returns:
             The id of the import, for `import_status`. Nothing is imported yet.
@@ -83,7 +89,14 @@ class Client(FieldCalls, ListCalls):
             answers.accepted(f"POST {path}", count),
             kind="single_import" if count == 1 else "import",
             body=body,
+            find_effect=lambda: (
+                AcceptedImport("", None) if has_arrived is not None and has_arrived() else None
+            ),
         )
+
+    def count_outstanding_imports(self) -> int:
+        """Return the number of imports in the account's queue, of all its users [doc]."""
+        return self._call("GET", "/import/bulk_import", outstanding_imports_from)
 
     def import_status(self, batch_id: str) -> ImportStatus:
         """Return the status of an import.

@@ -24,9 +24,10 @@
     └── ClientClosed                CLIENT_CLOSED        close() while waiting    raised at once
 
 "Retried" errors are raised only after the client has retried for `retry_seconds`, or has made the
-given number of attempts. An import may be accepted twice if the answer to its first attempt was
-lost: ActiveCampaign has no idempotency key. Importing the same values again changes nothing in
-the contact, but may start its automations again.
+given number of attempts. An import could be accepted twice if the answer to its first attempt was
+lost: ActiveCampaign has no idempotency key. So `Client.import_contacts` asks its caller if the
+import has arrived. Importing the same values again changes nothing in the contact, but may start
+its automations again.
 
 ``str(error)`` says what happened, where (method and path, never the query) and what to do. It
 never holds the key, an answer's text or a value of a contact.

@@ -196,7 +196,8 @@ class AcceptedImport:
     """An import that waits in ActiveCampaign's queue.
 
     Attributes:
-        batch_id: Its id, for `Client.import_status`.
+        batch_id: Its id, for `Client.import_status`. Empty if the answer was lost, and the import
+            was found to have arrived all the same.
         queued: Contacts queued. Fewer than sent when some are on the exclusion list [doc];
             None when the answer does not say, or contradicts itself.
         contradictions: The contradictions in the answer, each as the end of a sentence.
@@ -250,6 +251,21 @@ def import_status_from(answer: Any) -> ImportStatus:
     return read_model(lower_keys(as_object(answer)), ImportStatus, "answer")
 
 
+class _Outstanding(Model, frozen=True):
+    """The open imports of a day: one of ``outstanding`` of GET /import/bulk_import [doc]."""
+
+    batches: Count
+
+
+def outstanding_imports_from(answer: Any) -> int:
+    """Decode the answer of GET /import/bulk_import [doc]: the number of open imports."""
+    values = lower_keys(as_object(answer))
+    if "outstanding" not in values:
+        raise msgspec.ValidationError("it has no `outstanding`")
+    days = read_models(values["outstanding"], _Outstanding, "outstanding")
+    return sum(one.batches for one in days)
+
+
 class Contact(
     Model,
     frozen=True,
@@ -257,6 +273,7 @@ class Contact(
         "first_name": "firstName",
         "last_name": "lastName",
         "organization": "orgname",
+        "created_at": "cdate",
         "updated_at": "udate",
     },
 ):
@@ -274,6 +291,7 @@ class Contact(
             account ``orgid`` is "0" and ``orgname`` empty [rec].
         updated_at: Time of its last change, in seconds since the epoch; None if the answer
             doesn't say.
+        created_at: Time when it was created, likewise.
     """
 
     id: Id
@@ -285,6 +303,7 @@ class Contact(
     organization: PersonalText = ""
     updated_at: Moment = None
     bounced_soft: Count = 0
+    created_at: Moment = None
 
 
 def contacts_after(contact_id: int) -> Callable[[Any], Page[Contact]]:

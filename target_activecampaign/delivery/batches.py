@@ -142,6 +142,8 @@ class Batch:
         sent: Its number in the order of posting, or the number of the import that it was split
             from; 0 before it is posted.
         posted: The time when it was posted, by ActiveCampaign's clock.
+        first_posted: The time when an import of its contacts was posted that has arrived, perhaps
+            without them; None if there is none.
         accused: Contacts that a refusal has named. They are at fault if the batch is accepted
             without them.
         is_base_checked: Whether a contact that was sent alone has shown the base of positions.
@@ -152,6 +154,7 @@ class Batch:
     attempts: int = 0
     sent: int = 0
     posted: float = 0.0
+    first_posted: float | None = None
     accused: list[Rejected] = field(default_factory=list)
     is_base_checked: bool = False
 
@@ -174,7 +177,9 @@ class Batch:
 
     def of(self, entries: list[Entry]) -> Batch:
         """Return some of its contacts as a new import."""
-        return Batch(entries, self.exclude_automations, sent=self.sent)
+        return Batch(
+            entries, self.exclude_automations, sent=self.sent, first_posted=self.first_posted
+        )
 
 
 class Packer:

@@ -24,6 +24,7 @@ from target_activecampaign.client import ImportRefused, InvalidRequest, LimitRea
 from target_activecampaign.delivery.contradictions import Contradictions
 from target_activecampaign.delivery.dispatcher import Dispatcher
 from target_activecampaign.delivery.in_flight import BatchQueue, InFlightContacts
+from target_activecampaign.delivery.lost_answers import LostAnswers, choose_probes
 from target_activecampaign.delivery.polling import ImportPoller
 from target_activecampaign.delivery.recovery import InterruptedImports
 from target_activecampaign.delivery.refusals import RefusalReader, halves
@@ -37,13 +38,16 @@ from target_activecampaign.redaction import traceback_without_messages
 from target_activecampaign.storage import private_files
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.accounting.state import StateWriter
     from target_activecampaign.client import AcceptedImport, Client, ImportStatus
     from target_activecampaign.delivery.batches import Batch, Entry
     from target_activecampaign.delivery.polling import PendingImport
     from target_activecampaign.delivery.refusals import NextStep
-    from target_activecampaign.ledger import Ledger
+    from target_activecampaign.ledger import Ledger, MemberUpdate
+    from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.timings import Timings
 
 logger = logging.getLogger("target-activecampaign")
@@ -103,8 +107,15 @@ class Delivery:
         self._queue = BatchQueue(self.contacts)
         self._refusals = RefusalReader(self.contradictions, position_base)
         self._resubscriber = Resubscriber(client, ledger)
-        self._interrupted = InterruptedImports(ledger, self.contradictions)
         self._dispatcher = Dispatcher({"post": max_in_flight, "ask": QUESTIONS_AT_ONCE}, self)
+        self._lost_answers = LostAnswers(client, self._dispatcher, timings)
+        self._interrupted = InterruptedImports(
+            ledger,
+            self.contradictions,
+            lost_answers=self._lost_answers,
+            dispatcher=self._dispatcher,
+            delivery=self,
+        )
         self._stop_watch = StopWatch(client, self._dispatcher, self, timings)
         self._poller = ImportPoller(
             client,
@@ -225,7 +236,45 @@ class Delivery:
             self._queue.clear()
         if self._interrupted.is_checked:
             for batch in self._queue.take(self._max_in_flight - self.posting):
-                self._resubscribe_and_send(batch)
+                self._send_unless_arrived(batch)
+
+    def _send_unless_arrived(self, batch: Batch) -> None:
+        """Send a batch without those contacts that arrived before an interruption."""
+        if self._interrupted.has_arrived_contacts:
+            batch = self._without_suppressed(batch)
+        posted, entries = self._interrupted.take_arrived(batch.entries)
+        if not entries:
+            self._resubscribe_and_send(batch)
+            return
+
+        def found(different: set[str]) -> None:
+            number = self._ledger.journal.begin(_updates(entries), posted=posted)
+            # 0: it does not show that later imports work.
+            self._confirm_arrived(number, entries, different, sent=0)
+            confirmed = {one.key for one in entries} - different
+            rest = [one for one in batch.entries if one.key not in confirmed]
+            if rest:
+                self._resubscribe_and_send(batch.of(rest))
+
+        self._lost_answers.find_different(entries, found)
+
+    def _confirm_arrived(
+        self, number: int, entries: list[Entry], different: set[str], *, sent: int
+    ) -> None:
+        """Record the outcomes of contacts that were found in the account as they were sent.
+
+        Args:
+            number: The number of their import in the ledger.
+            entries: The contacts of the import.
+            different: The keys of those that are not confirmed.
+            sent: The number of their import in the order of posting.
+        """
+        confirmed = [one for one in entries if one.key not in different]
+        hashes = {self._ledger.contact_hash(key) for key in different}
+        self._ledger.contact_index.add_created(self._ledger.journal.confirm(number, hashes))
+        if confirmed:
+            self._results.confirm(confirmed, sent)
+            self._results.write_state()
 
     def _resubscribe_and_send(self, batch: Batch) -> None:
         """Re-subscribe those contacts of a batch that need it, then send the batch."""
@@ -293,24 +342,28 @@ class Delivery:
             self._pass_over(batch)
             return
         batch = rest
+        probes = choose_probes(batch.entries)
         number = self._ledger.journal.begin(
-            [(entry.contact_hash, list(entry.marks.values())) for entry in batch.entries]
+            _updates(batch.entries),
+            # The ledger knows by itself which removals are uncertain.
+            [(one.contact_hash, one.contact) for one in probes if one.sources],
+            posted=batch.first_posted,
         )
         self.posting += 1
         self._sent += 1
         batch.sent = self._sent
-        body, count = batch.body(), len(batch.entries)
-
-        def post() -> AcceptedImport:
-            batch.posted = self._client.server_time()
-            return self._client.import_contacts(body, count)
+        body = batch.body()
 
         def done(accepted: AcceptedImport | None, error: Exception | None) -> None:
             self.posting -= 1
-            if accepted is not None:
+            if accepted is not None and accepted.batch_id:
                 self._accepted(number, batch, accepted)
+            elif accepted is not None:
+                self._arrived(number, batch)
             elif isinstance(error, LimitReached):
                 # Other clients use up the account's limit. Nothing was queued, so send it again.
+                if error.effect_unknown:
+                    batch.first_posted = batch.first_posted or batch.posted
                 self._ledger.journal.discard(number)
                 self._send(batch)
             elif isinstance(error, (ImportRefused, InvalidRequest)):
@@ -319,7 +372,16 @@ class Delivery:
             elif error is not None:
                 self.fail(error)
 
-        self._dispatcher.call("post", post, done)
+        contacts = [one.contact for one in probes]
+        self._dispatcher.call("post", lambda: self._post(batch, body, contacts), done)
+
+    def _post(self, batch: Batch, body: bytes, probes: list[Contact]) -> AcceptedImport:
+        """Post an import, on a thread of the pool."""
+        batch.posted = self._client.server_time()
+        since = batch.first_posted or batch.posted
+        return self._client.import_contacts(
+            body, len(batch.entries), lambda: self._lost_answers.has_arrived(probes, since)
+        )
 
     def _accepted(self, number: int, batch: Batch, accepted: AcceptedImport) -> None:
         """Start to poll an import that was accepted."""
@@ -350,6 +412,23 @@ class Delivery:
             is_whole = accepted.queued == count
             self._ledger.journal.set_batch_id(number, batch_id if is_whole else None)
             self._poller.add(number, batch_id, batch, accepted.queued)
+        self._follow(step)
+
+    def _arrived(self, number: int, batch: Batch) -> None:
+        """Confirm the contacts of an import that has arrived, although its answer was lost."""
+        self.imports += 1
+        self._results.failures.refused = 0
+        step = self._refusals.accepted(batch)
+
+        def found(different: set[str]) -> None:
+            self._confirm_arrived(number, batch.entries, different, sent=batch.sent)
+            rest = [one for one in batch.entries if one.key in different]
+            if rest:
+                again = batch.of(rest)
+                again.first_posted = batch.first_posted or batch.posted
+                self._send(again)
+
+        self._lost_answers.find_different(batch.entries, found)
         self._follow(step)
 
     def _refused(self, batch: Batch, named: list[tuple[int, str]]) -> None:
@@ -482,6 +561,11 @@ class Delivery:
         self._queue.clear()
         self.contacts.close()
         self._interrupted.stop_waiting()
+
+
+def _updates(entries: Sequence[Entry]) -> list[tuple[bytes, list[MemberUpdate]]]:
+    """Return contacts by their hashes, with their ledger updates."""
+    return [(entry.contact_hash, list(entry.marks.values())) for entry in entries]
 
 
 def _text_of(error: Exception) -> str:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from target_activecampaign.delivery.resubscribe import ROUNDING_SECONDS
+from target_activecampaign.delivery.stored_contacts import (
+    BOUNCED,
+    NOT_CREATED,
+    StoredContacts,
+    opted_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from target_activecampaign.client import Client, Contact
+    from target_activecampaign.client import Client
     from target_activecampaign.delivery.batches import Entry
     from target_activecampaign.delivery.dispatcher import Dispatcher
-
-    Reason = tuple[str, str]
-    """A code of `CODES`, and the reason as a sentence."""
+    from target_activecampaign.delivery.stored_contacts import Reason
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -46,6 +49,7 @@ class RejectionLookup:
         self._client = client
         self._dispatcher = dispatcher
         self._left = limit
+        self._contacts = StoredContacts(client)
 
     def reserve(self, count: int) -> bool:
         """Reserve lookups of so many contacts; return False if that exceeds the limit."""
@@ -95,7 +99,7 @@ class RejectionLookup:
         posted: float,
         then: Callable[[dict[str, Reason]], None],
     ) -> None:
-        """Find the contacts that an import did not apply, in two to four requests each.
+        """Find the contacts that an import did not apply, in two requests each or some more.
 
         An error ends the delivery.
 
@@ -120,7 +124,7 @@ class RejectionLookup:
         for one in entries:
             self._dispatcher.call(
                 "ask",
-                lambda one=one: self._reason_missing(one, posted),  # type: ignore[misc]
+                lambda one=one: self._contacts.difference(one.contact, posted),  # type: ignore[misc]
                 lambda reason, error, one=one: found(one, reason, error),  # type: ignore[misc]
             )
 
@@ -129,66 +133,15 @@ class RejectionLookup:
         if contact is None and is_full:
             return "ACCOUNT_LIMIT", "ActiveCampaign created none of the import's new contacts."
         if contact is None:
-            return "NOT_CREATED", "ActiveCampaign did not create a contact with this address."
+            return NOT_CREATED
         if contact.bounced_hard:
-            return "BOUNCED", "Mail to this address has bounced."
+            return BOUNCED
         memberships = [
             one
             for one in self._client.memberships(contact.id)
             if one.list_id in entry.contact.lists
         ]
         if any(one.is_bounced for one in memberships):
-            return "BOUNCED", "Mail to this address has bounced."
-        opted_out = sorted(one.list_id for one in memberships if one.is_opted_out)
-        if opted_out:
-            names = ", ".join(str(number) for number in opted_out)
-            return "OPTED_OUT", f"The person has unsubscribed from list {names}."
-        return self.unknown
-
-    def _reason_missing(self, entry: Entry, posted: float) -> Reason | None:
-        """Return why a contact is not stored as it was sent; None if it is."""
-        sent = entry.contact
-        contact = self._client.find_contact(entry.key)
-        if contact is None:
-            return "NOT_CREATED", "ActiveCampaign did not create a contact with this address."
-        if contact.bounced_hard:
-            return "BOUNCED", "Mail to this address has bounced."
-        places = {one.list_id: one for one in self._client.memberships(contact.id)}
-        left = sorted(n for n, one in places.items() if one.is_opted_out and n in sent.lists)
-        if left:
-            names = ", ".join(str(number) for number in left)
-            return "OPTED_OUT", f"The person has unsubscribed from list {names}."
-        on_lists = all(n in places and places[n].is_subscribed for n in sent.lists)
-        off_lists = all(
-            n not in places or not places[n].is_subscribed for n in sent.unsubscribe_lists
-        )
-        stored = {
-            "first_name": contact.first_name,
-            "last_name": contact.last_name,
-            "phone": contact.phone,
-            "customer_account": contact.organization,
-        }
-        values = sent.values
-        same = all(values.get(name, has).strip() == has.strip() for name, has in stored.items())
-        if on_lists and off_lists and same and self._is_current(entry, contact, posted):
-            return None
-        return "NOT_IMPORTED", "The account does not have the values of the import."
-
-    def _is_current(self, entry: Entry, contact: Contact, posted: float) -> bool:
-        """Return whether a contact has the custom values and the tags of an import.
-
-        ActiveCampaign converts times to the account's zone [doc], and tags are not looked up. With
-        either, the contact must have changed since the import was posted.
-        """
-        sent = entry.contact
-        changed = contact.updated_at is not None and (
-            contact.updated_at >= posted - ROUNDING_SECONDS
-        )
-        if not sent.fields:
-            return changed or not sent.tags
-        found = self._client.contact_field_values(contact.id)
-        stored = {one.field_id: one.value.strip() for one in found}
-        differing = {n for n, value in sent.fields.items() if stored.get(n, "") != value.strip()}
-        if any(":" not in sent.fields[n] or ":" not in stored.get(n, "") for n in differing):
-            return False
-        return changed or not (differing or sent.tags)
+            return BOUNCED
+        left = [one.list_id for one in memberships if one.is_opted_out]
+        return opted_out(left) if left else self.unknown

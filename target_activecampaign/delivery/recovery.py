@@ -7,9 +7,14 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_activecampaign.delivery.batches import Entry
     from target_activecampaign.delivery.contradictions import Contradictions
+    from target_activecampaign.delivery.dispatcher import Dispatcher, Failable
+    from target_activecampaign.delivery.lost_answers import LostAnswers
     from target_activecampaign.delivery.polling import ImportPoller, PendingImport
-    from target_activecampaign.ledger import Ledger
+    from target_activecampaign.ledger import Ledger, LeftoverImport
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -20,13 +25,30 @@ class InterruptedImports:
     Args:
         ledger: The ledger.
         contradictions: Counts contradictory answers.
+        lost_answers: Finds out if an import without a batch id has arrived.
+        dispatcher: Its pool `post` waits for that: nothing is posted meanwhile.
+        delivery: Is ended by an error.
     """
 
-    def __init__(self, ledger: Ledger, contradictions: Contradictions) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        contradictions: Contradictions,
+        *,
+        lost_answers: LostAnswers,
+        dispatcher: Dispatcher,
+        delivery: Failable,
+    ) -> None:
         self._ledger = ledger
         self._contradictions = contradictions
+        self._lost_answers = lost_answers
+        self._dispatcher = dispatcher
+        self._delivery = delivery
         self._unchecked: int | None = None
         self._done_or_failed = threading.Event()
+        # Contacts of imports that have arrived, perhaps without some of them: the time when the
+        # import was posted, and the contact's digests by segment.
+        self._arrived: dict[bytes, tuple[float, dict[int, bytes]]] = {}
 
     @property
     def count(self) -> int:
@@ -47,24 +69,59 @@ class InterruptedImports:
         self._done_or_failed.set()
 
     def check(self, poller: ImportPoller) -> None:
-        """Start to poll each of them."""
-        imports = self._ledger.journal.leftovers()
-        asked = 0
-        for one in imports:
-            if one.batch_id is None or poller.knows(one.batch_id):
-                # It is unknown whether it was accepted, so its contacts are sent again.
-                self._ledger.journal.mark_lost(one.id)
-            else:
+        """Start to check each of them."""
+        journal = self._ledger.journal
+        polled = 0
+        asked: list[LeftoverImport] = []
+        for one in journal.leftovers():
+            if one.has_arrived:
+                self._add_arrived(one.id)
+            elif one.batch_id is not None and not poller.knows(one.batch_id):
                 poller.add(one.id, one.batch_id, None)
-                asked += 1
-        self._unchecked = asked
-        count = sum(1 for one in imports if one.batch_id is not None)
-        if count:
+                polled += 1
+            elif one.probes:
+                asked.append(one)
+            else:
+                # Nothing shows if it was accepted, so its contacts are sent again.
+                journal.mark_lost(one.id)
+        self._unchecked = polled + len(asked)
+        if self._unchecked:
             logger.info(
                 "The previous run was interrupted with %d imports in flight; checking them first.",
-                count,
+                self._unchecked,
             )
+        for one in asked:
+            self._ask(one)
         self._note_checked(0)
+
+    def _ask(self, one: LeftoverImport) -> None:
+        """Find out if an import without a batch id has arrived."""
+
+        def found(has_arrived: bool | None, error: Exception | None) -> None:
+            if error is not None:
+                self._delivery.fail(error)
+                return
+            if has_arrived:
+                self._keep_arrived(one.id)
+            else:
+                self._ledger.journal.mark_lost(one.id)
+            self._note_checked()
+
+        self._dispatcher.call(
+            "post", lambda: self._lost_answers.has_arrived(one.probes, one.posted), found
+        )
+
+    def _keep_arrived(self, number: int) -> None:
+        """Store that an import has arrived, but perhaps without some of its contacts."""
+        self._ledger.journal.mark_arrived(number)
+        self._add_arrived(number)
+
+    def _add_arrived(self, number: int) -> None:
+        posted, contacts = self._ledger.journal.arrived(number)
+        for contact, updates in contacts:
+            # A removal has no digest: the ledger knows by itself which ones are uncertain.
+            digests = {one.segment: one.digest for one in updates if one.digest is not None}
+            self._arrived[contact] = posted, digests
 
     def settle(self, pending: PendingImport, failed: set[str]) -> None:
         """Store the result of a completed import. Only hashes of its contacts are known.
@@ -81,18 +138,42 @@ class InterruptedImports:
             self._contradictions.add(
                 "FAILURE_UNKNOWN",
                 "An import of the previous run lists addresses as failed that it did not have. Its "
-                "contacts are sent again.",
+                "contacts are looked up, and sent again unless they have arrived.",
             )
         if is_certain:
             self._ledger.contact_index.add_created(journal.confirm(pending.number, dropped))
         else:
-            journal.mark_lost(pending.number)
+            self._keep_arrived(pending.number)
         self._note_checked()
 
     def drop(self, pending: PendingImport) -> None:
         """Delete a failed import from the ledger."""
         self._ledger.journal.discard(pending.number)
         self._note_checked()
+
+    @property
+    def has_arrived_contacts(self) -> bool:
+        """True if there are contacts that may have arrived."""
+        return bool(self._arrived)
+
+    def take_arrived(self, entries: Sequence[Entry]) -> tuple[float, list[Entry]]:
+        """Return those contacts that may have arrived: they were in an import that has.
+
+        A contact is returned once: if it is found not to have arrived, it is sent.
+
+        Returns:
+            The time when the first of their imports was posted, and the contacts.
+        """
+        found: list[Entry] = []
+        since: list[float] = []
+        for entry in entries if self._arrived else ():
+            posted, digests = self._arrived.pop(entry.contact_hash, (0.0, {}))
+            sent = {number: mark.digest for number, mark in entry.marks.items()}
+            # With another digest, it has other values now.
+            if sent and sent.items() <= digests.items():
+                found.append(entry)
+                since.append(posted)
+        return min(since, default=0.0), found
 
     def _note_checked(self, count: int = 1) -> None:
         self._unchecked = (self._unchecked or 0) - count

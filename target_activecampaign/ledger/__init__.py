@@ -19,7 +19,7 @@ from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.contact_index import ContactIndex
 from target_activecampaign.ledger.departures import Departures
 from target_activecampaign.ledger.facts import Facts, KnownFact
-from target_activecampaign.ledger.imports import Clock, Journal, LeftoverImport
+from target_activecampaign.ledger.imports import Clock, Journal, LeftoverImport, StoredImport
 from target_activecampaign.ledger.member_updates import MemberUpdate
 from target_activecampaign.ledger.members import Member, Members, MissingMember, by_segment
 from target_activecampaign.ledger.opt_outs import KnownOptOut, OptOuts
@@ -63,6 +63,7 @@ __all__ = [
     "SourceRow",
     "SourceRows",
     "Store",
+    "StoredImport",
     "Suppressions",
     "WaitingRecord",
     "WaitingRecords",

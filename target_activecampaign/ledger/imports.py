@@ -2,6 +2,11 @@
 
 A killed run leaves its imports behind. The next run polls them before it compares any contact, so
 that contacts that arrived are known. All others are sent again.
+
+An import without a batch id can't be polled. For it, up to three of its contacts are stored as they
+were sent, by which the next run sees if it has arrived. They are deleted once the batch id is
+stored. If it has arrived, it stays until that run has ended: each of its contacts that the source
+brings again is looked up before it is sent.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from target_activecampaign.ledger.schema import import_ as table
 from target_activecampaign.ledger.statements import Statement
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.ledger.write_buffer import decode
+from target_activecampaign.model.contact import Contact
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -25,12 +31,17 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.write_buffer import WriteBuffer
 
 _encoder = msgspec.msgpack.Encoder()
-_insert = Statement(table.insert(), ("run", "posted", "contacts"))
+_Probes = list[tuple[bytes, Contact]]
+_probes_decoder = msgspec.msgpack.Decoder(_Probes)
+_insert = Statement(table.insert(), ("run", "posted", "contacts", "probes"))
 _set_batch_id = Statement(
     table.update()
     .where(table.c.id == sa.bindparam("number"))
-    .values(batch_id=sa.bindparam("name")),
+    .values(batch_id=sa.bindparam("name"), probes=None),
     ("name", "number"),
+)
+_clear_batch_id = Statement(
+    table.update().where(table.c.id == sa.bindparam("number")).values(batch_id=None), ("number",)
 )
 
 
@@ -47,13 +58,22 @@ class LeftoverImport(NamedTuple):
     Attributes:
         id: Its number in the ledger.
         batch_id: ActiveCampaign's id for it; None if the run ended before it had one.
+        posted: The time when it was posted.
+        probes: Some of its contacts as they were sent, by which it can be asked for; empty if there
+            is a batch id.
+        has_arrived: Whether an earlier run has found that it has arrived.
     """
 
     id: int
     batch_id: str | None
+    posted: float
+    probes: Sequence[Contact]
+    has_arrived: bool
 
 
-class _StoredImport(NamedTuple):
+class StoredImport(NamedTuple):
+    """The time when an import was posted, and its contacts with their updates."""
+
     posted: float
     contacts: Contacts
 
@@ -84,21 +104,43 @@ class Journal:
     def leftovers(self) -> list[LeftoverImport]:
         """Return the imports that interrupted runs left in flight. Call it before any post."""
         with self._store.transaction() as db:
+            columns = (table.c.id, table.c.batch_id, table.c.posted, table.c.probes)
             rows = db.execute(
-                sa.select(table.c.id, table.c.batch_id)
+                sa.select(*columns, table.c.arrived)
                 .where(table.c.run == self._run_id)
                 .order_by(table.c.id)
             )
-            return [LeftoverImport(*row) for row in rows]
+            return [
+                LeftoverImport(
+                    row.id,
+                    row.batch_id,
+                    row.posted,
+                    [contact for _, contact in _decode_probes(self._store, row.probes)],
+                    bool(row.arrived),
+                )
+                for row in rows
+            ]
 
-    def begin(self, contacts: Iterable[tuple[bytes, Sequence[MemberUpdate]]]) -> int:
+    def begin(
+        self,
+        contacts: Iterable[tuple[bytes, Sequence[MemberUpdate]]],
+        probes: Iterable[tuple[bytes, Contact]] = (),
+        posted: float | None = None,
+    ) -> int:
         """Store an import that is about to be posted; returns its number.
 
         Args:
             contacts: Its contacts by their hashes, with their updates.
+            probes: Some of them as they are sent, by which it can be asked for.
+            posted: The time when it was posted, if that has been done.
         """
-        contact_updates = list(contacts)
-        row = (self._run_id, self._clock.server_time(), _encoder.encode(contact_updates))
+        contact_updates, some = list(contacts), list(probes)
+        row = (
+            self._run_id,
+            self._clock.server_time() if posted is None else posted,
+            _encoder.encode(contact_updates),
+            _encoder.encode(some) if some else None,
+        )
         attempts: list[bool] = []
         number = self._store.retry(lambda: self._store_import(row, attempts))
         ownerships = {update.ownership for _, updates in contact_updates for update in updates}
@@ -106,11 +148,13 @@ class Journal:
             self._bufferable[number] = [contact for contact, _ in contact_updates]
         return number
 
-    def _store_import(self, row: tuple[str, float, bytes], attempts: list[bool]) -> int:
+    def _store_import(
+        self, row: tuple[str, float, bytes, bytes | None], attempts: list[bool]
+    ) -> int:
         """Store an import, unless an earlier attempt did and only the response was lost."""
         with self._store.transaction() as db:
             if attempts:
-                run, posted, contacts = row
+                run, posted, contacts, _ = row
                 stored = sa.select(table.c.id).where(
                     table.c.run == run, table.c.posted == posted, table.c.contacts == contacts
                 )
@@ -127,10 +171,14 @@ class Journal:
     def set_batch_id(self, number: int, batch_id: str | None) -> None:
         """Store ActiveCampaign's id for an import; None clears one that can't be trusted.
 
-        An import without an id can't be polled: after an interruption, its contacts are sent again.
+        An import without an id can't be polled. After an interruption it is asked for by its
+        probes, which are deleted here if there is an id.
         """
         with self._store.transaction() as db:
-            _set_batch_id.execute(db, [(batch_id, number)])
+            if batch_id is None:
+                _clear_batch_id.execute(db, [(number,)])
+            else:
+                _set_batch_id.execute(db, [(batch_id, number)])
 
     def confirm(self, number: int, failed: set[bytes]) -> list[bytes]:
         """Store that an import is done; returns the contacts that have arrived.
@@ -144,7 +192,7 @@ class Journal:
             self._write_buffer.add_confirmed(number, contacts, self._clock.server_time())
             return contacts
         self._write_buffer.flush_if_any()
-        found: list[_StoredImport] = []
+        found: list[StoredImport] = []
 
         def write_confirmed() -> None:
             with self._store.transaction(account=self._account) as db:
@@ -166,7 +214,7 @@ class Journal:
         """Store that the outcome of an import is unknown: its response was lost."""
         self._bufferable.pop(number, None)
         self._write_buffer.flush_if_any()
-        found: list[_StoredImport] = []
+        found: list[StoredImport] = []
 
         def write_unknown() -> None:
             with self._store.transaction(account=self._account) as db:
@@ -175,7 +223,30 @@ class Journal:
 
         self._store.retry(write_unknown)
 
-    def _take(self, db: sa.Connection, number: int, found: list[_StoredImport]) -> bool:
+    @retryable
+    def mark_arrived(self, number: int) -> None:
+        """Store that an import has arrived, but not which of its contacts: its response was lost.
+
+        It stays for `arrived`, until the run has ended.
+        """
+        with self._store.transaction(account=self._account) as db:
+            posted, contacts = self._read(db, number)
+            write_lost(db, contacts, posted)
+            of_import = table.c.id == number
+            db.execute(table.update().where(of_import).values(arrived=True, probes=None))
+
+    @retryable
+    def arrived(self, number: int) -> StoredImport:
+        """Return an import that has arrived, although nobody knows which of its contacts have."""
+        with self._store.transaction() as db:
+            return self._read(db, number)
+
+    def _read(self, db: sa.Connection, number: int) -> StoredImport:
+        columns = (table.c.posted, table.c.contacts)
+        row = db.execute(sa.select(*columns).where(table.c.id == number)).one()
+        return StoredImport(row.posted, decode(self._store, row.contacts))
+
+    def _take(self, db: sa.Connection, number: int, found: list[StoredImport]) -> bool:
         """Delete an import's row; False if an earlier attempt has done so.
 
         Args:
@@ -184,11 +255,9 @@ class Journal:
             found: Receives the import; on a further attempt it has the first one's.
         """
         of_import = table.c.id == number
-        result = db.execute(sa.select(table.c.posted, table.c.contacts).where(of_import))
-        row = result.first() if found else result.one()
-        if row is None:
+        if found and db.execute(sa.select(table.c.id).where(of_import)).first() is None:
             return False  # the earlier attempt was committed, and only its response was lost
-        found[:] = [_StoredImport(row.posted, decode(self._store, row.contacts))]
+        found[:] = [self._read(db, number)]
         db.execute(table.delete().where(of_import))
         return True
 
@@ -198,6 +267,20 @@ class Journal:
         self._bufferable.pop(number, None)
         with self._store.transaction() as db:
             db.execute(table.delete().where(table.c.id == number))
+
+
+def _decode_probes(store: Store, blob: bytes | None) -> _Probes:
+    """Return the probes of a stored import.
+
+    Raises:
+        LedgerError: The ledger is damaged: they are not what was written.
+    """
+    if blob is None:
+        return []
+    try:
+        return _probes_decoder.decode(blob)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise store.damaged_error() from None
 
 
 def erase_contacts(
@@ -223,7 +306,8 @@ def erase_contacts(
         The number of contacts that are no longer in the imports.
     """
     erased = 0
-    rows = db.execute(sa.select(table.c.id, table.c.contacts).where(table.c.run.in_(runs)))
+    columns = (table.c.id, table.c.contacts, table.c.probes)
+    rows = db.execute(sa.select(*columns).where(table.c.run.in_(runs)))
     for row in rows.all():
         before = decode(store, row.contacts)
         stripped = [
@@ -233,7 +317,13 @@ def erase_contacts(
         ]
         after = [(contact, updates) for contact, updates in stripped if updates]
         if after != before:
+            left = {contact for contact, _ in after}
+            probes = [one for one in _decode_probes(store, row.probes) if one[0] in left]
             update = table.update().where(table.c.id == row.id)
-            db.execute(update.values(contacts=_encoder.encode(after)))
+            values = {
+                "contacts": _encoder.encode(after),
+                "probes": _encoder.encode(probes) if probes else None,
+            }
+            db.execute(update.values(values))
             erased += len(before) - len(after)
     return erased

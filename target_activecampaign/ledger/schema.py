@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 3
+VERSION = 4
 """The version of these tables."""
 
 SCHEMA = "activecampaign_ledger"
@@ -61,6 +61,11 @@ import_ = sa.Table(
     sa.Column("contacts", sa.LargeBinary, nullable=False),
     # Set once it is confirmed, while its contacts are not yet written to `member`.
     sa.Column("confirmed", sa.Float),
+    # While it has no batch id: some of its contacts as they are sent, by which it can be found.
+    sa.Column("probes", sa.LargeBinary),
+    # Whether it has no batch id and was found to have arrived: each contact that its source brings
+    # again is looked up before it is sent.
+    sa.Column("arrived", sa.Boolean),
 )
 
 segment = sa.Table(
@@ -285,7 +290,7 @@ existing = sa.Table(
     sqlite_with_rowid=False,
 )
 
-NEW_COLUMNS = {2: (opt_out.c.contact,)}
+NEW_COLUMNS = {2: (opt_out.c.contact,), 3: (import_.c.probes, import_.c.arrived)}
 """Columns that the version after each one has added. Missing tables are created besides.
 
 Version 1 can't be upgraded: its hashes of contacts can't be turned into those of version 2."""

@@ -34,7 +34,7 @@ _decoder = msgspec.msgpack.Decoder(Contacts)
 _confirm = Statement(
     import_.update()
     .where(import_.c.id == sa.bindparam("number"))
-    .values(confirmed=sa.bindparam("time")),
+    .values(confirmed=sa.bindparam("time"), probes=None),
     ("time", "number"),
 )
 _add_seen = Statement(sighting.insert(), ("segment", "pass", "people"))

@@ -22,6 +22,13 @@ class Timings:
     """Time from an accepted import to its first poll, until the run has measured imports."""
     min_poll_pause_seconds: float = 0.25
     """Shortest pause between two polls of an import."""
+    lost_answer_seconds: float = 10.0
+    """An import whose answer was lost counts as not arrived at this time after its posting at the
+    earliest: ActiveCampaign's queue was seen to take 7 seconds."""
+    lost_answer_patience_seconds: float = 60.0
+    """If the queue has work for longer than this, such an import counts as not arrived."""
+    lost_answer_lookups: int = 2000
+    """Contacts of such imports that a run looks up: as many as eight full imports have."""
     max_silence_seconds: float = 30.0
     """A stopped run ends after this time without an answer."""
     stop_check_seconds: float = 1.0

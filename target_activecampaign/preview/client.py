@@ -67,7 +67,12 @@ class PreviewClient(Client):
             self.simulated[kind] += requests
             return self.simulated[kind]
 
-    def import_contacts(self, body: bytes, count: int) -> AcceptedImport:  # noqa: ARG002 - not sent
+    def import_contacts(
+        self,
+        body: bytes,  # noqa: ARG002 - not sent
+        count: int,
+        has_arrived: Callable[[], bool] | None = None,  # noqa: ARG002 - no answer is lost
+    ) -> AcceptedImport:
         """Simulate an import that is accepted."""
         kind = "single_import" if count == 1 else "import"
         return AcceptedImport(f"{_ID_PREFIX}{kind}-{self._simulate(kind)}", count)

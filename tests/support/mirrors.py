@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
     from tests.support.target_runner import Outcome, TargetRunner
 
-QUICK = Timings(first_poll_seconds=0.05, min_poll_pause_seconds=0.02)
+QUICK = Timings(
+    first_poll_seconds=0.05,
+    min_poll_pause_seconds=0.02,
+    lost_answer_seconds=0.2,
+    lost_answer_patience_seconds=2.0,
+)
 """Times for a quick sandbox; those of ActiveCampaign's import queue take seconds."""
 NO_GUARDS: dict[str, Any] = {
     "max_leave_pct": None,
