@@ -129,7 +129,8 @@ KINDS = sorted({*_ANSWERS, *_CONNECTION, *_QUEUE, "import_refused_all"})
 _MATCH_KEYS = {"method", "path", "contains"}
 _KEYS = {
     "kind", "match", "times", "probability", "seed", "from", "to", "takes_effect", "seconds",
-    "retry_after", "location", "reasons", "applied", "contacts", "base", "values", "without", "drop",
+    "retry_after", "location", "reasons", "applied", "contacts", "base", "values", "without",
+    "drop",
 }  # fmt: skip
 
 

@@ -56,7 +56,8 @@ class LostAnswers:
         """Return whether an import has arrived. Blocks until that is known.
 
         It has not if the import queue has become empty, or patience is exhausted, and none of the
-        contacts shows it.
+        contacts shows it. It also counts as not arrived if a run can look up no more contacts, so
+        that an account whose answers never have an id ends the run.
 
         Args:
             probes: Some of its contacts, as `choose_probes` returns them.
@@ -65,7 +66,7 @@ class LostAnswers:
         Raises:
             ActiveCampaignError: The account can't be asked, or the client was closed.
         """
-        if not probes:
+        if not probes or not self._lookups_left:
             return False
         started = time.monotonic()
         pause = _FIRST_PAUSE_SECONDS

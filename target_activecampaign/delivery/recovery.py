@@ -74,9 +74,7 @@ class InterruptedImports:
         polled = 0
         asked: list[LeftoverImport] = []
         for one in journal.leftovers():
-            if one.has_arrived:
-                self._add_arrived(one.id)
-            elif one.batch_id is not None and not poller.knows(one.batch_id):
+            if one.batch_id is not None and not poller.knows(one.batch_id):
                 poller.add(one.id, one.batch_id, None)
                 polled += 1
             elif one.probes:
@@ -90,6 +88,7 @@ class InterruptedImports:
                 "The previous run was interrupted with %d imports in flight; checking them first.",
                 self._unchecked,
             )
+        self._read_arrived()
         for one in asked:
             self._ask(one)
         self._note_checked(0)
@@ -114,14 +113,14 @@ class InterruptedImports:
     def _keep_arrived(self, number: int) -> None:
         """Store that an import has arrived, but perhaps without some of its contacts."""
         self._ledger.journal.mark_arrived(number)
-        self._add_arrived(number)
+        self._read_arrived()
 
-    def _add_arrived(self, number: int) -> None:
-        posted, contacts = self._ledger.journal.arrived(number)
-        for contact, updates in contacts:
-            # A removal has no digest: the ledger knows by itself which ones are uncertain.
-            digests = {one.segment: one.digest for one in updates if one.digest is not None}
-            self._arrived[contact] = posted, digests
+    def _read_arrived(self) -> None:
+        for posted, contacts in self._ledger.journal.arrived():
+            for contact, updates in contacts:
+                # A removal has no digest: the ledger knows by itself which ones are uncertain.
+                digests = {one.segment: one.digest for one in updates if one.digest is not None}
+                self._arrived[contact] = posted, digests
 
     def settle(self, pending: PendingImport, failed: set[str]) -> None:
         """Store the result of a completed import. Only hashes of its contacts are known.

@@ -56,8 +56,9 @@ class StoredContacts:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        # Threads share this; two of them may look up the same tag, which does no harm.
+        # Threads share these; two of them may look up the same, which does no harm.
         self._tag_ids: dict[str, int] = {}
+        self._time_fields: set[int] | None = None
 
     def find(self, key: str) -> StoredContact | None:
         """Return the contact with an address, in one or two requests; None if there is none."""
@@ -92,9 +93,9 @@ class StoredContacts:
 
         Args:
             sent: The contact as an import sent it.
-            posted: The time when that import was posted. Times in another form than that of ISO
-                8601 can't be compared: they count as sent if the contact was changed since.
-                Without it, they count as different.
+            posted: The time when that import was posted. With it, outer spaces do not matter, and
+                times in a form that can't be read count as sent if the contact was changed since.
+                Without it, values must be exactly the same.
         """
         stored = self.find(sent.key)
         return NOT_CREATED if stored is None else self._difference(sent, stored, posted)
@@ -112,7 +113,7 @@ class StoredContacts:
         is_as_sent = (
             on_lists
             and off_lists
-            and _has_standard_values(contact, sent)
+            and _has_standard_values(contact, sent, exact=posted is None)
             and self._has_fields(contact, sent, posted)
             and self._has_tags(contact, sent)
         )
@@ -121,25 +122,43 @@ class StoredContacts:
     def _has_fields(self, contact: AccountContact, sent: Contact, posted: float | None) -> bool:
         if not sent.fields:
             return True
-        with suppress(NotFound):  # deleted meanwhile
-            found = self._client.contact_field_values(contact.id)
-            stored = {one.field_id: one.value.strip() for one in found}
-            pairs = [(value.strip(), stored.get(n, "")) for n, value in sent.fields.items()]
-            differing = [pair for pair in pairs if not _is_same(*pair)]
-            if posted is None or contact.updated_at is None:
-                return not differing
-            is_current = contact.updated_at >= posted - ROUNDING_SECONDS
-            return all(is_current and ":" in one and ":" in other for one, other in differing)
-        return False
+        try:
+            values = self._client.contact_field_values(contact.id)
+        except NotFound:  # deleted meanwhile
+            return False
+        stored = {one.field_id: one.value for one in values}
+        pairs = {n: (value, stored.get(n, "")) for n, value in sent.fields.items()}
+        differing = [
+            pair
+            for n, pair in pairs.items()
+            if not _is_same(*pair, exact=posted is None) and not self._is_same_time(n, *pair)
+        ]
+        if posted is None or contact.updated_at is None:
+            return not differing
+        is_current = contact.updated_at >= posted - ROUNDING_SECONDS
+        return all(is_current and ":" in one and ":" in other for one, other in differing)
+
+    def _is_same_time(self, field_id: int, sent: str, stored: str) -> bool:
+        """Return whether two values of a field are times of one moment.
+
+        ActiveCampaign converts times to the account's zone [doc].
+        """
+        moment = _moment(sent)
+        if moment is None or moment != _moment(stored):
+            return False
+        if self._time_fields is None:
+            fields = self._client.fields()
+            self._time_fields = {one.id for one in fields if one.type == "datetime"}
+        return field_id in self._time_fields
 
     def _has_tags(self, contact: AccountContact, sent: Contact) -> bool:
         if not sent.tags:
             return True
-        with suppress(NotFound):  # deleted meanwhile
-            return {self._tag_id(name) for name in sent.tags} <= self._client.contact_tags(
-                contact.id
-            ).keys()
-        return False
+        try:
+            stored = self._client.contact_tags(contact.id)
+        except NotFound:  # deleted meanwhile
+            return False
+        return all(self._tag_id(name) in stored for name in sent.tags)
 
     def _tag_id(self, name: str) -> int | None:
         """Return the id of a tag; None if there is none, as a lost import may yet create it."""
@@ -151,7 +170,7 @@ class StoredContacts:
         return self._tag_ids[name]
 
 
-def _has_standard_values(contact: AccountContact, sent: Contact) -> bool:
+def _has_standard_values(contact: AccountContact, sent: Contact, *, exact: bool) -> bool:
     stored = {
         "first_name": contact.first_name,
         "last_name": contact.last_name,
@@ -159,25 +178,16 @@ def _has_standard_values(contact: AccountContact, sent: Contact) -> bool:
         "customer_account": contact.organization,
     }
     values = sent.values
-    return all(values.get(name, has).strip() == has.strip() for name, has in stored.items())
+    return all(_is_same(values.get(name, has), has, exact=exact) for name, has in stored.items())
 
 
-def _is_same(sent: str, stored: str) -> bool:
-    """Return whether two values are equal. ActiveCampaign turns times to the account's zone [doc].
-
-    Two texts that both are times of one moment are equal in any type of field.
-    """
-    if sent == stored:
-        return True
-    moments = [_moment(one) for one in (sent, stored)]
-    return moments[0] is not None and moments[0] == moments[1]
+def _is_same(sent: str, stored: str, *, exact: bool) -> bool:
+    return sent == stored or (not exact and sent.strip() == stored.strip())
 
 
 def _moment(text: str) -> datetime | None:
     """Return a time with its offset from UTC; None for any other text."""
-    if "T" not in text:
-        return None
     with suppress(ValueError):
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.strip())
         return moment if moment.tzinfo is not None else None
     return None

@@ -5,19 +5,20 @@ that contacts that arrived are known. All others are sent again.
 
 An import without a batch id can't be polled. For it, up to three of its contacts are stored as they
 were sent, by which the next run sees if it has arrived. They are deleted once the batch id is
-stored. If it has arrived, it stays until that run has ended: each of its contacts that the source
-brings again is looked up before it is sent.
+stored. If it has arrived, it stays until a run that loads its streams has ended: each of its
+contacts that the source brings again is looked up before it is sent.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
 from target_activecampaign.ledger.member_updates import BUFFERABLE, write, write_lost
 from target_activecampaign.ledger.schema import import_ as table
+from target_activecampaign.ledger.schema import run as run_table
 from target_activecampaign.ledger.statements import Statement
 from target_activecampaign.ledger.store import retryable
 from target_activecampaign.ledger.write_buffer import decode
@@ -61,14 +62,12 @@ class LeftoverImport(NamedTuple):
         posted: The time when it was posted.
         probes: Some of its contacts as they were sent, by which it can be asked for; empty if there
             is a batch id.
-        has_arrived: Whether an earlier run has found that it has arrived.
     """
 
     id: int
     batch_id: str | None
     posted: float
     probes: Sequence[Contact]
-    has_arrived: bool
 
 
 class StoredImport(NamedTuple):
@@ -104,10 +103,9 @@ class Journal:
     def leftovers(self) -> list[LeftoverImport]:
         """Return the imports that interrupted runs left in flight. Call it before any post."""
         with self._store.transaction() as db:
-            columns = (table.c.id, table.c.batch_id, table.c.posted, table.c.probes)
             rows = db.execute(
-                sa.select(*columns, table.c.arrived)
-                .where(table.c.run == self._run_id)
+                sa.select(table.c.id, table.c.batch_id, table.c.posted, table.c.probes)
+                .where(table.c.run == self._run_id, table.c.arrived.is_not(True))
                 .order_by(table.c.id)
             )
             return [
@@ -116,7 +114,6 @@ class Journal:
                     row.batch_id,
                     row.posted,
                     [contact for _, contact in _decode_probes(self._store, row.probes)],
-                    bool(row.arrived),
                 )
                 for row in rows
             ]
@@ -227,7 +224,7 @@ class Journal:
     def mark_arrived(self, number: int) -> None:
         """Store that an import has arrived, but not which of its contacts: its response was lost.
 
-        It stays for `arrived`, until the run has ended.
+        It stays for `arrived`, until a run that loads its streams has ended.
         """
         with self._store.transaction(account=self._account) as db:
             posted, contacts = self._read(db, number)
@@ -236,10 +233,11 @@ class Journal:
             db.execute(table.update().where(of_import).values(arrived=True, probes=None))
 
     @retryable
-    def arrived(self, number: int) -> StoredImport:
-        """Return an import that has arrived, although nobody knows which of its contacts have."""
+    def arrived(self) -> list[StoredImport]:
+        """Return the account's imports that have arrived, perhaps without some contacts."""
         with self._store.transaction() as db:
-            return self._read(db, number)
+            rows = db.execute(arrived_imports(self._account)).all()
+            return [StoredImport(row.posted, decode(self._store, row.contacts)) for row in rows]
 
     def _read(self, db: sa.Connection, number: int) -> StoredImport:
         columns = (table.c.posted, table.c.contacts)
@@ -267,6 +265,28 @@ class Journal:
         self._bufferable.pop(number, None)
         with self._store.transaction() as db:
             db.execute(table.delete().where(table.c.id == number))
+
+
+def arrived_imports(account: int) -> sa.Select[Any]:
+    """Return the query for the account's imports that have arrived, whatever run has them.
+
+    Another run may load the streams of an import than the one that has asked for it.
+    """
+    runs = sa.select(run_table.c.id).where(run_table.c.account == account)
+    return (
+        sa.select(table.c.id, table.c.posted, table.c.contacts)
+        .where(table.c.arrived.is_(True), table.c.run.in_(runs))
+        .order_by(table.c.id)
+    )
+
+
+def discard_arrived(store: Store, db: sa.Connection, account: int, segments: Iterable[int]) -> None:
+    """Delete the imports that have arrived and are only of these segments, in a transaction."""
+    loaded = set(segments)
+    for row in db.execute(arrived_imports(account)).all():
+        contacts = decode(store, row.contacts)
+        if {update.segment for _, updates in contacts for update in updates} <= loaded:
+            db.execute(table.delete().where(table.c.id == row.id))
 
 
 def _decode_probes(store: Store, blob: bytes | None) -> _Probes:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from target_activecampaign.errors import LedgerError
+from target_activecampaign.ledger.imports import discard_arrived
 from target_activecampaign.ledger.schema import import_ as import_table
 from target_activecampaign.ledger.schema import rename as rename_table
 from target_activecampaign.ledger.schema import run as table
+from target_activecampaign.ledger.schema import segment as segment_table
 from target_activecampaign.ledger.schema import waiting as waiting_table
 from target_activecampaign.ledger.store import retryable
 
@@ -120,7 +122,11 @@ class Runs:
         """Store the end of this run: all its records are accounted for and its STATE is out."""
         self._stop_heartbeat()
         with self._store.transaction() as db:
-            db.execute(import_table.delete().where(import_table.c.run == self._run_id))
+            if outcome != "stopped":  # else the source has not brought all contacts again
+                loaded = sa.select(segment_table.c.id).where(segment_table.c.run == self._run_id)
+                discard_arrived(self._store, db, self._account, db.execute(loaded).scalars())
+            mine = sa.and_(import_table.c.run == self._run_id, import_table.c.arrived.is_not(True))
+            db.execute(import_table.delete().where(mine))
             db.execute(waiting_table.delete().where(waiting_table.c.run == self._run_id))
             ended = {"finished": now, "outcome": outcome, "counts": json.dumps(counts)}
             db.execute(table.update().where(self._is_current).values(ended))
@@ -131,6 +137,7 @@ class Runs:
                 .offset(_RUNS_KEPT)
             )
             ids = [row.id for row in db.execute(old)]
+            db.execute(import_table.delete().where(import_table.c.run.in_(ids)))
             db.execute(table.delete().where(table.c.id.in_(ids)))
 
     @retryable

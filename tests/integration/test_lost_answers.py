@@ -7,6 +7,7 @@ LOST_ANSWER_SEED which.
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -14,14 +15,25 @@ import random
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_activecampaign.model.timings import Timings
+from target_activecampaign.cli.ledger import main as ledger_main
 from tests.support.custom_fields import CustomFields
 from tests.support.fork_server import ForkedTargetRunner, ForkServer
-from tests.support.mirrors import ACTIVE, IMPORT, NO_GUARDS, QUICK, UNSUBSCRIBED, activate, wait_for
+from tests.support.mirrors import (
+    ACTIVE,
+    IMPORT,
+    NO_GUARDS,
+    QUICK,
+    UNSUBSCRIBED,
+    activate,
+    on_list,
+    wait_for,
+    whole,
+)
 from tests.support.sandbox_server import API_KEY, SandboxServer
 from tests.support.target_runner import Outcome, people, record, schema, state
 
@@ -46,6 +58,8 @@ PROPERTIES: dict[str, Any] = {
     "size": "string",
     "source": "string",
 }
+ARRIVED: dict[str, Any] = {"kind": "slow", "seconds": 8, "takes_effect": True}
+NEVER_ARRIVED: dict[str, Any] = {"kind": "reset", "takes_effect": False}
 _versions = itertools.count(1)
 
 pytestmark = pytest.mark.quick
@@ -149,8 +163,6 @@ def _form(name: str, value: Any) -> Any:
     if name == "lifetime_value":
         return float(value)
     if name == "last_seen":
-        from datetime import datetime  # noqa: PLC0415 - for this alone
-
         return datetime.fromisoformat(value)
     return value
 
@@ -179,80 +191,90 @@ def test_killed_between_post_and_answer(
         target = target_for(slow_queue)
         for path in target.folder.glob("*.db*"):
             path.unlink()
-        _round(chance, slow_queue, target, mode, has_arrived, f"seed {SEED}, {mode}, {number}")
+        where = f"seed {SEED}, {mode}, {number}"
+        _round(World(chance, slow_queue), target, mode, has_arrived=has_arrived, where=where)
     assert KILLS < 4 or seen == {True, False}
 
 
-def _round(  # noqa: PLR0917 - one call
-    chance: random.Random,
-    sandbox: SandboxServer,
-    target: ForkedTargetRunner,
-    mode: str,
-    has_arrived: bool,  # noqa: FBT001 - likewise
-    where: str,
+def _round(
+    world: World, target: ForkedTargetRunner, mode: str, *, has_arrived: bool, where: str
 ) -> None:
-    sandbox.reset()
-    fields = CustomFields(sandbox)
-    fields.add("Size", "radio", "S", "M")
-    fields.add("Source", "hidden")
-    fields.add("Extras", "checkbox", "A", "B", "C")
-    resends_all = chance.random() < 0.3
+    chance, sandbox = world.chance, world.sandbox
     settings = {"sync_mode": mode, "batch_size_rows": 12, "guards": NO_GUARDS}
     settings["tags"] = ["loaded"] if chance.random() < 0.5 else None
-    world = World(chance, sandbox)
-    old = [f"old{n}@example.com" for n in range(20)]
-    world.values = {address: world.profile() for address in old}
-    target(world.messages(), **settings).succeeded()
-    sandbox.advance(3600)
-    unchanged = set(chance.sample(old, 6))
-    new = [f"new{n}@example.com" for n in range(16)]
-    for address in [*old, *new]:
-        if address not in unchanged:
-            world.values[address] = world.profile()
-    world.values = dict(chance.sample(list(world.values.items()), len(world.values)))
-    before, first = _times(sandbox), len(_posted(sandbox))
-    lost_import = chance.randint(1, 2)
-    dropped = set(chance.sample([one for one in world.values if one not in unchanged], 3))
-    if has_arrived:
-        how: dict[str, Any] = {"kind": "slow", "seconds": 8, "takes_effect": True, "times": 1}
-        how["drop"] = sorted(dropped)
-    else:
-        how = {"kind": "reset", "takes_effect": False}
-    sandbox.fault(match=POST_IMPORT, first=lost_import, **how)
-    if resends_all:
+    unchanged = _loaded(world, target, settings)
+    if chance.random() < 0.3:
         settings["full_resync"] = True
-    running = target.start(world.messages(), **settings)
-    wait_for(lambda: bool(sandbox.faults()[0]["fired"]))
-    wait_for(lambda: not has_arrived or len(sandbox.imports()) > 2)
-    running.kill()
-    running.wait()
-    sandbox.clear_faults()
+    before = _times(sandbox)
+    lost = _lost(world, target, settings, unchanged, has_arrived=has_arrived)
     assert _probes(target.folder), f"{where}: nothing to ask by was stored"
     if chance.random() < 0.5:
         sandbox.settle()
-    posted = _posted(sandbox)[first:]
-    lost = posted[lost_import - 1 : lost_import if has_arrived else None]
-    world.edit([one for some in lost for one in some if one not in unchanged])
+    world.edit([one for one in lost if one not in unchanged])
     outcome = target(world.messages(), **settings).succeeded()
     world.check(where)
     after = _times(sandbox)
-    times = {one: after[one] - before.get(one, 0) for one in world.values if one in after}
-    for address, count in times.items():
-        if address in world.touched:
-            continue
+    for address in after.keys() & world.values.keys() - world.touched:
+        count = after[address] - before.get(address, 0)
         if address in unchanged:
-            assert count <= resends_all, f"{where}: an unchanged contact was sent twice"
+            most = "full_resync" in settings
+            assert count <= most, f"{where}: an unchanged contact was imported {count} times"
         else:
             assert count == 1, f"{where}: imported {count} times"
     assert not _probes(target.folder)
-    _settles(world, target, settings, mode, outcome, where)
+    _settles(world, target, settings, outcome, where)
 
 
-def _settles(  # noqa: PLR0917 - one call
+def _loaded(world: World, target: ForkedTargetRunner, settings: dict[str, Any]) -> set[str]:
+    """Load people, then let the source change and gain others; returns who is unchanged."""
+    world.sandbox.reset()
+    fields = CustomFields(world.sandbox)
+    fields.add("Size", "radio", "S", "M")
+    fields.add("Source", "hidden")
+    fields.add("Extras", "checkbox", "A", "B", "C")
+    old = [f"old{n}@example.com" for n in range(20)]
+    world.values = {address: world.profile() for address in old}
+    target(world.messages(), **settings).succeeded()
+    world.sandbox.advance(3600)
+    unchanged = set(world.chance.sample(old, 6))
+    for address in [*old, *(f"new{n}@example.com" for n in range(16))]:
+        if address not in unchanged:
+            world.values[address] = world.profile()
+    world.values = dict(world.chance.sample(list(world.values.items()), len(world.values)))
+    return unchanged
+
+
+def _lost(
     world: World,
     target: ForkedTargetRunner,
     settings: dict[str, Any],
-    mode: str,
+    unchanged: set[str],
+    *,
+    has_arrived: bool,
+) -> list[str]:
+    """Kill a run between the posting of an import and its answer; returns who was in it.
+
+    An import that arrives loses three contacts on its way.
+    """
+    sandbox, first, number = world.sandbox, len(_posted(world.sandbox)), world.chance.randint(1, 2)
+    drop = world.chance.sample([one for one in world.values if one not in unchanged], 3)
+    fault = {**ARRIVED, "drop": drop, "times": 1} if has_arrived else NEVER_ARRIVED
+    sandbox.fault(match=POST_IMPORT, first=number, **fault)
+    running = target.start(world.messages(), **settings)
+    wait_for(lambda: bool(sandbox.faults()[0]["fired"]))
+    wait_for(lambda: not has_arrived or len(sandbox.imports()) > number + 1)
+    running.kill()
+    running.wait()
+    sandbox.clear_faults()
+    posted = _posted(sandbox)[first:]
+    lost = posted[number - 1 : number if has_arrived else None]
+    return [one for some in lost for one in some]
+
+
+def _settles(
+    world: World,
+    target: ForkedTargetRunner,
+    settings: dict[str, Any],
     outcome: Outcome,
     where: str,
 ) -> None:
@@ -263,7 +285,7 @@ def _settles(  # noqa: PLR0917 - one call
     refused = outcome.counts.get("rejected", 0)
     assert len(sandbox.imports()) == imports or again.counts.get("rejected") or refused, where
     assert again.counts.get("added", 0) == again.counts.get("changed", 0) == 0, where
-    if mode == "mirror":
+    if settings["sync_mode"] == "mirror":
         gone = [one for one in world.values if one not in world.touched][:5]
         for address in gone:
             del world.values[address]
@@ -274,7 +296,214 @@ def _settles(  # noqa: PLR0917 - one call
 
 def _probes(folder: Path) -> int:
     """How many imports of the ledger have contacts by which they can be asked for."""
-    (path,) = folder.glob("*.db")
-    with closing(sqlite3.connect(path)) as db:
+    with closing(sqlite3.connect(_ledger(folder))) as db:
         query = "SELECT count(*) FROM import WHERE probes IS NOT NULL"
         return int(db.execute(query).fetchone()[0])
+
+
+def _ledger(folder: Path) -> Path:
+    (path,) = folder.glob("*.db")
+    return path
+
+
+def _stored_addresses(ledger: Path) -> set[str]:
+    """The addresses in the ledger's imports in flight."""
+    with closing(sqlite3.connect(ledger)) as db:
+        stored = b"".join(row[0] or b"" for row in db.execute("SELECT probes FROM import"))
+    return {one for one in EXPECTED if one.encode() in stored}
+
+
+def _person(number: int) -> str:
+    return f"person{number}@example.com"
+
+
+def _names(sandbox: SandboxServer) -> dict[str, str]:
+    """The first name of each member of list 1, by address."""
+    return {
+        one["email"]: one["first_name"]
+        for one in sandbox.export()
+        if one["lists"].get("1") == ACTIVE
+    }
+
+
+EXPECTED = {_person(n): f"Person {n}" for n in range(10)}
+
+
+def _killed(target: ForkedTargetRunner, sandbox: SandboxServer, **fault: Any) -> None:
+    """A run that is killed as its only import is posted; without a fault, it was accepted."""
+    fault = fault or ARRIVED
+    sandbox.fault(match=POST_IMPORT, **fault)
+    running = target.start([schema(), *people(10), state("end")])
+    wait_for(lambda: bool(sandbox.faults()[0]["fired"]))
+    wait_for(lambda: fault["kind"] != "slow" or bool(sandbox.imports()))
+    running.kill()
+    running.wait()
+    sandbox.clear_faults()
+
+
+@pytest.mark.parametrize("kind", ["reset", "cut", "malformed", "empty", "gateway_timeout"])
+def test_answer_lost_within_run(
+    sandbox: SandboxServer, load: ForkedTargetRunner, kind: str
+) -> None:
+    sandbox.fault(kind, takes_effect=True, times=1, match=POST_IMPORT, drop=[_person(4)])
+    outcome = load([schema(), *people(10), state("end")]).succeeded()
+    assert outcome.counts == {"read": 10, "added": 10}
+    assert _names(sandbox) == EXPECTED
+    assert [one["contacts"] for one in sandbox.imports()] == [10, 1], "only the dropped one again"
+    assert set(_times(sandbox).values()) == {1}
+    assert load([schema(), *people(10)]).succeeded().counts == {"read": 10, "unchanged": 10}
+
+
+def test_request_lost_within_run(sandbox: SandboxServer, load: ForkedTargetRunner) -> None:
+    sandbox.fault(**NEVER_ARRIVED, times=1, match=POST_IMPORT)
+    outcome = load([schema(), *people(10), state("end")]).succeeded()
+    assert outcome.counts == {"read": 10, "added": 10}
+    assert _names(sandbox) == EXPECTED
+    assert [one["contacts"] for one in sandbox.imports()] == [10]
+
+
+def test_lost_answer_to_removals(sandbox: SandboxServer, load: ForkedTargetRunner) -> None:
+    settings = {"sync_mode": "mirror", "guards": NO_GUARDS}
+    load(whole("ada bob eve kim"), **settings).succeeded()
+    sandbox.fault(
+        "reset", takes_effect=True, times=1, match={**POST_IMPORT, "contains": "unsubscribe"}
+    )
+    outcome = load(whole("ada bob"), **settings).succeeded()
+    assert outcome.report["left"] == 2
+    assert [one["contacts"] for one in sandbox.imports()] == [4, 2]
+    assert on_list(sandbox, UNSUBSCRIBED) == "eve kim"
+
+
+def test_batch_id_that_could_not_be_stored(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    load([schema(), *people(1)]).succeeded()
+    with closing(sqlite3.connect(_ledger(load.folder))) as db, db:
+        db.execute(
+            "CREATE TRIGGER failure BEFORE UPDATE OF batch_id ON import "
+            "BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    failed = load([schema(), *people(10), state("end")])
+    assert failed.code == 1
+    assert failed.states == []
+    with closing(sqlite3.connect(_ledger(load.folder))) as db, db:
+        db.execute("DROP TRIGGER failure")
+    outcome = load([schema(), *people(10), state("end")]).succeeded()
+    assert outcome.states == ["end"]
+    assert _names(sandbox) == EXPECTED
+    assert set(_times(sandbox).values()) == {1}, "no contact was sent again"
+
+
+def test_queue_slower_than_patience(
+    start_sandbox: Callable[..., SandboxServer], target_for: Callable[..., ForkedTargetRunner]
+) -> None:
+    sandbox = start_sandbox(latency=6)
+    target = target_for(sandbox)
+    _killed(target, sandbox)
+    running = target.start([schema(), *people(10), state("end")])
+    wait_for(lambda: len(sandbox.imports()) > 1)
+    sandbox.settle()
+    assert running.wait().succeeded().states == ["end"]
+    assert _names(sandbox) == EXPECTED
+    assert set(_times(sandbox).values()) == {2}, "it was not known in time, so it was sent again"
+
+
+def test_contacts_made_by_others_are_no_proof_for_the_rest(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    """The first, the middle and the last contact look as if the import had arrived."""
+    _killed(load, sandbox, **NEVER_ARRIVED)
+    for number in (0, 5, 9):
+        values = {"first_name": f"Person {number}", "lists": {"1": ACTIVE}}
+        sandbox.prepare({"email": _person(number), **values})
+    load([schema(), *people(10), state("end")]).succeeded()
+    assert _names(sandbox) == EXPECTED
+    assert [one["contacts"] for one in sandbox.imports()] == [7]
+
+
+@pytest.mark.parametrize("edited", [1, 3])
+def test_contacts_edited_by_others(
+    sandbox: SandboxServer, load: ForkedTargetRunner, edited: int
+) -> None:
+    """One contact that still is as it was sent shows that the import has arrived."""
+    _killed(load, sandbox)
+    sandbox.settle()
+    for number in (0, 5, 9)[:edited]:
+        sandbox.prepare({"email": _person(number), "first_name": "Edited"})
+    load([schema(), *people(10), state("end")]).succeeded()
+    assert _names(sandbox) == EXPECTED
+    assert [one["contacts"] for one in sandbox.imports()] == [10, 1 if edited == 1 else 10]
+
+
+def test_interrupted_again_while_contacts_are_looked_up(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    _killed(load, sandbox)
+    sandbox.settle()
+    sandbox.fault("payment", match={"path": "*/contactLists"}, first=6)
+    assert load([schema(), *people(10), state("end")]).code == 1
+    sandbox.clear_faults()
+    load([schema(), *people(10), state("end")]).succeeded()
+    assert _names(sandbox) == EXPECTED
+    assert set(_times(sandbox).values()) == {1}
+
+
+@pytest.mark.parametrize("fault", [{}, NEVER_ARRIVED], ids=["arrived", "never arrived"])
+def test_queue_that_can_not_be_read(
+    sandbox: SandboxServer, load: ForkedTargetRunner, fault: dict[str, Any]
+) -> None:
+    _killed(load, sandbox, **fault)
+    sandbox.fault("not_found", match={"method": "GET", "path": IMPORT})
+    load([schema(), *people(10), state("end")]).succeeded()
+    assert _names(sandbox) == EXPECTED
+    assert [one["contacts"] for one in sandbox.imports()] == [10]
+
+
+def test_contacts_beyond_the_limit_of_lookups_are_sent_again(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    server = ForkServer(replace(QUICK, lost_answer_lookups=4))
+    target = ForkedTargetRunner(tmp_path, sandbox.url, sandbox.api_key, server)
+    _killed(target, sandbox)
+    outcome = target([schema(), *people(10), state("end")]).succeeded()
+    assert outcome.counts == {"read": 10, "added": 10}
+    assert _names(sandbox) == EXPECTED
+    assert [one["contacts"] for one in sandbox.imports()] == [10, 6]
+
+
+def test_profile_that_changed_meanwhile_is_sent(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    _killed(load, sandbox)
+    changed = record(_person(3), first_name="Changed")
+    rows = [changed if n == 3 else one for n, one in enumerate(people(10))]
+    load([schema(), *rows, state("end")]).succeeded()
+    assert _names(sandbox) == {**EXPECTED, _person(3): "Changed"}
+    assert [one["contacts"] for one in sandbox.imports()] == [10, 1]
+
+
+def test_stored_contacts_are_erased(
+    sandbox: SandboxServer, load: ForkedTargetRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an import without a batch id is asked for by: three people, until it is settled."""
+    _killed(load, sandbox)
+    ledger = _ledger(load.folder)
+    assert ledger.stat().st_mode & 0o777 == 0o600
+    assert _stored_addresses(ledger) == {_person(0), _person(5), _person(9)}
+    url = f"sqlite:///{ledger}"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(_person(5).encode())))
+    assert ledger_main(["forget", "--ledger-url", url, "--person", "-", "--yes"]) == 0
+    assert _stored_addresses(ledger) == {_person(0), _person(9)}
+    load([schema(), *people(10), state("end")]).succeeded()
+    assert _stored_addresses(ledger) == set()
+    assert _names(sandbox) == EXPECTED
+
+
+def test_run_of_another_stream_comes_in_between(
+    sandbox: SandboxServer, load: ForkedTargetRunner
+) -> None:
+    _killed(load, sandbox)
+    load([schema("others"), record("eve@example.com", "others", first_name="Eve")]).succeeded()
+    load([schema(), *people(10), state("end")]).succeeded()
+    assert [one["contacts"] for one in sandbox.imports()] == [10, 1]
+    assert set(_times(sandbox).values()) == {1}

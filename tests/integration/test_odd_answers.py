@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.custom_fields import QUICK_RETRIES
+from tests.support.fork_server import ForkedTargetRunner, ForkServer
 from tests.support.target_runner import Outcome, people, schema, state
 from tests.support.unforeseen import hide_refusals, questions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import TargetRunner
 
@@ -183,19 +188,20 @@ def test_count_may_be_text_or_float(sandbox: SandboxServer, load: TargetRunner, 
 
 
 @pytest.mark.parametrize("batch", [None, "", True, ["x"], {"id": 1}, "x" * 100_000, "a\nb", 1.5])
-def test_import_without_batch_id_is_sent_again(
+def test_import_without_batch_id_is_looked_up(
     sandbox: SandboxServer, load: TargetRunner, batch: Any
 ) -> None:
     sandbox.fault("altered", match={"path": IMPORT}, times=1, values={"batchId": batch})
     outcome = load([schema(), *people(10), state("end")]).succeeded()
     assert outcome.counts == {"read": 10, "added": 10}
-    assert len(sandbox.imports()) == 2, "it was sent again"
+    assert len(sandbox.imports()) == 1, "it was not sent again"
 
 
-def test_run_fails_if_batch_ids_are_always_missing(
-    sandbox: SandboxServer, load: TargetRunner
-) -> None:
-    sandbox.fault("altered", match={"path": IMPORT}, without=["batchId"])
+def test_run_fails_if_batch_ids_are_always_missing(sandbox: SandboxServer, tmp_path: Path) -> None:
+    """It looks contacts up, but not without end."""
+    sandbox.fault("altered", match={"method": "POST", "path": IMPORT}, without=["batchId"])
+    server = ForkServer(replace(QUICK_RETRIES, lost_answer_lookups=5))
+    load = ForkedTargetRunner(tmp_path, sandbox.url, sandbox.api_key, server)
     outcome = load([schema(), *people(10), state("end")])
     assert outcome.code == 1
     assert outcome.states == []
@@ -364,4 +370,4 @@ def test_contradictory_status_of_earlier_runs_import_confirms_no_contact(
     sandbox.fault("altered", match=INFO, values={"failure": ["who@example.org"]})
     outcome = load([schema(), *people(5), state("end")]).succeeded()
     assert kinds(outcome) == {"FAILURE_UNKNOWN"}
-    assert {one["times_imported"] for one in sandbox.export()} == {2}, "they were sent again"
+    assert {one["times_imported"] for one in sandbox.export()} == {1}, "they were looked up"

@@ -130,5 +130,5 @@ def test_ledger_of_another_version_is_refused(tmp_path: Path, clock: SetClock) -
     Ledger(url, "account", "run", clock).close(clean=True, outcome="completed", counts={})
     with tables(url) as db:
         db.exec_driver_sql("UPDATE ledger SET version = 1")
-    with pytest.raises(LedgerError, match="its tables have version 1, this one needs 3"):
+    with pytest.raises(LedgerError, match="its tables have version 1, this one needs 4"):
         Ledger(url, "account", "run", clock)
