@@ -199,6 +199,7 @@ class Delivery:
 
     def stop(self) -> None:
         """End soon if ActiveCampaign does not answer. May be called from a signal handler."""
+        self._lost_answers.stop()
         self._stop_watch.start()
 
     def close(self) -> None:

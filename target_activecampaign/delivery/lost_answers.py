@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from target_activecampaign.client import MalformedAnswer, RequestRefused
 from target_activecampaign.delivery.stored_contacts import StoredContacts
+from target_activecampaign.errors import DeliveryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ logger = logging.getLogger("target-activecampaign")
 _PROBES = 3
 _LOOKUPS_AT_ONCE = 4
 _FIRST_PAUSE_SECONDS = 0.5
-_MAX_PAUSE_SECONDS = 10.0
+_MAX_PAUSE_SECONDS = 5.0
 
 
 class LostAnswers:
@@ -51,6 +52,11 @@ class LostAnswers:
         self._contacts = StoredContacts(client)
         self._lookups_left = timings.lost_answer_lookups
         self._is_queue_readable = True
+        self._stopped: float | None = None
+
+    def stop(self) -> None:
+        """End soon, as the run was stopped. May be called from a signal handler."""
+        self._stopped = time.monotonic()
 
     def has_arrived(self, probes: Sequence[Contact], posted: float) -> bool:
         """Return whether an import has arrived. Blocks until that is known.
@@ -65,12 +71,14 @@ class LostAnswers:
 
         Raises:
             ActiveCampaignError: The account can't be asked, or the client was closed.
+            DeliveryError: The run was stopped meanwhile.
         """
         if not probes or not self._lookups_left:
             return False
         started = time.monotonic()
         pause = _FIRST_PAUSE_SECONDS
         while True:
+            self._check_not_stopped()
             waited = time.monotonic() - started
             # Both before the contacts: they show what the queue has done until then.
             is_idle = self._is_late(posted) and self._is_queue_empty()
@@ -83,6 +91,16 @@ class LostAnswers:
         verdict = "arrived" if any(shown) else "not arrived, so it is sent again"
         logger.warning("The answer to an import was lost. The import has %s.", verdict)
         return any(shown)
+
+    def _check_not_stopped(self) -> None:
+        # Single contacts may be answered while imports are not: then there is no silence.
+        if self._stopped is None:
+            return
+        if time.monotonic() - self._stopped >= self._timings.max_silence_seconds:
+            raise DeliveryError(
+                "The run was stopped before it was known if an import has arrived. Nothing is "
+                "lost: the next run looks up its contacts."
+            )
 
     def _is_late(self, posted: float) -> bool:
         """Return whether the queue has had time for the import, even if it shows no work."""

@@ -282,10 +282,10 @@ def arrived_imports(account: int) -> sa.Select[Any]:
 
 def discard_arrived(store: Store, db: sa.Connection, account: int, segments: Iterable[int]) -> None:
     """Delete the imports that have arrived and are only of these segments, in a transaction."""
-    loaded = set(segments)
+    chosen = set(segments)
     for row in db.execute(arrived_imports(account)).all():
         contacts = decode(store, row.contacts)
-        if {update.segment for _, updates in contacts for update in updates} <= loaded:
+        if {update.segment for _, updates in contacts for update in updates} <= chosen:
             db.execute(table.delete().where(table.c.id == row.id))
 
 

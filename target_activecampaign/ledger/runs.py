@@ -123,10 +123,12 @@ class Runs:
         self._stop_heartbeat()
         with self._store.transaction() as db:
             if outcome != "stopped":  # else the source has not brought all contacts again
-                loaded = sa.select(segment_table.c.id).where(segment_table.c.run == self._run_id)
-                discard_arrived(self._store, db, self._account, db.execute(loaded).scalars())
-            mine = sa.and_(import_table.c.run == self._run_id, import_table.c.arrived.is_not(True))
-            db.execute(import_table.delete().where(mine))
+                mine = sa.select(segment_table.c.id).where(segment_table.c.run == self._run_id)
+                discard_arrived(self._store, db, self._account, db.execute(mine).scalars())
+            unsettled = sa.and_(
+                import_table.c.run == self._run_id, import_table.c.arrived.is_not(True)
+            )
+            db.execute(import_table.delete().where(unsettled))
             db.execute(waiting_table.delete().where(waiting_table.c.run == self._run_id))
             ended = {"finished": now, "outcome": outcome, "counts": json.dumps(counts)}
             db.execute(table.update().where(self._is_current).values(ended))

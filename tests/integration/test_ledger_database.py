@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import socket
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from target_activecampaign.ledger.schema import VERSION
+from target_activecampaign.ledger.schema import NEW_COLUMNS, VERSION
 from tests.support.ledgers import LEDGER, SCHEMA, database, empty_database, ledger, run_in_progress
 from tests.support.target_runner import people, record, schema, state
 
@@ -78,7 +79,8 @@ def test_ledger_of_the_version_before_is_upgraded_and_keeps_what_it_knows(
     sandbox.prepare({"email": "left@example.com", "lists": {"1": 2}})
     load([schema(), *people(3), opted_out, state("end")], **known).succeeded()
     with ledger(ledger_url) as db:
-        db.exec_driver_sql("ALTER TABLE opt_out DROP COLUMN contact")
+        for column in itertools.chain(*NEW_COLUMNS.values()):
+            db.exec_driver_sql(f"ALTER TABLE {column.table.name} DROP COLUMN {column.name}")
         db.exec_driver_sql("UPDATE ledger SET version = 2")
 
     again = [schema(), *people(4), opted_out, state("end")]
@@ -240,7 +242,10 @@ def test_damaged_import_in_flight_fails_one_run_only(
     (batch,) = sandbox.imports()
     with ledger(f"sqlite:///{load.folder / LEDGER}") as db:
         db.exec_driver_sql("UPDATE run SET finished = NULL, host = '', beat = 0")
-        left = "INSERT INTO import SELECT 1, id, started, :batch, x'93C0', NULL FROM run"
+        left = (
+            "INSERT INTO import (id, run, posted, batch_id, contacts)"
+            " SELECT 1, id, started, :batch, x'93C0' FROM run"
+        )
         db.execute(sa.text(left), {"batch": batch["batch"]})
 
     outcome = load([schema(), *people(4), state(2)])
