@@ -451,6 +451,37 @@ def test_batch_id_with_any_characters_is_sent_unchanged(odd: Any) -> None:
     assert stub.asked[1].query == {"batchId": str(odd)}
 
 
+@pytest.mark.parametrize(
+    ("days", "count"),
+    [
+        ([], 0),
+        (None, 0),
+        ([{"forDate": "2026-11-30", "batches": "3", "contacts": "750"}, {"batches": 4}], 7),
+        ({"1": {"batches": "2"}}, 2),
+    ],
+)
+def test_outstanding_imports_are_counted(days: Any, count: int) -> None:
+    reply = Reply({"outstanding": days, "recentlyCompleted": [{"batches": "9"}]})
+    with ApiStub(reply) as stub, client_of(stub) as client:
+        assert client.count_outstanding_imports() == count
+
+
+@pytest.mark.parametrize("body", [{}, {"outstanding": "none"}, {"outstanding": [{"contacts": 1}]}])
+@pytest.mark.usefixtures("no_pauses")
+def test_unreadable_queue_is_an_error(body: dict[str, Any]) -> None:
+    with ApiStub(Reply(body)) as stub, client_of(stub) as client, pytest.raises(MalformedAnswer):
+        client.count_outstanding_imports()
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("has_arrived", [True, False])
+def test_import_is_not_repeated_if_it_has_arrived(has_arrived: bool) -> None:
+    with ApiStub(Reply(b""), Reply(QUEUED)) as stub, client_of(stub) as client:
+        accepted = client.import_contacts(b"{}", 2, lambda: has_arrived)
+    assert accepted.batch_id == ("" if has_arrived else "b-1")
+    assert len(stub.asked) == (1 if has_arrived else 2)
+
+
 def test_imports_of_one_contact_have_their_own_limit() -> None:
     budget = RateLimiter(None, 100, 1)
     with ApiStub(Reply(QUEUED)) as stub, client_of(stub, budget=budget) as client:
