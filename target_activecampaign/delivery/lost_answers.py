@@ -130,6 +130,7 @@ class LostAnswers:
         self._lookups_left -= len(known)
         different = {one.key for one in entries[len(known) :]}
         left = len(known)
+        logger.info("Looking up %d contacts of imports whose answer was lost.", left)
 
         def look_up_next() -> None:
             if known:

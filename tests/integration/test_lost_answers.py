@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from target_activecampaign.cli.ledger import main as ledger_main
@@ -206,21 +207,25 @@ def _round(
     if chance.random() < 0.3:
         settings["full_resync"] = True
     before = _times(sandbox)
-    lost = _lost(world, target, settings, unchanged, has_arrived=has_arrived)
-    assert _probes(target.folder), f"{where}: nothing to ask by was stored"
+    lost, dropped = _lost(world, target, settings, unchanged, has_arrived=has_arrived)
+    probes = _probes(target.folder)
+    assert probes, f"{where}: nothing to ask by was stored"
     if chance.random() < 0.5:
         sandbox.settle()
     world.edit([one for one in lost if one not in unchanged])
     outcome = target(world.messages(), **settings).succeeded()
     world.check(where)
+    # If others have changed all of them, nothing shows the import: then it is sent again.
+    is_hidden = any(some <= world.touched | dropped for some in probes)
+    most = 2 if has_arrived and is_hidden else 1
     after = _times(sandbox)
     for address in after.keys() & world.values.keys() - world.touched:
         count = after[address] - before.get(address, 0)
         if address in unchanged:
-            most = "full_resync" in settings
-            assert count <= most, f"{where}: an unchanged contact was imported {count} times"
+            times = most if "full_resync" in settings else 0
+            assert count <= times, f"{where}: an unchanged contact was imported {count} times"
         else:
-            assert count == 1, f"{where}: imported {count} times"
+            assert 1 <= count <= most, f"{where}: imported {count} times\n{outcome.log}"
     assert not _probes(target.folder)
     _settles(world, target, settings, outcome, where)
 
@@ -251,14 +256,15 @@ def _lost(
     unchanged: set[str],
     *,
     has_arrived: bool,
-) -> list[str]:
-    """Kill a run between the posting of an import and its answer; returns who was in it.
+) -> tuple[list[str], set[str]]:
+    """Kill a run between the posting of an import and its answer.
 
-    An import that arrives loses three contacts on its way.
+    Returns:
+        Who was in the import, and whom it loses on its way if it arrives.
     """
     sandbox, first, number = world.sandbox, len(_posted(world.sandbox)), world.chance.randint(1, 2)
-    drop = world.chance.sample([one for one in world.values if one not in unchanged], 3)
-    fault = {**ARRIVED, "drop": drop, "times": 1} if has_arrived else NEVER_ARRIVED
+    drop = set(world.chance.sample([one for one in world.values if one not in unchanged], 3))
+    fault = {**ARRIVED, "drop": sorted(drop), "times": 1} if has_arrived else NEVER_ARRIVED
     sandbox.fault(match=POST_IMPORT, first=number, **fault)
     running = target.start(world.messages(), **settings)
     wait_for(lambda: bool(sandbox.faults()[0]["fired"]))
@@ -268,7 +274,7 @@ def _lost(
     sandbox.clear_faults()
     posted = _posted(sandbox)[first:]
     lost = posted[number - 1 : number if has_arrived else None]
-    return [one for some in lost for one in some]
+    return [one for some in lost for one in some], drop
 
 
 def _settles(
@@ -294,11 +300,11 @@ def _settles(
         assert {contacts[one]["lists"]["1"] for one in gone} == {UNSUBSCRIBED}, where
 
 
-def _probes(folder: Path) -> int:
-    """How many imports of the ledger have contacts by which they can be asked for."""
+def _probes(folder: Path) -> list[set[str]]:
+    """The addresses of the contacts by which each import of the ledger can be asked for."""
     with closing(sqlite3.connect(_ledger(folder))) as db:
-        query = "SELECT count(*) FROM import WHERE probes IS NOT NULL"
-        return int(db.execute(query).fetchone()[0])
+        rows = db.execute("SELECT probes FROM import WHERE probes IS NOT NULL").fetchall()
+    return [{contact["email"] for _, contact in msgspec.msgpack.decode(row[0])} for row in rows]
 
 
 def _ledger(folder: Path) -> Path:
@@ -308,9 +314,7 @@ def _ledger(folder: Path) -> Path:
 
 def _stored_addresses(ledger: Path) -> set[str]:
     """The addresses in the ledger's imports in flight."""
-    with closing(sqlite3.connect(ledger)) as db:
-        stored = b"".join(row[0] or b"" for row in db.execute("SELECT probes FROM import"))
-    return {one for one in EXPECTED if one.encode() in stored}
+    return set().union(*_probes(ledger.parent))
 
 
 def _person(number: int) -> str:
