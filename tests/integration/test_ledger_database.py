@@ -96,6 +96,32 @@ def test_ledger_of_the_version_before_is_upgraded_and_keeps_what_it_knows(
     assert "upgraded" not in load(again, **known).succeeded().log
 
 
+# Imports whose answer was lost
+
+
+def test_import_is_looked_up_by_what_a_ledger_on_postgresql_keeps(
+    sandbox: SandboxServer, load: TargetRunner, warehouse: str
+) -> None:
+    messages = [schema(), *people(10), state("end")]
+    lookups = {"method": "GET", "path": "*/contactLists"}
+    sandbox.fault("reset", takes_effect=True, match={"method": "POST", "path": "*/bulk_import"})
+    sandbox.fault("payment", match=lookups)
+    assert load(messages, ledger_url=warehouse).code == 1
+    sandbox.clear_faults()
+    with ledger(warehouse) as db:
+        assert db.exec_driver_sql("SELECT count(probes) FROM import").scalar() == 1
+    sandbox.fault("payment", match=lookups, first=6)  # three show that it has arrived
+    assert load(messages, ledger_url=warehouse).code == 1
+    sandbox.clear_faults()
+    with ledger(warehouse) as db:
+        stored = db.exec_driver_sql("SELECT probes, arrived FROM import").all()
+        assert stored == [(None, True)]
+    assert load(messages, ledger_url=warehouse).succeeded().counts == {"read": 10, "added": 10}
+    assert {one["times_imported"] for one in sandbox.export()} == {1}
+    with ledger(warehouse) as db:
+        assert db.exec_driver_sql("SELECT count(*) FROM import").scalar() == 0
+
+
 # Other programs
 
 
