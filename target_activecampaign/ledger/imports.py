@@ -226,6 +226,7 @@ class Journal:
 
         It stays for `arrived`, until a run that loads its streams has ended.
         """
+        self._write_buffer.flush_if_any()
         with self._store.transaction(account=self._account) as db:
             posted, contacts = self._read(db, number)
             write_lost(db, contacts, posted)
