@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from target_activecampaign.ledger import Ledger, LedgerError, Member, MemberUpdate
+from target_activecampaign.ledger.schema import VERSION
 from target_activecampaign.model.ownership import Ownership
 from tests.support.ledgers import ledger as tables
 
@@ -130,5 +131,5 @@ def test_ledger_of_another_version_is_refused(tmp_path: Path, clock: SetClock) -
     Ledger(url, "account", "run", clock).close(clean=True, outcome="completed", counts={})
     with tables(url) as db:
         db.exec_driver_sql("UPDATE ledger SET version = 1")
-    with pytest.raises(LedgerError, match="its tables have version 1, this one needs 4"):
+    with pytest.raises(LedgerError, match=f"have version 1, this one needs {VERSION}"):
         Ledger(url, "account", "run", clock)
