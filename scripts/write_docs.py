@@ -242,7 +242,8 @@ def _leaves(kind: type[ActiveCampaignError]) -> list[type[ActiveCampaignError]]:
 PARTS = {
     "README.md": {"settings": first_settings},
     "docs/settings.md": {"settings": reference},
-    "docs/mapping.md": {"names": names_table, "types": types_table, "new-fields": new_fields_table},
+    "docs/mapping.md": {"names": names_table, "new-fields": new_fields_table},
+    "docs/values.md": {"types": types_table},
     "docs/consent.md": {
         "consent-names": consent_names,
         "consent-words": consent_words,

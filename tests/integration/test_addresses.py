@@ -296,8 +296,9 @@ def test_spellings_of_an_address_have_one_key(one: str, other: str) -> None:
 
 
 def test_guide_lists_addresses_that_are_sent() -> None:
-    text = (DOCS / "mapping.md").read_text("utf-8").partition("Which addresses are sent:")[2]
-    rows = [line.split("|")[2:4] for line in text.partition("\n## ")[0].splitlines()[3:] if line]
+    text = (DOCS / "values.md").read_text("utf-8").partition("Which addresses are sent:")[2]
+    table = text.partition("\n- ")[0].splitlines()[3:]
+    rows = [line.split("|")[2:4] for line in table if line]
     samples = [(one, verdict) for cell, verdict in rows for one in re.findall("`(.+?)`", cell)]
     assert len(samples) == 13
     for address, verdict in samples:

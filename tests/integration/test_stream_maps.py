@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.quick
 
-EXAMPLE = example("mapping.md", "stream maps")
+EXAMPLE = example("streams.md", "stream maps")
 """One source stream as two segments: people in Germany, and, anywhere, those with a gold card."""
 
 

@@ -258,9 +258,9 @@ def test_property_whose_schema_never_fits_is_not_mapped(load_all: LoadAll) -> No
 # The guide
 
 
-def table(name: str) -> list[list[str]]:
+def table(document: str, name: str) -> list[list[str]]:
     """The cells of a generated table of the guide, its heading first."""
-    text = (DOCS / "mapping.md").read_text("utf-8")
+    text = (DOCS / document).read_text("utf-8")
     part = text.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
     heading, _, *rows = [line for line in part.splitlines() if line.startswith("|")]
     return [
@@ -271,13 +271,13 @@ def table(name: str) -> list[list[str]]:
 
 def columns() -> list[str]:
     """The kinds of values that the table of types has."""
-    return [cell.partition("<br>")[0] for cell in table("types")[0][1:]]
+    return [cell.partition("<br>")[0] for cell in table("values.md", "types")[0][1:]]
 
 
 def documented() -> dict[tuple[str, str], str]:
     """What the guide says that arrives."""
     found: dict[tuple[str, str], str] = {}
-    for first, *cells in table("types")[1:]:
+    for first, *cells in table("values.md", "types")[1:]:
         fields = ["single"] if "I agree" in first else re.findall(r"`(\w+)`", first)
         for field in fields:
             found.update(zip(((field, kind) for kind in columns()), cells, strict=True))
@@ -291,7 +291,9 @@ def column_of(kind: str) -> str:
 
 def test_guide_covers_all_field_types_and_values() -> None:
     assert set(documented()) == {(field, column_of(kind)) for field, kind in CELLS}
-    samples = dict(cell.split("<br>") for cell in table("types")[0][1:] if "<br>" in cell)
+    samples = dict(
+        cell.split("<br>") for cell in table("values.md", "types")[0][1:] if "<br>" in cell
+    )
     assert {kind: json.loads(text.strip("`")) for kind, text in samples.items()} == {
         kind: value for kind, value in VALUES.items() if kind not in NOTHING
     }
@@ -315,7 +317,7 @@ def test_guide_table_matches_converted_values(loaded: Loaded, field: str) -> Non
 
 
 def test_guide_table_matches_created_fields(sandbox: SandboxServer, load: TargetRunner) -> None:
-    rows = table("new-fields")[1:]
+    rows = table("mapping.md", "new-fields")[1:]
     schemas = {f"made_{n}": json.loads(row[0].strip("`")) for n, row in enumerate(rows)}
     load([schema(**schemas), record("ada@example.com")], unmapped_properties="create").succeeded()
     fields = CustomFields(sandbox)
