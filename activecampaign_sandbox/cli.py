@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _EPILOG = (
     "The sandbox is ready when it prints a line of JSON with its URL. Marks of defaults: [doc]"
     " documented by ActiveCampaign, [rec] recorded with a real account, [rep] reported by others,"
-    " [unv] unverified, [own] the sandbox's own. See docs/sandbox.md."
+    " [unv] unverified, [own] the sandbox's own. See docs/sandbox-behaviour.md."
 )
 _KEY_VARIABLE = "ACTIVECAMPAIGN_SANDBOX_API_KEY"
 """Sets a key that no process list shows. Then everything that is served needs the key."""

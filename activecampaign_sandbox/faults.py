@@ -1,4 +1,4 @@
-"""Faults that can be switched on at run time; docs/sandbox.md describes each.
+"""Faults that can be switched on at run time; docs/sandbox-control.md describes each.
 
 A fault is a JSON object with its ``kind``, a ``match`` (``method``, ``path`` with ``*``,
 ``contains``: a text in the body), a frequency (``times``; ``probability``; ``from`` and ``to``: the

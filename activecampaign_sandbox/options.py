@@ -1,6 +1,7 @@
 """The switches of the sandbox: name, choices, default, and what is known of the real API.
 
-The command line, its help, the table in docs/sandbox.md and `--facts` are made from this class.
+The command line, its help, the table in docs/sandbox-behaviour.md and `--facts` are made from this
+class.
 If the real API's behaviour is not documented, the default is what was recorded or reported, else
 the variant that is hardest for a client; the other choices select other behaviours.
 """

@@ -250,7 +250,7 @@ PARTS = {
         "suppression-names": suppression_names,
     },
     "docs/consent-tap.md": {"tap-settings": tap_settings},
-    "docs/sandbox.md": {"switches": switches_table},
+    "docs/sandbox-behaviour.md": {"switches": switches_table},
     "docs/verify.md": {"facts": facts_table},
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
     "docs/scale.md": {"quantities": quantities_table, "arithmetic": arithmetic_table},

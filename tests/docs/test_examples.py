@@ -324,7 +324,7 @@ def test_sandbox_it_starts_and_says_where_it_is(started: tuple[Shell, dict[str, 
 
 
 def test_sandbox_a_person_opts_out(sandbox: SandboxServer) -> None:
-    person = example("sandbox.md", "opt out")
+    person = example("sandbox-control.md", "opt out")
     sandbox.prepare(person)
     (membership,) = sandbox.memberships(person["email"]).values()
     assert membership["status"] == "2"
@@ -332,7 +332,7 @@ def test_sandbox_a_person_opts_out(sandbox: SandboxServer) -> None:
 
 
 def test_sandbox_a_fault_is_added(sandbox: SandboxServer) -> None:
-    curl, option, body, url = shlex.split(block("sandbox.md", "fault").replace("\\\n", ""))
+    curl, option, body, url = shlex.split(block("sandbox-control.md", "fault").replace("\\\n", ""))
     assert (curl, option) == ("curl", "-d")
     form = {"Content-Type": "application/x-www-form-urlencoded"}  # which `curl -d` says
 

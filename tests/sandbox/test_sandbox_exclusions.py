@@ -129,7 +129,7 @@ class TestExclusions:
         assert sandbox.get(PATH)["exclusions"] == []
 
     def test_exclusion_of_guide(self, sandbox: SandboxServer) -> None:
-        sandbox.prepare(excluded=(example("sandbox.md", "exclusion"),))
+        sandbox.prepare(excluded=(example("sandbox-control.md", "exclusion"),))
         (row,) = sandbox.get(PATH)["exclusions"]
         assert (row["matchType"], row["channel"], row["lists"]) == ("end", "several", ["2", "1"])
 
@@ -147,7 +147,7 @@ class TestBounceLogs:
         return rows
 
     def test_bounce_has_documented_shape(self, sandbox: SandboxServer) -> None:
-        sandbox.prepare(example("sandbox.md", "bounces"))
+        sandbox.prepare(example("sandbox-control.md", "bounces"))
         (row,) = self.logs(sandbox)
         assert set(row) == {
             *("tstamp", "bounceid", "subscriberid", "campaignid", "messageid", "codeid", "email"),

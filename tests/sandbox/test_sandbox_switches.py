@@ -326,7 +326,7 @@ class TestFacts:
         return SandboxServer(":memory:", f"--facts={file}", **options)
 
     def test_example_of_guide_sets_switches(self, tmp_path: Path) -> None:
-        text = json.dumps(example("sandbox.md", "facts"))
+        text = json.dumps(example("sandbox-behaviour.md", "facts"))
         with self.start(tmp_path, text) as server:
             body = {"contacts": [{"email": "none"}]}
             assert server.post(IMPORT, body)["failureReasons"][0]["contact"] == 0

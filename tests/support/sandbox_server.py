@@ -132,7 +132,7 @@ class SandboxServer:
         return response.json()
 
     def export(self) -> list[dict[str, Any]]:
-        """Every contact, in the order in which they came: see docs/sandbox.md for the keys."""
+        """Every contact, the first that came first; docs/sandbox-control.md has the keys."""
         response = self.call("GET", "/_sandbox/export")
         return [json.loads(line) for line in response.content.splitlines()]
 
@@ -188,7 +188,7 @@ class SandboxServer:
     ) -> None:
         """Set up people as in the export (`lists`, `tags`, `fields`, `bounced`), and addresses.
 
-        Beside those keys there are `opt_outs` and `bounces`: see docs/sandbox.md.
+        Beside those keys there are `opt_outs` and `bounces`: see docs/sandbox-control.md.
         """
         body = {"contacts": contacts, "excluded": excluded, "malformed": malformed}
         self._control("POST", "contacts", json=body)
