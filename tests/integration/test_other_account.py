@@ -1,4 +1,4 @@
-"""An account moved into another one by tap-activecampaign, as docs/sources.md says."""
+"""An account moved into another one by tap-activecampaign, as docs/move-account.md says."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def settings(recipe: dict[str, Any]) -> dict[str, Any]:
 def test_contacts_arrive_and_other_streams_are_dropped(
     load: TargetRunner, sandbox: SandboxServer, old: Moved
 ) -> None:
-    load.config.update(settings(example("sources.md", "another account")))
+    load.config.update(settings(example("move-account.md", "another account")))
     load(old.opt_outs).succeeded()
 
     outcome = load(old.lines).succeeded()
@@ -103,11 +103,11 @@ def test_joined_members_arrive_with_values_and_tags(
     require()
     opt_outs = [one for one in old.opt_outs if one.get("stream") == "list_opt_outs"]
     load(opt_outs, **example("consent-tap.md", "round trip")).succeeded()
-    load.config.update(settings(example("sources.md", "another account: joined")))
+    load.config.update(settings(example("move-account.md", "another account: joined")))
     (stream,) = load.config["streams"]
     with PostgresServer() as server, psycopg.connect(server.url) as connection:
         fill(connection, old.messages)
-        connection.execute(block("sources.md", "another account: view").encode())
+        connection.execute(block("move-account.md", "another account: view").encode())
         view = stream.partition("-")[2]
         read = f"SELECT row_to_json(one) FROM {view} AS one"  # noqa: S608
         members = [one for (one,) in connection.execute(read.encode())]

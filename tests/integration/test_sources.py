@@ -1,4 +1,4 @@
-"""The recipes of docs/sources.md, on what real taps sent: tests/integration/recordings."""
+"""The recipes of docs/sources.md and docs/change-log.md, on messages that real taps sent."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_incremental_with_soft_deletes(people: TargetRunner, sandbox: SandboxSer
 
 @pytest.mark.parametrize("identity", ["default", "full"])
 def test_log_based(people: TargetRunner, sandbox: SandboxServer, identity: str) -> None:
-    config = settings(example("sources.md", "log based"))
+    config = settings(example("change-log.md", "log based"))
     people(messages(f"log_based_{identity}/1_initial"), **config).succeeded()
     assert members(sandbox) == "ana ben cleo dora eva", "nobody from before the slot"
 

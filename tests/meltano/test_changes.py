@@ -61,7 +61,7 @@ def test_mirror_follows_the_log_with_both_replica_identities(  # noqa: PLR0915 -
     keys = iter(table.rows)
     by_key, by_row = (Group(*itertools.islice(keys, len(Group._fields))) for _ in "12")
     groups = by_key, by_row
-    table.sql(block("sources.md", "slot"))
+    table.sql(block("change-log.md", "slot"))
     project.configure(**MIRROR)
     with SandboxServer(project.sandbox_path) as sandbox:
         for group in groups:
@@ -130,7 +130,7 @@ def test_mirror_follows_the_log_with_both_replica_identities(  # noqa: PLR0915 -
 
 
 def test_the_guide_and_the_project_set_the_same() -> None:
-    (guide,) = example("sources.md", "log based")["plugins"]["extractors"]
+    (guide,) = example("change-log.md", "log based")["plugins"]["extractors"]
     extractors = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))["plugins"]["extractors"]
     (ours,) = (one for one in extractors if one["name"] == "tap-warehouse-changes")
     assert guide["config"] == ours["config"]
