@@ -1,8 +1,10 @@
-"""The settings as Markdown: all for docs/settings.md, the first ones for the README."""
+"""The settings as Markdown: all for the pages of docs/, the first ones for the README."""
 
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 from target_activecampaign.config.definitions import GROUPS, STREAM_SETTINGS
@@ -10,7 +12,15 @@ from target_activecampaign.tap.definitions import SETTINGS as TAP_SETTINGS
 from target_activecampaign.tap.tap import TapActiveCampaignConsent
 from target_activecampaign.target import TargetActiveCampaign
 
-PREFIX = "TARGET_ACTIVECAMPAIGN_"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+PAGES = (
+    "settings-contacts.md",
+    "settings-lists.md",
+    "settings-runs.md",
+    "settings-limits.md",
+)
+"""The pages with all settings. A group stands between `<!-- settings: GROUP -->` and its end."""
 
 FIRST = (
     "api_url",
@@ -27,7 +37,7 @@ FIRST = (
 """The settings that a newcomer needs."""
 
 OF_THE_SDK = "Stream maps and flattening"
-"""The heading of the settings that come from the Meltano SDK."""
+"""The group of the settings that come from the Meltano SDK."""
 
 _RANGES = {
     "minimum": "at least {}",
@@ -66,23 +76,46 @@ def tap_settings() -> str:
     return "\n".join(rows)
 
 
-def reference() -> str:
-    """Return all settings under their headings."""
-    rest = schemas()
-    parts = []
-    for heading, group in GROUPS.items():
-        parts += [f"## {heading}", *(_entry(one.name, rest.pop(one.name)) for one in group)]
-    parts += [f"## {OF_THE_SDK}", *(_entry(name, schema) for name, schema in rest.items())]
-    return "\n\n".join(parts)
+def groups() -> dict[str, list[str]]:
+    """Return the names of all settings by group, those of the SDK last."""
+    found = {heading: [one.name for one in group] for heading, group in GROUPS.items()}
+    own = {name for names in found.values() for name in names}
+    return {**found, OF_THE_SDK: [name for name in schemas() if name not in own]}
+
+
+def group_reference(heading: str) -> str:
+    """Return the settings of a group, each under a heading of its own."""
+    known = schemas()
+    return "\n\n".join(_entry(name, known[name]) for name in groups()[heading])
+
+
+def index() -> str:
+    """Return the table of all settings by task, with links to the sections that have them.
+
+    Raises:
+        SystemExit: A group is in no page of `PAGES`.
+    """
+    rows, missing = [], groups()
+    for page in PAGES:
+        title, anchor = "", ""
+        for line in (DOCS / page).read_text("utf-8").splitlines():
+            if line.startswith("## "):
+                title = line.removeprefix("## ")
+                anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+            elif marker := re.fullmatch(r"<!-- settings: (.+) -->", line):
+                links = (f"[`{name}`]({page}#{name})" for name in missing.pop(marker[1]))
+                rows.append(f"| [{title}]({page}#{anchor}) | {', '.join(links)} |")
+    if missing:
+        raise SystemExit(f"Give these groups of settings a section in {PAGES}: {list(missing)}")
+    return "\n".join(["| task | settings |", "| --- | --- |", *rows])
 
 
 def _entry(name: str, schema: dict[str, Any]) -> str:
-    facts = [f"Type: {_kind(schema)}"]
+    facts = [_kind(schema)]
     facts += [f"default: {_default(schema)}"] if "default" in schema else []
     facts += ["secret"] if schema.get("secret") else []
-    facts += ["also for one stream, under `streams`"] if name in STREAM_SETTINGS else []
-    facts += [f"variable: `{PREFIX}{name.upper()}`"]
-    return f"### `{name}`\n\n{'; '.join(facts)}.\n\n{schema['description']}"
+    facts += ["also per stream"] if name in STREAM_SETTINGS else []
+    return f"### `{name}`\n\n*{'; '.join(facts)}.* {schema['description']}"
 
 
 def _kind(schema: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import plugin_definition
 from scale import arithmetic_table, quantities_table
-from settings_reference import first_settings, reference, tap_settings
+from settings_reference import PAGES, first_settings, group_reference, groups, index, tap_settings
 
 from activecampaign_sandbox.options import switches
 from target_activecampaign.client import ActiveCampaignError, Field
@@ -239,9 +239,17 @@ def _leaves(kind: type[ActiveCampaignError]) -> list[type[ActiveCampaignError]]:
     return [kind, *(leaf for child in kind.__subclasses__() for leaf in _leaves(child))]
 
 
-PARTS = {
+def settings_of(page: str) -> dict[str, Callable[[], str]]:
+    """Return the groups of settings that a page has."""
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    names = [name for name in groups() if f"<!-- settings: {name} -->\n" in text]
+    return {f"settings: {name}": partial(group_reference, name) for name in names}
+
+
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"settings": first_settings},
-    "docs/settings.md": {"settings": reference},
+    "docs/settings.md": {"settings": index},
+    **{f"docs/{page}": settings_of(page) for page in PAGES},
     "docs/mapping.md": {"names": names_table, "new-fields": new_fields_table},
     "docs/values.md": {"types": types_table},
     "docs/consent.md": {

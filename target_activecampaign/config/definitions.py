@@ -211,7 +211,7 @@ _MAPPING = (
     ),
 )
 
-_MODES = (
+_MIRROR = (
     Setting(
         "sync_mode",
         _one_of("upsert", "update_only", "create_only", "mirror"),
@@ -275,17 +275,21 @@ _MODES = (
             },
             "additionalProperties": False,
         },
-        "Limits that stop a mirror from removing anyone: more removals than `max_leave_pct` "
-        "percent of the segment or than `max_leave`, more changed profiles than `max_change_pct` "
-        "percent, or fewer contacts than `min_source_pct` percent of the last run. With "
+        "Limits that protect a list from a wrong source. A mirror removes nobody if it would "
+        "remove more than `max_leave_pct` percent of the segment or more than `max_leave` "
+        "contacts, if more than `max_change_pct` percent of the profiles have changed, or if the "
+        "stream has less than `min_source_pct` percent of the contacts of the last run. With "
         "`person_key`, no contact is renamed if that would affect more than `max_rename_pct` "
-        "percent (20 are always allowed) or `max_renames`. No contact is unsubscribed for lack of "
-        "consent or because of a suppression if that would affect more than `max_consent_loss_pct` "
-        "percent of the list's active contacts. `override_once` lets the run through that follows "
-        "one that a guard stopped.",
+        "percent (20 are always allowed) or `max_renames`. For lack of consent or a suppression, "
+        "no contact is unsubscribed if that would affect more than `max_consent_loss_pct` percent "
+        "of the list's active contacts. If a guard stopped a run, `override_once` lets the next "
+        "run through.",
         default=DEFAULT_GUARDS,
         per_stream=True,
     ),
+)
+
+_DELETED = (
     Setting(
         "deleted_properties",
         _NAMES,
@@ -301,19 +305,23 @@ _MODES = (
         "Values that a record must have, as {property: value or [values]}, such as {status: "
         "[active, trial]}. A record with another value is treated as one that is marked as "
         "deleted. Name a nested property by its path: `meta.status`. Texts must be equal, except "
-        "for outer spaces; `1` also means `1.0` and their texts, `true` its text in any case, and "
-        "`null` a property that the record lacks. An array matches if one of its values does.",
+        "for outer spaces. `1` also matches `1.0` and the texts of both, `true` also its text in "
+        "any case, and `null` also a property that the record lacks. An array matches if one of "
+        "its values does.",
         per_stream=True,
     ),
     Setting(
         "leave_when",
         _one_of("absent", "deleted", "both"),
-        "Whom `mirror` removes: contacts that are `absent` from a complete stream, those whose "
-        "record is marked as `deleted`, or `both`. With `deleted` or `both`, the stream may be "
+        "Contacts that `mirror` removes: those `absent` from a complete stream, those whose record "
+        "is marked as `deleted`, or `both`. With `deleted` or `both`, the stream may be "
         "incremental or a change log.",
         default="absent",
         per_stream=True,
     ),
+)
+
+_IDENTITY = (
     Setting(
         "person_key",
         _NAMES_OR_TRUE,
@@ -330,6 +338,9 @@ _MODES = (
         default="rename",
         per_stream=True,
     ),
+)
+
+_OPTED_OUT = (
     Setting(
         "on_opted_out",
         _one_of("reject", "update"),
@@ -340,6 +351,8 @@ _MODES = (
         per_stream=True,
     ),
 )
+
+_MODES = (*_MIRROR, *_DELETED, *_IDENTITY, *_OPTED_OUT)
 
 _OPT_OUTS = (
     Setting(
@@ -353,13 +366,13 @@ _OPT_OUTS = (
         "opt_outs_update_contacts",
         {"type": ["boolean", "null"]},
         "In this account, an opt-out counts as a change of the contact. Between full readings, the "
-        "target then reads only contacts that have changed. If this is not set, what `--verify` "
-        "has seen counts; without that, it is off, as ActiveCampaign does not document it.",
+        "target then reads only contacts that have changed. If not set, the result of `--verify` "
+        "counts. If there is none either, this is off, as ActiveCampaign does not document it.",
     ),
     Setting(
         "facts_max_age_days",
         {"type": "number", "minimum": 0},
-        "A run warns if what `--verify` has seen of the account is more than this many days old.",
+        "A run warns if the results of `--verify` for the account are more days old than this.",
         default=180,
     ),
 )
@@ -448,7 +461,6 @@ _DELIVERY = (
         {"type": ["number", "null"], "minimum": 0},
         "Days after which a delivered profile is sent again, changed or not.",
     ),
-    *_OPT_OUTS,
     Setting(
         "exclude_automations",
         _BOOLEAN,
@@ -484,8 +496,8 @@ _REJECTS = (
     Setting(
         "diagnose_limit",
         _COUNT,
-        "Rejected contacts per run that are looked up in ActiveCampaign to find the cause, at one "
-        "or two requests each.",
+        "Maximum number of rejected contacts per run that the target looks up in ActiveCampaign to "
+        "find the cause. Each takes one or two requests.",
         default=100,
     ),
     Setting(
@@ -611,13 +623,16 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     "Sandbox": _SANDBOX,
     "Lists, streams and tags": (*_LISTS_AND_TAGS, _STREAMS),
     "Mapping": _MAPPING,
-    "Modes": _MODES,
+    "Sync modes and mirrors": _MIRROR,
+    "Deleted records": _DELETED,
+    "Changed addresses": _IDENTITY,
+    "Opt-outs": (*_OPTED_OUT, *_OPT_OUTS),
     "Consent": _CONSENT,
     "Delivery": _DELIVERY,
     "Rejected records": _REJECTS,
     "State, ledger and report": _RECORDS_OF_RUNS,
     "Limits and timeouts": _LIMITS,
 }
-"""All settings under the headings of docs/settings.md."""
+"""All settings by task. Each group has a section in a page of docs/, see docs/settings.md."""
 
 SETTINGS = tuple(setting for group in GROUPS.values() for setting in group)

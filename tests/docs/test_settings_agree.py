@@ -42,7 +42,7 @@ def kind(schema: dict[str, Any]) -> str:
 
 
 def values(schema: dict[str, Any]) -> str:
-    """What a setting can be, as docs/settings.md says it."""
+    """What a setting can be, as the documents say it."""
     ranges = [f"{words} {schema[rule]}" for rule, words in RANGES.items() if rule in schema]
     choices = ", ".join(f"`{value}`" for value in schema.get("enum", ()))
     return ", ".join(
@@ -108,9 +108,10 @@ def about_as_markdown() -> Told:
 
 
 def reference() -> Told:
-    """docs/settings.md."""
-    text = (ROOT / "docs" / "settings.md").read_text("utf-8")
-    found = re.findall(r"^### `(.+)`\n\nType: (.+)\.\n\n(.+)\n", text, re.MULTILINE)
+    """The pages of docs/ with the settings."""
+    pages = sorted((ROOT / "docs").glob("settings-*.md"))
+    text = "".join(page.read_text("utf-8") for page in pages)
+    found = re.findall(r"^### `(.+)`\n\n\*(.+?)\.\* (.+)\n", text, re.MULTILINE)
     return once((name, {**_facts(facts), "meaning": meaning}) for name, facts, meaning in found)
 
 
@@ -121,8 +122,7 @@ def _facts(text: str) -> dict[str, Any]:
         "type in words": kinds,
         "default": json.loads(named["default"].strip("`")) if "default" in named else None,
         "secret": "secret" in more,
-        "of a stream": "also for one stream, under `streams`" in more,
-        "variable": named["variable"].strip("`"),
+        "of a stream": "also per stream" in more,
     }
 
 
