@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import plugin_definition
+import support_matrix
 from scale import arithmetic_table, quantities_table
 from settings_reference import PAGES, first_settings, group_reference, groups, index, tap_settings
 
@@ -260,6 +261,12 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/consent-tap.md": {"tap-settings": tap_settings},
     "docs/sandbox-behaviour.md": {"switches": switches_table},
     "docs/verify.md": {"facts": facts_table},
+    "docs/support.md": {
+        "platforms": support_matrix.platforms_table,
+        "plugins": support_matrix.plugins_table,
+        "calls": support_matrix.calls_table,
+        "assumptions": support_matrix.facts_table,
+    },
     "docs/errors.md": {"codes": codes_table, "errors": errors_table},
     "docs/scale.md": {"quantities": quantities_table, "arithmetic": arithmetic_table},
 }

@@ -212,7 +212,7 @@ FACTS: tuple[Fact, ...] = (
     ),
     Fact(
         "longest_value",
-        "How many of 65,000 characters of a value are kept?",
+        "To how many characters is a value of 65,000 characters cut? (0: it is not cut)",
         "0",
         (),
         "Longer values are cut. Shorten them in the source.",
