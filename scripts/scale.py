@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LIMIT = 25_000
-"""ActiveCampaign's: 100 imports of 250 contacts a minute, for an account."""
+"""ActiveCampaign's: 100 imports of 250 contacts per minute and account."""
 
 
 class Quantity(NamedTuple):
@@ -37,29 +37,29 @@ class Line(NamedTuple):
 
 
 GIVEN = (
-    Quantity("n", 1_000_000, "profiles an account"),
-    Quantity("d", 0.01, "share of them that change in a day"),
-    Quantity("F", 24, "hours in which the first load is to be done"),
-    Quantity("H", 4, "hours in which a day's runs are to be done"),
+    Quantity("n", 1_000_000, "profiles per account"),
+    Quantity("d", 0.01, "share of them that changes in a day"),
+    Quantity("F", 24, "hours for the first load"),
+    Quantity("H", 4, "hours for the runs of a day"),
 )
 MEASURED = (
     Quantity("s", 6, "CPU seconds of a job's start: Meltano, tap with discovery, and target"),
-    Quantity("tap", 70, "µs of CPU a profile, of tap and Meltano"),
-    Quantity("new", 45, "µs of CPU a profile that is sent, of the target"),
-    Quantity("same", 9.5, "µs of CPU a profile that is unchanged, of the target"),
-    Quantity("more_new", 34, "µs more of it, as the ledger is on PostgreSQL and no file"),
-    Quantity("more_same", 3, "µs more of it, of an unchanged one"),
-    Quantity("m", 360, "MiB of memory a job: Meltano, tap and target"),
-    Quantity("pg_new", 27, "µs of CPU a profile that is sent, of PostgreSQL"),
-    Quantity("pg_same", 4, "µs of CPU a profile that is unchanged, of PostgreSQL"),
-    Quantity("row", 160, "bytes a person in the ledger"),
-    Quantity("row_m", 350, "bytes a person in the ledger, of mirrors"),
-    Quantity("wal_new", 340, "bytes of write-ahead log a profile that is sent at first"),
-    Quantity("wal_later", 710, "bytes of write-ahead log a profile that has changed"),
-    Quantity("wal_seen", 320, "bytes of write-ahead log a profile that a mirror has seen again"),
-    Quantity("sent", 435, "bytes to and from ActiveCampaign a profile that is sent"),
-    Quantity("read", 220, "bytes from the warehouse a profile"),
-    Quantity("asked", 180, "bytes to and from the ledger a profile that is unchanged"),
+    Quantity("tap", 70, "µs of CPU per profile, of tap and Meltano"),
+    Quantity("new", 45, "µs of CPU per profile that is sent, of the target"),
+    Quantity("same", 9.5, "µs of CPU per profile that is unchanged, of the target"),
+    Quantity("more_new", 34, "µs more for a profile that is sent, if the ledger is on PostgreSQL"),
+    Quantity("more_same", 3, "µs more for a profile that is unchanged, likewise"),
+    Quantity("m", 360, "MiB of memory per job: Meltano, tap and target"),
+    Quantity("pg_new", 27, "µs of CPU per profile that is sent, of PostgreSQL"),
+    Quantity("pg_same", 4, "µs of CPU per profile that is unchanged, of PostgreSQL"),
+    Quantity("row", 160, "bytes per person in the ledger"),
+    Quantity("row_m", 350, "bytes per person in the ledger of a mirror"),
+    Quantity("wal_new", 340, "bytes of write-ahead log per profile of a first load"),
+    Quantity("wal_later", 710, "bytes of write-ahead log per profile that has changed"),
+    Quantity("wal_seen", 320, "bytes of write-ahead log per profile that a mirror has seen again"),
+    Quantity("sent", 435, "bytes to and from ActiveCampaign per profile that is sent"),
+    Quantity("read", 220, "bytes from the warehouse per profile"),
+    Quantity("asked", 180, "bytes to and from the ledger per profile that is unchanged"),
 )
 """On the machine that docs/scale.md names. `new` and `same` are those of docs/performance.md."""
 
@@ -69,8 +69,8 @@ A_PROFILE = (
 )
 FIRST_LOAD = (
     Line("", "contacts", "A * n"),
-    Line("", "minutes an account, at ActiveCampaign's limit", "n / L"),
-    Line("J", "jobs at once, to be done in `F` hours", "min(A, ceil(A * n / L / 60 / F))"),
+    Line("", "minutes per account, at ActiveCampaign's limit", "n / L"),
+    Line("J", "jobs at once, to finish in `F` hours", "min(A, ceil(A * n / L / 60 / F))"),
     Line("K", "their cores", "J * L / 60 * u / 1e6"),
     Line("G", "their memory, GiB", "J * m / 1024"),
     Line("", "machines of 4 cores and 16 GiB", "ceil(max(K / 4, G / 16))"),
@@ -84,10 +84,10 @@ FIRST_LOAD = (
 )
 DAY = (
     Line("", "contacts sent", "A * n * d"),
-    Line("", "minutes an account, at ActiveCampaign's limit", "n * d / L"),
+    Line("", "minutes per account, at ActiveCampaign's limit", "n * d / L"),
     Line("C", "CPU hours of the jobs", "A * (s + n * (d * u + (1 - d) * v) / 1e6) / 3600"),
-    Line("K", "cores, to be done in `H` hours", "C / H"),
-    Line("J", "jobs at once, one a core", "ceil(K)"),
+    Line("K", "cores, to finish in `H` hours", "C / H"),
+    Line("J", "jobs at once, one per core", "ceil(K)"),
     Line("G", "their memory, GiB", "J * m / 1024"),
     Line("", "machines of 4 cores and 16 GiB", "ceil(max(K / 4, G / 16))"),
     Line("", "cores of PostgreSQL", "A * n * (pg_same + d * pg_new) / 1e6 / 3600 / H"),
@@ -130,7 +130,7 @@ def results(given: Iterable[Quantity], accounts: int) -> list[list[float]]:
 def quantities_table() -> str:
     """Return the table of the quantities in the formulas."""
     rows = ["| symbol | value | meaning |", "| --- | --- | --- |"]
-    rows += ["| `A` | | accounts |", f"| `L` | {LIMIT:,} | contacts a minute an account |"]
+    rows += ["| `A` | | accounts |", f"| `L` | {LIMIT:,} | contacts per minute and account |"]
     rows += [f"| `{one.symbol}` | {one.value:,} | {one.meaning} |" for one in (*GIVEN, *MEASURED)]
     return "\n".join(rows)
 
