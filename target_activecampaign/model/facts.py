@@ -53,7 +53,7 @@ FACTS: tuple[Fact, ...] = (
         "Does a refused import name all bad contacts, or only the first?",
         "all",
         ("all", "first"),
-        "Runs handle both: they send the rest again, one more import for each bad contact.",
+        "Runs handle both. With `first`, each bad contact costs one more import.",
     ),
     Fact(
         "too_many",
@@ -123,8 +123,7 @@ FACTS: tuple[Fact, ...] = (
     ),
     Fact(
         "unsubscribe_stranger",
-        "Does an import record it as an opt-out if it unsubscribes a contact that was never on"
-        " the list?",
+        "Does an import record an opt-out if it unsubscribes a contact that was never on the list?",
         ANY,
         ("record", "ignore"),
         "Runs only unsubscribe members.",
@@ -139,7 +138,7 @@ FACTS: tuple[Fact, ...] = (
     ),
     Fact(
         "resubscribe_without_sourceid",
-        "Does POST /contactLists without sourceid do so?",
+        "Does POST /contactLists without sourceid make an opted-out contact active?",
         ANY,
         ("yes", "no"),
         "Runs always send it.",
@@ -156,7 +155,7 @@ FACTS: tuple[Fact, ...] = (
         "Does a membership keep its udate when it becomes active again?",
         "keep",
         ("keep", "clear"),
-        "A mirror can't tell that a person came back by themselves: it takes fewer people off.",
+        "Without that date, a mirror can't see who came back, so it removes fewer contacts.",
     ),
     Fact(
         "membership_updates_contact",
@@ -190,14 +189,14 @@ FACTS: tuple[Fact, ...] = (
     ),
     Fact(
         "option_case",
-        "Is a value that equals an option but for its case stored as the option?",
+        "Is a value that differs from an option only in case stored as the option?",
         ANY,
         ("exact", "ignore"),
         "Runs send options as the field spells them.",
     ),
     Fact(
         "unknown_option",
-        "What happens to a value that is none of a field's options?",
+        "What happens to a value that is not an option of its field?",
         ANY,
         ("store", "drop", "refuse"),
         "Runs check options before they send.",
@@ -223,7 +222,7 @@ FACTS: tuple[Fact, ...] = (
         "What happens to a value of a field that no list shows?",
         "store",
         ("store", "hide", "not_found"),
-        "Runs show the fields that they make. Show your own on the list, or on all lists.",
+        "Runs show the fields that they create. Show your own on the list, or on all lists.",
     ),
     Fact(
         "split_tags",
@@ -262,7 +261,7 @@ FACTS: tuple[Fact, ...] = (
         "What does a limit of 200 do, above the documented 100?",
         "lower",
         ("lower", "honour", "refuse"),
-        "If it is honoured, runs read 200 contacts a page, in half of the requests.",
+        "If it is honoured, runs read 200 contacts per page, with half of the requests.",
     ),
     Fact(
         "listid_alone",
@@ -276,21 +275,21 @@ FACTS: tuple[Fact, ...] = (
         "Does `ids[]` select contacts?",
         "applied",
         ("applied", "ignored"),
-        "Who opts in again stays refused until the next full reading of opt-outs.",
+        "A contact that subscribes again is rejected until the next full reading of opt-outs.",
     ),
     Fact(
         "include",
         "Does `include=contactLists` add memberships to contacts?",
         ANY,
         ("yes", "no"),
-        "Nothing uses it.",
+        "The target does not use it.",
     ),
     Fact(
         "exclusions",
         "Can the exclusion list be read?",
         "yes",
         ("yes", "no"),
-        "Excluded people are refused by the import, not before it.",
+        "Runs don't know excluded contacts before the import refuses them.",
     ),
     # Clock and limits
     Fact(
@@ -309,7 +308,7 @@ FACTS: tuple[Fact, ...] = (
     ),
     Fact(
         "single_imports_per_minute",
-        "How many imports of one contact are accepted in a minute? (only with --limits)",
+        "How many imports of one contact are accepted per minute? (only with --limits)",
         "20",
         (),
         "Set `single_imports_per_minute` to this number.",
