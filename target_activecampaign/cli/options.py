@@ -48,44 +48,44 @@ def build_command() -> click.Command:
         click.Option(
             ["--catalog"],
             metavar="FILE",
-            help="Catalog of the tap, for --test to check the mapping of its streams.",
+            help="Catalog of the tap. --test then checks the mapping of its streams.",
         ),
         click.Option(
             ["--verify"],
             is_flag=True,
-            help="Find out by experiments what the account's API does. Makes contacts, and deletes "
-            "them afterwards.",
+            help="Find out by experiments what the account's API does. Creates contacts, and "
+            "deletes them afterwards.",
         ),
         click.Option(
-            ["--verify-list"], metavar="LIST", help="A list for --verify: id, name or string id."
+            ["--verify-list"], metavar="LIST", help="The list for --verify: id, name or string id."
         ),
         click.Option(
             ["--create-list"],
             is_flag=True,
-            help="Make the list of --verify-list if it is missing, and delete it afterwards.",
+            help="Create the list of --verify-list if it is missing, and delete it afterwards.",
         ),
         click.Option(
             ["--verify-domain"],
             metavar="DOMAIN",
             default="example.com",
             show_default=True,
-            help="Domain of the addresses that --verify makes.",
+            help="Domain of the e-mail addresses that --verify uses.",
         ),
         click.Option(
             ["--limits"],
             is_flag=True,
-            help="Let --verify also find out the limit of imports of one contact.",
+            help="With --verify: also find out the limit of imports of one contact.",
         ),
         click.Option(
             ["--record"],
             metavar="DIR",
-            help="Let --verify write each request and answer to a folder, without personal data.",
+            help="With --verify: write each request and answer to a folder, without personal data.",
         ),
-        click.Option(["--yes"], is_flag=True, help="Let --verify begin without asking."),
+        click.Option(["--yes"], is_flag=True, help="With --verify: begin without asking."),
         click.Option(
             ["--facts"],
             is_flag=True,
-            help="Show what --verify has found out about the account. Nothing is sent.",
+            help="Show what --verify found out about the account. Nothing is sent.",
         ),
         click.Option(
             ["--rejects"],

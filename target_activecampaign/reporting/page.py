@@ -33,8 +33,8 @@ _MEANINGS = {
     "added": "delivered, and new in this stream",
     "changed": "delivered, and already known in this stream",
     "unchanged": "not sent, because it did not change since it was delivered",
-    "skipped": "not sent: without consent, suppressed, marked as deleted, outdated, or not for the "
-    "stream's mode",
+    "skipped": "not sent: without consent, suppressed, marked as deleted, outdated, or excluded by "
+    "the sync mode",
     "merged": "merged into a later record of the same contact",
     "invalid": "rejected before it was sent",
     "rejected": "rejected by ActiveCampaign",

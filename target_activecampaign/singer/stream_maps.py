@@ -221,7 +221,10 @@ class StreamMaps:
                 continue
             source = _source_of(name, rules)
             suggestion = did_you_mean(source, came)
-            yield f"'stream_maps.{name}' had no effect: no stream '{source}' came.{suggestion}"
+            yield (
+                f"'stream_maps.{name}' had no effect: the input has no stream '{source}'."
+                f"{suggestion}"
+            )
 
 
 def _source_of(name: str, rules: Any) -> str:

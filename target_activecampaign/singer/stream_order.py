@@ -131,10 +131,11 @@ class StreamOrder:
             found = find_misspelt(wanted, others)
             if found is not None:
                 raise SettingError(
-                    f"'streams.{wanted}' has the role 'suppression', but no such stream came. "
-                    f"Stream '{found}' came, and has no settings. No profile was sent. If it is "
-                    f"the suppression stream, rename 'streams.{wanted}' to 'streams.{found}'. If "
-                    f"it has profiles, set 'streams.{found}.role' to 'profiles'."
+                    f"'streams.{wanted}' has the role 'suppression', but the input has no such "
+                    f"stream. It has stream '{found}', which has no settings. No profile was sent. "
+                    f"If '{found}' is the suppression stream, rename 'streams.{wanted}' to "
+                    f"'streams.{found}'. If it has profiles, set 'streams.{found}.role' to "
+                    "'profiles'."
                 )
 
     def _missing(self, now: str) -> set[str]:

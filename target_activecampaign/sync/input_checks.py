@@ -31,13 +31,13 @@ def check_not_empty(streams: Collection[RoutedStream], *, fail: bool) -> None:
         return
     if not streams:
         text = (
-            "No stream came: the input has no SCHEMA message. Is a stream selected in the tap, "
-            "and did the tap end well?"
+            "The input has no stream, as it has no SCHEMA message. Check that a stream is selected "
+            "in the tap, and that the tap did not fail."
         )
         if not fail:
             logger.warning("%s Nothing was sent.", text)
     else:
-        text = "No record came. See whether the source is meant to be empty."
+        text = "The input has no record. Check whether the source should be empty."
     if fail:
         raise EmptyInputError(f"{text} ('fail_on_empty' makes this an error.)")
 
@@ -58,4 +58,6 @@ def warn_of_unused_settings(
     for name in settings.streams:
         if came and nfc(name) not in came:
             suggestion = did_you_mean(name, names)
-            logger.warning("'streams.%s' had no effect: no such stream came.%s", name, suggestion)
+            logger.warning(
+                "'streams.%s' had no effect: the input has no such stream.%s", name, suggestion
+            )

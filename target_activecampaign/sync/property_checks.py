@@ -157,5 +157,5 @@ def _check_deletions(
     return [
         f"Stream '{stream}': its SCHEMA has none of the 'deleted_properties' "
         f"({', '.join(settings.deleted_properties)}), and 'member_when' is not set. So no record "
-        "removes a contact, unless records have one of them all the same."
+        "removes a contact, unless records have one that the SCHEMA lacks."
     ]

@@ -562,7 +562,7 @@ def _log(segment: Segment) -> None:
     }
     told = ", ".join(f"{count:,} {text}" for text, count in texts.items() if count)
     if told:
-        logger.info("Stream '%s', people with another address: %s.", segment.stream, told)
+        logger.info("Stream '%s', people whose address changed: %s.", segment.stream, told)
     if counts.shared_address:
         logger.warning(
             "Stream '%s': %d rows have the e-mail address of another row, so each of them shares "

@@ -274,19 +274,19 @@ def check_mode(
         _check_not_partial(stream, bookmarks, log)
     if settings.on_leave == "field" and not settings.membership_field:
         raise ModeError(
-            f"Stream '{stream}' marks removed contacts in a field: name it in 'membership_field'."
+            f"Stream '{stream}' marks its contacts in a field: name it in 'membership_field'."
         )
     if settings.on_leave == "tag" and membership_tag(settings) is None:
         raise ModeError(
-            f"Stream '{stream}' takes a tag off removed contacts: name it in 'membership_tag'. "
-            f"(Its 'tags' hold {len(settings.tags)}; were there just one, that would be it.)"
+            f"Stream '{stream}' removes a tag from removed contacts: name it in 'membership_tag'. "
+            f"(It has {len(settings.tags)} 'tags'. If it had one, that would be the tag.)"
         )
     if log is None or not settings.complete_stream or settings.leave_when == "deleted":
         return []
     return [
-        f"Stream '{stream}' is a change log (its SCHEMA has '{log}'), and 'complete_stream' claims "
-        "that each run brings every row all the same. A run that brings only what changed would "
-        "remove all others: only the guards stand between it and the list."
+        f"Stream '{stream}' is a change log (its SCHEMA has '{log}'), but 'complete_stream' says "
+        "that each run has every row. If a run has only what changed, all other contacts are "
+        "removed: only the guards prevent that."
     ]
 
 
@@ -302,10 +302,10 @@ def _check_not_partial(stream: str, bookmarks: Sequence[str], log: str | None) -
         ModeError: It may bring only what changed.
     """
     advice = (
-        "so a run brings only what changed, and all others would be removed. Set 'leave_when' to "
-        "'deleted' to remove those whose record is marked as deleted; or have the tap replicate "
-        "the full table (if it does so already, say so with 'complete_stream': true); or take "
-        "another 'sync_mode'."
+        "so a run has only what changed, and all other contacts would be removed. Choose one: set "
+        "'leave_when' to 'deleted' to remove contacts whose record is marked as deleted; have the "
+        "tap replicate the full table, and set 'complete_stream' to true; or use another "
+        "'sync_mode'."
     )
     if bookmarks:
         names = ", ".join(f"'{name}'" for name in bookmarks)

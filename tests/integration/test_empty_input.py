@@ -23,12 +23,12 @@ NAMES = " ".join(f"p{number}" for number in range(20))
 def test_input_without_streams(load: TargetRunner, messages: list[Any]) -> None:
     outcome = load(messages).succeeded()
     assert len(outcome.warnings) == 1
-    assert "Is a stream selected in the tap" in outcome.warnings[0]
+    assert "Check that a stream is selected" in outcome.warnings[0]
     assert outcome.states == [one["value"] for one in messages]
     outcome = load(messages, fail_on_empty=True)
     assert outcome.code == 1
     assert outcome.report["outcome"] == "failed"
-    assert "Is a stream selected in the tap" in outcome.report["problem"]
+    assert "Check that a stream is selected" in outcome.report["problem"]
 
 
 def test_stream_without_records(load: TargetRunner) -> None:
@@ -36,7 +36,7 @@ def test_stream_without_records(load: TargetRunner) -> None:
     assert not load(messages).succeeded().warnings
     outcome = load(messages, fail_on_empty=True)
     assert outcome.code == 1
-    assert "No record came." in outcome.log
+    assert "The input has no record." in outcome.log
     messages = [schema("a"), schema("b"), record(ANA, "b")]
     load(messages, fail_on_empty=True).succeeded()
 

@@ -199,7 +199,7 @@ def test_mirror_refuses_incremental_stream_before_first_record(mirror: Mirror) -
     assert outcome.states == []
     assert mirror.sandbox.requests(method="POST") == []
     told = outcome.log.splitlines()[-1]
-    for words in ("Stream 'profiles'", "'updated_at'", "'complete_stream': true"):
+    for words in ("Stream 'profiles'", "'updated_at'", "'complete_stream' to true"):
         assert words in told
 
 

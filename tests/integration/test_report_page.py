@@ -222,7 +222,7 @@ def test_throughput_stands_against_the_limit_in_a_chart_and_in_numbers(
     assert [one["class"] for tag, one in page.tags if tag == "line"].count("limit") == 1
     (chart,) = [one for tag, one in page.tags if tag == "svg"]
     assert (chart["role"], chart["aria-describedby"]) == ("img", "summary")
-    assert "Imports confirmed 5 contacts" in page.text
+    assert "Contacts confirmed by imports: 5." in page.text
     assert "limit is 25,000 per minute" in page.text
 
 
