@@ -91,11 +91,7 @@ def test_every_code_of_the_target_has_an_entry() -> None:
     assert all(f"`{code}`" in documented for code in used)
 
 
-def test_variables_of_the_nightly_tests_are_known_to_their_files() -> None:
-    script = (ROOT / ".ci" / "nightly").read_text("utf-8")
-    rows = [line.split() for line in script.splitlines() if line.startswith("test_")]
-    assert len(rows) > 5
-    for file, variable, _, *rest in rows:
-        text = (ROOT / "tests" / "integration" / f"{file}.py").read_text("utf-8")
-        for one in (variable, *(setting.partition("=")[0] for setting in rest)):
-            assert f'"{one}"' in text, f"{file}: {one}"
+def test_index_of_the_documents_has_every_page() -> None:
+    docs = ROOT / "docs"
+    named = set(links(docs / "README.md"))
+    assert {page.name for page in docs.glob("*.md")} - named == {"README.md"}
