@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("target-activecampaign")
 
 _PLAN = """\
-This asks {address} what its API does, by experiments on list {wanted}.
-It makes up to {contacts} contacts at {domain} in up to {imports} imports, a few custom fields and
-tags, and deletes them afterwards. It starts no automation by imports, and changes nothing else. See
-docs/verify.md before you run it on an account in use."""
+This finds out what the API of {address} does, by experiments on list {wanted}.
+It creates up to {contacts} contacts at {domain} in up to {imports} imports, a few custom fields and
+tags, and deletes them afterwards. Its imports start no automation. It changes nothing else.
+Read docs/verify.md before you run it on an account in use."""
 
 
 class Request(NamedTuple):

@@ -72,8 +72,8 @@ class Contradictions:
         if failed > dropped:
             self.add(
                 "FAILURE_UNKNOWN",
-                f"An import of {sent} contacts lists {failed - dropped} addresses as failed that "
-                "it did not have.",
+                f"The result of an import of {sent} contacts has {failed - dropped} failed "
+                "addresses that the import did not have.",
             )
             agrees = False
         if len(ids) > sent:

@@ -136,8 +136,8 @@ class InterruptedImports:
             is_certain = False
             self._contradictions.add(
                 "FAILURE_UNKNOWN",
-                "An import of the previous run lists addresses as failed that it did not have. Its "
-                "contacts are looked up, and sent again unless they have arrived.",
+                "The result of an import of the previous run has failed addresses that the import "
+                "did not have. Its contacts are looked up, and sent again unless they have arrived.",
             )
         if is_certain:
             self._ledger.contact_index.add_created(journal.confirm(pending.number, dropped))

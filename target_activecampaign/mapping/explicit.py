@@ -190,7 +190,7 @@ class ExplicitResolver:
             if not entry.is_shared and entry.key in seen:
                 raise MappingError(
                     f"Stream '{self._stream.name}': both '{seen[entry.key]}' and '{entry.name}' "
-                    f"are mapped to {entry.target}, which holds one property. Map the other "
+                    f"are mapped to {entry.target}, which can have one property. Map one of them "
                     f"elsewhere, or to '{IGNORE}'."
                 )
             seen[entry.key] = entry.name

@@ -133,14 +133,14 @@ def how_to_go_on(segments: Iterable[Segment], *, dry_run: bool) -> str:
     """
     if dry_run:
         return (
-            "A run would deliver everything else, and end like this. Check the source. If it is "
-            "right, run once, then once more with 'guards.override_once' set to true."
+            "A run would deliver everything else, and end with this error. Check the source. If it "
+            "is right, run once, then once more with 'guards.override_once' set to true."
         )
     once_more = "run once more with 'guards.override_once' set to true."
     if any(one.settings.guards.override_once for one in segments):
         once_more = (
-            "set 'guards.override_once' to false and run, then run once more with it set to true. "
-            "It lets the run through that follows one that was stopped without it."
+            "run once with 'guards.override_once' set to false, then once more with it set to "
+            "true. It only lets a run through if the run before was stopped without it."
         )
     right = "Check the source. If it is right,"
     return f"Everything else was delivered. {right} {once_more}"

@@ -39,12 +39,12 @@ def find(stream: str, name: str, catalog: FieldCatalog, before: Field | None) ->
         if now is not None:
             raise MappingError(
                 f"Stream '{stream}': its 'membership_field' is now called '{now.title}' "
-                f"(%{now.tag}%) in ActiveCampaign: name it so, or by its id, 'id:{now.id}'."
+                f"(%{now.tag}%) in ActiveCampaign: use that title, or its id, 'id:{now.id}'."
             )
         if re.fullmatch(r"(?i)id:.*|%.*%", name.strip()):
             raise MappingError(
                 f"Stream '{stream}': the account has no field '{name}', which 'membership_field' "
-                f"names.{catalog.suggest(name)} Name one that is there, or a new one by its title."
+                f"names.{catalog.suggest(name)} Name an existing field, or the title of a new one."
             )
         return None
     lacks_options = bool(found.options) and not {IN, OUT} <= set(found.options)
@@ -52,8 +52,8 @@ def find(stream: str, name: str, catalog: FieldCatalog, before: Field | None) ->
     if lacks_options or is_multiple or not (found.options or found.type in _TEXT_TYPES):
         raise MappingError(
             f"Stream '{stream}': the membership field '{found.title}' is of type "
-            f"'{found.type}' and can't hold '{IN}' and '{OUT}': name a text field, or a new "
-            "one, which is then made."
+            f"'{found.type}' and can't hold '{IN}' and '{OUT}'. Name a text field, or the title of "
+            "a new one."
         )
     return found
 

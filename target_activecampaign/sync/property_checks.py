@@ -150,9 +150,9 @@ def _check_deletions(
         return []
     if not settings.deleted_properties:
         raise ModeError(
-            f"Stream '{stream}': 'leave_when' is '{settings.leave_when}', but no record can be a "
-            "deleted one, as 'deleted_properties' is empty and 'member_when' is not set. Set one "
-            "of them, or set 'leave_when' to 'absent'."
+            f"Stream '{stream}': 'leave_when' is '{settings.leave_when}', but no record can be "
+            "marked as deleted, as 'deleted_properties' is empty and 'member_when' is not set. Set "
+            "one of them, or set 'leave_when' to 'absent'."
         )
     return [
         f"Stream '{stream}': its SCHEMA has none of the 'deleted_properties' "

@@ -269,7 +269,7 @@ def test_override_left_in_the_configuration_has_no_effect(mirror: Mirror) -> Non
     guards = {"override_once": True}
     mirror(TEN, guards=guards)
     outcome = tripped(mirror, without(4), guards)
-    assert "set 'guards.override_once' to false and run, then run once more" in told(outcome)
+    assert "run once with 'guards.override_once' set to false, then once more" in told(outcome)
     tripped(mirror, without(4), guards)
     tripped(mirror, without(4), {})
     mirror(without(4), guards=guards)

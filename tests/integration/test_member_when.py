@@ -232,7 +232,7 @@ def test_mirror_of_deleted_records_needs_a_way_to_know_them(
     load.config.update(sync_mode="mirror", leave_when="deleted")
     messages = [schema(status="string"), record(ANA, **ACTIVE)]
     outcome = load(messages, deleted_properties=[])
-    fails(outcome, sandbox, "no record can be a deleted one, as 'deleted_properties' is empty")
+    fails(outcome, sandbox, "no record can be marked as deleted, as 'deleted_properties' is empty")
 
     (warning,) = load(messages).succeeded().warnings
     assert "its SCHEMA has none of the 'deleted_properties' (_sdc_deleted_at, " in warning

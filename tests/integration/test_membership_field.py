@@ -57,7 +57,7 @@ def test_renamed_field_is_an_error_and_no_new_one_is_created(
     for _ in range(2):
         assert refused(mirror.load(whole("ada"))) == (
             "Stream 'profiles': its 'membership_field' is now called 'Of the segment' (%MEMBER%) "
-            f"in ActiveCampaign: name it so, or by its id, 'id:{number}'."
+            f"in ActiveCampaign: use that title, or its id, 'id:{number}'."
         )
 
     assert fields.titles() == before
@@ -110,7 +110,7 @@ def test_invalid_title_creates_no_field(mirror: Mirror, fields: CustomFields, na
     assert problem.startswith(
         f"Stream 'profiles': the account has no field '{name}', which 'membership_field' names."
     )
-    assert problem.endswith("Name one that is there, or a new one by its title.")
+    assert problem.endswith("Name an existing field, or the title of a new one.")
     assert fields.titles() == before
 
 

@@ -567,7 +567,7 @@ def test_person_is_asked_before_it_begins(
     )
     os.close(theirs)
     os.close(mine)
-    assert "It makes up to 40 contacts at example.com in up to 60 imports" in done.stderr
+    assert "It creates up to 40 contacts at example.com in up to 60 imports" in done.stderr
     assert done.returncode == (0 if answer == "y" else 1)
     assert bool(verify.sandbox.requests()) is (answer == "y")
 
