@@ -27,6 +27,7 @@ CALLS = {
     "POST /listGroups": "show a new list to these groups",
     "GET /lists/exclusions": "read the exclusion list",
     "POST /import/bulk_import": "import contacts",
+    "GET /import/bulk_import": "see whether the import queue has work, after a lost answer",
     "GET /import/info": "confirm an import",
     "GET /contacts": "find contacts, members, opt-outs and bounces",
     "GET /contacts/:id": "find out why a contact was refused",

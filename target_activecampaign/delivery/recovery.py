@@ -137,7 +137,8 @@ class InterruptedImports:
             self._contradictions.add(
                 "FAILURE_UNKNOWN",
                 "The result of an import of the previous run has failed addresses that the import "
-                "did not have. Its contacts are looked up, and sent again unless they have arrived.",
+                "did not have. Its contacts are looked up, and sent again unless they have "
+                "arrived.",
             )
         if is_certain:
             self._ledger.contact_index.add_created(journal.confirm(pending.number, dropped))
