@@ -9,16 +9,13 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_activecampaign.account.account import QUESTIONS_AT_ONCE
 from target_activecampaign.accounting.outcomes import RecordAccounting
 from target_activecampaign.accounting.samples import mask_address, masked
 from target_activecampaign.client import NotFound
-from target_activecampaign.mapping.choices import DELIMITER
-from target_activecampaign.mapping.formats import DATETIME, NUMBER, form_of
+from target_activecampaign.mapping.comparison import is_same_value
 from target_activecampaign.model.codes import CODES
 
 if TYPE_CHECKING:
@@ -229,7 +226,7 @@ class ChangeFinder:
         differences = [
             Difference(self._name_of(place), self._kind_of(place), current.get(place, ""), new)
             for place, new in contact.values.items()
-            if not _is_same(self._kind_of(place), current.get(place, ""), new)
+            if not is_same_value(self._kind_of(place), current.get(place, ""), new)
         ]
         differences += [
             _list_difference(number, _UNSUBSCRIBED, _SUBSCRIBED) for number in sampled.resubscribed
@@ -265,18 +262,3 @@ class ChangeFinder:
 
 def _list_difference(number: int, old: str, new: str) -> Difference:
     return Difference(f"list {number}", "dropdown", old, new)
-
-
-def _is_same(kind: str, old: str, new: str) -> bool:
-    """Return True for the same value of a field: ActiveCampaign may write it in another form."""
-    old, new = old.strip(), new.strip()
-    form = form_of(kind)
-    if form.holds_several:
-        return set(old.split(DELIMITER)) - {""} == set(new.split(DELIMITER)) - {""}
-    with suppress(ValueError, ArithmeticError):  # not a number or date, such as an empty text
-        if form is NUMBER:
-            return Decimal(old) == Decimal(new)
-        if form is DATETIME:
-            return datetime.fromisoformat(old) == datetime.fromisoformat(new)
-        return form.convert(old) == form.convert(new)
-    return old.splitlines() == new.splitlines()
