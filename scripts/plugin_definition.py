@@ -84,6 +84,9 @@ TARGET = Plugin(
       preview:
         args: --config=ENV --dry-run
         description: Show what a run would do. Nothing is sent; STATE and the ledger do not change.
+      first:
+        args: --config=ENV --limit=10
+        description: Send the first 10 contacts and show whether they arrive as meant.
       test:
         args: --config=ENV --test
         description: Check that everything is ready for a run. Nothing is sent or created.

@@ -21,6 +21,7 @@
     ├── DeliveryError           the delivery stopped before every record was accounted for
     ├── ThresholdError          more records were rejected than the settings allow
     ├── GuardError              a guard stopped a mirror from removing contacts
+    ├── ReadBackError           ActiveCampaign has other values than a limited run has sent
     ├── StateError              STATE can't be written
     ├── RejectFileError         a file is not a reject file
     ├── EraseError              the selected data can't be erased from a ledger
@@ -124,6 +125,10 @@ class ThresholdError(TargetError):
 
 class GuardError(TargetError):
     """A guard stopped a mirror from removing contacts; everything else is done."""
+
+
+class ReadBackError(TargetError):
+    """ActiveCampaign does not have all values that a limited run has sent."""
 
 
 class StateError(TargetError):

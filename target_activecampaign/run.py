@@ -24,7 +24,7 @@ from target_activecampaign.config.definitions import SUPPRESSION
 from target_activecampaign.config.validation import ensure_writable_folder
 from target_activecampaign.delivery.batches import Packer
 from target_activecampaign.delivery.delivery import Delivery
-from target_activecampaign.errors import GuardError, StoppedError
+from target_activecampaign.errors import GuardError, ReadBackError, StoppedError
 from target_activecampaign.ledger import Ledger, LedgerError, source_of
 from target_activecampaign.model.record import REJECT_CODE, SourceStream
 from target_activecampaign.reporting import publish as publishing
@@ -38,6 +38,7 @@ from target_activecampaign.sync.changes import ChangeDetector
 from target_activecampaign.sync.exclusions import Exclusions
 from target_activecampaign.sync.guards import how_to_go_on
 from target_activecampaign.sync.known_refusals import KnownRefusals
+from target_activecampaign.sync.limited_run import LimitedRun
 from target_activecampaign.sync.notices import RecordNotices
 from target_activecampaign.sync.opt_outs import OptOutReader
 from target_activecampaign.sync.removals import MirrorRemovals
@@ -86,6 +87,7 @@ class _Parts:
     window: RecordWindow
     notices: RecordNotices
     progress: Progress
+    codec: EntryCodec
 
 
 class Run:
@@ -95,27 +97,38 @@ class Run:
         settings: The settings.
         reader: The reader of the input.
         timings: Times and sizes that no setting changes.
+        limit: The number of contacts to send and read back; None for a whole run.
 
     Attributes:
         report: The results so far.
     """
 
-    def __init__(self, settings: Settings, reader: MessageReader, timings: Timings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reader: MessageReader,
+        timings: Timings,
+        limit: int | None = None,
+    ) -> None:
         self._settings = settings
         self._reader = reader
         self._timings = timings
         started = datetime.now(timezone.utc)
         run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
         self._preview = _preview_of(settings)
+        self._limited = LimitedRun(limit, settings) if limit is not None else None
         folder = Path(settings.rejects_path)
         self._rejects = RejectFiles(folder / "preview" if self._preview else folder, run_id)
         self._checkpoints = Checkpoints()
         self._samples = Samples(personal=settings.report_personal_data)
-        make = self._preview.make_accounting if self._preview else RecordAccounting
+        special = self._preview or self._limited
+        make = special.make_accounting if special else RecordAccounting
         self._accounting = make(self._checkpoints, self._rejects, self._samples)
         self._thresholds = Thresholds(settings, self._accounting)
-        self._packer = Packer(
-            settings.batch_size_rows, exclude_automations=settings.exclude_automations
+        self._packer = (
+            self._limited.packer
+            if self._limited
+            else Packer(settings.batch_size_rows, exclude_automations=settings.exclude_automations)
         )
         self._streams: dict[str, RoutedStream] = {}
         self._parts: _Parts | None = None
@@ -280,7 +293,9 @@ class Run:
         codec = EntryCodec(packer)
         rows = RowTracker(ledger, codec)
         opt_outs = OptOutReader(client, ledger, settings, facts, self._stop)
-        changes = ChangeDetector(
+        make_changes = self._limited.make_changes if self._limited else ChangeDetector
+        make_window = self._limited.make_window if self._limited else RecordWindow
+        changes = make_changes(
             settings,
             ledger,
             self._accounting,
@@ -324,7 +339,7 @@ class Run:
             removals,
             renames,
             Unsubscriber(client, ledger, self._accounting, self._stop),
-            RecordWindow(
+            make_window(
                 self._reader,
                 ledger,
                 self._accounting,
@@ -342,6 +357,7 @@ class Run:
                 limit=settings.contacts_per_minute,
                 timings=timings,
             ),
+            codec,
         )
 
     # Records
@@ -418,6 +434,8 @@ class Run:
 
     def state(self, value: Any) -> None:
         """Queue a STATE value, to be written once every record before it has an outcome."""
+        if self._limited is not None:
+            return  # the next run is to read everything
         if self._parts is None:
             self._checkpoints.state(value)
         else:
@@ -483,6 +501,35 @@ class Run:
         """
         if self._parts is not None:
             self._parts.window.suppressor.check_readable()
+
+    def complete(self) -> None:
+        """Do what remains once the input has ended without an error and all records are settled.
+
+        Rename and remove people. A limited run sends its contacts instead, and reads them back.
+
+        Raises:
+            GuardError: A guard has tripped.
+            ReadBackError: A limited run's contacts did not arrive as meant.
+            DeliveryError, LedgerError, ActiveCampaignError: Some contacts could not be processed.
+        """
+        if self._limited is None:
+            self.rename_people()
+            self.remove_missing()
+        elif self._parts is not None:
+            self._send_first(self._limited, self._parts)
+
+    def _send_first(self, limited: LimitedRun, parts: _Parts) -> None:
+        limited.skip_waiting(parts.ledger, self._accounting, parts.codec)
+        limited.release(self._accounting)
+        self.settle()
+        self._is_complete = True
+        fields = parts.account.fields
+        result = limited.read_back(parts.account.client, fields, self._accounting, self._stop)
+        in_full = self._settings.report_personal_data
+        self.report.limited = result.as_dict()
+        self.report.samples["limited"] = [one.as_dict(in_full=in_full) for one in result.contacts]
+        if result.problem is not None:
+            raise ReadBackError(result.problem)
 
     def rename_people(self) -> None:
         """Rename the contacts of people whose address has changed, and load their records.
@@ -609,7 +656,7 @@ class Run:
         if self._parts is not None:
             done = self._is_complete or (self._checkpoints.complete and not self._is_removing)
             clean = done and not (report.unsettled or self._reader.has_dropped)
-            ended = "failed" if problem else outcome
+            ended = "failed" if problem else "limited" if self._limited else outcome
             try:
                 self._parts.ledger.close(clean=clean, outcome=ended, counts=report.counts)
             except LedgerError as error:

@@ -127,10 +127,12 @@ class TargetActiveCampaign(SdkTarget):
         setup_mapper: bool = True,
         message_reader: MessageReader | None = None,
         dry_run: bool = False,
+        limit: int | None = None,
     ) -> None:
         """See the SDK's `Target`; nothing is sent before the first SCHEMA message.
 
-        `dry_run` makes the run a preview, even if the setting of that name is off.
+        `dry_run` makes the run a preview, even if the setting of that name is off. `limit` makes it
+        a limited run, which sends so many contacts.
         """
         self._reads_variables = parse_env_config
         super().__init__(
@@ -144,7 +146,7 @@ class TargetActiveCampaign(SdkTarget):
         if dry_run:
             self.settings = replace(self.settings, dry_run=True)
         redaction.install_log_filter(validation.find_secrets(self.settings))
-        self.run = Run(self.settings, self.message_reader, self.timings)
+        self.run = Run(self.settings, self.message_reader, self.timings, limit)
         self.message_reader.max_line_bytes = self.settings.max_line_bytes
         self.message_reader.on_tick = self.run.tick
         self.message_reader.on_records = self.run.take_records
@@ -352,8 +354,7 @@ class TargetActiveCampaign(SdkTarget):
         if not self._stopped_by:
             self.run.check_suppression()
             self.run.warn_of_unused_settings()
-            self.run.rename_people()
-            self.run.remove_missing()
+            self.run.complete()
             self.run.check_input()
         self._end("stopped" if self._stopped_by else "completed")
 
@@ -379,18 +380,25 @@ class TargetActiveCampaign(SdkTarget):
 
     def load(self, file_input: IO[str] | None) -> int:
         """Load the input, write the report, and return the exit code."""
+        return self.end(self.read(file_input))
+
+    def read(self, file_input: IO[str] | None) -> str | None:
+        """Load the input and write the report. Return the problem of the run, if it has failed."""
         problem = report_errors(lambda: self._listen(file_input))
         if self.is_meltano_test:
             # Meltano reports a failure if its messages are not all read.
             with contextlib.suppress(OSError, ValueError):
                 for _ in file_input or self.message_reader.default_input:
                     pass
-            return 0
+            return None
         if self.run.report.finished is None:
             # Deliver the records that were read before the error.
             report_errors(self.run.settle)
             report_errors(lambda: self._end("failed" if problem else "stopped", problem))
-        problem = problem or self.run.report.problem
+        return problem or self.run.report.problem
+
+    def end(self, problem: str | None) -> int:
+        """Log the problem of the run, if it has failed, and return the exit code."""
         if problem is not None:
             self.logger.error(problem)
             return 1

@@ -16,10 +16,14 @@ from target_activecampaign.errors import report_errors
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.email import valid_address
 from target_activecampaign.singer.sdk_compat import ConfigInput
+from target_activecampaign.sync.limited_run import MOST
 from target_activecampaign.target import TargetActiveCampaign
 
 if TYPE_CHECKING:
     import logging
+
+_DIGITS = 10
+"""Digits with which a number is surely too large."""
 
 
 def build_command() -> click.Command:
@@ -39,6 +43,13 @@ def build_command() -> click.Command:
             ["--dry-run"],
             is_flag=True,
             help="Preview a run. Nothing is sent; STATE and the ledger do not change.",
+        ),
+        click.Option(
+            ["--limit"],
+            callback=_read_limit,
+            metavar="N",
+            help="Send the first N contacts that have to be sent, and show whether they arrive as "
+            "meant. Nobody is removed or renamed; STATE does not change.",
         ),
         click.Option(
             ["--test"],
@@ -99,6 +110,19 @@ def build_command() -> click.Command:
     return command
 
 
+def _read_limit(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """Return the number of contacts of a limited run, or end the command with a usage error."""
+    if text is None:
+        return None
+    text = text.strip()
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < _DIGITS else 0
+    if not 1 <= number <= MOST:
+        raise click.BadParameter(
+            f"give a whole number of contacts, from 1 to {MOST:,}.", context, option
+        )
+    return number
+
+
 def _invoke(**options: Any) -> NoReturn:
     """Run the command, and end the process with its exit code."""
     sys.exit(run(TargetActiveCampaign, **options))
@@ -126,6 +150,7 @@ def run(
     config: ConfigInput | None = None,
     file_input: IO[str] | None = None,
     dry_run: bool = False,
+    limit: int | None = None,
     test: bool = False,
     catalog: str | None = None,
     rejects: tuple[str, ...] = (),
@@ -140,6 +165,8 @@ def run(
         The exit code. 0: completed. 1: failed. 128 + n: stopped by signal n, after the records in
         flight were confirmed and their STATE was written.
     """
+    if limit is not None and (about or rejects or dry_run or test or facts or verify):
+        raise click.UsageError("--limit is for runs that send contacts: use no other option.")
     if about:
         target.print_about(about_format)
         return 0
@@ -147,6 +174,8 @@ def run(
         return _show_rejects([*rejects, *more_files], about_format)
     if catalog is not None and not test:
         raise click.UsageError("--catalog can only be used with --test.")
+    if not verify and experiments.get("limits"):
+        raise click.UsageError("--limits is for --verify. To send the first N contacts: --limit N.")
     if more_files:
         raise click.UsageError("Files can only be given to --rejects and --input.")
     if dry_run + test + facts + verify > 1:
@@ -155,7 +184,7 @@ def run(
         return _test(target, config, about_format, catalog, file_input)
     if facts or verify:
         return _verify(target, config, about_format, facts=facts, **experiments)
-    return _load(target, config, file_input, dry_run=dry_run)
+    return _load(target, config, file_input, dry_run=dry_run, limit=limit)
 
 
 def _load(
@@ -164,17 +193,35 @@ def _load(
     file_input: IO[str] | None,
     *,
     dry_run: bool,
+    limit: int | None,
 ) -> int:
-    """Load what the input says, or preview it."""
+    """Load what the input says, or only its first contacts, or preview it."""
     target.print_version(print_fn=target.logger.info)
     try:
-        loader = _make_target(target, config, dry_run=dry_run)
+        loader = _make_target(target, config, dry_run=dry_run, limit=limit)
     except ConfigValidationError as error:
         # The last line of the SDK's own log would not name the problem.
-        for problem in error.errors:
-            target.logger.error(problem)  # noqa: TRY400 - a traceback does not help
+        for wrong in error.errors:
+            target.logger.error(wrong)  # noqa: TRY400 - a traceback does not help
         return 1
-    code = loader.load(file_input)
+    if limit is not None and loader.settings.dry_run:
+        target.logger.error(
+            "--limit sends contacts, but the setting 'dry_run' says that nothing is sent: leave "
+            "out one of the two."
+        )
+        return 1
+    if limit is not None:
+        target.logger.info(
+            "--limit %d: at the end of the input, the first contacts that have to be sent are "
+            "sent and read back. Nobody is removed or renamed, and no STATE is written.",
+            limit,
+        )
+    problem = loader.read(file_input)
+    if limit is not None:
+        from target_activecampaign.cli import limited  # noqa: PLC0415
+
+        limited.show(loader.run.report)
+    code = loader.end(problem)
     if loader.is_meltano_test:
         from target_activecampaign.cli import check  # noqa: PLC0415
 
@@ -235,10 +282,15 @@ def _end(target: type[TargetActiveCampaign], codes: list[int], problem: str | No
 
 
 def _make_target(
-    target: type[TargetActiveCampaign], config: ConfigInput | None, *, dry_run: bool = False
+    target: type[TargetActiveCampaign],
+    config: ConfigInput | None,
+    *,
+    dry_run: bool = False,
+    limit: int | None = None,
 ) -> TargetActiveCampaign:
     return target(
         dry_run=dry_run,
+        limit=limit,
         config=config.config if config else {},
         parse_env_config=bool(config and config.parse_env),
     )

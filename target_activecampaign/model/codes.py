@@ -186,6 +186,13 @@ CODES: dict[str, Code] = {
         before_sending=True,
         is_skip=True,
     ),
+    "LIMITED": Code(
+        "The run had '--limit', and the record comes after the contacts that it sent, or would "
+        "have renamed one.",
+        "Run without '--limit': that run reads the record again.",
+        before_sending=True,
+        is_skip=True,
+    ),
 }
 
 

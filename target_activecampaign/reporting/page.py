@@ -33,8 +33,8 @@ _MEANINGS = {
     "added": "delivered, and new in this stream",
     "changed": "delivered, and already known in this stream",
     "unchanged": "not sent, because it did not change since it was delivered",
-    "skipped": "not sent: without consent, suppressed, marked as deleted, outdated, or excluded by "
-    "the sync mode",
+    "skipped": "not sent: without consent, suppressed, marked as deleted, outdated, left out by "
+    "--limit, or excluded by the sync mode",
     "merged": "merged into a later record of the same contact",
     "invalid": "rejected before it was sent",
     "rejected": "rejected by ActiveCampaign",
@@ -136,6 +136,10 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
         kind = "partly" if rejected else "well"
         text = "Nothing was sent. This page shows what a run would do."
         actions.append(("See what would be added, changed and removed.", "preview"))
+    elif report["limited"]:
+        kind, text = "well", _verdict_of_limited(report["limited"])
+        actions.append(("See what was sent, and what ActiveCampaign has.", "limited"))
+        actions.append(("Run without --limit to load everything.", None))
     elif rejected:
         kind, text = _verdict_with_rejects(rejected, counts["read"])
     elif counts["skipped"]:
@@ -151,9 +155,20 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "text": text, "actions": actions}
 
 
+def _verdict_of_limited(figures: dict[str, Any]) -> str:
+    """Return the text of the verdict on a limited run whose contacts have all arrived."""
+    count = figures["contacts"]
+    if not count:
+        return "Limited run: no contact had to be sent."
+    return f"Limited run: {pluralize(count, 'contact')} sent, and all values arrived as meant."
+
+
 def _findings(report: dict[str, Any]) -> list[tuple[str, str | None]]:
     """Return the findings that the operator should look at: texts with their anchors."""
     findings: list[tuple[str, str | None]] = []
+    limited = report["limited"]
+    if limited and limited["arrived"] < limited["contacts"]:
+        findings.append(("See what did not arrive as meant.", "limited"))
     if report["counts"]["invalid"] + report["counts"]["rejected"]:
         findings.append(("See why records were rejected, and what to do.", "rejected"))
     if report["skipped"]:

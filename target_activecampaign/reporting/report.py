@@ -42,6 +42,7 @@ class Report:
         contradictions: Contradictory responses of ActiveCampaign, by kind.
         dry_run: True for a preview, in which all figures are those that a run would have.
         preview: Further findings of a preview.
+        limited: The figures of a limited run, whose contacts are among the samples.
         samples: Values of records, masked unless `report_personal_data` is on. They are in the
             report's own files only.
     """
@@ -65,6 +66,7 @@ class Report:
     contradictions: list[dict[str, Any]] = field(default_factory=list)
     dry_run: bool = False
     preview: dict[str, Any] | None = None
+    limited: dict[str, Any] | None = None
     samples: dict[str, Any] = field(default_factory=dict)
 
     def set_counts(self, total: Counter[str], by_stream: dict[str, Counter[str]]) -> None:
@@ -148,6 +150,7 @@ class Report:
             "reject_files": self.rejects,
             "contradictions": self.contradictions,
             "preview": self.preview,
+            "limited": self.limited,
             "samples": self.samples,
         }
 

@@ -104,7 +104,7 @@ class _Deletion:
 
 
 @dataclass(slots=True)
-class _Decisions:
+class Decisions:
     """Decisions about the contacts of a window.
 
     Attributes:
@@ -128,6 +128,20 @@ class _Decisions:
         notes.changed -= 1
         self.others.append((one.entry.sources, "unchanged", None))
         _note_unchanged(notes, one.entry, own)
+
+    def leave_out(self, one: PendingContact, own: Member | None, code: str) -> None:
+        """Skip a contact that was to be sent, for the reason of a code. Nothing of it is stored.
+
+        Args:
+            one: The contact.
+            own: Its member of the segment, if it has one.
+            code: The code.
+        """
+        if own is not None:
+            notes = self.notes_of(one.segment)
+            notes.outdated.remove(one.entry.contact_hash)
+            notes.changed -= own.digest not in (None, one.digest)
+        self.others.append((one.entry.sources, "skipped", code))
 
 
 class ChangeDetector:
@@ -602,7 +616,7 @@ class ChangeDetector:
             for batch in self._packer.add(one.entry):
                 self._delivery.submit(batch)
 
-    def _note(self, decisions: _Decisions) -> None:
+    def _note(self, decisions: Decisions) -> None:
         """Store the facts about the window's contacts in the ledger."""
         for notes in decisions.notes.values():
             self._ledger.members.record_seen(
@@ -621,7 +635,7 @@ class ChangeDetector:
         self,
         window: Sequence[PendingContact],
         resolved: Resolved,
-        decisions: _Decisions,
+        decisions: Decisions,
     ) -> None:
         """Add the contacts that are in the stream although they are not sent, and who stays."""
         segments = {one.segment.number: one.segment for one in window}
@@ -722,9 +736,9 @@ class ChangeDetector:
         window: list[PendingContact],
         known_rows: Mapping[bytes, list[Member]],
         under_way: dict[str, dict[int, MemberUpdate]],
-    ) -> _Decisions:
+    ) -> Decisions:
         existing = self._existing(window)
-        decisions = _Decisions()
+        decisions = Decisions()
         for one in window:
             entry, segment = one.entry, one.segment
             some = known_rows.get(entry.contact_hash)
@@ -756,7 +770,7 @@ class ChangeDetector:
 
     def _take_out_refused(
         self,
-        decisions: _Decisions,
+        decisions: Decisions,
         known_rows: Mapping[bytes, list[Member]],
         under_way: Mapping[str, Mapping[int, MemberUpdate]],
     ) -> list[tuple[PendingContact, Refusal]]:

@@ -454,7 +454,7 @@ class RecordWindow:
             found = [mapped[numbers[index]][0] for index in indexes]
             problems = [mapped[numbers[index]][1] for index in indexes]
         else:
-            found, problems = self._decode(records, indexes)
+            found, problems = self._decode(records, [numbers[index] for index in indexes])
         rows = [] if route.row_keys is None else [route.row_keys.key_of(one) for one in found]
         candidates = _Candidates(batch, indexes, found, route.check(found, problems), rows)
         if route.numbers is not None:

@@ -45,6 +45,6 @@ def test_every_command_of_the_tutorial_prints_what_stands_there(
 
 def test_the_tutorial_shows_all_that_a_newcomer_does() -> None:
     commands = "\n".join(one.text for one in Transcript(TUTORIAL.read_text("utf-8")).commands)
-    for what in ("--test", "--dry-run", "> state.json", "--rejects", "cat rejects/"):
+    for what in ("--test", "--dry-run", "--limit", "> state.json", "--rejects", "cat rejects/"):
         assert what in commands
     assert not re.search(r"https?://(?!127\.0\.0\.1)", commands)

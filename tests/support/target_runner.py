@@ -86,6 +86,7 @@ class TargetRunner:
             "imports_per_minute": 0,
             "single_imports_per_minute": 0,
         }
+        self.options: list[str] = []
         self.printed: list[str] = []
 
     def command(self, **changes: Any) -> list[str]:
@@ -93,7 +94,7 @@ class TargetRunner:
         config = {k: v for k, v in {**self.config, **changes}.items() if v is not None}
         path = self.folder / "config.json"
         path.write_text(json.dumps(config), "utf-8")
-        return [SCRIPT, "--config", str(path)]
+        return [SCRIPT, "--config", str(path), *self.options]
 
     def __call__(
         self, messages: Iterable[Mapping[str, Any] | str] | bytes, **changes: Any
