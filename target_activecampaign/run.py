@@ -25,9 +25,10 @@ from target_activecampaign.config.validation import ensure_writable_folder
 from target_activecampaign.delivery.batches import Packer
 from target_activecampaign.delivery.delivery import Delivery
 from target_activecampaign.errors import GuardError, ReadBackError, StoppedError
-from target_activecampaign.ledger import Ledger, LedgerError, source_of
+from target_activecampaign.ledger import COMPLETED, Ledger, LedgerError, source_of
 from target_activecampaign.model.record import REJECT_CODE, SourceStream
 from target_activecampaign.reporting import publish as publishing
+from target_activecampaign.reporting.alerts import find_alerts
 from target_activecampaign.reporting.progress import Progress
 from target_activecampaign.reporting.report import Report
 from target_activecampaign.singer.stream_order import Turn
@@ -48,6 +49,7 @@ from target_activecampaign.sync.segment import change_log_property
 from target_activecampaign.sync.setup import Streams, check_lists
 from target_activecampaign.sync.source_rows import EntryCodec, RowTracker
 from target_activecampaign.sync.stop import StopRequest
+from target_activecampaign.sync.stream_figures import figures_of
 from target_activecampaign.sync.suppression import Suppressor
 from target_activecampaign.sync.unsubscribes import Unsubscriber
 from target_activecampaign.sync.window import RecordWindow
@@ -69,6 +71,10 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("target-activecampaign")
+
+_MOST_COMPARED = 200_000
+"""Contacts of a list's segments, added up, above which a run does not count how many they share:
+that would take seconds. The command `target-activecampaign-ledger show --audience` always does."""
 
 
 @dataclass
@@ -658,6 +664,10 @@ class Run:
             clean = done and not (report.unsettled or self._reader.has_dropped)
             ended = "failed" if problem else "limited" if self._limited else outcome
             try:
+                self._take_stock(self._parts, ended)
+            except LedgerError as error:
+                problem = problem or str(error)
+            try:
                 self._parts.ledger.close(clean=clean, outcome=ended, counts=report.counts)
             except LedgerError as error:
                 # Write the report all the same: it has what the ledger now lacks.
@@ -698,6 +708,26 @@ class Run:
         parts.opt_outs.close()
         report.requests = parts.account.client.request_count
         parts.account.close()
+
+    def _take_stock(self, parts: _Parts, outcome: str) -> None:
+        """Compare the run with earlier ones, and store its figures for later ones.
+
+        Raises:
+            LedgerError: The ledger can't be used.
+        """
+        segments, history = parts.streams.segments, parts.ledger.history
+        suppressions = [
+            name for name, one in self.report.streams.items() if one.get("role") == SUPPRESSION
+        ]
+        figures = figures_of(segments, suppressions, self._accounting, parts.ledger)
+        if outcome == COMPLETED:
+            limits = self._settings.alert_on
+            self.report.alerts = find_alerts(limits, self.report, figures, history)
+        if self._preview is None:
+            history.store(figures)
+            lists = {one.target.id for one in segments.values()}
+            audience = history.audience(lists, _MOST_COMPARED, outcome)
+            self.report.audience = audience.as_dict()
 
     def _complete_report(self) -> None:
         report, accounting = self.report, self._accounting

@@ -44,6 +44,7 @@ class DeliveredContact(Protocol):
         sources: The records that it was made of; none for a removal.
         known: Whether the ledger knew the contact in the last record's stream.
         marks: The ledger updates, by segment.
+        joins: The segments that it is not in yet.
         needs_resubscribe: The lists that it had to be subscribed to again.
     """
 
@@ -52,6 +53,7 @@ class DeliveredContact(Protocol):
     sources: list[Source]
     known: bool
     marks: dict[int, Any]
+    joins: tuple[int, ...]
     needs_resubscribe: tuple[Any, ...]
 
 
@@ -69,6 +71,7 @@ class RecordAccounting:
         counts: By stream: records read, and outcomes by kind.
         codes: Refused records by code.
         skipped: Records that were skipped for a reason of their own, by code.
+        joined: By segment: contacts that were delivered, and not in it before.
         removed: By segment: contacts that were removed.
         not_removed: By segment: contacts whose removal ActiveCampaign rejected.
         throughput: Contacts confirmed over time, removals among them.
@@ -83,6 +86,7 @@ class RecordAccounting:
         self.counts: dict[str, Counter[str]] = {}
         self.codes: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
+        self.joined: Counter[int] = Counter()
         self.removed: Counter[int] = Counter()
         self.not_removed: Counter[int] = Counter()
         self.throughput = Throughput(time.monotonic())
@@ -161,6 +165,8 @@ class RecordAccounting:
                 sources = entry.sources
                 if sources:
                     self.arrived = entry.key
+                for segment in entry.joins:
+                    self.joined[segment] += 1
                 if len(sources) == 1:
                     plain[sources[0].name, entry.known, sources[0].epoch] += 1
                 elif sources:
@@ -223,6 +229,11 @@ class RecordAccounting:
 
     def _count(self, stream: str, what: str, count: int = 1) -> None:
         self.counts.setdefault(stream, Counter())[what] += count
+
+    def counts_of(self, stream: str) -> Counter[str]:
+        """Return the records of a stream that were read, and their outcomes by kind."""
+        with self._lock:
+            return Counter(self.counts.get(stream, ()))
 
     @property
     def total(self) -> Counter[str]:

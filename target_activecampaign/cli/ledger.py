@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from target_activecampaign.cli import suppressions
-from target_activecampaign.cli.ledger_output import as_text, format_bytes
+from target_activecampaign.cli.ledger_output import as_text, audiences_as_text, format_bytes
 from target_activecampaign.config.environment import read_environment
 from target_activecampaign.config.files import ConfigFileError, read_config
 from target_activecampaign.config.settings import Settings
 from target_activecampaign.config.validation import convert
 from target_activecampaign.errors import EraseError, LedgerError, SettingError
 from target_activecampaign.ledger.erase import Choice, erase, erase_person, select
-from target_activecampaign.ledger.overview import files_set_aside, read_overview, size
+from target_activecampaign.ledger.overview import (
+    files_set_aside,
+    read_audiences,
+    read_overview,
+    size,
+)
 from target_activecampaign.ledger.store import Store
 from target_activecampaign.ledger.suppression_editor import SuppressionEditor
 from target_activecampaign.model.contact import Refusal, contact_key, valid_address
@@ -130,15 +135,27 @@ def _command() -> None:
     show_default=True,
     help="Format of the output.",
 )
-def _show(config: str | None, ledger_url: str | None, form: str) -> None:
+@click.option(
+    "--audience",
+    "shows_audience",
+    is_flag=True,
+    help="Show the sizes of the segments over the latest runs, and what those of one list share.",
+)
+def _show(*, config: str | None, ledger_url: str | None, form: str, shows_audience: bool) -> None:
     """Show what the ledger holds, without personal data."""
+    width = shutil.get_terminal_size().columns if output.is_terminal() else None
     with _opened(config, ledger_url) as store:
-        overview = read_overview(store)
+        if shows_audience:
+            audiences = read_audiences(store)
+            content: object = {"connections": [dataclasses.asdict(one) for one in audiences]}
+        else:
+            overview = read_overview(store)
+            content = dataclasses.asdict(overview)
     if form == "json":
-        content = dataclasses.asdict(overview)
         text = json.dumps(content, indent=2, ensure_ascii=False, default=_iso)
+    elif shows_audience:
+        text = audiences_as_text(audiences, width)
     else:
-        width = shutil.get_terminal_size().columns if output.is_terminal() else None
         text = as_text(overview, width)
     output.write(f"{text}\n")
 

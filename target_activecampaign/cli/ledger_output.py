@@ -9,13 +9,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from target_activecampaign.cli.output import printable
 from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
+    from target_activecampaign.ledger.history import Audience, AudienceRun, Overlap
     from target_activecampaign.ledger.overview import (
+        AccountAudience,
         Connection,
         Index,
         InFlight,
@@ -46,6 +49,49 @@ def as_text(overview: Overview, width: int | None) -> str:
     if not overview.connections:
         lines.append("It has no connection.")
     return "\n".join(lines)
+
+
+def audiences_as_text(audiences: Iterable[AccountAudience], width: int | None) -> str:
+    """Return audiences for people.
+
+    Args:
+        audiences: The audiences, by account.
+        width: As for `as_text`.
+    """
+    lines: list[str] = []
+    for one in audiences:
+        lines += ["", one.identity] if lines else [one.identity]
+        found = _describe_audience(one.audience, width)
+        lines += (f"{_INDENT}{line}".rstrip() for line in found)
+    return "\n".join(lines or ["It has no connection."])
+
+
+def _describe_audience(audience: Audience, width: int | None) -> Iterator[str]:
+    if not audience.segments:
+        yield "No segments."
+    head = ("run", "outcome", "size", "newcomers", "removed", "held back", "refused")
+    for segment in audience.segments:
+        now = pluralize(segment.size, "contact")
+        yield f"{printable(segment.stream)}, list {segment.list}: {now}"
+        rows = map(_audience_row, segment.runs)
+        yield from _table(head, rows, width) if segment.runs else ["No run has figures yet."]
+        yield ""
+    if audience.overlaps:
+        yield "Shared by segments of one list:"
+        shared = ("list", "streams", "contacts in all of them", "of these in no other")
+        yield from _table(shared, map(_overlap_row, audience.overlaps), width)
+    for number in audience.left_out:
+        yield f"List {number} has too many segments to compare them."
+
+
+def _audience_row(run: AudienceRun) -> tuple[str, ...]:
+    counts = (run.size, run.newcomers, run.removed, run.held_back, run.refused)
+    return run.run, run.outcome, *(f"{count:,}" for count in counts)
+
+
+def _overlap_row(overlap: Overlap) -> tuple[str, ...]:
+    streams = ", ".join(map(printable, overlap.streams))
+    return str(overlap.list), streams, f"{overlap.in_all:,}", f"{overlap.in_no_other:,}"
 
 
 def format_bytes(count: int) -> str:

@@ -15,6 +15,9 @@ MAX_CONTACTS_PER_IMPORT = 250
 MAX_BYTES_PER_IMPORT = 399_999
 """Bytes that the body of one import may have (documented by ActiveCampaign)."""
 
+MAX_CHANGE_PCT = 10_000
+"""The greatest change of a stream's records that `alert_on` can wait for, in percent."""
+
 _BOOLEAN = {"type": "boolean"}
 _STRING = {"type": "string"}
 _TEXT = {"type": "string", "minLength": 1}
@@ -550,6 +553,26 @@ _RECORDS_OF_RUNS = (
         "`https://` URL, such as a Slack incoming webhook. A webhook that fails never fails the "
         "run.",
         secret=True,
+    ),
+    Setting(
+        "alert_on",
+        {
+            "type": "object",
+            "properties": {
+                "refused_pct": _PERCENT,
+                "records_change_pct": {
+                    "type": ["number", "null"],
+                    "minimum": 0,
+                    "maximum": MAX_CHANGE_PCT,
+                },
+            },
+            "additionalProperties": False,
+        },
+        "Percentages above which a completed run warns, in the log, the report and the webhook, "
+        "without failing: `refused_pct`, the share of its records that were rejected, and "
+        "`records_change_pct`, by how much the records of a stream differ from the median of its "
+        "last ten completed runs (at least three), such as {refused_pct: 5, records_change_pct: "
+        "50}.",
     ),
 )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _DEFAULTS: dict[str, Any] = {
     **{setting.name: setting.default for setting in SETTINGS},
+    "alert_on": {},
     "field_mapping": {},
     "member_when": {},
     "only_if_empty": [],
@@ -153,6 +154,7 @@ class Settings:
     keep_reports: int
     report_personal_data: bool
     on_complete_webhook: str | None = field(repr=False)
+    alert_on: dict[str, float | None]
     fail_on_empty: bool
     max_reject_pct: float | None
     max_rejects: int | None

@@ -44,6 +44,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         raw: The hash of its record; None if it has several records, or none.
         rows: The keys of its source rows, where the ledger knows them.
         list_ids: The lists of its segments, also if it is sent without them.
+        joins: The segments that it is not in yet, by the ledger.
         marks: The ledger updates for when the contact is confirmed, by segment.
         known: Whether the ledger knew the contact in the last record's stream.
         needs_resubscribe: The lists that it must be subscribed to again before the import.
@@ -67,6 +68,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     key: str = ""
     rows: tuple[bytes, ...] = ()
     list_ids: tuple[int, ...] = ()
+    joins: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Set the key, which is read most often."""
@@ -103,6 +105,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
             self.weight + later.weight,
             rows=self.rows if self.rows == later.rows else (*self.rows, *later.rows),
             list_ids=tuple({*self.list_ids, *later.list_ids}),
+            joins=self.joins + later.joins,
         )
 
     def _merged_marks(self, later: dict[int, MemberUpdate]) -> dict[int, MemberUpdate]:

@@ -19,6 +19,7 @@ from target_activecampaign.ledger import schema as tables
 from target_activecampaign.ledger.contact_index import ContactIndex
 from target_activecampaign.ledger.departures import Departures
 from target_activecampaign.ledger.facts import Facts, KnownFact
+from target_activecampaign.ledger.history import COMPLETED, Audience, History, StreamFigures
 from target_activecampaign.ledger.imports import Clock, Journal, LeftoverImport, StoredImport
 from target_activecampaign.ledger.member_updates import MemberUpdate
 from target_activecampaign.ledger.members import Member, Members, MissingMember, by_segment
@@ -38,10 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
+    "COMPLETED",
+    "Audience",
     "Clock",
     "ContactIndex",
     "Departures",
     "Facts",
+    "History",
     "Journal",
     "KnownFact",
     "KnownOptOut",
@@ -64,6 +68,7 @@ __all__ = [
     "SourceRows",
     "Store",
     "StoredImport",
+    "StreamFigures",
     "Suppressions",
     "WaitingRecord",
     "WaitingRecords",
@@ -107,6 +112,7 @@ class Ledger:
         suppressions: The people who are never sent.
         waiting: The records that wait for the end of the input.
         renames: The contacts that get another address.
+        history: The figures of the latest runs.
         interrupted_since: See `Runs`.
 
     Raises:
@@ -158,6 +164,7 @@ class Ledger:
         self.departures = Departures(store, account)
         self.withheld = WithheldContacts(store, account)
         self.suppressions = Suppressions(store, account, self._write_buffer, self.withheld)
+        self.history = History(store, account, run_id)
         self.waiting = WaitingRecords(store, run_id)
         self.renames = Renames(
             store,

@@ -119,7 +119,8 @@ def _erase(store: Store, choice: Choice, selections: list[Selection]) -> Selecti
             raise
         selections[:] = [selection]
         numbers = list(selection.segments)
-        for table in (member, tables.source_row, tables.departure, tables.withheld):
+        theirs = (member, tables.source_row, tables.departure, tables.withheld, tables.stream_run)
+        for table in theirs:
             db.execute(table.delete().where(table.c.segment.in_(numbers)))
         db.execute(segment.delete().where(segment.c.id.in_(numbers)))
         _erase_waiting(db, selection.runs)
@@ -332,5 +333,7 @@ def _erase_account(db: sa.Connection, selection: Selection) -> None:
     ):
         db.execute(table.delete().where(table.c.account == selection.account))
     db.execute(import_.delete().where(import_.c.run.in_(selection.runs)))
+    of_runs = tables.stream_run.c.run.in_(selection.runs)
+    db.execute(tables.stream_run.delete().where(of_runs))
     db.execute(run.delete().where(run.c.id.in_(selection.runs)))
     db.execute(account.delete().where(account.c.id == selection.account))

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from target_activecampaign.ledger import schema as tables
+from target_activecampaign.ledger.history import read_audience
 from target_activecampaign.ledger.runs import INTERRUPTED, is_running, process_number
 from target_activecampaign.ledger.write_buffer import decode
 from target_activecampaign.model.ownership import Ownership
 from target_activecampaign.model.status import BOUNCED, UNSUBSCRIBED
 
 if TYPE_CHECKING:
+    from target_activecampaign.ledger.history import Audience
     from target_activecampaign.ledger.store import Store
 
 OWNERSHIP_NAMES = {
@@ -171,6 +173,34 @@ class Overview:
     bytes: int
     set_aside: list[str]
     connections: list[Connection]
+
+
+@dataclass(frozen=True)
+class AccountAudience:
+    """The audiences of an account.
+
+    Attributes:
+        identity: The account.
+        audience: Its segments, and what they share.
+    """
+
+    identity: str
+    audience: Audience
+
+
+def read_audiences(store: Store) -> list[AccountAudience]:
+    """Return the audiences of a ledger's accounts.
+
+    Raises:
+        LedgerError: It can't be used.
+    """
+
+    def read() -> list[AccountAudience]:
+        with store.transaction() as db:
+            accounts = db.execute(sa.select(tables.account).order_by(tables.account.c.id)).all()
+            return [AccountAudience(one.identity, read_audience(db, one.id)) for one in accounts]
+
+    return store.retry(read)
 
 
 def read_overview(store: Store) -> Overview:

@@ -19,6 +19,7 @@ from target_activecampaign.ledger.schema import import_ as import_table
 from target_activecampaign.ledger.schema import rename as rename_table
 from target_activecampaign.ledger.schema import run as table
 from target_activecampaign.ledger.schema import segment as segment_table
+from target_activecampaign.ledger.schema import stream_run as stream_run_table
 from target_activecampaign.ledger.schema import waiting as waiting_table
 from target_activecampaign.ledger.store import retryable
 
@@ -140,6 +141,7 @@ class Runs:
             )
             ids = [row.id for row in db.execute(old)]
             db.execute(import_table.delete().where(import_table.c.run.in_(ids)))
+            db.execute(stream_run_table.delete().where(stream_run_table.c.run.in_(ids)))
             db.execute(table.delete().where(table.c.id.in_(ids)))
 
     @retryable

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 VERSION = 4
@@ -49,6 +51,23 @@ run = sa.Table(
     sa.Column("finished", sa.Float),
     sa.Column("outcome", sa.String),
     sa.Column("counts", sa.String),
+)
+
+stream_run = sa.Table(
+    "stream_run",
+    metadata,
+    # A stream in a run, with its figures. They are deleted with the run.
+    sa.Column("run", sa.String, primary_key=True),
+    sa.Column("stream", sa.String, primary_key=True),
+    # Null for a stream of suppressed people, which has neither a segment nor a size.
+    sa.Column("segment", sa.Integer),
+    sa.Column("read", sa.Integer, nullable=False),
+    sa.Column("refused", sa.Integer, nullable=False),
+    sa.Column("added", sa.Integer, nullable=False),
+    sa.Column("removed", sa.Integer, nullable=False),
+    sa.Column("held_back", sa.Integer, nullable=False),
+    sa.Column("size", sa.Integer),
+    sa.Index("stream_run_segment", "segment"),
 )
 
 import_ = sa.Table(
@@ -290,7 +309,10 @@ existing = sa.Table(
     sqlite_with_rowid=False,
 )
 
-NEW_COLUMNS = {2: (opt_out.c.contact,), 3: (import_.c.probes, import_.c.arrived)}
+NEW_COLUMNS: dict[int, tuple[sa.Column[Any], ...]] = {
+    2: (opt_out.c.contact,),
+    3: (import_.c.probes, import_.c.arrived),
+}
 """Columns that the version after each one has added. Missing tables are created besides.
 
 Version 1 can't be upgraded: its hashes of contacts can't be turned into those of version 2."""

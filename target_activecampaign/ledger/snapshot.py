@@ -183,6 +183,7 @@ def _account_rows(identity: str) -> Iterator[tuple[sa.Table, sa.ColumnElement[bo
         yield table, table.c.account == number
     runs = sa.select(run.c.id).where(run.c.account == number)
     yield tables.import_, tables.import_.c.run.in_(runs)
+    yield tables.stream_run, tables.stream_run.c.run.in_(runs)
     segments = sa.select(segment.c.id).where(segment.c.account == number)
     for table in _OF_SEGMENTS:
         yield table, table.c.segment.in_(segments)

@@ -61,6 +61,7 @@ _STANDARD_FIELDS = {
     "tags": "Tags",
 }
 _WIDTH, _HEIGHT = 720, 200
+_AUDIENCE_WIDTH, _AUDIENCE_HEIGHT = 240, 60
 _MIN_INTERVALS = 6
 """Intervals that a chart has at least: a single bar would fill it."""
 
@@ -107,6 +108,7 @@ def _write(report: dict[str, Any], folder: Path, environment: Environment) -> Pa
         "run": report,
         "verdict": _verdict(report),
         "chart": _chart(report["confirmed_over_time"]),
+        "audience": _audience(report["audience"]),
         "delivered": _delivered(report),
         "meanings": _MEANINGS,
         "of_suppression": _OF_SUPPRESSION,
@@ -150,6 +152,8 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
         kind, text = "well", "Succeeded, but the input had no records."
         actions.append(("Check whether the source is meant to be empty.", None))
     actions += _findings(report)
+    if kind == "well" and report["alerts"]:
+        kind = "partly"
     if kind == "well" and not actions:
         actions.append(("Nothing to do.", None))
     return {"kind": kind, "text": text, "actions": actions}
@@ -165,7 +169,9 @@ def _verdict_of_limited(figures: dict[str, Any]) -> str:
 
 def _findings(report: dict[str, Any]) -> list[tuple[str, str | None]]:
     """Return the findings that the operator should look at: texts with their anchors."""
-    findings: list[tuple[str, str | None]] = []
+    findings: list[tuple[str, str | None]] = [
+        (f"Alert: {one['text']}", None) for one in report["alerts"]
+    ]
     limited = report["limited"]
     if limited and limited["arrived"] < limited["contacts"]:
         findings.append(("See what did not arrive as meant.", "limited"))
@@ -300,6 +306,47 @@ def _chart(confirmed: dict[str, Any]) -> dict[str, Any]:
         "limit": limit,
         "limit_y": round(_HEIGHT * (1 - limit / top), 2) if limit else None,
     }
+
+
+def _audience(audience: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the audience with the bars of its charts: the sizes over the runs, the oldest first.
+
+    All segments have the same scale, and each overlap is a share of its smallest segment.
+    """
+    if audience is None or not audience["segments"]:
+        return None
+    segments = audience["segments"]
+    top = max(1, *(one["size"] for each in segments for one in (each, *each["runs"])))
+    step = _AUDIENCE_WIDTH / max(_MIN_INTERVALS, *(len(one["runs"]) for one in segments))
+    sizes = {(one["list"], one["stream"]): one["size"] for one in segments}
+    return {
+        **audience,
+        "width": _AUDIENCE_WIDTH,
+        "height": _AUDIENCE_HEIGHT,
+        "bar": round(step * 0.9, 2),
+        "segments": [
+            {
+                **segment,
+                "bars": [
+                    {
+                        "x": round(number * step, 2),
+                        "height": round(_AUDIENCE_HEIGHT * one["size"] / top, 2),
+                        "completed": one["outcome"] == "completed",
+                    }
+                    for number, one in enumerate(reversed(segment["runs"]))
+                ],
+            }
+            for segment in segments
+        ],
+        "overlaps": [
+            {**one, "share": _share(one, [sizes[one["list"], name] for name in one["streams"]])}
+            for one in audience["overlaps"]
+        ],
+    }
+
+
+def _share(overlap: dict[str, Any], sizes: list[int]) -> int:
+    return int(100 * overlap["in_all"] / max(1, min(sizes)))
 
 
 def _round_up(number: float) -> int:

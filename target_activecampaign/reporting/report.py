@@ -43,6 +43,9 @@ class Report:
         dry_run: True for a preview, in which all figures are those that a run would have.
         preview: Further findings of a preview.
         limited: The figures of a limited run, whose contacts are among the samples.
+        alerts: Figures that differ too much from what is usual (see `find_alerts`).
+        audience: The sizes of the run's segments over the latest runs, and their overlaps; None if
+            they are not known.
         samples: Values of records, masked unless `report_personal_data` is on. They are in the
             report's own files only.
     """
@@ -67,6 +70,8 @@ class Report:
     dry_run: bool = False
     preview: dict[str, Any] | None = None
     limited: dict[str, Any] | None = None
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    audience: dict[str, Any] | None = None
     samples: dict[str, Any] = field(default_factory=dict)
 
     def set_counts(self, total: Counter[str], by_stream: dict[str, Counter[str]]) -> None:
@@ -151,6 +156,8 @@ class Report:
             "contradictions": self.contradictions,
             "preview": self.preview,
             "limited": self.limited,
+            "alerts": self.alerts,
+            "audience": self.audience,
             "samples": self.samples,
         }
 

@@ -70,7 +70,7 @@ def notify(url: str, report: Report, secrets: Iterable[str], timings: Timings) -
 
 
 def _payload(report: Report, redact: Callable[[str], str]) -> bytes:
-    """Return the report as JSON, with a `text` for services that show messages.
+    """Return the report as JSON, with a `text` for services that show messages: summary and alerts.
 
     It has the names of reject files instead of their paths, which may contain a person's name.
     Samples of records are not sent, not even masked.
@@ -91,7 +91,8 @@ def _payload(report: Report, redact: Callable[[str], str]) -> bytes:
             return [clean(one) for one in value]
         return redact(value) if isinstance(value, str) else value
 
-    return msgspec.json.encode(clean({"text": named.summary(), **content}))
+    alerts = [f"Alert: {one['text']}" for one in report.alerts]
+    return msgspec.json.encode(clean({"text": " ".join([named.summary(), *alerts]), **content}))
 
 
 def _send(url: str, body: bytes, timings: Timings) -> str | None:

@@ -67,6 +67,9 @@ def plan_ledger_update(
     number = segment.number
     entry.known = number in members
     entry.list_ids = (segment.target.id,)
+    is_member = number in members and members[number].ownership in CURRENT
+    if not is_member and number not in in_flight and pending.withheld is None:
+        entry.joins = (number,)
     ownership: Ownership | None
     if pending.withheld is not None:
         is_new = number not in members or members[number].ownership == Ownership.LEFT_STREAM
