@@ -248,6 +248,36 @@ def test_operations_a_run_is_previewed(
     assert ran == ["run", "tap-csv", "target-activecampaign"]
 
 
+def test_operations_first_contacts_are_sent_and_read_back(
+    shell: Shell, sandbox: SandboxServer
+) -> None:
+    some_tap(shell, schema(), *people(7), state({"read": 1}))
+    shell.stand_in("meltano", "cat > /dev/null")
+
+    assert shell(f"({block('operations.md', 'first contacts')}) 2> log") == "", "no STATE"
+
+    assert len(sandbox.contacts()) == 5
+    assert "5 contacts sent, and all values arrived as meant." in (shell.folder / "log").read_text()
+    _, piped_into = sorted(shell.told("meltano"))
+    assert piped_into == ["invoke", "target-activecampaign", "--limit", "5"]
+    first = MELTANO_YML["plugins"]["loaders"][0]["commands"]["first"]
+    assert first["args"] == "--config=ENV --limit=10"
+
+
+def test_operations_audience_is_shown(shell: Shell, load: TargetRunner) -> None:
+    load([schema(), *people(2)]).succeeded()
+    text, _, rest = shell(block("operations.md", "audience")).partition("{")
+    assert "profiles, list 1: 2 contacts" in text
+    (connection,) = json.loads("{" + rest)["connections"]
+    assert connection["audience"]["segments"][0]["size"] == 2
+
+
+def test_operations_alerts_can_be_set(load: TargetRunner) -> None:
+    some = [schema(), *people(9), record("nobody")]
+    outcome = load(some, **example("operations.md", "alerts")).succeeded()
+    assert [one["kind"] for one in outcome.report["alerts"]] == ["refused_pct"]
+
+
 def test_operations_the_log_is_structured_without_meltano(shell: Shell) -> None:
     some_tap(shell, schema(), *people(1))
     logging = block("operations.md", "logging")

@@ -45,6 +45,7 @@ def pages(
     crowd = " ".join(f"member{number}" for number in range(60))
     mirror = {"streams": {"club": {"sync_mode": "mirror", "guards": NO_GUARDS}}}
     settings = {"connection_name": "Coffee shop", "on_unknown_option": "drop", **mirror}
+    settings |= {"alert_on": {"refused_pct": 2}}
     load(whole(crowd, "club"), **settings).succeeded()
     account.prepare({"email": "gone@example.com", "lists": {"1": 2}})
     addresses: dict[str, str] = {}
@@ -70,6 +71,10 @@ def pages(
     previewed = load([*news, *people(300)], dry_run=True).succeeded()
     assert previewed.report["samples"]["changes"]
     keep("a preview", previewed.report["run_id"])
+    load.options = ["--limit=2"]
+    limited = load([schema(tier="string"), *people(9, tier="Gold")]).succeeded()
+    load.options = []
+    keep("a limited run", limited.report["run_id"])
     failed = load([schema(), record("nobody"), record("no one")], max_rejects=1)
     assert failed.code == 1
     keep("a failed run", failed.report["run_id"])
@@ -95,7 +100,7 @@ def test_what_is_wrong_with_a_page_would_be_seen(chromium: Chromium, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "name", ["a report", "a preview", "a failed run", "the index", "the sandbox"]
+    "name", ["a report", "a preview", "a limited run", "a failed run", "the index", "the sandbox"]
 )
 def test_a_page_can_be_used_by_all_in_every_look(
     chromium: Chromium, pages: dict[str, str], name: str
@@ -136,12 +141,29 @@ def test_the_numbers_of_a_report_add_up_as_they_are_seen(
         assert [sum(column) for column in zip(*told, strict=True)] == [*kinds, read]
 
 
+def test_charts_of_the_audience_show_what_its_tables_say(
+    chromium: Chromium, pages: dict[str, str]
+) -> None:
+    with chromium.open(pages["a report"]) as page:
+        charts = page.locator(".small-chart svg")
+        assert charts.count() == 2
+        club = charts.first.locator("rect")
+        sizes = page.get_by_role("table", name="club, list 1", exact=True)
+        told = [row.locator("td").all_inner_texts()[1] for row in sizes.locator("tbody tr").all()]
+        heights = [float(str(bar.get_attribute("height"))) for bar in club.all()]
+        assert [round(60 * height / heights[0]) for height in reversed(heights)] == [
+            int(size) for size in told
+        ]
+        assert told == ["59", "60"]
+
+
 def test_the_first_screen_says_whether_it_worked_and_leads_to_what_to_do(
     chromium: Chromium, pages: dict[str, str]
 ) -> None:
     for name, says in (
         ("a report", "Succeeded, except for 3 rejected records."),
         ("a preview", "Nothing was sent."),
+        ("a limited run", "2 contacts sent, and all values arrived as meant."),
         ("a failed run", "Failed."),
         ("a run without records", "Succeeded, but the input had no records."),
     ):
@@ -157,7 +179,7 @@ def test_the_first_screen_says_whether_it_worked_and_leads_to_what_to_do(
         page.get_by_text("Chart data as a table").click()
         assert page.get_by_role("table", name="over time").is_visible()
         page.get_by_role("link", name="All runs").click()
-        assert page.get_by_role("link", name="UTC").count() == 5
+        assert page.get_by_role("link", name="UTC").count() == 6
 
 
 def test_the_sandbox_is_searched_and_paged_without_a_mouse(

@@ -308,6 +308,10 @@ def test_the_example_of_the_documentation_is_what_is_told(load: ForkedTargetRunn
     assert list(shown) == list(sent)
     assert without_figures(shown.pop("text")) == without_figures(sent.pop("text"))
     assert without_figures(shown.pop("reject_files")) == without_figures(sent.pop("reject_files"))
+    for one in (shown, sent):
+        for each in one["audience"]["segments"][0]["runs"]:
+            assert each.pop("run") == one["run_id"]
+            assert each.pop("started") == f"{one['started'][:19]}+00:00" or one is sent
     of_this_run = {"run_id", "connection", "address", "started", "finished"}
     of_this_run |= {"duration_seconds", "requests"}
     for name in shown.keys() - of_this_run:
