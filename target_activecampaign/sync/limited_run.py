@@ -90,10 +90,10 @@ class HoldingPacker(Packer):
         """Return the contacts in batches once they are released, before that nothing."""
         if not self._is_released:
             return []
-        self.sent, self._open, self._size = list(self._open.values()), {}, 0
-        return [batch for entry in self.sent for batch in super(HoldingPacker, self).add(entry)] + (
-            super().flush()
-        )
+        released, self._open, self._size = list(self._open.values()), {}, 0
+        self.sent += released
+        batches = [batch for one in released for batch in super(HoldingPacker, self).add(one)]
+        return batches + super().flush()
 
     def age(self) -> float:
         """Return 0: no contact is in a hurry."""
