@@ -646,8 +646,7 @@ def test_ledger_of_another_version_on_postgresql_is_refused_and_stays(
     with database(url) as db:
         db.exec_driver_sql(f"UPDATE {SCHEMA}.ledger SET version = 1")  # noqa: S608 - constant
     outcome = preview([schema(), *people(3)], code=1, ledger_url=url)
-    wanted = f"(its tables have version 1, this one needs {VERSION})"
-    assert wanted in outcome.log.splitlines()[-1]
+    assert f"(its tables have version 1, this one needs {VERSION})" in outcome.log.splitlines()[-1]
     with database(url) as db:
         version = f"SELECT version FROM {SCHEMA}.ledger"  # noqa: S608 - constant
         assert db.exec_driver_sql(version).scalar() == 1

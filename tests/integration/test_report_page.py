@@ -217,10 +217,11 @@ def test_throughput_stands_against_the_limit_in_a_chart_and_in_numbers(
     page = page_of(outcome)
     rows = page.rows("Throughput")
     assert rows["Total"]["Contacts"] == "5"
-    bars = [tag for tag, _ in page.tags if tag == "rect"]
+    # The chart before it is that of the audience, with a bar for the only run.
+    bars = [tag for tag, _ in page.tags if tag == "rect"][1:]
     assert len(bars) == len(rows) - 1 == len(confirmed["contacts"])
     assert [one["class"] for tag, one in page.tags if tag == "line"].count("limit") == 1
-    (chart,) = [one for tag, one in page.tags if tag == "svg"]
+    _, chart = [one for tag, one in page.tags if tag == "svg"]
     assert (chart["role"], chart["aria-describedby"]) == ("img", "summary")
     assert "Contacts confirmed by imports: 5." in page.text
     assert "limit is 25,000 per minute" in page.text
