@@ -158,7 +158,7 @@ def codes_table() -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for name, code in CODES.items():
-        again = "yes" if code.retried else "no"
+        again = "yes" if code.retry else "no"
         rows.append(f"| `{name}` | {code.kind} | {again} | {code.meaning} | {code.advice} |")
     return "\n".join(rows)
 

@@ -42,8 +42,10 @@ from target_activecampaign.sync.known_refusals import KnownRefusals
 from target_activecampaign.sync.limited_run import LimitedRun
 from target_activecampaign.sync.notices import RecordNotices
 from target_activecampaign.sync.opt_outs import OptOutReader
+from target_activecampaign.sync.rejected import RejectedRecords
 from target_activecampaign.sync.removals import MirrorRemovals
 from target_activecampaign.sync.renames import PersonRenames
+from target_activecampaign.sync.retries import RecordRetries
 from target_activecampaign.sync.routes import Route, RoutedStream, RouteSchema, SuppressionRoute
 from target_activecampaign.sync.segment import change_log_property
 from target_activecampaign.sync.setup import Streams, check_lists
@@ -89,6 +91,7 @@ class _Parts:
     opt_outs: OptOutReader
     removals: MirrorRemovals
     renames: PersonRenames
+    retries: RecordRetries
     unsubscriber: Unsubscriber
     window: RecordWindow
     notices: RecordNotices
@@ -239,7 +242,7 @@ class Run:
         if is_new:
             parts.opt_outs.read_for_mirror(segment)
         segment.progress[stream.source.name] = stream.progress
-        return Route(
+        route = Route(
             stream.source,
             mapped,
             schema,
@@ -251,6 +254,8 @@ class Run:
             samples=self._samples,
             counter=counter,
         )
+        parts.retries.add_route(route)
+        return route
 
     def _connect(self) -> _Parts:
         if self._parts is None:
@@ -298,6 +303,7 @@ class Run:
         packer = self._packer
         codec = EntryCodec(packer)
         rows = RowTracker(ledger, codec)
+        rejected = self._accounting.retries = RejectedRecords(ledger, settings)
         opt_outs = OptOutReader(client, ledger, settings, facts, self._stop)
         make_changes = self._limited.make_changes if self._limited else ChangeDetector
         make_window = self._limited.make_window if self._limited else RecordWindow
@@ -310,6 +316,7 @@ class Run:
             rows=rows,
             withholding=Withholding(ledger),
             refusals=KnownRefusals(ledger, opt_outs, Exclusions(client)),
+            rejected=rejected,
             window_records=timings.window_records,
         )
         removals = MirrorRemovals(
@@ -328,6 +335,17 @@ class Run:
             stop=self._stop,
             samples=self._samples,
         )
+        window = make_window(
+            self._reader,
+            ledger,
+            self._accounting,
+            changes,
+            self._checkpoints,
+            Suppressor(ledger, self._accounting, changes),
+        )
+        retries = RecordRetries(
+            ledger, rejected, window, self._stop, max_days=settings.retry_max_days
+        )
         return _Parts(
             account,
             ledger,
@@ -344,15 +362,9 @@ class Run:
             opt_outs,
             removals,
             renames,
+            retries,
             Unsubscriber(client, ledger, self._accounting, self._stop),
-            make_window(
-                self._reader,
-                ledger,
-                self._accounting,
-                changes,
-                self._checkpoints,
-                Suppressor(ledger, self._accounting, changes),
-            ),
+            window,
             RecordNotices(settings, changes),
             Progress(
                 self._reader,
@@ -511,7 +523,7 @@ class Run:
     def complete(self) -> None:
         """Do what remains once the input has ended without an error and all records are settled.
 
-        Rename and remove people. A limited run sends its contacts instead, and reads them back.
+        Retry rejected records, and rename and remove people. A limited run sends its contacts instead, and reads them back.
 
         Raises:
             GuardError: A guard has tripped.
@@ -519,7 +531,9 @@ class Run:
             DeliveryError, LedgerError, ActiveCampaignError: Some contacts could not be processed.
         """
         if self._limited is None:
+            self.retry_rejected()
             self.rename_people()
+            self.finish_retries()
             self.remove_missing()
         elif self._parts is not None:
             self._send_first(self._limited, self._parts)
@@ -536,6 +550,32 @@ class Run:
         self.report.samples["limited"] = [one.as_dict(in_full=in_full) for one in result.contacts]
         if result.problem is not None:
             raise ReadBackError(result.problem)
+
+    def retry_rejected(self) -> None:
+        """Try rejected records of earlier runs again that no record of this run has replaced.
+
+        Call it as `rename_people`, and before it.
+
+        Raises:
+            DeliveryError, LedgerError, ActiveCampaignError: Some could not be tried.
+        """
+        parts = self._parts
+        if parts is None:
+            return
+        self._before_profiles(parts)
+        try:
+            if parts.retries.process():
+                self._flush(parts)
+        except StoppedError:
+            logger.warning("Stopped before all rejected records were tried again.")
+        finally:
+            parts.delivery.wait()
+        parts.changes.finish(parts.streams.segments.values())
+
+    def finish_retries(self) -> None:
+        """Forget the rejected records that were tried again. Call it after `rename_people`."""
+        if self._parts is not None:
+            self._parts.retries.finish(self._checkpoints.unsettled)
 
     def rename_people(self) -> None:
         """Rename the contacts of people whose address has changed, and load their records.
@@ -685,6 +725,9 @@ class Run:
         parts.progress.end()
         parts.window.close()
         parts.notices.warn_of_undeclared()
+        for name, retries in parts.retries.as_dicts().items():
+            report.streams[name]["retries"] = retries
+        parts.changes.rejected.close()
         for name, dropped in parts.streams.report_dropped_options().items():
             report.streams[name]["dropped"] = dropped
         for name, consent in parts.streams.report_consent(

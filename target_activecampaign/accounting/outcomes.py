@@ -57,6 +57,13 @@ class DeliveredContact(Protocol):
     needs_resubscribe: tuple[Any, ...]
 
 
+class RetryStore(Protocol):
+    """Stores rejected records that the next run tries again."""
+
+    def add(self, sources: list[Source], code: str, contact_key: str | None) -> None:
+        """Store the records of a contact, as for `RecordAccounting.refused`."""
+
+
 class RecordAccounting:
     """Counts records by outcome, writes refused ones to reject files, and releases STATE.
 
@@ -76,6 +83,7 @@ class RecordAccounting:
         not_removed: By segment: contacts whose removal ActiveCampaign rejected.
         throughput: Contacts confirmed over time, removals among them.
         arrived: The key of a contact that ActiveCampaign has for certain; None until there is one.
+        retries: Stores rejected records for the next run; None until the ledger is open.
     """
 
     def __init__(self, checkpoints: Checkpoints, rejects: RejectFiles, samples: Samples) -> None:
@@ -91,6 +99,8 @@ class RecordAccounting:
         self.not_removed: Counter[int] = Counter()
         self.throughput = Throughput(time.monotonic())
         self.arrived: str | None = None
+        self.retries: RetryStore | None = None
+        self._rejected_again = 0
 
     @property
     def epoch(self) -> int:
@@ -102,6 +112,12 @@ class RecordAccounting:
         with self._lock:
             self._count(stream, "read", count)
         return self._checkpoints.read(count)
+
+    def tried_again(self, stream: str, count: int) -> None:
+        """Count rejected records of earlier runs that are tried again."""
+        with self._lock:
+            self._count(stream, "retried", count)
+        self._checkpoints.read(count)
 
     def hold_state(self) -> int:
         """Write no STATE from here on. Return what `release_state` needs."""
@@ -224,6 +240,9 @@ class RecordAccounting:
                 self._samples.refused(source.name, contact_key, code, reason)
                 self._count(source.name, CODES[code].kind)
                 self.codes[code] += 1
+                self._rejected_again += source.attempt > 1
+        if self.retries is not None:
+            self.retries.add(sources, code, contact_key)
         # Only now, as they are in the file: STATE may then be written.
         self._checkpoints.settle(Counter(source.epoch for source in sources))
 
@@ -264,6 +283,9 @@ class RecordAccounting:
 
     @property
     def refusals(self) -> int:
-        """Records refused so far."""
+        """Records of this run's input that were refused so far.
+
+        Those of earlier runs that are tried again count in the run that read them.
+        """
         with self._lock:
-            return self.codes.total()
+            return self.codes.total() - self._rejected_again

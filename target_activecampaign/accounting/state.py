@@ -142,6 +142,9 @@ class StateWriter:
                 self.ledger.flush()
             state = self._checkpoints.take()
             if state is not None:
+                if self.ledger is not None:
+                    # After `take`: these are all that were rejected before this STATE.
+                    self.ledger.rejected.flush()
                 _print(_text(state) + "\n")
 
 

@@ -173,6 +173,8 @@ def _segment_row(segment: SegmentView) -> tuple[str, ...]:
         notes.append(f"marked by {segment.mark}")
     if segment.guard_tripped:
         notes.append("a guard has stopped a sync since")
+    if segment.retries:
+        notes.append(f"{pluralize(segment.retries, 'rejected contact')} to be tried again")
     if segment.loaded_by:
         notes.append(f"being loaded by {segment.loaded_by}")
     mirror = "yes" if segment.mirror else "no"

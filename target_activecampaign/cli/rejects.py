@@ -81,8 +81,8 @@ class Rejects:
                 for (stream, code), count in sorted(self.counts.items())
             ],
             "codes": {
-                code: {"meaning": meaning, "do": advice, "retried": again}
-                for code, (meaning, advice, again) in zip(
+                code: {"meaning": meaning, "do": advice, "resent": resent, "retried": retried}
+                for code, (meaning, advice, resent, retried) in zip(
                     self.codes, map(_explain, self.codes), strict=True
                 )
             },
@@ -95,7 +95,7 @@ class Rejects:
             width: The width to which lines are wrapped; None for no limit.
         """
         rows = [
-            (stream, code, f"{count:,}", "yes" if _explain(code)[2] else "no")
+            (stream, code, f"{count:,}", "yes" if _explain(code)[3] else "no")
             for (stream, code), count in sorted(self.counts.items())
         ]
         records = pluralize(self.counts.total(), "rejected record")
@@ -111,7 +111,7 @@ class Rejects:
         return "\n\n".join(parts)
 
     def _describe(self, code: str, width: int | None) -> str:
-        meaning, advice, _ = _explain(code)
+        meaning, advice, *_ = _explain(code)
         lines = [code, f"  {meaning}", f"  What to do: {advice}"]
         for stream, other in sorted(self.counts):
             if other == code:
@@ -200,12 +200,12 @@ def _add_line(rejects: Rejects, line: bytes, place: str) -> None:
         rejects.reasons.setdefault(cause, Counter())[_clean(str(reason))] += 1
 
 
-def _explain(code: str) -> tuple[str, str, bool]:
-    """Return the meaning of a code, the advice, and True if the run had retried the contact."""
+def _explain(code: str) -> tuple[str, str, bool, bool]:
+    """Return a code's meaning and advice, and whether it is resent in a run and retried later."""
     known = CODES.get(code)
     if known is None:
-        return _UNKNOWN_CODE, "See docs/errors.md of that version.", False
-    return known.meaning, known.advice, known.retried
+        return _UNKNOWN_CODE, "See docs/errors.md of that version.", False, False
+    return known.meaning, known.advice, known.resent, known.retry
 
 
 def _clean(text: str) -> str:

@@ -497,6 +497,27 @@ _REJECTS = (
         "Fail the run if more than this percentage of the records read is rejected.",
     ),
     Setting(
+        "retry_rejected",
+        _BOOLEAN,
+        "The next run of the stream tries a rejected record again, if time or a change of the "
+        "account may mend it. A newer record of the same person replaces it. If off, rejected "
+        "records that wait are deleted.",
+        default=True,
+        per_stream=True,
+    ),
+    Setting(
+        "retry_max_attempts",
+        {"type": "integer", "minimum": 1},
+        "Runs that try a rejected record again, at most.",
+        default=5,
+    ),
+    Setting(
+        "retry_max_days",
+        {"type": "number", "exclusiveMinimum": 0},
+        "Days for which a rejected record is tried again, at most.",
+        default=7,
+    ),
+    Setting(
         "diagnose_limit",
         _COUNT,
         "Maximum number of rejected contacts per run that the target looks up in ActiveCampaign to "

@@ -94,6 +94,7 @@ class StreamSettings:
     on_opted_out: str = "reject"
     consent_unknown: str = "hold"
     without_consent: str = "skip"
+    retry_rejected: bool = True
     role: str = PROFILES
 
     @property
@@ -158,6 +159,9 @@ class Settings:
     fail_on_empty: bool
     max_reject_pct: float | None
     max_rejects: int | None
+    retry_rejected: bool
+    retry_max_attempts: int
+    retry_max_days: float
     max_in_flight: int
     diagnose_limit: int
     ledger_url: str

@@ -24,6 +24,7 @@ from target_activecampaign.ledger.imports import Clock, Journal, LeftoverImport,
 from target_activecampaign.ledger.member_updates import MemberUpdate
 from target_activecampaign.ledger.members import Member, Members, MissingMember, by_segment
 from target_activecampaign.ledger.opt_outs import KnownOptOut, OptOuts
+from target_activecampaign.ledger.rejected import RejectedContact, RejectedContacts
 from target_activecampaign.ledger.renames import Mover, Rename, Renames, RenameState
 from target_activecampaign.ledger.runs import Runs
 from target_activecampaign.ledger.segments import Segments, SegmentState
@@ -59,6 +60,8 @@ __all__ = [
     "MissingMember",
     "Mover",
     "OptOuts",
+    "RejectedContact",
+    "RejectedContacts",
     "Rename",
     "RenameState",
     "Renames",
@@ -111,6 +114,7 @@ class Ledger:
         withheld: The contacts whose latest record may not be sent.
         suppressions: The people who are never sent.
         waiting: The records that wait for the end of the input.
+        rejected: The contacts whose rejected records are tried again.
         renames: The contacts that get another address.
         history: The figures of the latest runs.
         interrupted_since: See `Runs`.
@@ -166,6 +170,7 @@ class Ledger:
         self.suppressions = Suppressions(store, account, self._write_buffer, self.withheld)
         self.history = History(store, account, run_id)
         self.waiting = WaitingRecords(store, run_id)
+        self.rejected = RejectedContacts(store, account, run_id, self.suppressions, self._clock)
         self.renames = Renames(
             store,
             account,
@@ -217,6 +222,7 @@ class Ledger:
         """Write what is buffered, so that other processes see it."""
         self._write_buffer.flush_if_any()
         self.withheld.flush()
+        self.rejected.flush()
 
     def close(self, *, clean: bool, outcome: str, counts: Mapping[str, Any]) -> None:
         """End the run and close the ledger.
@@ -230,6 +236,7 @@ class Ledger:
         try:
             self._write_buffer.flush()
             self.withheld.flush()
+            self.rejected.flush()
             if clean:
                 self._runs.end(self.now(), outcome, counts)
             else:

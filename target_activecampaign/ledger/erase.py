@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger.store import Store
 
 
+_OF_ROWS = (tables.source_row, tables.departure, tables.withheld, tables.retry)
+"""The tables of segments, besides the members, that have a column `person`."""
+
+
 class Choice(NamedTuple):
     """A choice of what to erase.
 
@@ -119,8 +123,7 @@ def _erase(store: Store, choice: Choice, selections: list[Selection]) -> Selecti
             raise
         selections[:] = [selection]
         numbers = list(selection.segments)
-        theirs = (member, tables.source_row, tables.departure, tables.withheld, tables.stream_run)
-        for table in theirs:
+        for table in (member, *_OF_ROWS, tables.stream_run):
             db.execute(table.delete().where(table.c.segment.in_(numbers)))
         db.execute(segment.delete().where(segment.c.id.in_(numbers)))
         _erase_waiting(db, selection.runs)
@@ -202,13 +205,13 @@ def _erase_person(store: Store, keys: Collection[str], connection: str | None) -
 def _erase_rows(
     db: sa.Connection, account: sa.Row[tuple[object, ...]], hashes: Collection[bytes]
 ) -> None:
-    """Erase a person's source rows, departures and withheld records, but no suppression.
+    """Erase a person's source rows, departures, withheld and rejected records; no suppression.
 
     A suppressed person who may be active on a list is still to be unsubscribed from it.
     """
     segment = tables.segment
     segments = sa.select(segment.c.id).where(segment.c.account == account.id)
-    for table in (tables.source_row, tables.departure, tables.withheld):
+    for table in _OF_ROWS:
         theirs = sa.and_(table.c.segment.in_(segments), table.c.person.in_(hashes))
         if table is tables.withheld:
             stays = sa.and_(theirs, table.c.reason == WithheldReason.SUPPRESSED, table.c.pending)

@@ -73,6 +73,7 @@ class SegmentView:
         complete_pass: The number of the latest complete sync of a mirror; 0 before the first.
         size: The number of contacts in that sync.
         guard_tripped: Whether a guard has stopped a sync since.
+        retries: The number of contacts whose rejected records the next run tries again.
         loaded_by: The run in progress that loads it.
     """
 
@@ -84,6 +85,7 @@ class SegmentView:
     complete_pass: int
     size: int | None
     guard_tripped: bool
+    retries: int
     loaded_by: str | None
 
 
@@ -341,6 +343,13 @@ def _read_segments(db: sa.Connection, account: int, in_progress: set[str]) -> li
     )
     for row in db.execute(counted):
         counts.setdefault(row.segment, {})[row.membership] = row.members
+    retry = tables.retry
+    rejected = (
+        sa.select(retry.c.segment, sa.func.count())
+        .where(retry.c.segment.in_([row.id for row in rows]))
+        .group_by(retry.c.segment)
+    )
+    retries: dict[int, int] = dict(db.execute(rejected).tuples().all())
     return [
         SegmentView(
             stream=row.stream,
@@ -354,6 +363,7 @@ def _read_segments(db: sa.Connection, account: int, in_progress: set[str]) -> li
             complete_pass=row.complete_pass,
             size=row.size,
             guard_tripped=row.tripped,
+            retries=retries.get(row.id, 0),
             loaded_by=row.run if row.run in in_progress else None,
         )
         for row in rows

@@ -225,6 +225,28 @@ waiting = sa.Table(
     sa.Index("waiting_row", "segment", "key"),
 )
 
+retry = sa.Table(
+    "retry",
+    metadata,
+    # A contact whose rejected records are tried again by the next run of the stream.
+    sa.Column("segment", sa.Integer, primary_key=True),
+    sa.Column("person", sa.LargeBinary, primary_key=True),
+    # The key of their source row, where rows are known.
+    sa.Column("key", sa.LargeBinary),
+    # The number of the tap's stream: stream maps may turn several into one.
+    sa.Column("source", sa.Integer, nullable=False),
+    # The run that tried it last.
+    sa.Column("run", sa.String, nullable=False),
+    sa.Column("code", sa.String, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    # The first and the latest attempt, by ActiveCampaign's clock.
+    sa.Column("first", sa.Float, nullable=False),
+    sa.Column("last", sa.Float, nullable=False),
+    # The tap's RECORD messages, encoded.
+    sa.Column("messages", sa.LargeBinary, nullable=False),
+    sa.Index("retry_row", "segment", "key"),
+)
+
 rename = sa.Table(
     "rename",
     metadata,

@@ -171,6 +171,7 @@ _OF_SEGMENTS = (
     tables.source_row,
     tables.departure,
     tables.withheld,
+    tables.retry,
 )
 
 

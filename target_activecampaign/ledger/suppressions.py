@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from target_activecampaign.ledger.schema import member as member_table
+from target_activecampaign.ledger.schema import retry as retry_table
 from target_activecampaign.ledger.schema import segment as segment_table
 from target_activecampaign.ledger.schema import suppression as table
 from target_activecampaign.ledger.schema import withheld as withheld_table
@@ -177,7 +178,10 @@ class Suppressions:
 
     @retryable
     def forget_delivered(self, contacts: Collection[bytes]) -> None:
-        """Delete the hashes of what was delivered, so that the next records are processed."""
+        """Delete the hashes of what was delivered, so that the next records are processed.
+
+        Rejected records of these people are deleted too.
+        """
         if contacts:
             self._write_buffer.flush()
             self._withheld.flush()
@@ -195,6 +199,9 @@ class Suppressions:
         ):
             theirs = sa.and_(one.c.segment.in_(segments), one.c.person.in_(people))
             db.execute(one.update().where(theirs).values(values))
+        # Else an older record would be sent once the suppression is lifted.
+        rejected = sa.and_(retry_table.c.segment.in_(segments), retry_table.c.person.in_(people))
+        db.execute(retry_table.delete().where(rejected))
 
     @retryable
     def remove(self, source: int | None, contacts: Collection[bytes]) -> int:

@@ -17,14 +17,17 @@ class Code:
         advice: What to do about it.
         before_sending: True if the target found the record `invalid`; False if ActiveCampaign
             `rejected` the contact.
-        retried: Whether the run sent the contact several times, the last time alone.
+        resent: Whether the run sent the contact several times, the last time alone.
+        retry: Whether the next run tries the record again by itself, as time or a change of the
+            account may mend it.
         is_skip: Whether the record is only `skipped`, and so not in a reject file.
     """
 
     meaning: str
     advice: str
     before_sending: bool
-    retried: bool = False
+    resent: bool = False
+    retry: bool = False
     is_skip: bool = False
 
     @property
@@ -62,6 +65,7 @@ CODES: dict[str, Code] = {
         "Add the option in ActiveCampaign, correct the value in the source, or see "
         "'on_unknown_option'.",
         before_sending=True,
+        retry=True,
     ),
     "CONTACT_TOO_LARGE": Code(
         "The contact alone exceeds ActiveCampaign's limit for an import (399,999 bytes).",
@@ -73,12 +77,14 @@ CODES: dict[str, Code] = {
         "Look the contact up in ActiveCampaign. A run looks up at most 'diagnose_limit' rejected "
         "contacts itself.",
         before_sending=False,
+        retry=True,
     ),
     "RENAME_REFUSED": Code(
         "The person has another e-mail address now, and ActiveCampaign refused to change that of "
         "the contact. It is not known whether the contact may be mailed at the new address.",
         "Look the contact up in ActiveCampaign, and change its address there.",
         before_sending=False,
+        retry=True,
     ),
     "ADDRESS_CHANGED": Code(
         "The person had another e-mail address before, and 'on_address_change' is 'reject'.",
@@ -92,6 +98,7 @@ CODES: dict[str, Code] = {
         "person.",
         "Correct the rejected record of the other row, or delete that row. Then send both again.",
         before_sending=True,
+        retry=True,
     ),
     "OPTED_OUT": Code(
         "The contact has unsubscribed from the list, and an import does not undo that. With "
@@ -113,11 +120,13 @@ CODES: dict[str, Code] = {
         "ActiveCampaign did not create the contact, and gives no reason.",
         "Check whether the address or its domain is on the account's exclusion list by now.",
         before_sending=False,
+        retry=True,
     ),
     "ACCOUNT_LIMIT": Code(
         "ActiveCampaign created none of the import's new contacts: the account seems to be full.",
         "Compare the number of contacts with the account's plan. Upgrade it, or delete contacts.",
         before_sending=False,
+        retry=True,
     ),
     "NOT_IMPORTED": Code(
         "ActiveCampaign did not confirm that it imported the contact, and a lookup did not find "
@@ -125,25 +134,29 @@ CODES: dict[str, Code] = {
         "Look the contact up in ActiveCampaign, and replay the reject file. A run looks up at most "
         "'diagnose_limit' contacts itself.",
         before_sending=False,
+        retry=True,
     ),
     "IMPORT_FAILED": Code(
         "ActiveCampaign's import of the contact failed repeatedly, at last with the contact alone.",
         "Replay the reject file later. If it fails again, ask ActiveCampaign's support.",
         before_sending=False,
-        retried=True,
+        resent=True,
+        retry=True,
     ),
     "IMPORT_LOST": Code(
         "ActiveCampaign repeatedly accepted the contact's import and then had no record of it.",
         "Replay the reject file later. If it fails again, ask ActiveCampaign's support.",
         before_sending=False,
-        retried=True,
+        resent=True,
+        retry=True,
     ),
     "IMPORT_TIMEOUT": Code(
         "ActiveCampaign repeatedly did not confirm the contact's import in time.",
         "Check whether ActiveCampaign's import queue is behind, raise 'import_timeout', and replay "
         "the reject file.",
         before_sending=False,
-        retried=True,
+        resent=True,
+        retry=True,
     ),
     "DELETED": Code(
         "The source marks the record as deleted, so it adds and changes no contact.",

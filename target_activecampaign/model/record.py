@@ -34,9 +34,15 @@ class Source(msgspec.Struct, frozen=True, gc=False):
         stream: The stream as the tap announced it.
         line: The tap's RECORD message, for the reject file.
         epoch: The time between two STATE messages in which it was read.
+        number: Its place in the order in which the run read its records.
+        row: The key of its source row; empty if rows need not be known.
+        attempt: 1, or more for a rejected record of an earlier run that is tried again.
     """
 
     name: str
     stream: SourceStream
     line: bytes
     epoch: int
+    number: int = 0
+    row: bytes = b""
+    attempt: int = 1

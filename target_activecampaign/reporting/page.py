@@ -126,7 +126,7 @@ def _write(report: dict[str, Any], folder: Path, environment: Environment) -> Pa
 def _verdict(report: dict[str, Any]) -> dict[str, Any]:
     """Return the result in one sentence, and what to do: texts, each with an anchor or None."""
     counts, outcome, preview = report["counts"], report["outcome"], report.get("dry_run")
-    rejected = counts["invalid"] + counts["rejected"]
+    rejected, taken = counts["invalid"] + counts["rejected"], counts["read"] + counts["retried"]
     actions: list[tuple[str, str | None]] = []
     if outcome == "failed":
         kind, text = "badly", "Failed."
@@ -143,10 +143,10 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
         actions.append(("See what was sent, and what ActiveCampaign has.", "limited"))
         actions.append(("Run without --limit to load everything.", None))
     elif rejected:
-        kind, text = _verdict_with_rejects(rejected, counts["read"])
+        kind, text = _verdict_with_rejects(rejected, taken)
     elif counts["skipped"]:
         kind, text = "well", f"Succeeded, with {pluralize(counts['skipped'], 'skipped record')}."
-    elif counts["read"]:
+    elif taken:
         kind, text = "well", "Succeeded: all records delivered."
     else:
         kind, text = "well", "Succeeded, but the input had no records."
@@ -181,6 +181,8 @@ def _findings(report: dict[str, Any]) -> list[tuple[str, str | None]]:
         findings.append(("See why records were skipped.", "skipped"))
     if any(one.get("consent", {}).get("unknown_words") for one in report["streams"].values()):
         findings.append(("See which values of consent are neither yes nor no.", "consent"))
+    if any(one.get("retries", {}).get("given_up") for one in report["streams"].values()):
+        findings.append(("See which records of earlier runs are not tried again.", "retries"))
     if report["contradictions"]:
         findings.append(
             ("See which responses of ActiveCampaign are contradictory.", "contradictions")
@@ -208,9 +210,9 @@ def _delivered(report: dict[str, Any]) -> int:
     return int(all_ - sum(others))
 
 
-def _verdict_with_rejects(rejected: int, read: int) -> tuple[str, str]:
+def _verdict_with_rejects(rejected: int, taken: int) -> tuple[str, str]:
     """Return the kind and the text of the verdict on a completed run that rejected records."""
-    if rejected < read:
+    if rejected < taken:
         return "partly", f"Succeeded, except for {pluralize(rejected, 'rejected record')}."
     which = "the only record was" if rejected == 1 else f"all {rejected:,} records were"
     return "badly", f"Nothing was delivered: {which} rejected."

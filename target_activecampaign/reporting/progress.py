@@ -86,7 +86,7 @@ class Figures:
     def as_dict(self) -> dict[str, Any]:
         """Return the figures for a structured log."""
         return {
-            **{name: self.counts[name] for name in ("read", *OUTCOMES)},
+            **{name: self.counts[name] for name in ("read", "retried", *OUTCOMES)},
             "in_flight": self.in_flight,
             "read_per_second": _rounded(self.read_per_second),
             "contacts_per_minute": _rounded(self.contacts_per_minute),
@@ -100,7 +100,9 @@ class Figures:
         reads = self.read_per_second and not self.activity
         rate = f" ({self.read_per_second:,.0f}/s)" if reads else ""
         outcomes = [f"{self.counts[name]:,} {name}" for name in OUTCOMES if self.counts[name]]
-        parts = [f"{part}," for part in (f"{self.counts['read']:,} read{rate}", *outcomes)]
+        retried = self.counts["retried"]
+        again = [f"{retried:,} retried"] if retried else []
+        parts = [f"{part}," for part in (f"{self.counts['read']:,} read{rate}", *again, *outcomes)]
         more = []
         if self.in_flight:
             more.append(f"{self.in_flight:,} in flight")
@@ -274,7 +276,7 @@ class Progress:
         if size and not self._reader.stopped:
             # Reading runs ahead of delivery, most of all at the start.
             done = sum(counts[name] for name in OUTCOMES)
-            share = min(1.0, self._reader.bytes_read / size) * (done / read if read else 0)
+            share = min(1.0, self._reader.bytes_read / size) * (min(1.0, done / read) if read else 0)
         return _Sample(time.monotonic(), read, self._accounting.confirmed_contacts, share)
 
     def _activity(self, *, idle: bool) -> str | None:

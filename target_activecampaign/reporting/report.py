@@ -34,7 +34,8 @@ class Report:
         problem: The reason of a failure, as a sentence.
         left: Contacts that mirrors removed.
         streams: By stream: its list, mapping and counts.
-        counts: Records read, and records by outcome.
+        counts: Records read, rejected records of earlier runs that were tried again (`retried`),
+            and all of these by outcome.
         codes: Rejected records by code.
         skipped: Skipped records by code.
         rejects: By stream: the path of its reject file.
@@ -76,15 +77,16 @@ class Report:
 
     def set_counts(self, total: Counter[str], by_stream: dict[str, Counter[str]]) -> None:
         """Set the counts of the run and of its streams."""
-        self.counts = {name: total[name] for name in ("read", *OUTCOMES)}
+        self.counts = {name: total[name] for name in ("read", "retried", *OUTCOMES)}
         for stream, counts in by_stream.items():
             entry = self.streams.setdefault(stream, {})
-            entry["counts"] = {name: counts[name] for name in ("read", *OUTCOMES)}
+            entry["counts"] = {name: counts[name] for name in ("read", "retried", *OUTCOMES)}
 
     @property
     def unsettled(self) -> int:
         """Records without an outcome: 0 unless the run ended early or something went wrong."""
-        return self.counts.get("read", 0) - sum(self.counts.get(name, 0) for name in OUTCOMES)
+        taken = self.counts.get("read", 0) + self.counts.get("retried", 0)
+        return taken - sum(self.counts.get(name, 0) for name in OUTCOMES)
 
     @property
     def rejected(self) -> int:
@@ -105,18 +107,21 @@ class Report:
         if self.dry_run:
             return self._preview_summary(f"{sums}{missing}")
         text = (
-            f"Run {self.run_id} {self.outcome}: {self.counts.get('read', 0):,} read = "
+            f"Run {self.run_id} {self.outcome}: {self._taken()} = "
             f"{sums}{missing}; {removed}{pluralize(self.imports, 'import')}, "
             f"{pluralize(self.requests, 'request')}, {self.seconds:,.1f} s."
         )
         return text + self._causes()
 
+    def _taken(self) -> str:
+        """Return the records read, and rejected ones of earlier runs, as a sum."""
+        retried = self.counts.get("retried", 0)
+        again = f" + {retried:,} retried" if retried else ""
+        return f"{self.counts.get('read', 0):,} read{again}"
+
     def _preview_summary(self, sums: str) -> str:
         removed = f"{self.left:,} would be removed; " if self.left else ""
-        text = (
-            f"Preview {self.run_id} {self.outcome}: {self.counts.get('read', 0):,} read, "
-            f"would be {sums}; {removed}"
-        )
+        text = f"Preview {self.run_id} {self.outcome}: {self._taken()}, would be {sums}; {removed}"
         if self.preview is not None:
             calls, seconds = self.preview["calls"], self.preview["seconds_at_limits"]
             imports = calls["imports"] + calls["single_imports"]

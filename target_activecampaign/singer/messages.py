@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Place = int | tuple[str, int]
 """The place of a record: its line number in the input, or a batch file's URL and a line of it."""
 
+EARLIER_RUN: Place = 0
+"""The place of a rejected record of an earlier run, which is not in the input."""
+
 _MEMBER_TYPES: dict[str, type] = {
     "stream": str,
     "record": dict,
@@ -30,6 +33,8 @@ _TYPE_NAMES: dict[type, str] = {str: "text", dict: "a JSON object", list: "a JSO
 
 def describe_place(place: Place) -> str:
     """Return the name of a record's place, as the beginning of a sentence."""
+    if place == EARLIER_RUN:
+        return "A rejected record of an earlier run"
     if isinstance(place, int):
         return f"Line {place} of the input"
     url, number = place

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from target_activecampaign.model.withheld import WithheldReason
     from target_activecampaign.sync.existing_values import StoredValues
     from target_activecampaign.sync.known_refusals import KnownRefusals
+    from target_activecampaign.sync.rejected import RejectedRecords
     from target_activecampaign.sync.segment import Segment
     from target_activecampaign.sync.source_rows import Resolved, RowTracker
     from target_activecampaign.sync.withholding import Withholding
@@ -156,10 +157,11 @@ class ChangeDetector:
         rows: Holds contacts against the rows of their source.
         withholding: Finds and stores withheld contacts.
         refusals: Finds contacts that ActiveCampaign is known to refuse.
+        rejected: Learns of each record, as it replaces rejected ones.
         window_records: Records that are compared at once.
 
     Attributes:
-        window_records: As given.
+        rejected, window_records: As given.
     """
 
     def __init__(
@@ -173,8 +175,10 @@ class ChangeDetector:
         rows: RowTracker,
         withholding: Withholding,
         refusals: KnownRefusals,
+        rejected: RejectedRecords,
         window_records: int,
     ) -> None:
+        self.rejected = rejected
         self.window_records = window_records
         self._skips = settings.skip_unchanged and not settings.full_resync
         self._resync_seconds = (
@@ -250,6 +254,7 @@ class ChangeDetector:
         contact = entry.contact
         if not self._window:
             self._start_clock()
+        self.rejected.note(segment, entry.contact_hash, entry.rows, entry.sources[-1].number)
         if self._last_deleted or segment.deleted:
             self._mark_present(segment, entry.contact_hash, *entry.rows)
         latest = self._latest.get(contact.key)
@@ -332,7 +337,9 @@ class ChangeDetector:
 
     def _add_alone(self, one: PendingContact) -> None:
         """Add a contact to the window that is not merged with others."""
-        self._mark_present(one.segment, *filter(None, (one.entry.contact_hash, *one.entry.rows)))
+        entry = one.entry
+        self.rejected.note(one.segment, entry.contact_hash, entry.rows, entry.sources[-1].number)
+        self._mark_present(one.segment, *filter(None, (entry.contact_hash, *entry.rows)))
         self._window.append(one)
         if one.entry.rows:
             self._latest_of_row[one.segment.number, one.entry.rows] = one
@@ -360,6 +367,7 @@ class ChangeDetector:
         self._start_clock()
         contact_hash = contact_hash or (self._ledger.contact_hash(key) if key else None)
         earlier = self._take_back(key, contact_hash, segment, row, [segment.number])
+        self.rejected.note(segment, contact_hash, (row,), source.number)
         segment.has_deletions = True
         deletion = _Deletion(segment, [*earlier, source], key, contact_hash, row)
         latest = self._latest.get(key or "")
@@ -571,6 +579,7 @@ class ChangeDetector:
         window, self._window, self._latest = self._window, [], {}
         self._latest_of_row = {}
         deleted, self._deleted, self._last_deleted = self._deleted, [], {}
+        self._discard_rejected(window, deleted)
         self._withholding.refuse(window)
         valid = [one for one in window if one.refusal is None]
         for one in valid:
@@ -615,6 +624,22 @@ class ChangeDetector:
         for one in decisions.sent:
             for batch in self._packer.add(one.entry):
                 self._delivery.submit(batch)
+
+    def _discard_rejected(
+        self, window: Sequence[PendingContact], deleted: Sequence[_Deletion]
+    ) -> None:
+        """Delete the rejected records of earlier runs that these records replace."""
+        found: dict[int, tuple[Segment, set[bytes], set[bytes]]] = {}
+        for one in window:
+            _, contacts, rows = found.setdefault(one.segment.number, (one.segment, set(), set()))
+            contacts.add(one.entry.contact_hash)
+            rows.update(one.entry.rows)
+        for each in deleted:
+            _, contacts, rows = found.setdefault(each.segment.number, (each.segment, set(), set()))
+            contacts.add(each.contact_hash or b"")
+            rows.add(each.row)
+        for segment, contacts, rows in found.values():
+            self.rejected.discard(segment, contacts - {b""}, rows - {b""})
 
     def _note(self, decisions: Decisions) -> None:
         """Store the facts about the window's contacts in the ledger."""

@@ -50,13 +50,13 @@ class _StoredEntry(msgspec.Struct, array_like=True, gc=False):
 
     Attributes:
         contact: The contact.
-        sources: Name, number of the tap's stream, line and epoch of each record.
+        sources: Each record: its `Source`, with the number of the tap's stream in its place.
         raw: The hash of its record.
         rows: The keys of its rows.
     """
 
     contact: Contact
-    sources: list[tuple[str, int, bytes, int]]
+    sources: list[tuple[str, int, bytes, int, int, bytes, int]]
     raw: bytes | None
     rows: tuple[bytes, ...]
 
@@ -79,7 +79,16 @@ class EntryCodec:
     def encode(self, entry: Entry) -> bytes:
         """Return a contact as bytes, which only this object can decode."""
         sources = [
-            (one.name, self._number_of(one.stream), one.line, one.epoch) for one in entry.sources
+            (
+                one.name,
+                self._number_of(one.stream),
+                one.line,
+                one.epoch,
+                one.number,
+                one.row,
+                one.attempt,
+            )
+            for one in entry.sources
         ]
         return _encoder.encode(_StoredEntry(entry.contact, sources, entry.raw, entry.rows))
 
@@ -92,8 +101,8 @@ class EntryCodec:
         """Return the contact that was encoded."""
         one = _decoder.decode(stored)
         sources = [
-            Source(name, self._streams[number], line, epoch)
-            for name, number, line, epoch in one.sources
+            Source(name, self._streams[stream], line, epoch, number, row, attempt)
+            for name, stream, line, epoch, number, row, attempt in one.sources
         ]
         entry = self._packer.entry(one.contact, sources)
         entry.contact_hash, entry.raw, entry.rows = contact_hash, one.raw, one.rows

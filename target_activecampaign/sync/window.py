@@ -69,6 +69,8 @@ class _Records:
         lines: The messages.
         places: The places of the records in the input.
         read: Records that are already decoded, by their number: their index in these lists.
+        attempts: For rejected records of earlier runs: the number of runs that have tried each,
+            with this one.
         batches: The records on each route.
     """
 
@@ -78,6 +80,7 @@ class _Records:
     lines: Sequence[bytes]
     places: Sequence[Place]
     read: dict[int, ReadRecord]
+    attempts: Sequence[int] = ()
     batches: list[_Batch] = field(default_factory=list)
 
 
@@ -191,6 +194,7 @@ class RecordWindow:
     _count: int = 0
     _bytes: int = 0
     _since: float = 0.0
+    _number: int = 0
     _order: ReadOrder = field(default_factory=ReadOrder)
 
     def close(self) -> None:
@@ -207,6 +211,7 @@ class RecordWindow:
         places: Sequence[Place],
         *,
         read: ReadRecord | None = None,
+        attempts: Sequence[int] = (),
     ) -> None:
         """Add consecutive records of one stream and version.
 
@@ -217,6 +222,8 @@ class RecordWindow:
             lines: The whole messages.
             places: Their places in the input.
             read: The record, if it is a single one that is already decoded. Its raw text is empty.
+            attempts: For rejected records of earlier runs: the number of runs that have tried each,
+                with this one. Their raw texts are empty.
 
         Raises:
             Errors of `flush`.
@@ -225,8 +232,10 @@ class RecordWindow:
         while lines:
             room = max(1, (self.changes.window_records - self._count) // routes)
             known = {} if read is None else {0: read}
-            self._append(_Records(stream, version, raws[:room], lines[:room], places[:room], known))
+            some = raws[:room], lines[:room], places[:room]
+            self._append(_Records(stream, version, *some, known, attempts[:room]))
             raws, lines, places = raws[room:], lines[room:], places[room:]
+            attempts = attempts[room:]
 
     def _append(self, records: _Records) -> None:
         if not self._items:
@@ -388,7 +397,7 @@ class RecordWindow:
                 found = self._prepare(records, batch, split.rest)
             if found is not None and not found.records:
                 found = None
-            if split.has_known or found:
+            if (split.has_known or found) and not records.attempts:
                 self._begin_sync(stream, route, known)
             if split.unchanged:
                 self._count_unchanged(route, split.unchanged)
@@ -500,6 +509,7 @@ class RecordWindow:
         segment.has_contacts = True
         segment.unchanged_by_hash += count
         segment.deleted.difference_update(contact_hashes)
+        self.changes.rejected.discard(segment, contact_hashes, ())
         # Stored before they are counted: STATE must not run ahead of what a mirror has seen.
         self.ledger.members.record_seen(
             segment.number, segment.seen, unchanged=contact_hashes, outdated=()
@@ -513,6 +523,7 @@ class RecordWindow:
         segment.has_contacts = True
         contacts = [contact for contact, _ in withheld]
         segment.deleted.difference_update(contacts)
+        self.changes.rejected.discard(segment, contacts, ())
         # Stored before they are counted, as above. A contact may still be on the list.
         self.ledger.members.record_seen(
             segment.number, segment.seen, unchanged=contacts, outdated=()
@@ -533,7 +544,7 @@ class RecordWindow:
         name, stream, take = route.name, route.source, self.changes.take
         consent, skips = mapping.consent, segment.settings.without_consent == "skip"
         epoch, taken = self.accounting.epoch, 0
-        row_keys = candidates.rows
+        row_keys, attempts = candidates.rows, records.attempts
         try:
             for place in places:
                 index, record = indexes[place], candidates.records[place]
@@ -543,8 +554,10 @@ class RecordWindow:
                 line = lines[numbers[index]]
                 if maps or (b"\\" in line and _NUL in line):  # the first costs next to nothing
                     record = route.without_nul(record)
-                source = Source(name, stream, line, epoch)
                 row = row_keys[place] if row_keys else b""
+                attempt = attempts[numbers[index]] if attempts else 1
+                self._number += 1
+                source = Source(name, stream, line, epoch, self._number, row, attempt)
                 if problem is DELETED or problem is OUTDATED:
                     self._skip(problem, source, batch, index, record, row)
                     taken += 1
@@ -569,9 +582,14 @@ class RecordWindow:
                 taken += 1
         finally:
             # Even if a record ends the run.
-            if taken:
-                route.counter.increment(taken)
-                self.accounting.read(name, taken)
+            self._count_taken(route, taken, are_retried=bool(attempts))
+
+    def _count_taken(self, route: Route, count: int, *, are_retried: bool) -> None:
+        if are_retried:
+            self.accounting.tried_again(route.name, count)
+        elif count:
+            route.counter.increment(count)
+            self.accounting.read(route.name, count)
 
     def _skip(  # noqa: PLR0917 - all that is known about the record
         self,

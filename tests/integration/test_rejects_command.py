@@ -207,7 +207,7 @@ def test_every_code_is_documented_with_meaning_advice_and_whether_it_was_retried
     assert documented == {
         name: [
             code.kind,
-            "yes" if code.retried else "no",
+            "yes" if code.retry else "no",
             code.meaning,
             code.advice,
         ]
