@@ -349,10 +349,11 @@ def _is_confirmed() -> bool:
 def _forget_person(store: Store, connection: str | None) -> None:
     erased = erase_person(store, _read_contact_keys(), connection)
     places = erased.members + erased.existing + erased.opt_outs + erased.in_flight
+    places += erased.rejected
     _print(
         f"Forgotten in {pluralize(places, 'place')} (segments: {erased.members:,}, contact "
         f"indexes: {erased.existing:,}, opt-outs: {erased.opt_outs:,}, "
-        f"imports in flight: {erased.in_flight:,}).\n"
+        f"imports in flight: {erased.in_flight:,}, rejected records: {erased.rejected:,}).\n"
         f"{_SUPPRESSED if erased.suppressions else _CONSEQUENCES_FOR_PERSON}"
     )
     _vacuum_after_erasure(store)

@@ -380,6 +380,30 @@ _OPT_OUTS = (
     ),
 )
 
+_RETRIES = (
+    Setting(
+        "retry_rejected",
+        _BOOLEAN,
+        "The next run of the stream tries a rejected record again, if time or a change of the "
+        "account may mend it. A newer record of the same person replaces it. If off, rejected "
+        "records that wait are deleted.",
+        default=True,
+        per_stream=True,
+    ),
+    Setting(
+        "retry_max_attempts",
+        {"type": "integer", "minimum": 1},
+        "Runs that try a rejected record again, at most.",
+        default=5,
+    ),
+    Setting(
+        "retry_max_days",
+        {"type": "number", "exclusiveMinimum": 0},
+        "Days for which a rejected record is tried again, at most.",
+        default=7,
+    ),
+)
+
 _CONSENT = (
     Setting(
         "consent_unknown",
@@ -422,7 +446,7 @@ OF_SUPPRESSION = (
 
 _PER_STREAM = {
     one.name: one.schema
-    for one in (_ROLE, *_LISTS_AND_TAGS, *_MAPPING, *_MODES, *_CONSENT)
+    for one in (_ROLE, *_LISTS_AND_TAGS, *_MAPPING, *_MODES, *_CONSENT, *_RETRIES)
     if one.per_stream
 }
 
@@ -496,27 +520,7 @@ _REJECTS = (
         _PERCENT,
         "Fail the run if more than this percentage of the records read is rejected.",
     ),
-    Setting(
-        "retry_rejected",
-        _BOOLEAN,
-        "The next run of the stream tries a rejected record again, if time or a change of the "
-        "account may mend it. A newer record of the same person replaces it. If off, rejected "
-        "records that wait are deleted.",
-        default=True,
-        per_stream=True,
-    ),
-    Setting(
-        "retry_max_attempts",
-        {"type": "integer", "minimum": 1},
-        "Runs that try a rejected record again, at most.",
-        default=5,
-    ),
-    Setting(
-        "retry_max_days",
-        {"type": "number", "exclusiveMinimum": 0},
-        "Days for which a rejected record is tried again, at most.",
-        default=7,
-    ),
+    *_RETRIES,
     Setting(
         "diagnose_limit",
         _COUNT,

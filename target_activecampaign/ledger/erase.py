@@ -75,6 +75,7 @@ class ErasedRows(NamedTuple):
         members: Segments.
         existing: Indexes of contacts.
         in_flight: Imports in flight.
+        rejected: Segments in which a rejected record waits to be tried again.
         suppressions: Suppressions of the person, which stay.
     """
 
@@ -82,6 +83,7 @@ class ErasedRows(NamedTuple):
     existing: int
     opt_outs: int
     in_flight: int
+    rejected: int
     suppressions: int
 
 
@@ -159,7 +161,7 @@ def erase_person(store: Store, keys: Collection[str], connection: str | None = N
         EraseError: There is no such account, or a run is in progress that may have the person.
         LedgerError: The ledger can't be used.
     """
-    most = ErasedRows(0, 0, 0, 0, 0)
+    most = ErasedRows(0, 0, 0, 0, 0, 0)
 
     def erase_now() -> ErasedRows:
         nonlocal most
@@ -174,7 +176,7 @@ def erase_person(store: Store, keys: Collection[str], connection: str | None = N
 def _erase_person(store: Store, keys: Collection[str], connection: str | None) -> ErasedRows:
     member, segment, existing = tables.member, tables.segment, tables.existing
     opt_out = tables.opt_out
-    members = indexed = opt_outs = in_flight = suppressed = 0
+    members = indexed = opt_outs = in_flight = rejected = suppressed = 0
     with store.transaction(alone=True) as db:
         write_all(store, db)
         for account in accounts_of(db, connection):
@@ -192,23 +194,27 @@ def _erase_person(store: Store, keys: Collection[str], connection: str | None) -
             in_opt_outs = opt_out.delete().where(
                 opt_out.c.account == account.id, opt_out.c.person.in_(hashes)
             )
-            _erase_rows(db, account, hashes)
+            rejected += _erase_rows(db, account, hashes)
             _erase_waiting(db, runs)
             members += db.execute(in_members).rowcount
             indexed += db.execute(in_index).rowcount
             opt_outs += db.execute(in_opt_outs).rowcount
             in_flight += erase_contacts(store, db, runs, contacts=hashes)
             suppressed += _count_suppressions(db, account, hashes)
-    return ErasedRows(members, indexed, opt_outs, in_flight, suppressed)
+    return ErasedRows(members, indexed, opt_outs, in_flight, rejected, suppressed)
 
 
 def _erase_rows(
     db: sa.Connection, account: sa.Row[tuple[object, ...]], hashes: Collection[bytes]
-) -> None:
+) -> int:
     """Erase a person's source rows, departures, withheld and rejected records; no suppression.
 
     A suppressed person who may be active on a list is still to be unsubscribed from it.
+
+    Returns:
+        The number of segments in which a rejected record waited.
     """
+    erased: dict[str, int] = {}
     segment = tables.segment
     segments = sa.select(segment.c.id).where(segment.c.account == account.id)
     for table in _OF_ROWS:
@@ -217,7 +223,8 @@ def _erase_rows(
             stays = sa.and_(theirs, table.c.reason == WithheldReason.SUPPRESSED, table.c.pending)
             db.execute(table.update().where(stays).values(address=None, contact=None))
             theirs = sa.and_(theirs, sa.not_(stays))
-        db.execute(table.delete().where(theirs))
+        erased[table.name] = db.execute(table.delete().where(theirs)).rowcount
+    return erased[tables.retry.name]
 
 
 def _count_suppressions(

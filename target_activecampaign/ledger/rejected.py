@@ -127,7 +127,9 @@ class RejectedContacts:
                             sa.select(table.c.person, table.c.first).where(
                                 table.c.segment == segment, table.c.person.in_(again)
                             )
-                        ).tuples()
+                        )
+                        .tuples()
+                        .all()
                     )
                 keys = [one.row for one in some if one.row is not None]
                 contacts = [one.contact for one in some]

@@ -276,7 +276,9 @@ class Progress:
         if size and not self._reader.stopped:
             # Reading runs ahead of delivery, most of all at the start.
             done = sum(counts[name] for name in OUTCOMES)
-            share = min(1.0, self._reader.bytes_read / size) * (min(1.0, done / read) if read else 0)
+            share = min(1.0, self._reader.bytes_read / size) * (
+                min(1.0, done / read) if read else 0
+            )
         return _Sample(time.monotonic(), read, self._accounting.confirmed_contacts, share)
 
     def _activity(self, *, idle: bool) -> str | None:
