@@ -345,11 +345,11 @@ def _read_segments(db: sa.Connection, account: int, in_progress: set[str]) -> li
         counts.setdefault(row.segment, {})[row.membership] = row.members
     retry = tables.retry
     rejected = (
-        sa.select(retry.c.segment, sa.func.count())
+        sa.select(retry.c.segment, sa.func.count().label("contacts"))
         .where(retry.c.segment.in_([row.id for row in rows]))
         .group_by(retry.c.segment)
     )
-    retries: dict[int, int] = dict(db.execute(rejected).tuples().all())
+    retries = {row.segment: row.contacts for row in db.execute(rejected)}
     return [
         SegmentView(
             stream=row.stream,

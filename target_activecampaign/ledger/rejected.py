@@ -122,15 +122,10 @@ class RejectedContacts:
                 again = [one.contact for one in some if one.attempts > 1]
                 first: dict[bytes, float] = {}
                 if again:
-                    first = dict(
-                        db.execute(
-                            sa.select(table.c.person, table.c.first).where(
-                                table.c.segment == segment, table.c.person.in_(again)
-                            )
-                        )
-                        .tuples()
-                        .all()
+                    known = sa.select(table.c.person, table.c.first).where(
+                        table.c.segment == segment, table.c.person.in_(again)
                     )
+                    first = {row.person: row.first for row in db.execute(known)}
                 keys = [one.row for one in some if one.row is not None]
                 contacts = [one.contact for one in some]
                 db.execute(table.delete().where(_of(segment, contacts, keys)))
