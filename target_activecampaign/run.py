@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -344,7 +345,12 @@ class Run:
             Suppressor(ledger, self._accounting, changes),
         )
         retries = RecordRetries(
-            ledger, rejected, window, self._stop, max_days=settings.retry_max_days
+            ledger,
+            self._accounting,
+            rejected,
+            window,
+            self._stop,
+            max_days=settings.retry_max_days,
         )
         return _Parts(
             account,
@@ -564,10 +570,9 @@ class Run:
             return
         self._before_profiles(parts)
         try:
-            if parts.retries.process():
-                self._flush(parts)
-        except StoppedError:
-            logger.warning("Stopped before all rejected records were tried again.")
+            if not parts.retries.process():
+                return
+            self._flush(parts)
         finally:
             parts.delivery.wait()
         parts.changes.finish(parts.streams.segments.values())
@@ -725,8 +730,9 @@ class Run:
         parts.progress.end()
         parts.window.close()
         parts.notices.warn_of_undeclared()
-        for name, retries in parts.retries.as_dicts().items():
-            report.streams[name]["retries"] = retries
+        with suppress(LedgerError):  # `Ledger.close` raises it too
+            for name, retries in parts.retries.as_dicts().items():
+                report.streams[name]["retries"] = retries
         parts.changes.rejected.close()
         for name, dropped in parts.streams.report_dropped_options().items():
             report.streams[name]["dropped"] = dropped

@@ -120,7 +120,7 @@ class RejectedRecords:
         settings: The limits.
 
     Attributes:
-        counts: The figures, by the tap's stream and the stream after stream maps.
+        counts: The figures by stream, after stream maps.
         is_retrying: Whether the records that are read now are themselves rejected ones.
     """
 
@@ -129,7 +129,7 @@ class RejectedRecords:
         self._max_attempts = settings.retry_max_attempts
         self._order = ReadingOrder()
         self._segments: dict[tuple[str, str], Segment] = {}
-        self.counts: dict[tuple[str, str], RetryCounts] = {}
+        self.counts: dict[str, RetryCounts] = {}
         self.is_retrying = False
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ class RejectedRecords:
             segment: The segment that it is loaded into.
         """
         self._segments[source, name] = segment
-        self.counts.setdefault((source, name), RetryCounts())
+        self.counts.setdefault(name, RetryCounts())
 
     def note(
         self, segment: Segment, contact: bytes | None, rows: Iterable[bytes], number: int
@@ -184,7 +184,7 @@ class RejectedRecords:
             if segment is None or not segment.settings.retry_rejected:
                 continue  # of a suppression stream, for one
             if not self._store(segment, some, code, contact_key) and some[-1].attempt > 1:
-                self.counts[name].given_up[code] += len(some)
+                self.counts[name[1]].given_up[code] += len(some)
 
     def _store(
         self, segment: Segment, sources: list[Source], code: str, contact_key: str | None

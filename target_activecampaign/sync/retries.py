@@ -6,11 +6,12 @@ They go the same way as all records, but only those whose person or row had no r
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_activecampaign.errors import StoppedError
 from target_activecampaign.ledger import source_of
 from target_activecampaign.singer.messages import EARLIER_RUN
 from target_activecampaign.sync.completeness import StreamProgress
@@ -18,9 +19,7 @@ from target_activecampaign.sync.routes import RoutedStream
 from target_activecampaign.text import pluralize
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Mapping
-
+    from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.ledger import Ledger
     from target_activecampaign.sync.rejected import RejectedRecords, RetryCounts
     from target_activecampaign.sync.routes import Route
@@ -37,6 +36,7 @@ class RecordRetries:
 
     Args:
         ledger: Has the records.
+        accounting: Counts them.
         rejected: Stores those that are rejected once more.
         window: Processes them.
         stop: Ends the retries early.
@@ -46,6 +46,7 @@ class RecordRetries:
     def __init__(
         self,
         ledger: Ledger,
+        accounting: RecordAccounting,
         rejected: RejectedRecords,
         window: RecordWindow,
         stop: StopRequest,
@@ -53,6 +54,7 @@ class RecordRetries:
         max_days: float,
     ) -> None:
         self._ledger = ledger
+        self._accounting = accounting
         self._rejected = rejected
         self._window = window
         self._stop = stop
@@ -75,32 +77,33 @@ class RecordRetries:
             Whether there were any.
 
         Raises:
-            StoppedError: The run is to stop.
             DeliveryError, LedgerError, ActiveCampaignError: The delivery can't continue.
         """
         self._ledger.rejected.flush()
         self._expire()
         self._rejected.is_retrying = True
-        for name, route in self._routes.items():
-            # What they say of their stream does not count: it says nothing of this run's source.
-            before = route.segment.has_contacts, route.segment.has_deletions
-            self._process(route, self._rejected.counts[name])
-            route.segment.has_contacts, route.segment.has_deletions = before
-        self._is_done = True
-        return any(counts.retried for counts in self._rejected.counts.values())
+        count = 0
+        try:
+            for route in self._routes.values():
+                # What they say of their stream does not count: it says nothing of this source.
+                before = route.segment.has_contacts, route.segment.has_deletions
+                count += self._process(route)
+                route.segment.has_contacts, route.segment.has_deletions = before
+            self._is_done = True
+        except StoppedError:
+            logger.warning("Stopped before all rejected records were tried again.")
+        self._window.flush()
+        return count > 0
 
     def _expire(self) -> None:
         """Give up records that were first rejected too long ago."""
         before = self._ledger.now() - self._max_days * _DAY
         expired = self._ledger.rejected.expire(before)
-        numbers = {
-            route.segment.number: self._rejected.counts[name]
-            for name, route in self._routes.items()
-        }
+        names = {route.segment.number: route.name for route in self._routes.values()}
         others = 0
         for (segment, code), count in expired.items():
-            if segment in numbers:
-                numbers[segment].given_up[code] += count
+            if segment in names:
+                self._rejected.counts[names[segment]].given_up[code] += count
             else:
                 others += count
         if others:
@@ -110,10 +113,11 @@ class RecordRetries:
                 pluralize(others, "rejected contact"),
             )
 
-    def _process(self, route: Route, counts: RetryCounts) -> None:
+    def _process(self, route: Route) -> int:
+        """Pass the records of a route to the window. Return their number."""
         segment, source = route.segment, source_of(route.source.name)
         if not self._ledger.rejected.any(segment.number):
-            return
+            return 0
         if segment.complete or not segment.settings.retry_rejected:
             # The source has none of them any more, or they are not wanted.
             gone = self._ledger.rejected.discard_untried(segment.number, source)
@@ -124,17 +128,18 @@ class RecordRetries:
                     route.name,
                     pluralize(gone, "rejected contact"),
                 )
-            return
+            return 0
         stream = RoutedStream(route.source, progress=StreamProgress(), routes=[route])
+        count = 0
         for page in self._ledger.rejected.pages(segment.number, source):
             self._stop.check()
-            if not counts.retried:
+            if not count:
                 logger.info("Stream '%s': trying rejected records again.", route.name)
             lines = [line for one in page for line in one.messages]
             attempts = [one.attempts + 1 for one in page for _ in one.messages]
-            counts.retried += len(lines)
+            count += len(lines)
             self._window.take(
-                replace(stream),
+                stream,
                 None,
                 [msgspec.Raw()] * len(lines),
                 lines,
@@ -142,6 +147,7 @@ class RecordRetries:
                 attempts=attempts,
             )
         self._window.flush()
+        return count
 
     def finish(self, problems: int) -> None:
         """Delete the records that were tried and have another outcome, and tell of the others.
@@ -157,17 +163,22 @@ class RecordRetries:
                 source = source_of(route.source.name)
                 self._ledger.rejected.discard_untried(route.segment.number, source)
 
-    def as_dicts(self) -> Mapping[str, dict[str, object]]:
-        """Return what the report shows, by stream, and log it."""
+    def as_dicts(self) -> dict[str, dict[str, Any]]:
+        """Return what the report shows, by stream, and log it.
+
+        Raises:
+            LedgerError: The ledger can't be used.
+        """
         self._ledger.rejected.flush()
-        shown: dict[str, dict[str, object]] = {}
-        for name, route in self._routes.items():
-            counts = self._rejected.counts[name]
-            if self._ledger.rejected.any(route.segment.number):
-                counts.waiting = self._ledger.rejected.count(route.segment.number)
+        segments = {route.name: route.segment.number for route in self._routes.values()}
+        shown: dict[str, dict[str, Any]] = {}
+        for name, counts in self._rejected.counts.items():
+            counts.retried = self._accounting.counts.get(name, Counter())["retried"]
+            if self._ledger.rejected.any(segments[name]):
+                counts.waiting = self._ledger.rejected.count(segments[name])
             if counts.retried or counts.given_up or counts.waiting:
-                shown[route.name] = counts.as_dict()
-                _log(route.name, counts)
+                shown[name] = counts.as_dict()
+                _log(name, counts)
         return shown
 
 

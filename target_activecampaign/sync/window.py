@@ -54,6 +54,10 @@ _MAX_WAIT_SECONDS = 0.5
 _NUL = b"\\u0000"
 """U+0000 as JSON escapes it."""
 
+_CHANGED = Refusal(
+    "RECORD_INVALID", "does not fit its stream any more, or the stream's map.", needs_place=True
+)
+
 _record_decoder = msgspec.json.Decoder(float_hook=Decimal)
 _list_decoder = msgspec.json.Decoder(list[dict[str, Any]], float_hook=Decimal)
 
@@ -345,6 +349,8 @@ class RecordWindow:
             Each record with its problem, if any, by number.
         """
         mapped, problems = route.map(*self._decode(records, numbers))
+        if records.attempts:
+            problems = list(map(_without_errors, problems))
         return {
             number: (record, problem)
             for number, record, problem in zip(numbers, mapped, problems, strict=True)
@@ -610,6 +616,15 @@ class RecordWindow:
             key = route.mapping.contact_key(record) or ""
         contact_hash = batch.contact_hashes[index] if key == batch.keys[index] else None
         self.changes.delete(source, route.segment, key, contact_hash or None, row)
+
+
+def _without_errors(problem: Problem) -> Problem:
+    """Return the problem of a rejected record of an earlier run, which never ends this run.
+
+    Its stream may have changed since.
+    """
+    is_error = isinstance(problem, Exception) and not isinstance(problem, Refusal)
+    return _CHANGED if is_error else problem
 
 
 def _number_of(records: _Records, at: int, numbers: RecordNumbers | None) -> int | None:

@@ -119,6 +119,7 @@ def test_the_files_of_several_runs_are_added_up_as_json_for_programs(
     assert told["codes"]["OPTED_OUT"] == {
         "meaning": CODES["OPTED_OUT"].meaning,
         "do": CODES["OPTED_OUT"].advice,
+        "resent": False,
         "retried": False,
     }
     assert "gone" not in done.stdout

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import postgres_server
 from tests.support.custom_fields import CustomFields
 from tests.support.fork_server import ForkedTargetRunner, ForkServer, run_script
-from tests.support.ledgers import LEDGER, ledger
+from tests.support.ledgers import LEDGER, empty_database, ledger
 from tests.support.mirrors import (
     ACTIVE,
     DAY_SECONDS,
@@ -394,3 +395,39 @@ def test_each_stream_of_a_stream_map_retries_its_own(source: Source) -> None:
     source.add_option()
     assert source(**settings).succeeded().counts == {"retried": 1, "added": 1}
     assert source.sandbox.contacts()[ADA]["lists"] == {"1": 1, "2": 1}
+
+
+def test_stream_that_has_changed_since_ends_no_run(source: Source) -> None:
+    source(source.row(ADA)).succeeded()
+    wide = source.schema()
+    wide["schema"]["properties"]["former"] = {"type": "string"}
+    strict = {"unmapped_properties": "fail", "field_mapping": {"id": "ignore", "former": "ignore"}}
+    source.load([wide, source.row(CYD, former="x")], **strict).succeeded()
+    source.add_option()
+    strict["field_mapping"] = {"id": "ignore"}
+    outcome = source(**strict).succeeded()
+    assert outcome.counts == {"retried": 2, "added": 2}, "with a property that is gone"
+
+
+def test_record_that_a_stream_map_fails_on_by_now_is_given_up(source: Source) -> None:
+    source(source.row(ADA)).succeeded()
+    maps = {"profiles": {"first_name": "nickname.upper()"}}
+    outcome = source(stream_maps=maps).succeeded()
+    assert outcome.counts == {"retried": 1, "invalid": 1}
+    assert retries(outcome)["given_up"] == {"RECORD_INVALID": 1}
+    assert (
+        "A rejected record of an earlier run does not fit" in outcome.rejects[-1]["_reject_reason"]
+    )
+
+
+def test_database_server_has_them_too(source: Source) -> None:
+    postgres_server.require()
+    with postgres_server.PostgresServer() as server:
+        url = {"ledger_url": empty_database(server)}
+        source(source.row(ADA), source.row(BOB, "none"), person_key=True, **url).succeeded()
+        assert retries(source(person_key=True, **url))["waiting"] == 2
+        source.add_option()
+        again = source(source.row(CYD, "Gold"), person_key=True, **url).succeeded()
+        assert again.counts == {"read": 1, "retried": 2, "added": 2, "invalid": 1}
+        deleted = source.row(BOB, _sdc_deleted_at="2026-01-01T00:00:00Z")
+        assert retries(source(deleted, person_key=True, **url)) == {}
