@@ -96,7 +96,8 @@ CODES: dict[str, Code] = {
         "The record has the e-mail address of another row's contact, and the latest record of that "
         "row was rejected, with another address or none. So the contact may belong to either "
         "person.",
-        "Correct the rejected record of the other row, or delete that row. Then send both again.",
+        "Correct the rejected record of the other row, or delete that row. The next run tries this "
+        "record again.",
         before_sending=True,
         retry=True,
     ),
@@ -131,29 +132,29 @@ CODES: dict[str, Code] = {
     "NOT_IMPORTED": Code(
         "ActiveCampaign did not confirm that it imported the contact, and a lookup did not find "
         "the contact as it was sent.",
-        "Look the contact up in ActiveCampaign, and replay the reject file. A run looks up at most "
-        "'diagnose_limit' contacts itself.",
+        "Look the contact up in ActiveCampaign. A run looks up at most 'diagnose_limit' contacts "
+        "itself, and the next run tries the record again.",
         before_sending=False,
         retry=True,
     ),
     "IMPORT_FAILED": Code(
         "ActiveCampaign's import of the contact failed repeatedly, at last with the contact alone.",
-        "Replay the reject file later. If it fails again, ask ActiveCampaign's support.",
+        "The next run tries it again. If it fails each time, ask ActiveCampaign's support.",
         before_sending=False,
         resent=True,
         retry=True,
     ),
     "IMPORT_LOST": Code(
         "ActiveCampaign repeatedly accepted the contact's import and then had no record of it.",
-        "Replay the reject file later. If it fails again, ask ActiveCampaign's support.",
+        "The next run tries it again. If it fails each time, ask ActiveCampaign's support.",
         before_sending=False,
         resent=True,
         retry=True,
     ),
     "IMPORT_TIMEOUT": Code(
         "ActiveCampaign repeatedly did not confirm the contact's import in time.",
-        "Check whether ActiveCampaign's import queue is behind, raise 'import_timeout', and replay "
-        "the reject file.",
+        "The next run tries it again. Check whether ActiveCampaign's import queue is behind, and "
+        "raise 'import_timeout'.",
         before_sending=False,
         resent=True,
         retry=True,

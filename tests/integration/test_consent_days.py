@@ -232,7 +232,7 @@ def run(people: ForkedTargetRunner, messages: list[dict[str, Any]], *, killed: f
         running.wait()
     outcome = people(messages)
     assert outcome.code == 0, outcome.log[-2000:]
-    assert sum(outcome.counts.values()) == 2 * outcome.counts["read"], outcome.log[-2000:]
+    assert sum(outcome.counts.values()) == 2 * outcome.taken, outcome.log[-2000:]
     return outcome
 
 

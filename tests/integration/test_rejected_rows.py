@@ -69,7 +69,7 @@ ADA, BOB, CYD = person(1, "ada"), person(2, "bob"), person(3, "cyd")
 
 def run(people: ForkedTargetRunner, *rows: dict[str, Any]) -> Outcome:
     outcome = people(changes(*rows, log=False)).succeeded()
-    assert sum(outcome.counts.values()) == 2 * outcome.counts["read"]
+    assert sum(outcome.counts.values()) == 2 * outcome.taken
     return outcome
 
 

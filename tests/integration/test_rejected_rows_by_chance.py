@@ -297,7 +297,7 @@ class Play:
         outcome = self._load(messages)
         told = self._told(outcome)
         assert outcome.code == 0, told
-        assert sum(outcome.counts.values()) == 2 * outcome.counts.get("read", 0), told
+        assert sum(outcome.counts.values()) == 2 * outcome.taken, told
         self._assert_nobody_is_mixed_up(before, told)
         self._assert_opt_outs_hold(told)
         return outcome

@@ -346,7 +346,7 @@ class Play:
             if name not in day.active:
                 continue  # who has opted out may be known by the old contact alone
             assert ids.get(name) == self._ids.get(self._names[key]), f"{key} {name}\n{told}"
-        assert sum(outcome.counts.values()) == 2 * outcome.counts.get("read", 0), told
+        assert sum(outcome.counts.values()) == 2 * outcome.taken, told
         self._ids = ids
         self._names.update({key: name for key, (name, _) in day.rows.items()})
 

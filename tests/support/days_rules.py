@@ -216,9 +216,10 @@ def the_report_adds_up(world: World, run: Run) -> Iterator[str]:
     counts = run.report["counts"]
     if counts["read"] != run.records:
         yield f"{run.records} records were sent and {counts['read']} read"
-    if counts["read"] != sum(counts.get(name, 0) for name in _SETTLED) or counts["unsettled"]:
+    taken = counts["read"] + counts["retried"]
+    if taken != sum(counts.get(name, 0) for name in _SETTLED) or counts["unsettled"]:
         yield f"the report doesn't add up: {counts}"
-    strange = set(counts) - {"read", "unsettled", *_SETTLED}
+    strange = set(counts) - {"read", "retried", "unsettled", *_SETTLED}
     if strange:
         yield f"the report counts {strange}"
     gone = sum(

@@ -43,6 +43,11 @@ class Outcome:
         return {name: n for name, n in self.report["counts"].items() if n}
 
     @property
+    def taken(self) -> int:
+        """The records that it has read, and those of earlier runs that it has tried again."""
+        return self.counts.get("read", 0) + self.counts.get("retried", 0)
+
+    @property
     def reject_files(self) -> list[Path]:
         """The reject files of all runs in the folder."""
         return sorted((self.folder / "rejects").glob("*.jsonl"))
