@@ -198,6 +198,7 @@ def test_show_counts_contacts_by_ownership_without_personal_data(
         "complete_pass": 2,
         "size": 4,
         "guard_tripped": False,
+        "retries": 0,
         "loaded_by": None,
     }
 

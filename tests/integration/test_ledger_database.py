@@ -150,7 +150,7 @@ def test_ledger_shares_a_database_with_tables_of_the_same_names(
 ) -> None:
     names = ["ledger", "account", "run", "import", "segment", "member", "sighting", "existing"]
     names += ["source_row", "departure", "withheld", "suppression", "opt_out"]
-    names += ["opt_out_reading", "waiting", "rename", "fact", "stream_run"]
+    names += ["opt_out_reading", "waiting", "retry", "rename", "fact", "stream_run"]
     with database(warehouse) as db:
         db.exec_driver_sql("CREATE TABLE customer (id INTEGER PRIMARY KEY)")
         for name in names:
