@@ -529,7 +529,8 @@ class Run:
     def complete(self) -> None:
         """Do what remains once the input has ended without an error and all records are settled.
 
-        Retry rejected records, and rename and remove people. A limited run sends its contacts instead, and reads them back.
+        Retry rejected records, and rename and remove people. A limited run sends its contacts
+        instead, and reads them back.
 
         Raises:
             GuardError: A guard has tripped.
