@@ -23,6 +23,7 @@ import costs
 import growth
 import limits
 import memory
+import outcomes
 import stages
 import start
 import suppression
@@ -114,6 +115,10 @@ PARTS: dict[str, tuple[str, Callable[[Sizes, argparse.Namespace, Results], Itera
         f"Consent, {_EACH}, {_ACCEPTING}",
         lambda sizes, *_: consent.measure(sizes.people),
     ),
+    "outcomes": (
+        f"Rows of outcomes, {_EACH}, {_ACCEPTING}",
+        lambda sizes, options, _: outcomes.measure(sizes.growth, sizes.people, options.postgres),
+    ),
     "suppression": (
         f"Suppression, {_EACH}, {_ACCEPTING}",
         lambda sizes, *_: suppression.measure(sizes.growth, sizes.people),
@@ -124,6 +129,7 @@ LONG = {
     "limits": "some minutes at the limits",
     "growth": "how cost grows",
     "consent": "what consent costs",
+    "outcomes": "what rows of outcomes cost",
     "suppression": "what suppression costs",
 }
 """Parts that are left out unless asked for."""
@@ -147,6 +153,8 @@ def main() -> int:
         results.leave_out(f"memory at {FULL.memory[-1]:,} profiles: --full")
     if "growth" in wanted and options.postgres is None:
         results.leave_out("growth with a ledger on PostgreSQL: --growth --postgres URL")
+    if "outcomes" in wanted and options.postgres is None:
+        results.leave_out("outcomes with rows on PostgreSQL: --outcomes --postgres URL")
     if options.json:
         options.json.write_text(json.dumps(results.as_json(), indent=1) + "\n")
     return _draw(options.picture, results) if options.picture else 0

@@ -18,6 +18,7 @@
     │   ├── DamagedLedgerError
     │   ├── MissingLedgerError
     │   └── UnreachableLedgerError  may work again after a retry
+    ├── OutcomesError           rows of outcomes can't be stored
     ├── DeliveryError           the delivery stopped before every record was accounted for
     ├── ThresholdError          more records were rejected than the settings allow
     ├── GuardError              a guard stopped a mirror from removing contacts
@@ -113,6 +114,10 @@ class UnreachableLedgerError(LedgerError):
     """
 
     retried = False
+
+
+class OutcomesError(TargetError):
+    """Rows of outcomes can't be stored; the text says where, why and what to do."""
 
 
 class DeliveryError(TargetError):

@@ -25,9 +25,11 @@ from target_activecampaign.config.definitions import SUPPRESSION
 from target_activecampaign.config.validation import ensure_writable_folder
 from target_activecampaign.delivery.batches import Packer
 from target_activecampaign.delivery.delivery import Delivery
-from target_activecampaign.errors import GuardError, ReadBackError, StoppedError
+from target_activecampaign.errors import GuardError, OutcomesError, ReadBackError, StoppedError
 from target_activecampaign.ledger import COMPLETED, Ledger, LedgerError, source_of
 from target_activecampaign.model.record import REJECT_CODE, SourceStream
+from target_activecampaign.outcomes.places import OutcomePlace
+from target_activecampaign.outcomes.writer import OutcomeWriter
 from target_activecampaign.reporting import publish as publishing
 from target_activecampaign.reporting.alerts import find_alerts
 from target_activecampaign.reporting.progress import Progress
@@ -243,6 +245,8 @@ class Run:
         if is_new:
             parts.opt_outs.read_for_mirror(segment)
         segment.progress[stream.source.name] = stream.progress
+        if self._accounting.rows is not None:
+            self._accounting.rows.lists[mapped.name] = segment.target.id
         route = Route(
             stream.source,
             mapped,
@@ -288,6 +292,7 @@ class Run:
             url = self._preview.copy_ledger(identity, timings.ledger_patience_seconds)
         ledger = Ledger(url, identity, self.report.run_id, client, timings)
         self._states.ledger = ledger
+        self._states.rows = self._accounting.rows = self._open_outcomes(ledger, account)
         facts = AccountFacts(ledger, settings.facts_max_age_days)
         client.page_size = facts.page_size or client.page_size
         delivery = Delivery(
@@ -383,6 +388,40 @@ class Run:
             ),
             codec,
         )
+
+    def _open_outcomes(self, ledger: Ledger, account: Account) -> OutcomeWriter | None:
+        """Return the writer of outcomes; None if no rows are written, as in a preview.
+
+        Raises:
+            OutcomesError: Their place can't be used, and they are required.
+        """
+        settings, report = self._settings, self.report
+        if settings.outcomes_url is None or self._preview is not None:
+            return None
+        run = {
+            "run": report.run_id,
+            "account": account.identity,
+            "connection": settings.connection_name,
+            "started": report.started,
+        }
+        place = OutcomePlace(
+            settings.outcomes_url,
+            settings.outcomes_schema,
+            account.identity,
+            self._timings.outcomes_patience_seconds,
+        )
+        try:
+            return OutcomeWriter(
+                place,
+                run,
+                ledger,
+                kind=settings.outcomes,
+                personal=settings.report_personal_data,
+                required=settings.outcomes_required,
+            )
+        except OutcomesError:
+            ledger.close(clean=False, outcome="failed", counts={})
+            raise
 
     # Records
 
@@ -705,6 +744,8 @@ class Run:
                 f"Internal error: {report.unsettled:,} records were read but not accounted for. "
                 "Please report this."
             )
+        wrong_rows = self._end_outcomes(outcome, problem)
+        problem = problem or wrong_rows
         if self._parts is not None:
             done = self._is_complete or (self._checkpoints.complete and not self._is_removing)
             clean = done and not (report.unsettled or self._reader.has_dropped)
@@ -724,6 +765,34 @@ class Run:
         report.outcome, report.problem = ("failed" if problem else outcome), problem
         publishing.publish(report, self._settings, self._timings)
         return report
+
+    def _end_outcomes(self, outcome: str, problem: str | None) -> str | None:
+        """Store the end of the run in the place of outcomes.
+
+        Returns:
+            The problem that fails the run; None if there is none.
+        """
+        report, rows = self.report, self._accounting.rows
+        if rows is None or report.finished is None:
+            return None
+        report.outcome, report.problem = ("failed" if problem else outcome), problem
+        report.outcomes = rows.summary()
+        wrong = rows.end(
+            {
+                **report.counts,
+                "outcome": report.outcome,
+                "problem": report.problem,
+                "unsettled": report.unsettled,
+                "removed": report.left,
+                "imports": report.imports,
+                "requests": report.requests,
+            },
+            report.as_shared(),
+            finished=report.finished,
+            keep_days=self._settings.outcomes_keep_days,
+        )
+        report.outcomes = rows.summary()
+        return wrong
 
     def _close(self, parts: _Parts) -> None:
         """Close all parts except the ledger, and copy their results to the report."""

@@ -14,6 +14,7 @@ loses nothing. Removals are not records, and are counted separately.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -21,15 +22,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from target_activecampaign.accounting.throughput import Throughput
 from target_activecampaign.model.codes import CODES
+from target_activecampaign.outcomes.rows import NO_IMPORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from target_activecampaign.accounting.rejects import RejectFiles
     from target_activecampaign.accounting.samples import Samples
     from target_activecampaign.accounting.state import Checkpoints
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.record import Source
+    from target_activecampaign.outcomes.rows import ImportFacts, Row
+    from target_activecampaign.outcomes.writer import OutcomeWriter
 
 OUTCOMES = ("added", "changed", "unchanged", "skipped", "merged", "invalid", "rejected")
 """The outcomes that a record can have."""
@@ -84,6 +88,9 @@ class RecordAccounting:
         throughput: Contacts confirmed over time, removals among them.
         arrived: The key of a contact that ActiveCampaign has for certain; None until there is one.
         retries: Stores rejected records for the next run; None until the ledger is open.
+        numbers: The numbers of the records that have a `Source`.
+        rows: Stores the rows of outcomes; None if no rows are written. Those of imported contacts
+            are stored by the delivery.
     """
 
     def __init__(self, checkpoints: Checkpoints, rejects: RejectFiles, samples: Samples) -> None:
@@ -101,6 +108,8 @@ class RecordAccounting:
         self.arrived: str | None = None
         self.retries: RetryStore | None = None
         self._rejected_again = 0
+        self.numbers = itertools.count(1)
+        self.rows: OutcomeWriter | None = None
 
     @property
     def epoch(self) -> int:
@@ -131,21 +140,39 @@ class RecordAccounting:
         """Note that records are waiting that are not counted as read yet."""
         self._checkpoints.reading()
 
-    def unchanged(self, stream: str, count: int) -> None:
-        """Count records as read and unchanged."""
+    def unchanged(self, stream: str, count: int, sources: Sequence[Source] = ()) -> None:
+        """Count records as read and unchanged.
+
+        Args:
+            stream: The stream.
+            count: The number of records.
+            sources: The records, if unchanged ones get rows.
+        """
+        if self.rows is not None:
+            for source in sources:
+                self.rows.add([source], "unchanged")
         with self._lock:
             counts = self.counts.setdefault(stream, Counter())
             counts["read"] += count
             counts["unchanged"] += count
         self._checkpoints.reading()
 
-    def skipped_again(self, stream: str, codes: Mapping[str, int]) -> None:
+    def skipped_again(
+        self,
+        stream: str,
+        codes: Mapping[str, int],
+        records: Sequence[tuple[Source, str]] = (),
+    ) -> None:
         """Count records as read and skipped, for the same reasons as in an earlier run.
 
         Args:
             stream: The stream.
             codes: The number of records by code.
+            records: The records with their codes, if they get rows.
         """
+        if self.rows is not None:
+            for source, code in records:
+                self.rows.add([source], "skipped", code)
         count = sum(codes.values())
         with self._lock:
             counts = self.counts.setdefault(stream, Counter())
@@ -203,6 +230,8 @@ class RecordAccounting:
             kind: The outcome, one of `OUTCOMES`.
             code: The reason for which they were skipped, if it is reported.
         """
+        if self.rows is not None:
+            self.rows.add(sources, kind, code)
         epochs: Counter[int] = Counter()
         with self._lock:
             self._record(sources, kind, epochs)
@@ -218,13 +247,25 @@ class RecordAccounting:
         self._count(last.name, kind)
         epochs[last.epoch] += 1
 
+    def rows_in_flight(self, entries: Sequence[DeliveredContact]) -> list[list[Row]]:
+        """Return the rows that contacts have once they are confirmed; empty without rows."""
+        rows = self.rows
+        if rows is None or not rows.wants_delivered:
+            return []
+        return [rows.rows_in_flight(entry.sources, known=entry.known) for entry in entries]
+
     def removal_rejected(self, entry: DeliveredContact) -> None:
         """Count a removal that ActiveCampaign rejected."""
         with self._lock:
             self.not_removed[next(iter(entry.marks))] += 1
 
     def refused(
-        self, sources: list[Source], code: str, reason: str, contact_key: str | None
+        self,
+        sources: list[Source],
+        code: str,
+        reason: str,
+        contact_key: str | None,
+        facts: ImportFacts = NO_IMPORT,
     ) -> None:
         """Record that records were refused.
 
@@ -233,7 +274,10 @@ class RecordAccounting:
             code: A code of `CODES`.
             reason: The reason, as a sentence.
             contact_key: The contact's key, if the records have a valid address.
+            facts: The facts about their import, if they were sent.
         """
+        if self.rows is not None:
+            self.rows.add_refused(sources, code, self._samples.shown_reason(code, reason), facts)
         with self._lock:
             for source in sources:
                 self._rejects.write(source, code, reason)

@@ -74,13 +74,23 @@ class Samples:
         examples = self.rejects.setdefault(code, [])
         if len(examples) == _EXAMPLES:
             return
+        reason = self.shown_reason(code, reason)
         if not self._personal:
             contact_key = contact_key and mask_address(contact_key)
-            if code == _FOREIGN and not _NO_VALUE.fullmatch(reason):
-                reason = _ELSEWHERE
         example = {"stream": stream, "person": contact_key, "reason": reason}
         if example not in examples:
             examples.append(example)
+
+    def shown_reason(self, code: str, reason: str) -> str:
+        """Return the reason of a refusal as it may be shown.
+
+        Args:
+            code: A code of `CODES`.
+            reason: The reason, as in the reject file.
+        """
+        if self._personal or code != _FOREIGN or _NO_VALUE.fullmatch(reason):
+            return reason
+        return _ELSEWHERE
 
     def add_renamed(self, old: str, new: str) -> None:
         """Add a contact that got another address, unless there are enough of them.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_activecampaign.ledger import Ledger
+    from target_activecampaign.outcomes.writer import OutcomeWriter
 
 
 class Checkpoints:
@@ -115,10 +116,12 @@ class StateWriter:
 
     Attributes:
         ledger: The ledger, once it is open. It is flushed before a STATE is written.
+        rows: The rows of outcomes, if any are written. They are stored before a STATE.
     """
 
     def __init__(self, checkpoints: Checkpoints, seconds: float) -> None:
         self.ledger: Ledger | None = None
+        self.rows: OutcomeWriter | None = None
         self._checkpoints = checkpoints
         self._seconds = seconds
         self._lock = threading.Lock()
@@ -132,6 +135,7 @@ class StateWriter:
 
         Raises:
             StateError: It can't be written.
+            OutcomesError: The rows can't be stored, and they are required.
         """
         with self._lock:
             now = time.monotonic()
@@ -140,11 +144,15 @@ class StateWriter:
             self._written_at = now
             if not at_once and self.ledger is not None:
                 self.ledger.flush()
+            if self.rows is not None:
+                self.rows.flush()  # if that fails, the STATE has not been taken
             state = self._checkpoints.take()
             if state is not None:
                 if self.ledger is not None:
                     # After `take`: these are all that were rejected before this STATE.
                     self.ledger.rejected.flush()
+                if self.rows is not None:
+                    self.rows.flush()  # those of records that had their outcome in between
                 _print(_text(state) + "\n")
 
 

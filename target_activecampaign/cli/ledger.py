@@ -18,8 +18,8 @@ from target_activecampaign.config.environment import read_environment
 from target_activecampaign.config.files import ConfigFileError, read_config
 from target_activecampaign.config.settings import Settings
 from target_activecampaign.config.validation import convert
-from target_activecampaign.errors import EraseError, LedgerError, SettingError
-from target_activecampaign.ledger.erase import Choice, erase, erase_person, select
+from target_activecampaign.errors import EraseError, LedgerError, OutcomesError, SettingError
+from target_activecampaign.ledger.erase import Choice, erase, erase_person, hashes_of, select
 from target_activecampaign.ledger.overview import (
     files_set_aside,
     read_audiences,
@@ -30,6 +30,7 @@ from target_activecampaign.ledger.store import Store
 from target_activecampaign.ledger.suppression_editor import SuppressionEditor
 from target_activecampaign.model.contact import Refusal, contact_key, valid_address
 from target_activecampaign.model.timings import Timings
+from target_activecampaign.outcomes.places import OutcomePlace
 from target_activecampaign.storage import output, private_files
 from target_activecampaign.text import pluralize
 
@@ -64,8 +65,12 @@ _SUPPRESSED = (
     "sends the person. `unsuppress` deletes the hash too. Nothing changes in ActiveCampaign."
 )
 
-_SCHEMA = {"properties": {"ledger_url": {"type": "string"}}}
-"""The schema of the only setting that these commands use."""
+_SCHEMA = {
+    "properties": {
+        name: {"type": "string"} for name in ("ledger_url", "outcomes_url", "outcomes_schema")
+    }
+}
+"""The schema of the only settings that these commands use."""
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -90,7 +95,7 @@ def main(arguments: list[str] | None = None, timings: Timings = Timings()) -> in
         return error.exit_code
     except click.Abort:
         return 130
-    except (_CommandError, EraseError, LedgerError, SettingError) as error:
+    except (_CommandError, EraseError, LedgerError, OutcomesError, SettingError) as error:
         click.echo(f"{_NAME}: {error}", err=True)
         return 1
     except output.OutputError as error:
@@ -171,11 +176,18 @@ def _show(*, config: str | None, ledger_url: str | None, form: str, shows_audien
     metavar="-",
     help="One person. Pass - and give the address on standard input.",
 )
+@click.option(
+    "--outcomes-url",
+    metavar="URL",
+    help="With --person: the place of the rows of outcomes. Default: the one in --config, else in "
+    f"the variable {_PREFIX}OUTCOMES_URL.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def _forget(
     *,
     config: str | None,
     ledger_url: str | None,
+    outcomes_url: str | None,
     connection: str | None,
     list_id: int | None,
     stream: str | None,
@@ -200,7 +212,7 @@ def _forget(
     if list_id is not None or stream is not None:
         raise click.UsageError("--person can only be combined with --connection.")
     with _opened(config, ledger_url) as store:
-        _forget_person(store, connection)
+        _forget_person(store, connection, _outcome_place(config, outcomes_url))
 
 
 def _with_people(command: F) -> F:
@@ -283,12 +295,24 @@ def _opened(config: str | None, ledger_url: str | None) -> Iterator[Store]:
 
 def _url(config: str | None, ledger_url: str | None) -> str:
     """Return the ledger's URL from the options, the variable or the target's default."""
-    if ledger_url is not None:
-        return ledger_url
+    return ledger_url or _settings(config).ledger_url
+
+
+def _settings(config: str | None) -> Settings:
+    """Return the settings of the configuration, or else of the variables."""
     values = _read_config(config) if config is not None else {}
-    if values.get("ledger_url") is None:
-        values = read_environment(_SCHEMA, _PREFIX).values
-    return Settings.from_config(values).ledger_url
+    return Settings.from_config({**read_environment(_SCHEMA, _PREFIX).values, **_given(values)})
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _outcome_place(config: str | None, outcomes_url: str | None) -> OutcomePlace | None:
+    """Return the place of the rows of outcomes; None if none is known."""
+    settings = _settings(config)
+    url = outcomes_url or settings.outcomes_url
+    return None if url is None else OutcomePlace(url, settings.outcomes_schema)
 
 
 def _read_config(path: str) -> dict[str, Any]:
@@ -346,8 +370,10 @@ def _is_confirmed() -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _forget_person(store: Store, connection: str | None) -> None:
-    erased = erase_person(store, _read_contact_keys(), connection)
+def _forget_person(store: Store, connection: str | None, place: OutcomePlace | None) -> None:
+    keys = _read_contact_keys()
+    hashes = {one.hex() for one in hashes_of(store, keys, connection)}
+    erased = erase_person(store, keys, connection)
     places = erased.members + erased.existing + erased.opt_outs + erased.in_flight
     places += erased.rejected
     _print(
@@ -356,6 +382,9 @@ def _forget_person(store: Store, connection: str | None) -> None:
         f"imports in flight: {erased.in_flight:,}, rejected records: {erased.rejected:,}).\n"
         f"{_SUPPRESSED if erased.suppressions else _CONSEQUENCES_FOR_PERSON}"
     )
+    if place is not None:
+        count = place.open().forget(hashes, keys)
+        _print(f"Deleted {pluralize(count, 'row')} of outcomes.")
     _vacuum_after_erasure(store)
     files = files_set_aside(store)
     if files:

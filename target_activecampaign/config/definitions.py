@@ -567,8 +567,9 @@ _RECORDS_OF_RUNS = (
     Setting(
         "report_personal_data",
         _BOOLEAN,
-        "Show personal data in the report's samples. If off, addresses, names, phone numbers and "
-        "texts are masked: only their first characters are shown.",
+        "Show personal data in the report's samples, and addresses in rows of outcomes. If off, "
+        "addresses, names, phone numbers and texts are masked in samples: only their first "
+        "characters are shown.",
         default=False,
     ),
     Setting(
@@ -598,6 +599,43 @@ _RECORDS_OF_RUNS = (
         "`records_change_pct`, by how much the records of a stream differ from the median of its "
         "last ten completed runs (at least three), such as {refused_pct: 5, records_change_pct: "
         "50}.",
+    ),
+)
+
+_OUTCOMES = (
+    Setting(
+        "outcomes_url",
+        _TEXT,
+        "Where the outcome of each record is stored as a row: a database as "
+        "`postgresql+psycopg://...` or `sqlite:///path`, or a folder of Singer files as "
+        "`file:///folder`. Off if it is not given.",
+        secret=True,
+    ),
+    Setting(
+        "outcomes_schema",
+        _TEXT,
+        "Schema of the tables of outcomes on PostgreSQL, created if it is missing. If not given, "
+        "the default schema of the user.",
+    ),
+    Setting(
+        "outcomes",
+        _one_of("changes", "all", "failures"),
+        "Records that get a row: `changes` for those that were not unchanged, `all`, or "
+        "`failures` for those that were refused.",
+        default="changes",
+    ),
+    Setting(
+        "outcomes_keep_days",
+        {"type": "number", "exclusiveMinimum": 0},
+        "Days after which the rows of a run are deleted. The latest row of each key stays.",
+        default=90,
+    ),
+    Setting(
+        "outcomes_required",
+        _BOOLEAN,
+        "End the run as failed if rows of outcomes can't be stored. If off, the run goes on "
+        "without them, and the log and the report say so.",
+        default=False,
     ),
 )
 
@@ -679,6 +717,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     "Delivery": _DELIVERY,
     "Rejected records": _REJECTS,
     "State, ledger and report": _RECORDS_OF_RUNS,
+    "Outcomes in your own tables": _OUTCOMES,
     "Limits and timeouts": _LIMITS,
 }
 """All settings by task. Each group has a section in a page of docs/, see docs/settings.md."""

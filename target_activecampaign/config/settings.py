@@ -156,6 +156,11 @@ class Settings:
     report_personal_data: bool
     on_complete_webhook: str | None = field(repr=False)
     alert_on: dict[str, float | None]
+    outcomes_url: str | None = field(repr=False)
+    outcomes_schema: str | None
+    outcomes: str
+    outcomes_keep_days: float
+    outcomes_required: bool
     fail_on_empty: bool
     max_reject_pct: float | None
     max_rejects: int | None

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _NOT_RENAMED = ("new", "reject")
 """The values of `on_address_change` that only have an effect with `person_key`."""
 
+_OUTCOMES_SCHEMES = ("postgresql+psycopg://", "postgresql://", "sqlite:///", "file:///")
+
 _PROXY_VARIABLES = {"http_proxy", "https_proxy", "all_proxy"}
 
 
@@ -60,7 +62,7 @@ def find_problems(config: Mapping[str, Any], schema: dict[str, Any]) -> list[str
         problem := webhook_url.find_problem(settings.on_complete_webhook)
     ):
         found.append(problem)
-    found += _role_problems(settings, given)
+    found += _role_problems(settings, given) + _outcomes_problems(settings)
     if (
         settings.list_id in {None, ""}
         and not settings.suppression_streams
@@ -96,6 +98,8 @@ def _unusable_paths(settings: Settings) -> list[str]:
     texts = {
         "ledger_url": settings.ledger_url,
         "rate_budget_url": settings.rate_budget_url or "",
+        "outcomes_url": settings.outcomes_url or "",
+        "outcomes_schema": settings.outcomes_schema or "",
         "sandbox_path": settings.sandbox_path,
     }
     return [
@@ -109,7 +113,7 @@ def _unusable_paths(settings: Settings) -> list[str]:
 def find_secrets(settings: Settings) -> list[str]:
     """Return the texts that must never be shown: the key, passwords in URLs, the webhook."""
     found = [settings.api_key or ""]
-    for url in (settings.ledger_url, settings.rate_budget_url or ""):
+    for url in (settings.ledger_url, settings.rate_budget_url or "", settings.outcomes_url or ""):
         found += _passwords_in(url)
     # Proxies come from the environment; a library may quote one in an error.
     for name, url in os.environ.items():
@@ -145,6 +149,24 @@ def repair_schema(schema: Any) -> Any:
     if "anyOf" in whole:
         whole["anyOf"] = [{"type": one} if one == "null" else one for one in whole["anyOf"]]
     return whole
+
+
+def _outcomes_problems(settings: Settings) -> list[str]:
+    """Return a problem for a place of outcomes that can't be one."""
+    url = settings.outcomes_url
+    if url is None:
+        return []
+    if url == settings.ledger_url and url.startswith("sqlite"):
+        return [
+            "The settings 'outcomes_url' and 'ledger_url' name the same file, but the ledger needs "
+            "one of its own: name another file in 'outcomes_url'."
+        ]
+    if not url.startswith(_OUTCOMES_SCHEMES):
+        return [
+            "The setting 'outcomes_url' can't be used: it must begin with postgresql+psycopg://, "
+            "sqlite:/// or file:///."
+        ]
+    return []
 
 
 def _missing_account(settings: Settings) -> list[str]:

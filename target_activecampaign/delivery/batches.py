@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger import Member, MemberUpdate
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.record import Source
+    from target_activecampaign.outcomes.rows import Row
 
 
 _HEAD = b'{"contacts":['
@@ -150,6 +151,9 @@ class Batch:
         accused: Contacts that a refusal has named. They are at fault if the batch is accepted
             without them.
         is_base_checked: Whether a contact that was sent alone has shown the base of positions.
+        batch_id: ActiveCampaign's id for it, once it was accepted.
+        rows: The rows of outcomes of each contact, for when it is confirmed; empty if no rows are
+            written.
     """
 
     entries: list[Entry]
@@ -160,6 +164,8 @@ class Batch:
     first_posted: float | None = None
     accused: list[Rejected] = field(default_factory=list)
     is_base_checked: bool = False
+    batch_id: str | None = None
+    rows: list[list[Row]] = field(default_factory=list)
 
     @property
     def accused_entries(self) -> list[Entry]:

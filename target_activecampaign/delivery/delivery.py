@@ -34,6 +34,7 @@ from target_activecampaign.delivery.stopping import StopWatch
 from target_activecampaign.errors import DeliveryError, TargetError
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.email import contact_key
+from target_activecampaign.outcomes.rows import ImportFacts
 from target_activecampaign.redaction import traceback_without_messages
 from target_activecampaign.storage import private_files
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from target_activecampaign.ledger import Ledger, MemberUpdate
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.timings import Timings
+    from target_activecampaign.outcomes.rows import Row
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -97,6 +99,7 @@ class Delivery:
         position_base: int | None = None,
     ) -> None:
         self._client = client
+        self._accounting = accounting
         self._ledger = ledger
         self._max_in_flight = max_in_flight
         self._failure: Exception | None = None
@@ -110,6 +113,8 @@ class Delivery:
         self._dispatcher = Dispatcher({"post": max_in_flight, "ask": QUESTIONS_AT_ONCE}, self)
         self._lost_answers = LostAnswers(client, self._dispatcher, timings)
         self._interrupted = InterruptedImports(
+            client,
+            accounting,
             ledger,
             self.contradictions,
             lost_answers=self._lost_answers,
@@ -249,9 +254,13 @@ class Delivery:
             return
 
         def found(different: set[str]) -> None:
-            number = self._ledger.journal.begin(_updates(entries), posted=posted)
-            # 0: it does not show that later imports work.
-            self._confirm_arrived(number, entries, different, sent=0)
+            arrived = batch.of(entries)
+            arrived.posted, arrived.rows = posted, self._accounting.rows_in_flight(entries)
+            arrived.sent = 0  # it does not show that later imports work
+            number = self._ledger.journal.begin(
+                _updates(entries), posted=posted, outcomes=_with_contacts(arrived.rows, entries)
+            )
+            self._confirm_arrived(number, arrived, different)
             confirmed = {one.key for one in entries} - different
             rest = [one for one in batch.entries if one.key not in confirmed]
             if rest:
@@ -259,22 +268,20 @@ class Delivery:
 
         self._lost_answers.find_different(entries, found)
 
-    def _confirm_arrived(
-        self, number: int, entries: list[Entry], different: set[str], *, sent: int
-    ) -> None:
+    def _confirm_arrived(self, number: int, batch: Batch, different: set[str]) -> None:
         """Record the outcomes of contacts that were found in the account as they were sent.
 
         Args:
             number: The number of their import in the ledger.
-            entries: The contacts of the import.
+            batch: The contacts of the import.
             different: The keys of those that are not confirmed.
-            sent: The number of their import in the order of posting.
         """
-        confirmed = [one for one in entries if one.key not in different]
+        confirmed = [one for one in batch.entries if one.key not in different]
+        self._write_rows(batch, confirmed)
         hashes = {self._ledger.contact_hash(key) for key in different}
         self._ledger.contact_index.add_created(self._ledger.journal.confirm(number, hashes))
         if confirmed:
-            self._results.confirm(confirmed, sent)
+            self._results.confirm(confirmed, batch.sent)
             self._results.write_state()
 
     def _resubscribe_and_send(self, batch: Batch) -> None:
@@ -343,12 +350,14 @@ class Delivery:
             self._pass_over(batch)
             return
         batch = rest
+        batch.batch_id, batch.rows = None, self._accounting.rows_in_flight(batch.entries)
         probes = choose_probes(batch.entries)
         number = self._ledger.journal.begin(
             _updates(batch.entries),
             # The ledger knows by itself which removals are uncertain.
             [(one.contact_hash, one.contact) for one in probes if one.sources],
             posted=batch.first_posted,
+            outcomes=_with_contacts(batch.rows, batch.entries),
         )
         self.posting += 1
         self._sent += 1
@@ -390,6 +399,7 @@ class Delivery:
         self._results.failures.refused = 0
         step = self._refusals.accepted(batch)
         count, batch_id = len(batch.entries), accepted.batch_id
+        batch.batch_id = batch_id
         for doubt in accepted.contradictions:
             self.contradictions.add(
                 "COUNT_UNCLEAR", f"The answer to an import of {count} contacts {doubt}."
@@ -422,7 +432,7 @@ class Delivery:
         step = self._refusals.accepted(batch)
 
         def found(different: set[str]) -> None:
-            self._confirm_arrived(number, batch.entries, different, sent=batch.sent)
+            self._confirm_arrived(number, batch, different)
             rest = [one for one in batch.entries if one.key in different]
             if rest:
                 again = batch.of(rest)
@@ -540,6 +550,8 @@ class Delivery:
         if others:
             confirmed = [entry for entry in batch.entries if entry.key not in others]
         people = {self._ledger.contact_hash(key) for key in others}
+        # First, in case of a kill: an import that the ledger has forgotten is not looked at again.
+        self._write_rows(batch, confirmed)
         self._ledger.contact_index.add_created(self._ledger.journal.confirm(pending.number, people))
         if confirmed:
             self._results.confirm(confirmed, batch.sent)
@@ -554,6 +566,22 @@ class Delivery:
         self._results.write_state()
         self._results.check_failures()
 
+    def _write_rows(self, batch: Batch, confirmed: list[Entry]) -> None:
+        """Store the rows of outcomes of an import's confirmed contacts."""
+        rows, batch.rows = batch.rows, []
+        if self._accounting.rows is not None and rows:
+            # The clock's estimate may go back a little.
+            now = max(batch.posted, self._client.server_time())
+            facts = ImportFacts(batch.batch_id, batch.posted, now)
+            keys = {entry.key for entry in confirmed}
+            found = [
+                row
+                for entry, some in zip(batch.entries, rows, strict=True)
+                if entry.key in keys
+                for row in some
+            ]
+            self._accounting.rows.write_confirmed(found, facts)
+
     # The end
 
     def fail(self, error: Exception) -> None:
@@ -567,6 +595,14 @@ class Delivery:
 def _updates(entries: Sequence[Entry]) -> list[tuple[bytes, list[MemberUpdate]]]:
     """Return contacts by their hashes, with their ledger updates."""
     return [(entry.contact_hash, list(entry.marks.values())) for entry in entries]
+
+
+def _with_contacts(
+    rows: list[list[Row]], entries: Sequence[Entry]
+) -> list[tuple[bytes, list[Row]]] | None:
+    """Return rows of outcomes with the hashes of their contacts; None if there are no rows."""
+    hashes = [entry.contact_hash for entry in entries]
+    return list(zip(hashes, rows, strict=True)) if rows else None
 
 
 def _text_of(error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from target_activecampaign.delivery.control import MAX_REFUSALS
 from target_activecampaign.ledger import KnownOptOut
 from target_activecampaign.model.status import BOUNCED, UNSUBSCRIBED
+from target_activecampaign.outcomes.rows import ImportFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,8 +131,8 @@ class HeldRefusals:
         for key in keys & self._retried.keys():
             del self._retried[key]
 
-    def reject(self, entry: Entry, code: str, reason: str) -> None:
-        """Reject a contact's records, or its removal."""
+    def reject(self, entry: Entry, code: str, reason: str, batch: Batch) -> None:
+        """Reject a contact's records, or its removal, given the import that was refused."""
         if entry.sources:
             if code == "OPTED_OUT" and entry.rows:
                 # Stored first: the person must not be subscribed at another address either.
@@ -143,7 +144,8 @@ class HeldRefusals:
                 # What has bounced is refused without a list, too.
                 lists = entry.list_ids if status == BOUNCED else entry.contact.lists
                 self._ledger.opt_outs.add_refused(lists, opt_out)
-            self._accounting.refused(entry.sources, code, reason, entry.contact.email)
+            facts = ImportFacts(batch.batch_id, batch.posted or None)
+            self._accounting.refused(entry.sources, code, reason, entry.contact.email, facts)
         else:
             self._accounting.removal_rejected(entry)
 
@@ -173,7 +175,7 @@ class HeldRefusals:
         chosen = set(map(id, again))
         for one in ready:
             if id(one) not in chosen:
-                self.reject(one.entry, one.code, one.reason)
+                self.reject(one.entry, one.code, one.reason, one.batch)
         self._superseded.intersection_update([one.entry.key for one in self._held])
         return self._retry(again)
 
@@ -181,7 +183,7 @@ class HeldRefusals:
         """Reject all contacts that are held."""
         held, self._held = self._held, []
         for one in held:
-            self.reject(one.entry, one.code, one.reason)
+            self.reject(one.entry, one.code, one.reason, one.batch)
 
     def _may_retry(self, one: HeldRefusal) -> bool:
         """Return whether a contact may be sent again: not if a later record of it was sent."""

@@ -6,15 +6,18 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from target_activecampaign.outcomes.rows import ImportFacts
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.delivery.batches import Entry
     from target_activecampaign.delivery.contradictions import Contradictions
     from target_activecampaign.delivery.dispatcher import Dispatcher, Failable
     from target_activecampaign.delivery.lost_answers import LostAnswers
     from target_activecampaign.delivery.polling import ImportPoller, PendingImport
-    from target_activecampaign.ledger import Ledger, LeftoverImport
+    from target_activecampaign.ledger import Clock, Ledger, LeftoverImport
 
 logger = logging.getLogger("target-activecampaign")
 
@@ -23,6 +26,8 @@ class InterruptedImports:
     """The imports of interrupted runs whose result is unknown.
 
     Args:
+        clock: ActiveCampaign's clock.
+        accounting: Stores the rows of outcomes.
         ledger: The ledger.
         contradictions: Counts contradictory answers.
         lost_answers: Finds out if an import without a batch id has arrived.
@@ -32,6 +37,8 @@ class InterruptedImports:
 
     def __init__(
         self,
+        clock: Clock,
+        accounting: RecordAccounting,
         ledger: Ledger,
         contradictions: Contradictions,
         *,
@@ -39,6 +46,8 @@ class InterruptedImports:
         dispatcher: Dispatcher,
         delivery: Failable,
     ) -> None:
+        self._clock = clock
+        self._accounting = accounting
         self._ledger = ledger
         self._contradictions = contradictions
         self._lost_answers = lost_answers
@@ -141,10 +150,23 @@ class InterruptedImports:
                 "arrived.",
             )
         if is_certain:
+            self._write_rows(pending.number, pending.batch_id, dropped)
             self._ledger.contact_index.add_created(journal.confirm(pending.number, dropped))
         else:
             self._keep_arrived(pending.number)
         self._note_checked()
+
+    def _write_rows(self, number: int, batch_id: str | None, dropped: set[bytes]) -> None:
+        """Store the rows of outcomes of an import's contacts that have arrived.
+
+        Call it before the journal forgets the import, in case of a kill.
+        """
+        if self._accounting.rows is None:
+            return
+        posted, outcomes = self._ledger.journal.outcomes(number)
+        rows = [row for contact, some in outcomes if contact not in dropped for row in some]
+        facts = ImportFacts(batch_id, posted, max(posted, self._clock.server_time()))
+        self._accounting.rows.write_recovered(rows, facts)
 
     def drop(self, pending: PendingImport) -> None:
         """Delete a failed import from the ledger."""

@@ -201,7 +201,7 @@ class ContactResults:
         if is_proven or first is not None:
             if first is not None and code == "REFUSED_BY_IMPORT":
                 code, reason = first
-            self._held.reject(entry, code, reason)
+            self._held.reject(entry, code, reason, batch)
             self._queue.release([entry])
             self.write_state()
             return

@@ -118,6 +118,7 @@ class Ledger:
         renames: The contacts that get another address.
         history: The figures of the latest runs.
         interrupted_since: See `Runs`.
+        interrupted_runs: Their ids; see `Runs`.
 
     Raises:
         LedgerError: It can't be used. The methods of all attributes raise it too.
@@ -153,6 +154,7 @@ class Ledger:
         account = store.retry(lambda: _account_number(store, self._identity))
         self._runs = Runs(store, account, run_id, self.now())
         self.interrupted_since = self._runs.interrupted_since
+        self.interrupted_runs = self._runs.interrupted
         self._write_buffer = WriteBuffer(store, account)
         # An interrupted run may have left something in it.
         self._write_buffer.flush()

@@ -173,6 +173,20 @@ def erase_person(store: Store, keys: Collection[str], connection: str | None = N
     return store.retry(erase_now)
 
 
+def hashes_of(store: Store, keys: Collection[str], connection: str | None = None) -> set[bytes]:
+    """Return the hashes of a person in all accounts, or in one; see `erase_person`."""
+
+    def read() -> set[bytes]:
+        with store.transaction() as db:
+            return {
+                contact_hash(store.key, str(account.identity), key)
+                for account in accounts_of(db, connection)
+                for key in keys
+            }
+
+    return store.retry(read)
+
+
 def _erase_person(store: Store, keys: Collection[str], connection: str | None) -> ErasedRows:
     member, segment, existing = tables.member, tables.segment, tables.existing
     opt_out = tables.opt_out

@@ -41,25 +41,24 @@ _CONNECTION_ERROR = "OperationalError"
 _NO_PERMISSION = "42501"
 """PostgreSQL's SQLSTATE for a missing permission."""
 _POSTGRES = "postgresql+psycopg://"
-_SETTING = "Its place is the setting 'ledger_url'."
 _SERVER_FAILURES = (
-    ("Connection refused", "nothing listens there", "Check host and port in 'ledger_url'."),
-    ("resolve host", "the host name is not known", "Check the host in 'ledger_url'."),
-    ("translate host name", "the host name is not known", "Check the host in 'ledger_url'."),
+    ("Connection refused", "nothing listens there", "Check host and port in '{setting}'."),
+    ("resolve host", "the host name is not known", "Check the host in '{setting}'."),
+    ("translate host name", "the host name is not known", "Check the host in '{setting}'."),
     (
         "authentication failed",
         "it does not accept the user name or the password",
-        "Check both in 'ledger_url'.",
+        "Check both in '{setting}'.",
     ),
     (
         "no password supplied",
         "it needs a password",
-        "Put it in 'ledger_url', or in a place that libpq reads, such as PGPASSWORD.",
+        "Put it in '{setting}', or in a place that libpq reads, such as PGPASSWORD.",
     ),
     (
         "does not exist",
         "it has no such database or user",
-        "Check both in 'ledger_url', or create them.",
+        "Check both in '{setting}', or create them.",
     ),
     ("timeout expired", "it did not answer in time", "Check the host and the network."),
 )
@@ -87,45 +86,60 @@ def is_temporary(url: str, error: Exception) -> bool:
     return type(cause).__name__ == _CONNECTION_ERROR and not refused
 
 
-def explain(url: str, error: Exception, action: str) -> str:
+def explain(
+    url: str,
+    error: Exception,
+    action: str,
+    *,
+    subject: str = "The ledger",
+    setting: str = "ledger_url",
+    schema: str = SCHEMA,
+) -> str:
     """Return the cause and the remedy of a failure, or all possible ones if it is unclear.
 
     Args:
-        url: The ledger.
+        url: The ledger, or another database.
         error: The error of SQLAlchemy, the driver or the system.
         action: The participle of what failed, such as `used`.
+        subject: The name of the database in a sentence.
+        setting: The setting with its URL.
+        schema: Its schema on PostgreSQL.
     """
     place = place_of(url)
     cause = _cause_of(error)
     if isinstance(cause, ImportError) and "psycopg" in (cause.name, *str(cause).split()):
         return (
-            f"The ledger {place} needs psycopg, which is not installed or can't be loaded. "
+            f"{subject} {place} needs psycopg, which is not installed or can't be loaded. "
             f"{install_hint('postgres')}"
         )
     if isinstance(cause, (ImportError, sa.exc.NoSuchModuleError, sa.exc.ArgumentError)):
         return (
-            f"The ledger {place} can't be {action}: 'ledger_url' must begin with sqlite:/// or "
+            f"{subject} {place} can't be {action}: '{setting}' must begin with sqlite:/// or "
             f"{_POSTGRES}."
         )
     if isinstance(cause, OSError):
         file = f" ({cause.filename})" if cause.filename else ""
         why, remedy = private_files.reason(cause), private_files.remedy(cause)
-        parts = (f"The ledger {place} can't be {action}{file}: {why}.", remedy, _SETTING)
+        parts = (
+            f"{subject} {place} can't be {action}{file}: {why}.",
+            remedy,
+            f"Its place is the setting '{setting}'.",
+        )
         return " ".join(part for part in parts if part)
     if _sqlstate(cause) == _NO_PERMISSION:
         user = make_url(url).username or "its user"
         return (
-            f"The user of 'ledger_url' may not create or use the ledger {place}: have an "
-            f"administrator run `CREATE SCHEMA {SCHEMA} AUTHORIZATION {user}` there."
+            f"The user of '{setting}' may not create or use {subject.lower()} {place}: have an "
+            f"administrator run `CREATE SCHEMA {schema} AUTHORIZATION {user}` there."
         )
     if url.startswith("sqlite"):
-        why_and_remedy = _explain_sqlite(file_path(url), str(cause))
+        why_and_remedy = _explain_sqlite(file_path(url), str(cause), setting)
     else:
-        why_and_remedy = _explain_server(str(cause))
+        why_and_remedy = _explain_server(str(cause), setting)
     if why_and_remedy is not None:
-        return f"The ledger {place} can't be {action}: {why_and_remedy}"
+        return f"{subject} {place} can't be {action}: {why_and_remedy}"
     return (
-        f"The ledger {place} can't be {action} ({type(error).__name__}): check 'ledger_url', "
+        f"{subject} {place} can't be {action} ({type(error).__name__}): check '{setting}', "
         "that the place exists and can be written to, and that no other program has it locked."
     )
 
@@ -140,7 +154,7 @@ def _sqlstate(cause: Any) -> str:
     return str(getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or "")
 
 
-def _explain_sqlite(path: Path | None, text: str) -> str | None:
+def _explain_sqlite(path: Path | None, text: str, setting: str) -> str | None:
     """Return the cause and the remedy for SQLite's text; None if it is unknown."""
     full = path is not None and private_files.is_nearly_full(path)
     if "disk is full" in text or ("disk I/O" in text and full):
@@ -153,19 +167,19 @@ def _explain_sqlite(path: Path | None, text: str) -> str | None:
     if "readonly" in text or "unable to open" in text:
         return (
             "this user may not write to it or to its folder. Change that, or name another place "
-            "in 'ledger_url'."
+            f"in '{setting}'."
         )
     if "locked" in text:
         return (
             "another program has it locked. Run again when that has ended; on a network drive, "
-            "name a place on a disk of this machine in 'ledger_url'."
+            f"name a place on a disk of this machine in '{setting}'."
         )
     return None
 
 
-def _explain_server(text: str) -> str | None:
+def _explain_server(text: str, setting: str) -> str | None:
     """Return the cause and the remedy for libpq's text; None if it is unknown."""
     for words, why, remedy in _SERVER_FAILURES:
         if words in text:
-            return f"{why}. {remedy}"
+            return f"{why}. {remedy.format(setting=setting)}"
     return None

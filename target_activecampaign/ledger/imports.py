@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _encoder = msgspec.msgpack.Encoder()
 _Probes = list[tuple[bytes, Contact]]
 _probes_decoder = msgspec.msgpack.Decoder(_Probes)
-_insert = Statement(table.insert(), ("run", "posted", "contacts", "probes"))
+_insert = Statement(table.insert(), ("run", "posted", "contacts", "probes", "outcomes"))
 _set_batch_id = Statement(
     table.update()
     .where(table.c.id == sa.bindparam("number"))
@@ -44,6 +44,12 @@ _set_batch_id = Statement(
 _clear_batch_id = Statement(
     table.update().where(table.c.id == sa.bindparam("number")).values(batch_id=None), ("number",)
 )
+
+
+OutcomesInFlight = list[tuple[bytes, list[list[Any]]]]
+"""Contacts, by their hashes, each with the rows of its records; see `outcomes.rows`."""
+
+_outcomes_decoder = msgspec.msgpack.Decoder(OutcomesInFlight)
 
 
 class Clock(Protocol):
@@ -123,6 +129,7 @@ class Journal:
         contacts: Iterable[tuple[bytes, Sequence[MemberUpdate]]],
         probes: Iterable[tuple[bytes, Contact]] = (),
         posted: float | None = None,
+        outcomes: OutcomesInFlight | None = None,
     ) -> int:
         """Store an import that is about to be posted; returns its number.
 
@@ -130,6 +137,7 @@ class Journal:
             contacts: Its contacts by their hashes, with their updates.
             probes: Some of them as they are sent, by which it can be asked for.
             posted: The time when it was posted, if that has been done.
+            outcomes: The rows of outcomes that they have once it is confirmed, if rows are written.
         """
         contact_updates, some = list(contacts), list(probes)
         row = (
@@ -137,6 +145,7 @@ class Journal:
             self._clock.server_time() if posted is None else posted,
             _encoder.encode(contact_updates),
             _encoder.encode(some) if some else None,
+            None if outcomes is None else _encoder.encode(outcomes),
         )
         attempts: list[bool] = []
         number = self._store.retry(lambda: self._store_import(row, attempts))
@@ -146,12 +155,12 @@ class Journal:
         return number
 
     def _store_import(
-        self, row: tuple[str, float, bytes, bytes | None], attempts: list[bool]
+        self, row: tuple[str, float, bytes, bytes | None, bytes | None], attempts: list[bool]
     ) -> int:
         """Store an import, unless an earlier attempt did and only the response was lost."""
         with self._store.transaction() as db:
             if attempts:
-                run, posted, contacts, _ = row
+                run, posted, contacts, *_ = row
                 stored = sa.select(table.c.id).where(
                     table.c.run == run, table.c.posted == posted, table.c.contacts == contacts
                 )
@@ -206,6 +215,18 @@ class Journal:
         with self._store.transaction() as db:
             blob = db.execute(sa.select(table.c.contacts).where(table.c.id == number)).scalar_one()
         return {contact for contact, _ in decode(self._store, blob)}
+
+    @retryable
+    def outcomes(self, number: int) -> tuple[float, OutcomesInFlight]:
+        """Return when an import in flight was posted, and the rows given to `begin`, if any.
+
+        Raises:
+            LedgerError: The ledger is damaged.
+        """
+        with self._store.transaction() as db:
+            query = sa.select(table.c.posted, table.c.outcomes).where(table.c.id == number)
+            row = db.execute(query).one()
+        return row.posted, decode_outcomes(self._store, row.outcomes)
 
     def mark_lost(self, number: int) -> None:
         """Store that the outcome of an import is unknown: its response was lost."""
@@ -327,7 +348,7 @@ def erase_contacts(
         The number of contacts that are no longer in the imports.
     """
     erased = 0
-    columns = (table.c.id, table.c.contacts, table.c.probes)
+    columns = (table.c.id, table.c.contacts, table.c.probes, table.c.outcomes)
     rows = db.execute(sa.select(*columns).where(table.c.run.in_(runs)))
     for row in rows.all():
         before = decode(store, row.contacts)
@@ -341,10 +362,25 @@ def erase_contacts(
             left = {contact for contact, _ in after}
             probes = [one for one in _decode_probes(store, row.probes) if one[0] in left]
             update = table.update().where(table.c.id == row.id)
+            stay = {contact for contact, _ in after}
+            outcomes = [one for one in decode_outcomes(store, row.outcomes) if one[0] in stay]
             values = {
                 "contacts": _encoder.encode(after),
                 "probes": _encoder.encode(probes) if probes else None,
+                "outcomes": None if row.outcomes is None else _encoder.encode(outcomes),
             }
             db.execute(update.values(values))
             erased += len(before) - len(after)
     return erased
+
+
+def decode_outcomes(store: Store, blob: bytes | None) -> OutcomesInFlight:
+    """Return the rows of outcomes of a stored import; none if it has none.
+
+    Raises:
+        LedgerError: The ledger is damaged: they are not what was written.
+    """
+    try:
+        return [] if blob is None else _outcomes_decoder.decode(blob)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise store.damaged_error() from None

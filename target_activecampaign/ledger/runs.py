@@ -24,7 +24,7 @@ from target_activecampaign.ledger.schema import waiting as waiting_table
 from target_activecampaign.ledger.store import retryable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from target_activecampaign.ledger.store import Store
 
@@ -50,12 +50,14 @@ class Runs:
     Attributes:
         interrupted_since: The start of the earliest interrupted run that this one takes over from;
             None if there is none. Records that it delivered after its last STATE come again.
+        interrupted: The ids of all these runs, and of those from which they had taken over.
     """
 
     def __init__(self, store: Store, account: int, run_id: str, now: float) -> None:
         self._store = store
         self._account = account
         self._run_id = run_id
+        self.interrupted: list[str] = []
         results: list[float | None] = []
 
         def take_over() -> None:
@@ -88,6 +90,7 @@ class Runs:
         )
         dead = [run for run in unfinished if not is_running(db, run)]
         ids = [run.id for run in dead]
+        self.interrupted = [*ids, *self._earlier_than(db, dead)]
         # Ended runs, too, leave contacts at temporary addresses if they could not move them on.
         running = [run.id for run in unfinished if run.id not in ids]
         db.execute(
@@ -106,6 +109,22 @@ class Runs:
             .values(finished=now, outcome=sa.func.coalesce(table.c.outcome, INTERRUPTED))
         )
         return min((run.started for run in dead), default=None)
+
+    def _earlier_than(self, db: sa.Connection, runs: Sequence[sa.Row[Any]]) -> list[str]:
+        """Return the runs from which these, or the ones before them, had taken over."""
+        found: list[str] = []
+        starts = [run.started for run in runs]
+        while starts:
+            # A run that takes over stores its own start as the end of the others.
+            query = sa.select(table.c.id, table.c.started).where(
+                table.c.account == self._account,
+                table.c.finished.in_(starts),
+                table.c.id.not_in(found),
+            )
+            earlier = db.execute(query).all()
+            found += [run.id for run in earlier]
+            starts = [run.started for run in earlier]
+        return found
 
     def _beat(self) -> None:
         """Store a heartbeat from time to time, for runs on other machines."""

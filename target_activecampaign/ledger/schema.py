@@ -85,6 +85,9 @@ import_ = sa.Table(
     # Whether it has no batch id and was found to have arrived: each contact that its source brings
     # again is looked up before it is sent.
     sa.Column("arrived", sa.Boolean),
+    # The rows of outcomes that its contacts have once it is confirmed, encoded; null without
+    # `outcomes_url`.
+    sa.Column("outcomes", sa.LargeBinary),
 )
 
 segment = sa.Table(
@@ -333,7 +336,7 @@ existing = sa.Table(
 
 NEW_COLUMNS: dict[int, tuple[sa.Column[Any], ...]] = {
     2: (opt_out.c.contact,),
-    3: (import_.c.probes, import_.c.arrived),
+    3: (import_.c.probes, import_.c.arrived, import_.c.outcomes),
 }
 """Columns that the version after each one has added. Missing tables are created besides.
 

@@ -36,6 +36,10 @@ class Source(msgspec.Struct, frozen=True, gc=False):
         epoch: The time between two STATE messages in which it was read.
         number: Its place in the order in which the run read its records.
         row: The key of its source row; empty if rows need not be known.
+        contact_key: The key of its contact; empty if it has no valid address.
+        contact_hash: The hash of that key.
+        read_at: The time when it was read, by ActiveCampaign's clock.
+        record_hash: The keyed hash of the record, if its route has made one.
         attempt: 1, or more for a rejected record of an earlier run that is tried again.
     """
 
@@ -45,4 +49,8 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     epoch: int
     number: int = 0
     row: bytes = b""
+    contact_key: str = ""
+    contact_hash: bytes = b""
+    read_at: float = 0.0
+    record_hash: bytes | None = None
     attempt: int = 1

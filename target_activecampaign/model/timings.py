@@ -16,6 +16,8 @@ class Timings:
     ledger_busy_milliseconds: int = 3000
     """SQLite's own wait for a lock. It is short: it comes on top of the ledger's own retries, and a
     stopped run must end in time."""
+    outcomes_patience_seconds: float = 10.0
+    """A database of outcomes that can't be reached is retried for this long."""
     options_delay_seconds: float = 2.0
     """Time in which another process that has created a field adds its options."""
     first_poll_seconds: float = 0.5

@@ -17,6 +17,7 @@ from target_activecampaign.accounting.samples import mask_address, masked
 from target_activecampaign.client import NotFound
 from target_activecampaign.mapping.comparison import is_same_value
 from target_activecampaign.model.codes import CODES
+from target_activecampaign.outcomes.rows import NO_IMPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from target_activecampaign.client import Contact as StoredContact
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.record import Source
+    from target_activecampaign.outcomes.rows import ImportFacts
     from target_activecampaign.sync.stop import StopRequest
 
 logger = logging.getLogger("target-activecampaign")
@@ -91,13 +93,18 @@ class SamplingAccounting(RecordAccounting):
         self.would_refuse: dict[str, dict[str, RefusedContacts]] = {}
 
     def refused(
-        self, sources: list[Source], code: str, reason: str, contact_key: str | None
+        self,
+        sources: list[Source],
+        code: str,
+        reason: str,
+        contact_key: str | None,
+        facts: ImportFacts = NO_IMPORT,
     ) -> None:
         """Record that records were refused, and note whom ActiveCampaign would refuse."""
         if contact_key is not None and not CODES[code].before_sending:
             of_stream = self.would_refuse.setdefault(sources[-1].name, {})
             of_stream.setdefault(code, RefusedContacts()).add(contact_key)
-        super().refused(sources, code, reason, contact_key)
+        super().refused(sources, code, reason, contact_key, facts)
 
     def confirmed(self, entries: Iterable[DeliveredContact]) -> None:
         """Record contacts as delivered, and keep a sample."""

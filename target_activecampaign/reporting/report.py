@@ -49,6 +49,8 @@ class Report:
             they are not known.
         samples: Values of records, masked unless `report_personal_data` is on. They are in the
             report's own files only.
+        outcomes: The number of rows of outcomes that were stored and that are missing, and the
+            problem if there was one; None if no rows are written.
     """
 
     run_id: str
@@ -74,6 +76,7 @@ class Report:
     alerts: list[dict[str, Any]] = field(default_factory=list)
     audience: dict[str, Any] | None = None
     samples: dict[str, Any] = field(default_factory=dict)
+    outcomes: dict[str, Any] | None = None
 
     def set_counts(self, total: Counter[str], by_stream: dict[str, Counter[str]]) -> None:
         """Set the counts of the run and of its streams."""
@@ -111,7 +114,11 @@ class Report:
             f"{sums}{missing}; {removed}{pluralize(self.imports, 'import')}, "
             f"{pluralize(self.requests, 'request')}, {self.seconds:,.1f} s."
         )
-        return text + self._causes()
+        return text + self._causes() + self._missing_rows()
+
+    def _missing_rows(self) -> str:
+        problem = self.outcomes and self.outcomes["problem"]
+        return f" Rows of outcomes are missing: {problem}" if problem else ""
 
     def _taken(self) -> str:
         """Return the records read, and rejected ones of earlier runs, as a sum."""
@@ -159,12 +166,24 @@ class Report:
             "skipped": _explained(self.skipped),
             "reject_files": self.rejects,
             "contradictions": self.contradictions,
+            "outcomes": self.outcomes,
             "preview": self.preview,
             "limited": self.limited,
             "alerts": self.alerts,
             "audience": self.audience,
             "samples": self.samples,
         }
+
+    def as_shared(self) -> dict[str, Any]:
+        """Return the report as others may see it.
+
+        It has the names of reject files instead of their paths, which may contain a person's name.
+        Samples of records are left out, even masked ones.
+        """
+        content = self.as_dict()
+        del content["samples"]
+        files = {stream: Path(path).name for stream, path in self.rejects.items()}
+        return {**content, "reject_files": files}
 
     def write(self, folder: str | Path) -> Path:
         """Write the JSON file, and return its path.

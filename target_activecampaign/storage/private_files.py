@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -127,7 +127,7 @@ def open_private(path: Path) -> BinaryIO:
         FileExistsError: The name is taken, perhaps by a link.
         OSError: It can't be created.
     """
-    return os.fdopen(_create(path), "wb")
+    return os.fdopen(create_private(path), "wb")
 
 
 def replace(path: Path, text: str) -> None:
@@ -138,11 +138,20 @@ def replace(path: Path, text: str) -> None:
     Raises:
         OSError: It can't be written; the error names the file.
     """
+    replace_lines(path, [text.encode("utf-8", "backslashreplace")])
+
+
+def replace_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a whole file as `replace` does, line by line.
+
+    Raises:
+        OSError: It can't be written; the error names the file.
+    """
     new = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
     try:
         with naming(path):
             with open_private(new) as file:
-                file.write(text.encode("utf-8", "backslashreplace"))
+                file.writelines(lines)
             new.replace(path)
     except BaseException as error:
         with suppress(OSError):
@@ -218,15 +227,23 @@ def _open_or_create(path: Path, *, make: bool) -> int:
             if not make:
                 raise
         try:
-            return _create(path)
+            return create_private(path)
         except FileExistsError:
             if path.is_symlink():
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
             # else another process was faster
 
 
-def _create(path: Path) -> int:
-    """Create a file that only its owner can read and write, regardless of the umask."""
+def create_private(path: Path) -> int:
+    """Create a file that only its owner can read and write, regardless of the umask.
+
+    Returns:
+        Its descriptor.
+
+    Raises:
+        FileExistsError: The name is taken, perhaps by a link.
+        OSError: It can't be created.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFE, FILE_MODE)
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != FILE_MODE:
         with suppress(PermissionError):  # a file system that has no modes

@@ -24,6 +24,7 @@ from target_activecampaign.client.models import address_key
 from target_activecampaign.delivery.batches import Packer
 from target_activecampaign.ledger import by_segment
 from target_activecampaign.mapping.comparison import is_same_value
+from target_activecampaign.outcomes.rows import NO_IMPORT
 from target_activecampaign.sync.changes import ChangeDetector
 from target_activecampaign.sync.window import RecordWindow
 from target_activecampaign.text import pluralize
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from target_activecampaign.model.codes import Refusal
     from target_activecampaign.model.contact import Contact
     from target_activecampaign.model.record import Source
+    from target_activecampaign.outcomes.rows import ImportFacts
     from target_activecampaign.sync.changes import Decisions
     from target_activecampaign.sync.ownership import PendingContact
     from target_activecampaign.sync.segment import Segment
@@ -112,12 +114,17 @@ class LimitedAccounting(RecordAccounting):
         self.refused_by: dict[str, str] = {}
 
     def refused(
-        self, sources: list[Source], code: str, reason: str, contact_key: str | None
+        self,
+        sources: list[Source],
+        code: str,
+        reason: str,
+        contact_key: str | None,
+        facts: ImportFacts = NO_IMPORT,
     ) -> None:
         """Record that records were refused."""
         if contact_key is not None:
             self.refused_by[contact_key] = code
-        super().refused(sources, code, reason, contact_key)
+        super().refused(sources, code, reason, contact_key, facts)
 
 
 class LimitedChanges(ChangeDetector):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from target_activecampaign.ledger import SourceRow, WaitingRecord
 from target_activecampaign.model.codes import CODES, Refusal
@@ -45,18 +45,34 @@ _ADDRESS_CHANGED = Refusal(
 )
 
 
+class _StoredSource(msgspec.Struct, array_like=True, gc=False):
+    """A record as the ledger stores it: a `Source` with the number of its stream."""
+
+    name: str
+    stream: int
+    line: bytes
+    epoch: int
+    number: int
+    row: bytes
+    contact_key: str
+    contact_hash: bytes
+    read_at: float
+    record_hash: bytes | None
+    attempt: int
+
+
 class _StoredEntry(msgspec.Struct, array_like=True, gc=False):
     """A waiting contact as the ledger stores it.
 
     Attributes:
         contact: The contact.
-        sources: Each record: its `Source`, with the number of the tap's stream in its place.
+        sources: Its records.
         raw: The hash of its record.
         rows: The keys of its rows.
     """
 
     contact: Contact
-    sources: list[tuple[str, int, bytes, int, int, bytes, int]]
+    sources: list[_StoredSource]
     raw: bytes | None
     rows: tuple[bytes, ...]
 
@@ -79,15 +95,7 @@ class EntryCodec:
     def encode(self, entry: Entry) -> bytes:
         """Return a contact as bytes, which only this object can decode."""
         sources = [
-            (
-                one.name,
-                self._number_of(one.stream),
-                one.line,
-                one.epoch,
-                one.number,
-                one.row,
-                one.attempt,
-            )
+            _StoredSource(**{**asdict(one), "stream": self._number_of(one.stream)})
             for one in entry.sources
         ]
         return _encoder.encode(_StoredEntry(entry.contact, sources, entry.raw, entry.rows))
@@ -101,8 +109,8 @@ class EntryCodec:
         """Return the contact that was encoded."""
         one = _decoder.decode(stored)
         sources = [
-            Source(name, self._streams[stream], line, epoch, number, row, attempt)
-            for name, stream, line, epoch, number, row, attempt in one.sources
+            Source(**{**asdict(stored), "stream": self._streams[stored.stream]})
+            for stored in one.sources
         ]
         entry = self._packer.entry(one.contact, sources)
         entry.contact_hash, entry.raw, entry.rows = contact_hash, one.raw, one.rows

@@ -121,12 +121,16 @@ class Suppressor:
                 raise one.problem
         read = [self._read(route, one) for one in records]
         self._note_readable(route, read)
-        outcomes, skipped = self._store(route.number, read)
+        results = self._store(route, records, read)
         route.counter.increment(len(records))
-        self._accounting.finished(route.name, outcomes, skipped)
+        self._accounting.finished(
+            route.name,
+            Counter(kind for kind, _ in results.values()),
+            Counter(code for _, code in results.values() if code is not None),
+        )
         for one, what in zip(records, read, strict=True):
             if what.refusal is not None:
-                self._refuse(route, one, what.refusal)
+                self._refuse(route, one, what)
 
     def check_readable(self) -> None:
         """Check that each stream that had records had one that could be read.
@@ -189,50 +193,83 @@ class Suppressor:
         }
         return _Read(latest, lifts, problem, is_outdated=not latest)
 
-    def _store(self, number: int, read: Sequence[_Read]) -> tuple[Counter[str], Counter[str]]:
+    def _store(
+        self, route: SuppressionRoute, records: Sequence[CheckedRecord], read: Sequence[_Read]
+    ) -> dict[int, tuple[str, str | None]]:
         """Store what records say.
 
         Args:
-            number: The number of the stream.
-            read: The records.
+            route: Their route.
+            records: The records.
+            read: The records as they were read.
 
         Returns:
-            The number of records by outcome, and the number of skipped records by code.
+            The outcome of each record that is not refused, perhaps with a code, by its index.
         """
+        number = route.number
         addresses = {contact: key for one in read for contact, key in one.people.items()}
         sources = self._ledger.suppressions.sources(addresses.keys())
         before = {contact for contact, found in sources.items() if number in found}
         now = set(before)
-        outcomes: Counter[str] = Counter()
-        skipped: Counter[str] = Counter()
-        for one in read:
+        results: dict[int, tuple[str, str | None]] = {}
+        for index, one in enumerate(read):
             contacts = one.people.keys()
             if one.refusal is not None:
                 now |= contacts
             elif one.is_outdated:
-                outcomes["skipped"] += 1
-                skipped["OUTDATED"] += 1
+                results[index] = "skipped", "OUTDATED"
             elif not one.lifts:
-                outcomes["unchanged" if contacts <= now else "added"] += 1
+                results[index] = "unchanged" if contacts <= now else "added", None
                 now |= contacts
             elif contacts & now:
-                outcomes["changed"] += 1
+                results[index] = "changed", None
                 now -= contacts
             else:
-                outcomes["skipped"] += 1
-                skipped["DELETED" if contacts else "DELETED_UNKNOWN"] += 1
+                results[index] = "skipped", "DELETED" if contacts else "DELETED_UNKNOWN"
+        # Rows first, in case of a kill: the records would be unchanged when they come again.
+        self._add_rows(route, records, read, results)
         # Suppress before lifting: after a kill in between, too many are suppressed, not too few.
         self._suppress(number, {contact: addresses[contact] for contact in now - before})
         self._ledger.suppressions.remove(number, before - now)
-        return outcomes, skipped
+        return results
+
+    def _add_rows(
+        self,
+        route: SuppressionRoute,
+        records: Sequence[CheckedRecord],
+        read: Sequence[_Read],
+        results: Mapping[int, tuple[str, str | None]],
+    ) -> None:
+        """Store the rows of outcomes, if rows are written."""
+        rows = self._accounting.rows
+        if rows is None:
+            return
+        for index, (outcome, code) in results.items():
+            if outcome != "unchanged" or rows.wants_unchanged:
+                rows.add([self._source(route, records[index], read[index])], outcome, code)
+        rows.flush()
+
+    def _source(self, route: SuppressionRoute, one: CheckedRecord, what: _Read) -> Source:
+        contact, key = next(iter(what.people.items()), (b"", None))
+        return Source(
+            route.name,
+            route.source,
+            one.line,
+            self._accounting.epoch,
+            next(self._accounting.numbers),
+            contact_key=key or "",
+            contact_hash=contact,
+            read_at=self._ledger.now(),
+        )
 
     def _suppress(self, number: int, contacts: Mapping[bytes, str | None]) -> None:
         if contacts:
             new = self._ledger.suppressions.add(number, contacts)
             self._changes.drop(new)
 
-    def _refuse(self, route: SuppressionRoute, one: CheckedRecord, refusal: Refusal) -> None:
-        placed = refusal.at(describe_place(one.place))
-        epoch = self._accounting.read(route.name)
-        source = Source(route.name, route.source, one.line, epoch)
+    def _refuse(self, route: SuppressionRoute, one: CheckedRecord, what: _Read) -> None:
+        assert what.refusal is not None  # noqa: S101 - the caller has checked it
+        placed = what.refusal.at(describe_place(one.place))
+        self._accounting.read(route.name)
+        source = self._source(route, one, what)
         self._accounting.refused([source], placed.code, placed.reason, None)

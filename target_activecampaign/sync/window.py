@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 from singer_sdk.singerlib.exceptions import InvalidInputLine
 
 from target_activecampaign.model.codes import Refusal
@@ -115,12 +116,12 @@ class _Split:
 
     Attributes:
         unchanged: The contacts of unchanged records.
-        withheld: The contacts of records that were withheld before, with the reason.
+        withheld: The index and the contact of records that were withheld before, with the reason.
         rest: The indexes of the other records.
     """
 
     unchanged: list[bytes]
-    withheld: list[tuple[bytes, WithheldReason]]
+    withheld: list[tuple[int, bytes, WithheldReason]]
     rest: list[int]
 
     @property
@@ -198,7 +199,6 @@ class RecordWindow:
     _count: int = 0
     _bytes: int = 0
     _since: float = 0.0
-    _number: int = 0
     _order: ReadOrder = field(default_factory=ReadOrder)
 
     def close(self) -> None:
@@ -406,9 +406,9 @@ class RecordWindow:
             if (split.has_known or found) and not records.attempts:
                 self._begin_sync(stream, route, known)
             if split.unchanged:
-                self._count_unchanged(route, split.unchanged)
+                self._count_unchanged(records, batch, split)
             if split.withheld:
-                self._count_withheld(route, split.withheld)
+                self._count_withheld(records, batch, split.withheld)
             if found is not None:
                 prepared.append(found)
         if len(prepared) == 1:
@@ -449,7 +449,7 @@ class RecordWindow:
                 found.unchanged.append(contact_hash)
                 self.accounting.arrived = key
             elif is_known and (reason := withheld.get(index)) is not None:
-                found.withheld.append((contact_hash, reason))
+                found.withheld.append((index, contact_hash, reason))
             else:
                 changing.add(key)
                 found.rest.append(index)
@@ -509,8 +509,9 @@ class RecordWindow:
             segment.begin_pass(name, progress)
         segment.record(name, progress)
 
-    def _count_unchanged(self, route: Route, contact_hashes: list[bytes]) -> None:
+    def _count_unchanged(self, records: _Records, batch: _Batch, split: _Split) -> None:
         """Count records as unchanged, and store that a mirror has seen their contacts."""
+        route, contact_hashes = batch.route, split.unchanged
         segment, count = route.segment, len(contact_hashes)
         segment.has_contacts = True
         segment.unchanged_by_hash += count
@@ -521,13 +522,43 @@ class RecordWindow:
             segment.number, segment.seen, unchanged=contact_hashes, outdated=()
         )
         route.counter.increment(count)
-        self.accounting.unchanged(route.name, count)
+        sources: list[Source] = []
+        if self.accounting.rows is not None and self.accounting.rows.wants_unchanged:
+            others = {*split.rest, *(index for index, _, _ in split.withheld)}
+            now = self.ledger.now()
+            sources = [
+                self._source(records, batch, index, now)
+                for index in range(len(batch.keys))
+                if index not in others
+            ]
+        self.accounting.unchanged(route.name, count, sources)
 
-    def _count_withheld(self, route: Route, withheld: list[tuple[bytes, WithheldReason]]) -> None:
+    def _source(self, records: _Records, batch: _Batch, index: int, now: float) -> Source:
+        """Return a record that is counted without a delivery, for its row of outcomes."""
+        return Source(
+            batch.route.name,
+            batch.route.source,
+            records.lines[batch.numbers[index]],
+            self.accounting.epoch,
+            next(self.accounting.numbers),
+            b"",
+            batch.keys[index],
+            batch.contact_hashes[index],
+            now,
+            batch.hashes[index],
+        )
+
+    def _count_withheld(
+        self,
+        records: _Records,
+        batch: _Batch,
+        withheld: list[tuple[int, bytes, WithheldReason]],
+    ) -> None:
         """Count records as skipped that were withheld before, and are the same."""
+        route = batch.route
         segment = route.segment
         segment.has_contacts = True
-        contacts = [contact for contact, _ in withheld]
+        contacts = [contact for _, contact, _ in withheld]
         segment.deleted.difference_update(contacts)
         self.changes.rejected.discard(segment, contacts, ())
         # Stored before they are counted, as above. A contact may still be on the list.
@@ -535,8 +566,15 @@ class RecordWindow:
             segment.number, segment.seen, unchanged=contacts, outdated=()
         )
         route.counter.increment(len(withheld))
-        codes = Counter(reason.name for _, reason in withheld)
-        self.accounting.skipped_again(route.name, codes)
+        codes = Counter(reason.name for _, _, reason in withheld)
+        rows: list[tuple[Source, str]] = []
+        if self.accounting.rows is not None:
+            now = self.ledger.now()
+            rows = [
+                (self._source(records, batch, index, now), reason.name)
+                for index, _, reason in withheld
+            ]
+        self.accounting.skipped_again(route.name, codes, rows)
 
     def _take_contacts(self, records: _Records, candidates: _Candidates, places: range) -> None:
         """Make contacts of the candidates at these places, in order, and pass them on.
@@ -550,6 +588,7 @@ class RecordWindow:
         name, stream, take = route.name, route.source, self.changes.take
         consent, skips = mapping.consent, segment.settings.without_consent == "skip"
         epoch, taken = self.accounting.epoch, 0
+        numbers_of_records, now = self.accounting.numbers, self.ledger.now()
         row_keys, attempts = candidates.rows, records.attempts
         try:
             for place in places:
@@ -562,8 +601,10 @@ class RecordWindow:
                     record = route.without_nul(record)
                 row = row_keys[place] if row_keys else b""
                 attempt = attempts[numbers[index]] if attempts else 1
-                self._number += 1
-                source = Source(name, stream, line, epoch, self._number, row, attempt)
+                source = Source(
+                    name, stream, line, epoch, next(numbers_of_records), row,
+                    keys[index], contact_hashes[index], now, hashes[index], attempt,
+                )  # fmt: skip
                 if problem is DELETED or problem is OUTDATED:
                     self._skip(problem, source, batch, index, record, row)
                     taken += 1
@@ -578,8 +619,9 @@ class RecordWindow:
                         contact = mapping.to_contact(record)
                         if route.wants_sample:
                             route.take_sample(contact)
-                    contact_hash = contact_hashes[index] if contact.key == keys[index] else None
-                    take(contact, source, segment, hashes[index], contact_hash, row, reason)
+                    same_key = contact.key == keys[index]
+                    source = source if same_key else self._with_key(source, contact.key)
+                    take(contact, source, segment, hashes[index], source.contact_hash, row, reason)
                 except (Refusal, RecursionError) as error:
                     refusal = error if isinstance(error, Refusal) else NESTED
                     placed = refusal.at(describe_place(records.places[numbers[index]]))
@@ -596,6 +638,10 @@ class RecordWindow:
         elif count:
             route.counter.increment(count)
             self.accounting.read(route.name, count)
+
+    def _with_key(self, source: Source, key: str) -> Source:
+        """Return a record whose contact has another key than the one found in its JSON."""
+        return replace(source, contact_key=key, contact_hash=self.ledger.contact_hash(key))
 
     def _skip(  # noqa: PLR0917 - all that is known about the record
         self,

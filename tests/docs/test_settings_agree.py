@@ -206,5 +206,6 @@ def test_every_setting_is_told_of_as_it_is_and_no_other(place: Callable[[], Told
 
 def test_those_that_are_secret_are_known() -> None:
     secret = {name for name, schema in ALL.items() if schema.get("secret")}
-    assert secret == {"api_key", "ledger_url", "on_complete_webhook", "rate_budget_url"}
+    urls = {"ledger_url", "on_complete_webhook", "outcomes_url", "rate_budget_url"}
+    assert secret == {"api_key", *urls}
     assert secret == {name for name, schema in ALL.items() if schema.get("writeOnly")}

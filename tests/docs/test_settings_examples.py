@@ -26,6 +26,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "Delivery": example("settings-runs.md", "delivery"),
     "Rejected records": example("settings-runs.md", "rejects"),
     "State, ledger and report": example("settings-runs.md", "state"),
+    "Outcomes in your own tables": example("settings-runs.md", "outcomes"),
     "Limits and timeouts": example("settings-limits.md", "limits"),
     "Stream maps and flattening": example("settings-limits.md", "stream maps"),
 }

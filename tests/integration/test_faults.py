@@ -14,6 +14,7 @@ import pytest
 from activecampaign_sandbox import faults
 from target_activecampaign.client import ActiveCampaignError
 from target_activecampaign.client import errors as tree
+from tests.support.outcome_rows import OutcomePlace, reported
 from tests.support.target_runner import lines, people, record, schema, state
 
 if TYPE_CHECKING:
@@ -129,17 +130,22 @@ def test_account_equals_source_despite_fault(
         messages += [one, state({"after": number + 1})]
     messages += [record("nobody"), state({"after": PEOPLE + 1})]
     timeout = 1 if fault["kind"] in {"queue_stuck", "queue_forgotten"} else 60
-    outcome = load(messages, import_timeout=timeout, **SETTINGS)
+    stored = OutcomePlace(f"file://{load.folder / 'outcomes'}")
+    settings = {**SETTINGS, **stored.settings}
+    outcome = load(messages, import_timeout=timeout, **settings)
     if fault["kind"] in ENDS_THE_RUN and outcome.code == 1:
         after = outcome.states[-1]["after"] if outcome.states else 0
         _arrived(sandbox, after)
         rest = [schema(), *messages[1 + 2 * after :]]
-        outcome = load(lines(rest), import_timeout=60, **SETTINGS)
+        outcome = load(lines(rest), import_timeout=60, **settings)
     outcome.succeeded()
     _arrived(sandbox, PEOPLE)
     assert sum(one["fired"] for one in sandbox.faults()) == 1, "the fault happened"
     assert outcome.codes == {OPTED_OUT: "OPTED_OUT", "nobody": "EMAIL_INVALID"}
     assert outcome.states[-1] == {"after": PEOPLE + 1}
+    assert stored.counts() == {"added": PEOPLE - 1, "rejected": 1, "invalid": 1}
+    assert len({row["person"] for row in stored.outcomes()}) == PEOPLE + 1, "one row a record"
+    assert stored.counts(outcome.report["run_id"]) == reported(outcome.report)
 
 
 def _arrived(sandbox: SandboxServer, count: int) -> None:
