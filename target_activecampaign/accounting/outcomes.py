@@ -49,6 +49,7 @@ class DeliveredContact(Protocol):
         known: Whether the ledger knew the contact in the last record's stream.
         marks: The ledger updates, by segment.
         joins: The segments that it is not in yet.
+        contact_id: ActiveCampaign's id of the contact, if the run got to know it.
         needs_resubscribe: The lists that it had to be subscribed to again.
     """
 
@@ -58,6 +59,7 @@ class DeliveredContact(Protocol):
     known: bool
     marks: dict[int, Any]
     joins: tuple[int, ...]
+    contact_id: int | None
     needs_resubscribe: tuple[Any, ...]
 
 
@@ -252,7 +254,10 @@ class RecordAccounting:
         rows = self.rows
         if rows is None or not rows.wants_delivered:
             return []
-        return [rows.rows_in_flight(entry.sources, known=entry.known) for entry in entries]
+        return [
+            rows.rows_in_flight(entry.sources, known=entry.known, contact_id=entry.contact_id)
+            for entry in entries
+        ]
 
     def removal_rejected(self, entry: DeliveredContact) -> None:
         """Count a removal that ActiveCampaign rejected."""

@@ -51,6 +51,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         needs_resubscribe: The lists that it must be subscribed to again before the import.
         parts: The contacts of different lists that were merged into it. If it is refused, they
             are sent one by one.
+        contact_id: ActiveCampaign's id of the contact, if the run got to know it.
         key: The normalised address, which identifies the contact.
         weight: Its approximate size in memory, in bytes. It never changes: the in-flight total
             adds it and later subtracts it.
@@ -70,6 +71,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     rows: tuple[bytes, ...] = ()
     list_ids: tuple[int, ...] = ()
     joins: tuple[int, ...] = ()
+    contact_id: int | None = None
 
     def __post_init__(self) -> None:
         """Set the key, which is read most often."""

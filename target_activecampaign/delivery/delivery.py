@@ -34,7 +34,7 @@ from target_activecampaign.delivery.stopping import StopWatch
 from target_activecampaign.errors import DeliveryError, TargetError
 from target_activecampaign.model.codes import Refusal
 from target_activecampaign.model.email import contact_key
-from target_activecampaign.outcomes.rows import ImportFacts
+from target_activecampaign.outcomes.rows import ImportFacts, with_contact_id
 from target_activecampaign.redaction import traceback_without_messages
 from target_activecampaign.storage import private_files
 
@@ -550,6 +550,9 @@ class Delivery:
         if others:
             confirmed = [entry for entry in batch.entries if entry.key not in others]
         people = {self._ledger.contact_hash(key) for key in others}
+        if len(batch.entries) == len(confirmed) == len(status.succeeded) == 1:
+            (created,) = status.succeeded
+            confirmed[0].contact_id = int(created) if created.isdecimal() else None
         # First, in case of a kill: an import that the ledger has forgotten is not looked at again.
         self._write_rows(batch, confirmed)
         self._ledger.contact_index.add_created(self._ledger.journal.confirm(pending.number, people))
@@ -578,7 +581,7 @@ class Delivery:
                 row
                 for entry, some in zip(batch.entries, rows, strict=True)
                 if entry.key in keys
-                for row in some
+                for row in with_contact_id(some, entry.contact_id)
             ]
             self._accounting.rows.write_confirmed(found, facts)
 

@@ -130,6 +130,7 @@ class RejectionLookup:
 
     def _reason_dropped(self, entry: Entry, *, is_full: bool) -> Reason:
         contact = self._client.find_contact(entry.key)
+        entry.contact_id = contact.id if contact else None
         if contact is None and is_full:
             return "ACCOUNT_LIMIT", "ActiveCampaign created none of the import's new contacts."
         if contact is None:

@@ -144,7 +144,7 @@ class HeldRefusals:
                 # What has bounced is refused without a list, too.
                 lists = entry.list_ids if status == BOUNCED else entry.contact.lists
                 self._ledger.opt_outs.add_refused(lists, opt_out)
-            facts = ImportFacts(batch.batch_id, batch.posted or None)
+            facts = ImportFacts(batch.batch_id, batch.posted or None, contact_id=entry.contact_id)
             self._accounting.refused(entry.sources, code, reason, entry.contact.email, facts)
         else:
             self._accounting.removal_rejected(entry)

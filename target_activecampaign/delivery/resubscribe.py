@@ -58,6 +58,7 @@ class Resubscriber:
         known, list_id = needed.known, needed.list_id
         for _ in range(_ATTEMPTS):
             contact = self._client.find_contact(entry.key)
+            entry.contact_id = contact.id if contact else None
             memberships = self._client.memberships(contact.id) if contact else []
             membership = next((m for m in memberships if m.list_id == list_id), None)
             if contact is None or membership is None:

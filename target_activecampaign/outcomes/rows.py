@@ -12,7 +12,7 @@ from target_activecampaign.model.email import contact_key
 from target_activecampaign.text import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from target_activecampaign.ledger import Ledger
     from target_activecampaign.model.record import Source, SourceStream
@@ -227,11 +227,20 @@ def _iso(time: float) -> str:
     return datetime.fromtimestamp(time, timezone.utc).isoformat(timespec="milliseconds")
 
 
-def add_facts(rows: Iterable[Row], facts: ImportFacts) -> None:
+def with_contact_id(rows: list[Row], contact_id: int | None) -> list[Row]:
+    """Return rows after setting the id of their contact in each."""
+    for row in rows:
+        row[CONTACT_ID] = contact_id
+    return rows
+
+
+def add_facts(rows: Sequence[Row], facts: ImportFacts) -> None:
     """Set the facts about the import of records in their rows."""
     batch_id, contact_id = facts.batch_id, facts.contact_id
+    if contact_id is not None:
+        with_contact_id(list(rows), contact_id)
     posted = facts.posted and _iso(facts.posted)
     confirmed = facts.confirmed and _iso(facts.confirmed)
     for row in rows:
-        row[BATCH_ID], row[CONTACT_ID] = batch_id, contact_id
+        row[BATCH_ID] = batch_id
         row[POSTED_AT], row[CONFIRMED_AT] = posted, confirmed

@@ -26,6 +26,7 @@ runs = sa.Table(
     sa.Column("problem", sa.String),
     # Records read, and records by outcome.
     sa.Column("read", sa.Integer),
+    sa.Column("retried", sa.Integer),
     sa.Column("added", sa.Integer),
     sa.Column("changed", sa.Integer),
     sa.Column("unchanged", sa.Integer),

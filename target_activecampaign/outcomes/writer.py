@@ -17,7 +17,7 @@ import msgspec
 from target_activecampaign.errors import OutcomesError
 from target_activecampaign.model.codes import CODES
 from target_activecampaign.outcomes.earlier import EarlierRows
-from target_activecampaign.outcomes.rows import RowMaker, add_facts
+from target_activecampaign.outcomes.rows import RowMaker, add_facts, with_contact_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -153,18 +153,22 @@ class OutcomeWriter:
 
     # Imports
 
-    def rows_in_flight(self, sources: Sequence[Source], *, known: bool) -> list[Row]:
+    def rows_in_flight(
+        self, sources: Sequence[Source], *, known: bool, contact_id: int | None
+    ) -> list[Row]:
         """Return the rows that a contact's records have once its import is confirmed.
 
         Args:
             sources: The records.
             known: Whether the ledger knew the contact.
+            contact_id: ActiveCampaign's id of the contact, if it is known.
         """
         if not (sources and self.wants_delivered) or self._problem is not None:
             return []
         *merged, last = sources
         rows = [self._maker.make(one, "merged") for one in merged]
-        return [*rows, self._maker.make(last, "changed" if known else "added")]
+        rows.append(self._maker.make(last, "changed" if known else "added"))
+        return with_contact_id(rows, contact_id)
 
     def write_confirmed(self, rows: Sequence[Row], facts: ImportFacts) -> None:
         """Store the rows of imported contacts. Call it before the ledger forgets their import.

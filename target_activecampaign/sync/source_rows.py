@@ -415,6 +415,8 @@ class RowTracker:
         is_shared = contact in self._shared
         for key in entry.rows:
             before = rows.known.get(key)
+            if before is not None and before.contact == contact:
+                entry.contact_id = before.contact_id
             if before is None or before.contact != contact:
                 if before is not None and not before.is_gone:
                     rows.left.append(before.contact)
