@@ -415,9 +415,8 @@ def test_record_that_a_stream_map_fails_on_by_now_is_given_up(source: Source) ->
     outcome = source(stream_maps=maps).succeeded()
     assert outcome.counts == {"retried": 1, "invalid": 1}
     assert retries(outcome)["given_up"] == {"RECORD_INVALID": 1}
-    assert (
-        "A rejected record of an earlier run does not fit" in outcome.rejects[-1]["_reject_reason"]
-    )
+    reasons = [one["_reject_reason"] for one in outcome.rejects]
+    assert any("A rejected record of an earlier run does not fit" in one for one in reasons)
 
 
 def test_database_server_has_them_too(source: Source) -> None:
