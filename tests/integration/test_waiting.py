@@ -65,7 +65,8 @@ def test_contacts_seen_by_a_killed_mirror_are_not_removed(
     load(everyone, **MIRROR).succeeded()
     running = load.start(**MIRROR)
     running.feed([schema(), *records("ada bob", version=70)])
-    wait_for(lambda: count(load, "sighting") > 0)
+    both = "(SELECT 1 FROM sighting GROUP BY segment HAVING sum(length(people)) = 32)"
+    wait_for(lambda: count(load, both) == 1)
     killed(running)
     assert count(load, "member WHERE seen = 2") == 0
 
