@@ -1,23 +1,30 @@
-"""Connections to a ledger's database."""
+"""Connections to a database: a ledger's, or that of outcomes."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from target_activecampaign.ledger.schema import SCHEMA
-
 _CONNECT_ARGUMENTS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 """Defaults for PostgreSQL: without them, a lost network is never noticed."""
 
 
-def create_engine(url: str, *, make: bool, busy_milliseconds: int) -> sa.Engine:
-    """Return an engine for a ledger.
+def create_engine(
+    url: str,
+    *,
+    make: bool,
+    busy_milliseconds: int,
+    schema: str | None = None,
+    cache_kibibytes: int | None = None,
+) -> sa.Engine:
+    """Return an engine for a database.
 
     Args:
-        url: The ledger, as SQLAlchemy takes it.
+        url: The database, as SQLAlchemy takes it.
         make: Whether an empty SQLite file may be changed.
         busy_milliseconds: SQLite's own wait for a lock.
+        schema: The schema of tables that name none, on a server.
+        cache_kibibytes: The size of SQLite's cache; None for its own default.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError: The URL can't be used.
@@ -31,7 +38,7 @@ def create_engine(url: str, *, make: bool, busy_milliseconds: int) -> sa.Engine:
         engine = sa.create_engine(
             parsed, pool_pre_ping=True, hide_parameters=True, connect_args=arguments
         )
-        return engine.execution_options(schema_translate_map={None: SCHEMA})
+        return engine.execution_options(schema_translate_map={None: schema})
     engine = sa.create_engine(parsed, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
@@ -45,6 +52,8 @@ def create_engine(url: str, *, make: bool, busy_milliseconds: int) -> sa.Engine:
             # The file keeps this mode for good, so another program's file must not get it.
             cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
+        if cache_kibibytes is not None:
+            cursor.execute(f"PRAGMA cache_size = -{cache_kibibytes}")
         cursor.execute("PRAGMA secure_delete = FAST")
         cursor.close()
 

@@ -125,6 +125,7 @@ class Store:
                 self._url,
                 make=self._make,
                 busy_milliseconds=self._timings.ledger_busy_milliseconds,
+                schema=tables.SCHEMA,
             )
         except FileNotFoundError as error:
             if self._make:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 
 from target_activecampaign.errors import OutcomesError
 from target_activecampaign.ledger import failures
+from target_activecampaign.ledger.engine import create_engine
 from target_activecampaign.ledger.place import place_of
 from target_activecampaign.outcomes import schema as tables
 from target_activecampaign.outcomes.rows import COLUMNS, PERSON, SOURCE_KEY
@@ -30,7 +31,6 @@ T = TypeVar("T")
 
 _LOCK = 5_172_024
 """The number of PostgreSQL's advisory lock for the creation of the tables."""
-_CONNECT_ARGUMENTS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 _BUSY_MILLISECONDS = 3000
 _CACHE_KIBIBYTES = 8192
 _LONGEST_PAUSE = 2.0
@@ -63,7 +63,12 @@ class SqlStore:
         self._account = account
         self._patience = patience
         try:
-            self._engine = _create_engine(url)
+            self._engine = create_engine(
+                url,
+                make=True,
+                busy_milliseconds=_BUSY_MILLISECONDS,
+                cache_kibibytes=_CACHE_KIBIBYTES,
+            )
         except _ERRORS as error:
             raise self._error_for(error) from None
         self._is_file = self._engine.dialect.name == "sqlite"
@@ -365,40 +370,3 @@ def _typed(numbered: tuple[int, str]) -> str:
     if isinstance(kind, sa.DateTime):
         return f"CAST(r->>{index} AS timestamptz) AS {name}"
     return f"r->>{index} AS {name}"
-
-
-def _create_engine(url: str) -> sa.Engine:
-    """Return an engine for a database of outcomes.
-
-    Raises:
-        sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError: The URL can't be used.
-    """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        missing = {
-            key: value for key, value in _CONNECT_ARGUMENTS.items() if key not in parsed.query
-        }
-        return sa.create_engine(parsed, hide_parameters=True, connect_args=missing)
-    engine = sa.create_engine(parsed, hide_parameters=True)
-
-    @sa.event.listens_for(engine, "connect")
-    def prepare(connection: object, _: object) -> None:
-        # Transactions begin with the BEGIN below, not where Python's module puts one.
-        connection.isolation_level = None  # type: ignore[attr-defined]
-        cursor = connection.cursor()  # type: ignore[attr-defined]
-        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
-        cursor.execute("SELECT count(*) FROM sqlite_master")
-        if cursor.fetchone() == (0,):
-            # The file keeps this mode for good, so a file that has tables does not get it.
-            cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
-        cursor.execute("PRAGMA secure_delete = FAST")
-        cursor.close()
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        # SQLite fails at once, without waiting, if a transaction that has read wants to write.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
