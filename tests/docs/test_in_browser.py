@@ -151,10 +151,12 @@ def test_charts_of_the_audience_show_what_its_tables_say(
         sizes = page.get_by_role("table", name="club, list 1", exact=True)
         told = [row.locator("td").all_inner_texts()[1] for row in sizes.locator("tbody tr").all()]
         heights = [float(str(bar.get_attribute("height"))) for bar in club.all()]
-        assert [round(60 * height / heights[0]) for height in reversed(heights)] == [
+        first = int(told[-1])
+        assert [round(first * height / heights[0]) for height in reversed(heights)] == [
             int(size) for size in told
         ]
-        assert told == ["59", "60"]
+        # ActiveCampaign's clock, by which runs are in order, is good to a second.
+        assert sorted(told) == ["59", "60"]
 
 
 def test_the_first_screen_says_whether_it_worked_and_leads_to_what_to_do(
