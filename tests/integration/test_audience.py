@@ -12,13 +12,11 @@ import pytest
 
 from tests.integration.test_ledger_command import Command
 from tests.sandbox.test_sandbox_page import Page
-from tests.support import postgres_server
 from tests.support.ledgers import empty_database
 from tests.support.mirrors import NO_GUARDS, whole
 from tests.support.target_runner import record, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.target_runner import TargetRunner
@@ -27,13 +25,6 @@ pytestmark = pytest.mark.quick
 
 SEED = int(os.environ.get("AUDIENCE_SEED", "7"))
 STREAMS = ("buyers", "readers", "visitors")
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    postgres_server.require()
-    with postgres_server.PostgresServer() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

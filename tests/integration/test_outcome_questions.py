@@ -7,30 +7,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from tests.support import postgres_server
 from tests.support.guide import block, example
 from tests.support.ledgers import database, empty_database
 from tests.support.outcome_rows import LATEST, OUTCOMES, RUNS
 from tests.support.target_runner import record, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from tests.support.postgres_server import PostgresServer
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import TargetRunner
 
 pytestmark = pytest.mark.quick
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    postgres_server.require()
-    with postgres_server.PostgresServer() as server:
-        yield server
-
-
 def test_questions_have_answers(
-    sandbox: SandboxServer, load: TargetRunner, postgres: postgres_server.PostgresServer
+    sandbox: SandboxServer, load: TargetRunner, postgres: PostgresServer
 ) -> None:
     settings = example("outcomes.md", "settings")
     url = empty_database(postgres)

@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.test_kills import FAULTS
-from tests.support import postgres_server
 from tests.support.ledgers import empty_database
 from tests.support.outcome_rows import OutcomePlace, reported
 from tests.support.target_runner import lines, record, schema, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.fork_server import ForkedTargetRunner
@@ -37,13 +35,6 @@ ADDRESS = re.compile(r"r\d+p\d+@example\.com")
 STATE_EVERY = 12
 SETTINGS = {"batch_size_rows": 6, "checkpoint_seconds": 0.05, "request_timeout": 2}
 PLACES = ("postgresql", "sqlite", "files")
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    postgres_server.require()
-    with postgres_server.PostgresServer() as server:
-        yield server
 
 
 def source(number: int, round_: int) -> tuple[dict[str, Any], str]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import postgres_server
 from tests.support.custom_fields import CustomFields
 from tests.support.fork_server import ForkedTargetRunner, ForkServer, run_script
 from tests.support.ledgers import LEDGER, empty_database, ledger
@@ -28,6 +27,7 @@ from tests.support.target_runner import SCRIPT, people, record, schema, state
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.postgres_server import PostgresServer
     from tests.support.sandbox_server import SandboxServer
     from tests.support.target_runner import Outcome, TargetRunner
 
@@ -419,14 +419,12 @@ def test_record_that_a_stream_map_fails_on_by_now_is_given_up(source: Source) ->
     assert any("A rejected record of an earlier run does not fit" in one for one in reasons)
 
 
-def test_database_server_has_them_too(source: Source) -> None:
-    postgres_server.require()
-    with postgres_server.PostgresServer() as server:
-        url = {"ledger_url": empty_database(server)}
-        source(source.row(ADA), source.row(BOB, "none"), person_key=True, **url).succeeded()
-        assert retries(source(person_key=True, **url))["waiting"] == 2
-        source.add_option()
-        again = source(source.row(CYD, "Gold"), person_key=True, **url).succeeded()
-        assert again.counts == {"read": 1, "retried": 2, "added": 2, "invalid": 1}
-        deleted = source.row(BOB, _sdc_deleted_at="2026-01-01T00:00:00Z")
-        assert retries(source(deleted, person_key=True, **url)) == {}
+def test_database_server_has_them_too(source: Source, postgres: PostgresServer) -> None:
+    url = {"ledger_url": empty_database(postgres)}
+    source(source.row(ADA), source.row(BOB, "none"), person_key=True, **url).succeeded()
+    assert retries(source(person_key=True, **url))["waiting"] == 2
+    source.add_option()
+    again = source(source.row(CYD, "Gold"), person_key=True, **url).succeeded()
+    assert again.counts == {"read": 1, "retried": 2, "added": 2, "invalid": 1}
+    deleted = source.row(BOB, _sdc_deleted_at="2026-01-01T00:00:00Z")
+    assert retries(source(deleted, person_key=True, **url)) == {}
