@@ -305,6 +305,19 @@ class Contact(
     bounced_soft: Count = 0
     created_at: Moment = None
 
+    @property
+    def standard_values(self) -> dict[str | int, str]:
+        """The values besides address and custom fields that imports set, by their names there.
+
+        It is a new dictionary each time, to which values of custom fields may be added by their id.
+        """
+        return {
+            "first_name": self.first_name,
+            "last_name": self.last_name,
+            "phone": self.phone,
+            "customer_account": self.organization,
+        }
+
 
 def contacts_after(contact_id: int) -> Callable[[Any], Page[Contact]]:
     """Return the decoder of a page of a request with ``orders[id]=ASC&id_greater=``.

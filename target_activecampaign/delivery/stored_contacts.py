@@ -171,13 +171,7 @@ class StoredContacts:
 
 
 def _has_standard_values(contact: AccountContact, sent: Contact, *, exact: bool) -> bool:
-    stored = {
-        "first_name": contact.first_name,
-        "last_name": contact.last_name,
-        "phone": contact.phone,
-        "customer_account": contact.organization,
-    }
-    values = sent.values
+    values, stored = sent.values, contact.standard_values
     return all(_is_same(values.get(name, has), has, exact=exact) for name, has in stored.items())
 
 

@@ -248,12 +248,7 @@ class ChangeFinder:
 
     def _read_values(self, contact: Contact, stored: StoredContact) -> dict[str | int, str]:
         """Return the current values of a contact, by attribute or custom field id."""
-        current: dict[str | int, str] = {
-            "first_name": stored.first_name,
-            "last_name": stored.last_name,
-            "phone": stored.phone,
-            "customer_account": stored.organization,
-        }
+        current = stored.standard_values
         if contact.fields:
             with suppress(NotFound):  # the contact was deleted in the meantime
                 values = self._client.contact_field_values(stored.id)

@@ -417,8 +417,8 @@ class _ContactReader:
     def _compare(
         self, sent: Contact, stored: StoredContact | None, own_tags: Collection[str]
     ) -> list[ReadValue]:
-        found = {} if stored is None else self._standard_values(stored)
-        address = found.pop("email", "")
+        found = {} if stored is None else stored.standard_values
+        address = "" if stored is None else stored.email
         is_same = address_key(address) == address_key(sent.email)
         values = [ReadValue("email", "email", sent.email, address, is_same)]
         if sent.fields and stored is not None:
@@ -431,16 +431,6 @@ class _ContactReader:
             values.append(ReadValue(name, kind, value, has, is_same_value(kind, value, has)))
         values += self._compare_tags(sent.tags, stored, own_tags)
         return values + self._compare_lists(sent, stored)
-
-    @staticmethod
-    def _standard_values(stored: StoredContact) -> dict[str | int, str]:
-        return {
-            "email": stored.email,
-            "first_name": stored.first_name,
-            "last_name": stored.last_name,
-            "phone": stored.phone,
-            "customer_account": stored.organization,
-        }
 
     def _name_and_kind(self, place: str | int) -> tuple[str, str]:
         if isinstance(place, str):
