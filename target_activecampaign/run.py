@@ -577,10 +577,10 @@ class Run:
             DeliveryError, LedgerError, ActiveCampaignError: Some contacts could not be processed.
         """
         if self._limited is None:
-            self.retry_rejected()
-            self.rename_people()
-            self.finish_retries()
-            self.remove_missing()
+            self._retry_rejected()
+            self._rename_people()
+            self._finish_retries()
+            self._remove_missing()
         elif self._parts is not None:
             self._send_first(self._limited, self._parts)
 
@@ -597,10 +597,8 @@ class Run:
         if result.problem is not None:
             raise ReadBackError(result.problem)
 
-    def retry_rejected(self) -> None:
+    def _retry_rejected(self) -> None:
         """Try rejected records of earlier runs again that no record of this run has replaced.
-
-        Call it as `rename_people`, and before it.
 
         Raises:
             DeliveryError, LedgerError, ActiveCampaignError: Some could not be tried.
@@ -617,15 +615,13 @@ class Run:
             parts.delivery.wait()
         parts.changes.finish(parts.streams.segments.values())
 
-    def finish_retries(self) -> None:
-        """Forget the rejected records that were tried again. Call it after `rename_people`."""
+    def _finish_retries(self) -> None:
+        """Forget the rejected records that were tried again, once none of them waits."""
         if self._parts is not None:
             self._parts.retries.finish(self._checkpoints.unsettled)
 
-    def rename_people(self) -> None:
+    def _rename_people(self) -> None:
         """Rename the contacts of people whose address has changed, and load their records.
-
-        Call it as `remove_missing`, and before it.
 
         Raises:
             DeliveryError, LedgerError, ActiveCampaignError: Some could not be loaded.
@@ -646,12 +642,11 @@ class Run:
         self._thresholds.check_count()
         self._thresholds.check_share()
 
-    def remove_missing(self) -> None:
+    def _remove_missing(self) -> None:
         """Remove the contacts that may not stay on their lists.
 
         These are contacts of people who have not consented or are suppressed, and those that are
-        missing from complete streams of mirrors. Call it once the input has ended without an error
-        and every record has an outcome.
+        missing from complete streams of mirrors.
 
         Raises:
             GuardError: A guard has tripped.

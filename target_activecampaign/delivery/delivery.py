@@ -39,7 +39,7 @@ from target_activecampaign.redaction import traceback_without_messages
 from target_activecampaign.storage import private_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from target_activecampaign.accounting.outcomes import RecordAccounting
     from target_activecampaign.accounting.state import StateWriter
@@ -260,29 +260,32 @@ class Delivery:
             number = self._ledger.journal.begin(
                 _updates(entries), posted=posted, outcomes=_with_contacts(arrived.rows, entries)
             )
-            self._confirm_arrived(number, arrived, different)
-            confirmed = {one.key for one in entries} - different
+            confirmed = {one.key for one in self._confirm(number, arrived, different)}
+            self._results.write_state()
             rest = [one for one in batch.entries if one.key not in confirmed]
             if rest:
                 self._resubscribe_and_send(batch.of(rest))
 
         self._lost_answers.find_different(entries, found)
 
-    def _confirm_arrived(self, number: int, batch: Batch, different: set[str]) -> None:
-        """Record the outcomes of contacts that were found in the account as they were sent.
+    def _confirm(self, number: int, batch: Batch, others: Collection[str]) -> list[Entry]:
+        """Record the outcomes of an import's contacts, except for some; return the confirmed ones.
 
         Args:
-            number: The number of their import in the ledger.
-            batch: The contacts of the import.
-            different: The keys of those that are not confirmed.
+            number: The number of the import in the ledger.
+            batch: Its contacts.
+            others: The keys of those that have not arrived.
         """
-        confirmed = [one for one in batch.entries if one.key not in different]
+        confirmed = batch.entries
+        if others:
+            confirmed = [entry for entry in batch.entries if entry.key not in others]
+        # First, in case of a kill: an import that the ledger has forgotten is not looked at again.
         self._write_rows(batch, confirmed)
-        hashes = {self._ledger.contact_hash(key) for key in different}
+        hashes = {self._ledger.contact_hash(key) for key in others}
         self._ledger.contact_index.add_created(self._ledger.journal.confirm(number, hashes))
         if confirmed:
             self._results.confirm(confirmed, batch.sent)
-            self._results.write_state()
+        return confirmed
 
     def _resubscribe_and_send(self, batch: Batch) -> None:
         """Re-subscribe those contacts of a batch that need it, then send the batch."""
@@ -432,7 +435,8 @@ class Delivery:
         step = self._refusals.accepted(batch)
 
         def found(different: set[str]) -> None:
-            self._confirm_arrived(number, batch, different)
+            self._confirm(number, batch, different)
+            self._results.write_state()
             rest = [one for one in batch.entries if one.key in different]
             if rest:
                 again = batch.of(rest)
@@ -546,19 +550,11 @@ class Delivery:
             missing: Code and reason for each contact that was not imported, by key.
         """
         others = {entry.key for entry in dropped} | missing.keys()
-        confirmed = batch.entries
-        if others:
-            confirmed = [entry for entry in batch.entries if entry.key not in others]
-        people = {self._ledger.contact_hash(key) for key in others}
-        if len(batch.entries) == len(confirmed) == len(status.succeeded) == 1:
-            (created,) = status.succeeded
-            confirmed[0].contact_id = int(created) if created.isdecimal() else None
-        # First, in case of a kill: an import that the ledger has forgotten is not looked at again.
-        self._write_rows(batch, confirmed)
-        self._ledger.contact_index.add_created(self._ledger.journal.confirm(pending.number, people))
-        if confirmed:
-            self._results.confirm(confirmed, batch.sent)
-        else:
+        if not others and len(batch.entries) == len(status.succeeded) == 1:
+            (entry,), (created,) = batch.entries, status.succeeded
+            entry.contact_id = int(created) if created.isdecimal() else None
+        confirmed = self._confirm(pending.number, batch, others)
+        if not confirmed:
             self._results.failures.failed += 1
         self._results.refuse_dropped(batch, status, dropped, is_credible=bool(confirmed))
         for entry in batch.entries if missing else ():

@@ -236,11 +236,10 @@ def with_contact_id(rows: list[Row], contact_id: int | None) -> list[Row]:
 
 def add_facts(rows: Sequence[Row], facts: ImportFacts) -> None:
     """Set the facts about the import of records in their rows."""
-    batch_id, contact_id = facts.batch_id, facts.contact_id
-    if contact_id is not None:
-        with_contact_id(list(rows), contact_id)
     posted = facts.posted and _iso(facts.posted)
     confirmed = facts.confirmed and _iso(facts.confirmed)
     for row in rows:
-        row[BATCH_ID] = batch_id
+        row[BATCH_ID] = facts.batch_id
+        if facts.contact_id is not None:
+            row[CONTACT_ID] = facts.contact_id
         row[POSTED_AT], row[CONFIRMED_AT] = posted, confirmed
